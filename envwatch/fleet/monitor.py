@@ -34,7 +34,8 @@ from envwatch.fleet.uptime_record import UptimeRecord, with_uptimes
 from envwatch.fleet.watched_time import NOT_WATCHED, Interval, WatchedTime, states
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs
-from envwatch.model.outcome import Outcome, RecordedPoll, Slept
+from envwatch.model.outcome import Listed, Outcome, RecordedPoll, Slept
+from envwatch.model.shared_marks import shared_ack_of
 from envwatch.model.text import EMPTY, SafeText
 
 if TYPE_CHECKING:
@@ -70,6 +71,9 @@ class Monitor:
 
     fleet: Fleet = field(default_factory=Fleet)
     acks: Acks = field(default_factory=lambda: NO_ACKS)
+    """This machine's acknowledgements in force; `ack_of` knows those of the serving host, too."""
+    ended_acks: Acks = field(default_factory=lambda: NO_ACKS)
+    """The acknowledgements that ended before their losses, until the rows are back."""
     event_log: EventLog = field(default_factory=EventLog)
     watched: Mapping[SafeText, WatchedTime] = field(default_factory=dict)
     policies: Mapping[SafeText, AlertPolicy] = field(default_factory=dict)
@@ -116,7 +120,7 @@ class Monitor:
             after = with_uptimes(after, uptimes)
             fleet = fleet.with_profile_state(profile, after)
             found = (*found, *self._turned(before, after, uptimes))
-        ended = acknowledgements.ended_acks(self.acks, fleet)
+        ended = acknowledgements.ended_acks({**self.ended_acks, **self.acks}, fleet)
         acks, incidents, beating = self.acks, self.incidents, self.beating
         if profile not in beating and (
             after.has_fresh_heartbeat or is_beating(before.environments, after.environments)
@@ -152,11 +156,14 @@ class Monitor:
 
         incidents, events = incidents.with_proof(fleet).with_events(found, loss_of, fleet, is_loud, used)
         lost: list[Event] = []
+        ended_acks = self.ended_acks
         if ended:
-            acks = {key: ack for key, ack in acks.items() if key not in ended}
             # A profile's first listing is a silent baseline.
             compared = (row for each in fleet if each.listings > 1 for row in each.environments.values())
-            lost += acknowledgements.losses_of(ended, compared, fleet.servers)
+            lost += acknowledgements.losses_of(ended & acks.keys(), compared, fleet.servers)
+            acks, ended_acks = (
+                {key: ack for key, ack in each.items() if key not in ended} for each in (acks, ended_acks)
+            )
         if before.earlier is not None:
             from envwatch.fleet.run_before import losses_between_runs  # noqa: PLC0415 - only after an earlier run
 
@@ -171,17 +178,21 @@ class Monitor:
         monitor = replace(
             following,
             acks=acks,
+            ended_acks=ended_acks,
             uptime_records=uptime_records,
             event_log=event_log,
             watched=self.watched if watched is own else {**self.watched, profile: watched},
             incidents=incidents,
             beating=beating,
         )
+        shared_events: tuple[Event, ...] = ()
+        if isinstance(outcome, Listed) and outcome.snapshot.served is not None and before.listings:
+            monitor, shared_events = monitor.with_shared_acks(before, after, now)
         monitor, changes = monitor.tick(now)
         return monitor, changes._replace(
             profile=profile,
             outcome=outcome,
-            events=(*events, *changes.events),
+            events=(*events, *shared_events, *changes.events),
             ended_acks=ended,
             inherited_words=inherited,
         )
@@ -216,6 +227,9 @@ class Monitor:
         fleet, events = self.fleet.tick(now)
         if events:
             self = replace(self, fleet=fleet, event_log=self.event_log.with_events(events))  # noqa: PLW0642
+        if any(ack.until is not None for ack in self.acks.values()):
+            self, ended = self.with_decided_acks({}, now)  # noqa: PLW0642
+            events = (*events, *ended)
         around = Surroundings(
             now=now,
             fleet=self.fleet,
@@ -296,12 +310,93 @@ class Monitor:
         return replace(self, fleet=fleet, uptime_records={**self.uptime_records, profile: record})
 
     def with_acks(self, changes: Mapping[ServerKey, Ack | None]) -> Monitor:
-        """Return the monitor with changed acknowledgements; None withdraws an acknowledgement."""
+        """Return the monitor with changed acknowledgements, without consequences."""
         return replace(self, acks=with_changes(self.acks, changes))
 
+    def with_decided_acks(
+        self, changes: Mapping[ServerKey, Ack | None], now: Clocks
+    ) -> tuple[Monitor, tuple[Event, ...]]:
+        """Return the monitor after people acknowledged or ended acknowledgements, and the events.
+
+        None forgets an acknowledgement. If an acknowledgement ends before the loss, the row is lost at this moment.
+        """
+        return self.with_stored_acks(with_changes({**self.ended_acks, **self.acks}, changes), now)
+
+    def with_stored_acks(self, acks: Acks, now: Clocks) -> tuple[Monitor, tuple[Event, ...]]:
+        """Return the monitor with all acknowledgements of this machine, see `with_decided_acks`."""
+        in_force, ended = acknowledgements.split(acks, self.fleet, now.wall)
+        begun = {key: ack for key, ack in in_force.items() if self.acks.get(key) != ack}
+        over = {key: ack for key, ack in ended.items() if key in self.acks}
+        self = replace(self, acks=in_force, ended_acks=ended)  # noqa: PLW0642
+        if not begun and not over:
+            return self, ()
+        return self._after_acks([*self._rows_of(begun)], [*self._rows_of(over)], now)
+
+    def with_missed_ends(self, now: Clocks) -> Monitor:
+        """Return the monitor after acknowledgements that ended while no process watched the open incidents."""
+        found: dict[Key, tuple[Event, float]] = {}
+        for incident in self.incidents.open:
+            server = self.fleet.server_of(incident.profile)
+            noticed_at = now.wall - (now.monotonic - incident.noticed_at) * 1000
+            for loss in incident.losses:
+                ack = self.ended_acks.get((server, loss.id or EMPTY))
+                if ack is not None and key_of(loss) in incident.remaining and noticed_at < (ack.until or inf):
+                    found[key_of(loss)] = loss, ack.at
+        return self._with_ended_acks(found, now)
+
+    def _rows_of(self, acks: Acks) -> Iterator[tuple[TrackedEnvironment, Ack]]:
+        for (server, id_), ack in acks.items():
+            for profile_state in self.fleet:
+                row = profile_state.environments.get(id_)
+                if row is not None and profile_state.server == server:
+                    yield row, ack
+
+    def with_shared_acks(
+        self, before: ProfileState, after: ProfileState, now: Clocks
+    ) -> tuple[Monitor, tuple[Event, ...]]:
+        """Return the monitor after a serving host's listing, and the events of the host's acknowledgements."""
+        begun, ended = [], []
+        for id_, tracked in after.environments.items():
+            was = before.environments.get(id_)
+            if was is None or was.environment is tracked.environment:
+                continue
+            old, new = shared_ack_of(was.environment), shared_ack_of(tracked.environment)
+            if new is not None and new != old:
+                begun.append((tracked, new))
+            elif old is not None and new is None and not tracked.verdict.is_up:
+                ended.append((tracked, old))
+        return self._after_acks(begun, ended, now) if begun or ended else (self, ())
+
+    def _after_acks(
+        self,
+        begun: Sequence[tuple[TrackedEnvironment, Ack]],
+        ended: Sequence[tuple[TrackedEnvironment, Ack]],
+        now: Clocks,
+    ) -> tuple[Monitor, tuple[Event, ...]]:
+        """Return the monitor after acknowledgements of rows began or ended, and the events."""
+        moments = self.fleet.moments(now.wall)
+        events = [
+            *acknowledgements.ack_events(Kind.ACKNOWLEDGED, begun, moments),
+            *acknowledgements.ack_events(Kind.ACK_ENDED, ended, moments),
+        ]
+        off = {
+            row.key: (losses.loss_of_row(row), ack.at)
+            for row, ack in ended
+            if row.presence in (Presence.OFFLINE, Presence.MISSING) and row.replaced_by is None
+        }
+        monitor = self._with_ended_acks(off, now)
+        return replace(monitor, event_log=monitor.event_log.with_events(events)), tuple(events)
+
+    def _with_ended_acks(self, ended: Mapping[Key, tuple[Event, float]], now: Clocks) -> Monitor:
+        if not ended:
+            return self
+        moments, used = self.fleet.moments(now.wall), self.ledger.announcements
+        return replace(self, incidents=self.incidents.with_ended_acks(ended, moments, now, used))
+
     def ack_of(self, tracked: TrackedEnvironment) -> Ack | None:
-        """Return an environment's acknowledgement."""
-        return self.acks.get((self.fleet.server_of(tracked.profile), tracked.environment.id))
+        """Return an environment's acknowledgement in force: this machine's, or the serving host's."""
+        own = self.acks.get((self.fleet.server_of(tracked.profile), tracked.environment.id))
+        return shared_ack_of(tracked.environment) if own is None else own
 
     def is_acked(self, tracked: TrackedEnvironment) -> bool:
         """Whether an environment is acknowledged."""
@@ -458,7 +553,7 @@ class Monitor:
 
     def loss_classifier(self, now: Clocks) -> LossClassifier:
         """Return the classifier of losses for a moment."""
-        fleet, acks, moments = self.fleet.by_profile, self.acks, self.fleet.moments(now.wall)
+        fleet, moments = self.fleet.by_profile, self.fleet.moments(now.wall)
         seen = {profile for profile in fleet if self.sees(profile, now)}
         lost = self.incidents.lost
 
@@ -481,7 +576,7 @@ class Monitor:
                 return LossStatus.OVER
             if profile_state.is_unproven(tracked):
                 return LossStatus.UNSEEN
-            is_acked = (profile_state.server, id_) in acks
+            is_acked = self.is_acked(tracked)
             silenced, is_news = self.silenced_time(tracked, now), key in lost
             end = counted_from(silenced, tracked)
             status = losses.status_of(tracked, at, is_acked=is_acked, is_news=is_news, counts_from=end)

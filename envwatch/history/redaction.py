@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.alerting.incidents import Incident
     from envwatch.fleet.alerting.silences import Silence
     from envwatch.fleet.profile_state import ProfileState
+    from envwatch.model.acks import Ack
 
 T = TypeVar("T")
 
@@ -182,12 +183,11 @@ class Redaction:
         return redacted
 
     def _acks(self, acks: OwnAcks) -> OwnAcks:
-        return {
-            self._machine(id_): replace(
-                ack, note=REDACTED if ack.note else EMPTY, by=self._person(ack.by), uuid=EMPTY, address=EMPTY
-            )
-            for id_, ack in acks.items()
-        }
+        return {self._machine(id_): self._ack(ack) for id_, ack in acks.items()}
+
+    def _ack(self, ack: Ack) -> Ack:
+        note, by, ended_by = REDACTED if ack.note else EMPTY, self._person(ack.by), self._person(ack.ended_by)
+        return replace(ack, note=note, by=by, uuid=EMPTY, address=EMPTY, ended_by=ended_by)
 
     def _alerts(self, alerts: RecordedAlerts) -> RecordedAlerts:
         silences = {silence: self._silence(silence) for silence in alerts.silences}

@@ -43,18 +43,27 @@ class Ack:
     """The row's last sign of life at the acknowledgement, in ms by the platform's clock; right despite a wrong local
     clock. None in older files."""
     by: SafeText = EMPTY
-    """The name of the token, or of the user on this machine; empty in older files."""
+    """The name of the token; empty for an acknowledgement of this machine's user."""
     until: float | None = None
     """The end, by the clock of `at`; None lasts until the row is back."""
     uuid: SafeText = EMPTY
     """The name in the protocol, one for all rows of a request; empty in older files."""
     address: SafeText = EMPTY
     """The viewer's network address; empty for an acknowledgement of this machine."""
+    ended_by: SafeText = EMPTY
+    """The name of the token that ended the acknowledgement at `until`."""
 
     @property
     def text(self) -> SafeText:
         """Who, with the note if any: `by ann: disk swap`."""
         return clean(": ".join(filter(None, (f"by {self.by}" if self.by else "", self.note))))
+
+
+def new_uuid() -> SafeText:
+    """Return the name of a new acknowledgement."""
+    from uuid import uuid4  # noqa: PLC0415 - not before the first frame
+
+    return clean(str(uuid4()))
 
 
 def note_of(typed: str) -> SafeText:

@@ -44,7 +44,7 @@ class SharedSilence(NamedTuple):
 
 def mark_of(ack: Ack, host: SafeText) -> dict[str, JsonValue]:
     """Return an acknowledgement as the member `ack`; `host` stands for the user of the serving machine."""
-    mark: dict[str, JsonValue] = {"by": ack.by if ack.address else host, "at": whole(ack.at), "note": ack.note}
+    mark: dict[str, JsonValue] = {"by": ack.by or host, "at": whole(ack.at), "note": ack.note}
     if ack.until is not None:
         mark["until"] = whole(ack.until)
     if ack.uuid:
@@ -53,15 +53,16 @@ def mark_of(ack: Ack, host: SafeText) -> dict[str, JsonValue]:
 
 
 def shared_ack_of(environment: Environment) -> Ack | None:
-    """Return the row's named acknowledgement."""
+    """Return the row's named and timed acknowledgement."""
     if not environment.unknown:
         return None  # nearly all rows
     mark = _mark(environment, "ack")
-    if not (by := text_in(mark.get("by"), _LONGEST_NAME)):
+    by, at = text_in(mark.get("by"), _LONGEST_NAME), finite_number(mark.get("at"))
+    if not by or at is None:
         return None
     uuid = text_in(mark.get("uuid"), _LONGEST_NAME)
     return Ack(
-        at=finite_number(mark.get("at")) or 0.0,
+        at=at,
         note=text_in(mark.get("note"), LONGEST_NOTE),
         by=by,
         until=finite_number(mark.get("until")),

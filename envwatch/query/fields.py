@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.presence import Presence
 from envwatch.model.environment import mode_from_query
-from envwatch.model.shared_marks import shared_ack_of
 from envwatch.model.text import SafeText, clean, composed, did_you_mean
 from envwatch.model.versions import VersionKey, is_release, is_version, version_key
 from envwatch.presentation import PRESENTATIONS, Match, Presentation
@@ -250,7 +249,7 @@ STATUSES: Mapping[str, tuple[str, Test]] = {
     ),
     "acknowledged": (
         "an acknowledged problem, here or on the serving host",
-        lambda tracked, context: context.is_acked(tracked) or bool(shared_ack_of(tracked.environment)),
+        lambda tracked, context: context.is_acked(tracked),
     ),
 }
 

@@ -13,6 +13,7 @@ import os
 import threading
 from collections import deque
 from contextlib import contextmanager
+from math import inf
 from queue import SimpleQueue
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
@@ -240,7 +241,10 @@ def acknowledged(path: Path) -> Acks:
 def _with_acks(content: dict[str, Any], changes: Mapping[ServerKey, Ack | None]) -> dict[str, Any]:
     known = acks_of(content)
     acks = with_changes(known, changes)
-    newest_first = dict(sorted(acks.items(), key=lambda item: item[1].at, reverse=True)[:MOST_ACKS])
+    # An ended acknowledgement is kept for a day, for processes that did not run at the end.
+    newest = max((ack.at for ack in changes.values() if ack is not None), default=-inf)
+    kept = {key: ack for key, ack in acks.items() if ack.until is None or newest - ack.until < _ENDED_KEPT_MS}
+    newest_first = dict(sorted(kept.items(), key=lambda item: item[1].at, reverse=True)[:MOST_ACKS])
     # Unknown names are kept, also within acknowledgements.
     entries = {name: value for name, value in content.items() if not isinstance(value, dict)}
     before = {key: each for each in content.values() for key, ack in acks_of({"": each}).items() if ack == known[key]}

@@ -15,7 +15,7 @@ from envwatch.fleet.presence import UNTIMED, Presence, Reason
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.fleet.watched_time import UptimeState
 from envwatch.model import limits
-from envwatch.model.shared_marks import shared_ack_of, shared_silence_of
+from envwatch.model.shared_marks import shared_silence_of
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, counted
 from envwatch.model.times import (
     DAY_MS,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.profile_state import Fleet
     from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.acks import Ack
     from envwatch.model.clock import Clocks, ServerMs, WallMs
     from envwatch.model.environment import Environment
     from envwatch.model.limits import Limits
@@ -283,10 +284,16 @@ def marked_text(done: str, by: str = "", note: str = "", width: float = inf) -> 
     return next((text for text in map(composed, (whole, named)) if cells(text) <= width), composed(done))
 
 
-def shared_text(environment: Environment, wall: float, zone: tzinfo | None, width: float = inf) -> SafeText | None:
-    """Return the mark of the serving host's acknowledgement or silence of a row."""
-    if (ack := shared_ack_of(environment)) is not None:
-        return marked_text("acked", ack.by, ack.note, width)
+def ack_text(ack: Ack, at: float, zone: tzinfo | None, width: float = inf) -> SafeText:
+    """Return `acked until 06:00 by ann: disk swap`, at a moment of the platform's clock; see `marked_text`."""
+    done = "acked" if ack.until is None else f"acked {until_text(ack.until, at, zone)}"
+    return marked_text(done, ack.by, ack.note, width)
+
+
+def shared_silence_text(
+    environment: Environment, wall: float, zone: tzinfo | None, width: float = inf
+) -> SafeText | None:
+    """Return the mark of the serving host's silence of a row."""
     if (silence := shared_silence_of(environment, wall)) is not None:
         return marked_text(silenced_until_text(silence.until, wall, zone), silence.by, silence.note, width)
     return None
@@ -294,9 +301,14 @@ def shared_text(environment: Environment, wall: float, zone: tzinfo | None, widt
 
 def silenced_until_text(until: float, now: float, zone: tzinfo | None) -> SafeText:
     """Return `silenced until 10:00`; both instants are by one clock in ms."""
+    return composed(f"silenced {until_text(until, now, zone)}")
+
+
+def until_text(until: float, now: float, zone: tzinfo | None) -> SafeText:
+    """Return `until 10:00`; both instants are by one clock in ms."""
     from envwatch.fleet.alerting.recurring_hours import near_time_text  # noqa: PLC0415 - only with silences
 
-    return composed(f"silenced until {near_time_text(until, now, zone)}")
+    return composed(f"until {near_time_text(until, now, zone)}")
 
 
 def silence_text(silenced: Silenced, monitor: Monitor, profile: SafeText, now: Clocks, width: float = inf) -> SafeText:

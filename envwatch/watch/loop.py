@@ -206,9 +206,10 @@ class Watch:
         """Take and save decisions of a person at the screen."""
         now, before = self.clocks(), self.monitor
         self._save(decisions)
-        monitor, events = before.with_words(with_changes(before.words, decisions.words), now)
-        monitor = monitor.with_acks(decisions.acks).with_silences(decisions.silences)
-        self._updated(MonitorUpdate(before, monitor, MonitorChanges(now, events=events)))
+        monitor, turned = before.with_words(with_changes(before.words, decisions.words), now)
+        monitor, acked = monitor.with_decided_acks(decisions.acks, now)
+        monitor = monitor.with_silences(decisions.silences)
+        self._updated(MonitorUpdate(before, monitor, MonitorChanges(now, events=(*turned, *acked))))
 
     def note(self, text: SafeText) -> None:
         """Log a message about envwatch."""
@@ -255,15 +256,16 @@ class Watch:
             words = None if words is None else with_changes(words, each.words)
         for profile, record in news.uptimes.items():
             monitor = monitor.with_uptime_record(profile, record)
-        monitor, events = (monitor, ()) if words is None else monitor.with_words(words, now)
-        if acks is not None:
-            monitor = replace(monitor, acks=acks)
+        monitor, turned = (monitor, ()) if words is None else monitor.with_words(words, now)
+        monitor, acked = (monitor, ()) if acks is None else monitor.with_stored_acks(acks, now)
         if silences is not None:
             monitor = replace(monitor, silences=silences)
         for profile, state in news.taken_over.items():
             if state is not None:
                 monitor = monitor.with_alert_state(profile, state)
-        return monitor, events
+        if acks is not None or news.taken_over:
+            monitor = monitor.with_missed_ends(now)
+        return monitor, (*turned, *acked)
 
     def _save(self, decisions: Decisions) -> None:
         self._decided.append(decisions)

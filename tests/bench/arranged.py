@@ -118,7 +118,7 @@ class _Table:
 
     def arrange(self, view: View, acks: Acks) -> int:
         fleet = next(self._listings)
-        monitor = Monitor(fleet, acks, self._log, self._watched)
+        monitor = Monitor(fleet, acks, event_log=self._log, watched=self._watched)
         self._days = self._days.as_of(monitor, _NOW, None)
         self._block = block = block_of(monitor, _NOW, self._block)
         found = arrange(contexts_at(monitor, NOW, self._days), view, COLUMNS, in_block=block.keys, cache=self._cache)

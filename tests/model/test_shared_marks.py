@@ -19,7 +19,7 @@ from envwatch.model.shared_marks import (
     shared_silence_of,
 )
 from envwatch.model.text import cells, clean
-from envwatch.views.state_style import shared_text
+from envwatch.views.state_style import ack_text
 
 if TYPE_CHECKING:
     from envwatch.model.environment import Environment
@@ -48,7 +48,7 @@ def test_an_acknowledgement_without_a_name_is_none(ack: Any) -> None:
 
 @pytest.mark.parametrize("note", [None, 7, ["x"], {"x": "y"}])
 def test_a_note_that_is_no_text_is_left_out(note: Any) -> None:
-    assert shared_ack_of(marked(ack={"by": "ops-1", "note": note})) == Ack(0.0, clean(""), by=clean("ops-1"))
+    assert shared_ack_of(marked(ack={"by": "ops-1", "at": NOW, "note": note})) == Ack(NOW, clean(""), by=clean("ops-1"))
 
 
 @pytest.mark.parametrize(
@@ -79,14 +79,14 @@ def test_a_field_that_is_no_object_says_nothing(field: Any) -> None:
 
 @given(by=st.text(min_size=1), note=st.text())
 def test_what_is_shown_is_one_line_of_bounded_width_without_control_characters(by: str, note: str) -> None:
-    row = marked(ack={"by": f"{by}\x1b[2J\n", "note": f"{note}\r\u202e"})
-    ack, text = shared_ack_of(row), shared_text(row, NOW, None, 80)
-    for each in () if ack is None or text is None else (ack.by, ack.note, text):
+    row = marked(ack={"by": f"{by}\x1b[2J\n", "at": 1, "note": f"{note}\r\u202e"})
+    ack = shared_ack_of(row)
+    for each in () if ack is None else (ack.by, ack.note, ack_text(ack, NOW, None, 80)):
         assert "\x1b" not in each
         assert "\n" not in each
         assert "\u202e" not in each
         assert cells(each) <= 200
-    long = shared_ack_of(marked(ack={"by": "x" * 500, "note": "y" * 5000}))
+    long = shared_ack_of(marked(ack={"by": "x" * 500, "at": 1, "note": "y" * 5000}))
     assert long is not None
     assert (cells(long.by), cells(long.note)) == (40, 200)
 
@@ -94,9 +94,9 @@ def test_what_is_shown_is_one_line_of_bounded_width_without_control_characters(b
 @pytest.mark.parametrize(
     ("mark", "text"),
     [
-        ({"by": "ops-1"}, "by ops-1"),
-        ({"by": " ops-1 ", "note": "on  it "}, "by ops-1: on it"),
-        ({"by": "a", "note": 7}, "by a"),
+        ({"by": "ops-1", "at": 1}, "by ops-1"),
+        ({"by": " ops-1 ", "at": 1, "note": "on  it "}, "by ops-1: on it"),
+        ({"by": "a", "at": 1, "note": 7}, "by a"),
     ],
 )
 def test_a_mark_names_the_host_and_the_note(mark: Any, text: str) -> None:

@@ -98,9 +98,9 @@ def test_a_line_says_how_many_are_acknowledged_or_quotes_the_notes_of_all() -> N
 
 
 def test_an_acknowledgement_of_the_serving_host_is_named() -> None:
-    marks = {"a": {"envwatch": {"ack": {"by": "ana", "note": "disk"}}}}
+    marks = {"a": {"envwatch": {"ack": {"by": "ana", "at": 1, "note": "disk"}}}}
     one = BlockNight(changes=marks).poll("ax b+", after=0)
-    assert said(one)[2] == "disconnected · acked by ana: disk"
+    assert said(one)[2] == "acked by ana: disk"
 
 
 def test_a_member_has_a_line_with_state_duration_name_reason_and_note() -> None:

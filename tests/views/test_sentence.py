@@ -79,8 +79,9 @@ def test_a_note_may_be_missing_and_without_an_acknowledgement_none_is_told() -> 
 
 
 def test_a_host_that_shares_its_acknowledgement_is_named() -> None:
-    marks = {"ack": {"by": "ops-box", "at": "2025-10-09T08:50:00Z", "note": "disk swap"}}
-    assert said_of(lost("web-1", envwatch=marks)).endswith("; acknowledged by `ops-box`: `disk swap`. Profile `prod`.")
+    marks = {"ack": {"by": "ops-box", "at": NOW - 3 * MINUTE, "note": "disk swap"}}
+    sentence = said_of(lost("web-1", envwatch=marks))
+    assert sentence.endswith("; acknowledged at 08:50 UTC by `ops-box`: `disk swap`. Profile `prod`.")
 
 
 @pytest.mark.parametrize(

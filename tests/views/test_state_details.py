@@ -177,17 +177,17 @@ def test_while_the_clocks_contradict_the_skew_check_is_what_proves_it_and_there_
 @pytest.mark.parametrize(
     ("is_acked", "is_silenced", "texts"),
     [
-        (False, False, ["acknowledged by ops-1: on it", "silenced until 09:53 by ops-2: disks"]),
-        (True, False, ["silenced until 09:53 by ops-2: disks"]),
-        (False, True, ["acknowledged by ops-1: on it"]),
-        (True, True, []),
+        (False, False, ["1m ago by ops-1, until 09:13: on it", "silenced until 09:53 by ops-2: disks"]),
+        (True, False, ["just now on this machine", "silenced until 09:53 by ops-2: disks"]),
+        (False, True, ["1m ago by ops-1, until 09:13: on it"]),
+        (True, True, ["just now on this machine"]),
     ],
 )
 def test_a_mark_of_the_serving_host_is_shown_unless_this_machine_has_one(
     texts: list[str], *, is_acked: bool, is_silenced: bool
 ) -> None:
     marks = {
-        "ack": {"by": "ops-1", "note": "on it"},
+        "ack": {"by": "ops-1", "at": NOW - 60_000, "note": "on it", "until": NOW + 1_200_000},
         "silence": {"by": "ops-2", "until": NOW + 3_600_000, "reason": "disks"},
     }
     row, until = tracked(envwatch=marks), WallMs(NOW + 60_000)
@@ -195,7 +195,7 @@ def test_a_mark_of_the_serving_host_is_shown_unless_this_machine_has_one(
     monitor = Monitor(rows_of([row])).with_acks({key_of(row.environment.id): Ack(NOW, EMPTY)} if is_acked else {})
     monitor = replace(monitor.with_silences({own.id: own} if is_silenced else {}), policies=soon(zone=UTC))
     found = mark_lines(row, contexts_at(monitor)[NO_PROFILE])
-    assert [line.text for line in found if line.label == "shared"] == texts
+    assert [line.text for line in found if line.label in {"acked", "shared"}] == texts
 
 
 def test_flapping_is_named_after_the_state() -> None:

@@ -9,21 +9,23 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from math import inf
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import missing_id
 from envwatch.model.acks import LONGEST_NAME, LONGEST_NOTE, Ack, AckedRow, AckResult, finite_number, text_in
-from envwatch.model.text import EMPTY, SafeText, clean
+from envwatch.model.text import EMPTY, SafeText, clean, composed
+from envwatch.model.times import MS, long_age, span
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterable, Mapping
+    from datetime import timedelta
 
     from envwatch.fleet.profile_state import Fleet, ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.acks import AckAnswer, AckedLoss
-    from envwatch.model.clock import ServerMs
+    from envwatch.model.clock import ServerMs, WallMs
     from envwatch.model.environment import Environment
 
 K = TypeVar("K")
@@ -57,9 +59,61 @@ def with_server(acks: OwnAcks, server: SafeText) -> Acks:
     return {(server, id_): ack for id_, ack in acks.items()}
 
 
-def ack_of(tracked: TrackedEnvironment, at: float, note: SafeText) -> Ack:
-    """Return an acknowledgement of a present problem."""
-    return Ack(at, note, _newest_seen_at(tracked.environment))
+def ack_of(
+    tracked: TrackedEnvironment,
+    at: float,
+    note: SafeText,
+    lasts: timedelta | None = None,
+    uuid: SafeText = EMPTY,
+) -> Ack:
+    """Return this machine's acknowledgement of a present problem; without `lasts` until the row is back."""
+    until = None if lasts is None else at + lasts / MS
+    return Ack(at, note, newest_sign_at(tracked.environment), until=until, uuid=uuid)
+
+
+def ack_events(
+    kind: Kind, rows: Iterable[tuple[TrackedEnvironment, Ack]], moments: Mapping[SafeText, ServerMs]
+) -> list[Event]:
+    """Return an event for each acknowledgement that began or ended; an acknowledgement of several rows is a group."""
+    groups: dict[tuple[SafeText, Ack], list[Event]] = {}
+    for row, ack in rows:
+        change = {"after": ack.uuid} if kind is Kind.ACKNOWLEDGED else {"before": ack.uuid}
+        event = row.event(kind, moments[row.profile], field="acknowledgement", reason=_reason(kind, ack), **change)
+        groups.setdefault((row.profile, replace(ack, sign_at=None)), []).append(event)
+    return [
+        same[0] if len(same) == 1 else replace(same[0], id=None, name=None, then=None, members=tuple(same))
+        for same in groups.values()
+    ]
+
+
+def _reason(kind: Kind, ack: Ack) -> SafeText:
+    """Return who acknowledged for how long, and why: `by ann (10.0.0.3) for 4 h: disk swap`."""
+    if kind is Kind.ACK_ENDED:
+        return composed(f"{f'by {ack.ended_by}; it was ' if ack.ended_by else ''}{_who(ack)}")
+    return _who(ack)
+
+
+def _who(ack: Ack) -> SafeText:
+    address = f" ({ack.address})" if ack.address else ""
+    lasts = "" if ack.until is None else f" for {long_age(span(ack.until - ack.at))}"
+    note = f": {ack.note}" if ack.note else ""
+    return composed(f"{f'by {ack.by}' if ack.by else 'here'}{address}{lasts}{note}")
+
+
+class SplitAcks(NamedTuple):
+    """The acknowledgements in force, and those that ended before their loss."""
+
+    in_force: Acks
+    ended: Acks
+
+
+def split(acks: Acks, fleet: Fleet, wall: WallMs) -> SplitAcks:
+    """Return acknowledgements by whether their time has ended; the clock of each server decides."""
+    if all(ack.until is None for ack in acks.values()):
+        return SplitAcks(acks, NO_ACKS)
+    moments = {each.server: each.clock.server_time(wall) for each in fleet}
+    ended = {key: ack for key, ack in acks.items() if ack.until is not None and ack.until <= moments.get(key[0], -inf)}
+    return SplitAcks({key: ack for key, ack in acks.items() if key not in ended}, ended)
 
 
 def ended_acks(acks: Acks, fleet: Fleet) -> frozenset[ServerKey]:
@@ -83,7 +137,7 @@ def _has_ended(key: ServerKey, ack: Ack, fleet: Fleet) -> bool:
 
 
 def _came_back(tracked: TrackedEnvironment, ack: Ack) -> bool:
-    is_newer = _newest_seen_at(tracked.environment) > (ack.at if ack.sign_at is None else ack.sign_at)
+    is_newer = newest_sign_at(tracked.environment) > (ack.at if ack.sign_at is None else ack.sign_at)
     return tracked.presence is Presence.OFFLINE and not tracked.is_flapping and is_newer
 
 
@@ -105,8 +159,8 @@ def losses_of(
     ]
 
 
-def _newest_seen_at(environment: Environment) -> ServerMs:
-    """Return the newest sighting, which losing a heartbeat does not change."""
+def newest_sign_at(environment: Environment) -> ServerMs:
+    """Return the last sign of life, which names a loss: losing a heartbeat does not change the sign."""
     return max(environment.last_seen_at, environment.last_seen_alive_at)
 
 
@@ -148,7 +202,7 @@ def answered(
         tracked, ack = profile_state.environments.get(loss.id), known.get(key)
         result = _result(loss, tracked, ack, new)
         if result is AckResult.ACKED and tracked is not None and (ack is None or ack.uuid != new.uuid):
-            ack = made[key] = replace(new, sign_at=_newest_seen_at(tracked.environment))
+            ack = made[key] = replace(new, sign_at=newest_sign_at(tracked.environment))
         if ack is not None and result in {AckResult.ACKED, AckResult.ALREADY}:
             answer.append(AckedRow(loss.id, result, ack.by or host, ack.at))
         else:
@@ -166,7 +220,7 @@ def _result(loss: AckedLoss, tracked: TrackedEnvironment | None, ack: Ack | None
     if not tracked.is_unhealthy and (tracked.verdict.is_up or tracked.replaced_by is not None):
         return AckResult.RECOVERED
     sign_at = -inf if loss.sign_at is None else loss.sign_at
-    if not tracked.is_flapping and _newest_seen_at(tracked.environment) > sign_at + _SAME_SIGN_MS:
+    if not tracked.is_flapping and newest_sign_at(tracked.environment) > sign_at + _SAME_SIGN_MS:
         return AckResult.OTHER_LOSS
     return AckResult.ACKED
 
@@ -208,5 +262,6 @@ def _entry_in(raw: object) -> tuple[ServerKey, Ack] | None:
         until=finite_number(raw.get("until")),
         uuid=text_in(raw.get("uuid"), LONGEST_NAME),
         address=text_in(raw.get("address"), LONGEST_NAME),
+        ended_by=text_in(raw.get("ended_by"), LONGEST_NAME),
     )
     return (clean(server), clean(id_)), ack

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.alerting.alert_policy import Rule, decision_text
 from envwatch.fleet.alerting.losses import (
+    ACK_ENDED,
     LOSSES,
     RETURNS,
     Key,
@@ -23,6 +24,7 @@ from envwatch.fleet.alerting.losses import (
     hashed_id,
     is_loss,
     key_of,
+    lost_again,
     lost_now,
     order,
     still_waiting,
@@ -162,6 +164,32 @@ class Incidents:
         rest = replace(self, waiting=tuple(loss for loss in self.waiting if key_of(loss.event) not in keys))
         return replace(rest, waiting=(*rest.waiting, *_with_ids(rest, rest.waiting, fresh, fleet, used)))
 
+    def with_ended_acks(
+        self,
+        ended: Mapping[Key, tuple[Event, float]],
+        moments: Mapping[SafeText, ServerMs],
+        now: Clocks,
+        used: Container[SafeText],
+    ) -> Incidents:
+        """Return the incidents after acknowledgements ended before their losses, as lost at this moment.
+
+        A pager cannot take an acknowledgement back, so an incident loses its row, and a new incident follows. `ended`
+        has the loss of each environment, and the time of the acknowledgement, which is equal in all processes. `used`
+        are the ids of former incidents.
+        """
+        fresh = list[Loss]()
+        taken = {incident.id for incident in self.open}
+        for loss, acked_at in ended.values():
+            id_ = hashed_id(loss.profile, f"{ACK_ENDED}\0{acked_at:.0f}")
+            if id_ in used or id_ in taken:  # another row of the acknowledgement ended before
+                id_ = hashed_id(id_, loss.id or EMPTY)
+            fresh.append(lost_again(loss, moments[loss.profile], now, id_))
+        return replace(
+            self,
+            waiting=(*(loss for loss in self.waiting if key_of(loss.event) not in ended), *fresh),
+            open=tuple(_without(incident, ended) for incident in self.open),
+        )
+
     def with_proof(self, fleet: Fleet) -> Incidents:
         """Return the incidents without doubt about quarantined rows now listed as down.
 
@@ -255,6 +283,14 @@ class Incidents:
     def lost_in(self, incident: SafeText) -> frozenset[Key]:
         """Return the environments of an open or waiting incident that are not back."""
         return frozenset(key for key, id_ in self.ids.items() if id_ == incident)
+
+
+def _without(incident: Incident, ended: Container[Key]) -> Incident:
+    """Return an incident without rows whose acknowledgement ended; an incident without rows resolves."""
+    remaining = frozenset(key for key in incident.remaining if key not in ended)
+    if remaining == incident.remaining:
+        return incident
+    return incident._replace(remaining=remaining, ended_by=None if remaining else clean(ACK_ENDED))
 
 
 def _not_opened(waiting: Iterable[Loss], opened: Iterable[Incident]) -> list[Loss]:
@@ -388,7 +424,9 @@ def _after_returns(
         if remaining:
             still_open.append(incident if remaining == incident.remaining else incident._replace(remaining=remaining))
             continue
-        resolved.append(incident._replace(remaining=remaining, ended_by=_end_text(incident, around)))
+        resolved.append(
+            incident._replace(remaining=remaining, ended_by=incident.ended_by or _end_text(incident, around))
+        )
     return still_open, resolved, frozenset(alerting)
 
 

@@ -15,7 +15,7 @@ from envwatch.fleet.problems import is_old, is_problem
 from envwatch.fleet.watched_time import Span
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, MonotonicS, ServerMs
-from envwatch.model.text import EMPTY, SafeText, clean
+from envwatch.model.text import EMPTY, SafeText, clean, composed
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ _DEATH_WITHIN_MS: Final = limits.DEATH_WITHIN / MS
 _ESTIMATES_DIFFER_MS: Final = 1_000.0
 """Each listing estimates the server's clock anew, and so the end of a person's silence."""
 _OFFLINE: Final = clean(Presence.OFFLINE.value)
+ACK_ENDED: Final = "acknowledgement ended"
 LOSSES: Final = frozenset({Kind.OFFLINE, Kind.GONE, Kind.MISSING, Kind.NOT_BACK})
 RETURNS: Final = frozenset({Kind.ONLINE, Kind.RETURNED})
 _LOST: Final = frozenset({Presence.OFFLINE.value, Presence.GONE.value})
@@ -142,6 +143,23 @@ def lost_now(tracked: TrackedEnvironment, at: ServerMs, now: Clocks) -> Loss:
     """Return the loss of an environment that is off and needs a person from this moment on."""
     event = tracked.event(Kind.OFFLINE, at, after=_OFFLINE, reason=clean(tracked.verdict.reason))
     return Loss(event=event, died=Span(at, at), silent_since=now.monotonic, noticed_at=now.monotonic)
+
+
+def loss_of_row(tracked: TrackedEnvironment) -> Event:
+    """Return the loss of a row that is off, as a listing shows the row now."""
+    kind = Kind.MISSING if tracked.presence is Presence.MISSING else Kind.OFFLINE
+    return tracked.event(kind, tracked.lost_at, after=clean(tracked.presence), reason=clean(tracked.verdict.reason))
+
+
+def lost_again(loss: Event, at: ServerMs, now: Clocks, incident: SafeText) -> Loss:
+    """Return an acknowledged loss as a loss of the moment at which the acknowledgement ended.
+
+    The row was silent before, so the loss counts as soon as it has been listed for long enough.
+    """
+    reason = composed(f"{loss.reason}, {ACK_ENDED}" if loss.reason else ACK_ENDED)
+    event = replace(loss, at=at, reason=reason, since=None, lasted=None, incident=incident)
+    silent_since = MonotonicS(now.monotonic - max(at - loss.at, 0.0) / 1000)
+    return Loss(event=event, died=Span(at, at), silent_since=silent_since, noticed_at=now.monotonic, incident=incident)
 
 
 def _not_back(loss: Loss, end: ServerMs, at: ServerMs, zone: tzinfo | None, noticed_at: MonotonicS) -> Loss:

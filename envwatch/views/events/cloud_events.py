@@ -31,6 +31,7 @@ _WORDS: Final[Mapping[Kind, str]] = {
     Kind.WHILE_BLIND: "while-blind",
     Kind.NOT_BACK: "not-back",
     Kind.NOT_ALERTING: "not-alerting",
+    Kind.ACK_ENDED: "ack-ended",
     Kind.VISIBLE: "resumed",
     Kind.RELEASED: "hold-ended",
     Kind.RESUMED: "stall-ended",

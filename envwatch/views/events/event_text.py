@@ -41,6 +41,8 @@ _KIND_GLYPHS = {
     Kind.RELEASED: ("!", "!", "plain"),
     Kind.ALERTING: ("◉", "@", "plain"),
     Kind.NOT_ALERTING: ("◌", "%", "plain"),
+    Kind.ACKNOWLEDGED: ("✓", "v", "plain"),
+    Kind.ACK_ENDED: ("!", "!", "plain"),
     Kind.NOTICE: ("!", "!", "late"),
 }
 
@@ -89,7 +91,11 @@ VERBS: Final[Mapping[Kind, str]] = {
     Kind.STEADY: "steady again",
     Kind.ALERTING: "count from now on",
     Kind.NOT_ALERTING: "count no more",
+    Kind.ACKNOWLEDGED: "acknowledged",
+    Kind.ACK_ENDED: "no longer acknowledged",
 }
+
+_OF_PEOPLE: Final = frozenset({Kind.ACKNOWLEDGED, Kind.ACK_ENDED})
 
 _NAMES_SHOWN = 8
 
@@ -143,7 +149,8 @@ def _group_text(event: Event, names: int) -> str:
         what += f" (+{rest:,} need{'s' if rest == 1 else ''} nobody)"
     if is_together and event.reason:
         return f"{what}: all {event.reason}"
-    return f"{what}: {names_text(members, names)}" if names else what
+    what = f"{what}: {names_text(members, names)}" if names else what
+    return _with_reason(what, event) if event.kind in _OF_PEOPLE else what
 
 
 def _after(event: Event, what: str) -> str:
@@ -187,6 +194,8 @@ _SENTENCES: Mapping[Kind, Callable[[Event], str | tuple[str, ...]]] = {
         f"counts no more: {event.reason or NOTHING}",
         "counts no more",
     ),
+    Kind.ACKNOWLEDGED: lambda event: (f"acknowledged {event.reason}", "acknowledged"),
+    Kind.ACK_ENDED: lambda event: (f"no longer acknowledged · {event.reason}", "no longer acknowledged"),
     Kind.NOTICE: lambda event: event.reason or NOTHING,
 }
 """Shorter sentences for narrow lines follow the whole sentence."""

@@ -11,7 +11,7 @@ from envwatch.history.hours import LastDays
 from envwatch.model.text import SafeText, composed
 from envwatch.presentation import RowContext, contexts_of
 from envwatch.query.fields import MatchContext
-from envwatch.views.state_style import clock_warning, marked_text, silenced_text, state_text
+from envwatch.views.state_style import ack_text, clock_warning, silenced_text, state_text
 from envwatch.views.table.block import NO_BLOCK, Block
 from envwatch.views.table.columns import SEARCHED, rank_of
 from envwatch.views.table.table_view import Preset, View, by_name, by_value, in_default_order
@@ -132,9 +132,10 @@ def judged(tracked: TrackedEnvironment, at: ServerMs, monitor: Monitor, now: Clo
 def remarks_in(monitor: Monitor, now: Clocks) -> dict[EnvironmentKey, SafeText]:
     """Return texts on acknowledged down rows and silences: `acked: known`."""
     remarks: dict[EnvironmentKey, SafeText] = {}
-    for tracked in monitor.fleet.environments if monitor.acks or monitor.has_silences else ():
-        if (ack := monitor.ack_of(tracked)) is not None and not tracked.verdict.is_up:
-            remarks[tracked.key] = marked_text("acked", note=ack.note)
+    for tracked in monitor.fleet.environments:
+        if not tracked.verdict.is_up and (ack := monitor.ack_of(tracked)) is not None:
+            at = monitor.fleet.for_environment(tracked).clock.server_time(now.wall)
+            remarks[tracked.key] = ack_text(ack, at, monitor.policy_of(tracked.profile).zone)
         elif (silenced := silenced_text(tracked, monitor, now)) is not None:
             remarks[tracked.key] = silenced
     return remarks
@@ -163,7 +164,7 @@ def environment_list_of_rows(
         filter=composed(str(view.query)) or None,
         preset=None if view.preset is Preset.ALL else view.preset,
         hidden=max(len(fleet) - len(rows), 0),
-        acknowledged={tracked.key: ack.note for tracked in rows if (ack := monitor.ack_of(tracked)) is not None},
+        acknowledged={tracked.key: ack.text for tracked in rows if (ack := monitor.ack_of(tracked)) is not None},
         contexts={(profile, at): contexts[profile]._replace(at=at) for profile, at in taken_at.items()},
     )
 

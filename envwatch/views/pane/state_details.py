@@ -21,7 +21,7 @@ from envwatch.fleet.watched_time import NOT_WATCHED, Outage, outages
 from envwatch.history.hours import Availability, availability_text, worst_states
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, ServerMs
-from envwatch.model.shared_marks import shared_ack_of, shared_silence_of
+from envwatch.model.shared_marks import shared_silence_of
 from envwatch.model.text import SafeText, clean, composed, counted
 from envwatch.model.times import DAY_MS, long_age, minutes_age, short_age, span, state_age
 from envwatch.views.pane.layout import DetailLine, PaneLayout, Row
@@ -43,6 +43,7 @@ from envwatch.views.state_style import (
     silenced_until_text,
     state_text,
     style_of,
+    until_text,
 )
 
 if TYPE_CHECKING:
@@ -189,16 +190,16 @@ def mark_lines(tracked: TrackedEnvironment, context: RowContext) -> Iterator[Det
     if (text := clock_text_of(tracked, profile_state)) is not None:
         yield DetailLine("clock", text, "late")
     if ack is not None:
-        note, age = f": {ack.note}" if ack.note else "", span(at - ack.at)
+        age, zone = span(at - ack.at), monitor.policy_of(tracked.profile).zone
         when = "just now" if age < timedelta(minutes=1) else f"{minutes_age(age)} ago"
-        yield DetailLine("acked", composed(f"{when} on this machine{note}"))
+        end = "" if ack.until is None else f", {until_text(ack.until, at, zone)}"
+        by, note = f"by {ack.by}" if ack.by else "on this machine", f": {ack.note}" if ack.note else ""
+        yield DetailLine("acked", composed(f"{when} {by}{end}{note}"))
     if silenced is not None:
         until = silence_text(silenced, monitor, tracked.profile, now).removeprefix("silenced ")
         yield DetailLine("silenced", composed(until))
     elif (text := not_back_text(tracked, monitor, now)) is not None:
         yield DetailLine("silenced", composed(f"the silence is over: {text}"))
-    if ack is None and (shared_ack := shared_ack_of(tracked.environment)) is not None:
-        yield DetailLine("shared", composed(f"acknowledged {shared_ack.text}"))
     if silenced is None and (shared := shared_silence_of(tracked.environment, now.wall)) is not None:
         until = silenced_until_text(shared.until, now.wall, monitor.policy_of(tracked.profile).zone)
         yield DetailLine("shared", marked_text(until, shared.by, shared.note))

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Final
 from envwatch.fleet.alerting.losses import Key, Loss, key_of
 from envwatch.fleet.problems import state_began_at
 from envwatch.model import limits
-from envwatch.model.shared_marks import shared_ack_of
 from envwatch.model.text import SafeText, composed, counted
 from envwatch.model.times import DAY_MS, moment
 from envwatch.views.pane.remedies import remedies, start_remedies
 from envwatch.views.report.document import (
     Line,
+    acknowledged_by,
     code,
-    code_note,
     code_text,
     minutes_between,
     reason_text,
@@ -86,9 +85,7 @@ def _line(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, zone: tzin
         start = f"start with {_starts_text(starts, others)}, if no listener runs on its machine"
         text += f"; {start if starts else next(remedies(tracked, profile_state, now)).notes[0]}"
     if (ack := monitor.ack_of(tracked)) is not None:
-        text += f"; acknowledged at {_time_text(ack.at, at, zone)}" + (f": {code_note(ack.note)}" if ack.note else "")
-    elif (mark := shared_ack_of(tracked.environment)) is not None:
-        text += f"; acknowledged by {code(mark.by)}" + (f": {code_text(mark.note)}" if mark.note else "")
+        text += f"; acknowledged at {_time_text(ack.at, at, zone)}{acknowledged_by(ack)}"
     return Line(code(tracked.environment.label), text)
 
 

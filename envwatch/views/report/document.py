@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime, tzinfo
 
+    from envwatch.model.acks import Ack
+
 VERSION: Final = 2
 """The version of the JSON format grows when a name or a type changes, not for new names."""
 _BULLETS: Final = 12
@@ -52,6 +54,13 @@ def code_text(text: SafeText) -> str:
 def code_note(text: SafeText) -> str:
     """Return a local user's note as a code span. Links stay intact, because a note may link to a ticket."""
     return _span(_plain(text))
+
+
+def acknowledged_by(ack: Ack) -> str:
+    """Return who acknowledged, and the note; links stay only in a local user's note."""
+    if not ack.by:
+        return f": {code_note(ack.note)}" if ack.note else ""
+    return f" by {code(ack.by)}" + (f": {code_text(ack.note)}" if ack.note else "")
 
 
 _OWN_REASON: Final = re.compile(r"([a-z ,]+)(?: \([0-9]+ s\))?")

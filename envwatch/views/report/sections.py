@@ -17,6 +17,7 @@ from envwatch.history.hours import Availability, percent_text
 from envwatch.history.past import NO_ALERTS
 from envwatch.model import limits
 from envwatch.model.environment import UNRESTRICTED, mode_of
+from envwatch.model.shared_marks import shared_ack_of
 from envwatch.model.text import SafeText, clean, counted, sliced
 from envwatch.model.times import MS, NOTHING, long_age, span
 from envwatch.model.versions import is_behind
@@ -29,8 +30,8 @@ from envwatch.views.report.document import (
     ProfileReport,
     ReportClock,
     Section,
+    acknowledged_by,
     code,
-    code_note,
     code_text,
     listed,
     minutes_between,
@@ -158,7 +159,8 @@ def _down(facts: _Facts) -> Iterator[Line]:
     for id_, tracked in facts.rows.items():
         if tracked.verdict.is_up or not facts.is_judged(tracked) or tracked.replaced_by is not None:
             continue
-        loss, ack, silenced = facts.pasts[id_].loss, facts.recorded.last.acks.get(id_), facts.silenced(tracked)
+        loss, silenced = facts.pasts[id_].loss, facts.silenced(tracked)
+        ack = facts.recorded.last.acks.get(id_) or shared_ack_of(tracked.environment)
         since = lost_at(tracked) if loss is None or tracked.since_at is not None else loss.at
         reason = clean(tracked.verdict.reason) if loss is None or loss.reason is None else loss.reason
         pod = tracked.pod_id or (None if loss is None or loss.then is None else loss.then.environment.pod_id)
@@ -175,7 +177,7 @@ def _down(facts: _Facts) -> Iterator[Line]:
         elif quiet_until is not None:
             mark, text = "silenced", f"{text}, silenced until {facts.clock.text(quiet_until)}"
         elif ack is not None:
-            mark, text = "acknowledged", f"{text}, acknowledged" + (f": {code_note(ack.note)}" if ack.note else "")
+            mark, text = "acknowledged", f"{text}, acknowledged{acknowledged_by(ack)}"
         line = facts.line(
             id_,
             text,
@@ -187,7 +189,7 @@ def _down(facts: _Facts) -> Iterator[Line]:
             alerting=facts.counts(id_),
             reason=reason,
             pod=pod,
-            acknowledged=None if ack is None else ack.note,
+            acknowledged=None if ack is None else ack.text,
             silenced_until=iso(quiet_until),
         )
         yield line._replace(mark=mark)

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Final
 from envwatch.fleet.alerting.alert_policy import UNRECORDED, decision_text
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.tracking import ChangeTag
+from envwatch.model.acks import Ack
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, enumerated, shortened
 from envwatch.model.times import span, state_age
 from envwatch.views.state_style import (
     FLAPPING_GLYPHS,
     StateStyle,
+    ack_text,
     cause_text,
     glyph_of,
-    marked_text,
-    shared_text,
+    shared_silence_text,
     style_of,
 )
 from envwatch.views.table.columns import for_text
@@ -77,7 +78,7 @@ def member_texts(
         style_of(tracked, is_unknown=profile_state.is_unknown(tracked, now)),
         for_text(tracked, profile_state.clock.server_time(now.wall), profile_state.limits) or EMPTY,
         cause_of(tracked, monitor, now),
-        None if ack is None else marked_text("acked", note=ack.note),
+        None if ack is None else _ack_text([ack], tracked.profile, monitor, now),
     )
 
 
@@ -133,8 +134,7 @@ def why_text(line: BlockLine, monitor: Monitor, now: Clocks) -> SafeText:
     """Return why the members are down and how many are acknowledged, or only the notes if all are."""
     acks = [ack for tracked in line.off if (ack := monitor.ack_of(tracked)) is not None]
     if line.is_acked:
-        notes = dict.fromkeys(ack.note for ack in acks if ack.note)
-        return marked_text("acked", note=", ".join(notes))
+        return _ack_text(acks, line.profile, monitor, now)
     if line.returned:
         return EMPTY
     causes = Counter(cause_of(tracked, monitor, now) for tracked in line.off)
@@ -146,10 +146,20 @@ def why_text(line: BlockLine, monitor: Monitor, now: Clocks) -> SafeText:
     policy = monitor.policy_of(line.profile)
     if policy.is_unrecorded:
         parts.append(decision_text(UNRECORDED, line.off[0]))
-    shared = {shared_text(tracked.environment, now.wall, policy.zone) for tracked in line.off}
+    shared = {shared_silence_text(tracked.environment, now.wall, policy.zone) for tracked in line.off}
     if len(shared) == 1 and (text := shared.pop()) is not None:  # None unless all members have the text
         parts.append(text)
     return composed(" · ".join(parts))
+
+
+def _ack_text(acks: Sequence[Ack], profile: SafeText, monitor: Monitor, now: Clocks) -> SafeText:
+    """Return who acknowledged, with all notes; the end that comes first, and no name if several acknowledged."""
+    at = monitor.fleet.by_profile[profile].clock.server_time(now.wall)
+    by = {ack.by for ack in acks}
+    until = min((ack.until for ack in acks if ack.until is not None), default=None)
+    notes = clean(", ".join(dict.fromkeys(ack.note for ack in acks if ack.note)))
+    whole = Ack(at, notes, by=by.pop() if len(by) == 1 else EMPTY, until=until)
+    return ack_text(whole, at, monitor.policy_of(profile).zone)
 
 
 def cause_of(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText:

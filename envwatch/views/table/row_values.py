@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.tracking import ChangeTag
-from envwatch.model.shared_marks import shared_ack_of, shared_silence_of
+from envwatch.model.shared_marks import shared_silence_of
 from envwatch.model.text import SafeText, cells, clean, composed
 from envwatch.views.state_style import (
     PRESENCE_STYLES,
     Piece,
     StateStyle,
+    ack_text,
     glyph_of,
-    marked_text,
-    shared_text,
+    shared_silence_text,
     silence_text,
     style_of,
 )
@@ -124,13 +124,11 @@ def snapshot_of(
 def _mark_of(
     tracked: TrackedEnvironment, context: RowContext, silenced: Silenced | None, *, is_acked: bool
 ) -> Mark | None:
-    """An acknowledgement precedes a silence, and this machine's marks precede the serving host's."""
+    """An acknowledgement precedes a silence."""
     if is_acked:
         return "acknowledged"
     if silenced is not None:
         return "silenced"
-    if shared_ack_of(tracked.environment) is not None:
-        return "acknowledged"
     return None if shared_silence_of(tracked.environment, context.now.wall) is None else "silenced"
 
 
@@ -138,14 +136,14 @@ def _why(
     tracked: TrackedEnvironment, context: RowContext, silenced: Silenced | None, why: SafeText | None, width: int
 ) -> SafeText | None:
     """Return silence or acknowledgement, with the reason before if both fit."""
-    monitor, now = context.monitor, context.now
+    monitor, now, zone = context.monitor, context.now, context.monitor.policy_of(tracked.profile).zone
     text: SafeText | None
     if silenced is not None:
         text = silence_text(silenced, monitor, tracked.profile, now, width)
     elif (ack := monitor.ack_of(tracked)) is not None:
-        text = marked_text("acked", note=ack.note, width=width)
+        text = ack_text(ack, context.at, zone, width)
     else:
-        text = shared_text(tracked.environment, now.wall, monitor.policy_of(tracked.profile).zone, width)
+        text = shared_silence_text(tracked.environment, now.wall, zone, width)
     if text is None:
         return why
     if cells(text) > width:
