@@ -12,6 +12,8 @@ import pytest
 from support.byte_scanner import running
 from support.faulty_server import KEY, Reply, says
 from support.scripted_server import Scripted, down, up
+from support.serve_program import TOKEN, serve_program, tokens_file, upstream
+from support.upstream import wait_until
 
 from envwatch.cli.arguments import StopError, options_in
 from envwatch.cli.commands.ack import run as run_command
@@ -139,7 +141,7 @@ def test_rows_that_are_up_or_acknowledged_are_named_and_nothing_changes(
     keep(empty_home, server, "web-2")
     code, out, err = run(capfd, "web-2")
     assert (code, out) == (0, "")
-    assert re.fullmatch(r"web-2: already acknowledged by ann, \d+m ago\n", err)
+    assert re.fullmatch(r"already acknowledged by ann, \d+m ago: web-2\n", err)
     assert kept(empty_home) == {"web-2": OLD}
 
 
@@ -173,10 +175,10 @@ def test_an_envwatch_server_gets_the_acknowledgement_and_this_machine_keeps_none
     lines = err.splitlines()
     assert lines[-1].startswith(f"acknowledged for everybody at {server.url.partition('://')[2]} until ")
     assert {re.sub(r"\d+m ago", "a while ago", line) for line in lines[1:-1]} == {
-        "web-3: already acknowledged by bob, a while ago",
-        f"nothing to acknowledge: {clean(HOSTILE)} is back",
-        "box is lost again since: look again",
-        "the server does not know box",
+        "already acknowledged by bob, a while ago: web-3",
+        f"nothing to acknowledge, back again: {clean(HOSTILE)}",
+        "lost again since, look again: box",
+        "not known to the server: box",
     }
     assert kept(empty_home) == {}
 
@@ -307,3 +309,25 @@ def test_an_action_is_the_first_word_and_any_other_word_is_a_name() -> None:
         run_command(options_in(["ack"]))
     with pytest.raises(StopError, match="`envwatch ack list` takes no --note"):
         options_in(["ack", "list", "--note", "x"])
+
+
+def test_a_team_sees_one_acknowledgement_and_the_platform_gets_nothing(
+    server: Scripted, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = "token-of-bob-0123456789"
+    tokens_file(tmp_path, f"ann {TOKEN} ack\nbob {other}\n")
+    with serve_program(upstream(tmp_path, server.url, KEY), tmp_path) as program:
+        wait_until(lambda: program.ask().status == 200, "the first listing")
+        monkeypatch.setenv("LETTA_BASE_URL", program.urls[0])
+
+        def run_as(token: str, *arguments: str) -> tuple[int, str, str]:
+            monkeypatch.setenv("LETTA_API_KEY", token)
+            return run(capfd, *arguments)
+
+        code, out, _ = run_as(TOKEN, "web-2", "--note", "disk swap")
+        (found,) = json.loads(run_as(other, "list", "-o", "json")[1])
+        assert (code, found["by"], found["note"], found["uuid"]) == (0, "ann", "disk swap", out.strip())
+        assert [run_as(other, *words)[0] for words in (("web-3",), ("web-2",), ("end", "web-2"))] == [4, 0, 4]
+        assert run_as(TOKEN, "end", "web-2")[0] == 0
+        assert json.loads(run_as(other, "list", "-o", "json")[1]) == []
+    assert sent(server) == []

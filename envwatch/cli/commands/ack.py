@@ -142,12 +142,13 @@ class _Found(NamedTuple):
         return next((ack for ack in acks if ack is not None and _is_in_force(ack, at)), None)
 
     def is_problem(self, row: TrackedEnvironment) -> bool:
-        """Whether there is something to acknowledge, as for the key `a`."""
+        """Whether there is something to acknowledge: a row that is down, however long, or that flaps."""
         from envwatch.fleet.problems import is_problem
 
-        if row.is_unhealthy or is_problem(row, self.server_now(row.profile)):
-            return True
-        return not row.verdict.is_up and row.key in self.monitor.incidents.lost
+        if row.verdict.is_up:
+            return row.is_flapping and row.replaced_by is None
+        is_lost = row.key in self.monitor.incidents.lost
+        return row.is_unhealthy or is_lost or is_problem(row, self.server_now(row.profile))
 
     def team(self, profile: SafeText, call: Callable[[Client], Coroutine[None, None, T]]) -> T:
         """Return what a profile's server answers."""
@@ -206,10 +207,9 @@ def _make(options: Options) -> int:
     if code := report_stops(stops):
         return code
     rows, is_query = _chosen(what.strip(), "NAME|QUERY|INCIDENT", found)
-    acked = [(row, ack) for row in rows if (ack := found.ack_of(row)) is not None]
-    for row, ack in acked:
-        print_error(f"{_names([row])}: {_already(ack.by, found.server_now(row.profile) - ack.at)}")
-    taken = {row.key for row, _ in acked}
+    acked = [(_already(ack.by, ack.at, row, found), row) for row in rows if (ack := found.ack_of(row)) is not None]
+    _say(acked)
+    taken = {row.key for _, row in acked}
     problems = [row for row in rows if found.is_problem(row) and row.key not in taken]
     others = [row for row in rows if not found.is_problem(row) and row.key not in taken]
     if others and not (is_query and problems):
@@ -237,8 +237,15 @@ def _count(problems: Sequence[TrackedEnvironment]) -> str:
     return "1 problem" if len(problems) == 1 else f"{len(problems):,} problems"
 
 
-def _already(by: SafeText, ago_ms: float) -> str:
-    return f"already acknowledged{f' by {by}' if by else ''}, {minutes_age(span(ago_ms))} ago"
+def _already(by: SafeText, at: float | None, row: TrackedEnvironment, found: _Found) -> str:
+    ago = "" if at is None else f", {minutes_age(span(found.server_now(row.profile) - at))} ago"
+    return f"already acknowledged{f' by {by}' if by else ''}{ago}"
+
+
+def _say(results: Sequence[tuple[str, TrackedEnvironment]]) -> None:
+    """Write a line for all rows with one result."""
+    for result in dict.fromkeys(result for result, _ in results):
+        print_error(f"{result}: {_names(row for each, row in results if each == result)}")
 
 
 def _acknowledge(rows: Sequence[TrackedEnvironment], found: _Found, note: SafeText, lasts: timedelta | None) -> Exit:
@@ -292,23 +299,23 @@ def _report(
     answer: Sequence[AckedRow], rows: Sequence[TrackedEnvironment], found: _Found
 ) -> tuple[Sequence[TrackedEnvironment], Exit]:
     """Say what became of rows that the server did not acknowledge; return the acknowledged rows and the exit code."""
-    answers, acked, code = {each.id: each for each in answer}, [], Exit.FINE
+    answers, acked, results, code = {each.id: each for each in answer}, [], [], Exit.FINE
     for row in rows:
-        name, got = _names([row]), answers.get(row.environment.id)
+        got = answers.get(row.environment.id)
         match None if got is None else got.result:
             case AckResult.ACKED:
                 acked.append(row)
             case AckResult.ALREADY if got is not None:
-                now = found.server_now(row.profile)
-                print_error(f"{name}: {_already(got.by, now - (now if got.at is None else got.at))}")
+                results.append((_already(got.by, got.at, row, found), row))
             case AckResult.RECOVERED:
-                print_error(f"nothing to acknowledge: {name} is back")
+                results.append(("nothing to acknowledge, back again", row))
             case AckResult.OTHER_LOSS:
-                print_error(f"{name} is lost again since: look again")
+                results.append(("lost again since, look again", row))
                 code = Exit.FAILED
             case _:
-                print_error(f"the server does not know {name}")
+                results.append(("not known to the server", row))
                 code = Exit.FAILED
+    _say(results)
     return acked, code
 
 
