@@ -183,6 +183,15 @@ def test_an_envwatch_server_gets_the_acknowledgement_and_this_machine_keeps_none
     assert kept(empty_home) == {}
 
 
+def test_an_acknowledgement_of_this_machine_is_none_for_the_team(
+    server: Scripted, empty_home: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    keep(empty_home, server, "web-2")
+    be_envwatch(server, says(200, json.dumps({"rows": [{"id": "web-2", "result": "acked"}]})))
+    assert run(capfd, "web-2")[0] == 0
+    assert [method for method, _, _ in sent(server)] == ["PUT"]
+
+
 @pytest.mark.parametrize(
     ("answer", "code", "message"),
     [

@@ -25,6 +25,7 @@ from envwatch.model.acks import (
     AckedLoss,
     AckRequest,
     AckResult,
+    new_uuid,
     note_of,
 )
 from envwatch.model.clock import WallMs
@@ -135,11 +136,15 @@ class _Found(NamedTuple):
 
     def ack_of(self, row: TrackedEnvironment) -> Ack | None:
         """Return the acknowledgement in force."""
+        ack = self.monitor.ack_of(row)
+        return ack if ack is not None and _is_in_force(ack, self.server_now(row.profile)) else None
+
+    def everybodys_ack_of(self, row: TrackedEnvironment) -> Ack | None:
+        """Return the acknowledgement in force, without this machine's if the server is envwatch."""
         from envwatch.model.shared_marks import shared_ack_of
 
-        at = self.server_now(row.profile)
-        acks = (self.monitor.ack_of(row), shared_ack_of(row.environment))
-        return next((ack for ack in acks if ack is not None and _is_in_force(ack, at)), None)
+        is_own = self.has_team(row.profile) and shared_ack_of(row.environment) is None
+        return None if is_own else self.ack_of(row)
 
     def is_problem(self, row: TrackedEnvironment) -> bool:
         """Whether there is something to acknowledge: a row that is down, however long, or that flaps."""
@@ -207,7 +212,7 @@ def _make(options: Options) -> int:
     if code := report_stops(stops):
         return code
     rows, is_query = _chosen(what.strip(), "NAME|QUERY|INCIDENT", found)
-    acked = [(_already(ack.by, ack.at, row, found), row) for row in rows if (ack := found.ack_of(row)) is not None]
+    acked = [(_already(ack.by, ack.at, row, found), row) for row in rows if (ack := found.everybodys_ack_of(row))]
     _say(acked)
     taken = {row.key for _, row in acked}
     problems = [row for row in rows if found.is_problem(row) and row.key not in taken]
@@ -219,7 +224,7 @@ def _make(options: Options) -> int:
     if is_query:
         print_error(f"{clean(what)} matches {_count(problems)} now: {_names(problems)}")
         fleet = found.monitor.fleet.environments
-        every = {found.key_of(row) for row in fleet if found.is_problem(row) and found.ack_of(row) is None}
+        every = {found.key_of(row) for row in fleet if found.is_problem(row) and not found.everybodys_ack_of(row)}
         if 1 < len(every) <= len(problems) and not getattr(options, "yes", False):
             confirm("acknowledge", "acknowledged", "problem")
     lasts: timedelta | None = getattr(options, "lasts", None)
@@ -239,7 +244,7 @@ def _count(problems: Sequence[TrackedEnvironment]) -> str:
 
 def _already(by: SafeText, at: float | None, row: TrackedEnvironment, found: _Found) -> str:
     ago = "" if at is None else f", {minutes_age(span(found.server_now(row.profile) - at))} ago"
-    return f"already acknowledged{f' by {by}' if by else ''}{ago}"
+    return f"already acknowledged {f'by {by}' if by else 'here'}{ago}"
 
 
 def _say(results: Sequence[tuple[str, TrackedEnvironment]]) -> None:
@@ -250,15 +255,13 @@ def _say(results: Sequence[tuple[str, TrackedEnvironment]]) -> None:
 
 def _acknowledge(rows: Sequence[TrackedEnvironment], found: _Found, note: SafeText, lasts: timedelta | None) -> Exit:
     """Acknowledge problems of one profile, and say what became of each; return the exit code."""
-    from uuid import uuid4
-
     from envwatch.fleet.alerting.acknowledgements import ack_of
     from envwatch.storage.state_file import ACKNOWLEDGEMENTS
 
     profile = rows[0].profile
-    uuid, at = clean(str(uuid4())), found.server_now(profile)
-    until = None if lasts is None else at + lasts.total_seconds() * 1000
-    acks = {found.key_of(row): replace(ack_of(row, at, note), by=user_name(), uuid=uuid, until=until) for row in rows}
+    uuid, at = new_uuid(), found.server_now(profile)
+    acks = {found.key_of(row): ack_of(row, at, note, lasts, uuid) for row in rows}
+    until = next(iter(acks.values())).until
     credentials, _ = found.profiles[profile]
     if found.has_team(profile):
         losses = tuple(AckedLoss(id_, ack.sign_at) for (_, id_), ack in acks.items())
@@ -411,6 +414,11 @@ class Line(NamedTuple):
     is_served: bool
 
     @property
+    def by(self) -> SafeText:
+        """Who acknowledged: an acknowledgement of this machine without a name is this user's."""
+        return self.ack.by or user_name()
+
+    @property
     def content(self) -> dict[str, object]:
         """The acknowledgement for JSON; the names are stable."""
         from envwatch.views.output.formats import iso
@@ -421,7 +429,7 @@ class Line(NamedTuple):
             "profile": self.profile or None,
             "at": iso(self.ack.at),
             "until": iso(self.ack.until),
-            "by": self.ack.by,
+            "by": self.by,
             "note": self.ack.note,
             "uuid": self.ack.uuid,
             "address": self.ack.address,
@@ -455,7 +463,7 @@ def _cells(lines: Sequence[Line]) -> Iterator[Sequence[SafeText]]:
             *([line.profile or clean("-")] if has_profiles else []),
             composed(date_text(ack.at, None)),
             composed("until back" if ack.until is None else date_text(ack.until, None)),
-            *(each or clean("-") for each in (ack.by, ack.note, ack.uuid)),
+            *(each or clean("-") for each in (line.by, ack.note, ack.uuid)),
         ]
 
 
