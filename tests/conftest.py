@@ -58,7 +58,7 @@ LONG = (
     "test_kills.py",
     "test_soak.py",
     "test_alerts.py",
-    "test_new_field.py",
+    "test_new_parts.py",
     "test_hostile_views.py",
     "test_packages.py",
     "test_night_in_block.py",

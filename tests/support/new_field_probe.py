@@ -1,4 +1,4 @@
-"""Asserts what a new field `site` does everywhere, in a copy of the project; see tests/test_new_field.py.
+"""Asserts what a new field `site` does everywhere, in a copy of the project; see tests/test_new_parts.py.
 
 `python new_field_probe.py COPY`
 """

@@ -1,0 +1,239 @@
+"""Three recipes of docs/architecture.md, followed in one copy of the project: a field, a column from the past, a way to
+deliver messages.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from support.builders import wire_row
+from support.byte_scanner import findings, serving
+from support.documents import blocks, page, section
+from support.project_copy import changed_files, copy_project, environ_in, insert_last, run_in
+from support.pty_terminal import ENTER, Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from support.faulty_server import Faulty
+
+HOSTILE: Final = "eu\x1b]0;pwned\x07\x9b31m\u202e-1"
+SHOWN: Final = r"eu\x1b]0;pwned\x07\x9b31m\u202e-1"
+FORMATS: Final = ("table", "json", "jsonl", "csv", "line", "name")
+
+
+def recipe(title: str) -> list[str]:
+    """Return the code of a recipe."""
+    found = blocks(section(page("architecture.md"), title))
+    return [block.text for block in found if block.language == "text"]
+
+
+def insert_field(copy: Path) -> set[str]:
+    declaration, presentation = recipe("A field of the API")
+    insert_last(copy / "envwatch/model/environment.py", declaration.rstrip("\n"), "Environment")
+    insert_last(copy / "envwatch/presentation.py", presentation.rstrip("\n"), "_ALL")
+    promise(copy, "Columns", "site")
+    promise(copy, "A row, in this order, also of JSON lines and CSV", "site")
+    path = copy / "docs/stability.md"
+    fields = r"(\*\*Fields of the filter\*\*: `[^`]+)(\s)meta\.KEY`"
+    path.write_text(re.sub(fields, r"\1 site\2meta.KEY`", path.read_text(encoding="utf-8")), encoding="utf-8")
+    return {"envwatch/model/environment.py", "envwatch/presentation.py"}
+
+
+def insert_column(copy: Path) -> set[str]:
+    (declaration,) = recipe("A column from the past")
+    insert_last(copy / "envwatch/views/table/columns.py", declaration.rstrip("\n"), "COMPUTED")
+    promise(copy, "Columns", "outages")
+    return {"envwatch/views/table/columns.py"}
+
+
+def insert_delivery(copy: Path) -> set[str]:
+    module, line, entry = recipe("A way to deliver messages")
+    (copy / "envwatch/hooks/syslog.py").write_text(module, encoding="utf-8")
+    path = copy / "envwatch/config/hooks.py"
+    text = path.read_text(encoding="utf-8").replace("\nfrom envwatch.hooks.rules", f"\n{line}from envwatch.hooks.rules")
+    path.write_text(re.sub(r"(DELIVERIES: .*)\)\n", rf"\1, {entry.strip()})\n", text), encoding="utf-8")
+    promise(copy, "Settings of a hook", "syslog")
+    return {"envwatch/config/hooks.py"}
+
+
+def promise(copy: Path, title: str, name: str) -> None:
+    path = copy / "docs/stability.md"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(re.sub(rf"(\*\*{title}\*\*: `[^`]+)`", rf"\1 {name}`", text), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    copy = tmp_path_factory.mktemp("copy")
+    copy_project(copy)
+    changed = insert_field(copy) | insert_column(copy) | insert_delivery(copy)
+    assert changed_files(copy) == changed | {"docs/stability.md"}
+    run_in(copy, "docs/generate.py")
+    return copy
+
+
+def test_a_new_field_is_decoded_drawn_found_recorded_redacted_and_served_by_three_edits(copy: Path) -> None:
+    run_in(copy, "tests/support/new_field_probe.py", str(copy))
+
+
+def test_another_number_than_the_next_free_one_is_refused(copy: Path, tmp_path: Path) -> None:
+    shutil.copytree(copy / "envwatch", tmp_path / "envwatch")
+    path = tmp_path / "envwatch/model/environment.py"
+    path.write_text(path.read_text(encoding="utf-8").replace('ApiField("site", 31', 'ApiField("site", 5'))
+    done = subprocess.run(
+        [sys.executable, "-c", "import envwatch.history.encoding.codecs"],
+        env=environ_in(copy),
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+    assert b"the numbers of cells must be 0 to 31, each once" in done.stderr
+
+
+def hostile_rows() -> list[dict[str, Any]]:
+    now = time.time() * 1000
+    beat = {"lastHeartbeat": now, "lastSeenAt": now}
+    return [wire_row("env-1", site=HOSTILE, **beat), wire_row("env-2", site="us-1", **beat)]
+
+
+def environ_for(server: Faulty, copy: Path, home: Path, **more: str) -> dict[str, str]:
+    return environ_in(copy, LETTA_BASE_URL=server.url, **more) | {"HOME": str(home)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format_", FORMATS)
+def test_no_format_prints_a_control_character_of_a_new_field(copy: Path, tmp_path: Path, format_: str) -> None:
+    with serving(hostile_rows()) as server:
+        environ = environ_for(server, copy, tmp_path)
+        printed = run_in(copy, "-m", "envwatch", "list", "-o", format_, "--filter", "site:eu*", environ=environ)
+    assert findings(printed) == set()
+    assert b"us-1" not in printed
+
+
+@pytest.mark.slow
+def test_the_dashboard_draws_a_new_field_in_column_and_pane_as_text(copy: Path, tmp_path: Path) -> None:
+    with serving(hostile_rows()) as server:
+        environ = environ_for(server, copy, tmp_path, ENVWATCH_COLUMNS="site")
+        command = [sys.executable, "-m", "envwatch"]
+        with Terminal(command, environ, columns=160, lines=40, may_fork=False) as terminal:
+            terminal.wait_for("NAME.*SITE")
+            terminal.wait_for(r"laptop of env-1.*eu\\x1b")
+            terminal.press(ENTER)
+            terminal.wait_for("site +eu" + re.escape(r"\x1b]0;pwned\x07\x9b31m\u202e-1"))
+            terminal.press("/", *"site:us", ENTER)
+            terminal.wait_for_no("laptop of env-1")
+            terminal.press("q")
+            assert terminal.wait_for_end() == 0
+    assert b"pwned\x07" not in terminal.received
+    assert "\u202e".encode() not in terminal.received
+
+
+@pytest.mark.slow
+def test_a_recording_keeps_a_new_field_and_a_redacted_one_hides_its_text(copy: Path, tmp_path: Path) -> None:
+    plain, redacted = tmp_path / "plain.recording", tmp_path / "redacted.recording"
+    with serving(hostile_rows()) as server:
+        environ = environ_for(server, copy, tmp_path)
+        for path, options in ((plain, []), (redacted, ["--redact"])):
+            command = ["-m", "envwatch", "record", "-o", str(path), "--for", "3s", "--interval", "1s", *options]
+            run_in(copy, *command, environ=environ)
+    program = (
+        "import sys; from contextlib import closing; from pathlib import Path\n"
+        "from envwatch.history.stored import RecordedFile\n"
+        "with closing(RecordedFile(Path(sys.argv[1]))) as past:\n"
+        "    polls = past.polls(float('-inf'), float('inf'))\n"
+        "    for each in past.moment(polls[-1]).profile_state.environments.values(): print(each.environment.site)"
+    )
+    shown, hidden = (run_in(copy, "-c", program, str(path)).decode().split() for path in (plain, redacted))
+    assert shown == [SHOWN, "us-1"]
+    assert [text[:5] for text in hidden] == ["text-", "text-"]
+
+
+def test_a_new_column_from_the_past_is_computed_drawn_and_sorted(copy: Path) -> None:
+    run_in(copy, "tests/support/new_column_probe.py", str(copy))
+
+
+def test_a_new_column_is_listed_by_the_schema_and_the_documentation_and_refused_by_list(copy: Path) -> None:
+    schema = json.loads(run_in(copy, "-m", "envwatch", "config", "schema"))
+    assert '"outages"' in json.dumps(schema)
+    assert "| `outages` | hours with an outage" in (copy / "docs/configuration.md").read_text(encoding="utf-8")
+    command = [sys.executable, "-m", "envwatch", "list", "--sort", "outages"]
+    done = subprocess.run(command, env=environ_in(copy), cwd=copy, capture_output=True, check=False)
+    assert b"cannot have outages, which only the dashboard knows" in done.stderr
+
+
+@pytest.fixture
+def server() -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(20)
+        yield server
+
+
+def environ_with(copy: Path, folder: Path, hook: str) -> Mapping[str, str]:
+    path = folder / "config.toml"
+    path.write_text(f"[[hooks]]\n{hook}\n", encoding="utf-8")
+    return environ_in(copy, ENVWATCH_CONFIG=str(path))
+
+
+def test_a_new_delivery_is_accepted_shown_sent_and_documented(
+    copy: Path, tmp_path: Path, server: socket.socket
+) -> None:
+    address = "{}:{}".format(*server.getsockname())
+    environ = environ_with(copy, tmp_path, f'syslog = "{address}"')
+    run_in(copy, "-m", "envwatch", "config", "validate", environ=environ)
+    assert (
+        f"incident: syslog at {address}" in run_in(copy, "-m", "envwatch", "config", "show", environ=environ).decode()
+    )
+    assert b"ok      opened and resolved" in run_in(copy, "-m", "envwatch", "hooks", "test", environ=environ)
+    opened, resolved = server.recv(4096), server.recv(4096)
+    assert opened.startswith(b"<27>1 - - envwatch - - - test of envwatch hooks went offline")
+    assert resolved.startswith(b"<30>1 - - envwatch - - - resolved after 1m")
+    assert "\n| `syslog` | Address of a syslog server" in (copy / "docs/without-a-screen.md").read_text(
+        encoding="utf-8"
+    )
+
+
+def test_mistakes_with_a_new_delivery_are_named(copy: Path, tmp_path: Path) -> None:
+    for hook, why in (
+        ("", "needs what takes its messages: command, url, url_env, apprise or syslog"),
+        ('syslog = "a:1"\ncommand = ["b"]', "has command and syslog, and can have one of them only"),
+        ('syslog = "a:1"\nkey_env = "K"', "has key_env, which goes with url only"),
+        ("syslog = 3", "syslog must be a text of one line"),
+    ):
+        command = [sys.executable, "-m", "envwatch", "config", "validate"]
+        ended = subprocess.run(
+            command, env=environ_with(copy, tmp_path, hook), cwd=copy, capture_output=True, check=False
+        )
+        assert why in ended.stderr.decode()
+
+
+@pytest.mark.slow
+def test_the_tests_of_rows_columns_and_pages_are_green_in_the_copy(copy: Path) -> None:
+    names = (
+        "tests/test_stability.py",
+        "tests/test_recipes.py",
+        "tests/test_documents.py",
+        "tests/cli/test_generated_files.py",
+        "tests/model",
+        "tests/history/test_golden.py",
+        "tests/history/test_redaction.py",
+        "tests/history/encoding",
+        "tests/serving/test_listing.py",
+        "tests/views/test_output.py",
+        "tests/views/test_baseline.py",
+        "tests/config/test_schema.py",
+        "tests/tui/test_last_day.py",
+        "tests/e2e/test_hostile.py::test_a_hostile_listing_is_text_in_every_format",
+    )
+    arguments = ["-m", "pytest", "-q", "-x", "-n", "2", "-p", "no:cacheprovider", "--hypothesis-seed", "0", *names]
+    run_in(copy, *arguments)
