@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from dataclasses import replace
@@ -11,15 +12,23 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.byte_scanner import running
 from support.faulty_server import KEY, Reply, says
+from support.incidents import incident_of
 from support.scripted_server import Scripted, down, up
 from support.serve_program import TOKEN, serve_program, tokens_file, upstream
 from support.upstream import wait_until
 
 from envwatch.cli.arguments import StopError, options_in
 from envwatch.cli.commands.ack import run as run_command
+from envwatch.config.credentials import credentials_of
+from envwatch.config.settings import all_settings_of
+from envwatch.fleet.alerting.alert_state import AlertState, content_of
+from envwatch.fleet.events import Event, Kind
 from envwatch.model.acks import Ack, AckRequest
+from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.text import clean
-from envwatch.storage.state_file import ACKNOWLEDGEMENTS, acknowledged, merge
+from envwatch.sources.poller import read_clocks
+from envwatch.storage.state_file import ACKNOWLEDGEMENTS, ALERT_STATE, acknowledged, merge
+from envwatch.watch.profiles import alert_file_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -233,6 +242,26 @@ def test_an_incident_of_the_serving_host_names_its_rows(
     be_envwatch(server)
     assert run(capfd, "inc-9d3f00aa17c4")[0] == 0
     assert [*kept(empty_home)] == ["web-3"]
+
+
+@pytest.mark.usefixtures("server")
+def test_an_incident_of_this_machines_hook_process_names_its_rows_that_are_not_back(
+    empty_home: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lost = [
+        Event(kind=Kind.OFFLINE, at=ServerMs(STARTED - 60_000), id=clean(id_), name=clean(id_))
+        for id_ in ("web-1", "web-2", "web-3")
+    ]
+    incident = incident_of(*lost)._replace(id=clean("inc-9d3f00aa17c4"))
+    remaining = frozenset(key for key in incident.remaining if key[1] != "web-3")
+    state = AlertState(looked_at=WallMs(STARTED), open=(incident._replace(remaining=remaining),))
+    (settings,) = all_settings_of({}, {})
+    credentials = credentials_of(settings, os.environ, now_ms=STARTED)
+    merge(alert_file_for(credentials, settings), ALERT_STATE, content_of(state, read_clocks()))
+
+    code, _, err = run(capfd, "inc-9d3f00aa17c4")
+    assert (code, [*kept(empty_home)]) == (0, ["web-2"])
+    assert err == "acknowledged on this machine until it is back: web-2\n"
 
 
 def test_a_list_has_this_machines_and_the_servers_acknowledgements(

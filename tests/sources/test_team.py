@@ -117,6 +117,25 @@ async def test_marks_wait_for_a_health_without_an_answer_and_the_listing_does_no
         assert health_requests(server) == 2
 
 
+async def test_a_listing_without_an_age_ends_the_team(server: Faulty) -> None:
+    server.break_health(IS_ENVWATCH)
+    async with client_of(server) as client:
+        await client.snapshot()
+        server.break_every_page()
+        await client.snapshot()
+        assert client.team is None
+
+
+async def test_a_failed_listing_keeps_the_team(server: Faulty) -> None:
+    server.break_health(IS_ENVWATCH)
+    async with client_of(server) as client:
+        await client.snapshot()
+        server.break_every_page(says(503))
+        with pytest.raises(SourceError):
+            await client.snapshot()
+        assert client.team is client
+
+
 async def test_a_listing_without_marks_and_age_asks_for_no_health() -> None:
     async with faulty_server(wire_rows(5)) as server, client_of(server) as client:
         server.break_health(IS_ENVWATCH)
