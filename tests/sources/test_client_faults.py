@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 from support.builders import page_bytes, wire_row, wire_rows
-from support.faulty_server import KEY, Fault, How, Reply, Stop, Where, edits, faulty_server, says, sends
+from support.faulty_server import KEY, Fault, Faulty, How, Reply, Stop, Where, edits, faulty_server, says, sends
 from support.letta_client_calls import client_of, failure_of
 
 from envwatch.model.limits import PAGE_BYTES, Limits
@@ -362,10 +362,7 @@ async def test_retry_after_is_read_as_seconds_or_by_the_servers_clock(
 
 
 async def test_nothing_listens() -> None:
-    async with faulty_server([]) as server:
-        pass
-    async with client_of(server, Limits()) as client:
+    async with client_of(Faulty([]), base_url="http://127.0.0.1:1") as client:
         error = await failure_of(client)
     assert error.cause is Cause.UNREACHABLE
-    host = server.url.removeprefix("http://")
-    assert error.message == f"nothing listens at {host}: is the address right, and the server up?"
+    assert error.message == "nothing listens at 127.0.0.1:1: is the address right, and the server up?"
