@@ -282,7 +282,7 @@ class Service:
         if not acks:
             raise RefusedError(HTTPStatus.NOT_FOUND, {"error": f"there is no acknowledgement {act.uuid}"})
         ended = {
-            key: replace(ack, until=at - _ESTIMATES_DIFFER_MS)
+            key: replace(ack, until=at - _ESTIMATES_DIFFER_MS, ended_by=act.by)
             for key, ack in acks.items()
             if ack.until is None or ack.until > at
         }
@@ -296,7 +296,8 @@ class Service:
         """Return all acknowledgements, a profile's rows, and the platform's time in whole ms."""
         monitor = self._watch.monitor
         profile_state = monitor.fleet.by_profile[name]
-        return monitor.acks, profile_state, float(round(profile_state.clock.server_time(self._watch.clocks().wall)))
+        acks = {**monitor.ended_acks, **monitor.acks}
+        return acks, profile_state, float(round(profile_state.clock.server_time(self._watch.clocks().wall)))
 
     async def _save(self, changes: Acks, before: Acks) -> None:
         """Take changed acknowledgements, and return once they are on the disk.

@@ -176,6 +176,7 @@ async def test_anybody_with_the_right_ends_an_acknowledgement_and_the_end_is_kep
         (decision,) = served.decisions
         (made,) = decision.acks.values()
         assert made is not None
+        assert made.ended_by == "ben"
         assert made.until == NOW - 1_000, "no estimate of the platform's clock puts the end into the future"
         assert results(await served.ask(uuid=NEXT, token=OTHER)) == ["acked ben", "acked ben"]
 
