@@ -324,7 +324,7 @@ class Monitor:
 
     def with_stored_acks(self, acks: Acks, now: Clocks) -> tuple[Monitor, tuple[Event, ...]]:
         """Return the monitor with all acknowledgements of this machine, see `with_decided_acks`."""
-        in_force, ended = acknowledgements.split(acks, self.fleet, now.wall)
+        in_force, ended = acknowledgements.split(acks, self.ended_acks, self.fleet, now.wall)
         begun = {key: ack for key, ack in in_force.items() if self.acks.get(key) != ack}
         over = {key: ack for key, ack in ended.items() if key in self.acks}
         self = replace(self, acks=in_force, ended_acks=ended)  # noqa: PLW0642

@@ -95,7 +95,7 @@ def _reason(kind: Kind, ack: Ack) -> SafeText:
 
 def _who(ack: Ack) -> SafeText:
     address = f" ({ack.address})" if ack.address else ""
-    lasts = "" if ack.until is None else f" for {long_age(span(ack.until - ack.at))}"
+    lasts = "" if ack.until is None else f" for {long_age(span(max(ack.until - ack.at, 0.0)))}"
     note = f": {ack.note}" if ack.note else ""
     return composed(f"{f'by {ack.by}' if ack.by else 'here'}{address}{lasts}{note}")
 
@@ -107,12 +107,19 @@ class SplitAcks(NamedTuple):
     ended: Acks
 
 
-def split(acks: Acks, fleet: Fleet, wall: WallMs) -> SplitAcks:
-    """Return acknowledgements by whether their time has ended; the clock of each server decides."""
+def split(acks: Acks, before: Acks, fleet: Fleet, wall: WallMs) -> SplitAcks:
+    """Return acknowledgements by whether their time has ended; the clock of each server decides.
+
+    What had ended before stays so: another estimate of the server's clock may be earlier.
+    """
     if all(ack.until is None for ack in acks.values()):
         return SplitAcks(acks, NO_ACKS)
     moments = {each.server: each.clock.server_time(wall) for each in fleet}
-    ended = {key: ack for key, ack in acks.items() if ack.until is not None and ack.until <= moments.get(key[0], -inf)}
+    ended = {
+        key: ack
+        for key, ack in acks.items()
+        if ack.until is not None and (ack.until <= moments.get(key[0], -inf) or before.get(key) == ack)
+    }
     return SplitAcks({key: ack for key, ack in acks.items() if key not in ended}, ended)
 
 

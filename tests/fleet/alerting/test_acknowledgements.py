@@ -13,12 +13,12 @@ from support.builders import NOW, entries_of, key_of
 from support.hostile_fleet import WEAPONS
 from support.tracked_environments import tracked
 
-from envwatch.fleet.alerting.acknowledgements import ack_of, acks_of, ended_acks, losses_of
-from envwatch.fleet.events import Kind
+from envwatch.fleet.alerting.acknowledgements import ack_of, acks_of, ended_acks, losses_of, split
+from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.fleet.presence import GONE
 from envwatch.fleet.profile_state import Fleet, ProfileState
 from envwatch.model.acks import LONGEST_NOTE, Ack, note_of
-from envwatch.model.clock import ServerMs
+from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.text import EMPTY, clean
 
 if TYPE_CHECKING:
@@ -64,6 +64,18 @@ def ended(acks: Acks, *rows: TrackedEnvironment) -> frozenset[ServerKey]:
 )
 def test_a_problem_is_what_is_offline_late_or_flapping(row: TrackedEnvironment, *, is_problem: bool) -> None:
     assert row.is_unhealthy is is_problem
+
+
+def test_an_acknowledgement_ends_in_time_and_no_estimate_of_the_clock_revives_it() -> None:
+    fleet = Fleet({NO_PROFILE: ProfileState()})
+    acks = {KEY: Ack(NOW - DAY, EMPTY, until=NOW), key_of("env-2"): Ack(NOW - DAY, EMPTY)}
+    timed = {KEY: acks[KEY]}
+    assert split(acks, {}, fleet, WallMs(NOW - 1)) == (acks, {})
+    lasting = {key: ack for key, ack in acks.items() if ack.until is None}
+    assert split(acks, {}, fleet, WallMs(NOW)) == (lasting, timed)
+    assert split(acks, timed, fleet, WallMs(NOW - 500)) == (lasting, timed)
+    longer = {KEY: replace(acks[KEY], until=NOW + 1)}
+    assert split(longer, timed, fleet, WallMs(NOW)) == (longer, {})
 
 
 def test_what_is_well_again_has_recovered() -> None:
