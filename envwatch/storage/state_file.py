@@ -220,7 +220,8 @@ def _locked(path: Path) -> Iterator[None]:
 
 _LONGEST: Final = 200
 
-MOST_ACKS: Final = 1_000
+MOST_ACKS: Final = 10_000
+"""Of more acknowledgements the oldest are dropped: an environment that never comes back keeps its acknowledgement."""
 
 
 def remembered(path: Path) -> dict[str, Any]:
@@ -251,7 +252,10 @@ def _with_acks(content: dict[str, Any], changes: Mapping[ServerKey, Ack | None])
     for key, ack in newest_first.items():
         entry = entry_of(key, ack)
         entries[name_of(key)] = entry if key in changes else {**before[key], **entry}
-    return within(ACKNOWLEDGEMENTS.limit, entries)
+    following = within(ACKNOWLEDGEMENTS.limit, entries)
+    if any(ack is not None and name_of(key) not in following for key, ack in changes.items()):
+        raise OSError(errno.EFBIG, "there are too many acknowledgements")
+    return following
 
 
 def _word(value: object) -> str | None:
@@ -269,7 +273,7 @@ def _words(value: object) -> tuple[str, ...] | None:
 
 REMEMBERED: Final = StateFormat(about="how the screen looked", limit=1 << 16, changed=with_changes)
 
-ACKNOWLEDGEMENTS: Final = StateFormat(about="which problems were acknowledged", limit=1 << 20, changed=_with_acks)
+ACKNOWLEDGEMENTS: Final = StateFormat(about="which problems were acknowledged", limit=8 << 20, changed=_with_acks)
 
 
 MOST_SILENCES: Final = 1_000

@@ -303,25 +303,30 @@ def test_two_instances_that_acknowledge_and_forget_at_once_lose_nothing(tmp_path
     }
 
 
-def test_of_more_than_a_thousand_acknowledgements_the_oldest_go(tmp_path: Path) -> None:
+def test_of_more_than_ten_thousand_acknowledgements_the_oldest_go(tmp_path: Path) -> None:
     path = tmp_path / "a"
     merge(path, ACKNOWLEDGEMENTS, acks(MOST_ACKS, first=2))
-    assert acknowledged(path) == acks(1000, first=2)
-    merge(path, ACKNOWLEDGEMENTS, acks(1, first=1002))
-    assert acknowledged(path) == acks(1000, first=3)
-    merge(path, ACKNOWLEDGEMENTS, acks(1))
-    assert acknowledged(path) == acks(1000, first=3)
+    assert acknowledged(path) == acks(10_000, first=2)
+    merge(path, ACKNOWLEDGEMENTS, acks(1, first=10_002))
+    assert acknowledged(path) == acks(10_000, first=3)
+    with pytest.raises(OSError, match="there are too many acknowledgements"):
+        merge(path, ACKNOWLEDGEMENTS, acks(1))
+    assert acknowledged(path) == acks(10_000, first=3)
 
 
-@pytest.mark.parametrize("sign", ["x", "\N{PILE OF POO}"])
-def test_ids_of_any_length_never_make_a_file_that_is_too_large_to_be_read(tmp_path: Path, sign: str) -> None:
+@pytest.mark.parametrize(("sign", "count"), [("x", 4_000), ("\N{PILE OF POO}", 400)])
+def test_ids_of_any_length_never_make_a_file_that_is_too_large_to_be_read(
+    tmp_path: Path, sign: str, count: int
+) -> None:
     path = tmp_path / "a"
-    long = {key_of(sign * 1020 + f"{n:04}"): Ack(float(n), clean(sign * 200)) for n in range(1000)}
-    merge(path, ACKNOWLEDGEMENTS, long)
+    long = [(key_of(sign * 1020 + f"{n:04}"), Ack(float(n), clean(sign * 200))) for n in range(count)]
+    for half in (long[: count // 2], long[count // 2 :]):
+        merge(path, ACKNOWLEDGEMENTS, dict(half))
     left = acknowledged(path)
     room = ACKNOWLEDGEMENTS.limit - path.stat().st_size
     assert 0 <= room < path.stat().st_size / len(left) + len(left) * 8  # roughly: one more would not have fitted
-    assert left == dict(list(long.items())[-len(left) :])
+    assert left == dict(long[-len(left) :])
+    assert len(left) < count
 
 
 def test_only_damaged_acknowledgements_are_lost_and_the_next_change_repairs_the_file(tmp_path: Path) -> None:
@@ -361,7 +366,7 @@ def test_acknowledgements_of_one_id_on_two_servers_are_changed_alone(tmp_path: P
 
 def test_an_unknown_entry_that_is_too_large_displaces_no_acknowledgement(tmp_path: Path) -> None:
     path = tmp_path / "a"
-    large = "\N{PILE OF POO}" * 100_000  # written three times as long as the read limit
+    large = "\N{PILE OF POO}" * 800_000  # written three times as long as the read limit
     path.write_text(json.dumps({"_v": large, "env-1": entry("env-1", 1, "note 1")}, ensure_ascii=False))
     merge(path, ACKNOWLEDGEMENTS, acks(1, first=2))
     assert json.loads(path.read_text()) == {f"env-{n}": entry(f"env-{n}", n, f"note {n}") for n in (1, 2)}
