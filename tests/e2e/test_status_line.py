@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, overload
 import pytest
 from support import programs
 from support.builders import wire_row
-from support.byte_scanner import credentials, serving, unlimited
+from support.byte_scanner import serving, unlimited
 from support.demo_screen import titles_line
-from support.faulty_server import says, skewed
+from support.faulty_server import says
 from support.pty_terminal import ESC, Terminal, environment
 
 if TYPE_CHECKING:
@@ -225,26 +225,6 @@ def test_title_list_line_and_check_say_the_numbers_of_the_dashboard(tmp_path: Pa
         assert {label: value for label, value in data if label != "time"} == counts
 
 
-def test_slow_polls_say_why_in_the_status_line_and_which_settings_help_in_the_help(tmp_path: Path) -> None:
-    with serving(Beating([wire_row(f"env-{number}") for number in range(600)])) as server:
-        environ = credentials(server)
-        with Terminal.of_envwatch("--interval", "6", home=tmp_path, environ=environ) as terminal:
-            terminal.wait_for("● 600")
-            assert "pages at" not in terminal.text, "six pages in six seconds need no other interval"
-        with Terminal.of_envwatch("--interval", "5", home=tmp_path, environ=environ) as terminal:
-            for columns, lines in SIZES[1:]:
-                terminal.resize(columns, lines)
-                terminal.wait_until(
-                    lambda: re.search(r" default .*live [0-9]s.*  6 pages at 60/min$", terminal.display[0].rstrip()),
-                    "the reason",
-                )
-            terminal.press("?")
-            terminal.wait_for("`requests_per_minute = 72` helps, a greater `page_size` may help")
-            assert "polls come every 6s, not every 5s: 6 pages at 60 requests a minute take 6s" in terminal.text
-            terminal.resize(80, 24)
-            terminal.wait_for("`requests_per_minute = 72` helps")
-
-
 def test_a_listing_that_takes_longer_than_the_interval_says_so_and_is_neither_stale_nor_paced_by_the_budget(
     tmp_path: Path,
 ) -> None:
@@ -266,25 +246,3 @@ def test_a_listing_that_takes_longer_than_the_interval_says_so_and_is_neither_st
             terminal.press("?")
             server.heal()
             terminal.wait_for_no("a listing takes")
-
-
-def test_rows_that_are_all_unknown_for_their_clock_are_explained_in_one_sentence(tmp_path: Path) -> None:
-    rows = [wire_row(f"env-{number}") for number in range(12)]
-    with (
-        serving(Beating(rows)) as server,
-        Terminal.of_envwatch("--interval", "1", home=tmp_path, environ=unlimited(server)) as terminal,
-    ):
-        terminal.wait_for("● 12 on")
-        for error_s, sentence in (
-            (3_600, r"the server's clock \(Date\) is 1h ahead of its earlier time: rows"),
-            (60, r"the server's clock \(Date\) is at least .* ahead of the heartbeats"),
-        ):
-            server.break_every_page(skewed(error_s))
-            terminal.wait_for(sentence)
-            terminal.wait_for(r"\? 12")
-            server.heal()
-            terminal.wait_for("● 12 on")
-            terminal.wait_for_no("(?s)news.*the server's clock")
-        for row in rows:
-            row["lastHeartbeat"] = time.time() * 1_000_000
-        terminal.wait_for("every heartbeat has an impossible time")

@@ -1,4 +1,4 @@
-"""Views and keys of the metadata in the real program: start, keys, palette, profiles, small screens, refusals."""
+"""Views in the real program: start, keys, profiles, small screens, refusals."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.pty_terminal import ENTER, Terminal
+from support.pty_terminal import Terminal
 from support.still_server import still_server
 
 from envwatch.cli.demo_settings import VIEW
@@ -109,46 +109,6 @@ def test_a_profile_has_its_own_view_of_the_same_name(server: Server, tmp_path: P
         tty.wait_for("V does nothing here")
 
 
-def test_the_palette_lists_the_view_with_its_key(server: Server, tmp_path: Path) -> None:
-    with dashboard(server, tmp_path, config=CONFIG.partition("[profiles")[0]) as terminal:
-        terminal.wait_for("^.►")
-        terminal.press(":view: te")
-        terminal.wait_for("View: team +V ")
-        terminal.press("\x1b[B", ENTER)
-        terminal.wait_for(r"/40 VIEW team ")
-
-
-def test_the_column_menu_offers_the_keys_of_the_fleet_and_the_choice_is_remembered(
-    server: Server, tmp_path: Path
-) -> None:
-    for is_second in (False, True):
-        with dashboard(server, tmp_path, config="") as terminal:
-            terminal.wait_for("^.►")
-            if is_second:
-                terminal.wait_for(r"NAME +META\.")
-            else:
-                terminal.press("C")
-                terminal.wait_for("Columns after")
-                for _ in range(20):
-                    terminal.press("j")
-                terminal.wait_for(r"\[ \] META.team +[0-9]+ rows")
-                terminal.press(" ", *"K" * 20, ENTER)
-                terminal.wait_for(r"NAME +META\.")
-            terminal.press("q")
-            assert terminal.wait_for_end() == 0
-
-
-def test_tab_completes_a_key_of_the_metadata(server: Server, tmp_path: Path) -> None:
-    with dashboard(server, tmp_path) as terminal:
-        terminal.wait_for("^.►")
-        terminal.press("/meta.te")
-        terminal.wait_for(r"tab +meta.team:")
-        terminal.press("\t", "ag")
-        terminal.wait_for(r"tab +agents")
-        terminal.press("\t", ENTER)
-        terminal.wait_for(r" meta.team:agents [0-9]+/40 ")
-
-
 @pytest.mark.parametrize("more", [{"NO_COLOR": "1"}, {"TERM": "vt100"}, {"LC_ALL": "C"}])
 def test_a_view_is_named_without_colours_and_in_ascii(more: dict[str, Any], server: Server, tmp_path: Path) -> None:
     with dashboard(server, tmp_path, "--view", "team", "--ascii", **more) as terminal:
@@ -156,20 +116,10 @@ def test_a_view_is_named_without_colours_and_in_ascii(more: dict[str, Any], serv
         assert "meta.team agents" in terminal.text
 
 
-@pytest.mark.parametrize(
-    ("config", "message"),
-    [
-        ('[views.gpu]\nkey = "n"\n', r":2: views.gpu.key is the key of find.next_problem already"),
-        ('[views.gpu]\ngroup = "x"\n', r":2: views.gpu.group must be one of profile, pod"),
-        ('view = "gpuu"\n[views.gpu]\n', r":1: view names no view; did you mean gpu\?"),
-    ],
-)
-def test_a_mistake_is_named_with_file_and_line_at_the_start(
-    config: str, message: str, server: Server, tmp_path: Path
-) -> None:
-    with dashboard(server, tmp_path, config=config, columns=160) as terminal:
+def test_a_mistake_is_named_with_file_and_line_at_the_start(server: Server, tmp_path: Path) -> None:
+    with dashboard(server, tmp_path, config='[views.gpu]\nkey = "n"\n', columns=160) as terminal:
         assert terminal.wait_for_end() == 2
-        terminal.wait_for(message)
+        terminal.wait_for(r":2: views.gpu.key is the key of find.next_problem already")
 
 
 def test_the_demo_has_a_view_with_a_key_of_its_metadata(tmp_path: Path) -> None:
