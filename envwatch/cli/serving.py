@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from http import HTTPStatus
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Self
 from envwatch.cli.arguments import Exit, Options, StopError
 from envwatch.cli.bootstrap import all_settings_for, config_path_for
 from envwatch.cli.streams import print_error, write
-from envwatch.fleet.alerting.acknowledgements import acks_of_uuid, answered, contradicts
+from envwatch.fleet.alerting.acknowledgements import acks_of_uuid, answered, contradicts, ended_by_person
 from envwatch.fleet.monitor import MonitorChanges
 from envwatch.model.acks import Ack
 from envwatch.model.listing_api import RefusedError
@@ -143,8 +143,6 @@ _COUNTED_EVERY_S: Final = 3_600.0
 _MOST_ANSWERS: Final = 1_000
 _MOST_ANSWERED_ROWS: Final = 20_000
 """Bounds of the answers in memory; the uuids on the disk recognize older acknowledgements."""
-_ESTIMATES_DIFFER_MS: Final = 1_000.0
-"""Each listing estimates the platform's clock anew; no estimate may put a person's end into the future."""
 
 
 class Service:
@@ -282,9 +280,7 @@ class Service:
         if not acks:
             raise RefusedError(HTTPStatus.NOT_FOUND, {"error": f"there is no acknowledgement {act.uuid}"})
         ended = {
-            key: replace(ack, until=at - _ESTIMATES_DIFFER_MS, ended_by=act.by)
-            for key, ack in acks.items()
-            if ack.until is None or ack.until > at
+            key: ended_by_person(ack, at, act.by) for key, ack in acks.items() if ack.until is None or ack.until > at
         }
         await self._save(ended, known)
         if ended:

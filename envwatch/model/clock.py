@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from typing import NamedTuple, NewType
+from typing import Final, NamedTuple, NewType
 
 from envwatch.model import limits
 
@@ -18,6 +18,9 @@ WallMs = NewType("WallMs", float)
 """Milliseconds since the epoch by this machine's wall clock."""
 MonotonicS = NewType("MonotonicS", float)
 """Seconds since some start by this machine's monotonic clock."""
+
+ESTIMATES_DIFFER_MS: Final = 1_000.0
+"""Each listing estimates the server's clock anew. Two estimates of a moment differ by at most this."""
 
 
 class Clocks(NamedTuple):

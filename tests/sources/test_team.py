@@ -224,6 +224,11 @@ async def failure_of(client: Client, *, end: bool = False) -> Failure:
         (says(429), Cause.RATE_LIMITED, "try again in a minute"),
         (says(500, '{"error": "internal error"}'), Cause.SERVER, "HOST answered 500: internal error: try again"),
         (
+            says(503, '{"error": "no space on disk", "errorCode": "envwatch_unsaved"}'),
+            Cause.UNAVAILABLE,
+            "HOST answered 503: no space on disk (envwatch_unsaved): try again",
+        ),
+        (
             says(302, Location="http://other.example/"),
             Cause.REDIRECTED,
             "HOST answered with a redirect to other.example",

@@ -51,8 +51,6 @@ _INCIDENT: Final = re.compile(r"inc-[0-9a-f]{12}")
 _ROWS_AT_ONCE: Final = 400
 """Rows of a request, whose body is at most `REQUEST_BYTES`."""
 _LOOK_S: Final = 10
-_ESTIMATES_DIFFER_MS: Final = 1_000.0
-"""Another process may estimate the server's clock earlier by this, and an ended acknowledgement must not last on."""
 _NAMES: Final = 3
 _NAME_CELLS: Final = 40
 
@@ -338,6 +336,7 @@ def _own_acks(profiles: Profiles | None, moments: Mapping[SafeText, float]) -> A
 
 
 def _end(options: Options) -> int:
+    from envwatch.fleet.alerting.acknowledgements import ended_by_person
     from envwatch.storage.state_file import ACKNOWLEDGEMENTS
     from envwatch.views.table.table_view import by_name
 
@@ -363,10 +362,7 @@ def _end(options: Options) -> int:
         raise StopError(Exit.FAILED, f"{name}: nothing is acknowledged; `envwatch ack list` prints what is")
     if ending:
         now, moments = time.time() * 1000, found.moments
-        ended = {
-            key: replace(ack, until=max(moments.get(key[0], now) - _ESTIMATES_DIFFER_MS, ack.at))
-            for key, ack in ending.items()
-        }
+        ended = {key: ended_by_person(ack, moments.get(key[0], now)) for key, ack in ending.items()}
         keep_changes("acknowledged", ACKNOWLEDGEMENTS, ended)
         labels = {found.key_of(row): row.environment.label for row in found.monitor.fleet.environments}
         names = [shortened(labels.get(key, key[1]), _NAME_CELLS, keep="ends") for key in ending]

@@ -15,6 +15,7 @@ from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import missing_id
 from envwatch.model.acks import LONGEST_NAME, LONGEST_NOTE, Ack, AckedRow, AckResult, finite_number, text_in
+from envwatch.model.clock import ESTIMATES_DIFFER_MS
 from envwatch.model.text import EMPTY, SafeText, clean, composed
 from envwatch.model.times import MS, long_age, span
 
@@ -69,6 +70,14 @@ def ack_of(
     """Return this machine's acknowledgement of a present problem; without `lasts` until the row is back."""
     until = None if lasts is None else at + lasts / MS
     return Ack(at, note, newest_sign_at(tracked.environment), until=until, uuid=uuid)
+
+
+def ended_by_person(ack: Ack, at: float, by: SafeText = EMPTY) -> Ack:
+    """Return an acknowledgement that a person ends at `at`; `by` as in `Ack.ended_by`.
+
+    Another process may estimate the server's clock a little earlier, and the acknowledgement must not last on there.
+    """
+    return replace(ack, until=at - ESTIMATES_DIFFER_MS, ended_by=by)
 
 
 def ack_events(

@@ -14,7 +14,7 @@ from envwatch.fleet.presence import HEARTBEAT_LOST, NEVER_LISTED, Presence
 from envwatch.fleet.problems import is_old, is_problem
 from envwatch.fleet.watched_time import Span
 from envwatch.model import limits
-from envwatch.model.clock import Clocks, MonotonicS, ServerMs
+from envwatch.model.clock import ESTIMATES_DIFFER_MS, Clocks, MonotonicS, ServerMs
 from envwatch.model.text import EMPTY, SafeText, clean, composed
 from envwatch.model.times import MS
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 _BACK_AFTER_MS: Final = limits.BACK_AFTER / MS
 _DEATH_WITHIN_MS: Final = limits.DEATH_WITHIN / MS
-_ESTIMATES_DIFFER_MS: Final = 1_000.0
-"""Each listing estimates the server's clock anew, and so the end of a person's silence."""
 _OFFLINE: Final = clean(Presence.OFFLINE.value)
 ACK_ENDED: Final = "acknowledgement ended"
 LOSSES: Final = frozenset({Kind.OFFLINE, Kind.GONE, Kind.MISSING, Kind.NOT_BACK})
@@ -171,7 +169,7 @@ def _not_back(loss: Loss, end: ServerMs, at: ServerMs, zone: tzinfo | None, noti
         loss.event, kind=Kind.NOT_BACK, at=end, before=_OFFLINE, after=_OFFLINE, reason=reason, lasted=None, since=None
     )
     noticed_at = MonotonicS(noticed_at - max(at - end, 0.0) / 1000)
-    died = Span(end, ServerMs(end + _ESTIMATES_DIFFER_MS))
+    died = Span(end, ServerMs(end + ESTIMATES_DIFFER_MS))
     return loss._replace(event=event, died=died, silent_since=noticed_at, noticed_at=noticed_at, is_silenced=False)
 
 
