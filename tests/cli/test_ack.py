@@ -322,6 +322,15 @@ def test_an_end_on_the_server_is_sent_by_uuid(
     assert kept(empty_home) == {}
 
 
+def test_an_end_of_this_machines_uuid_is_not_sent(
+    server: Scripted, empty_home: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    keep(empty_home, server, "taken away")
+    be_envwatch(server)
+    assert run(capfd, "end", UUID) == (0, "", "ended: taken away\n")
+    assert sent(server) == []
+
+
 def test_an_end_of_an_unknown_uuid_asks_the_server(server: Scripted, capfd: pytest.CaptureFixture[str]) -> None:
     be_envwatch(server)
     code, _, err = run(capfd, "end", UUID)

@@ -199,7 +199,7 @@ def _chosen(what: str, argument: str, found: _Found) -> tuple[Sequence[TrackedEn
             raise StopError(Exit.FAILED, line)
     else:
         rows, is_query = chosen_rows(what, argument, found.monitor, found.profiles)
-    return [*{found.key_of(row): row for row in reversed(rows)}.values()][::-1], is_query
+    return [*{found.key_of(row): row for row in rows}.values()], is_query
 
 
 def _make(options: Options) -> int:
@@ -216,7 +216,9 @@ def _make(options: Options) -> int:
     problems = [row for row in rows if found.is_problem(row) and row.key not in taken]
     others = [row for row in rows if not found.is_problem(row) and row.key not in taken]
     if others and not (is_query and problems):
-        print_error(f"nothing to acknowledge: {_names(others)} {'is' if len(others) == 1 else 'are'} up")
+        is_or_are = "is" if len(others) == 1 else "are"
+        state = f" {is_or_are} up" if all(row.verdict.is_up for row in others) else ", no problem"
+        print_error(f"nothing to acknowledge: {_names(others)}{state}")
     if not problems:
         return Exit.FINE if acked else Exit.FAILED
     if is_query:
@@ -354,7 +356,9 @@ def _end(options: Options) -> int:
             return report_stops(stops)
         rows, _ = _chosen(what, "NAME|QUERY|INCIDENT|UUID", found)
         ending = {key: own[key] for row in rows if (key := found.key_of(row)) in own}
-    shared = _shared_by_uuid(found, rows, uuid)
+    shared = _shared_by_uuid(found, rows)
+    if uuid and not (ending or shared):  # the rows may be gone
+        shared = {(profile, uuid): () for profile in found.profiles if found.has_team(profile)}
     if not ending and not shared:
         if code := report_stops(stops):
             return code
@@ -371,9 +375,9 @@ def _end(options: Options) -> int:
 
 
 def _shared_by_uuid(
-    found: _Found, rows: Sequence[TrackedEnvironment], uuid: SafeText
+    found: _Found, rows: Sequence[TrackedEnvironment]
 ) -> Mapping[tuple[SafeText, SafeText], Sequence[TrackedEnvironment]]:
-    """Return rows with a server's acknowledgement, by profile and uuid; an unlisted uuid may be any server's."""
+    """Return rows with a server's acknowledgement in force, by profile and uuid."""
     from envwatch.model.shared_marks import shared_ack_of
 
     shared: dict[tuple[SafeText, SafeText], list[TrackedEnvironment]] = {}
@@ -381,8 +385,6 @@ def _shared_by_uuid(
         ack = shared_ack_of(row.environment)
         if ack is not None and _is_in_force(ack, found.server_now(row.profile)):
             shared.setdefault((row.profile, ack.uuid), []).append(row)
-    if uuid and not rows:
-        return {(profile, uuid): () for profile in found.profiles if found.has_team(profile)}
     return shared
 
 
