@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 from support.builders import NOW, environment, listed, reading
@@ -21,10 +22,11 @@ from envwatch.cli.monitoring import Monitoring
 from envwatch.cli.serving import Plan, Service
 from envwatch.config.settings import Settings
 from envwatch.fleet.monitor import Monitor
-from envwatch.model.acks import Ack
+from envwatch.model.acks import Ack, AckedLoss, AckRequest
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.redactor import Redactor
+from envwatch.serving.app import Act
 from envwatch.serving.listening import Address, listen
 from envwatch.serving.tokens import TokensFile
 from envwatch.sources.poller import Runtime
@@ -63,6 +65,7 @@ class Disk:
 
 @dataclass
 class Running:
+    service: Service
     watch: Watch
     port: int
     disk: Disk
@@ -115,7 +118,7 @@ async def running(folder: Path, acks: Acks | None = None) -> AsyncIterator[Runni
     rows = [environment(id_, connectionId=None, lastHeartbeat=None, lastSeenAt=SIGN) for id_ in IDS]
     service.take(watch.take(WORK, listed(rows)), {})
     try:
-        yield Running(watch, port, disk, decisions)
+        yield Running(service, watch, port, disk, decisions)
     finally:
         await service.aclose()
         log.close()
@@ -207,6 +210,16 @@ async def test_after_a_restart_another_note_or_duration_is_refused(tmp_path: Pat
     async with running(tmp_path, dict.fromkeys(KEYS, ACK)) as served:
         assert [(await served.ask(note="other")).status, (await served.ask(for_s=None)).status] == [409, 409]
         assert results(await served.ask()) == ["acked ann", "acked ann"]
+
+
+@pytest.mark.parametrize(("count", "rows", "kept"), [(1_001, 1, 1_000), (21, 1_000, 20)])
+async def test_the_answers_in_memory_are_bounded(count: int, rows: int, kept: int, tmp_path: Path) -> None:
+    request = AckRequest(tuple(AckedLoss(clean(f"other-{number}"), None) for number in range(rows)))
+    async with running(tmp_path) as served:
+        for _ in range(count):
+            act = Act("work", clean(str(uuid4())), clean("ann"), clean("192.0.2.7"), request)
+            await served.service._decided(act)  # noqa: SLF001
+        assert len(served.service._answers) == kept  # noqa: SLF001
 
 
 async def test_the_log_has_a_line_for_each_act(tmp_path: Path) -> None:

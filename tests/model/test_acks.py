@@ -87,6 +87,28 @@ def test_any_other_json_is_no_request(body: Any) -> None:
         AckRequest.from_json(body)
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["id", "sign_at", "by", "at", "result"]), inner),
+)
+
+
+@given(st.dictionaries(st.sampled_from(["rows", "note", "for_s"]), JSON))
+def test_any_body_is_a_request_within_the_limits_or_a_value_error(body: dict[str, Any]) -> None:
+    try:
+        found = AckRequest.from_json(body)
+    except ValueError:
+        return
+    assert 0 < len(found.losses) <= MOST_ROWS
+    assert found.note == clean(found.note, LONGEST_NOTE)
+    assert all(loss.id == clean(loss.id) for loss in found.losses)
+
+
+@given(st.dictionaries(st.just("rows"), JSON))
+def test_any_body_is_an_answer_of_clean_text(body: dict[str, Any]) -> None:
+    assert all((row.id, row.by) == (clean(row.id), clean(row.by)) for row in answer_in(body))
+
+
 @given(
     losses=st.lists(st.builds(AckedLoss, TEXTS.map(clean_key), NUMBERS), unique_by=lambda loss: loss.id, min_size=1),
     note=st.text(max_size=LONGEST_NOTE),
