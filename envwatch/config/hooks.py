@@ -30,15 +30,17 @@ if TYPE_CHECKING:
 DELIVERIES: Final[tuple[type[Delivery], ...]] = (Command, Webhook, PagerDuty, Apprise)
 
 INCIDENT: Final = "incident"
+ACKNOWLEDGED: Final = "acknowledged"
+"""The acknowledgement of an incident: the word goes with `INCIDENT`."""
 
 KINDS: Final[Mapping[str, Kind]] = {
     word_of(Event(kind=kind, at=ServerMs(0))): kind
     for kind in Kind
-    if kind not in {Kind.TOGETHER, Kind.WHILE_BLIND, Kind.NOTICE}
+    if kind not in {Kind.TOGETHER, Kind.WHILE_BLIND, Kind.NOTICE, Kind.ACKNOWLEDGED, Kind.ACK_ENDED}
 }
 """By the words of `watch`. Each member of a group counts separately."""
 
-_WORDS: Final = (INCIDENT, *KINDS)
+_WORDS: Final = (INCIDENT, ACKNOWLEDGED, *KINDS)
 _TARGETS: Final = tuple(dict.fromkeys(target for kind in DELIVERIES for target in kind.targets))
 
 
@@ -49,6 +51,8 @@ def _kinds(raw: object) -> tuple[str, ...]:
         if word not in _WORDS:
             hint = did_you_mean(word, _WORDS) or f"; there are {', '.join(_WORDS)}"
             raise ValueError(f"names an unknown kind of event{hint}")
+    if ACKNOWLEDGED in raw and INCIDENT not in raw:
+        raise ValueError(f'must have "{INCIDENT}" for "{ACKNOWLEDGED}", which is about incidents')
     return tuple(dict.fromkeys(raw))
 
 
@@ -69,13 +73,16 @@ class _HookSettings(BaseModel):
     name: Annotated[SafeText, LINE] = EMPTY
     """The hook's name in messages and logs; by default, its number."""
     on: Annotated[tuple[str, ...], _KINDS] = (INCIDENT,)
-    """Kinds of events. `incident`, the default, sends one message when an incident opens and one when it resolves."""
+    """Kinds of events. `incident`, the default, sends one message when an incident opens and one when it resolves.
+    `acknowledged` sends one more when all its environments that are still off are acknowledged."""
     filter: Annotated[str, QUERY] = ""
     """Filter: messages only about matching environments, in addition to the alert policy."""
     after: Annotated[timedelta, duration_between(0, 86_400)] = timedelta()
     """Send a message only after the incident or event has lasted this long; for a loss, at least `alert_after`."""
     cooldown: Annotated[timedelta, duration_between(0, 86_400)] = timedelta()
     """Shortest time between two messages about the same environment and kind of event."""
+    remind: Annotated[timedelta | None, duration_between(60, 604_800)] = None
+    """Repeat the message about an incident that is open and that nobody has acknowledged, each time after this long."""
 
     def numbered(self, number: int) -> Self:
         """Return the hook with a clean name, by default the number in the file, from 1."""
@@ -84,18 +91,24 @@ class _HookSettings(BaseModel):
     def rule(self, profile: SafeText) -> HookRule:
         """Return the hook's rule; `profile` is a single profile's name."""
         rule = HookRule(
-            kinds=frozenset(KINDS[word] for word in self.on if word != INCIDENT),
+            kinds=frozenset(KINDS[word] for word in self.on if word in KINDS),
             has_incidents=INCIDENT in self.on,
             after=self.after,
             cooldown=self.cooldown,
+            has_acks=ACKNOWLEDGED in self.on or self._kind.has_acks,
+            remind=self.remind,
         )
         return replace(rule, matches=event_test(self.filter, profile)) if self.filter else rule
 
     def delivery(self) -> Delivery:
         """Return the hook's delivery, not prepared yet."""
-        values = {name: getattr(self, name) for name in self.model_fields_set}
-        kind = (_deliveries_in(values) or DELIVERIES)[0]
-        return kind.model_construct(**{name: values[name] for name in kind.model_fields if name in values})
+        kind = self._kind
+        names = self.model_fields_set & kind.model_fields.keys()
+        return kind.model_construct(**{name: getattr(self, name) for name in names})
+
+    @property
+    def _kind(self) -> type[Delivery]:
+        return (_deliveries_in({name: getattr(self, name) for name in self.model_fields_set}) or DELIVERIES)[0]
 
     @property
     def secret_variables(self) -> tuple[str, ...]:

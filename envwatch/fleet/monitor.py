@@ -402,6 +402,11 @@ class Monitor:
         """Whether an environment is acknowledged."""
         return self.ack_of(tracked) is not None
 
+    def is_incident_acked(self, incident: Incident, now: Clocks) -> bool:
+        """Whether all environments of an incident that are not back are acknowledged; False while nobody sees."""
+        rows = [self.fleet.tracked(key) for key in incident.remaining]
+        return self.sees(incident.profile, now) and all(row is not None and self.is_acked(row) for row in rows)
+
     def own_acks(self, profile: SafeText) -> OwnAcks:
         """Return a profile's acknowledgements by id."""
         profile_state = self.fleet.by_profile[profile]

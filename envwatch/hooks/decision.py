@@ -1,4 +1,4 @@
-"""Decide which hooks fire: filter, `after`, `cooldown`, once per incident.
+"""Decide which hooks fire: filter, `after`, `cooldown`, once per incident; then acknowledgement and reminders.
 
 While a profile is blind, quarantined or asleep, due messages wait.
 """
@@ -10,13 +10,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from envwatch.fleet.alerting.incidents import Incident
+from envwatch.fleet.alerting.ledger import Progress
 from envwatch.fleet.alerting.losses import LOSSES, RETURNS, LossClassifier, LossStatus, key_of
 from envwatch.fleet.events import ENDS, Event, Kind, leaves
 from envwatch.model.text import EMPTY, SafeText
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Mapping
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
     from envwatch.fleet.monitor import Monitor, MonitorChanges
     from envwatch.model.clock import Clocks, MonotonicS
@@ -41,6 +42,10 @@ class HookRule:
     """Least duration: of an incident since the first noticed loss, of an event since the discovery."""
     cooldown: timedelta = timedelta()
     """Least time between messages about an environment and kind."""
+    has_acks: bool = False
+    """Whether the acknowledgement of an incident is a message."""
+    remind: timedelta | None = None
+    """Time between messages about an incident that is open and not acknowledged; None sends one message."""
 
 
 class _Waiting(NamedTuple):
@@ -78,6 +83,33 @@ class HookState:
     def is_cooling(self, what: tuple[_Topic, str], at: MonotonicS) -> bool:
         """Whether a message about a topic and kind must wait."""
         return what in self.sent and at - self.sent[what] < self.rule.cooldown.total_seconds()
+
+
+def following(
+    state: HookState, monitor: Monitor, now: Clocks, held: Container[SafeText]
+) -> Iterator[tuple[Incident, Progress]]:
+    """Yield the open incidents with another message for a hook that was told, and the message.
+
+    An acknowledgement of all remaining rows is one message. A reminder is due while a row needs a person; a reminder
+    that is not delivered by then is due no more (`Progress.TOLD`).
+    """
+    rule, alerting = state.rule, monitor.incidents.alerting
+    for incident in monitor.incidents.open:
+        known = monitor.ledger.of(incident.id, state.hook)
+        if known is None or incident.profile not in held:
+            continue
+        is_told, is_reminded = known.progress is Progress.TOLD, known.progress is Progress.REMINDER_DUE
+        if (is_told or is_reminded) and rule.has_acks and monitor.is_incident_acked(incident, now):
+            yield incident, Progress.ACK_DUE
+        elif is_reminded and not incident.remaining & alerting:
+            yield incident, Progress.TOLD
+        elif (
+            is_told
+            and rule.remind is not None
+            and now.monotonic - known.at >= rule.remind.total_seconds()
+            and incident.remaining & alerting
+        ):
+            yield incident, Progress.REMINDER_DUE
 
 
 def _with_incidents(

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, PrivateAttr
 from pydantic_core import to_json
 
 from envwatch.fleet.alerting.incidents import Incident
+from envwatch.fleet.alerting.ledger import Progress
 from envwatch.hooks.rules import ARGUMENTS, NON_EMPTY, SECRET_URL, VARIABLE, one_of
 from envwatch.model import limits
 from envwatch.model.text import EMPTY, SafeText
@@ -47,6 +48,8 @@ class Delivery(BaseModel, ABC):
 
     targets: ClassVar[tuple[str, ...]]
     """Settings that choose the delivery. A hook has one setting of all `targets`."""
+    has_acks: ClassVar[bool] = False
+    """Whether the receiver knows acknowledgements, and gets them with each incident."""
 
     @classmethod
     def is_chosen(cls, table: Mapping[str, Any]) -> bool:
@@ -217,6 +220,8 @@ class Webhook(Delivery):
 class PagerDuty(Webhook):
     """Posts each incident to PagerDuty's Events API v2, or to a service with the same API."""
 
+    has_acks: ClassVar = True
+
     @classmethod
     def is_chosen(cls, table: Mapping[str, Any]) -> bool:
         """Whether the format of a table is PagerDuty's."""
@@ -246,6 +251,8 @@ def pagerduty_event(incident: Incident, message: Message) -> dict[str, object]:
     """Return an incident as an event of PagerDuty, without the routing key."""
     if message.is_resolved:
         return {"event_action": "resolve", "dedup_key": incident.id}
+    if message.progress is Progress.ACK_DUE:
+        return {"event_action": "acknowledge", "dedup_key": incident.id}
     losses = incident.losses
     lost = [] if incident.is_blindness else losses
     details = {

@@ -5,13 +5,14 @@ Lists are bounded: 500 environments lost together give a short message.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pydantic_core import to_json
 
 from envwatch.fleet.alerting.incidents import Incident, losses_text, silenced_text
+from envwatch.fleet.alerting.ledger import Progress
 from envwatch.fleet.alerting.losses import key_of
 from envwatch.fleet.events import Event
 from envwatch.model.text import EMPTY, SafeText, clean, composed
@@ -24,10 +25,19 @@ from envwatch.views.output.environment_list import ListedEnvironment
 from envwatch.views.output.formats import iso
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from envwatch.fleet.monitor import Monitor
+    from envwatch.model.acks import Ack
     from envwatch.model.clock import Clocks, ServerMs
 
 
+_WORDS: Final[Mapping[Progress, str]] = {
+    Progress.DUE: "opened",
+    Progress.REMINDER_DUE: "opened",
+    Progress.ACK_DUE: "acknowledged",
+    Progress.END_DUE: "resolved",
+}
 _NAMES: Final = 20
 _LISTED: Final = 1_000
 """Losses in an incident's CloudEvent, in some 200 KiB."""
@@ -53,8 +63,12 @@ class Message:
     hook: SafeText
     context: Context
     summary: SafeText
-    resolved_at: ServerMs | None = None
-    """The end of an incident; None if the incident is open."""
+    progress: Progress = Progress.DUE
+    """The message about an incident: the opening, a reminder, the acknowledgement, or the end."""
+    told_at: ServerMs | None = None
+    """The time of the reminder, of the acknowledgement, or of the end; None for an opening."""
+    acks: tuple[Ack, ...] = ()
+    """Of an acknowledged incident."""
     row: ListedEnvironment | None = None
     """The row for variables; None for several rows or an unknown row."""
     event: dict[str, Any] | None = None
@@ -68,7 +82,7 @@ class Message:
     @property
     def is_resolved(self) -> bool:
         """Whether the message is about the end of an incident."""
-        return self.resolved_at is not None
+        return self.progress is Progress.END_DUE
 
     @property
     def text(self) -> str:
@@ -90,8 +104,9 @@ class Message:
         values: tuple[object, ...]
         if isinstance(subject, Incident):
             reason = subject.losses[0].reason if count == 1 else subject.shared
-            what, at = _told(subject, self.resolved_at)
-            values = (f"incident {what}", self.summary, reason, subject.id, len(_lost_in(subject)), iso(at))
+            at = subject.began_at if self.told_at is None else self.told_at
+            what = f"incident {_WORDS[self.progress]}"
+            values = (what, self.summary, reason, subject.id, len(_lost_in(subject)), iso(at))
         else:
             values = (word_of(subject), self.summary, subject.reason, subject.incident, count, iso(subject.at))
         texts = (composed("" if value is None else str(value)) for value in (self.hook, *values))
@@ -116,9 +131,9 @@ def message_of(  # noqa: PLR0913  the origins of a message
     monitor: Monitor,
     now: Clocks,
     *,
-    is_resolved: bool = False,
+    progress: Progress = Progress.DUE,
 ) -> Message:
-    """Return a hook's message about an event, or about an incident that opened or resolved."""
+    """Return a hook's message about an event, or the message of an incident that is due."""
     if isinstance(subject, Event):
         text = event_text(subject, UTC)
         return Message(
@@ -130,16 +145,31 @@ def message_of(  # noqa: PLR0913  the origins of a message
             event=cloud_event(subject, monitor, now, context.source),
         )
     at = monitor.fleet.by_profile[subject.profile].clock.server_time(now.wall)
-    resolved_at = at if is_resolved else None
     row = _row_then(subject.losses)
     if (
-        resolved_at is not None
+        progress is Progress.END_DUE
         and len(subject.losses) == 1
         and (back := monitor.fleet.tracked(key_of(subject.losses[0])))
     ):
-        row = ListedEnvironment(back, resolved_at)
-    summary = _incident_text(subject, resolved_at)
-    return Message(subject=subject, hook=hook, context=context, summary=summary, resolved_at=resolved_at, row=row)
+        row = ListedEnvironment(back, at)
+    acks = _acks_of(subject, monitor) if progress is Progress.ACK_DUE else ()
+    return Message(
+        subject=subject,
+        hook=hook,
+        context=context,
+        summary=_incident_text(subject, progress, at, acks),
+        progress=progress,
+        told_at=None if progress is Progress.DUE else at,
+        acks=acks,
+        row=row,
+    )
+
+
+def _acks_of(incident: Incident, monitor: Monitor) -> tuple[Ack, ...]:
+    """Return the acknowledgements of an incident's rows, one for each request of a person."""
+    rows = filter(None, map(monitor.fleet.tracked, sorted(incident.remaining)))
+    found = filter(None, map(monitor.ack_of, rows))
+    return tuple(dict.fromkeys(replace(ack, sign_at=None) for ack in found))
 
 
 def _row_then(leaves: tuple[Event, ...]) -> ListedEnvironment | None:
@@ -151,35 +181,39 @@ def _lost_in(incident: Incident) -> tuple[Event, ...]:
     return () if incident.is_blindness else incident.losses
 
 
-def _told(incident: Incident, resolved_at: ServerMs | None) -> tuple[str, ServerMs]:
-    return ("opened", incident.began_at) if resolved_at is None else ("resolved", resolved_at)
-
-
 def _incident_event(incident: Incident, message: Message) -> dict[str, Any]:
-    what, at = _told(incident, message.resolved_at)
-    lost = _lost_in(incident)
+    what, lost = _WORDS[message.progress], _lost_in(incident)
+    at = incident.began_at if message.told_at is None else message.told_at
+    identity: tuple[str, ...] = (incident.profile, incident.id, what)
     data = {
         "incident": incident.id,
         "summary": message.summary,
         "profile": message.context.profile or None,
         "began_at": iso(incident.began_at),
-        "resolved_at": None if message.resolved_at is None else iso(message.resolved_at),
+        "resolved_at": iso(message.told_at) if message.is_resolved else None,
         "count": len(lost),
         "shared": incident.shared,
         "environments": [_loss_json(loss) for loss in lost[:_LISTED]],
         "silenced": incident.silenced,
     }
+    if message.progress is Progress.REMINDER_DUE:
+        data["reminder"] = True
+        identity = (*identity, f"{at:.0f}")
+    if message.progress is Progress.ACK_DUE:
+        data["acknowledgements"] = [
+            {"by": ack.by or None, "at": iso(ack.at), "until": iso(ack.until), "note": ack.note} for ack in message.acks
+        ]
     return envelope(
         f"envwatch.incident.{what}",
         data,
         source=message.context.source,
         at=at,
         subject=incident.id,
-        identity=(incident.profile, incident.id, what),
+        identity=identity,
     )
 
 
-def _incident_text(incident: Incident, resolved_at: ServerMs | None) -> SafeText:
+def _incident_text(incident: Incident, progress: Progress, at: ServerMs, acks: Sequence[Ack]) -> SafeText:
     losses = incident.losses
     if len(losses) == 1 and not incident.is_blindness:
         text = f"{losses[0].name or losses[0].id} {event_text(losses[0], UTC)}"
@@ -189,10 +223,15 @@ def _incident_text(incident: Incident, resolved_at: ServerMs | None) -> SafeText
     text += silenced_text([incident])
     if incident.is_storm:
         text = f"storm: {text}"
-    if resolved_at is not None:
-        lasted = long_age(span(resolved_at - incident.began_at))
+    lasted = long_age(span(at - incident.began_at))
+    if progress is Progress.END_DUE:
         reason = f" ({incident.ended_by})" if incident.ended_by else ""
         text = f"resolved after {lasted}{reason}: {text}"
+    elif progress is Progress.REMINDER_DUE:
+        text = f"still open after {lasted}: {text}"
+    elif progress is Progress.ACK_DUE:
+        people = ", ".join(dict.fromkeys(ack.text for ack in acks if ack.text))
+        text = f"acknowledged{f' {people}' if people else ''}: {text}"
     return clean(text, _SUMMARY_CELLS)
 
 

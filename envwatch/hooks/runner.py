@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
+from envwatch.fleet.alerting.ledger import Progress
 from envwatch.hooks.message import DeliveryError, Message, Sender
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
@@ -50,7 +51,7 @@ class _Entry:
 
     @property
     def is_opening(self) -> bool:
-        return self.message.incident is not None and not self.message.is_resolved
+        return self.message.incident is not None and self.message.progress is Progress.DUE
 
     def is_too_old(self, now: MonotonicS) -> bool:
         return not self.is_opening and now - self.put_at >= limits.HOOK_TRIED_FOR.total_seconds()
@@ -104,7 +105,7 @@ class _HookQueue:
     def drop(self, incident: SafeText) -> None:
         for entry in [each for each in self.waiting if each.message.incident == incident]:
             self.waiting.remove(entry)
-            self.say(f"nothing sent, as the incident is over: {entry.message.summary}")
+            self.say(f"nothing sent, as it is due no more: {entry.message.summary}")
         self.has_news.set()
 
     async def work(self) -> None:
@@ -247,7 +248,7 @@ class Runner:
         self._queues[hook].put(message)
 
     def drop(self, hook: SafeText, incident: SafeText) -> None:
-        """Drop the waiting message about an incident that is over."""
+        """Drop the waiting message about an incident that is due no more."""
         self._queues[hook].drop(incident)
 
     def unsent(self, hook: SafeText) -> Collection[Message]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from envwatch.fleet.alerting.incidents import Incident
 from envwatch.fleet.alerting.ledger import Progress
-from envwatch.hooks.decision import HookState
+from envwatch.hooks.decision import HookState, following
 from envwatch.hooks.message import Context, message_of
 from envwatch.hooks.runner import Runner
 from envwatch.model import limits
@@ -81,7 +81,7 @@ class HookDispatch:
         ledger, now = self._watch.monitor.ledger, update.changes.now
         for incident in update.changes.resolved:
             for hook, announcement in ledger.of_hooks(incident.id):
-                if announcement.progress is Progress.OVER and hook in self._states:
+                if announcement.progress is not Progress.DUE and hook in self._states:
                     self.runner.drop(hook, incident.id)
         for name, state in self._states.items():
             self._states[name], fired = state.apply(update.changes, update.monitor, self._alerts.held)
@@ -91,6 +91,9 @@ class HookDispatch:
                 else:
                     context = self._contexts[each.profile]
                     self.runner.put(name, message_of(each, name, context, update.monitor, now))
+            for incident, progress in following(self._states[name], update.monitor, now, self._alerts.held):
+                self.runner.drop(name, incident.id)
+                ledger = ledger.next_due(incident.id, name, progress, now.monotonic)
         self._watch.enter(ledger)
         self._now = now
         self._put_unsent(now)
@@ -107,16 +110,21 @@ class HookDispatch:
         """Queue the messages that are due and not queued: new messages, and messages of an earlier run."""
         monitor, alerting = self._watch.monitor, self._watch.monitor.incidents.alerting
         for name in self._states:
-            queued = {(message.incident, message.is_resolved) for message in self.runner.unsent(name)}
+            queued = {(message.incident, message.progress) for message in self.runner.unsent(name)}
             for incident, announcement in monitor.ledger.unsent(monitor.incidents.open, name):
-                is_end = announcement.progress is Progress.END_DUE
-                # An opening of an earlier run waits until a listing proves that the incident is still open.
-                is_known = is_end or incident.id in monitor.ledger.over or incident.remaining & alerting
-                if is_known and incident.profile in self._alerts.held and (incident.id, is_end) not in queued:
+                progress = announcement.progress
+                is_known = progress is Progress.END_DUE or incident.id in monitor.ledger.over
+                # A message of an earlier run waits until a listing proves that the message is still right.
+                if progress is Progress.ACK_DUE:
+                    is_known = is_known or monitor.is_incident_acked(incident, now)
+                else:
+                    is_known = is_known or bool(incident.remaining & alerting)
+                if is_known and incident.profile in self._alerts.held and (incident.id, progress) not in queued:
                     ago_s = now.monotonic - announcement.at
+                    is_end = progress is Progress.END_DUE
                     at = Clocks(WallMs(now.wall - ago_s * 1000), announcement.at) if is_end else now
                     context = self._contexts[incident.profile]
-                    self.runner.put(name, message_of(incident, name, context, monitor, at, is_resolved=is_end))
+                    self.runner.put(name, message_of(incident, name, context, monitor, at, progress=progress))
 
     async def _before_try(self, hook: SafeText, message: Message) -> None:
         if (incident := message.incident) is None:
@@ -127,7 +135,8 @@ class HookDispatch:
             await self._alerts.write(message.subject.profile, ledger, self._watch.clocks())
         except asyncio.CancelledError:  # at the end of a run: nothing was sent, so the try leaves no doubt
             ledger, at = self._watch.monitor.ledger, self._watch.clocks().monotonic
-            self._watch.enter(ledger.failed(incident, hook, clean("envwatch ended before the try"), at))
+            why = clean("envwatch ended before the try")
+            self._watch.enter(ledger.failed(incident, hook, message.progress, why, at))
             raise
 
     def _after_try(self, hook: SafeText, message: Message, error: DeliveryError | None) -> bool:
@@ -135,10 +144,10 @@ class HookDispatch:
         if incident is None:
             return True
         if error is not None:
-            ledger = ledger.failed(incident, hook, clean(str(error)), at, is_final=error.is_final)
+            ledger = ledger.failed(incident, hook, message.progress, clean(str(error)), at, is_final=error.is_final)
             self._watch.enter(ledger)
             announcement = ledger.of(incident, hook)
-            return announcement is None or announcement.progress is not Progress.OVER
-        self._watch.enter(ledger.told(incident, hook, at))
+            return announcement is None or error.is_final or announcement.progress is message.progress
+        self._watch.enter(ledger.told(incident, hook, message.progress, at))
         self._put_unsent(self._watch.clocks())  # the end, if the incident resolved meanwhile
         return True

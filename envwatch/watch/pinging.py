@@ -94,7 +94,8 @@ class DeadMansSwitch:
             if self.is_broken:
                 warn(f"{what}: works again")
             self.is_broken = False
-            watch.enter(watch.monitor.ledger.told(self._id, PING, watch.clocks().monotonic))
+            sent = Progress.DUE if is_failure else Progress.END_DUE
+            watch.enter(watch.monitor.ledger.told(self._id, PING, sent, watch.clocks().monotonic))
 
 
 def _is_blind(update: MonitorUpdate, name: SafeText) -> bool:

@@ -16,6 +16,7 @@ from support.hooked import Hooked, hooked
 from support.policies import soon
 
 from envwatch.fleet.alerting.incidents import Incident
+from envwatch.fleet.alerting.ledger import Progress
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.monitor import Monitor
 from envwatch.hooks.decision import HookRule, HookState
@@ -73,9 +74,10 @@ def test_an_incident_is_sent_once_resolved_at_most_once_and_only_after_it_was_se
     for at, fired in one.fired:
         assert isinstance(fired.subject, Incident)
         incident = fired.subject
-        assert sent.get(incident.id) == ("opened" if fired.is_resolved else None)
-        sent[incident.id] = "resolved" if fired.is_resolved else "opened"
-        if not fired.is_resolved:
+        is_end = fired.progress is Progress.END_DUE
+        assert sent.get(incident.id) == ("opened" if is_end else None)
+        sent[incident.id] = "resolved" if is_end else "opened"
+        if not is_end:
             assert at - incident.noticed_at >= after
             assert any(at - opened_at.get(loss.id, -cooldown) >= cooldown for loss in incident.losses)
             opened_at |= dict.fromkeys((loss.id for loss in incident.losses), at)

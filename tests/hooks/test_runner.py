@@ -269,7 +269,7 @@ async def test_an_incident_that_is_over_before_its_opening_was_delivered_sends_n
         assert one.unsent == []
         await one.time.pass_by(3_600)
         assert (one.receiver.tried_at, one.receiver.sent) == ([0], [])
-        assert one.texts[-1] == "hook h: nothing sent, as the incident is over: open 1"
+        assert one.texts[-1] == "hook h: nothing sent, as it is due no more: open 1"
 
 
 async def test_an_incident_that_ends_while_its_opening_is_sent_is_resolved_afterwards() -> None:

@@ -6,21 +6,23 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from support.builders import NOW, environment, failed, listed, reading, slept
+from support.builders import NOW, environment, failed, key_of, listed, reading, slept
 from support.policies import soon
 
 from envwatch.fleet.alerting.incidents import Incident
 from envwatch.fleet.alerting.ledger import Progress
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor, MonitorChanges
-from envwatch.hooks.decision import HookRule, HookState
+from envwatch.hooks.decision import HookRule, HookState, following
 from envwatch.hooks.message import message_of
+from envwatch.model.acks import Ack
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
+    from envwatch.fleet.alerting.acknowledgements import ServerKey
     from envwatch.hooks.message import Context, Message
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
@@ -33,9 +35,17 @@ def row(name: str, at: float, *, is_up: bool = True, **changes: Any) -> Environm
     return environment(name, **(signs | link | changes))
 
 
+_WORDS = {
+    Progress.DUE: "opened",
+    Progress.REMINDER_DUE: "reminded",
+    Progress.ACK_DUE: "acknowledged",
+    Progress.END_DUE: "resolved",
+}
+
+
 class Fired(NamedTuple):
     subject: Event | Incident
-    is_resolved: bool = False
+    progress: Progress = Progress.DUE
 
 
 @dataclass
@@ -78,6 +88,20 @@ class Hooked:
             self.poll(*down)
         return self
 
+    def ack(self, *names: str, lasts: float | None = None, by: str = "") -> Hooked:
+        """Acknowledge rows, for `lasts` seconds or until the rows are back."""
+        at = NOW + self.now * 1000
+        until = None if lasts is None else at + lasts * 1000
+        return self.decide({key_of(name): Ack(at, clean("on it"), by=clean(by), until=until) for name in names})
+
+    def end_ack(self, *names: str) -> Hooked:
+        at = NOW + self.now * 1000
+        return self.decide({key_of(name): replace(self.monitor.acks[key_of(name)], until=at) for name in names})
+
+    def decide(self, acks: Mapping[ServerKey, Ack | None]) -> Hooked:
+        monitor, events = self.monitor.with_decided_acks(acks, self._reading())
+        return self._step(monitor, MonitorChanges(self._reading(), events=events))
+
     def _reading(self) -> Any:
         return reading(NOW + self.now * 1000)
 
@@ -85,13 +109,15 @@ class Hooked:
         """Deliver what fires at once."""
         self.state, fired = self.state.apply(changes, monitor, self.held)
         ledger, hook, at = monitor.ledger, self.state.hook, changes.now.monotonic
-        for incident, _ in [*ledger.unsent((), hook)]:
-            self.fired.append((self.now, Fired(incident, is_resolved=True)))
-            ledger = ledger.told(incident.id, hook, at)
+        for incident, progress in following(self.state, monitor, changes.now, self.held):
+            ledger = ledger.next_due(incident.id, hook, progress, at)
+        for incident, announcement in [*ledger.unsent(monitor.incidents.open, hook)]:
+            self.fired.append((self.now, Fired(incident, announcement.progress)))
+            ledger = ledger.told(incident.id, hook, announcement.progress, at)
         self.fired += ((self.now, Fired(each)) for each in fired)
         for each in fired:
             if isinstance(each, Incident):
-                ledger = ledger.due(each.id, hook, NO_PROFILE, at).told(each.id, hook, at)
+                ledger = ledger.due(each.id, hook, NO_PROFILE, at).told(each.id, hook, Progress.DUE, at)
         self.monitor = replace(monitor, ledger=ledger)
         return self
 
@@ -106,7 +132,7 @@ class Hooked:
         """Return the messages of the firings, in the monitor's present state."""
         hook = clean("pager")
         return [
-            message_of(one.subject, hook, context, self.monitor, reading(NOW + at * 1000), is_resolved=one.is_resolved)
+            message_of(one.subject, hook, context, self.monitor, reading(NOW + at * 1000), progress=one.progress)
             for at, one in self.fired
         ]
 
@@ -123,7 +149,7 @@ def text_of(fired: Fired) -> str:
         return f"{(subject.of or subject.kind).value} {names}"
     count = len(subject.losses)
     names = "+".join(str(loss.name) for loss in subject.losses) if count < 10 else str(count)
-    return f"{'resolved' if fired.is_resolved else 'opened'} {names}"
+    return f"{_WORDS[fired.progress]} {names}"
 
 
 def hooked(

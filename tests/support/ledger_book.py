@@ -44,7 +44,8 @@ class Book:
             self.ledger = self.ledger.after([incident], (), at).due(incident.id, self.hook, NO_PROFILE, at)
         else:
             if self.open.pop(incident.id, None) is None:  # an earlier run opened the incident
-                self.ledger = self.ledger.due(incident.id, self.hook, NO_PROFILE, at).told(incident.id, self.hook, at)
+                due = self.ledger.due(incident.id, self.hook, NO_PROFILE, at)
+                self.ledger = due.told(incident.id, self.hook, Progress.DUE, at)
             self.ledger = self.ledger.after((), [incident], at)
             announcement = self.ledger.of(incident.id, self.hook)
             if announcement is not None and announcement.progress is Progress.OVER:
@@ -57,10 +58,10 @@ class Book:
     def after_try(self, _hook: SafeText, message: Message, error: DeliveryError | None) -> bool:
         id_, at = message.incident or EMPTY, self.time.clocks().monotonic
         if error is not None:
-            self.ledger = self.ledger.failed(id_, self.hook, EMPTY, at, is_final=error.is_final)
+            self.ledger = self.ledger.failed(id_, self.hook, message.progress, EMPTY, at, is_final=error.is_final)
             announcement = self.ledger.of(id_, self.hook)
-            return announcement is None or announcement.progress is not Progress.OVER
-        self.ledger = self.ledger.told(id_, self.hook, at)
+            return announcement is None or error.is_final or announcement.progress is message.progress
+        self.ledger = self.ledger.told(id_, self.hook, message.progress, at)
         self._put_unsent()
         return True
 

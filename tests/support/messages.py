@@ -5,6 +5,7 @@ from __future__ import annotations
 from support.builders import NOW
 
 from envwatch.fleet.alerting.incidents import Incident
+from envwatch.fleet.alerting.ledger import Progress
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.hooks.message import Context, Message
 from envwatch.model.clock import MonotonicS
@@ -35,6 +36,7 @@ def message(
         hook=EMPTY,
         context=CONTEXT,
         summary=clean(summary),
-        resolved_at=NOW if is_resolved else None,
+        progress=Progress.END_DUE if is_resolved else Progress.DUE,
+        told_at=NOW if is_resolved else None,
         event={"specversion": "1.0", "id": "evt-1"} if incident is None else None,
     )

@@ -86,6 +86,7 @@ async def _problem(delivery: Delivery, messages: Sequence[Message]) -> str | Non
 
 def _made_up(hook: SafeText, profile: str) -> Sequence[Message]:
     from envwatch.fleet.alerting.incidents import Incident
+    from envwatch.fleet.alerting.ledger import Progress
     from envwatch.fleet.events import NO_PROFILE, Event, Kind
     from envwatch.fleet.monitor import Monitor
     from envwatch.hooks.message import Context, message_of
@@ -112,4 +113,5 @@ def _made_up(hook: SafeText, profile: str) -> Sequence[Message]:
     )
     context = Context(source="envwatch:test", host="envwatch", profile=profile)
     monitor = Monitor.create({NO_PROFILE: Limits()})
-    return [message_of(incident, hook, context, monitor, now, is_resolved=is_resolved) for is_resolved in (False, True)]
+    steps = (Progress.DUE, Progress.END_DUE)
+    return [message_of(incident, hook, context, monitor, now, progress=progress) for progress in steps]

@@ -3,7 +3,9 @@
 The ledger keeps, for each incident and each receiver, whether the message was delivered:
 
     due ──> told ──> end due ──> ended
-     │                  └──────> given up
+     │      │  ↑        └──────> given up
+     │      │  └─> reminder due          (nobody acknowledged the incident for long enough)
+     │      └────> ack due ──> acked     (all remaining rows are acknowledged)
      ├────> over        (resolved before the channel was told)
      └────> given up    (the receiver never takes the message)
 
@@ -37,13 +39,24 @@ class Progress(Enum):
 
     DUE = "due"
     TOLD = "told"
+    REMINDER_DUE = "reminder due"
+    ACK_DUE = "ack due"
+    ACKED = "acked"
     END_DUE = "end due"
     ENDED = "ended"
     OVER = "over"
     GIVEN_UP = "given up"
 
 
-_UNSENT: Final = frozenset({Progress.DUE, Progress.END_DUE})
+_AFTER: Final = {
+    Progress.DUE: Progress.TOLD,
+    Progress.REMINDER_DUE: Progress.TOLD,
+    Progress.ACK_DUE: Progress.ACKED,
+    Progress.END_DUE: Progress.ENDED,
+}
+"""The progress after a channel took the message that was due."""
+_KNOWN: Final = frozenset({Progress.TOLD, Progress.REMINDER_DUE, Progress.ACK_DUE, Progress.ACKED})
+"""The channel took the opening, and must get the end."""
 _FINAL: Final = frozenset({Progress.ENDED, Progress.OVER, Progress.GIVEN_UP})
 
 
@@ -65,6 +78,11 @@ class Announcement(NamedTuple):
     def is_unsure(self) -> bool:
         """Whether the receiver may know of the incident: a try runs, or ran when envwatch was killed."""
         return self.progress is Progress.DUE and self.tries > self.failures
+
+    @property
+    def is_unsent(self) -> bool:
+        """Whether a message is due."""
+        return self.progress in _AFTER
 
     def reached(self, progress: Progress, at: MonotonicS) -> Announcement:
         """Return the announcement with another progress, and no tries."""
@@ -101,7 +119,7 @@ class Ledger(NamedTuple):
         """Yield the open `incidents` and the resolved incidents with a message that is due on a channel."""
         for incident in (*incidents, *self.over.values()):
             announcement = self.of(incident.id, channel)
-            if announcement is not None and announcement.progress in _UNSENT:
+            if announcement is not None and announcement.is_unsent:
                 yield incident, announcement
 
     def after(self, opened: Sequence[Incident], resolved: Sequence[Incident], at: MonotonicS) -> Ledger:
@@ -131,36 +149,50 @@ class Ledger(NamedTuple):
         """Return the ledger with the opening of an incident due on a channel."""
         return self._with(incident, channel, Announcement(profile, Progress.DUE, at))
 
+    def next_due(self, incident: SafeText, channel: SafeText, progress: Progress, at: MonotonicS) -> Ledger:
+        """Return the ledger with a reminder or an acknowledgement due on a channel that was told."""
+        before = self.of(incident, channel)
+        return self if before is None else self._with(incident, channel, before.reached(progress, at))
+
     def tried(self, incident: SafeText, channel: SafeText) -> Ledger:
         """Return the ledger at the begin of a try. Write this ledger to the disk before the try."""
         if (before := self.of(incident, channel)) is None:
             return self
         return self._with(incident, channel, before._replace(tries=before.tries + 1, error=None))
 
-    def told(self, incident: SafeText, channel: SafeText, at: MonotonicS) -> Ledger:
-        """Return the ledger after a channel took the message that was due."""
-        if (before := self.of(incident, channel)) is None or before.progress not in _UNSENT:
+    def told(self, incident: SafeText, channel: SafeText, sent: Progress, at: MonotonicS) -> Ledger:
+        """Return the ledger after a channel took the message `sent`, which may not be due any more."""
+        if (before := self.of(incident, channel)) is None or before.progress is not sent:
             return self
-        progress = Progress.ENDED if before.progress is Progress.END_DUE else Progress.TOLD
-        if progress is Progress.TOLD and incident in self.over:
+        progress = _AFTER[sent]
+        if sent is Progress.DUE and incident in self.over:
             progress = Progress.END_DUE
         return self._with(incident, channel, before.reached(progress, at))
 
-    def failed(
-        self, incident: SafeText, channel: SafeText, error: SafeText, at: MonotonicS, *, is_final: bool = False
+    def failed(  # noqa: PLR0913  the facts about a try
+        self,
+        incident: SafeText,
+        channel: SafeText,
+        sent: Progress,
+        error: SafeText,
+        at: MonotonicS,
+        *,
+        is_final: bool = False,
     ) -> Ledger:
-        """Return the ledger after a failed try; after a final one the message is given up.
+        """Return the ledger after a failed try of the message `sent`; after a final one the message is given up.
 
         The opening of an incident that is over by now is due no more, unless an earlier try may have told the channel.
+        A receiver that refuses a reminder or an acknowledgement still gets the end.
         """
-        if (before := self.of(incident, channel)) is None or before.progress not in _UNSENT:
+        if (before := self.of(incident, channel)) is None or before.progress is not sent:
             return self
         after = before._replace(failures=before.failures + 1, error=error)
         may_be_told = after.is_unsure and at - after.at < _TRIED_FOR_S
         if before.progress is Progress.DUE and incident in self.over and not may_be_told:
             return self._with(incident, channel, before.reached(Progress.OVER, at))
         if is_final:
-            return self._with(incident, channel, before.reached(Progress.GIVEN_UP, at)._replace(error=error))
+            progress = _AFTER[sent] if sent in _KNOWN else Progress.GIVEN_UP
+            return self._with(incident, channel, before.reached(progress, at)._replace(error=error))
         return self._with(incident, channel, after)
 
     def ringing(self, incidents: Iterable[Incident], at: MonotonicS) -> tuple[Ledger, tuple[Incident, ...]]:
@@ -177,7 +209,7 @@ class Ledger(NamedTuple):
             return self, ()
         ledger = self
         for incident in due:
-            ledger = ledger.told(incident.id, BELL, at)
+            ledger = ledger.told(incident.id, BELL, Progress.DUE, at)
         return ledger, due
 
     def with_earlier(self, other: Ledger, incidents: Iterable[Incident]) -> Ledger:
@@ -225,7 +257,7 @@ def _tidied(
 
 
 def _is_sent(channels: Mapping[SafeText, Announcement]) -> bool:
-    return not any(each.progress in _UNSENT for each in channels.values())
+    return not any(each.is_unsent for each in channels.values())
 
 
 def _is_final(channel: SafeText, announcement: Announcement) -> bool:
@@ -237,6 +269,6 @@ def _resolved(before: Announcement, channel: SafeText, at: MonotonicS) -> Announ
     """Return an announcement after the end of the incident."""
     if before.progress is Progress.DUE and not before.is_unsure:
         return before.reached(Progress.OVER, at)
-    if before.progress is Progress.TOLD and channel != BELL:
+    if before.progress in _KNOWN and channel != BELL:
         return before.reached(Progress.END_DUE, at)
     return before

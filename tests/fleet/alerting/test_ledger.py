@@ -32,21 +32,27 @@ NAS, MAC = incident("nas"), incident("mac")
 
 
 def played(words: str) -> Ledger:
-    """Return the ledger after steps: `d` due, `t` a try begins, `k` taken, `f` failed, `g` given up, `e` the end."""
+    """Return the ledger after steps: `d` due, `t` a try begins, `k` taken, `f` failed, `g` given up, `e` the end, `r`
+    reminder due, `a` acknowledgement due. `K` is the opening taken late, when another message may be due."""
     ledger = Ledger().after([NAS], (), S(0.0))
     for second, word in enumerate(words, 1):
-        at = S(float(second))
+        at, announcement = S(float(second)), ledger.of(NAS.id, HOOK)
+        is_due = announcement is not None and announcement.is_unsent and word != "K"
+        sent = announcement.progress if announcement is not None and is_due else Progress.DUE
         match word:
             case "d":
                 ledger = ledger.due(NAS.id, HOOK, NO_PROFILE, at)
             case "t":
                 ledger = ledger.tried(NAS.id, HOOK)
-            case "k":
-                ledger = ledger.told(NAS.id, HOOK, at)
+            case "k" | "K":
+                ledger = ledger.told(NAS.id, HOOK, sent, at)
+            case "r" | "a":
+                progress = Progress.REMINDER_DUE if word == "r" else Progress.ACK_DUE
+                ledger = ledger.next_due(NAS.id, HOOK, progress, at)
             case "e":
                 ledger = ledger.after((), [NAS], at)
             case _:
-                ledger = ledger.failed(NAS.id, HOOK, WHY, at, is_final=word == "g")
+                ledger = ledger.failed(NAS.id, HOOK, sent, WHY, at, is_final=word == "g")
     return ledger
 
 
@@ -59,6 +65,20 @@ TRANSITIONS = {
     "dtft": Progress.DUE,
     "dtk": Progress.TOLD,
     "dtkk": Progress.TOLD,
+    "dtkr": Progress.REMINDER_DUE,
+    "dtkrtf": Progress.REMINDER_DUE,
+    "dtkrtk": Progress.TOLD,
+    "dtkrtg": Progress.TOLD,
+    "dtkrte": Progress.END_DUE,
+    "dtkrtek": Progress.ENDED,
+    "dtkrK": Progress.REMINDER_DUE,
+    "dtka": Progress.ACK_DUE,
+    "dtkat": Progress.ACK_DUE,
+    "dtkatk": Progress.ACKED,
+    "dtkatg": Progress.ACKED,
+    "dtkatke": Progress.END_DUE,
+    "dtkae": Progress.END_DUE,
+    "dtkaK": Progress.ACK_DUE,
     "dtkf": Progress.TOLD,
     "dtg": Progress.GIVEN_UP,
     "dtge": Progress.GIVEN_UP,
@@ -89,7 +109,8 @@ def test_a_channel_hears_the_opening_first_and_the_end_only_after_the_opening(
     ledger = played(words)
     announcement = ledger.of(NAS.id, HOOK)
     assert (announcement and announcement.progress) == progress
-    is_over, is_sent = "e" in words, progress not in (Progress.DUE, Progress.END_DUE)
+    due = (Progress.DUE, Progress.REMINDER_DUE, Progress.ACK_DUE, Progress.END_DUE)
+    is_over, is_sent = "e" in words, progress not in due
     assert (NAS.id in ledger.over) is (is_over and not is_sent)
     opened = () if is_over else (NAS,)
     assert [each.id for each, _ in ledger.unsent(opened, HOOK)] == [NAS.id] * (not is_sent)
@@ -106,8 +127,9 @@ def test_no_step_of_another_channel_or_incident_changes_an_announcement() -> Non
     ledger, other = played("dtk"), clean("other")
     for changed in (
         ledger.tried(NAS.id, other),
-        ledger.told(MAC.id, HOOK, S(9.0)),
-        ledger.failed(MAC.id, HOOK, WHY, S(9.0)),
+        ledger.told(MAC.id, HOOK, Progress.DUE, S(9.0)),
+        ledger.failed(MAC.id, HOOK, Progress.DUE, WHY, S(9.0)),
+        ledger.next_due(MAC.id, HOOK, Progress.ACK_DUE, S(9.0)),
         ledger.after((), (), S(9.0)),
     ):
         assert changed is ledger
@@ -156,7 +178,7 @@ def test_after_a_kill_a_channel_hears_the_end_of_an_incident_that_the_channel_ma
     while unsent := [*ledger.unsent((), HOOK)]:
         ((_, announcement),) = unsent
         heard.append("opening" if announcement.progress is Progress.DUE else "end")
-        ledger = ledger.tried(NAS.id, HOOK).told(NAS.id, HOOK, S(51.0))
+        ledger = ledger.tried(NAS.id, HOOK).told(NAS.id, HOOK, announcement.progress, S(51.0))
     assert ", ".join(heard) == said
 
 
@@ -213,9 +235,9 @@ class Receiver:
             if what in ("take", "take and kill"):
                 self.heard.append((announcement.progress.value, id_))
             if what == "take":
-                self.ledger = self.ledger.told(id_, HOOK, at)
+                self.ledger = self.ledger.told(id_, HOOK, announcement.progress, at)
             elif what == "fail":
-                self.ledger = self.ledger.failed(id_, HOOK, WHY, at)
+                self.ledger = self.ledger.failed(id_, HOOK, announcement.progress, WHY, at)
             else:
                 self.step("kill", incident)
 

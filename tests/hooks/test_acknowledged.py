@@ -1,0 +1,213 @@
+"""What hooks hear of acknowledgements: one message for all rows, reminders, escalation, and an end in time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from support.builders import NOW, key_of, listed, reading
+from support.hooked import hooked, row
+from support.policies import soon
+
+from envwatch.fleet.alerting.alert_state import alert_state, content_of
+from envwatch.fleet.alerting.incidents import Incident
+from envwatch.fleet.alerting.ledger import Progress
+from envwatch.fleet.events import NO_PROFILE, Kind
+from envwatch.fleet.monitor import Monitor
+from envwatch.model.limits import Limits
+
+if TYPE_CHECKING:
+    from support.hooked import Hooked
+
+ACKS = {"has_acks": True}
+HOURLY = {"remind": timedelta(hours=1)}
+
+
+def ids(one: Hooked) -> list[str]:
+    return [fired.subject.id for _, fired in one.fired if isinstance(fired.subject, Incident)]
+
+
+def ended_by(one: Hooked) -> list[str | None]:
+    ends = (fired.subject for _, fired in one.fired if fired.progress is Progress.END_DUE)
+    return [incident.ended_by for incident in ends if isinstance(incident, Incident)]
+
+
+def test_an_incident_is_acknowledged_once_when_all_rows_are() -> None:
+    one = hooked("a", "b", rule=ACKS).hold(20, "a", "b").ack("a").hold(10, "a", "b")
+    assert one.said == ["opened a+b"]
+    one.ack("b").hold(300, "a", "b")
+    assert one.said == ["opened a+b", "acknowledged a+b"]
+    assert one.hold(70).said == ["opened a+b", "acknowledged a+b", "resolved a+b"]
+
+
+def test_rows_that_are_back_need_no_acknowledgement() -> None:
+    one = hooked("a", "b", rule=ACKS).hold(20, "a", "b").ack("a").hold(70, "a")
+    assert one.said == ["opened a+b", "acknowledged a+b"]
+
+
+def test_a_hook_that_does_not_ask_hears_of_no_acknowledgement() -> None:
+    assert hooked("a").hold(20, "a").ack("a").hold(60, "a").said == ["opened a"]
+
+
+def test_a_hook_hears_of_no_acknowledgement_while_nobody_sees() -> None:
+    one = hooked("a", rule=ACKS).hold(20, "a")
+    for _ in range(30):
+        one.fail()
+    one.ack("a").wait(1)
+    assert one.said == ["opened a"]
+    assert one.poll("a").said == ["opened a", "acknowledged a"]
+
+
+def test_a_new_loss_after_a_return_is_not_acknowledged() -> None:
+    one = hooked("a", rule=ACKS).hold(20, "a").ack("a").hold(70).hold(20, "a")
+    assert one.said == ["opened a", "acknowledged a", "resolved a", "opened a"]
+
+
+# Reminders
+
+
+@pytest.mark.parametrize(("seconds", "reminders"), [(3_599, 0), (3_601, 1), (7_199, 1), (7_203, 2)])
+def test_an_open_incident_is_repeated_each_time_after_as_long(seconds: float, reminders: int) -> None:
+    one = hooked("a", rule=HOURLY).hold(20, "a")
+    opened_at = one.fired[0][0]
+    one.hold(seconds - 40, "a").poll("a", after=opened_at + seconds - one.now)
+    assert one.said == ["opened a"] + ["reminded a"] * reminders
+
+
+def test_an_acknowledged_incident_is_not_repeated() -> None:
+    one = hooked("a", "b", rule=HOURLY).hold(20, "a", "b").ack("a").hold(3_600, "a", "b")
+    assert one.said == ["opened a+b", "reminded a+b"], "b needs a person"
+    assert one.ack("b").hold(7_200, "a", "b").said == ["opened a+b", "reminded a+b"]
+
+
+def test_a_reminder_carries_no_end() -> None:
+    assert hooked("a", rule=HOURLY).hold(3_700, "a").hold(70).said == ["opened a", "reminded a", "resolved a"]
+
+
+# Escalation
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(890, []), (910, ["opened a"])])
+def test_an_escalation_fires_for_an_incident_that_nobody_acknowledged_in_time(seconds: float, said: list[str]) -> None:
+    one = hooked("a", after=900).hold(seconds, "a").ack("a").hold(1_800, "a")
+    assert one.said == said
+
+
+def test_an_escalation_fires_later_if_the_acknowledgement_ends() -> None:
+    one = hooked("a", after=900).hold(60, "a").ack("a", lasts=3_600).hold(3_600, "a")
+    ended_at = one.now
+    one.hold(890, "a")
+    assert one.said == []
+    one.hold(70, "a")
+    assert one.said == ["opened a"]
+    assert one.fired[0][0] - ended_at >= 900
+
+
+# An acknowledgement that ends before the loss
+
+
+def test_after_its_time_the_incident_resolves_and_a_new_incident_opens() -> None:
+    one = hooked("a", rule=ACKS).hold(20, "a").ack("a", lasts=600).hold(590, "a")
+    assert one.said == ["opened a", "acknowledged a"]
+    one.hold(80, "a")
+    assert one.said == ["opened a", "acknowledged a", "resolved a", "opened a"]
+    assert ended_by(one) == ["acknowledgement ended"]
+    first, *_, second = ids(one)
+    assert first != second
+    assert one.hold(600, "a").said[4:] == []
+    assert one.hold(70).said[4:] == ["resolved a"]
+
+
+def test_a_person_who_ends_an_acknowledgement_opens_a_new_incident() -> None:
+    one = hooked("a", rule=ACKS).hold(20, "a").ack("a").hold(60, "a").end_ack("a").hold(70, "a")
+    assert one.said == ["opened a", "acknowledged a", "resolved a", "opened a"]
+
+
+def test_only_the_rows_whose_acknowledgement_ended_leave_the_incident() -> None:
+    one = hooked("a", "b", rule=ACKS).hold(20, "a", "b").ack("a", lasts=600).ack("b").hold(680, "a", "b")
+    assert one.said == ["opened a+b", "acknowledged a+b", "opened a"]
+    assert one.hold(70, "b").said[3:] == ["resolved a"]
+    assert one.hold(70).said[4:] == ["resolved a+b"]
+
+
+def test_rows_of_one_acknowledgement_are_lost_at_one_moment() -> None:
+    one = hooked("a", "b", "c").hold(20, "a").hold(60, "a", "b").ack("a", "b", lasts=600).hold(700, "a", "b")
+    assert one.said == ["opened a", "opened b", "resolved a", "resolved b", "opened a+b"]
+
+
+def test_each_acknowledgement_of_a_loss_has_an_incident_at_the_end() -> None:
+    one = hooked("a").hold(20, "a")
+    for _ in range(3):
+        one.ack("a", lasts=60).hold(130, "a")
+    assert one.said == ["opened a", *["resolved a", "opened a"] * 3]
+    assert len(set(ids(one))) == 4
+
+
+def test_a_row_that_is_back_before_the_end_sends_only_that() -> None:
+    assert hooked("a").hold(20, "a").ack("a", lasts=600).hold(900).said == ["opened a", "resolved a"]
+
+
+def test_a_loss_that_was_acknowledged_before_the_message_is_told_after_the_end() -> None:
+    one = hooked("a", policies=soon(alert_after=timedelta(minutes=4))).hold(60, "a").ack("a", lasts=600)
+    one.hold(595, "a")
+    assert one.said == []
+    assert one.hold(70, "a").said == ["opened a"], "the row was silent for long enough"
+
+
+def test_a_withdrawn_entry_of_a_recovered_row_opens_nothing() -> None:
+    """Another process saw the return first, and removed the acknowledgement from the file."""
+    one = hooked("a").hold(20, "a").ack("a").hold(10, "a").decide({key_of("a"): None}).hold(5, "a").hold(70)
+    assert one.said == ["opened a", "resolved a"]
+    assert ended_by(one) == [None]
+
+
+def restarted(one: Hooked, seconds: float) -> Hooked:
+    """Return a process that starts later with the files of another."""
+    now = reading(NOW + one.now * 1000)
+    content = content_of(one.monitor.alert_state(NO_PROFILE, now), now)
+    other = replace(one, now=one.now + seconds, fired=[])
+    then = reading(NOW + other.now * 1000)
+    state = alert_state(content, NO_PROFILE, then)
+    assert state is not None
+    acks = {**one.monitor.ended_acks, **one.monitor.acks}
+    monitor = Monitor.create({NO_PROFILE: Limits()}, one.monitor.policies).with_alert_state(NO_PROFILE, state)
+    monitor, _ = monitor.with_stored_acks(acks, then)
+    other.monitor = monitor.with_missed_ends(then)
+    return other
+
+
+def test_an_end_that_no_process_saw_is_told_by_the_next_run() -> None:
+    before = hooked("a", "b").hold(20, "a").ack("a", lasts=600).hold(300, "a")
+    after = restarted(before, 1_000).hold(70, "a")
+    assert after.said == ["resolved a", "opened a"]
+    assert ended_by(after) == ["acknowledgement ended"]
+    assert restarted(after, 60).hold(300, "a").said == []
+
+
+def test_an_end_that_was_told_is_not_told_by_the_next_run() -> None:
+    before = hooked("a", "b", policies=soon(alert_after=timedelta(minutes=4))).hold(300, "a").ack("a", lasts=60)
+    assert before.hold(70, "a").said == ["opened a", "resolved a"]
+    assert restarted(before, 10).hold(120, "a").said == ["opened a"]
+
+
+def test_two_processes_give_the_new_incident_one_id() -> None:
+    mine, other = (hooked("a").hold(20, "a").ack("a") for _ in range(2))
+    mine.end_ack("a").hold(70, "a")
+    other.hold(5, "a").decide(mine.monitor.ended_acks).hold(65, "a")
+    assert ids(mine)[-1] == ids(other)[-1]
+
+
+def test_the_begin_and_the_end_are_events() -> None:
+    one = hooked("a", "b", "c")
+    at = NOW + 5_000
+    one.take(listed([row("a", at, is_up=False), row("b", at, is_up=False), row("c", at)], at))
+    one.ack("a", "b", lasts=600, by="ann")
+    one.end_ack("a").wait(601)
+    events = [event for event in one.monitor.event_log if event.kind in {Kind.ACKNOWLEDGED, Kind.ACK_ENDED}]
+    assert [(event.kind, len(event.members), event.name, event.reason) for event in events] == [
+        (Kind.ACKNOWLEDGED, 2, None, "by ann for 10m: on it"),
+        (Kind.ACK_ENDED, 0, "a", "by ann for 0s: on it"),
+        (Kind.ACK_ENDED, 0, "b", "by ann for 10m: on it"),
+    ]
