@@ -255,6 +255,22 @@ class EnvwatchApp(TerminalApp, StateNode):
         if text:
             self.answer(text)
 
+    @on(RowActions.Shared)
+    def _share(self, message: RowActions.Shared) -> None:
+        self.run_worker(self._shared(message), group="shared")
+
+    async def _shared(self, message: RowActions.Shared) -> None:
+        """Mark rows while the server is asked; the next listing shows what the server made of it."""
+        before, keys = self.state.acking, frozenset(message.keys)
+        self._present = replace(self._present, acking=before | keys)
+        self.republish()
+        try:
+            text = await message.act(self._watch)
+        finally:
+            self._present = replace(self._present, acking=self._present.acking - keys)
+            self.republish()
+        self.answer(text)
+
     @on(TableScreen.Wanted)
     def _go(self, message: TableScreen.Wanted) -> None:
         if (answer := self.time_machine.go(message.goal)) is not None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from envwatch.fleet.profile_state import Freshness
+    from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.sources.poller import PollSchedule
     from envwatch.views.events.day_line import Day
     from envwatch.views.state_style import StateStyle
@@ -159,6 +160,8 @@ class MonitorState:
     """The last notice that answered no key."""
     rewound: Rewound | None = None
     failing_hooks: Mapping[SafeText, WallMs] = field(default_factory=dict)
+    acking: frozenset[EnvironmentKey] = frozenset()
+    """Rows whose acknowledgement the server has not answered yet."""
     is_leaving: bool = False
     """Whether a recorded moment is being read while the screen shows the present."""
     is_reading: bool = False

@@ -84,7 +84,7 @@ async def test_a_acknowledges_the_loss_under_the_cursor_and_the_log_answers() ->
         await stage.tick(4)
         assert answer(stage).startswith("acknowledged")
         await stage.tick(2)
-        assert "bob · went offline" in answer(stage)
+        assert "bob · acknowledged here: disk" in answer(stage)
 
 
 async def test_one_event_acts_on_all_of_its_incident_that_is_still_lost() -> None:

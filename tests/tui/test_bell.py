@@ -165,13 +165,13 @@ async def test_an_acknowledged_flapper_that_stays_down_rings_once_as_it_begins_t
     assert set(counts) == {(1, 1), (0, 1)}
 
 
-async def test_an_acknowledgement_that_the_user_withdraws_rings_nothing() -> None:
+async def test_a_withdrawn_acknowledgement_rings_once() -> None:
     async with ringing() as stage:
         await stage.press("a", "enter")
         await pass_on(stage, 30, 1)
         await stage.press("a", "ctrl+r")
         await pass_on(stage, 30, 1)
-        assert (stage.app.state.monitor.acks, stage.app.sent) == ({}, [])
+        assert (stage.app.state.monitor.acks, stage.app.sent) == ({}, [BELL])
 
 
 @pytest.mark.parametrize(("listings_before", "sent"), [(0, []), (1, [BELL])])

@@ -234,6 +234,7 @@ class Prompt(ModalScreen["str | None"]):
     Args:
         hint: shown while the text is empty.
         may_withdraw: whether a key withdraws the subject of the question.
+        others: further questions, which a key shows in turn; `chosen` is the number of the shown one.
         mistake_in: returns the mistake in a text, or an empty text.
     """
 
@@ -241,10 +242,13 @@ class Prompt(ModalScreen["str | None"]):
         Binding("escape", "dismiss", "Cancel", key_display="esc", id="prompt.cancel"),
         # Not ctrl+d, which deletes a character in Emacs and shells.
         Binding("ctrl+r", "withdraw", "Withdraw", priority=True, id="prompt.withdraw"),
+        Binding("tab", "choose(1)", "How long", priority=True, id="prompt.next"),
+        Binding("shift+tab", "choose(-1)", "Shorter", priority=True, show=False, id="prompt.previous"),
         HELP_WHILE_TYPING,
     ]
 
     is_withdrawn = False
+    chosen = 0
 
     def __init__(  # noqa: PLR0913  what differs between prompts
         self,
@@ -256,9 +260,10 @@ class Prompt(ModalScreen["str | None"]):
         may_withdraw: bool = False,
         enter: str = "Keep",
         mistake_in: Callable[[str], str] = lambda _: "",
+        others: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        self._question = question
+        self._questions = (question, *others)
         self._input = TextInput(text, placeholder=hint, max_length=longest, select_on_focus=False, compact=True)
         self._mistake = Static(id="prompt-mistake", markup=False)
         self._may_withdraw = may_withdraw
@@ -268,7 +273,7 @@ class Prompt(ModalScreen["str | None"]):
     def compose(self) -> ComposeResult:
         yield PresentLines()
         with Vertical(id="prompt"):
-            yield Static(self._question, id="menu-title", markup=False)
+            yield Static(self._questions[0], id="menu-title", markup=False)
             yield self._input
             yield self._mistake
         yield KeyFooter(label_of=self._label_of)
@@ -296,7 +301,16 @@ class Prompt(ModalScreen["str | None"]):
     def _label_of(self, binding: Binding) -> str | None:
         if binding.action == "withdraw" and not self._may_withdraw:
             return None
+        if binding.action.startswith("choose") and len(self._questions) == 1:
+            return None
         return self._enter if binding.action == "submit" else binding.description
+
+    def action_choose(self, by: int) -> None:
+        if len(self._questions) == 1:
+            self._say("there is nothing to choose")
+            return
+        self.chosen = (self.chosen + by) % len(self._questions)
+        self.query_one("#menu-title", Static).update(self._questions[self.chosen])
 
     def action_withdraw(self) -> None:
         if self._may_withdraw:

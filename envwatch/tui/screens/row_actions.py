@@ -12,11 +12,13 @@ from textual.app import SuspendNotSupported
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from envwatch.fleet.alerting.acknowledgements import Acks, ServerKey, ack_of
+from envwatch.fleet.alerting.acknowledgements import Acks, ServerKey, ack_of, newest_sign_at
 from envwatch.fleet.alerting.alert_policy import Word
 from envwatch.fleet.alerting.silences import Silence, silence_of_environments
-from envwatch.model.acks import LONGEST_NOTE, Ack, note_of
-from envwatch.model.text import EMPTY, SafeText, clean, counted, shortened
+from envwatch.fleet.presence import Presence
+from envwatch.model.acks import LONGEST_NOTE, Ack, AckedLoss, AckRequest, new_uuid, note_of
+from envwatch.model.outcome import Cause, SourceError
+from envwatch.model.text import EMPTY, SafeText, clean, counted, enumerated, shortened
 from envwatch.model.times import long_age
 from envwatch.tui.screens.table_screen import TableScreen, Target
 from envwatch.tui.state import Choice
@@ -26,7 +28,7 @@ from envwatch.views.table.block_text import several_text
 from envwatch.watch.loop import Decisions, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
@@ -71,6 +73,14 @@ class RowActions(TableScreen):
 
         act: Callable[[Watch, SafeText], str]
         """Takes the decision of a user, and returns an answer or an empty text."""
+
+    @dataclass
+    class Shared(Message):
+        """The user decides about rows at their envwatch servers."""
+
+        keys: Collection[EnvironmentKey]
+        act: Callable[[Watch], Awaitable[str]]
+        """Asks the servers, and returns an answer."""
 
     def action_mark_row(self) -> None:
         under_cursor = self.under_cursor
@@ -183,33 +193,55 @@ class RowActions(TableScreen):
         def acknowledge(answer: str) -> None:
             if (still := self.newest(problems)) is None:
                 return
-            state, note = self.state, note_of(answer)
-            made = [ack_of(each, state.server_now(each.profile), note) for each in still.environments]
-            acks = dict(zip(_server_keys(still.environments, state.monitor), made, strict=True))
-            keys = {each.key for each in still.environments}
-            self._change_acks(acks)
-            self.show_message(acknowledged_text(still.name, keys, state.monitor.with_acks(acks), state.now))
+            note, lasts = note_of(answer), [None, *_LASTS.values()][prompt.chosen]
+            shared = [row for row in still.environments if self._is_shared(row)]
+            own = [row for row in still.environments if not self._is_shared(row)]
+            if own:
+                state, uuid = self.state, new_uuid()
+                made = [ack_of(each, state.server_now(each.profile), note, lasts, uuid) for each in own]
+                acks = dict(zip(_server_keys(own, state.monitor), made, strict=True))
+                keys, name = {each.key for each in own}, self.part_of(still, own).name
+                self._change_acks(acks)
+                self.show_message(acknowledged_text(name, keys, state.monitor.with_acks(acks), state.now, lasts))
+            if shared:
+                self._pass_on_cursor(shared)
+                keys = {row.key for row in shared}
+                self.post_message(self.Shared(keys, partial(share_acks, keys, note, lasts)))
             self.unmark(whole)
 
+        where = "for the team" if all(map(self._is_shared, problems.environments)) else "on this machine"
         recovery = "it recovers" if len(problems.environments) == 1 else "they recover"
-        question = f"Acknowledge {problems.name} on this machine, until {recovery}"
-        self.ask(Prompt(question, _NOTE_HINT, LONGEST_NOTE), acknowledge)
+        question = f"Acknowledge {problems.name} {where}"
+        others = [f"{question}, for {lasts}" for lasts in _LASTS]
+        prompt = Prompt(f"{question}, until {recovery}", _NOTE_HINT, LONGEST_NOTE, others=others)
+        self.ask(prompt, acknowledge)
+
+    def _is_shared(self, tracked: TrackedEnvironment) -> bool:
+        """Whether an acknowledgement goes to an envwatch server; a server does not know this machine's `expect`."""
+        snapshot = self.state.monitor.fleet.for_environment(tracked).snapshot
+        is_served = snapshot is not None and snapshot.served is not None and snapshot.served.is_envwatch
+        return is_served and tracked.presence is not Presence.MISSING
 
     def _ask_for_change(self, acknowledged: Target, whole: Target) -> None:
         from envwatch.tui.screens.dialogs import Prompt
 
+        if theirs := [each for each in acknowledged.environments if not self._acks_of([each])]:
+            self._ask_for_end(self.part_of(acknowledged, theirs), whole)
+            return
         notes = {ack.note for ack in self._acks_of(acknowledged.environments).values()}
         note = notes.pop() if len(notes) == 1 else EMPTY
 
         def change(answer: str) -> None:
-            still_acked = [each for each in acknowledged.environments if self.state.monitor.is_acked(each)]
+            still_acked = [each for each in acknowledged.environments if self._acks_of([each])]
             acks = self._acks_of(still_acked)
             if not acks:
                 self.show_message(f"recovered meanwhile: {acknowledged.name}")
                 return
             still = self.part_of(acknowledged, still_acked)
             if prompt.is_withdrawn:
-                self._change_acks(dict.fromkeys(acks))
+                ends = [self.state.server_now(row.profile) for row in still_acked]
+                keys = _server_keys(still_acked, self.state.monitor)
+                self._change_acks({key: replace(acks[key], until=at) for key, at in zip(keys, ends, strict=True)})
                 self.show_message(f"no longer acknowledged: {still.name}")
             elif (new_note := note_of(answer)) == note:
                 self.show_message(f"still acknowledged: {still.name}")
@@ -222,6 +254,31 @@ class RowActions(TableScreen):
         question = f"{acknowledged.name}, acknowledged already: another note?"
         prompt = Prompt(question, hint, LONGEST_NOTE, note, may_withdraw=True)
         self.ask(prompt, change)
+
+    def _ask_for_end(self, acknowledged: Target, whole: Target) -> None:
+        """Ask whether to end acknowledgements of the serving host, which anybody of the team may end."""
+        acks = [ack for row in acknowledged.environments if (ack := self.state.monitor.ack_of(row)) is not None]
+        by = enumerated(sorted({ack.by for ack in acks}), len({ack.by for ack in acks}))
+        uuids = {row.profile: set[SafeText]() for row in acknowledged.environments}
+        for row, ack in zip(acknowledged.environments, acks, strict=True):
+            uuids[row.profile].add(ack.uuid)
+        choices = [
+            Choice("keep", "keep", "as it is"),
+            Choice(_END, "end", "for the whole team: a new incident opens for what is still off"),
+        ]
+
+        def take(choice: str) -> None:
+            if choice == _END:
+                keys = {row.key for row in acknowledged.environments}
+                self.post_message(self.Shared(keys, partial(end_shared_acks, uuids)))
+            self.unmark(whole)
+
+        self.choose(f"{acknowledged.name}, acknowledged by {by}", choices, take)
+
+    def _pass_on_cursor(self, acted_on: Sequence[TrackedEnvironment]) -> None:
+        keys = {row.key for row in acted_on}
+        if any(row.key in keys for row in self.under_cursor.environments):
+            self.table.pass_on_cursor()
 
     def _change_acks(self, changes: Mapping[ServerKey, Ack | None]) -> None:
         monitor = self.state.monitor
@@ -362,6 +419,58 @@ class RowActions(TableScreen):
         if cast("TerminalApp", self.app).is_colourless:
             variables["NO_COLOR"] = "1"  # Textual removes the variable
         return child_environment(os.environ, variables, settings.secret_variables)
+
+
+async def share_acks(keys: Iterable[EnvironmentKey], note: SafeText, lasts: timedelta | None, watch: Watch) -> str:
+    """Acknowledge rows at their envwatch servers; return what became of the rows.
+
+    A server that is older than acknowledgements over HTTP leaves the acknowledgement to this machine.
+    """
+    from envwatch.views.report.chat import shared_acks_text
+
+    answers = []
+    rows = _known(keys, watch)
+    for profile in dict.fromkeys(row.profile for row in rows):
+        same = [row for row in rows if row.profile == profile]
+        target, seconds = watch.targets[profile], None if lasts is None else lasts.total_seconds()
+        losses = tuple(AckedLoss(row.environment.id, newest_sign_at(row.environment)) for row in same)
+        if target.team is None:
+            answers.append(f"not sent: {target.host} cannot be reached now")
+            continue
+        uuid = new_uuid()
+        try:
+            answer = await target.team.acknowledge(uuid, AckRequest(losses, note, seconds))
+        except SourceError as error:
+            if error.failure.cause is not Cause.NO_SUCH_ROUTE:
+                answers.append(f"not sent: {error}")
+                continue
+            at = watch.monitor.fleet.by_profile[profile].clock.server_time(watch.clocks().wall)
+            made = [ack_of(row, at, note, lasts, uuid) for row in same]
+            watch.decide(Decisions(acks=dict(zip(_server_keys(same, watch.monitor), made, strict=True))))
+            answers.append(f"acknowledged on this machine only, {error}: {several_text(same)}")
+            continue
+        target.poller.refresh()
+        answers.append(shared_acks_text(answer, same, lasts))
+    return "; ".join(answers) or "nothing to acknowledge: the row has left the fleet"
+
+
+async def end_shared_acks(uuids: Mapping[SafeText, Iterable[SafeText]], watch: Watch) -> str:
+    """End acknowledgements by profile and uuid at their envwatch servers."""
+    answers = []
+    for profile, names in uuids.items():
+        target = watch.targets[profile]
+        for uuid in names:
+            if not uuid or target.team is None:
+                answers.append(f"not ended: {f'end it at {target.host}' if not uuid else 'no connection now'}")
+                continue
+            try:
+                await target.team.end(uuid)
+            except SourceError as error:
+                answers.append(f"not ended: {error}")
+            else:
+                target.poller.refresh()
+                answers.append("no longer acknowledged")
+    return "; ".join(dict.fromkeys(answers))
 
 
 def change_acks(changes: Mapping[ServerKey, Ack | None], watch: Watch, _user: SafeText) -> str:

@@ -107,10 +107,17 @@ class _BlockLines(DrawnRows["list[Segment]"], StateNode):
                 line, ambiguous, room, has_profiles=monitor.fleet.are_several, ellipsis=glyphs.ellipsis
             ),
             profile=line.profile if monitor.fleet.are_several else EMPTY,
-            why=block_text.why_text(line, monitor, state.now),
+            why=self._why(block_text.why_text(line, monitor, state.now), line.off),
             is_acked=line.is_acked,
             is_cursor=is_cursor,
         )
+
+    def _why(self, why: SafeText, off: Sequence[TrackedEnvironment]) -> SafeText:
+        """Return the reason of a line, with a mark while the server has not answered an acknowledgement."""
+        acking = self.state.acking
+        if not acking or not off or not all(tracked.key in acking for tracked in off):
+            return why
+        return composed(f"ack{self.options.glyphs.ellipsis}{' · ' if why else ''}{why}")
 
     def _segments(self, line: _LineParts, state_cells: int = _STATE, taken: int = 0) -> list[Segment]:
         """Draw a line; state and duration take `state_cells`, and names have priority over the reason."""
@@ -212,7 +219,7 @@ class ProblemBlock(_BlockLines):
             state=(f"{_INDENT}{glyphs.of(look) if acked is None else glyphs.acknowledged} {look.word}", look.style),
             lasted=lasted,
             names=lambda room: shortened(name, room, keep="ends", ellipsis=glyphs.ellipsis),
-            why=cause if acked is None else acked,
+            why=self._why(cause if acked is None else acked, [tracked]),
             is_acked=acked is not None,
             is_cursor=is_cursor,
         )

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 from envwatch.fleet.alerting.losses import Key, Loss, key_of
 from envwatch.fleet.problems import state_began_at
 from envwatch.model import limits
+from envwatch.model.acks import AckedRow, AckResult
 from envwatch.model.text import SafeText, composed, counted
-from envwatch.model.times import DAY_MS, moment
+from envwatch.model.times import DAY_MS, long_age, moment
 from envwatch.views.pane.remedies import remedies, start_remedies
 from envwatch.views.report.document import (
     Line,
@@ -24,13 +25,15 @@ from envwatch.views.report.document import (
     zone_text,
 )
 from envwatch.views.state_style import last_text, reasons, state_text, why_unknown
+from envwatch.views.table.block_text import several_text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-    from datetime import tzinfo
+    from collections.abc import Collection, Mapping, Sequence, Sized
+    from datetime import timedelta, tzinfo
 
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.acks import AckAnswer
     from envwatch.model.clock import Clocks
     from envwatch.views.pane.remedies import Remedy
 
@@ -112,10 +115,40 @@ def _command_text(named: Remedy, unnamed: Remedy) -> str:
     return _ANY_ORGANIZATION  # another name, or another organization, would make another row
 
 
-def acknowledged_text(name: str, keys: Collection[Key], monitor: Monitor, now: Clocks) -> str:
+def acknowledged_text(
+    name: str, keys: Collection[Key], monitor: Monitor, now: Clocks, lasts: timedelta | None = None
+) -> str:
     """Return the answer to an acknowledgement: how long it holds, and whether a message can still be sent."""
-    recovery = "it recovers" if len(keys) == 1 else "they recover"
-    return f"acknowledged on this machine until {recovery}: {name}{_about_message(keys, monitor, now)}"
+    return f"acknowledged on this machine {_lasts_text(keys, lasts)}: {name}{_about_message(keys, monitor, now)}"
+
+
+def _lasts_text(acked: Sized, lasts: timedelta | None) -> str:
+    if lasts is not None:
+        return f"for {long_age(lasts)}"
+    return f"until {'it recovers' if len(acked) == 1 else 'they recover'}"
+
+
+_RESULTS: Final[Mapping[AckResult, str]] = {
+    AckResult.RECOVERED: "back again",
+    AckResult.OTHER_LOSS: "lost again since",
+    AckResult.UNKNOWN: "not known to the server",
+}
+
+
+def shared_acks_text(answer: AckAnswer, rows: Sequence[TrackedEnvironment], lasts: timedelta | None) -> SafeText:
+    """Return what an envwatch server made of an acknowledgement of rows: `web-1 already acknowledged by ann`."""
+    answers = {row.id: row for row in answer}
+    groups: dict[str, list[TrackedEnvironment]] = {}
+    for row in rows:
+        got = answers.get(row.environment.id, AckedRow(row.environment.id, AckResult.UNKNOWN))
+        what = _RESULTS.get(got.result, "")
+        if got.result is AckResult.ALREADY:
+            what = f"already acknowledged by {got.by}"
+        groups.setdefault(what, []).append(row)
+    parts = [f"{what}: {several_text(same)}" for what, same in groups.items() if what]
+    if acked := groups.get(""):
+        parts.insert(0, f"acknowledged for the team {_lasts_text(acked, lasts)}: {several_text(acked)}")
+    return composed("; ".join(parts))
 
 
 def _about_message(keys: Collection[Key], monitor: Monitor, now: Clocks) -> str:
