@@ -220,7 +220,10 @@ class EnvwatchApp(TerminalApp, StateNode):
     def _current(self, present: MonitorState) -> MonitorState:
         watch = self._watch
         schedules = {profile: target.poller.schedule for profile, target in watch.targets.items()}
-        return replace(present, monitor=watch.monitor, failing_hooks=watch.failing_hooks, schedules=schedules)
+        teams = frozenset(profile for profile, target in watch.targets.items() if target.team is not None)
+        return replace(
+            present, monitor=watch.monitor, failing_hooks=watch.failing_hooks, schedules=schedules, teams=teams
+        )
 
     def _keep_view(self, old: View, new: View) -> None:
         if new.columns != old.columns:

@@ -160,6 +160,8 @@ class MonitorState:
     """The last notice that answered no key."""
     rewound: Rewound | None = None
     failing_hooks: Mapping[SafeText, WallMs] = field(default_factory=dict)
+    teams: frozenset[SafeText] = frozenset()
+    """The profiles whose server takes acknowledgements for a team."""
     acking: frozenset[EnvironmentKey] = frozenset()
     """Rows whose acknowledgement the server has not answered yet."""
     is_leaving: bool = False

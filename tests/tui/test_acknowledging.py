@@ -13,6 +13,7 @@ from support.budget import first_quick
 from support.builders import NOW, environment, key_of, own_device_id
 from textual.widgets import Input
 
+from envwatch.fleet.alerting.acknowledgements import ended_by_person
 from envwatch.model.acks import LONGEST_NOTE, Ack
 from envwatch.model.text import EMPTY, clean
 from envwatch.model.times import TimeStyle
@@ -247,7 +248,7 @@ async def test_it_is_withdrawn_by_a_key_of_its_own() -> None:
         assert isinstance(stage.app.screen, Dashboard)
         assert stage.news == "no longer acknowledged: ada"
         assert stage.app.state.monitor.acks == {}
-        assert [changes[key_of(ADA)] for changes in kept[1:]] == [replace(ack_in(kept[0]), until=NOW)]
+        assert [changes[key_of(ADA)] for changes in kept[1:]] == [ended_by_person(ack_in(kept[0]), NOW)]
         assert in_block(stage) == ["ada", "bob"]
         assert stage.cursor == "ada"
 

@@ -98,7 +98,7 @@ def ack_events(
 def _reason(kind: Kind, ack: Ack) -> SafeText:
     """Return who acknowledged for how long, and why: `by ann (10.0.0.3) for 4 h: disk swap`."""
     if kind is Kind.ACK_ENDED:
-        return composed(f"{f'by {ack.ended_by}; it was ' if ack.ended_by else ''}{_who(ack)}")
+        return composed(f"{f'by {ack.ended_by}; it was ' if ack.ended_by else ''}{_who(replace(ack, until=None))}")
     return _who(ack)
 
 

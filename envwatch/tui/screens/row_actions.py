@@ -12,7 +12,7 @@ from textual.app import SuspendNotSupported
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from envwatch.fleet.alerting.acknowledgements import Acks, ServerKey, ack_of, newest_sign_at
+from envwatch.fleet.alerting.acknowledgements import Acks, ServerKey, ack_of, ended_by_person, newest_sign_at
 from envwatch.fleet.alerting.alert_policy import Word
 from envwatch.fleet.alerting.silences import Silence, silence_of_environments
 from envwatch.fleet.presence import Presence
@@ -45,6 +45,8 @@ _LASTS: Final[Mapping[str, timedelta]] = {
     long_age(lasts): lasts
     for lasts in (timedelta(minutes=30), *(timedelta(hours=hours) for hours in (1, 2, 4, 8, 24, 72, 168)))
 }
+
+_WHERE: Final = {"for the team": True, "on this machine": False}
 
 _END: Final = "end"
 
@@ -205,11 +207,12 @@ class RowActions(TableScreen):
                 self.show_message(acknowledged_text(name, keys, state.monitor.with_acks(acks), state.now, lasts))
             if shared:
                 self._pass_on_cursor(shared)
-                keys = {row.key for row in shared}
-                self.post_message(self.Shared(keys, partial(share_acks, keys, note, lasts)))
+                ids = [row.key for row in shared]
+                self.post_message(self.Shared(ids, partial(share_acks, ids, note, lasts)))
             self.unmark(whole)
 
-        where = "for the team" if all(map(self._is_shared, problems.environments)) else "on this machine"
+        is_shared = {self._is_shared(row) for row in problems.environments}
+        where = " and ".join(words for words, which in _WHERE.items() if which in is_shared)
         recovery = "it recovers" if len(problems.environments) == 1 else "they recover"
         question = f"Acknowledge {problems.name} {where}"
         others = [f"{question}, for {lasts}" for lasts in _LASTS]
@@ -218,9 +221,7 @@ class RowActions(TableScreen):
 
     def _is_shared(self, tracked: TrackedEnvironment) -> bool:
         """Whether an acknowledgement goes to an envwatch server; a server does not know this machine's `expect`."""
-        snapshot = self.state.monitor.fleet.for_environment(tracked).snapshot
-        is_served = snapshot is not None and snapshot.served is not None and snapshot.served.is_envwatch
-        return is_served and tracked.presence is not Presence.MISSING
+        return tracked.profile in self.state.teams and tracked.presence is not Presence.MISSING
 
     def _ask_for_change(self, acknowledged: Target, whole: Target) -> None:
         from envwatch.tui.screens.dialogs import Prompt
@@ -239,9 +240,9 @@ class RowActions(TableScreen):
                 return
             still = self.part_of(acknowledged, still_acked)
             if prompt.is_withdrawn:
-                ends = [self.state.server_now(row.profile) for row in still_acked]
-                keys = _server_keys(still_acked, self.state.monitor)
-                self._change_acks({key: replace(acks[key], until=at) for key, at in zip(keys, ends, strict=True)})
+                keys = zip(still_acked, _server_keys(still_acked, self.state.monitor), strict=True)
+                ended = {key: ended_by_person(acks[key], self.state.server_now(row.profile)) for row, key in keys}
+                self._change_acks(ended)
                 self.show_message(f"no longer acknowledged: {still.name}")
             elif (new_note := note_of(answer)) == note:
                 self.show_message(f"still acknowledged: {still.name}")
@@ -435,7 +436,7 @@ async def share_acks(keys: Iterable[EnvironmentKey], note: SafeText, lasts: time
         target, seconds = watch.targets[profile], None if lasts is None else lasts.total_seconds()
         losses = tuple(AckedLoss(row.environment.id, newest_sign_at(row.environment)) for row in same)
         if target.team is None:
-            answers.append(f"not sent: {target.host} cannot be reached now")
+            answers.append(f"not sent: {target.host} is no envwatch server now")
             continue
         uuid = new_uuid()
         try:
@@ -461,7 +462,7 @@ async def end_shared_acks(uuids: Mapping[SafeText, Iterable[SafeText]], watch: W
         target = watch.targets[profile]
         for uuid in names:
             if not uuid or target.team is None:
-                answers.append(f"not ended: {f'end it at {target.host}' if not uuid else 'no connection now'}")
+                answers.append(f"not ended: only a user of {target.host} can end what has no UUID")
                 continue
             try:
                 await target.team.end(uuid)
