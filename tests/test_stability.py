@@ -88,6 +88,12 @@ def hook_events() -> list[Any]:
     return [json.loads(message.cloud_event) for message in messages]
 
 
+def acknowledged_event() -> Any:
+    one = hooked("web", rule={"has_acks": True}).hold(20, "web").ack("web", by="ann").poll("web")
+    context = Context(source=SOURCE, host="letta.example", profile="work")
+    return json.loads(one.messages(context)[-1].cloud_event)
+
+
 def change() -> Iterable[str]:
     """Return the fields of every event besides the row's; an event about the fleet has these and the profile only."""
     monitor = Monitor.create({NO_PROFILE: Limits()})
@@ -201,6 +207,9 @@ KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "Kinds, also for `on` of a hook": lambda: KINDS,
     "Fields of `data` in addition to the row": change,
     "Types of an incident": lambda: [event["type"] for event in hook_events()],
+    "Type of an acknowledged incident, if `on` of a hook has `acknowledged`": lambda: [acknowledged_event()["type"]],
+    "Its `data` in addition": lambda: acknowledged_event()["data"].keys() - hook_events()[0]["data"].keys(),
+    "An element of `acknowledgements`": lambda: acknowledged_event()["data"]["acknowledgements"][0],
     "`data` of an incident": lambda: hook_events()[0]["data"],
     "Its `environments`": lambda: hook_events()[0]["data"]["environments"][0],
     "Variables of a hook": lambda: EVENT_VARIABLES,
