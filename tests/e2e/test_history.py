@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import sys
 import time
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from support import programs
 from support.builders import listed
 from support.byte_scanner import credentials, running
-from support.pty_terminal import ENTER, ESC, Terminal, environment
+from support.pty_terminal import ESC, Terminal, environment
 from support.recording import ALWAYS, record
 from support.scripted_server import Scripted, down, up
 
@@ -100,27 +98,6 @@ def test_the_next_run_shows_what_happened_before_and_what_changed_meanwhile(tmp_
             assert terminal.wait_for_end() == 0
 
 
-def test_a_step_to_an_event_moves_the_cursor_to_its_row_on_a_line_with_hours(tmp_path: Path) -> None:
-    of_dora: dict[str, Any] = {}
-    server = Scripted(lambda now: listing(now, **of_dora))
-    with running(server), dashboard(server, tmp_path, columns=120) as terminal:
-        wait_until_recorded(terminal, server, tmp_path, 2)
-        of_dora["connectionId"] = "again"
-        terminal.wait_for("dora-box +reconnected")
-        terminal.wait_until(lambda: events_of(past_of(server, tmp_path).steps(*ALWAYS)), "the event in the history")
-        wait_until_recorded(terminal, server, tmp_path, len(past_of(server, tmp_path).polls(*ALWAYS)) + 1)
-        terminal.press("g")
-        terminal.wait_for("►● on .* ana-box")
-        terminal.press("{")
-        terminal.wait_for("►● on .* dora-box +CONN")
-        assert re.search(r" REWOUND [0-9:]+ ", terminal.display[0])
-        terminal.wait_for("^ [0-9:]+  .*[┃↻].*  [0-9:]+  ○ loss  ● back")
-        terminal.press("L")
-        terminal.wait_for_no("REWOUND")
-        terminal.press("q")
-        assert terminal.wait_for_end() == 0
-
-
 @pytest.mark.slow
 def test_of_two_dashboards_one_records_and_the_other_takes_over_and_both_show_everything(tmp_path: Path) -> None:
     lost: list[str] = []
@@ -194,26 +171,6 @@ def test_what_keeps_the_history_from_being_written_is_said_once_and_nothing_else
         done = programs.run(command, environment(tmp_path, **credentials(server)))
     assert done.returncode == 0
     assert done.stderr.decode().count("envwatch: no history is kept: ") == 1
-
-
-def test_the_line_of_events_belongs_to_the_moment_however_fast_the_keys_come(tmp_path: Path) -> None:
-    def end_of_line() -> str:
-        """Return the label at the end of the line of events; empty during loading."""
-        return found[1] if (found := re.fullmatch(r" .*─.*  ([0-9]{2}:[0-9]{2}) *", terminal.display[2])) else ""
-
-    def hours_ago(hours: float) -> set[str]:
-        """Return the possible labels of that time, give or take a minute."""
-        now = datetime.now(UTC) - timedelta(hours=hours)
-        return {f"{now + timedelta(minutes=minutes):%H:%M}" for minutes in (-1, 0, 1)}
-
-    with Terminal.of_envwatch("demo", "--no-hints", home=tmp_path) as terminal:
-        terminal.wait_for("● [0-9]+ on")
-        terminal.wait_for("^▌.* off ")
-        terminal.press("T23h ago", ENTER)
-        terminal.wait_until(lambda: end_of_line() in hours_ago(11), "half a day after the moment")
-        terminal.press("T1m ago", ENTER, "T22h ago", ENTER, "T1m ago", ENTER)
-        terminal.wait_for(r" REWOUND .*\(−[0-9]+ [sm]")
-        terminal.wait_until(lambda: end_of_line() in hours_ago(0), "the present at the end")
 
 
 def test_each_demo_shows_the_same_day_without_a_loss_where_the_day_and_the_demo_meet(tmp_path: Path) -> None:
