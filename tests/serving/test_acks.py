@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,12 +17,14 @@ from envwatch.model.acks import LONGEST_NOTE, MOST_ROWS, REQUEST_BYTES, AckedLos
 from envwatch.model.clock import MonotonicS, WallMs
 from envwatch.model.text import clean
 from envwatch.serving.app import Act
+from envwatch.serving.listening import Certificate
 from envwatch.serving.server import HEAD_S
 from envwatch.serving.tokens import ACKS, Viewer
 
 if TYPE_CHECKING:
     from support.demo_client import Answer
 
+CERT = Path(__file__).parents[1] / "support" / "certs" / "localhost.pem"
 LISTING = "/v1/environments"
 UUID = "0f0e0d0c-0b0a-4908-8706-050403020100"
 PATH = f"/v1/envwatch/acks/{UUID}"
@@ -133,6 +137,16 @@ def test_a_client_that_sends_far_too_much_still_reads_why() -> None:
         answer = put(served, b"x" * (8 << 20))
         assert (answer.status, answer.json) == (413, {"error": "a body has at most 65,536 bytes"})
         assert answer.headers["Connection"] == "close"
+
+
+@pytest.mark.parametrize("size", [len(BODY), 8 << 20])
+def test_bodies_come_over_tls_too(size: int) -> None:
+    context = ssl.create_default_context(cafile=CERT)
+    with serving(tls=Certificate(CERT, CERT).context) as served, served.connect() as connection:
+        with context.wrap_socket(connection, server_hostname="localhost") as wrapped:
+            wrapped.sendall(head(f"Content-Length: {size}") + BODY.ljust(size))
+            assert statuses(wrapped.recv(1 << 16)) == [b"200" if size == len(BODY) else b"413"]
+        until(lambda: not served.server.connections)
 
 
 @pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded", "application/jsonx"])
@@ -250,7 +264,8 @@ def test_a_refused_request_is_answered_before_its_body_and_no_byte_of_the_body_i
     with serving() as served, served.connect() as connection:
         connection.sendall(request_head)
         received = connection.recv(1 << 16)
-        connection.sendall(head("Content-Length: 0", method="GET", path=LISTING))
+        with suppress(OSError):
+            connection.sendall(head("Content-Length: 0", method="GET", path=LISTING))
         received += ends(connection)
         assert statuses(received) == [status]
         assert received.lower().count(b"connection: close") == 1
