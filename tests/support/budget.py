@@ -22,13 +22,16 @@ DEEP = 20
 QUICK = 10
 """The same in the default profile."""
 
+FEW = 3
+"""The same in the profile `few`, which measures coverage."""
+
 
 def register() -> None:
     """Register the profiles and load the quick one; pytest's option loads another afterwards.
 
     No deadline and no check of speed, because machines under load are slow.
     """
-    for name, most in (("thorough", THOROUGH), ("deep", DEEP), ("quick", QUICK)):
+    for name, most in (("thorough", THOROUGH), ("deep", DEEP), ("few", FEW), ("quick", QUICK)):
         settings.register_profile(
             name, max_examples=most, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
         )
