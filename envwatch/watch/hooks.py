@@ -150,4 +150,5 @@ class HookDispatch:
             return announcement is None or error.is_final or announcement.progress is message.progress
         self._watch.enter(ledger.told(incident, hook, message.progress, at))
         self._put_unsent(self._watch.clocks())  # the end, if the incident resolved meanwhile
+        self.store()  # at once, as a kill before the next update would repeat the message
         return True
