@@ -119,6 +119,6 @@ async def test_a_team_pages_once_acknowledges_once_and_pages_again_after_the_end
         assert gone[0] == 3
         assert not any((person / ".local").exists() for person in (tmp_path / "ann", tmp_path / "cat"))
     log = (tmp_path / ".local" / "state" / "envwatch" / "envwatch.log").read_text(errors="strict")
-    assert "ann" in log
-    assert "ben" in log
+    assert "acknowledged 2 of 2 rows until back" in log
+    assert "ben (127.0.0.1) ended" in log
     assert not {secret for secret in (KEY, ANN, BEN, CAT) if secret in log}
