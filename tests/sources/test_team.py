@@ -233,8 +233,8 @@ async def failure_of(client: Client, *, end: bool = False) -> Failure:
             Cause.REDIRECTED,
             "HOST answered with a redirect to other.example",
         ),
-        (sends(b"nonsense\r\n\r\n"), Cause.GARBLED, "not sent, or not confirmed; the next listing shows it"),
-        (sends(b""), Cause.UNREACHABLE, "not sent, or not confirmed; the next listing shows it"),
+        (sends(b"nonsense\r\n\r\n"), Cause.GARBLED, "if the request arrived all the same, the next listing shows it"),
+        (sends(b""), Cause.UNREACHABLE, "if the request arrived all the same, the next listing shows it"),
     ],
 )
 async def test_each_refusal_says_what_to_do(
@@ -257,7 +257,7 @@ async def test_a_slow_answer_leaves_open_whether_the_server_knows(server: Faulty
     async with client_of(server, HASTY) as client:
         failure = await failure_of(client)
 
-    words = "no answer within 2 s: not sent, or not confirmed; the next listing shows it"
+    words = "no answer within 2 s; if the request arrived all the same, the next listing shows it"
     assert (failure.cause, failure.message) == (Cause.TIMEOUT, words)
 
 

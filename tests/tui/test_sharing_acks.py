@@ -120,7 +120,7 @@ async def test_what_was_not_sent_is_kept_nowhere(cause: Cause) -> None:
     server.may_answer.set()
     async with viewer(server) as stage:
         await stage.press("a", "enter")
-        assert "not sent: watch:8283 says no" in message(stage)
+        assert "not acknowledged: watch:8283 says no" in message(stage)
         assert stage.app.state.monitor.acks == {}
         assert "ack…" not in stage.text
 

@@ -194,7 +194,7 @@ def ack_failure_of(error: Exception, endpoint: Endpoint, deadline: timedelta) ->
             return SourceError(failure)
         case TimeoutError() | httpx.TimeoutException():
             failure = Failure(Cause.TIMEOUT, composed(f"no answer within {deadline.total_seconds():g} s"))
-    what = f"{failure.message}: not sent, or not confirmed; the next listing shows it"
+    what = f"{failure.message}; if the request arrived all the same, the next listing shows it"
     return SourceError(replace(failure, message=composed(what)))
 
 

@@ -436,14 +436,14 @@ async def share_acks(keys: Iterable[EnvironmentKey], note: SafeText, lasts: time
         target, seconds = watch.targets[profile], None if lasts is None else lasts.total_seconds()
         losses = tuple(AckedLoss(row.environment.id, newest_sign_at(row.environment)) for row in same)
         if target.team is None:
-            answers.append(f"not sent: {target.host} is no envwatch server now")
+            answers.append(f"not acknowledged: {target.host} is no envwatch server now")
             continue
         uuid = new_uuid()
         try:
             answer = await target.team.acknowledge(uuid, AckRequest(losses, note, seconds))
         except SourceError as error:
             if error.failure.cause is not Cause.NO_SUCH_ROUTE:
-                answers.append(f"not sent: {error}")
+                answers.append(f"not acknowledged: {error}")
                 continue
             at = watch.monitor.fleet.by_profile[profile].clock.server_time(watch.clocks().wall)
             made = [ack_of(row, at, note, lasts, uuid) for row in same]
