@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.builders import NOW, key_of, listed, reading
@@ -17,6 +17,7 @@ from envwatch.fleet.alerting.ledger import Progress
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.limits import Limits
+from envwatch.model.outcome import RelayInfo
 
 if TYPE_CHECKING:
     from support.hooked import Hooked
@@ -211,3 +212,49 @@ def test_the_begin_and_the_end_are_events() -> None:
         (Kind.ACK_ENDED, 0, "a", "by ann: on it"),
         (Kind.ACK_ENDED, 0, "b", "by ann: on it"),
     ]
+
+
+# The acknowledgement of a serving host
+
+
+def viewed(one: Hooked, *down: str, ack: dict[str, Any] | None = None) -> Hooked:
+    """Poll an envwatch server 5 s later; `ack` is the host's acknowledgement of all rows that are down."""
+    one.now += 5
+    at = NOW + one.now * 1000
+    marks = {} if ack is None else {"envwatch": {"ack": {"by": "ann", "at": NOW, "note": "disk"} | ack}}
+    rows = [row(name, at, is_up=name not in down, **(marks if name in down else {})) for name in one.names]
+    outcome = listed(rows, at)
+    return one.take(outcome._replace(snapshot=outcome.snapshot._replace(served=RelayInfo(0.0, is_envwatch=True))))
+
+
+def test_what_the_serving_host_acknowledged_is_not_sent_by_a_viewer() -> None:
+    one = viewed(hooked("a", "b", rule=ACKS, after=30), "a")
+    for _ in range(20):
+        viewed(one, "a", ack={})
+    assert one.said == []
+
+
+def test_a_viewers_pager_hears_of_the_hosts_acknowledgement() -> None:
+    one = hooked("a", "b", rule=ACKS).hold(20, "a")
+    for _ in range(20):
+        viewed(one, "a", ack={})
+    assert one.said == ["opened a", "acknowledged a"]
+    reasons = [event.reason for event in one.monitor.event_log if event.kind is Kind.ACKNOWLEDGED]
+    assert reasons == ["by ann: disk"], "once"
+
+
+@pytest.mark.parametrize("is_back", [True, False])
+def test_the_end_on_the_serving_host_opens_a_new_incident_of_a_viewer_unless_the_row_is_back(*, is_back: bool) -> None:
+    one = viewed(hooked("a", "b", rule=ACKS).hold(20, "a"), "a", ack={})
+    for _ in range(20):
+        viewed(one, *([] if is_back else ["a"]))
+    more = ["resolved a"] if is_back else ["resolved a", "opened a"]
+    assert one.said == ["opened a", "acknowledged a", *more]
+    assert ended_by(one) == [None if is_back else "acknowledgement ended"]
+
+
+def test_an_acknowledgement_that_the_first_listing_shows_is_no_event() -> None:
+    one = hooked("a", "b")
+    one.monitor = Monitor.create({NO_PROFILE: Limits()}, soon())
+    viewed(one, "a", ack={})
+    assert [event for event in one.monitor.event_log if event.kind is Kind.ACKNOWLEDGED] == []

@@ -69,6 +69,35 @@ def test_an_incident_has_its_begin_and_its_end() -> None:
     assert [each.is_resolved for each in (opened, resolved)] == [False, True]
 
 
+def test_an_acknowledged_incident_says_by_whom_until_when_and_why() -> None:
+    one = hooked("web", "b", "c", rule={"has_acks": True}).hold(20, "web", "b")
+    _, acknowledged = messages(one.ack("web", lasts=3_600, by="ann").ack("b").poll("web", "b"))
+    resolved = messages(one.hold(70))[-1]
+    assert acknowledged.summary.startswith("acknowledged on it, by ann: on it: b and 1 other went offline")
+    event = event_of(acknowledged)
+    began, until = "2025-10-09T08:53:40.000Z", "2025-10-09T09:53:40.000Z"
+    assert event["type"] == "envwatch.incident.acknowledged"
+    acks = {(ack["by"], ack["at"], ack["until"], ack["note"]) for ack in event["data"]["acknowledgements"]}
+    assert acks == {("ann", began, until, "on it"), (None, began, None, "on it")}
+    assert event["data"]["resolved_at"] is None
+    assert acknowledged.variables["ENVWATCH_EVENT"] == "incident acknowledged"
+    assert acknowledged.variables["ENVWATCH_TIME"] == began
+    assert pagerduty(acknowledged) == {"event_action": "acknowledge", "dedup_key": event["subject"]}
+    assert "acknowledgements" not in event_of(resolved)["data"]
+
+
+def test_a_reminder_is_an_opening_with_another_id() -> None:
+    one = hooked("web", "b", rule={"remind": timedelta(hours=1)}).hold(7_300, "web")
+    opened, first, second = messages(one)
+    assert first.summary == f"still open after 1h: {opened.summary}"
+    assert first.variables["ENVWATCH_EVENT"] == opened.variables["ENVWATCH_EVENT"] == "incident opened"
+    events = [event_of(each) for each in (opened, first, second)]
+    assert [event["data"].get("reminder") for event in events] == [None, True, True]
+    assert {event["type"] for event in events} == {"envwatch.incident.opened"}
+    assert (len({event["id"] for event in events}), len({event["subject"] for event in events})) == (3, 1)
+    assert pagerduty(first)["event_action"] == "trigger"
+
+
 def test_losses_together_have_the_shared_values_as_reason_and_component() -> None:
     names = list("abcd")
     shared = "pod pod-1, organization org-1, os linux"
