@@ -373,7 +373,10 @@ class Monitor:
         ended: Sequence[tuple[TrackedEnvironment, Ack]],
         now: Clocks,
     ) -> tuple[Monitor, tuple[Event, ...]]:
-        """Return the monitor after acknowledgements of rows began or ended, and the events."""
+        """Return the monitor after acknowledgements of rows began or ended, and the events.
+
+        A row that was no problem when a person acknowledged it, such as a row off for over a day, is not lost anew.
+        """
         moments = self.fleet.moments(now.wall)
         events = [
             *acknowledgements.ack_events(Kind.ACKNOWLEDGED, begun, moments),
@@ -382,7 +385,9 @@ class Monitor:
         off = {
             row.key: (losses.loss_of_row(row), ack.at)
             for row, ack in ended
-            if row.presence in (Presence.OFFLINE, Presence.MISSING) and row.replaced_by is None
+            if row.presence in (Presence.OFFLINE, Presence.MISSING)
+            and row.replaced_by is None
+            and (row.key in self.incidents.lost or is_problem(row, ack.at))
         }
         monitor = self._with_ended_acks(off, now)
         return replace(monitor, event_log=monitor.event_log.with_events(events)), tuple(events)

@@ -157,6 +157,23 @@ def test_a_loss_that_was_acknowledged_before_the_message_is_told_after_the_end()
     assert one.hold(70, "a").said == ["opened a"], "the row was silent for long enough"
 
 
+@pytest.mark.parametrize(("hours", "said"), [(23.9, ["opened a"]), (24.1, [])])
+def test_a_row_that_was_no_problem_at_the_acknowledgement_is_not_lost_anew(hours: float, said: list[str]) -> None:
+    one = hooked("b")
+    one.names.append("a")
+    off = {"connectionId": None, "lastHeartbeat": None, "lastSeenAt": NOW - hours * 3_600_000}
+    for _ in range(2):
+        one.now += 5
+        at = NOW + one.now * 1000
+        one.take(listed([row("b", at), row("a", at, is_up=False, **off)], at))
+    one.ack("a").end_ack("a")
+    for _ in range(10):
+        one.now += 5
+        at = NOW + one.now * 1000
+        one.take(listed([row("b", at), row("a", at, is_up=False, **off)], at))
+    assert one.said == said
+
+
 def test_a_withdrawn_entry_of_a_recovered_row_opens_nothing() -> None:
     """Another process saw the return first, and removed the acknowledgement from the file."""
     one = hooked("a").hold(20, "a").ack("a").hold(10, "a").decide({key_of("a"): None}).hold(5, "a").hold(70)
