@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 ACKS_PATH: Final = "/v1/envwatch/acks"
 REQUEST_BYTES: Final = 64 << 10
 MOST_ROWS: Final = 1_000
+ROWS_AT_ONCE: Final = 400
+"""Rows of a client's request, whose body is then at most `REQUEST_BYTES`."""
 LONGEST_NOTE: Final = 200
 LONGEST_NAME: Final = 80
 """Most characters of a name of a user or token, or of an id."""

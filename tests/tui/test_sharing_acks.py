@@ -14,7 +14,7 @@ from support.fake_clock import Script, World, walk
 from support.policies import soon
 
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.model.acks import AckedRow, AckRequest, AckResult
+from envwatch.model.acks import ROWS_AT_ONCE, AckedRow, AckRequest, AckResult
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failure, RelayInfo, SourceError
 from envwatch.model.text import SafeText, clean
@@ -103,6 +103,21 @@ async def test_the_line_waits_for_the_answer_and_still_counts() -> None:
         assert "ack…" not in stage.text
         assert "acknowledged for the team until they recover: a and b" in message(stage)
         assert (stage.app.state.monitor.acks, stage.app.state.acking) == ({}, frozenset())
+
+
+async def test_a_mass_outage_goes_in_several_requests() -> None:
+    server = Server()
+    server.may_answer.set()
+    async with viewer(server) as stage:
+        names = [f"m{number}" for number in range(2 * ROWS_AT_ONCE + 1)]
+        up = [environment(f"env-{name}", connectionName=name, lastHeartbeat=stage.at) for name in names]
+        await stage.take(served(stage, *up))
+        stage.now += 5
+        await stage.take(served(stage, *(lost(name, stage.at) for name in names)))
+        await stage.press("home", "a", "enter")
+        rest, *whole = sorted(len(request.losses) for request in server.requests)
+        assert (0 < rest < ROWS_AT_ONCE, whole) == (True, [ROWS_AT_ONCE, ROWS_AT_ONCE])
+        assert message(stage).count("acknowledged for the team") == 1
 
 
 async def test_each_row_has_its_answer() -> None:

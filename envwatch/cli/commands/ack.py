@@ -19,6 +19,7 @@ from envwatch.cli.streams import ProgressLine, confirm, print_error, report_stop
 from envwatch.config.values import duration
 from envwatch.model.acks import (
     LONGEST_S,
+    ROWS_AT_ONCE,
     SHORTEST_S,
     UUID,
     Ack,
@@ -48,8 +49,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _INCIDENT: Final = re.compile(r"inc-[0-9a-f]{12}")
-_ROWS_AT_ONCE: Final = 400
-"""Rows of a request, whose body is at most `REQUEST_BYTES`."""
 _LOOK_S: Final = 10
 _NAMES: Final = 3
 _NAME_CELLS: Final = 40
@@ -230,10 +229,10 @@ def _make(options: Options) -> int:
     lasts: timedelta | None = getattr(options, "lasts", None)
     note = note_of(getattr(options, "note", ""))
     parts = [
-        rows[start : start + _ROWS_AT_ONCE]
+        rows[start : start + ROWS_AT_ONCE]
         for profile in found.profiles
         if (rows := [row for row in problems if row.profile == profile])
-        for start in range(0, len(rows), _ROWS_AT_ONCE)
+        for start in range(0, len(rows), ROWS_AT_ONCE)
     ]
     return max(_acknowledge(part, found, note, lasts) for part in parts)
 

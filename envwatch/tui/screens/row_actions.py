@@ -16,7 +16,7 @@ from envwatch.fleet.alerting.acknowledgements import Acks, ServerKey, ack_of, en
 from envwatch.fleet.alerting.alert_policy import Word
 from envwatch.fleet.alerting.silences import Silence, silence_of_environments
 from envwatch.fleet.presence import Presence
-from envwatch.model.acks import LONGEST_NOTE, Ack, AckedLoss, AckRequest, new_uuid, note_of
+from envwatch.model.acks import LONGEST_NOTE, ROWS_AT_ONCE, Ack, AckedLoss, AckedRow, AckRequest, new_uuid, note_of
 from envwatch.model.outcome import Cause, SourceError
 from envwatch.model.text import EMPTY, SafeText, clean, counted, enumerated, shortened
 from envwatch.model.times import long_age
@@ -28,7 +28,7 @@ from envwatch.views.table.block_text import several_text
 from envwatch.watch.loop import Decisions, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
@@ -429,11 +429,12 @@ async def share_acks(keys: Iterable[EnvironmentKey], note: SafeText, lasts: time
     """
     from envwatch.views.report.chat import shared_acks_text
 
-    answers = []
-    rows = _known(keys, watch)
-    for profile in dict.fromkeys(row.profile for row in rows):
-        same = [row for row in rows if row.profile == profile]
-        target, seconds = watch.targets[profile], None if lasts is None else lasts.total_seconds()
+    answers: list[str] = []
+    asked: list[TrackedEnvironment] = []
+    answered: list[AckedRow] = []
+    rows, seconds = _known(keys, watch), None if lasts is None else lasts.total_seconds()
+    for profile, same in _parts(rows):
+        target = watch.targets[profile]
         losses = tuple(AckedLoss(row.environment.id, newest_sign_at(row.environment)) for row in same)
         if target.team is None:
             answers.append(f"not acknowledged: {target.host} is no envwatch server now")
@@ -451,8 +452,19 @@ async def share_acks(keys: Iterable[EnvironmentKey], note: SafeText, lasts: time
             answers.append(f"acknowledged on this machine only, {error}: {several_text(same)}")
             continue
         target.poller.refresh()
-        answers.append(shared_acks_text(answer, same, lasts))
-    return "; ".join(answers) or "nothing to acknowledge: the row has left the fleet"
+        asked += same
+        answered += answer
+    if asked:
+        answers.insert(0, shared_acks_text(answered, asked, lasts))
+    return "; ".join(dict.fromkeys(answers)) or "nothing to acknowledge: the row has left the fleet"
+
+
+def _parts(rows: Sequence[TrackedEnvironment]) -> Iterator[tuple[SafeText, Sequence[TrackedEnvironment]]]:
+    """Yield the rows of each request, with their profile."""
+    for profile in dict.fromkeys(row.profile for row in rows):
+        same = [row for row in rows if row.profile == profile]
+        for start in range(0, len(same), ROWS_AT_ONCE):
+            yield profile, same[start : start + ROWS_AT_ONCE]
 
 
 async def end_shared_acks(uuids: Mapping[SafeText, Iterable[SafeText]], watch: Watch) -> str:
