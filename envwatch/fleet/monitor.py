@@ -71,7 +71,7 @@ class Monitor:
 
     fleet: Fleet = field(default_factory=Fleet)
     acks: Acks = field(default_factory=lambda: NO_ACKS)
-    """This machine's acknowledgements in force; `ack_of` knows those of the serving host, too."""
+    """This machine's acknowledgements in force; `ack_of` knows the serving host's, too."""
     ended_acks: Acks = field(default_factory=lambda: NO_ACKS)
     """The acknowledgements that ended before their losses, until the rows are back."""
     event_log: EventLog = field(default_factory=EventLog)
@@ -337,10 +337,11 @@ class Monitor:
         found: dict[Key, tuple[Event, float]] = {}
         for incident in self.incidents.open:
             server = self.fleet.server_of(incident.profile)
-            noticed_at = now.wall - (now.monotonic - incident.noticed_at) * 1000
             for loss in incident.losses:
                 ack = self.ended_acks.get((server, loss.id or EMPTY))
-                if ack is not None and key_of(loss) in incident.remaining and noticed_at < (ack.until or inf):
+                # Both times are by the platform's clock, so a wrong clock of this machine repeats and misses nothing.
+                is_before = ack is not None and incident.began_at < (ack.until or inf)
+                if ack is not None and is_before and key_of(loss) in incident.remaining:
                     found[key_of(loss)] = loss, ack.at
         return self._with_ended_acks(found, now)
 

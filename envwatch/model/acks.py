@@ -1,4 +1,4 @@
-"""Acknowledgements of losses, and the protocol by which viewers of `envwatch serve` share them with their team.
+"""Acknowledgements of losses, and the protocol for acknowledgements between viewers and `envwatch serve`.
 
 `PUT [/profiles/NAME]/v1/envwatch/acks/{uuid}` acknowledges, `DELETE` of the same path ends the acknowledgement. The
 contract stands in docs/serve.md.
@@ -49,7 +49,7 @@ class Ack:
     until: float | None = None
     """The end, by the clock of `at`; None lasts until the row is back."""
     uuid: SafeText = EMPTY
-    """The name in the protocol, one for all rows of a request; empty in older files."""
+    """The name in the protocol, shared by all rows of a request; empty in older files."""
     address: SafeText = EMPTY
     """The viewer's network address; empty for an acknowledgement of this machine."""
     ended_by: SafeText = EMPTY
@@ -88,7 +88,7 @@ class AckedLoss(NamedTuple):
 
 
 class AckRequest(NamedTuple):
-    """A request to acknowledge rows of one profile."""
+    """A request to acknowledge rows of a profile."""
 
     losses: tuple[AckedLoss, ...]
     note: SafeText = EMPTY
@@ -131,7 +131,7 @@ def _loss_in(raw: JsonValue) -> AckedLoss:
 
 
 class AckResult(StrEnum):
-    """What became of one row of a request."""
+    """The result for a row of a request."""
 
     ACKED = "acked"
     ALREADY = "already"
@@ -145,12 +145,12 @@ class AckResult(StrEnum):
 
 
 class AckedRow(NamedTuple):
-    """The answer about one row."""
+    """The answer about a row."""
 
     id: SafeText
     result: AckResult
     by: SafeText = EMPTY
-    """Who acknowledged the row; empty if nobody did."""
+    """Who acknowledged the row; may be empty."""
     at: float | None = None
 
 

@@ -210,6 +210,13 @@ def test_an_end_that_was_told_is_not_told_by_the_next_run() -> None:
     assert restarted(before, 10).hold(120, "a").said == ["opened a"]
 
 
+@pytest.mark.parametrize("skew_ms", [-600_000, 600_000])
+def test_a_wrong_clock_of_this_machine_repeats_no_end(skew_ms: float) -> None:
+    one = hooked("a", "b").hold(20, "a").ack("a", lasts=60).hold(80, "a")
+    assert one.said == ["opened a", "resolved a", "opened a"]
+    assert one.monitor.with_missed_ends(reading(NOW + one.now * 1000, skew_ms)) is one.monitor
+
+
 def test_two_processes_give_the_new_incident_one_id() -> None:
     mine, other = (hooked("a").hold(20, "a").ack("a") for _ in range(2))
     mine.end_ack("a").hold(70, "a")

@@ -110,7 +110,7 @@ def _who(ack: Ack) -> SafeText:
 
 
 class SplitAcks(NamedTuple):
-    """The acknowledgements in force, and those that ended before their loss."""
+    """The acknowledgements in force, and the acknowledgements that ended before the loss."""
 
     in_force: Acks
     ended: Acks
