@@ -72,6 +72,16 @@ FLEET = {"id": None, "name": None}
             {"reason": clean("up 88 % of 7 days")},
             "not-alerting  mac-mini-2    counts no more: up 88 % of 7 days; `A` changes that",
         ),
+        (
+            Kind.ACKNOWLEDGED,
+            {"reason": clean("by ann (10.0.0.3) for 4h: disk")},
+            "acknowledged  mac-mini-2    by ann (10.0.0.3) for 4h: disk",
+        ),
+        (
+            Kind.ACKNOWLEDGED,
+            {**FLEET, "members": members(2), "reason": clean("here: disk")},
+            "acknowledged  2 environments  box-0, box-1, here: disk",
+        ),
         (Kind.ONLINE, {"name": clean("")}, "online        env-1"),
         (
             Kind.TOGETHER,

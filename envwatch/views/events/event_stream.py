@@ -127,7 +127,8 @@ def _without_kind(text: str, event: Event) -> str:
     if event.members and event.kind is Kind.NOT_BACK and event.reason:
         return f"{event.reason.removeprefix(f'{event.kind} ')}, {names_text(event.members)}"
     if event.members and event.kind is not Kind.WHILE_BLIND:
-        return names_text(event.members)
+        names, people = names_text(event.members), (Kind.ACKNOWLEDGED, Kind.ACK_ENDED)
+        return f"{names}, {event.reason}" if event.kind in people and event.reason else names
     word = word_of(event)
     kinds = (f"{len(event.members)} changed while blind", event.kind.value, word, VERBS.get(event.kind, word))
     said = next((kind for kind in kinds if text.startswith(kind)), "")
