@@ -159,7 +159,8 @@ AckAnswer: TypeAlias = Sequence[AckedRow]
 
 def answer_content(rows: AckAnswer) -> dict[str, Any]:
     """Return the body of an answer: `{"rows": [{"id", "result", "by", "at"}, …]}`."""
-    return {"rows": [{name: value for name, value in row._asdict().items() if value not in ("", None)} for row in rows]}
+    found = (row._asdict() | {"at": None if row.at is None else whole(row.at)} for row in rows)
+    return {"rows": [{name: value for name, value in each.items() if value not in ("", None)} for each in found]}
 
 
 def answer_in(body: Mapping[str, JsonValue]) -> AckAnswer:
@@ -176,6 +177,11 @@ def _row_in(raw: JsonValue) -> AckedRow | None:
     return AckedRow(
         clean(id_), AckResult(result), text_in(members.get("by"), LONGEST_NAME), finite_number(members.get("at"))
     )
+
+
+def whole(at: float) -> float:
+    """Return a number of ms as an integer, if possible, for JSON."""
+    return int(at) if at.is_integer() else at
 
 
 def text_in(value: JsonValue, longest: int) -> SafeText:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.model import limits
-from envwatch.model.acks import LONGEST_NAME, LONGEST_NOTE, UUID, Ack, finite_number, text_in
+from envwatch.model.acks import LONGEST_NAME, LONGEST_NOTE, UUID, Ack, finite_number, text_in, whole
 from envwatch.model.clock import WallMs
 from envwatch.model.text import EMPTY, SafeText, clean
 
@@ -118,8 +118,3 @@ def _mark(environment: Environment, name: str) -> dict[str, JsonValue]:
     marks = environment.unknown.get(SHARED_FIELD)
     mark = marks.get(name) if isinstance(marks, dict) else None
     return mark if isinstance(mark, dict) else {}
-
-
-def whole(at: float) -> float:
-    """Return a number of ms as an integer, if possible, for JSON."""
-    return int(at) if at.is_integer() else at

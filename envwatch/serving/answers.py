@@ -26,6 +26,7 @@ from envwatch.fleet.alerting.silences import NO_SILENCES, Silences, silenced_tim
 from envwatch.fleet.events import blind_after
 from envwatch.fleet.uptime import whole_percent
 from envwatch.model import limits
+from envwatch.model.acks import whole
 from envwatch.model.environment import Environment, wire_row
 from envwatch.model.listing_api import (
     AGE_HEADER,
@@ -41,7 +42,7 @@ from envwatch.model.listing_api import (
     unknown_device,
 )
 from envwatch.model.outcome import Listed, Outcome
-from envwatch.model.shared_marks import SHARED_FIELD, mark_of, whole
+from envwatch.model.shared_marks import SHARED_FIELD, mark_of
 from envwatch.model.text import EMPTY, SafeText, clean_key
 
 if TYPE_CHECKING:

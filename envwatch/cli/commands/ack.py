@@ -445,8 +445,8 @@ def _list(options: Options) -> int:
     elif lines:
         write_table([*_cells(lines)])
     else:
-        print_error("nothing is acknowledged")
-    return Exit.FINE
+        print_error("nothing is acknowledged on this machine" if why else "nothing is acknowledged")
+    return Exit.UNREACHABLE if why else Exit.FINE
 
 
 def _cells(lines: Sequence[Line]) -> Iterator[Sequence[SafeText]]:
