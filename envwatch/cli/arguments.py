@@ -49,7 +49,7 @@ GROUPS: Final = {
         "report": "print a handover report for the next person on call",
         "hooks": "test the hooks that `watch --hooks` runs",
         "alerts": "say which losses need a person and why, and change that",
-        "ack": "acknowledge problems, so that nobody else is called",
+        "ack": "acknowledge problems for the team, or on this machine",
         "silence": "stop alerts of environments during planned work",
     },
     "Setup": {

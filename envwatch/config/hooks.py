@@ -82,7 +82,7 @@ class _HookSettings(BaseModel):
     cooldown: Annotated[timedelta, duration_between(0, 86_400)] = timedelta()
     """Shortest time between two messages about the same environment and kind of event."""
     remind: Annotated[timedelta | None, duration_between(60, 604_800)] = None
-    """Repeat the message about an incident that is open and that nobody has acknowledged, each time after this long."""
+    """Repeat the message about an open incident without an acknowledgement, each time after this long."""
 
     def numbered(self, number: int) -> Self:
         """Return the hook with a clean name, by default the number in the file, from 1."""

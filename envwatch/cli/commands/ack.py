@@ -24,6 +24,7 @@ from envwatch.model.acks import (
     UUID,
     Ack,
     AckedLoss,
+    AckedRow,
     AckRequest,
     AckResult,
     new_uuid,
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from envwatch.fleet.alerting.acknowledgements import Acks, ServerKey
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.acks import AckedRow
     from envwatch.sources.letta.client import Client
 
 T = TypeVar("T")
@@ -58,10 +58,10 @@ def add_arguments(parser: Parser) -> None:
     """Add arguments."""
     parser.usage = "envwatch ack [OPTION ...] NAME|QUERY|INCIDENT | ACTION ..."
     parser.description = (
-        "Acknowledge problems that somebody works on: the rows stay on the screen, and nobody\n"
-        "else is called. An acknowledgement lasts until the row is back, or for the time of\n"
-        "--for. If the server is `envwatch serve`, the whole team sees the acknowledgement;\n"
-        "with any other server, all processes of this user on this machine."
+        "Acknowledge problems: the rows stay on the screen, and raise no further alert. An\n"
+        "acknowledgement lasts until the row is back, or for the time of --for. If the server\n"
+        "is `envwatch serve`, the whole team sees the acknowledgement; with any other server,\n"
+        "all processes of this user on this machine."
     )
     parser.add_argument("--note", **valued("TEXT", one_line, "what you do about the problem, for others"))
     about = "length, at most 7d: 30m, 4h, 1d (default: until the row is back)"
@@ -300,22 +300,19 @@ def _refused(what: str, error: SourceError) -> Exit:
 def _report(
     answer: Sequence[AckedRow], rows: Sequence[TrackedEnvironment], found: _Found
 ) -> tuple[Sequence[TrackedEnvironment], Exit]:
-    """Say what became of rows that the server did not acknowledge; return the acknowledged rows and the exit code."""
+    """Say why the server did not acknowledge rows; return the acknowledged rows and the exit code."""
+    from envwatch.views.report.chat import ACK_RESULTS
+
     answers, acked, results, code = {each.id: each for each in answer}, [], [], Exit.FINE
     for row in rows:
-        got = answers.get(row.environment.id)
-        match None if got is None else got.result:
-            case AckResult.ACKED:
-                acked.append(row)
-            case AckResult.ALREADY if got is not None:
-                results.append((_already(got.by, got.at, row, found), row))
-            case AckResult.RECOVERED:
-                results.append(("nothing to acknowledge, back again", row))
-            case AckResult.OTHER_LOSS:
-                results.append(("lost again since, look again", row))
-                code = Exit.FAILED
-            case _:
-                results.append(("not known to the server", row))
+        got = answers.get(row.environment.id, AckedRow(row.environment.id, AckResult.UNKNOWN))
+        if got.result is AckResult.ACKED:
+            acked.append(row)
+        elif got.result is AckResult.ALREADY:
+            results.append((_already(got.by, got.at, row, found), row))
+        else:
+            results.append((ACK_RESULTS[got.result], row))
+            if got.result is not AckResult.RECOVERED:
                 code = Exit.FAILED
     _say(results)
     return acked, code

@@ -313,7 +313,7 @@ complete -c envwatch -n '_shtab_envwatch_using alerts set' -l yes -d 'mark every
 complete -c envwatch -n '_shtab_envwatch_using alerts set' -l profile -xka "(_envwatch_profiles)" -d 'profile of the configuration file, or several: a,b'
 complete -c envwatch -n '_shtab_envwatch_using alerts set' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (default: `envwatch config path`)'
 complete -c envwatch -n '_shtab_envwatch_using alerts set; and test $_shtab_envwatch_npos -eq 1' -ka "always never auto" -d 'the word'
-complete -c envwatch -n '_shtab_envwatch_using; and test $_shtab_envwatch_npos -eq 0' -a ack -d 'acknowledge problems, so that nobody else is called'
+complete -c envwatch -n '_shtab_envwatch_using; and test $_shtab_envwatch_npos -eq 0' -a ack -d 'acknowledge problems for the team, or on this machine'
 complete -c envwatch -n '_shtab_envwatch_using ack' -s h -l help -d 'show this help message and exit'
 complete -c envwatch -n '_shtab_envwatch_using ack' -l note -x -d 'what you do about the problem, for others'
 complete -c envwatch -n '_shtab_envwatch_using ack' -l for -x -d 'length, at most 7d: 30m, 4h, 1d (default: until the row is back)'

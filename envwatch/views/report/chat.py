@@ -128,11 +128,12 @@ def _lasts_text(acked: Sized, lasts: timedelta | None) -> str:
     return f"until {'it recovers' if len(acked) == 1 else 'they recover'}"
 
 
-_RESULTS: Final[Mapping[AckResult, str]] = {
-    AckResult.RECOVERED: "back again",
-    AckResult.OTHER_LOSS: "lost again since",
+ACK_RESULTS: Final[Mapping[AckResult, str]] = {
+    AckResult.RECOVERED: "nothing to acknowledge, back again",
+    AckResult.OTHER_LOSS: "lost again since, look again",
     AckResult.UNKNOWN: "not known to the server",
 }
+"""Why an envwatch server did not acknowledge a row that no other person acknowledged."""
 
 
 def shared_acks_text(answer: AckAnswer, rows: Sequence[TrackedEnvironment], lasts: timedelta | None) -> SafeText:
@@ -141,7 +142,7 @@ def shared_acks_text(answer: AckAnswer, rows: Sequence[TrackedEnvironment], last
     groups: dict[str, list[TrackedEnvironment]] = {}
     for row in rows:
         got = answers.get(row.environment.id, AckedRow(row.environment.id, AckResult.UNKNOWN))
-        what = _RESULTS.get(got.result, "")
+        what = ACK_RESULTS.get(got.result, "")
         if got.result is AckResult.ALREADY:
             what = f"already acknowledged by {got.by}"
         groups.setdefault(what, []).append(row)
