@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import resource
 import socket
 import ssl
 from pathlib import Path
@@ -14,7 +15,7 @@ from support.demo_client import Client
 from support.serving import TIMEOUT_S, TOKEN, Serving, ends, serving, until
 
 from envwatch.serving.listening import Address, Certificate, ServerError, address_of, listen
-from envwatch.serving.server import ANSWER_S, HEAD_BYTES, HEAD_S, IDLE_S
+from envwatch.serving.server import ANSWER_S, HEAD_BYTES, HEAD_S, IDLE_S, most_connections
 
 CERTS = Path(__file__).parents[1] / "support" / "certs"
 REQUEST = f"GET /v1/environments HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()
@@ -289,3 +290,13 @@ def test_a_certificate_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
     ):
         with pytest.raises(ServerError, match=re.escape(message)):
             Certificate(certificate, key)
+
+
+@pytest.mark.parametrize(("files", "connections"), [(270, 16), (600, 344)])
+def test_open_files_limit_the_connections(files: int, connections: int) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, before[1]))
+    try:
+        assert most_connections() == connections
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
