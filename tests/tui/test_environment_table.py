@@ -22,7 +22,7 @@ from envwatch.tui.state import ASCII, DisplayOptions
 from envwatch.tui.themes import STATE_COLOURS, THEMES, stylesheet
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.views.table.block import block_of
-from envwatch.views.table.table_view import Preset, View
+from envwatch.views.table.table_view import View
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -153,15 +153,6 @@ def several(*names: str, at: float = NOW) -> list[Environment]:
     return [named(name, at) for name in names]
 
 
-async def test_until_it_is_moved_the_cursor_stands_on_the_newest_loss() -> None:
-    async with stand() as table:
-        await table.show(several("a", "b"))
-        assert table.cursor == "a"
-        table.now = 5
-        await table.show([*several("a"), lost("b")])
-        assert [table.cursor, table.table.row_cursor.is_in_block, table.names] == ["b", True, ["a"]]
-
-
 async def test_a_row_is_drawn_once_while_only_the_cursor_and_what_is_in_sight_move() -> None:
     async with stand(height=4) as table:
         await table.show(several(*"abcdef"))
@@ -191,39 +182,6 @@ async def test_rows_that_were_drawn_before_take_the_colours_of_another_theme() -
         assert "#ff0000" in str([segment.style for segment in table.table.render_line(1)])
 
 
-async def test_the_cursor_follows_its_row_through_refresh_sort_and_filter() -> None:
-    async with stand() as table:
-        await table.show([*several("a", "b", "c"), quiet("d")])
-        await table.press("j", "j")
-        assert table.cursor == "c"
-        table.now = 10
-        await table.show([*several("a", "b", "c"), quiet("d")])
-        assert [table.cursor, table.names] == ["c", ["d", "a", "b", "c"]]
-        await table.set_view(View(sort="name", is_inverted=True))
-        assert [table.cursor, table.names] == ["c", ["d", "c", "b", "a"]]
-        await table.set_view(View(query=parse("c"), sort="name"))
-        assert table.cursor == "c"
-        await table.set_view(View())
-        assert table.cursor == "c"
-
-
-async def test_the_cursor_returns_to_a_row_that_a_filter_hid_unless_it_was_moved_meanwhile() -> None:
-    async with stand() as table:
-        await table.show(several("ann", "bob", "cyd", "dan"))
-        await table.press("j", "j")
-        for query, cursor in (("name:b", "bob"), ("absent", None), ("name:d", "cyd"), ("name:b", "bob")):
-            await table.set_view(View(query=parse(query)))
-            assert table.cursor == cursor
-        await table.show(several("ann", "bob", "cyd", "dan", at=NOW + 10_000))
-        assert table.cursor == "bob", "only another view brings it back"
-        await table.set_view(View(query=parse("name:an")))
-        assert table.cursor == "ann"
-        await table.press("j")
-        assert table.cursor == "dan"
-        await table.set_view(View())
-        assert table.cursor == "dan"
-
-
 async def test_a_filter_that_hides_the_row_under_the_cursor_leaves_no_ghost() -> None:
     async with stand() as table:
         await table.show(several("ann", "bob", "cyd"))
@@ -248,19 +206,6 @@ async def test_a_row_that_vanishes_under_the_cursor_stays_as_a_ghost_until_it_is
         await table.show(several("a", "c", at=NOW + table.now * 1000))
         await table.show(several("a", "c", at=NOW + table.now * 1000))
         assert "env-b" not in table.profile_state.environments
-        assert [table.names, table.cursor] == [["a", "b", "c"], "b"]
-        await table.press("k")
-        assert [table.names, table.cursor] == [["a", "c"], "a"]
-
-
-async def test_a_row_that_leaves_a_preset_stays_under_the_cursor_until_it_is_left() -> None:
-    async with stand() as table:
-        await table.set_view(View(preset=Preset.OFFLINE))
-        await table.show([ended("a"), ended("b"), ended("c"), named("d")])
-        await table.press("j")
-        assert table.cursor == "b"
-        table.now = 10
-        await table.show([ended("a"), named("b", NOW + 10_000), ended("c"), named("d")])
         assert [table.names, table.cursor] == [["a", "b", "c"], "b"]
         await table.press("k")
         assert [table.names, table.cursor] == [["a", "c"], "a"]

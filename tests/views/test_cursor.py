@@ -13,10 +13,11 @@ from support.builders import NOW
 from support.tracked_environments import ALL, contexts_at, fleet_of, late, named, offline, online
 
 from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.profile_state import Fleet
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
 from envwatch.query.language import parse
-from envwatch.views.table.arrangement import Arrangement, arrange, lines_of
+from envwatch.views.table.arrangement import Arrangement, arrange
 from envwatch.views.table.block import Block, BlockLine
 from envwatch.views.table.cursor import More, RowCursor, kept_top
 from envwatch.views.table.table_view import GroupHeader, Preset, View, group_key
@@ -73,36 +74,29 @@ class Screen:
 
     def take(
         self,
-        rows: str | Mapping[str, str],
+        rows: str | Mapping[str, str] | Fleet,
         *block: BlockLine,
         view: View | None = None,
         is_steady: bool = False,
         at: float = NOW,
     ) -> Screen:
-        kinds = {word[0]: word[1] for word in rows.split()} if isinstance(rows, str) else rows
-        is_new_filter = view is not None and not self.view.chooses_like(view)
-        is_held = view is None
-        self.view = view or self.view
-        fleet = fleet_of(row(name, kind) for name, kind in kinds.items())
-        cursor, lines, place = self.cursor, self.cursor.table_lines, self.cursor.table_place
+        if isinstance(rows, Fleet):
+            fleet = rows
+        else:
+            kinds = {word[0]: word[1] for word in rows.split()} if isinstance(rows, str) else rows
+            fleet = fleet_of(row(name, kind) for name, kind in kinds.items())
+        self.view = chosen = view or self.view
         homes = {tracked.key: line.key for line in block for tracked in line.off}
-        block_lines = cursor.block_lines(Block(lines=block, homes=homes))
-        singles = {line.single.key for line in block_lines if isinstance(line, BlockLine) and line.single is not None}
-        in_block = singles.union(homes)
-        order_reason = cursor.order_reason if is_held else None
-        if order_reason is not None and order_reason.tracked.key in in_block:
-            order_reason = None
-        cursor.take(
-            arrange(contexts_at(fleet, at), self.view, ALL, in_block=in_block, order_reason=order_reason),
-            lambda arrangement: lines_of(arrangement, self.view),
-            block_lines,
+        self.top = self.cursor.take(
+            chosen,
+            Block(lines=block, keys=frozenset(homes), homes=homes),
+            lambda reason, in_block: arrange(
+                contexts_at(fleet, at), chosen, ALL, in_block=in_block, order_reason=reason
+            ),
             is_steady=is_steady,
-            is_new_view=is_new_filter,
-            is_new_filter=is_new_filter,
+            top=self.top,
+            height=self.height,
         )
-        now = cursor.table_place
-        moved = None if not cursor.was_moved or place is None or now is None else (place, now)
-        self.top = kept_top(lines, cursor.table_lines, self.top, self.height, moved)
         return self
 
     def go(self, place: int) -> None:
@@ -255,6 +249,28 @@ def test_another_view_puts_every_row_where_it_belongs_and_leaves_no_ghost() -> N
     assert (screen.shown, screen.on) == ("c", "c")
 
 
+def test_the_cursor_keeps_its_row_while_the_order_changes() -> None:
+    screen = Screen().take("a+ b+ c+ d+")
+    screen.go(2)
+    for view, shown in (
+        (View(sort="name", is_inverted=True), "dcba"),
+        (View(query=parse("name:c"), sort="name"), "c"),
+        (View(sort="name"), "abcd"),
+        (View(group="os"), "[os linux]abcd"),
+    ):
+        screen.take("a+ b+ c+ d+", view=view)
+        assert (screen.shown, screen.on) == (shown, "c")
+
+
+def test_a_row_leaves_a_preset_only_after_the_cursor() -> None:
+    screen = Screen().take("ax bx cx d+", view=View(preset=Preset.OFFLINE))
+    screen.go(1)
+    screen.take("ax b+ cx d+")
+    assert (screen.shown, screen.on) == ("abc", "b")
+    screen.go(0)
+    assert (screen.shown, screen.on) == ("ac", "a")
+
+
 def test_steady_rows_keep_their_places_and_new_ones_come_last() -> None:
     screen = Screen().take("a~ b+ c+")
     screen.take("a~ b+ c~ d+", is_steady=True)
@@ -265,13 +281,11 @@ def test_steady_rows_keep_their_places_and_new_ones_come_last() -> None:
 
 def test_steady_rows_keep_old_rows_apart_at_the_end() -> None:
     rows = [online("a"), online("b"), offline("o", 90_000), offline("p", 99_000)]
-    cursor = RowCursor()
+    screen = Screen()
     for number, fleet in enumerate((rows, [*rows[1:], online("d")], [*rows[1:3], online("d")])):
-        arrangement = arrange(contexts_at(fleet_of(fleet), NOW), View(), ALL)
-        cursor.take(arrangement, lambda each: lines_of(each, View()), is_steady=number > 0)
-    titles = [line.title if isinstance(line, GroupHeader) else line.environment.name for line in cursor.table_lines]
-    assert titles == ["b", "d", "offline for over 24 h"]
-    (old,) = [line for line in cursor.table_lines if isinstance(line, GroupHeader)]
+        screen.take(fleet_of(fleet), is_steady=number > 0)
+    assert screen.shown == "bd[offline for over 24 h]"
+    (old,) = [line for line in screen.cursor.table_lines if isinstance(line, GroupHeader)]
     assert [row.environment.name for row in old.environments] == ["o"]
 
 
@@ -295,6 +309,7 @@ def test_the_cursor_goes_to_the_header_of_a_folded_row_and_stays_there() -> None
     screen.go(2)
     screen.take("a+ b+", view=View(group="os", folded=frozenset({OS})))
     assert screen.on == "[os linux]"
+    screen.cursor.pin()
     screen.take("a+ b+", view=View(group="os"))
     assert screen.on == "[os linux]"
     header = screen.cursor.heading()
@@ -304,12 +319,10 @@ def test_the_cursor_goes_to_the_header_of_a_folded_row_and_stays_there() -> None
     grouped = Screen().take("a+ b~ c+", view=View(group="mode", folded=frozenset()))
     grouped.go(0)
     assert grouped.cursor.heading() is grouped.cursor.lines[0]
-    two = [named("a", currentMode="strict"), named("b", currentMode="standard")]
-    cursor = RowCursor()
-    view = View(group="mode")
-    cursor.take(arrange(contexts_at(fleet_of(two), NOW), view, ALL), lambda each: lines_of(each, view))
-    cursor.move_to(1)
-    assert cursor.heading() is cursor.lines[0]
+    two = fleet_of([named("a", currentMode="strict"), named("b", currentMode="standard")])
+    grouped = Screen().take(two, view=View(group="mode"))
+    grouped.go(1)
+    assert grouped.cursor.heading() is grouped.cursor.lines[0]
 
 
 def test_what_is_visible_stays_where_it_is_when_late_rows_come_above() -> None:
@@ -542,6 +555,17 @@ def test_the_cursor_returns_to_a_line_of_the_block_that_a_filter_did_not_match()
         screen.take("ax bx cx dx e+ f+", *LOST, view=view)
         found.append(screen.on)
     assert found == ["e", None, "<d>", "<bc>"]
+
+
+def test_the_cursor_returns_to_a_hidden_row_by_another_view_alone_and_only_until_a_move() -> None:
+    screen = Screen().take("a+ b+ c+ d+")
+    screen.go(2)
+    for view, on in ((filtered("b"), "b"), (filtered("x"), None), (filtered("c", "d"), "c"), (filtered("b"), "b")):
+        assert screen.take("a+ b+ c+ d+", view=view).on == on
+    assert screen.take("a+ b+ c+ d+").on == "b"
+    assert screen.take("a+ b+ c+ d+", view=filtered("a", "d")).on == "a"
+    screen.go(1)
+    assert screen.take("a+ b+ c+ d+", view=View()).on == "d"
 
 
 def test_after_a_kept_filter_is_cleared_the_cursor_stays_on_its_row() -> None:

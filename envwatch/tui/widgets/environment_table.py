@@ -23,10 +23,10 @@ from envwatch.tui.state import MonitorState, StateNode
 from envwatch.tui.widgets.line import TABLE_STYLES
 from envwatch.tui.widgets.row_renderer import RowRenderer
 from envwatch.views.events.event_text import empty_table_text
-from envwatch.views.table.arrangement import ArrangeCache, Arrangement, OrderReason, arrange, lines_of
+from envwatch.views.table.arrangement import ArrangeCache, Arrangement, OrderReason, arrange
 from envwatch.views.table.block import BlockLine, LineKey
 from envwatch.views.table.columns import SCROLLBAR, column_at, fitting, is_column
-from envwatch.views.table.cursor import More, RowCursor, kept_top
+from envwatch.views.table.cursor import More, RowCursor
 from envwatch.views.table.table_view import GroupHeader, Line, View, place_of
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
     def release_cursor(self) -> None:
         self.row_cursor.was_moved, self.row_cursor.unfolded = False, None
         self._moved_at = float("-inf")
-        self._update_rows(is_steady=False, is_held=False)
+        self._update_rows(is_steady=False)
         self._scroll_to_row(0)
 
     def select(self, key: LineKey, *, is_steady: bool = True) -> bool:
@@ -206,10 +206,8 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
         elif new.now != old.now:
             self._redraw_ages()
 
-    def watch_view(self, old: View, new: View) -> None:
-        is_new_filter = not old.chooses_like(new)
-        is_held = not is_new_filter and old.orders_like(new)
-        self._update_rows(is_steady=False, is_held=is_held, is_new_view=True, is_new_filter=is_new_filter)
+    def watch_view(self) -> None:
+        self._update_rows(is_steady=False)
 
     def on_resize(self, event: events.Resize) -> None:
         """Arrange again, because a query searches visible columns; keep the cursor visible."""
@@ -233,36 +231,17 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
         if regions := [Region(0, y, width, 1) for y, width in enumerate(widths, 1) if width]:
             self.refresh(*regions)
 
-    def _update_rows(
-        self, *, is_steady: bool, is_held: bool = True, is_new_view: bool = False, is_new_filter: bool = False
-    ) -> None:
-        """`is_steady` keeps all rows in place for now.
-
-        `is_held` keeps the row under the cursor, even if the view hides the row.
-        """
-        state, view, cursor = self.state, self.view, self.row_cursor
-        lines, place = cursor.table_lines, cursor.table_place
-        block = cursor.block_lines(state.block)
-        in_block = state.block.keys.union(
-            line.single.key for line in block if isinstance(line, BlockLine) and line.single is not None
-        )
-        order_reason = cursor.order_reason if is_held else None
-        if order_reason is not None and order_reason.tracked.key in in_block:
-            order_reason = None
-        found = self._arranged(order_reason, in_block)
-        cursor.take(
-            found,
-            lambda rows: lines_of(rows, view),
-            block,
+    def _update_rows(self, *, is_steady: bool) -> None:
+        """Take the rows of state and view; `is_steady` keeps all rows in place for now."""
+        top = self.row_cursor.take(
+            self.view,
+            self.state.block,
+            self._arranged,
             is_steady=is_steady,
-            is_new_view=is_new_view,
-            is_new_filter=is_new_filter,
+            top=self.scroll_offset.y,
+            height=self._height,
         )
         self._set_virtual_size()
-        places = None
-        if cursor.was_moved and place is not None and cursor.table_place is not None:
-            places = (place, cursor.table_place)
-        top = kept_top(lines, cursor.table_lines, self.scroll_offset.y, self._height, places)
         if top != self.scroll_offset.y:
             self._scroll_to_row(top)
         self.post_message(self.Changed(has_other_rows=True))

@@ -22,9 +22,9 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
-from envwatch.views.table.arrangement import Arrangement, OrderReason
+from envwatch.views.table.arrangement import Arrangement, OrderReason, lines_of
 from envwatch.views.table.block import Block, BlockLine, LineKey
-from envwatch.views.table.table_view import GroupHeader, Line, TableLine, place_of
+from envwatch.views.table.table_view import GroupHeader, Line, TableLine, View, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -59,9 +59,9 @@ class RowCursor:
         self.passes_on = False
         """Whether the cursor leaves an acknowledged line for the next open line."""
         self._chosen: LineKey | None = None
+        self._view = View()
         self._arrangement = Arrangement()
         self._order_reasons: dict[EnvironmentKey, OrderReason] = {}
-        self._lines_of: Callable[[Arrangement], Sequence[TableLine]] = lambda arrangement: arrangement.rows
         self._visited: dict[LineKey, float] = {}
         """Visited block lines, with `noticed_at` at the visit."""
         self._trail: deque[LineKey] = deque(maxlen=100)
@@ -121,7 +121,7 @@ class RowCursor:
         if self.was_moved:
             self.pin()
 
-    def block_lines(self, block: Block) -> list[Line]:
+    def _block_lines(self, block: Block) -> list[Line]:
         """Return a block's lines, with the unfolded incident's members that are off, and the line under the cursor.
 
         Members that are back stand in the table.
@@ -143,22 +143,50 @@ class RowCursor:
         place = min(self.place or 0, len(block.lines))
         return (*block.lines[:place], cursor, *block.lines[place:])
 
-    def take(  # noqa: PLR0913  what the user changed
+    def take(  # noqa: PLR0913  the state of the screen
         self,
-        arrangement: Arrangement,
-        lines_of: Callable[[Arrangement], Sequence[TableLine]],
-        block_lines: Sequence[Line] = (),
+        view: View,
+        block: Block,
+        arranged: Callable[[OrderReason | None, Collection[EnvironmentKey]], Arrangement],
         *,
         is_steady: bool = False,
-        is_new_view: bool = False,
-        is_new_filter: bool = False,
-    ) -> None:
-        """Replace the rows.
+        top: int = 0,
+        height: int = 0,
+    ) -> int:
+        """Replace the lines, and return the index of the table's first visible line.
 
-        With `is_steady`, rows that are still present stay in place, new rows follow, and `is_due` is set. `is_new_view`
-        means that the user changed the view, `is_new_filter` that the view chooses other environments.
+        A view that differs from the last view is the user's change.
+
+        Args:
+            view: the user's view.
+            block: the lines above the table.
+            arranged: returns the view's rows; the arguments are the held row's reason and the keys of the block.
+            is_steady: rows that are still present stay in place, new rows follow, and `is_due` is set.
+            top: the index of the table's first visible line until now.
+            height: the number of visible lines of the table.
         """
-        self._lines_of = lines_of
+        before, self._view = self._view, view
+        is_new_filter = not before.chooses_like(view)
+        lines, table_place = self.table_lines, self.table_place
+        block_lines = self._block_lines(block)
+        singles = (line.single for line in block_lines if isinstance(line, BlockLine))
+        in_block = block.keys.union(single.key for single in singles if single is not None)
+        order_reason = None if is_new_filter or not before.orders_like(view) else self.order_reason
+        if order_reason is not None and order_reason.tracked.key in in_block:
+            order_reason = None
+        self._put(arranged(order_reason, in_block), block_lines, is_steady=is_steady)
+        if before != view and self.was_moved and self._chosen is not None:
+            place = self.place_of(self._chosen)
+            is_back = place is not None and not (is_new_filter and self._is_outside(place))
+            self.place = place if is_back else self.place
+        if is_new_filter and self.place is not None and self._is_outside(self.place):
+            self.place = self._home
+        places = None
+        if self.was_moved and table_place is not None and self.table_place is not None:
+            places = (table_place, self.table_place)
+        return kept_top(lines, self.table_lines, top, height, places)
+
+    def _put(self, arrangement: Arrangement, block_lines: Sequence[Line], *, is_steady: bool) -> None:
         if is_steady:
             steady = self._steady(arrangement)
             self.is_due = list(steady.rows) != list(arrangement.rows)
@@ -168,12 +196,6 @@ class RowCursor:
             order_reason = arrangement.order_reason
             self._order_reasons = {} if order_reason is None else {order_reason.tracked.key: order_reason}
         self._set(arrangement, block_lines)
-        if is_new_view and self.was_moved and self._chosen is not None:
-            place = self.place_of(self._chosen)
-            is_back = place is not None and not (is_new_filter and self._is_outside(place))
-            self.place = place if is_back else self.place
-        if is_new_filter and self.place is not None and self._is_outside(self.place):
-            self.place = self._home
 
     def hidden(self, keys: Collection[EnvironmentKey]) -> frozenset[EnvironmentKey]:
         """Return the keys of environments that neither block nor table shows, folded groups included."""
@@ -227,7 +249,7 @@ class RowCursor:
         cursor, place, was_in_block = self.cursor if self.was_moved else None, self.place or 0, self.is_in_block
         head = self._head_of(place)
         self._arrangement = arrangement
-        self.table_lines = self._lines_of(arrangement)
+        self.table_lines = lines_of(arrangement, self._view)
         self.lines = [*block_lines, *self.table_lines]
         self.pinned = len(block_lines)
         self.place = None if cursor is None else self.place_of(cursor.key)
