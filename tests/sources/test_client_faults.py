@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
+import socket
+import ssl
 import tracemalloc
+import zlib
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
@@ -16,8 +20,12 @@ from support.letta_client_calls import client_of, failure_of
 
 from envwatch.model.limits import PAGE_BYTES, Limits
 from envwatch.model.outcome import Cause
+from envwatch.model.text import clean
 from envwatch.redactor import Secret
+from envwatch.sources.letta import httpx
 from envwatch.sources.letta.client import Client
+from envwatch.sources.letta.errors import FAILURES, Endpoint
+from envwatch.sources.letta.errors import failure_of as failure_from
 
 HTML = "<!DOCTYPE html>\n<html><head><title>502 Bad\n Gateway</title></head><body><h1>nginx</h1></body></html>"
 GOOD = page_bytes([wire_row("env-x")])
@@ -42,19 +50,17 @@ def spoilt(page: dict[str, Any]) -> None:
 
 
 FAULTS: dict[str, tuple[Cause, list[Fault]]] = {
-    "reset on arrival": (Cause.UNREACHABLE, [Stop(Where.ACCEPT, How.RESET)]),
-    "closed on arrival": (Cause.UNREACHABLE, [Stop(Where.ACCEPT, How.CLOSE)]),
-    "silent on arrival": (Cause.TIMEOUT, [Stop(Where.ACCEPT, How.HANG)]),
-    "reset when asked": (Cause.UNREACHABLE, [Stop(Where.REQUEST, How.RESET)]),
-    "closed when asked": (Cause.UNREACHABLE, [Stop(Where.REQUEST, How.CLOSE)]),
-    "silent when asked": (Cause.TIMEOUT, [Stop(Where.REQUEST, How.HANG)]),
-    "reset within the head": (Cause.UNREACHABLE, [Stop(Where.HEAD, How.RESET)]),
-    "closed within the head": (Cause.UNREACHABLE, [Stop(Where.HEAD, How.CLOSE)]),
-    "silent within the head": (Cause.TIMEOUT, [Stop(Where.HEAD, How.HANG)]),
+    **{
+        f"{word} {place}": (Cause.TIMEOUT if how is How.HANG else Cause.UNREACHABLE, [Stop(where, how)])
+        for place, where in (
+            ("on arrival", Where.ACCEPT),
+            ("when asked", Where.REQUEST),
+            ("within the head", Where.HEAD),
+            ("within the body", Where.BODY),
+        )
+        for word, how in (("reset", How.RESET), ("closed", How.CLOSE), ("silent", How.HANG))
+    },
     "silent after the head": (Cause.TIMEOUT, [Stop(Where.HEADED, How.HANG)]),
-    "reset within the body": (Cause.UNREACHABLE, [Stop(Where.BODY, How.RESET)]),
-    "closed within the body": (Cause.UNREACHABLE, [Stop(Where.BODY, How.CLOSE)]),
-    "silent within the body": (Cause.TIMEOUT, [Stop(Where.BODY, How.HANG)]),
     "closed within chunks": (
         Cause.UNREACHABLE,
         [lambda reply: replace(reply, chunked=True), Stop(Where.BODY, How.CLOSE)],
@@ -141,7 +147,7 @@ PAGES: Final = {"first page": 0, "middle page": 1, "last page": 2}
         for name, page in PAGES.items()
     ],
 )
-async def test_a_fault_is_one_failure_with_its_cause_and_nothing_after_it(fault: str, page: int) -> None:
+async def test_a_fault_is_one_failure_with_its_cause_and_nothing_more(fault: str, page: int) -> None:
     cause, faults = FAULTS[fault]
     deadline = timedelta(seconds=0.5 if cause is Cause.TIMEOUT else 10)
     limits = Limits(page_size=2, page_deadline=deadline)
@@ -170,14 +176,6 @@ async def test_a_bomb_is_not_inflated_beyond_its_bound() -> None:
     assert peak < 3 * PAGE_BYTES
 
 
-async def test_pages_read_before_a_failure_are_counted() -> None:
-    async with faulty_server(wire_rows(6)) as server, client_of(server, Limits(page_size=2)) as client:
-        for page in range(3):
-            server.heal()
-            server.break_page(page, says(500))
-            assert (await failure_of(client)).pages_read == page
-
-
 @pytest.mark.parametrize(
     ("rows", "leads_to"),
     [
@@ -198,31 +196,14 @@ async def test_a_listing_without_an_end_is_abandoned(rows: list[Any], leads_to: 
         assert len(server.seen) == 2
 
 
-async def test_a_page_of_one_new_row_that_does_not_fit_is_no_reason_to_stop() -> None:
+async def test_a_page_of_one_new_unfit_row_is_no_reason_to_stop() -> None:
     async with faulty_server(wire_rows(30)) as server, client_of(server, Limits(page_size=10)) as client:
         server.break_page(1, edits(lambda page: page.update(connections=[{"id": "env-20", "x": "and no row"}])))
         snapshot = await client.snapshot()
     assert (len(snapshot.pages), snapshot.rejected, sorted(snapshot.rejected_ids)) == (3, 1, ["env-20"])
 
 
-async def test_a_server_that_ignores_the_cursor_is_abandoned_after_its_second_response() -> None:
-    async with faulty_server(wire_rows(6)) as server, client_of(server, Limits(page_size=2)) as client:
-        server.break_every_page(edits(lambda page: page.update(connections=wire_rows(2), hasNextPage=True)))
-        assert (await failure_of(client)).cause is Cause.ENDLESS
-        assert len(server.seen) == 2
-
-
-async def test_a_server_that_invents_rows_for_ever_is_abandoned() -> None:
-    invented = iter(range(1_000))
-    more = edits(lambda page: page.update(connections=[wire_row(f"new-{next(invented)}")], hasNextPage=True))
-    for limits in (Limits(max_pages=20), Limits(max_rows=20)):
-        async with faulty_server([]) as server, client_of(server, limits) as client:
-            server.break_every_page(more)
-            assert (await failure_of(client)).cause is Cause.ENDLESS
-            assert len(server.seen) in {20, 21}
-
-
-async def test_a_listing_that_goes_on_for_ever_after_a_complete_one_is_abandoned_after_twenty_more_pages() -> None:
+async def test_an_endless_listing_after_a_complete_one_is_abandoned_after_twenty_more_pages() -> None:
     invented = iter(range(1_000))
     more = edits(lambda page: page.update(connections=[wire_row(f"new-{next(invented)}")], hasNextPage=True))
     async with faulty_server(wire_rows(3)) as server, client_of(server, Limits(page_size=1)) as client:
@@ -256,7 +237,7 @@ async def test_pages_beyond_the_budget_of_a_minute_are_requested_five_millisecon
             assert waits == []
 
 
-async def test_an_endless_first_listing_is_ended_by_its_deadline_before_it_has_cost_much() -> None:
+async def test_an_endless_first_listing_is_ended_by_its_deadline_at_little_cost() -> None:
     """In a fifth of a second: a page every 5 ms and the burst; a busy machine requests fewer."""
     invented = iter(range(10_000))
     more = edits(lambda page: page.update(connections=[wire_row(f"new-{next(invented)}")], hasNextPage=True))
@@ -324,7 +305,7 @@ async def test_an_error_quotes_the_server_and_adds_advice(fault: Fault, message:
         says(200, f"<title>{KEY}</title>"),
     ],
 )
-async def test_a_server_that_repeats_the_key_is_not_quoted(fault: Fault) -> None:
+async def test_no_error_quotes_a_repeated_key(fault: Fault) -> None:
     assert KEY[:12] not in await message_of(fault)
 
 
@@ -366,3 +347,91 @@ async def test_nothing_listens() -> None:
         error = await failure_of(client)
     assert error.cause is Cause.UNREACHABLE
     assert error.message == "nothing listens at 127.0.0.1:1: is the address right, and the server up?"
+
+
+# Failures no local server can cause
+
+DIRECT = Endpoint(clean("api.letta.com"), None, Secret(KEY), clean("a test"))
+BEHIND_A_PROXY = Endpoint(clean("api.letta.com"), clean("proxy:3128"), Secret(KEY), clean("a test"))
+
+
+def connect_error(*reasons: OSError) -> httpx.ConnectError:
+    """Return a failed connection as httpx reports it: the reasons are nested, one for each address."""
+    error = httpx.ConnectError("All connection attempts failed")
+    error.__context__ = OSError("All connection attempts failed")
+    error.__context__.__cause__ = ExceptionGroup("multiple", reasons) if len(reasons) > 1 else reasons[0]
+    return error
+
+
+def refused_certificate(code: int, message: str) -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    error.verify_code, error.verify_message = code, message
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "message"),
+    [
+        (httpx.ConnectTimeout(""), Cause.TIMEOUT, "no connection to api.letta.com within 5 s"),
+        (httpx.ReadTimeout(""), Cause.TIMEOUT, "api.letta.com was silent for 10 s"),
+        (httpx.PoolTimeout(""), Cause.TIMEOUT, "api.letta.com was silent for 10 s"),
+        (httpx.ReadError(""), Cause.UNREACHABLE, "api.letta.com broke the connection"),
+        (httpx.WriteError(""), Cause.UNREACHABLE, "api.letta.com broke the connection"),
+        (httpx.ConnectError(""), Cause.UNREACHABLE, "no connection to api.letta.com"),
+        (
+            connect_error(socket.gaierror(socket.EAI_NONAME, "Name or service not known")),
+            Cause.UNREACHABLE,
+            "no address is known for api.letta.com: is the name right, and DNS up?",
+        ),
+        (
+            connect_error(OSError(errno.ENETUNREACH, "unreachable"), OSError(errno.ENETUNREACH, "unreachable")),
+            Cause.UNREACHABLE,
+            "no way to api.letta.com: is this machine's network up?",
+        ),
+        (
+            connect_error(ssl.SSLError(1, "[SSL: TLSV1_ALERT_PROTOCOL_VERSION] tlsv1 alert protocol version")),
+            Cause.TLS,
+            "no TLS with api.letta.com (no reason given): is that an https port?",
+        ),
+        (
+            connect_error(refused_certificate(20, "unable to get local issuer certificate")),
+            Cause.TLS,
+            "the certificate of api.letta.com is from an unknown authority: name your company's file in SSL_CERT_FILE",
+        ),
+        (
+            connect_error(refused_certificate(23, "certificate revoked\x1b")),
+            Cause.TLS,
+            r"the certificate of api.letta.com is refused: certificate revoked\x1b",
+        ),
+        (
+            ssl.SSLError(1, "bad record mac"),
+            Cause.TLS,
+            "no TLS with api.letta.com (no reason given): is that an https port?",
+        ),
+        (zlib.error(""), Cause.GARBLED, "the answer of api.letta.com is damaged: its gzip data cannot be inflated"),
+        (RecursionError(), Cause.GARBLED, "the answer of api.letta.com cannot be decoded (RecursionError)"),
+        (MemoryError(), Cause.GARBLED, "the answer of api.letta.com cannot be decoded (MemoryError)"),
+        (OverflowError(), Cause.GARBLED, "the answer of api.letta.com cannot be decoded (OverflowError)"),
+    ],
+)
+def test_a_failure_has_a_plain_message(error: Exception, cause: Cause, message: str) -> None:
+    assert isinstance(error, FAILURES)
+    found = failure_from(error, DIRECT)
+    assert (found.failure.cause, found.failure.message) == (cause, message)
+    assert found.__cause__ is found.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (httpx.ConnectTimeout(""), "no connection to the proxy proxy:3128 within 5 s"),
+        (httpx.ConnectError(""), "no connection to the proxy proxy:3128"),
+        (
+            httpx.ProxyError("407 Proxy Authentication Required"),
+            "the proxy proxy:3128 refused: 407 Proxy Authentication Required",
+        ),
+        (httpx.ReadError(""), "api.letta.com broke the connection"),
+    ],
+)
+def test_a_proxy_is_blamed_for_failures_on_the_way_to_the_proxy(error: Exception, message: str) -> None:
+    assert failure_from(error, BEHIND_A_PROXY).failure.message == message

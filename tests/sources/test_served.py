@@ -12,16 +12,13 @@ import pytest
 from support.builders import wire_row, wire_rows
 from support.documents import names, page
 from support.faulty_server import DEVICE_ROUTE, KEY, Faulty, Reply, faulty_server, says
+from support.letta_client_calls import client_of, error_or_none, failure_of
 
-from envwatch.model.limits import Limits
-from envwatch.model.outcome import Cause, RelayInfo, Snapshot, SourceError
-from envwatch.redactor import Secret
-from envwatch.sources.letta.client import Client, age_in
+from envwatch.model.outcome import Cause, RelayInfo, Snapshot
+from envwatch.sources.letta.client import age_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-
-PATIENT = Limits(page_size=2)
 
 
 class Serving:
@@ -55,17 +52,6 @@ async def server(serving: Serving) -> AsyncIterator[Faulty]:
         yield faulty
 
 
-def client_of(server: Faulty, **changes: Any) -> Client:
-    settings: dict[str, Any] = {"base_url": server.url, "key": Secret(KEY), "limits": PATIENT, "environ": {}}
-    return Client(**settings | changes)
-
-
-async def failure_of(client: Client) -> SourceError:
-    with pytest.raises(SourceError) as raised:
-        await client.snapshot()
-    return raised.value
-
-
 def served(snapshot: Snapshot) -> RelayInfo:
     assert snapshot.served is not None
     return snapshot.served
@@ -90,11 +76,11 @@ def served(snapshot: Snapshot) -> RelayInfo:
         ("9" * 5000, None),
     ],
 )
-def test_an_age_that_cannot_be_true_is_ignored(text: str, age: float | None) -> None:
+def test_an_impossible_age_is_ignored(text: str, age: float | None) -> None:
     assert age_in({"Envwatch-Listing-Age": text}) == age
 
 
-async def test_a_listing_counts_from_when_upstream_was_asked_for_it(server: Faulty, serving: Serving) -> None:
+async def test_a_listing_counts_from_the_request_to_upstream(server: Faulty, serving: Serving) -> None:
     async with client_of(server) as client:
         before = time.time() * 1000
         serving.listed_at = time.monotonic() - 40
@@ -106,34 +92,21 @@ async def test_a_listing_counts_from_when_upstream_was_asked_for_it(server: Faul
     assert snapshot.clock[0].high - snapshot.clock[0].low < 5_000 + (after - before), "the Date is that of the request"
 
 
-async def test_a_server_that_says_no_age_answers_by_itself(server: Faulty, serving: Serving) -> None:
-    serving.listed_at = None
+async def test_a_listing_is_a_repeat_until_there_is_a_new_one(server: Faulty, serving: Serving) -> None:
+    """No device is asked about for a repeat. A server without the header answers by itself."""
     async with client_of(server) as client:
-        assert [(await client.snapshot()).served for _ in range(2)] == [None, None]
-
-
-async def test_a_listing_that_comes_again_is_known_as_such_until_there_is_a_new_one(
-    server: Faulty, serving: Serving
-) -> None:
-    async with client_of(server) as client:
-        repeats = [served(await client.snapshot()).is_repeat for _ in range(3)]
-        serving.list_anew()
-        repeats += [served(await client.snapshot()).is_repeat for _ in range(2)]
-
-    assert repeats == [False, True, True, False, True]
-
-
-async def test_no_device_is_asked_about_for_a_listing_that_comes_again(server: Faulty, serving: Serving) -> None:
-    async with client_of(server) as client:
-        await client.snapshot()
+        assert not served(await client.snapshot()).is_repeat
         server.rows = server.rows[:4]
-        await client.snapshot()
+        assert [served(await client.snapshot()).is_repeat for _ in range(2)] == [True, True]
         assert not any(seen.path.startswith(DEVICE_ROUTE) for seen in server.seen)
         serving.list_anew()
         assert (await client.snapshot()).confirmed_absent == {"env-5"}
+        assert served(await client.snapshot()).is_repeat
+        serving.listed_at = None
+        assert [(await client.snapshot()).served for _ in range(2)] == [None, None]
 
 
-async def test_a_row_that_only_its_own_request_finds_is_as_old_as_the_listing(server: Faulty, serving: Serving) -> None:
+async def test_a_row_found_by_its_own_request_alone_is_as_old_as_the_listing(server: Faulty, serving: Serving) -> None:
     async with client_of(server) as client:
         serving.listed_at = time.monotonic() - 50
         await client.snapshot()
@@ -145,7 +118,7 @@ async def test_a_row_that_only_its_own_request_finds_is_as_old_as_the_listing(se
     assert time.time() * 1000 - found.asked_at >= 40_000 - 1
 
 
-async def test_a_walk_that_a_new_listing_overtakes_begins_anew_and_is_of_one_listing(
+async def test_a_walk_overtaken_by_a_new_listing_begins_anew_and_is_of_one_listing(
     server: Faulty, serving: Serving
 ) -> None:
     new = [wire_row(f"new-{number}") for number in range(5)]
@@ -163,9 +136,7 @@ async def test_a_walk_that_a_new_listing_overtakes_begins_anew_and_is_of_one_lis
     assert snapshot.requests == len(server.seen) == 2 + 3 + 1, "one for the server's health"
 
 
-async def test_a_walk_that_every_page_overtakes_ends_all_the_same_and_counts_from_the_oldest(
-    server: Faulty, serving: Serving
-) -> None:
+async def test_a_walk_overtaken_by_every_page_ends_and_counts_from_the_oldest(server: Faulty, serving: Serving) -> None:
     serving.on_page = serving.list_anew
     async with client_of(server) as client:
         snapshot = await client.snapshot()
@@ -204,8 +175,9 @@ def test_both_sides_have_the_same_codes_on_their_pages() -> None:
 async def test_a_server_without_a_listing_says_plainly_why(server: Faulty, code: str) -> None:
     server.break_every_page(says(503, refusal(code), Retry_After="7"))
     async with client_of(server) as client:
-        error = await failure_of(client)
+        error = await error_or_none(client)
 
+    assert error is not None
     host = server.url.removeprefix("http://")
     assert error.failure.message == f"{host}: envwatch serve has had no listing for 62 s: nothing listens at up:1"
     assert (error.failure.cause, error.is_relayed, error.failure.retry_after) == (
@@ -227,11 +199,12 @@ async def test_a_server_without_a_listing_says_plainly_why(server: Faulty, code:
         "",
     ],
 )
-async def test_any_other_503_is_that_of_a_server_in_trouble(server: Faulty, body: str) -> None:
+async def test_any_other_503_is_a_server_in_trouble(server: Faulty, body: str) -> None:
     server.break_every_page(says(503, body))
     async with client_of(server) as client:
-        error = await failure_of(client)
+        error = await error_or_none(client)
 
+    assert error is not None
     assert not error.is_relayed
     assert "answered 503" in error.failure.message
 
@@ -239,7 +212,7 @@ async def test_any_other_503_is_that_of_a_server_in_trouble(server: Faulty, body
 async def test_no_key_and_no_control_character_comes_back_in_its_words(server: Faulty) -> None:
     server.break_every_page(says(503, refusal("envwatch_blind", f"no\x1b[31m listing, {KEY}\nand more" + "x" * 5_000)))
     async with client_of(server) as client:
-        message = (await failure_of(client)).failure.message
+        message = (await failure_of(client)).message
 
     assert KEY not in message
     assert message.isprintable()

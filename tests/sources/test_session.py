@@ -49,7 +49,7 @@ def session_of(**pollers: Poller) -> Session:
     return Session({clean(name): target_of(poller) for name, poller in pollers.items()})
 
 
-async def test_outcomes_come_with_their_names_in_the_order_in_which_they_happen() -> None:
+async def test_outcomes_come_with_their_names_in_their_order() -> None:
     a, b = QueuePoller(), QueuePoller()
     one, two, three = listed(beating(1)), failed(), listed([])
     async with session_of(a=a, b=b) as session:
@@ -59,7 +59,7 @@ async def test_outcomes_come_with_their_names_in_the_order_in_which_they_happen(
             assert (name, outcome) == (B if poller is b else A, expected)
 
 
-async def test_it_is_ready_only_while_an_outcome_is_there_that_nobody_has_taken() -> None:
+async def test_a_session_is_ready_only_while_an_outcome_waits_to_be_taken() -> None:
     a = QueuePoller()
     async with session_of(a=a, b=QueuePoller()) as session:
         before = session.is_ready
@@ -92,7 +92,7 @@ async def test_no_target_is_polled_again_before_its_outcome_was_taken() -> None:
         assert a.asked == 2
 
 
-async def test_two_outcomes_that_come_at_once_are_both_handed_out() -> None:
+async def test_two_outcomes_at_once_are_both_handed_out() -> None:
     a, b = QueuePoller(), QueuePoller()
     for poller in (a, b, a, b):
         poller.give(failed())
@@ -101,7 +101,7 @@ async def test_two_outcomes_that_come_at_once_are_both_handed_out() -> None:
             assert {(await anext(session))[0], (await anext(session))[0]} == {A, B}
 
 
-async def test_a_bug_in_one_poller_is_raised_and_nothing_is_left_running() -> None:
+async def test_a_bug_in_a_poller_or_an_observer_is_raised_and_nothing_is_left_running() -> None:
     a, b = QueuePoller(), QueuePoller()
     before = asyncio.all_tasks()
     async with session_of(a=a, b=b) as session:
@@ -111,31 +111,33 @@ async def test_a_bug_in_one_poller_is_raised_and_nothing_is_left_running() -> No
     assert asyncio.all_tasks() == before
     assert b.is_closed
 
-
-async def test_a_bug_in_an_observer_is_raised() -> None:
-    a = QueuePoller()
-    a.give(failed())
-
     def fail(_name: SafeText, _outcome: Outcome) -> None:
         raise ZeroDivisionError
 
+    a.give(failed())
     async with Session({A: target_of(a)}, fail) as session:
         with pytest.raises(ZeroDivisionError):
             await anext(session)
 
 
-async def test_closing_drops_what_is_in_flight() -> None:
-    a, b = QueuePoller(), QueuePoller()
+@pytest.mark.parametrize("turns", [0, 1, 5])
+async def test_closing_at_any_time_drops_the_polls_and_then_closes_the_connections(turns: int) -> None:
+    a, b, closed = QueuePoller(), QueuePoller(), list[bool]()
+
+    async def close() -> None:
+        closed.append(a.is_closed)
+
     before = asyncio.all_tasks()
-    async with session_of(a=a, b=b) as session:
+    async with Session({A: target_of(a)._replace(close=close), B: target_of(b)}):
         b.give(failed())
-        await anext(session)
+        for _ in range(turns):
+            await asyncio.sleep(0)
     assert asyncio.all_tasks() == before
-    assert a.is_closed
-    assert b.is_closed
+    assert closed == [bool(turns)], "a poller without a first step has no end either"
+    assert a.is_closed is b.is_closed is bool(turns)
 
 
-async def test_closing_ends_a_consumer_that_still_waits() -> None:
+async def test_closing_ends_a_waiting_consumer() -> None:
     a = QueuePoller()
     async with session_of(a=a) as session:
         consumer = asyncio.ensure_future(anext(session, None))
@@ -145,26 +147,7 @@ async def test_closing_ends_a_consumer_that_still_waits() -> None:
     assert a.is_closed
 
 
-async def test_closing_before_the_first_poll_has_begun_leaves_nothing_running() -> None:
-    before = asyncio.all_tasks()
-    async with session_of(a=QueuePoller()):
-        pass
-    assert asyncio.all_tasks() == before
-
-
-async def test_connections_are_closed_after_the_last_poll_was_dropped() -> None:
-    a = QueuePoller()
-    closed: list[bool] = []
-
-    async def close() -> None:
-        closed.append(a.is_closed)
-
-    async with Session({A: target_of(a)._replace(close=close)}):
-        await asyncio.sleep(0)
-    assert closed == [True]
-
-
-async def test_entering_starts_the_first_polls_and_observers_get_what_nobody_has_taken_yet() -> None:
+async def test_entering_starts_the_first_polls_and_observers_get_their_outcomes_at_once() -> None:
     script = Script(world := World())
     seen: list[tuple[SafeText, Outcome]] = []
     async with Session({A: target_of(poller_of(world, script))}, lambda name, outcome: seen.append((name, outcome))):
