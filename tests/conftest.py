@@ -54,8 +54,6 @@ def local_zone_of_the_machine() -> Iterator[None]:
 LONG = (
     "test_story.py",
     "test_viewers.py",
-    "test_alert_hour.py",
-    "test_kills.py",
     "test_soak.py",
     "test_alerts.py",
     "test_new_parts.py",

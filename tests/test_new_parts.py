@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from support.builders import wire_row
-from support.byte_scanner import findings, serving
+from support.byte_scanner import findings
 from support.documents import blocks, page, section
+from support.faulty_server import serving
 from support.project_copy import changed_files, copy_project, environ_in, insert_last, run_in
 from support.pty_terminal import ENTER, Terminal
 

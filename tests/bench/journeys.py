@@ -20,9 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from findings import HEAD, Finding
 from programs import ENVWATCH, Glass
 from support.budgets import BUDGETS
-from support.byte_scanner import credentials, running
+from support.faulty_server import Faulty, credentials, running, up
 from support.pty_terminal import ENTER, ESC, environment
-from support.scripted_server import Scripted, up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,7 +93,7 @@ def _keys(random: Random) -> Iterator[str]:
 def course(minutes: int, seed: int) -> list[float]:
     """Return the resident MiB after each minute."""
     found: list[float] = []
-    server, keys = Scripted(Platform(Random(seed)).rows), _keys(Random(seed))
+    server, keys = Faulty(Platform(Random(seed)).rows), _keys(Random(seed))
     with TemporaryDirectory() as home, running(server):
         environ = environment(Path(home), **credentials(server))
         with Glass([*ENVWATCH, *_OPTIONS], environ, columns=120, lines=40) as program:

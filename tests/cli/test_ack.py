@@ -10,10 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.byte_scanner import running
-from support.faulty_server import KEY, Reply, says
+from support.faulty_server import KEY, Faulty, Reply, down, running, says, up
 from support.incidents import incident_of
-from support.scripted_server import Scripted, down, up
 from support.serve_program import TOKEN, serve_program, tokens_file, upstream
 from support.upstream import wait_until
 
@@ -54,8 +52,8 @@ def fleet(now: float) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def server(empty_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripted]:  # noqa: ARG001  a home of its own
-    scripted = Scripted(fleet)
+def server(empty_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faulty]:  # noqa: ARG001  a home of its own
+    scripted = Faulty(fleet)
     with running(scripted):
         monkeypatch.setenv("LETTA_API_KEY", KEY)
         monkeypatch.setenv("LETTA_BASE_URL", scripted.url)
@@ -67,7 +65,7 @@ def marked(id_: str, **mark: Any) -> Callable[[float], list[dict[str, Any]]]:
     return lambda now: [{**row, "envwatch": mark} if row["id"] == id_ else row for row in fleet(now)]
 
 
-def be_envwatch(server: Scripted, answer: Callable[[Reply], Reply] | None = None) -> None:
+def be_envwatch(server: Faulty, answer: Callable[[Reply], Reply] | None = None) -> None:
     """Answer as `envwatch serve`; the answer to acknowledgements is a 404 by default."""
     server.break_every_page(lambda reply: replace(reply, headers={**reply.headers, "Envwatch-Listing-Age": "0.100"}))
     server.break_health(says(200, '{"version": "envwatch-2.0.0", "status": "ok"}'))
@@ -89,12 +87,12 @@ def kept(home: Path) -> dict[str, Ack]:
     return {id_: ack for (_, id_), ack in acknowledged(home / "envwatch" / "acknowledged.json").items()}
 
 
-def sent(server: Scripted) -> list[tuple[str, str, bytes]]:
+def sent(server: Faulty) -> list[tuple[str, str, bytes]]:
     return [(seen.method, seen.path.rpartition("/")[2], seen.body) for seen in server.seen if seen.method != "GET"]
 
 
 def test_an_acknowledgement_of_another_server_is_kept_in_this_machines_file(
-    server: Scripted, empty_home: Path, capfd: pytest.CaptureFixture[str]
+    server: Faulty, empty_home: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     code, out, err = run(capfd, "name:web-*", "--note", "new disk", "--for", "4h", "--yes")
 
@@ -144,7 +142,7 @@ def test_a_wrong_name_or_every_problem_without_a_yes_is_refused(
 
 @pytest.mark.usefixtures("server")
 def test_rows_that_are_up_or_acknowledged_are_named_and_nothing_changes(
-    server: Scripted, empty_home: Path, capfd: pytest.CaptureFixture[str]
+    server: Faulty, empty_home: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run(capfd, "web-1") == (1, "", "nothing to acknowledge: web-1 is up\n")
     keep(empty_home, server, "web-2")
@@ -154,13 +152,13 @@ def test_rows_that_are_up_or_acknowledged_are_named_and_nothing_changes(
     assert kept(empty_home) == {"web-2": OLD}
 
 
-def keep(home: Path, server: Scripted, id_: str, **changes: Any) -> None:
+def keep(home: Path, server: Faulty, id_: str, **changes: Any) -> None:
     key: ServerKey = (clean(server.url.partition("://")[2]), clean(id_))
     merge(home / "envwatch" / "acknowledged.json", ACKNOWLEDGEMENTS, {key: replace(OLD, **changes)})
 
 
 @pytest.mark.usefixtures("empty_home")
-def test_a_hostile_name_stays_on_its_line(server: Scripted, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_hostile_name_stays_on_its_line(server: Faulty, capfd: pytest.CaptureFixture[str]) -> None:
     be_envwatch(server, says(200, json.dumps({"rows": [{"id": "evil", "result": "already", "by": HOSTILE, "at": 0}]})))
     code, _, err = run(capfd, "evil")
     assert (code, err.count("\n")) == (0, 1)
@@ -168,7 +166,7 @@ def test_a_hostile_name_stays_on_its_line(server: Scripted, capfd: pytest.Captur
 
 
 def test_an_envwatch_server_gets_the_acknowledgement_and_this_machine_keeps_none(
-    server: Scripted, empty_home: Path, capfd: pytest.CaptureFixture[str]
+    server: Faulty, empty_home: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     results = {"web-2": "acked", "web-3": "already", "evil": "recovered", "box-1": "other_loss", "box-2": "unknown"}
     rows = [{"id": id_, "result": result, "by": "bob", "at": STARTED - 200_000} for id_, result in results.items()]
@@ -193,7 +191,7 @@ def test_an_envwatch_server_gets_the_acknowledgement_and_this_machine_keeps_none
 
 
 def test_an_acknowledgement_of_this_machine_is_none_for_the_team(
-    server: Scripted, empty_home: Path, capfd: pytest.CaptureFixture[str]
+    server: Faulty, empty_home: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     keep(empty_home, server, "web-2")
     be_envwatch(server, says(200, json.dumps({"rows": [{"id": "web-2", "result": "acked"}]})))
@@ -211,7 +209,7 @@ def test_an_acknowledgement_of_this_machine_is_none_for_the_team(
     ],
 )
 def test_a_refused_acknowledgement_is_kept_nowhere(  # noqa: PLR0917
-    server: Scripted,
+    server: Faulty,
     empty_home: Path,
     capfd: pytest.CaptureFixture[str],
     answer: Callable[[Reply], Reply],
@@ -227,7 +225,7 @@ def test_a_refused_acknowledgement_is_kept_nowhere(  # noqa: PLR0917
 
 
 def test_an_older_server_leaves_the_acknowledgement_to_this_machine_and_says_so(
-    server: Scripted, empty_home: Path, capfd: pytest.CaptureFixture[str]
+    server: Faulty, empty_home: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     be_envwatch(server)
     code, _, err = run(capfd, "web-2")
@@ -236,7 +234,7 @@ def test_an_older_server_leaves_the_acknowledgement_to_this_machine_and_says_so(
 
 
 def test_an_incident_of_the_serving_host_names_its_rows(
-    server: Scripted, empty_home: Path, capfd: pytest.CaptureFixture[str]
+    server: Faulty, empty_home: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     server.script = marked("web-3", incident="inc-9d3f00aa17c4")
     be_envwatch(server)
@@ -265,7 +263,7 @@ def test_an_incident_of_this_machines_hook_process_names_its_rows_that_are_not_b
 
 
 def test_a_list_has_this_machines_and_the_servers_acknowledgements(
-    server: Scripted, empty_home: Path, capfd: pytest.CaptureFixture[str]
+    server: Faulty, empty_home: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     keep(empty_home, server, "web-2", until=STARTED + 3_600_000)
     keep(empty_home, server, "taken away", at=OLD.at + 2_000)
@@ -288,7 +286,7 @@ def test_a_list_has_this_machines_and_the_servers_acknowledgements(
 
 
 def test_a_list_without_a_listing_has_this_machines_acknowledgements_by_id(
-    server: Scripted, empty_home: Path, capfd: pytest.CaptureFixture[str]
+    server: Faulty, empty_home: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     keep(empty_home, server, "evil")
     server.break_every_page(says(500))
@@ -299,7 +297,7 @@ def test_a_list_without_a_listing_has_this_machines_acknowledgements_by_id(
 
 @pytest.mark.parametrize("what", ["web-2", "name:web-2", UUID, UUID.upper()])
 def test_an_end_on_this_machine_is_an_entry_with_an_end(
-    server: Scripted, empty_home: Path, capfd: pytest.CaptureFixture[str], what: str
+    server: Faulty, empty_home: Path, capfd: pytest.CaptureFixture[str], what: str
 ) -> None:
     keep(empty_home, server, "web-2")
     assert run(capfd, "end", what) == (0, "", "ended: web-2\n")
@@ -312,7 +310,7 @@ def test_an_end_on_this_machine_is_an_entry_with_an_end(
 
 @pytest.mark.parametrize("what", ["web-3", "status:offline", UUID])
 def test_an_end_on_the_server_is_sent_by_uuid(
-    server: Scripted, empty_home: Path, capfd: pytest.CaptureFixture[str], what: str
+    server: Faulty, empty_home: Path, capfd: pytest.CaptureFixture[str], what: str
 ) -> None:
     server.script = marked("web-3", ack={"by": "bob", "at": OLD.at, "note": "", "uuid": UUID})
     be_envwatch(server, says(200, "{}"))
@@ -323,7 +321,7 @@ def test_an_end_on_the_server_is_sent_by_uuid(
 
 
 def test_an_end_of_this_machines_uuid_is_not_sent(
-    server: Scripted, empty_home: Path, capfd: pytest.CaptureFixture[str]
+    server: Faulty, empty_home: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     keep(empty_home, server, "taken away")
     be_envwatch(server)
@@ -331,7 +329,7 @@ def test_an_end_of_this_machines_uuid_is_not_sent(
     assert sent(server) == []
 
 
-def test_an_end_of_an_unknown_uuid_asks_the_server(server: Scripted, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_end_of_an_unknown_uuid_asks_the_server(server: Faulty, capfd: pytest.CaptureFixture[str]) -> None:
     be_envwatch(server)
     code, _, err = run(capfd, "end", UUID)
     assert code == 1
@@ -339,7 +337,7 @@ def test_an_end_of_an_unknown_uuid_asks_the_server(server: Scripted, capfd: pyte
 
 
 def test_a_servers_acknowledgement_without_a_uuid_is_ended_there(
-    server: Scripted, capfd: pytest.CaptureFixture[str]
+    server: Faulty, capfd: pytest.CaptureFixture[str]
 ) -> None:
     server.script = marked("web-3", ack={"by": "bob", "at": OLD.at, "note": ""})
     be_envwatch(server)
@@ -359,7 +357,7 @@ def test_an_action_is_the_first_word_and_any_other_word_is_a_name() -> None:
 
 
 def test_a_team_sees_one_acknowledgement_and_the_platform_gets_nothing(
-    server: Scripted, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    server: Faulty, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = "token-of-bob-0123456789"
     tokens_file(tmp_path, f"ann {TOKEN} ack\nbob {other}\n")

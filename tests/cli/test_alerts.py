@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.builders import beating, listed
-from support.byte_scanner import running
-from support.faulty_server import KEY
+from support.faulty_server import KEY, Faulty, running, up
 from support.recording import record
-from support.scripted_server import Scripted, up
 
 from envwatch.cli.arguments import StopError, options_in
 from envwatch.cli.commands.alerts import run as run_command
@@ -50,8 +48,8 @@ def fleet(now: float) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def server(empty_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripted]:  # noqa: ARG001  a home of its own
-    scripted = Scripted(fleet)
+def server(empty_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faulty]:  # noqa: ARG001  a home of its own
+    scripted = Faulty(fleet)
     with running(scripted):
         monkeypatch.setenv("LETTA_API_KEY", KEY)
         monkeypatch.setenv("LETTA_BASE_URL", scripted.url)
@@ -59,7 +57,7 @@ def server(empty_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Script
 
 
 @pytest.fixture
-def record_of_week(server: Scripted) -> None:
+def record_of_week(server: Faulty) -> None:
     rows = {"web-1": WEEK, "mac": OFTEN_DOWN, "job": NEW, "box-1": WEEK, "box-2": WEEK, "run": WEEK}
     (settings,) = all_settings_of({}, {})
     content = content_of(UptimeRecord(168 * HOUR, {clean(id_): uptime for id_, uptime in rows.items()}))

@@ -23,9 +23,8 @@ import pytest
 from support import programs
 from support.builders import wire_rows
 from support.documents import promises
-from support.faulty_server import KEY, How, Stop, Where, edits, faulty_server, proxy_to, says, skewed
+from support.faulty_server import KEY, How, Stop, Where, edits, faulty_server, proxy_to, says, skewed, up
 from support.pty_terminal import Terminal, environment
-from support.scripted_server import up
 
 from envwatch.cli import doctor
 from envwatch.cli.doctor import MACHINE, PROFILE, Finding, Server, findings_of

@@ -17,10 +17,9 @@ import pytest
 from letta_client import AuthenticationError, InternalServerError, Letta, NotFoundError
 from support.demo_client import Client
 from support.faulty_server import KEY as UPSTREAM_KEY
-from support.faulty_server import serving as listening
+from support.faulty_server import Faulty, listening, up
 from support.programs import TIMEOUT_S
 from support.pty_terminal import environment
-from support.scripted_server import Scripted, up
 from support.serve_program import (
     LISTING,
     TOKEN,
@@ -218,7 +217,7 @@ def in_order(seed: int) -> list[dict[str, Any]]:
     return rows
 
 
-def let_upstream_list(server: Scripted, rows: list[dict[str, Any]]) -> None:
+def let_upstream_list(server: Faulty, rows: list[dict[str, Any]]) -> None:
     polls = len(server.seen)
     server.script = lambda _: rows
     # Requests for single devices come between two polls.
@@ -228,7 +227,7 @@ def let_upstream_list(server: Scripted, rows: list[dict[str, Any]]) -> None:
 async def test_each_of_60_walks_reads_one_whole_listing_while_upstream_reorders_its_rows(tmp_path: Path) -> None:
     tokens_file(tmp_path)
     first = in_order(0)
-    server = Scripted(lambda _: first)
+    server = Faulty(lambda _: first)
 
     def walk(program: ServeProgram) -> list[list[dict[str, Any]]]:
         until(lambda: program.ask().status == 200)
@@ -255,7 +254,7 @@ async def test_a_quarantined_listing_reaches_no_viewer(tmp_path: Path) -> None:
     config = tokens_file(tmp_path).with_name("config.toml")
     config.write_text("requests_per_minute = 6000\n")  # requests for vanished rows then stretch no interval
     first = in_order(0)
-    server = Scripted(lambda _: first)
+    server = Faulty(lambda _: first)
     server.unlisted = first
 
     def check(program: ServeProgram) -> None:

@@ -1,4 +1,4 @@
-"""The messages of hooks under the real `envwatch watch --hooks`.
+"""Messages of hooks under the real `envwatch watch --hooks`: kills, damaged files, other processes, real services.
 
 All stories run at once, on a fast clock (faketime) if a story takes minutes. Most stories end with the loss of a
 machine `sentinel`, whose message arrives after all messages due before.
@@ -6,39 +6,43 @@ machine `sentinel`, whose message arrives after all messages due before.
 
 from __future__ import annotations
 
-import re
+import random
 import signal
 import sys
+import time
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 import pytest
-from support import alert_stories, programs
-from support.alert_stories import Fast, FileLost, Lacking, NotListed, PowerCut, Restart, Story, Tale
+from support import programs
+from support.alert_stories import APPENDS, MINUTE, Desk, Site, tale_of
+from support.budget import examples
 from support.fast_clock import HAS_FAKETIME, needs_faketime
 from support.pty_terminal import environment
 
 from envwatch.cli.arguments import Exit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from concurrent.futures import Future
+    from pathlib import Path
 
-_STORIES: dict[str, Story] = {}
+    from support.alert_stories import Tale, Told
 
 SENTINEL = ("opened", ["sentinel"])
-_ALL = (*(f"box-{number}" for number in range(6)), "sentinel")
-_HALF = _ALL[3:]
-_SOON = 'interval = "1s"\nalert_after = "2s"'
 
-
-def of(story: Story) -> Callable[[Any], Any]:
-
-    def register(test: Any) -> Any:
-        _STORIES[test.__name__] = story
-        return test
-
-    return register
+SPEEDS: Final = {
+    "killed_and_damaged": 1,
+    "holder_killed": 1,
+    "one_id_on_two_servers": 1,
+    "only_a_hook": 20,
+    "service_down": 80,
+    "key_revoked": 60,
+    "power_cut": 6,
+}
+"""Stories of this file, and the speed of each clock."""
 
 
 @pytest.fixture(scope="module")
@@ -47,202 +51,41 @@ def tales(
 ) -> Iterator[dict[str, Future[Tale]]]:
     """Begin the stories of all selected tests, after the program that later programs are forked from."""
     programs.run([sys.executable, "-m", "envwatch", "--version"], environment(tmp_path_factory.mktemp("first")))
-    names = [item.name for item in request.session.items if item.path == request.path and item.name in _STORIES]
-    with ThreadPoolExecutor(len(names)) as threads:
+    items = [item for item in request.session.items if item.path == request.path and isinstance(item, pytest.Function)]
+    names = {item.callspec.params["tale"] for item in items if hasattr(item, "callspec")}
+    with ThreadPoolExecutor(len(SPEEDS)) as threads:
         yield {
-            name: threads.submit(_STORIES[name], tmp_path_factory.mktemp("story"), 1.0)
-            for name in names
-            if HAS_FAKETIME or not isinstance(_STORIES[name], Fast)
+            name: threads.submit(tale_of, name, tmp_path_factory.mktemp("story"), speed)
+            for name, speed in SPEEDS.items()
+            if name in names and (speed == 1 or HAS_FAKETIME)
         }
 
 
 @pytest.fixture
 def tale(request: pytest.FixtureRequest, tales: dict[str, Future[Tale]]) -> Tale:
-    return tales[request.node.name].result()
+    return tales[request.param].result()
 
 
-def check_power_cut(tale: Tale) -> None:
-    assert tale.names == [("opened", tale.notes["dark"]), SENTINEL], tale.text
+def tells(name: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("tale", [name], indirect=True)
 
 
-@of(PowerCut(5, 'interval = "1s"\nonline_for = "10s"\nlate_after = "8s"\nalert_after = "20s"'))
-def test_a_power_cut_of_40_machines_whose_heartbeats_run_out_one_after_the_other_is_one_message(tale: Tale) -> None:
-    check_power_cut(tale)
+@tells("killed_and_damaged")
+def test_losses_after_a_kill_and_beside_a_damaged_alert_state_are_one_message_each(tale: Tale) -> None:
+    assert tale.names == [("opened", ["box-0"]), ("opened", ["box-1"]), SENTINEL], tale.text
+    assert tale.notes["code"] == 143
+    errors = tale.notes["errors"]
+    assert f"forgot which alerts wait or are open: damaged ({tale.notes['path']})" in errors, tale.text
+    assert "the history says which environments were online at" in errors, tale.text
 
 
-@needs_faketime
-@pytest.mark.slow
-@of(Fast("power_cut", 6))
-def test_a_power_cut_of_40_machines_is_one_message_at_the_intervals_of_real_machines(tale: Tale) -> None:
-    check_power_cut(tale)
-
-
-@needs_faketime
-@of(Fast("dead_machine", 20))
-def test_a_dead_machine_is_one_message_four_minutes_after_its_last_heartbeat(tale: Tale) -> None:
-    assert tale.names == [("opened", ["box"]), SENTINEL], tale.text
-    # `date` cuts the second; a busy machine may be slow on a fast clock.
-    assert 239 <= tale.notes["silent_s"] < 480, tale.text
-
-
-@needs_faketime
-@of(Fast("only_a_hook", 20))
-def test_with_nothing_but_a_hook_one_message_names_the_servers_alone(tale: Tale) -> None:
-    assert tale.names == [("opened", ["db", "nas", "web"])], tale.text
-
-
-@of(alert_stories.rename)
-def test_a_renamed_listener_is_an_event_and_no_incident_and_no_problem(tale: Tale) -> None:
-    assert tale.names == [SENTINEL], tale.text
-    assert tale.notes["renames"] == [("old-a", "new-a"), ("old-b", "new-b")], tale.text
-    assert tale.notes["check"] == 0, tale.text
-
-
-def check_restart(tale: Tale) -> None:
-    assert tale.names == [("opened", ["box"]), SENTINEL], tale.text
-
-
-@of(Restart(signal.SIGTERM))
-def test_a_machine_that_goes_down_while_envwatch_restarts_is_one_message(tale: Tale) -> None:
-    check_restart(tale)
-
-
-@of(Restart(signal.SIGKILL))
-def test_a_machine_that_goes_down_after_envwatch_was_killed_is_one_message(tale: Tale) -> None:
-    check_restart(tale)
-
-
-@of(alert_stories.lost_before_the_end)
-def test_a_loss_that_waits_when_envwatch_ends_is_one_message_of_the_next_run(tale: Tale) -> None:
-    assert tale.notes["told_before_the_end"] == 0, tale.text
-    check_restart(tale)
-
-
-def check_box_and_sentinel(tale: Tale, box: str) -> None:
-    assert tale.names == [("opened", [box]), SENTINEL], tale.text
-
-
-@of(NotListed())
-def test_a_row_that_was_online_and_is_not_listed_after_a_restart_is_one_message(tale: Tale) -> None:
-    check_box_and_sentinel(tale, "box-0")
-
-
-@of(NotListed(settings='interval = "1s"\nalert_after = "2s"\nexpect = ["box-0"]'))
-def test_an_expected_row_that_is_not_listed_after_a_restart_is_one_message(tale: Tale) -> None:
-    check_box_and_sentinel(tale, "box-0")
-
-
-@of(NotListed("waiting", 'interval = "1s"\nalert_after = "6s"'))
-def test_a_waiting_loss_whose_row_is_not_listed_after_a_restart_is_one_message(tale: Tale) -> None:
-    check_box_and_sentinel(tale, "box-0")
-
-
-@of(NotListed("announced"))
-def test_an_incident_whose_row_is_not_listed_after_a_restart_stays_open(tale: Tale) -> None:
-    check_box_and_sentinel(tale, "box-0")
-
-
-@of(Lacking(_ALL, 9, "before", answers=True))
-def test_empty_listings_after_a_restart_end_no_incident(tale: Tale) -> None:
-    check_box_and_sentinel(tale, "box-5")
-
-
-@of(Lacking(_HALF, 9, "meanwhile", answers=False))
-def test_half_listings_after_a_restart_hide_no_loss(tale: Tale) -> None:
-    check_box_and_sentinel(tale, "box-5")
-
-
-@of(Lacking(("box-5",), 1, "meanwhile", answers=False))
-def test_a_row_that_only_the_first_listing_lacks_is_compared_with_the_run_before(tale: Tale) -> None:
-    check_box_and_sentinel(tale, "box-5")
-
-
-@of(Lacking(("box-5",), 9, "meanwhile", answers=True))
-def test_a_row_that_listings_after_a_restart_lack_is_asked_for(tale: Tale) -> None:
-    check_box_and_sentinel(tale, "box-5")
-    assert "disconnected while envwatch was not running" in tale.told[0].summary, tale.text
-
-
-@of(alert_stories.never_registered)
-def test_an_expected_name_that_never_registered_is_one_message_over_two_runs(tale: Tale) -> None:
-    check_box_and_sentinel(tale, "never")
-
-
-@of(FileLost(None))
-def test_without_the_alert_state_file_the_history_says_who_was_online(tale: Tale) -> None:
-    check_box_and_sentinel(tale, "box-0")
-    line = rf"the history says which environments were online at .+, as {re.escape(tale.notes['path'])} does not"
-    assert re.search(line, tale.notes["errors"]), tale.text
-    assert re.search(line, tale.notes["log"]), tale.text
-
-
-@of(FileLost("{damaged"))
-def test_with_a_damaged_alert_state_file_the_history_says_who_was_online(tale: Tale) -> None:
-    check_box_and_sentinel(tale, "box-0")
-    assert f"forgot which alerts wait or are open: damaged ({tale.notes['path']})" in tale.notes["errors"], tale.text
-
-
-@of(FileLost('{"looked_at": 1, "online": ["box-1", 7, null], "waiting": [{}]}'))
-def test_values_that_are_dropped_from_a_damaged_alert_state_file_are_named_in_one_line(tale: Tale) -> None:
-    check_box_and_sentinel(tale, "box-0")
-    line = f"dropped damaged values of the alert state: online (2 of 3), waiting ({tale.notes['path']})"
-    assert line in tale.notes["errors"], tale.text
-    assert line in tale.notes["log"], tale.text
-
-
-@of(alert_stories.holder_killed)
+@tells("holder_killed")
 def test_a_process_that_takes_over_sends_what_a_killed_process_did_not(tale: Tale) -> None:
-    check_box_and_sentinel(tale, "box-0")
+    assert tale.names == [("opened", ["box-0"]), SENTINEL], tale.text
 
 
-@of(alert_stories.new_name)
-def test_a_machine_that_returns_under_a_new_name_before_its_heartbeat_expires_is_no_incident(tale: Tale) -> None:
-    assert tale.names == [SENTINEL], tale.text
-
-
-@needs_faketime
-@of(Fast("dark_site", 20))
-def test_a_site_without_power_is_one_message_after_five_minutes(tale: Tale) -> None:
-    assert tale.names == [("opened", [])], tale.text
-    # The silence begins up to two listings before the cut; a busy machine may be slow on a fast clock.
-    assert 285 <= tale.notes["after_s"] < 600, tale.text
-    text = (
-        r"no heartbeat from any of 12 environments since \d\d:\d\d: the platform stands still, or all of them are down"
-    )
-    assert re.search(text, tale.told[0].summary), tale.text
-
-
-@of(alert_stories.wobble)
-def test_a_dead_heartbeat_that_two_replicas_round_differently_is_no_sign_of_life(tale: Tale) -> None:
-    assert tale.names == [("opened", ["dead"]), SENTINEL], tale.text
-    assert "online" not in tale.notes["events"], tale.text
-
-
-@needs_faketime
-@of(Fast("flapping", 8))
-def test_a_row_that_goes_off_and_on_is_one_message_and_one_more_once_the_row_is_steady(tale: Tale) -> None:
-    assert tale.distinct_names == [("opened", ["shaky"]), ("resolved", ["shaky"]), SENTINEL], tale.text
-    resolved_at = next(told.at for told in tale.told if told.what == "resolved")
-    assert resolved_at - tale.notes["steady_at"] >= 59, tale.text  # 60 s, as `date` cuts to the second
-    assert len({told.incident for told in tale.told}) == 2, tale.text
-
-
-@of(alert_stories.hanging_hook)
-def test_a_hook_that_hangs_delays_no_other_hook(tale: Tale) -> None:
-    assert tale.names == [("opened", ["box"])], tale.text
-    assert tale.notes["hanging"] == ["started"], f"the good hook waited for the other\n{tale.text}"
-
-
-@needs_faketime
-@of(Fast("service_down", 80))
-def test_a_message_about_an_open_incident_is_delivered_after_31_minutes_without_the_service(tale: Tale) -> None:
-    assert tale.notes["runs"], tale.text
-    assert tale.distinct_names == [("opened", ["box"])], f"the command\n{tale.text}"
-    assert tale.notes["posted"][:1] == [["opened", ["box"]]], f"the web hook\n{tale.text}"
-
-
-@of(alert_stories.one_id_on_two_servers)
-def test_an_acknowledgement_does_not_quieten_the_row_of_another_server_with_the_same_id(tale: Tale) -> None:
+@tells("one_id_on_two_servers")
+def test_an_acknowledgement_on_the_dashboard_quietens_the_row_of_its_server_alone(tale: Tale) -> None:
     assert "1 problem in 4 environments" in tale.notes["output"], tale.text
     assert tale.notes["check"] == 2, tale.text
     about_box = [(told.what, told.profile) for told in tale.told if "box" in told.names]
@@ -250,10 +93,89 @@ def test_an_acknowledgement_does_not_quieten_the_row_of_another_server_with_the_
 
 
 @needs_faketime
-@of(Fast("key_revoked", 60))
+@tells("only_a_hook")
+def test_with_nothing_but_a_hook_one_message_names_the_servers_four_minutes_after_a_power_cut(tale: Tale) -> None:
+    assert tale.names == [("opened", ["db", "nas", "web"])], tale.text
+    # `date` cuts the second; a busy machine may be slow on a fast clock.
+    assert 239 <= tale.notes["silent_s"] < 480, tale.text
+
+
+@needs_faketime
+@tells("service_down")
+def test_a_message_about_an_open_incident_is_delivered_after_31_minutes_without_the_service(tale: Tale) -> None:
+    assert tale.notes["runs"], tale.text
+    assert tale.distinct_names == [("opened", ["box"])], f"the command\n{tale.text}"
+    assert tale.notes["posted"][:1] == [["opened", ["box"]]], f"the web hook\n{tale.text}"
+
+
+@needs_faketime
+@tells("key_revoked")
 def test_a_revoked_key_is_one_message_about_envwatch_and_one_more_once_the_key_works_again(tale: Tale) -> None:
     assert tale.notes["ended_with"] is None, f"ended with {Exit.AUTHENTICATION}?\n{tale.text}"
     assert tale.distinct_names == [("opened", []), ("resolved", [])], tale.text
     assert len({told.incident for told in tale.told}) == 1, tale.text
     # The time counts from the last listing, which may be older by the interval of 60 s and the jitter.
-    assert tale.told[0].at - tale.notes["revoked_at"] >= 13 * alert_stories.MINUTE, tale.text
+    assert tale.told[0].at - tale.notes["revoked_at"] >= 13 * MINUTE, tale.text
+
+
+@needs_faketime
+@pytest.mark.slow
+@tells("power_cut")
+def test_a_power_cut_of_40_machines_is_one_message_at_the_intervals_of_real_machines(tale: Tale) -> None:
+    assert tale.names == [("opened", tale.notes["dark"]), SENTINEL], tale.text
+
+
+# -- any kills ---------------------------------------------------------------------------------------------------------
+_DESKS = 4
+_HOOKS = {"after": f"sleep 0.4; {APPENDS}", "before": f"{APPENDS}; sleep 0.4"}
+"""Kills meet a try before and after the delivery."""
+
+
+@pytest.mark.slow
+def test_kills_lose_no_opening_repeat_no_id_and_send_no_end_alone(tmp_path: Path) -> None:
+    """Kill a watch around losses and deliveries: forty times in the profile `thorough`, eight times in `.ci/run`."""
+    kills = max(examples(10), 2)
+    homes = [tmp_path / str(number) for number in range(_DESKS)]
+    with ThreadPoolExecutor(_DESKS) as threads:
+        told = [each for desk in threads.map(partial(_killed, kills), homes, range(_DESKS)) for each in desk]
+    assert len(told) == _DESKS * len(_HOOKS)
+    repeated = 0
+    for hook in told:
+        opened, ids = defaultdict[str, set[str]](set), defaultdict[str, list[str]](list)
+        for each in hook:
+            ids[each.incident].append(each.what)
+            for name in each.names:
+                opened[name].add(each.incident)
+        assert opened.keys() == {f"box-{number}" for number in range(kills)}
+        assert {name: found for name, found in opened.items() if len(found) > 1} == {}, "two ids"
+        for words in ids.values():
+            assert words[0] == "opened", "an end alone"
+            assert "opened" not in words[words.index("resolved") :] if "resolved" in words else True
+            repeated += len(words) - len(set(words))
+    print(f"{_DESKS * kills} kills, {sum(map(len, told))} messages, {repeated} of them repeated")  # noqa: T201
+
+
+def _killed(kills: int, home: Path, seed: int) -> list[list[Told]]:
+    """Return what each hook was told; a machine is lost in each run, and each second one comes back."""
+    home.mkdir()
+    dice = random.Random(seed)
+    names = [f"box-{number}" for number in range(kills)]
+    site = Site(*names, "steady")
+    with Desk(home, {"work": site}, 'interval = "1s"\nalert_after = "2s"', hooks=_HOOKS) as desk:
+
+        def heard(what: str) -> bool:
+            ways = ({name for each in desk.told(hook) if each.what == what for name in each.names} for hook in _HOOKS)
+            return all(found >= {*(names if what == "opened" else names[::2])} for found in ways)
+
+        for number, name in enumerate(names):
+            with desk.watching() as watch:
+                site.close(name)
+                time.sleep(dice.uniform(0.0, 6.0))
+                if number % 2:
+                    site.restore(names[number - 1])
+                watch.end(signal.SIGKILL)
+        with desk.watching():
+            desk.wait_until(lambda: heard("opened"), "the openings")
+            desk.wait_until(lambda: heard("resolved"), "the ends", at_most_s=120)
+            assert heard("resolved"), desk.tale().text
+        return [desk.told(hook) for hook in _HOOKS]

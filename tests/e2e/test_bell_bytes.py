@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.builders import wire_rows
-from support.byte_scanner import credentials, kinds_in, serving
+from support.byte_scanner import kinds_in
+from support.faulty_server import credentials, serving
 from support.load import scaled
 from support.pty_terminal import Terminal
 

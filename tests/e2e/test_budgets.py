@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.budgets import BUDGETS, OTHER_TESTS, Budget, faults
 from support.builders import wire_rows
-from support.byte_scanner import credentials, serving
+from support.faulty_server import credentials, serving
 from support.pty_terminal import ENTER, Terminal, without_settings
 
 if TYPE_CHECKING:

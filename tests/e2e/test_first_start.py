@@ -8,9 +8,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from support import programs
-from support.byte_scanner import running, unlimited
+from support.faulty_server import Faulty, down, running, unlimited, up
 from support.pty_terminal import ENTER, Terminal, environment
-from support.scripted_server import Scripted, down, up
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +35,7 @@ def fleet_without_power(now: float) -> list[dict[str, Any]]:
 
 
 def test_of_servers_laptops_and_jobs_that_all_go_down_the_block_names_the_servers(tmp_path: Path) -> None:
-    server = Scripted(fleet)
+    server = Faulty(fleet)
     with running(server):
         environ = {**unlimited(server), "ENVWATCH_ALERT": "", "ENVWATCH_INTERVAL": "1s"}
         with Terminal.of_envwatch(home=tmp_path, environ=environ) as terminal:

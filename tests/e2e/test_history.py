@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support import programs
 from support.builders import listed
-from support.byte_scanner import credentials, running
+from support.faulty_server import Faulty, credentials, down, running, up
 from support.pty_terminal import ESC, Terminal, environment
 from support.recording import ALWAYS, record
-from support.scripted_server import Scripted, down, up
 
 from envwatch.fleet.events import Kind, flatten
 from envwatch.history.past import events_of
@@ -40,27 +39,27 @@ def listing(now: float, lost: Sequence[str] = (), lost_at: float | None = None, 
     ]
 
 
-def folder_of(server: Scripted, home: Path) -> Path:
+def folder_of(server: Faulty, home: Path) -> Path:
     return history_folder(home / ".local/state/envwatch", "default", server.url.partition("://")[2])
 
 
-def past_of(server: Scripted, home: Path) -> StoredPast:
+def past_of(server: Faulty, home: Path) -> StoredPast:
     return StoredPast(folder_of(server, home))
 
 
-def dashboard(server: Scripted, home: Path, *options: str, columns: int = 80) -> Terminal:
+def dashboard(server: Faulty, home: Path, *options: str, columns: int = 80) -> Terminal:
     environ = credentials(server)
     return Terminal.of_envwatch("--interval", "1s", *options, home=home, columns=columns, environ=environ)
 
 
-def wait_until_recorded(terminal: Terminal, server: Scripted, home: Path, polls: int) -> None:
+def wait_until_recorded(terminal: Terminal, server: Faulty, home: Path, polls: int) -> None:
     terminal.wait_until(lambda: len(past_of(server, home).polls(*ALWAYS)) >= polls, f"{polls} polls")
 
 
 def test_the_next_run_shows_what_happened_before_and_what_changed_meanwhile(tmp_path: Path) -> None:
     began = time.time() * 1000 - 3 * HOUR
     lost_at = began + 30_000
-    server = Scripted(lambda now: listing(now, ("ana-box", "ben-box"), lost_at, currentMode="unrestricted"))
+    server = Faulty(lambda now: listing(now, ("ana-box", "ben-box"), lost_at, currentMode="unrestricted"))
     with running(server):
         writer = FolderWriter(folder_of(server, tmp_path), Retention())
         before = [(0, ()), (30_000, ()), (35_000, ("ana-box",)), (40_000, ("ana-box",))]
@@ -101,7 +100,7 @@ def test_the_next_run_shows_what_happened_before_and_what_changed_meanwhile(tmp_
 @pytest.mark.slow
 def test_of_two_dashboards_one_records_and_the_other_takes_over_and_both_show_everything(tmp_path: Path) -> None:
     lost: list[str] = []
-    server = Scripted(lambda now: listing(now, lost))
+    server = Faulty(lambda now: listing(now, lost))
     with running(server), dashboard(server, tmp_path) as one:
         wait_until_recorded(one, server, tmp_path, 2)
         lost += ["ana-box"]
@@ -127,7 +126,7 @@ def test_of_two_dashboards_one_records_and_the_other_takes_over_and_both_show_ev
 
 
 def test_without_history_there_is_no_file_of_it(tmp_path: Path) -> None:
-    servers = {"option": Scripted(listing), "setting": Scripted(listing)}
+    servers = {"option": Faulty(listing), "setting": Faulty(listing)}
     options = {"option": ("--no-history",), "setting": ()}
     with ExitStack() as stack:
         terminals = {}
@@ -153,7 +152,7 @@ def test_what_keeps_the_history_from_being_written_is_said_once_and_nothing_else
     state = tmp_path / ".local/state/envwatch"
     state.mkdir(parents=True)
     (state / "history").write_text("a file where the folder would be")
-    server = Scripted(listing)
+    server = Faulty(listing)
     with running(server):
         with dashboard(server, tmp_path, columns=120) as terminal:
             terminal.wait_for("no history is kept: .*; check the owner and the mode of that folder, or set history = f")

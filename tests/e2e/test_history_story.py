@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support import programs
-from support.byte_scanner import credentials, running
+from support.faulty_server import Faulty, credentials, down, running, up
 from support.pty_terminal import ESC, Terminal, environment
-from support.scripted_server import Scripted, down, up
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,11 +36,11 @@ class Fleet:
         return up(id_, now, podId="p-7", connectionId=f"again-{id_}", connectedAt=self.back_at)
 
 
-def dashboard(server: Scripted, home: Path) -> Terminal:
+def dashboard(server: Faulty, home: Path) -> Terminal:
     return Terminal.of_envwatch("--interval", "1s", home=home, environ=credentials(server))
 
 
-def run(server: Scripted, home: Path, *arguments: str) -> str:
+def run(server: Faulty, home: Path, *arguments: str) -> str:
     command = [sys.executable, "-m", "envwatch", *arguments]
     done = programs.run(command, environment(home, **credentials(server)))
     assert done.returncode == 0, done.stderr.decode()
@@ -67,7 +66,7 @@ def test_a_loss_is_found_again_explained_cut_out_replayed_and_reported(tmp_path:
         folder.mkdir()
     file = tmp_path / "pod.rec"
     profile_state = Fleet()
-    server = Scripted(profile_state.rows)
+    server = Faulty(profile_state.rows)
     with running(server):
         with dashboard(server, home) as terminal:
             terminal.wait_for("● 32 on")

@@ -19,17 +19,15 @@ from support import programs
 from support.budget import first_quick
 from support.byte_scanner import (
     clipboard,
-    credentials,
     dashboard,
     findings,
     foreign_characters,
     kinds_in,
     quit_after,
-    serving,
     wait_for_clipboard,
 )
 from support.demo_screen import titles_line
-from support.faulty_server import KEY, Faulty, says
+from support.faulty_server import KEY, Faulty, credentials, says, serving
 from support.hostile_fleet import SURROGATE, WEAPONS, benign_rows, hostile_error, hostile_row, hostile_rows
 from support.pty_terminal import ENTER, ESC, Terminal, environment
 

@@ -18,9 +18,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from support.builders import TEXT_MEMBERS
-from support.byte_scanner import credentials, dashboard, findings, kinds_in, quit_after, serving
+from support.byte_scanner import dashboard, findings, kinds_in, quit_after
 from support.demo_screen import block_height
-from support.faulty_server import KEY, Faulty
+from support.faulty_server import KEY, Faulty, credentials, serving
 from support.hostile_fleet import OSC_52, SURROGATE, TITLE, WEAPONS, benign_rows, hostile_rows
 from support.incidents import incident_of
 from support.pty_terminal import ENTER, ESC, Terminal

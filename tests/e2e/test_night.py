@@ -10,11 +10,9 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.byte_scanner import credentials, running
 from support.demo_screen import titles_line
-from support.faulty_server import says
+from support.faulty_server import Faulty, credentials, down, running, says, up
 from support.pty_terminal import Terminal
-from support.scripted_server import Scripted, down, up
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -125,7 +123,7 @@ def expect(terminal: Terminal, seen: Seen, *, lines: Sequence[int] = (1,)) -> No
 @pytest.mark.slow
 def test_a_night_shows_at_each_poll_what_is_wrong_and_moves_nothing(tmp_path: Path) -> None:
     profile_state = Fleet()
-    server = Scripted(profile_state.rows)
+    server = Faulty(profile_state.rows)
     config = tmp_path / "config.toml"
     config.write_text(CONFIG, encoding="utf-8")
     with running(server):
@@ -180,7 +178,7 @@ def change_it(terminal: Terminal, profile_state: Fleet, lost: Seen) -> Seen:
     return lost
 
 
-def hide_it(terminal: Terminal, profile_state: Fleet, server: Scripted, lost: Seen) -> None:
+def hide_it(terminal: Terminal, profile_state: Fleet, server: Faulty, lost: Seen) -> None:
     """While the key is refused and while the list is empty, only the notices change."""
     server.break_page(0, says(401, '{"message":"Unauthorized"}'))
     host = server.url.removeprefix("http://")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.budget import first_quick
 from support.builders import wire_row
-from support.byte_scanner import serving, unlimited
+from support.faulty_server import serving, unlimited
 from support.losses import USUAL, Fleet, watched
 from support.pty_terminal import ENTER, Terminal
 

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 from support import programs
 from support.builders import wire_row, wire_rows
-from support.byte_scanner import serving
 from support.demo_screen import titles_line
-from support.faulty_server import KEY, How, Stop, Where, faulty_server
+from support.faulty_server import KEY, How, Stop, Where, faulty_server, serving
 from support.pty_terminal import Terminal, environment
 from support.still_server import still_server
 from support.terminal_modes import is_fresh, modes_after

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from support import programs
-from support.alert_world import Desk, Site
 from support.builders import wire_row
-from support.byte_scanner import credentials, serving
+from support.faulty_server import credentials, serving
 from support.pty_terminal import Terminal, environment
 
 if TYPE_CHECKING:
@@ -106,42 +105,3 @@ def test_check_counts_a_laptop_that_is_not_back_from_the_end_of_the_hours(tmp_pa
         waits = environ | {"ENVWATCH_ALERT_AFTER": "15m"}
         code, out, _ = run(tmp_path, waits, "check")
         assert (code, "1 waiting" in out) == (0, True)
-
-
-SETTINGS: Final = 'interval = "1s"\nalert_after = "1s"\ntimezone = "UTC"\n'
-
-
-def test_watch_sends_nothing_about_a_silenced_laptop_and_one_message_about_a_power_cut(tmp_path: Path) -> None:
-    site = Site("mac-1", "mac-2", "web-1", "sentinel")
-    setting, _ = laptops(-60, 61)
-    settings = f"{SETTINGS}quiet = {setting}"
-    with Desk(tmp_path, {"work": site}, settings, speed=1.0) as desk, desk.watching() as watch:
-        site.close("mac-1")
-        desk.wait_until(lambda: "mac-1" in watch.names("offline"), "the event of the laptop")
-        desk.let_list(3, watch)
-        with site.at_once:
-            site.close("mac-2", "web-1")
-        desk.wait_until(lambda: desk.is_told_of("web-1"), "the message about the power cut")
-        desk.lose_sentinel(site)
-        assert [each.names for each in desk.told()] == [("web-1",), ("sentinel",)], desk.report()
-
-
-def test_after_a_restart_past_the_end_one_message_says_which_laptops_are_not_back(tmp_path: Path) -> None:
-    site = Site("mac-1", "mac-2", "web-1", "sentinel")
-    setting, ended = laptops(-60, -10)
-    settings = f"{SETTINGS}quiet = {setting}"
-    with Desk(tmp_path, {"work": site}, settings, speed=1.0) as desk:
-        with desk.watching() as watch:
-            watch.end()
-        with site.at_once:
-            for name, minutes in (("mac-1", 40), ("mac-2", 20)):
-                site.machines[name].closed_at = time.time() * 1000 - minutes * MINUTE_MS
-        with desk.watching() as watch:
-            desk.wait_until(lambda: desk.is_told_of("mac-1"), "the message about the laptops")
-            assert watch.names("not-back") == ["mac-1", "mac-2"]
-            watch.end()
-        with desk.watching():
-            desk.lose_sentinel(site)
-        late, sentinel = desk.told()
-        assert (late.names, sentinel.names) == (("mac-1", "mac-2"), ("sentinel",)), desk.report()
-        assert late.summary.startswith(f"2 not back by {ended}: mac-1 and 1 other")

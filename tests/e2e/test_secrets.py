@@ -15,8 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import wire_rows
-from support.byte_scanner import serving
-from support.faulty_server import faulty_server, says
+from support.faulty_server import faulty_server, says, serving
 from support.pty_terminal import Terminal, environment
 from support.terminal_modes import is_fresh, modes_after
 

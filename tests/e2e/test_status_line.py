@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, overload
 import pytest
 from support import programs
 from support.builders import wire_row
-from support.byte_scanner import serving, unlimited
 from support.demo_screen import titles_line
-from support.faulty_server import says
+from support.faulty_server import says, serving, unlimited
 from support.pty_terminal import ESC, Terminal, environment
 
 if TYPE_CHECKING:

@@ -21,11 +21,10 @@ import httpx
 import pytest
 from support import programs
 from support.dashboards import expressions
-from support.faulty_server import KEY, says, serving
+from support.faulty_server import KEY, Faulty, down, listening, says, up
 from support.prometheus_programs import OPERATORS, Prometheus, alertmanager, needs_both_servers, prometheus, until
 from support.pty_terminal import environment
 from support.receiver import Receiver, receiver
-from support.scripted_server import Scripted, down, up
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -67,7 +66,7 @@ def started(command: Sequence[str], environ: Mapping[str, str], log: Path) -> pr
 
 
 @asynccontextmanager
-async def served(platform: Scripted, home: Path) -> AsyncIterator[str]:
+async def served(platform: Faulty, home: Path) -> AsyncIterator[str]:
     """Let `envwatch serve` poll a platform each second; yield the TLS port.
 
     Prometheus' token is in the file `token`.
@@ -104,7 +103,7 @@ def changed(text: str, **changes: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    platform: Scripted
+    platform: Faulty
     prometheus: Prometheus
     alertmanager_url: str
     pager: Receiver
@@ -121,8 +120,8 @@ class Stack:
 
 @asynccontextmanager
 async def stack(folder: Path) -> AsyncIterator[Stack]:
-    platform = Scripted(healthy)
-    async with receiver() as pager, serving(platform), served(platform, folder) as port:
+    platform = Faulty(healthy)
+    async with receiver() as pager, listening(platform), served(platform, folder) as port:
         # A busy machine may miss scrapes for some seconds, so the rule about missed scrapes keeps the full time.
         (folder / "alerts.yml").write_text(hurried("alerts.yml", after="- alert: EnvwatchBlind"), encoding="utf-8")
         route = changed(hurried("alertmanager.yml"), url=pager.url)

@@ -8,9 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.builders import NOW, environment, wire_row, wire_rows
-from support.faulty_server import DEVICE_ROUTE, Fault, Faulty, Reply, Stop, faulty_server, says, sends, serving
+from support.faulty_server import (
+    DEVICE_ROUTE,
+    PERIOD_MS,
+    Fault,
+    Faulty,
+    Reply,
+    Shifting,
+    Stop,
+    faulty_server,
+    listening,
+    says,
+    sends,
+)
 from support.letta_client_calls import client_of as client_with
-from support.shifting_server import PERIOD_MS, Shifting
 
 from envwatch.fleet.events import Kind, flatten
 from envwatch.fleet.profile_state import ProfileState
@@ -58,7 +69,7 @@ async def gone_in(server: Shifting, walks: int, *, leave: frozenset[str] = froze
 async def test_no_row_is_falsely_gone_where_the_order_shifts_in_step_with_the_polls(count: int, walks: int) -> None:
     """At the default page size, 54 of 3,000 rows beat and jump ahead during each walk of 0.54 s."""
     server = Shifting(count, page_ms=54_000 / count)
-    async with serving(server):
+    async with listening(server):
         gone = await gone_in(server, walks)
 
     assert gone == []
@@ -67,7 +78,7 @@ async def test_no_row_is_falsely_gone_where_the_order_shifts_in_step_with_the_po
 async def test_rows_deleted_meanwhile_are_gone_with_the_second_walk_without_them() -> None:
     """Of 300 rows, each walk misses five and asks about five."""
     server = Shifting(300, page_ms=180.0)
-    async with serving(server):
+    async with listening(server):
         gone = await gone_in(server, walks=10, leave=frozenset({"env-7", "env-140", "env-299"}))
 
     assert set(gone) == {(3, "env-299"), (3, "env-140"), (3, "env-7")}
@@ -140,7 +151,7 @@ async def test_a_row_the_server_does_not_know_is_confirmed_absent_once(server: F
 async def test_an_unreadable_listed_row_is_not_requested() -> None:
     rows: list[dict[str, Any]] = [wire_row(f"env-{number}") for number in range(1, 21)]
     server = Faulty(rows)
-    async with serving(server), client_of(server) as client:
+    async with listening(server), client_of(server) as client:
         await client.snapshot()
         server.rows = [dict(row, connectedAt="now") if row["id"] == "env-2" else row for row in rows]
         snapshot = await client.snapshot()

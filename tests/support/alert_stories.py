@@ -1,29 +1,280 @@
 """Stories of machines under the real `watch --hooks`, with the delivered messages.
 
-A story takes an empty folder and the clock's speed. No duration depends on the speed.
-`python alert_stories.py STORY FOLDER SPEED` tells one story; see `fast_clock`.
+A story takes an empty folder and the clock's speed. No duration depends on the speed: all waits use `time`, so a story
+can also run under faketime. `python alert_stories.py STORY FOLDER SPEED` tells one story; see `fast_clock`.
 """
 
 from __future__ import annotations
 
+import json
+import math
+import os
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from pathlib import Path
+from threading import RLock, Thread
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeAlias
 
-from support import fast_clock
-from support.alert_world import APPENDS, Desk, Machine, Site, Told, in_lines, told_again, told_by
-from support.faulty_server import says
-from support.pty_terminal import Terminal
+from support import fast_clock, programs
+from support.faulty_server import KEY, Faulty, down, running, says, up
+from support.pty_terminal import Terminal, environment, without_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
 
-MINUTE = 60
+MINUTE: Final = 60
+
+PERIOD_MS: Final = 30_000.0
+"""Milliseconds between heartbeats."""
+
+PATIENCE_S: Final = 60.0
+"""Real seconds that a story waits: generous, because a busy machine is slow."""
+
+_ENVWATCH: Final = (sys.executable, "-m", "envwatch")
+
+_FAKETIME: Final = ("LD_PRELOAD", "FAKETIME", "FAKETIME_SHARED")
+"""Variables that pass a parent's clock to child processes."""
+
+APPENDS: Final = 'at=$(date +%s); printf "%s %s\\n" "$at" "$(cat)" >> "$0"'
+"""A hook's script that appends a line to the hook's file: the second of delivery, and the CloudEvent."""
+
+
+class Told(NamedTuple):
+    at: float
+    """Seconds since the epoch."""
+    what: str
+    """`opened` or `resolved`."""
+    names: tuple[str, ...]
+    """Of the environments; empty for an incident about envwatch."""
+    incident: str
+    profile: str | None
+    summary: str
+
+
+def told_by(cloud_event: str, at: float) -> Told:
+    event = json.loads(cloud_event)
+    data = event["data"]
+    names = tuple(sorted(each["name"] for each in data.get("environments") or ()))
+    what = event["type"].removeprefix("envwatch.incident.")
+    return Told(at, what, names, data["incident"], data["profile"], data["summary"])
+
+
+@dataclass
+class Machine:
+    """A machine and its row. Instants are milliseconds since the epoch."""
+
+    id: str
+    beat_at: float = 0.0
+    """Time of one heartbeat; all heartbeats are whole periods apart."""
+    fields: dict[str, Any] = field(default_factory=dict)
+    """Fields of the row, by wire name."""
+    connected_at: float | None = None
+    """None: a day before the test."""
+    silent_at: float | None = None
+    """When the power failed: the row keeps the connection."""
+    closed_at: float | None = None
+    """When the connection closed: the row loses the connection."""
+
+    def row(self, now: float) -> dict[str, Any]:
+        if self.closed_at is not None:
+            return down(self.id, self.closed_at, **self.fields)
+        last = now if self.silent_at is None else min(now, self.silent_at)
+        beat = last - (last - self.beat_at) % PERIOD_MS
+        connection: dict[str, Any] = {}
+        if (at := self.connected_at) is not None:
+            beat = max(beat, at)
+            connection = {"connectedAt": at, "connectionId": f"conn-{self.id}-{at:.0f}"}
+        return up(self.id, now, lastHeartbeat=beat, lastSeenAt=beat, **connection, **self.fields)
+
+
+class Site:
+    def __init__(self, *ids: str) -> None:
+        started, count = time.time() * 1000, len(ids)
+        self.machines = {id_: Machine(id_, started - place * PERIOD_MS / count) for place, id_ in enumerate(ids)}
+        self._at_once = RLock()
+        """Held over changes for the same listing."""
+        self.server = Faulty(self._rows)
+
+    def _rows(self, now: float) -> list[dict[str, Any]]:
+        with self._at_once:
+            return [machine.row(now) for machine in self.machines.values()]
+
+    def close(self, *ids: str) -> None:
+        with self._at_once:
+            for id_ in ids:
+                self.machines[id_].closed_at = time.time() * 1000
+
+    def cut(self, *ids: str) -> None:
+        with self._at_once:
+            for id_ in ids:
+                self.machines[id_].silent_at = time.time() * 1000
+
+    def restore(self, *ids: str) -> None:
+        with self._at_once:
+            for id_ in ids:
+                machine = self.machines[id_]
+                machine.closed_at = machine.silent_at = None
+                machine.connected_at = time.time() * 1000
+
+    @property
+    def listings(self) -> int:
+        return sum(1 for seen in self.server.seen if "after" not in seen.query)
+
+
+class Watch:
+    """A running `envwatch watch --hooks`."""
+
+    def __init__(self, process: programs.Program, err: Path) -> None:
+        self.process = process
+        self._err = err
+
+    @property
+    def errors(self) -> str:
+        return self._err.read_text(encoding="utf-8")
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE_S)
+
+
+class Desk:
+    """A machine that runs envwatch: configuration, state folder, and hook files.
+
+    Args:
+        home: an empty folder.
+        sites: by profile name.
+        settings: configuration lines for every profile.
+        speed: seconds of this process in a real second.
+        hooks: scripts by hook name; `$0` is the hook's file.
+        more: further lines of the configuration.
+        every_row: whether a loss of any row needs a person, in place of the default.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        sites: dict[str, Site],
+        settings: str = "",
+        *,
+        speed: float = 1.0,
+        hooks: dict[str, str] | None = None,
+        more: str = "",
+        every_row: bool = True,
+    ) -> None:
+        self.home = home
+        self._every_row = every_row
+        self.sites = sites
+        self.speed = speed
+        self._settings = settings
+        self._hooks = {"page": APPENDS} if hooks is None else hooks
+        self._more = more
+        self._open = ExitStack()
+        self._runs = 0
+
+    def __enter__(self) -> Self:
+        lines = ["page_size = 250", "requests_per_minute = 6000", self._settings]
+        lines += [] if "history" in self._settings else ["history = false"]
+        for name, site in self.sites.items():
+            self._open.enter_context(running(site.server))
+            lines += [f"[profiles.{name}]", f'base_url = "{site.server.url}"', 'api_key_env = "SITE_KEY"']
+        for name, script in self._hooks.items():
+            command = ["sh", "-c", script, str(self.file_of(name))]
+            lines += ["[[hooks]]", f'name = "{name}"', f"command = {json.dumps(command)}"]
+        (self.home / "config.toml").write_text("\n".join([*lines, self._more]), encoding="utf-8")
+        return self
+
+    def __exit__(self, _type: type[BaseException] | None, _: object, _trace: TracebackType | None) -> None:
+        self._open.close()
+
+    def file_of(self, hook: str) -> Path:
+        return self.home / f"hook-{hook}"
+
+    @property
+    def alert_file(self) -> Path:
+        """The only profile's alert state, which a run has written."""
+        (found,) = (self.home / "state" / "envwatch" / "alerts").glob("*.json")
+        return found
+
+    @property
+    def environ(self) -> dict[str, str]:
+        faked = {name: os.environ[name] for name in _FAKETIME if name in os.environ}
+        named = {"ENVWATCH_CONFIG": str(self.home / "config.toml"), "XDG_STATE_HOME": str(self.home / "state")}
+        usual = environment if self._every_row else without_settings
+        return usual(self.home, SITE_KEY=KEY, **named, **faked)
+
+    @property
+    def profiles(self) -> str:
+        return ",".join(self.sites)
+
+    def check(self) -> tuple[int, str]:
+        """Return exit code and output of `envwatch check` for all machines except sentinels."""
+        command = [*_ENVWATCH, "check", "--profile", self.profiles, "--filter", "!sentinel"]
+        done = programs.run(command, self.environ, folder=self.home)
+        return done.returncode, done.stdout.decode()
+
+    @contextmanager
+    def watching(self) -> Iterator[Watch]:
+        """Run `envwatch watch --hooks` for the context's duration; enter at the program's third listing."""
+        self._runs += 1
+        err = self.home / f"err-{self._runs}"
+        command = [*_ENVWATCH, "watch", "--hooks", "-o", "jsonl", "--profile", self.profiles]
+        with Path(os.devnull).open("r+b") as nothing, err.open("wb") as to_err:
+            streams = (nothing.fileno(), nothing.fileno(), to_err.fileno())
+            process = programs.start(command, self.environ, streams, folder=self.home)
+        watch = Watch(process, err)
+        try:
+            self.let_list(3, watch)
+            yield watch
+        finally:
+            process.kill()
+            process.wait()
+
+    def let_list(self, count: int, watch: Watch) -> None:
+        """Wait for `count` more listings of each site, or for the program's end."""
+        wanted = {name: site.listings + count for name, site in self.sites.items()}
+
+        def are_listed() -> bool:
+            has_ended = watch.process.poll() is not None
+            return has_ended or all(site.listings >= wanted[name] for name, site in self.sites.items())
+
+        self.wait_until(are_listed, f"{count} listings")
+
+    def told(self, hook: str = "page") -> list[Told]:
+        path = self.file_of(hook)
+        lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
+        return [told_by(event, float(at)) for at, event in (line.split(" ", 1) for line in lines)]
+
+    def is_told_of(self, name: str, profile: str = "work") -> bool:
+        return any(name in told.names for told in self.told() if (told.what, told.profile) == ("opened", profile))
+
+    def lose_sentinel(self, site: Site, profile: str = "work") -> None:
+        """Lose the sentinel and wait for the message: all messages due before have then arrived."""
+        site.close("sentinel")
+        what = f"the message about the last machine of {profile}"
+        self.wait_until(lambda: self.is_told_of("sentinel", profile), what)
+
+    def wait_until(self, condition: Callable[[], object], what: str, at_most_s: float = math.inf) -> bool:
+        """Wait until a condition holds; return whether the condition held within `at_most_s` seconds of this process.
+
+        Raises:
+            AssertionError: after `PATIENCE_S`, without `at_most_s`.
+        """
+        started, patience_s = time.time(), PATIENCE_S * self.speed
+        while not condition():
+            if (waited_s := time.time() - started) > at_most_s:
+                return False
+            assert waited_s < patience_s or at_most_s < math.inf, f"missing: {what}\n{self.tale().text}"
+            time.sleep(0.02 * self.speed)
+        return True
+
+    def tale(self, **notes: Any) -> Tale:
+        said = "\n".join(path.read_text(encoding="utf-8")[-1500:] for path in sorted(self.home.glob("err-*")))
+        return Tale(self.told(), notes, said)
 
 
 class Tale(NamedTuple):
@@ -47,195 +298,35 @@ class Tale(NamedTuple):
 
     @property
     def text(self) -> str:
-        return f"{in_lines(self.told)}\nnotes: {self.notes}\n{self.said}"
+        lines = [f"  {each.at:.0f} {each.what} {each.incident}: {each.names} ({each.summary})" for each in self.told]
+        return "\n".join(["delivered:", *lines, f"notes: {self.notes}", self.said])
 
 
 Story: TypeAlias = "Callable[[Path, float], Tale]"
 
-
-def tale_of(desk: Desk, **notes: Any) -> Tale:
-    return Tale(desk.told(), notes, desk.said())
-
-
-@dataclass(frozen=True)
-class PowerCut:
-    """40 of 120 machines lose power at once; heartbeats expire one after the other."""
-
-    period_s: float
-    settings: str
-
-    def __call__(self, home: Path, speed: float) -> Tale:
-        dark = [f"dark-{number:02}" for number in range(40)]
-        # Dark and lit machines alternate in the order of heartbeats.
-        ids = [id_ for number in range(40) for id_ in (f"lit-{number:02}", dark[number], f"lit-{number + 40}")]
-        site = Site(*ids[:-1], "sentinel", period_ms=self.period_s * 1000)
-        with Desk(home, {"work": site}, self.settings, speed=speed) as desk, desk.watching() as watch:
-            site.cut(*dark)
-            desk.wait_until(lambda: any(desk.is_told_of(id_) for id_ in dark), "a message about the power cut")
-            desk.wait_until(lambda: set(dark) <= {*watch.names("offline")}, "40 rows offline")
-            desk.lose_sentinel(site)
-            return tale_of(desk, dark=dark)
-
-
-def rename(home: Path, speed: float) -> Tale:
-    """Two listeners are renamed; the new rows connect 3 and 6 s after the old rows disconnect."""
-    site = Site("old-a", "old-b", "other", "sentinel")
-    for number, id_ in enumerate(("old-a", "old-b")):
-        site.machines[id_].fields = listener(id_, number)
-    settings = 'interval = "1s"\nalert_after = "12s"'
-    with Desk(home, {"work": site}, settings, speed=speed) as desk, desk.watching() as watch:
-        site.close("old-a", "old-b")
-        for number, id_ in enumerate(("new-a", "new-b")):
-            time.sleep(3)
-            now = time.time() * 1000
-            fields = listener(id_, number) | {"firstSeenAt": now}
-            site.add(Machine(id_, now, connected_at=now, fields=fields))
-        desk.let_list(2, watch)
-        desk.lose_sentinel(site)
-        code, output = desk.check()
-        renames = sorted({(each.before, each.after) for each in watch.events() if each.word == "renamed"})
-        return tale_of(desk, renames=renames, check=code, output=output)
-
-
-def listener(name: str, device: int) -> dict[str, Any]:
-    """Return the fields that identify a row's listener; the instance is a hash of the computer's name."""
-    instance = f"server-{name.encode().hex():0>16}"
-    return {"deviceId": f"device-{device}", "listenerInstanceId": instance}
-
-
-@dataclass(frozen=True)
-class Restart:
-    """A machine goes down while envwatch is not running."""
-
-    ended_by: int
-
-    def __call__(self, home: Path, speed: float) -> Tale:
-        site = Site("box", "other", "sentinel")
-        settings = 'interval = "1s"\nalert_after = "2s"'
-        with Desk(home, {"work": site}, settings, speed=speed) as desk:
-            with desk.watching() as watch:
-                watch.end(self.ended_by)
-            site.close("box")
-            with desk.watching():
-                desk.lose_sentinel(site)
-            return tale_of(desk)
-
-
-def lost_before_the_end(home: Path, speed: float) -> Tale:
-    """A machine goes down, and envwatch ends before `alert_after` has passed."""
-    site = Site("box", "other", "sentinel")
-    settings = 'interval = "1s"\nalert_after = "7s"'
-    with Desk(home, {"work": site}, settings, speed=speed) as desk:
-        with desk.watching() as watch:
-            site.close("box")
-            desk.wait_until(lambda: "box" in watch.names("offline"), "the loss")
-            watch.end()
-        told = len(desk.told())
-        with desk.watching():
-            desk.lose_sentinel(site)
-        return tale_of(desk, told_before_the_end=told)
-
-
-_BOXES: Final = tuple(f"box-{number}" for number in range(6))
+_BOXES: Final = ("box-0", "box-1", "box-2", "box-3")
 _SOON: Final = 'interval = "1s"\nalert_after = "2s"'
 
 
-@dataclass(frozen=True)
-class NotListed:
-    """A row is lost and leaves the listing while envwatch is not running.
-
-    `lost` says when the connection closes: never, long enough for a waiting loss, or for a message.
+def killed_and_damaged(home: Path, speed: float) -> Tale:
+    """envwatch is killed and a machine goes down; then envwatch ends, its alert state is damaged, and a second one goes
+    down.
     """
-
-    lost: str = "never"
-    settings: str = _SOON
-
-    def __call__(self, home: Path, speed: float) -> Tale:
-        site = Site(*_BOXES, "sentinel")
-        with Desk(home, {"work": site}, self.settings, speed=speed) as desk:
-            with desk.watching() as watch:
-                if self.lost != "never":
-                    site.close("box-0")
-                if self.lost == "waiting":
-                    desk.wait_until(lambda: "box-0" in watch.names("offline"), "the loss")
-                if self.lost == "announced":
-                    desk.wait_until(lambda: desk.is_told_of("box-0"), "the message")
-                watch.end(signal.SIGKILL if self.lost == "never" else signal.SIGTERM)
-            site.remove("box-0")
-            with desk.watching() as watch:
-                desk.let_list(4, watch)
-                desk.lose_sentinel(site)
-            return tale_of(desk)
-
-
-@dataclass(frozen=True)
-class Lacking:
-    """The first listings after a restart lack rows; `lost` says whether a lacking row is lost before or meanwhile.
-
-    `answers` says whether the server answers a request for one row.
-    """
-
-    hidden: tuple[str, ...]
-    listings: int
-    lost: str
-    answers: bool
-
-    def __call__(self, home: Path, speed: float) -> Tale:
-        site = Site(*_BOXES, "sentinel")
-        site.server.answers_devices = self.answers
-        with Desk(home, {"work": site}, _SOON, speed=speed) as desk:
-            with desk.watching() as watch:
-                if self.lost == "before":
-                    site.close("box-5")
-                    desk.wait_until(lambda: desk.is_told_of("box-5"), "the message")
-                watch.end()
-            site.close("box-5")
-            site.hide(*self.hidden, listings=self.listings)
-            with desk.watching() as watch:
-                desk.let_list(self.listings + 2, watch)
-                desk.wait_until(lambda: desk.is_told_of("box-5"), "the message about the lost row")
-                desk.lose_sentinel(site)
-            return tale_of(desk)
-
-
-def never_registered(home: Path, speed: float) -> Tale:
-    """A name of `expect` never registers, and envwatch is started twice."""
     site = Site(*_BOXES, "sentinel")
-    with Desk(home, {"work": site}, f'{_SOON}\nexpect = ["never"]', speed=speed) as desk:
+    with Desk(home, {"work": site}, f"{_SOON}\nhistory = true", speed=speed) as desk:
         with desk.watching() as watch:
-            desk.wait_until(lambda: desk.is_told_of("never"), "the message about the missing name")
-            watch.end()
+            watch.end(signal.SIGKILL)
+        site.close("box-0")
         with desk.watching() as watch:
-            desk.let_list(5, watch)
+            desk.wait_until(lambda: desk.is_told_of("box-0"), "the message about the first machine")
+            code = watch.end()
+        site.close("box-1")
+        path = desk.alert_file
+        path.write_text("{damaged", encoding="utf-8")
+        with desk.watching() as watch:
+            desk.let_list(2, watch)
             desk.lose_sentinel(site)
-        return tale_of(desk)
-
-
-@dataclass(frozen=True)
-class FileLost:
-    """A machine goes down while envwatch is not running, and the alert state file is lost or damaged."""
-
-    content: str | None
-    """None removes the file."""
-    settings: str = f"{_SOON}\nhistory = true"
-
-    def __call__(self, home: Path, speed: float) -> Tale:
-        site = Site(*_BOXES, "sentinel")
-        with Desk(home, {"work": site}, self.settings, speed=speed) as desk:
-            with desk.watching() as watch:
-                watch.end()
-            site.close("box-0")
-            path = desk.alert_file
-            if self.content is None:
-                path.unlink()
-            else:
-                path.write_text(self.content, encoding="utf-8")
-            with desk.watching() as watch:
-                desk.let_list(2, watch)
-                desk.lose_sentinel(site)
-                errors = watch.errors
-            log = (home / "state" / "envwatch" / "envwatch.log").read_text(encoding="utf-8")
-            return tale_of(desk, errors=errors, log=log, path=str(path))
+            return desk.tale(code=code, errors=watch.errors, path=str(path))
 
 
 def holder_killed(home: Path, speed: float) -> Tale:
@@ -257,23 +348,24 @@ def holder_killed(home: Path, speed: float) -> Tale:
             path.with_name(f"{path.name}.new").rmdir()
             desk.wait_until(lambda: desk.is_told_of("box-0"), "the message of the process that takes over")
             desk.lose_sentinel(site)
-            return tale_of(desk)
+            return desk.tale()
 
 
-def dead_machine(home: Path, speed: float) -> Tale:
-    """A machine loses power, and envwatch has no settings about alerts."""
-    site = Site("box", "other", "sentinel")
+def power_cut(home: Path, speed: float) -> Tale:
+    """40 of 120 machines lose power at once; heartbeats expire one after the other."""
+    dark = [f"dark-{number:02}" for number in range(40)]
+    # Dark and lit machines alternate in the order of heartbeats.
+    ids = [id_ for number in range(40) for id_ in (f"lit-{number:02}", dark[number], f"lit-{number + 40}")]
+    site = Site(*ids[:-1], "sentinel")
     with Desk(home, {"work": site}, speed=speed) as desk, desk.watching():
-        site.cut("box")
-        desk.wait_until(lambda: desk.is_told_of("box"), "the message about the machine")
-        beat_at = site.machines["box"].row(time.time() * 1000)["lastHeartbeat"] / 1000
-        silent_s = desk.told()[0].at - beat_at
+        site.cut(*dark)
+        desk.wait_until(lambda: any(desk.is_told_of(id_) for id_ in dark), "a message about the power cut")
         desk.lose_sentinel(site)
-        return tale_of(desk, silent_s=silent_s)
+        return desk.tale(dark=dark)
 
 
 def only_a_hook(home: Path, speed: float) -> Tale:
-    """Servers, laptops and jobs go offline at once; the configuration has nothing about alerts but a hook."""
+    """Servers, laptops and jobs lose power at once; the configuration has nothing about alerts but a hook."""
     servers, others = ("db", "nas", "web"), ("mac-ana", "pc-ben", "ci-1", "ci-2")
     site = Site(*servers, *others)
     began_at = time.time() * 1000
@@ -287,106 +379,12 @@ def only_a_hook(home: Path, speed: float) -> Tale:
         machine = site.machines[name]
         machine.connected_at, machine.fields = began_at - hours * 3_600_000, {"metadata": {"os": system}}
     with Desk(home, {"work": site}, speed=speed, every_row=False) as desk, desk.watching() as watch:
-        site.close(*servers, *others)
+        site.cut(*servers, *others)
         desk.wait_until(lambda: desk.is_told_of("web"), "the message about the servers")
+        beats = [site.machines[name].row(time.time() * 1000)["lastHeartbeat"] / 1000 for name in servers]
+        silent_s = desk.told()[0].at - min(beats)
         desk.let_list(20, watch)
-        return tale_of(desk)
-
-
-def dark_site(home: Path, speed: float) -> Tale:
-    """All machines of a fleet lose power at once."""
-    site = Site(*(f"box-{number:02}" for number in range(12)))
-    with Desk(home, {"work": site}, speed=speed) as desk, desk.watching():
-        site.cut(*site.machines)
-        cut_at = time.time()
-        desk.wait_until(lambda: bool(desk.told()), "the message about the site", at_most_s=20 * MINUTE)
-        return tale_of(desk, after_s=desk.told()[0].at - cut_at if desk.told() else None)
-
-
-def new_name(home: Path, speed: float) -> Tale:
-    """A machine falls silent, and returns under a new name before the old row's heartbeat expires."""
-    site = Site("old", "other", "sentinel", period_ms=3_000)
-    site.machines["old"].fields = listener("old", 0)
-    settings = 'interval = "1s"\nonline_for = "15s"\nlate_after = "10s"\nalert_after = "3s"'
-    with Desk(home, {"work": site}, settings, speed=speed) as desk, desk.watching() as watch:
-        site.cut("old")
-        time.sleep(5)
-        now = time.time() * 1000
-        site.add(Machine("new", now, 3_000, connected_at=now, fields=listener("new", 0) | {"firstSeenAt": now}))
-        desk.wait_until(lambda: "renamed" in {each.word for each in watch.events()}, "the new name")
-        desk.let_list(5, watch)
-        desk.lose_sentinel(site)
-        return tale_of(desk)
-
-
-@dataclass
-class _Dead(Machine):
-    """A machine without power since 22 s before the first listing.
-
-    A second replica rounds the heartbeat up, and answers every second request once the heartbeat is 35 s old.
-    """
-
-    age_s: float = 0.0
-    asked: int = 0
-
-    def row(self, now: float) -> dict[str, Any]:
-        self.beat_at = self.silent_at = self.silent_at or now - 22_000
-        self.age_s = (now - self.beat_at) / 1000
-        self.asked += self.age_s > 35
-        row = super().row(now)
-        return row | {"lastHeartbeat": row["lastHeartbeat"] + self.asked % 2 / 2}
-
-
-def wobble(home: Path, speed: float) -> Tale:
-    """A dead heartbeat moves by 0.5 ms from listing to listing."""
-    site = Site("other", "sentinel", period_ms=6_000)
-    dead = _Dead("dead")
-    site.add(dead)
-    settings = 'interval = "1s"\nonline_for = "29s"\nlate_after = "20s"\nalert_after = "1s"'
-    with Desk(home, {"work": site}, settings, speed=speed) as desk, desk.watching() as watch:
-        desk.wait_until(lambda: desk.is_told_of("dead"), "the message about the dead machine")
-        desk.wait_until(lambda: dead.asked > 4, "a heartbeat that has moved")
-        desk.lose_sentinel(site)
-        return tale_of(desk, events=[each.word for each in watch.events() if each.name == "dead"])
-
-
-def flapping(home: Path, speed: float) -> Tale:
-    """A row goes off and on every 7 s for 80 s, then is steady."""
-    site = Site("shaky", "other", "sentinel")
-    settings = 'interval = "2s"\nalert_after = "2s"'
-    with Desk(home, {"work": site}, settings, speed=speed) as desk, desk.watching():
-        steady_at = 0.0
-        for _ in range(6):
-            site.close("shaky")
-            time.sleep(7)
-            site.restore("shaky")
-            steady_at = time.time()
-            time.sleep(7)
-        desk.wait_until(lambda: desk.is_told_of("shaky", "resolved"), "", at_most_s=3 * MINUTE)
-        desk.lose_sentinel(site)
-        return tale_of(desk, steady_at=steady_at)
-
-
-_HANGS = """
-echo started >> "$0"
-n=0
-while [ $n -lt 280 ] && [ ! -e "$0.go-on" ]; do n=$((n + 1)); sleep 0.1; done
-echo ended >> "$0"
-"""
-
-
-def hanging_hook(home: Path, speed: float) -> Tale:
-    """A hook hangs for 28 s; a second hook has the same message."""
-    site = Site("box", "other")
-    settings = 'interval = "1s"\nalert_after = "1s"'
-    hooks = {"hangs": _HANGS, "page": APPENDS}
-    with Desk(home, {"work": site}, settings, speed=speed, hooks=hooks) as desk, desk.watching():
-        hanging = desk.file_of("hangs")
-        site.close("box")
-        desk.wait_until(lambda: hanging.exists() and desk.told(), "both hooks have run")
-        tale = tale_of(desk, hanging=hanging.read_text(encoding="utf-8").split())
-        hanging.with_name(f"{hanging.name}.go-on").touch()
-        return tale
+        return desk.tale(silent_s=silent_s)
 
 
 class _Service(ThreadingHTTPServer):
@@ -441,7 +439,7 @@ def service_down(home: Path, speed: float) -> Tale:
             # Retries are up to 5 minutes apart. A fast clock leaves a busy machine little time.
             desk.wait_until(lambda: service.taken and desk.told(), "", at_most_s=30 * MINUTE)
             posted = [(each.what, list(each.names)) for each in service.taken]
-            tale = tale_of(desk, posted=posted, refused=service.refused, runs=watch.process.poll() is None)
+            tale = desk.tale(posted=posted, runs=watch.process.poll() is None)
             service.shutdown()
             return tale
 
@@ -449,8 +447,7 @@ def service_down(home: Path, speed: float) -> Tale:
 def one_id_on_two_servers(home: Path, speed: float) -> Tale:
     """Two servers list the same id; both rows are lost, and one row is acknowledged on the dashboard."""
     sites = {name: Site("box", "other", "sentinel") for name in ("acme", "bolt")}
-    settings = 'interval = "1s"\nalert_after = "2s"'
-    with Desk(home, sites, settings, speed=speed) as desk:
+    with Desk(home, sites, _SOON, speed=speed) as desk:
         with desk.watching() as watch:
             watch.end()
         for site in sites.values():
@@ -460,7 +457,7 @@ def one_id_on_two_servers(home: Path, speed: float) -> Tale:
             for name, site in sites.items():
                 desk.lose_sentinel(site, name)
             code, output = desk.check()
-            return tale_of(desk, check=code, output=output)
+            return desk.tale(check=code, output=output)
 
 
 def _acknowledge_on_the_dashboard(desk: Desk, profile: str) -> None:
@@ -491,28 +488,29 @@ def key_revoked(home: Path, speed: float) -> Tale:
         ended_with, told = watch.process.poll(), len(desk.told())
         site.server.heal()
         desk.wait_until(lambda: has_ended() or len(desk.told()) > told, "", at_most_s=60 * MINUTE)
-        return tale_of(desk, revoked_at=revoked_at, ended_with=ended_with)
+        return desk.tale(revoked_at=revoked_at, ended_with=ended_with)
 
 
 STORIES: dict[str, Story] = {
-    "power_cut": PowerCut(30, ""),
-    "dead_machine": dead_machine,
-    "only_a_hook": only_a_hook,
-    "flapping": flapping,
-    "service_down": service_down,
-    "key_revoked": key_revoked,
-    "dark_site": dark_site,
+    story.__name__: story
+    for story in (
+        killed_and_damaged,
+        holder_killed,
+        power_cut,
+        only_a_hook,
+        service_down,
+        one_id_on_two_servers,
+        key_revoked,
+    )
 }
 
 
-@dataclass(frozen=True)
-class Fast:
-    name: str
-    speed: int
-
-    def __call__(self, home: Path, _speed: float) -> Tale:
-        told, notes, said = fast_clock.outcome_of([__file__, self.name], home, self.speed)
-        return Tale([*map(told_again, told)], notes, said)
+def tale_of(name: str, home: Path, speed: int) -> Tale:
+    """Tell a story here, or on a fast clock in a separate process."""
+    if speed == 1:
+        return STORIES[name](home, 1.0)
+    told, notes, said = fast_clock.outcome_of([__file__, name], home, speed)
+    return Tale([Told(at, what, tuple(names), *rest) for at, what, names, *rest in told], notes, said)
 
 
 if __name__ == "__main__":

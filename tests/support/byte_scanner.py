@@ -5,24 +5,21 @@ A run over a harmless fleet gives the expected counts.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import re
 from collections import Counter
-from concurrent.futures import Future
-from contextlib import contextmanager
-from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from unicodedata import bidirectional, category
 
-from support.faulty_server import KEY, Faulty
-from support.faulty_server import serving as listening
+from support.faulty_server import unlimited
 from support.own_keys import own_keys
 from support.pty_terminal import Terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from support.faulty_server import Faulty
 
 _TOKEN = re.compile(
     r"\x1b\[(?P<private>[<-?]*)(?P<parameters>[0-9;:]*)(?P<between>[ -/]*)(?P<final>[@-~])"
@@ -87,42 +84,6 @@ def findings(sent: bytes, usual: bytes = b"", also: Sequence[str] = ()) -> set[s
 
 def clipboard(sent: bytes) -> list[str]:
     return [base64.b64decode(text).decode() for text in re.findall(rb"\x1b\]52;c;([A-Za-z0-9+/=]*)\x07", sent)]
-
-
-@contextmanager
-def serving(rows: Sequence[Mapping[str, Any]]) -> Iterator[Faulty]:
-    server = Faulty(rows)
-    with running(server):
-        yield server
-
-
-@contextmanager
-def running(server: Faulty) -> Iterator[None]:
-    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-
-    async def serve() -> None:
-        ended = asyncio.Event()
-        async with listening(server):
-            started.set_result((asyncio.get_running_loop(), ended))
-            await ended.wait()
-
-    thread = Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    loop, ended = started.result(30)
-    try:
-        yield
-    finally:
-        loop.call_soon_threadsafe(ended.set)
-        thread.join()
-
-
-def credentials(server: Faulty) -> dict[str, str]:
-    return {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.url}
-
-
-def unlimited(server: Faulty) -> dict[str, str]:
-    """Lift the limit of requests, by default one a second."""
-    return credentials(server) | {"ENVWATCH_REQUESTS_PER_MINUTE": "6000"}
 
 
 def wait_for_clipboard(terminal: Terminal, before: int) -> None:

@@ -1,8 +1,9 @@
-"""A test server that lists environments as the platform does, with faults at chosen places.
+"""The scripted platform of all tests: lists environments as the platform does, over a real socket, with faults.
 
-Uses no HTTP library, so that replies can violate HTTP. A fault maps the correct reply to a faulty reply:
+The listing is a sequence of rows, or a script that returns the rows of an instant, so that rows keep beating. The
+server uses no HTTP library, so that replies can violate HTTP. A fault maps the correct reply to a faulty reply:
 `Faulty.break_page` adds faults to one page, `Faulty.stop_at` breaks off at the n-th operation, and `Faulty.heal`
-removes all faults.
+removes all faults. `faulty_server` runs in the test's event loop, `serving` and `running` in a thread.
 """
 
 from __future__ import annotations
@@ -14,18 +15,21 @@ import socket
 import struct
 import time
 import traceback
-from contextlib import asynccontextmanager, suppress
+from bisect import bisect_left
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from enum import Enum, auto
+from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from support.builders import page_bytes
+from support.builders import NOW, page_bytes, wire_row
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
 KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
 """The accepted key, which must appear nowhere else."""
@@ -79,6 +83,9 @@ class Stop:
 
 Fault: TypeAlias = "Callable[[Reply], Reply] | Stop"
 
+Script: TypeAlias = "Callable[[float], Sequence[Mapping[str, Any]]]"
+"""Returns the rows of a listing at an instant in milliseconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -125,12 +132,14 @@ class _StoppedError(Exception):
 
 
 class Faulty:
-    """A listing behind a key, with faults. Made by `faulty_server`."""
+    """A listing behind a key, with faults."""
 
-    def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        self.rows = rows
+    def __init__(self, listing: Sequence[Mapping[str, Any]] | Script) -> None:
+        self.script = listing if callable(listing) else None
+        """Gives the rows of each poll, if there is a script. May be replaced while the server runs."""
+        self.rows: Sequence[Mapping[str, Any]] = () if callable(listing) else listing
         """Rows of the next poll. All requests of a poll get the rows at the poll's first request."""
-        self._polled_rows = rows
+        self._polled_rows = self.rows
         self.unlisted: Sequence[Mapping[str, Any]] = ()
         """Existing rows that the listing omits."""
         self.url = ""
@@ -296,6 +305,7 @@ class Faulty:
         size = int(seen.query["limit"])
         after = seen.query.get("after")
         if after is None:
+            self.rows = self.rows if self.script is None else self.script(time.time() * 1000)
             self._polled_rows = self.rows
         rows = self._polled_rows
         ids = [row.get("id") for row in rows]
@@ -307,6 +317,57 @@ class Faulty:
             reply = fault(reply)
         self._turn = index
         return reply
+
+
+PERIOD_MS = 30_000.0
+"""Interval of the heartbeats of `Shifting`."""
+
+
+class Shifting(Faulty):
+    """A listing ordered by the last sign of life, so that rows shift during a walk; with a separate clock.
+
+    Machines beat every 30 s, one after the other, and the clock moves with each page. A row with a new heartbeat moves
+    to the front, and a walk may miss the row. Paging uses the cursor's position in the order.
+    """
+
+    def __init__(self, count: int, page_ms: float) -> None:
+        """Prepare `count` machines and `page_ms` milliseconds per page."""
+        super().__init__([wire_row(f"env-{number}", metadata=None) for number in range(count)])
+        self.now: float = NOW
+        self.left: frozenset[str] = frozenset()
+        """Ids of deleted machines."""
+        self._page_ms = page_ms
+        self._positions: dict[str, float] = {}
+        """The heartbeat last sent with a row, by id."""
+
+    def _beat(self, number: int) -> float:
+        phase = number * PERIOD_MS / len(self.rows)
+        return self.now - (self.now - NOW - phase) % PERIOD_MS
+
+    def _row(self, number: int) -> dict[str, Any]:
+        return dict(self.rows[number], lastHeartbeat=self._beat(number))
+
+    def _order(self) -> list[int]:
+        """Return the numbers of existing machines, newest sign of life first."""
+        count = len(self.rows)
+        newest = int((self.now - NOW) % PERIOD_MS * count / PERIOD_MS)
+        order = [*range(newest, -1, -1), *range(count - 1, newest, -1)]
+        return [number for number in order if self.rows[number]["id"] not in self.left]
+
+    def _devices(self) -> list[dict[str, Any]]:
+        return [self._row(number) for number in self._order()]
+
+    def _listing(self, seen: Seen) -> Reply:
+        self.now += self._page_ms
+        numbers, size, after = self._order(), int(seen.query["limit"]), seen.query.get("after")
+        first = 0
+        if after is not None:
+            older = -self._positions[after] + 1e-3
+            first = bisect_left(numbers, older, key=lambda number: -self._beat(number))
+        page = [self._row(number) for number in numbers[first : first + size]]
+        self._positions |= {row["id"]: row["lastHeartbeat"] for row in page[-1:]}
+        self._turn = 0
+        return Reply(body=page_bytes(page, first + size < len(numbers)), headers={"Date": None})
 
 
 def _encoded(reply: Reply, *, takes_gzip: bool, ends: bool) -> tuple[bytes, bytes]:
@@ -335,12 +396,12 @@ def _encoded(reply: Reply, *, takes_gzip: bool, ends: bool) -> tuple[bytes, byte
 async def faulty_server(rows: Sequence[Mapping[str, Any]], tls: ssl.SSLContext | None = None) -> AsyncIterator[Faulty]:
     """Serve rows on a free local port, over TLS if a context is given."""
     faulty = Faulty(rows)
-    async with serving(faulty, tls):
+    async with listening(faulty, tls):
         yield faulty
 
 
 @asynccontextmanager
-async def serving(faulty: Faulty, tls: ssl.SSLContext | None = None) -> AsyncIterator[None]:
+async def listening(faulty: Faulty, tls: ssl.SSLContext | None = None) -> AsyncIterator[None]:
     servers = [await asyncio.start_server(faulty.serve, "127.0.0.1", 0, ssl=tls)]
     port = servers[0].sockets[0].getsockname()[1]
     if tls:  # the certificate's name has a second address on many machines
@@ -353,6 +414,44 @@ async def serving(faulty: Faulty, tls: ssl.SSLContext | None = None) -> AsyncIte
         for server in servers:
             server.close()
         await faulty.settled(0)
+
+
+@contextmanager
+def serving(listing: Sequence[Mapping[str, Any]] | Script) -> Iterator[Faulty]:
+    """Serve rows or a script in a thread."""
+    server = Faulty(listing)
+    with running(server):
+        yield server
+
+
+@contextmanager
+def running(server: Faulty) -> Iterator[None]:
+    """Run a server in a thread."""
+    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def serve() -> None:
+        ended = asyncio.Event()
+        async with listening(server):
+            started.set_result((asyncio.get_running_loop(), ended))
+            await ended.wait()
+
+    thread = Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    loop, ended = started.result(TIMEOUT_S)
+    try:
+        yield
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join()
+
+
+def credentials(server: Faulty) -> dict[str, str]:
+    return {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.url}
+
+
+def unlimited(server: Faulty) -> dict[str, str]:
+    """Lift the limit of requests, by default one a second."""
+    return credentials(server) | {"ENVWATCH_REQUESTS_PER_MINUTE": "6000"}
 
 
 @asynccontextmanager
@@ -384,3 +483,18 @@ def everything_in(error: BaseException | None) -> str:
     report = traceback.TracebackException.from_exception(error, capture_locals=True)
     parts = (str(error), repr(error), repr(error.args), repr(vars(error)), *report.format())
     return "\n".join([*parts, everything_in(error.__cause__), everything_in(error.__context__)])
+
+
+# -- rows --------------------------------------------------------------------------------------------------------------
+_STARTED = time.time() * 1000
+
+
+def up(id_: str, now: float, **changes: Any) -> dict[str, Any]:
+    """Return a row that connected a day ago and beat 5 s ago; the default name is the id."""
+    beat = {"lastHeartbeat": now - 5_000, "lastSeenAt": now - 5_000, "connectedAt": _STARTED - 86_400_000}
+    return wire_row(id_, **({"connectionName": id_} | beat | changes))
+
+
+def down(id_: str, seen_at: float, **changes: Any) -> dict[str, Any]:
+    """Return a row without connection, last seen at an instant in milliseconds."""
+    return up(id_, seen_at, connectionId=None, lastHeartbeat=None, lastSeenAt=seen_at, **changes)

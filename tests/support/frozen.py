@@ -26,8 +26,7 @@ from errno import ECONNREFUSED
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
-from support.faulty_server import serving
-from support.scripted_server import Scripted
+from support.faulty_server import Faulty, listening
 from support.transcript_fleets import FLEETS
 
 from envwatch.cli.main import main
@@ -192,9 +191,9 @@ def _uncompressed(reply: Reply) -> Reply:
 
 def _serve(fleet: Fleet, loop: asyncio.AbstractEventLoop, started: Callable[[int], None]) -> None:
     async def serve() -> None:
-        server = Scripted(fleet.rows)
+        server = Faulty(fleet.rows)
         server.break_every_page(_uncompressed, *fleet.faults)
-        async with serving(server):
+        async with listening(server):
             started(int(server.url.rpartition(":")[2]))
             await asyncio.Event().wait()
 

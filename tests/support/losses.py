@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from support.byte_scanner import clipboard, running
-from support.faulty_server import KEY
+from support.byte_scanner import clipboard
+from support.faulty_server import KEY, Faulty, down, running, up
 from support.pty_terminal import ENTER, ESC, Terminal
-from support.scripted_server import Scripted, down, up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -94,7 +93,7 @@ def watched(home: Path, *fleets: Fleet, columns: int = 80, lines: int = 24) -> I
     with ExitStack() as stack:
         config = [CONFIG]
         for number, fleet in enumerate(fleets, start=1):
-            server = Scripted(fleet.rows)
+            server = Faulty(fleet.rows)
             stack.enter_context(running(server))
             config.append(f'[profiles.site-{number}]\nbase_url = "{server.url}"\napi_key_env = "FLEET_KEY"\n')
         path = home / "config.toml"

@@ -12,8 +12,7 @@ from support.hostile_fleet import hostile_error, hostile_rows
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from support.faulty_server import Fault, Reply
-    from support.scripted_server import Script
+    from support.faulty_server import Fault, Reply, Script
 
 MINUTE: Final = 60_000
 """Milliseconds."""
