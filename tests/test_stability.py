@@ -19,10 +19,10 @@ from support.builders import NOW, key_of, list_of, listed, reading, wire_rows
 from support.builders import environment as environment_row
 from support.documents import page, promises, tables
 from support.faulty_server import KEY, faulty_server
-from support.hooked import hooked
 from support.night import HOUR_MS, eventful_night
 from support.parsers import actions_of, options_of, parsers
 from support.pty_terminal import environment
+from support.scripted_watch import hooked
 
 from envwatch.cli import doctor
 from envwatch.cli.arguments import Exit

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from findings import Finding, in_turn
 from fleets import decoded, pages_of
 from support.builders import NOW
-from support.simulated_life import simulated_life
+from support.lives import simulated_life
 
 from envwatch.demo.fleet import DemoFleet
 from envwatch.fleet.events import NO_PROFILE

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from findings import Finding, in_turn
 from support.builders import NOW
+from support.lives import simulated_life
 from support.recording import ALWAYS, PATIENCE_S
-from support.simulated_life import simulated_life
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor

@@ -2,7 +2,7 @@
 
 Prints a Markdown table of envwatch without settings, off at night and with settings, and of two naive watchers. Equal
 arguments give equal tables. `--misses` also prints each missed need and each false message of envwatch, with the cause.
-`--resume FILE` keeps each finished month in a file and reads the file again. `--stories` plays the stories instead.
+`--resume FILE` keeps each finished month in a file and reads the file again.
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support.month.ordinary import ordinary_month, servers_in
-from support.month.scoring import HEAD, Score, score
-from support.month.stories import STORIES, crowd
-from support.month.watchers import DEFAULT, SETTINGS, watched, watchers
+from support.month.playing import DEFAULT, HEAD, SETTINGS, Score, score, watched, watchers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -51,12 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--resume", type=Path, metavar="FILE", help="keep finished months in a file, and do not repeat")
     parser.add_argument("--default-only", action="store_true", help="only envwatch without settings")
     parser.add_argument("--each-poll", action="store_true", help="look every 5 s, which takes 25 times as long")
-    parser.add_argument("--stories", action="store_true", help="play each story and 10,000 rows instead")
     options = parser.parse_args(arguments)
-    if options.stories:
-        sys.stdout.writelines(f"{story.line(name)}\n" for name, story in STORIES.items())
-        sys.stdout.write(f"{crowd()}\n")
-        return
     works = [
         _Work(seed, options.days, options.default_only, options.each_poll)
         for seed in range(options.first, options.first + options.seeds)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from findings import Finding, share
 from programs import ENVWATCH, Glass
+from support.lives import simulated_life
 from support.pty_terminal import environment
-from support.simulated_life import simulated_life
 
 from envwatch.history.past import About
 from envwatch.history.recording import RecordingWriter

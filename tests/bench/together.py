@@ -33,8 +33,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from programs import ENVWATCH, Glass
 from support import programs
-from support.month.playing import Platform
-from support.month.scoring import HEAD, Message, score
+from support.month.playing import HEAD, Message, Platform, score
 from support.month.script import BEGIN, HOUR, MINUTE, SECOND, Cause, Fault, Script
 from support.serve_program import TOKEN, UPSTREAM_KEY, serve_program, tokens_file, upstream
 

@@ -20,9 +20,9 @@ import pytest
 from humanize import naturalsize
 from support import programs
 from support.builders import NOW, environment, key_of, reading, wire_row, wire_rows
-from support.eventful_life import plain_life
 from support.fake_clock import Script, World, error, poller_of
 from support.faulty_server import KEY, Faulty, faulty_server
+from support.lives import plain_life
 from support.memory_history import recorded
 from support.pty_terminal import environment as environment_of
 from support.pty_terminal import without_settings

@@ -8,7 +8,7 @@ from inspect import isabstract
 from typing import TYPE_CHECKING
 
 import pytest
-from support.messages import message
+from support.incidents import message
 
 from envwatch.config.describe import settings_table
 from envwatch.config.hooks import DELIVERIES, KINDS, HookSettings, deliveries_of, ping_of

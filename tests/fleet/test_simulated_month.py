@@ -9,8 +9,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.month.ordinary import LAPTOPS, SITES, ordinary_month, servers_in
-from support.month.playing import STEP, Step, steps
-from support.month.scoring import Message, Score, score
+from support.month.playing import (
+    STEP,
+    Envwatch,
+    EnvwatchAtDay,
+    Message,
+    Naive,
+    Score,
+    Step,
+    policy_with_settings,
+    score,
+    steps,
+    watched,
+)
 from support.month.script import (
     BEAT,
     BEGIN,
@@ -30,7 +41,6 @@ from support.month.script import (
     Row,
     Script,
 )
-from support.month.watchers import Envwatch, EnvwatchAtDay, Naive, policy_with_settings, watched
 
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.tracking import EVERYTHING
@@ -41,7 +51,7 @@ from envwatch.model.outcome import Failed, Listed, Slept
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from support.month.watchers import Watcher
+    from support.month.playing import Watcher
 
 EVERY_LOSS = AlertPolicy(alert=EVERYTHING)
 

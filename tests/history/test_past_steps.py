@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from support.builders import NOW
-from support.eventful_life import plain_life
+from support.lives import plain_life
 from support.recording import ALWAYS, DAY
 
 from envwatch.fleet.events import Event, Kind

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from support.builders import NOW, beating, failed, listed, reading
-from support.eventful_life import plain_life
+from support.lives import plain_life
 from support.marked_values import fields_of_type
 
 from envwatch.fleet.anomalies import Anomaly, AnomalyFinding, QuarantinedListing, StallDetector

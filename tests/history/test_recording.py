@@ -22,8 +22,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.budget import THOROUGH, examples
 from support.builders import NOW, beating, listed
-from support.eventful_life import plain_life
 from support.exact import exact
+from support.lives import plain_life
 from support.memory_history import recorded
 from support.recording import content, life, record
 from support.rights import folder_for_anyone, without_rights

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, counts_of, environment, listed, reading
-from support.eventful_life import CAST, Life, plain_life
+from support.lives import CAST, Life, plain_life
 from support.marked_values import MARK, field_names, marked
 from support.recording import encode_event
 

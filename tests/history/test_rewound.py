@@ -14,7 +14,7 @@ from support.builders import NOW, beating, environment, failed, listed, reading
 from support.builders import key_of as key_of_row
 from support.memory_history import MemoryHistory
 from support.policies import soon
-from support.silenced_night import SilencedNight
+from support.scripted_watch import SilencedNight
 
 from envwatch.fleet.alerting.alert_policy import Rule, Word, needs_text
 from envwatch.fleet.alerting.incidents import Incidents

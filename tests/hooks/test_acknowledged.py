@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.builders import NOW, key_of, listed, reading
-from support.hooked import hooked, row
 from support.policies import soon
+from support.scripted_watch import hooked, row
 
-from envwatch.fleet.alerting.alert_state import alert_state, content_of
 from envwatch.fleet.alerting.incidents import Incident
 from envwatch.fleet.alerting.ledger import Progress
 from envwatch.fleet.events import NO_PROFILE, Kind
@@ -20,7 +19,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import RelayInfo
 
 if TYPE_CHECKING:
-    from support.hooked import Hooked
+    from support.scripted_watch import Hooked
 
 ACKS = {"has_acks": True}
 HOURLY = {"remind": timedelta(hours=1)}
@@ -160,17 +159,11 @@ def test_a_loss_that_was_acknowledged_before_the_message_is_told_after_the_end()
 @pytest.mark.parametrize(("hours", "said"), [(23.9, ["opened a"]), (24.1, [])])
 def test_a_row_that_was_no_problem_at_the_acknowledgement_is_not_lost_anew(hours: float, said: list[str]) -> None:
     one = hooked("b")
-    one.names.append("a")
     off = {"connectionId": None, "lastHeartbeat": None, "lastSeenAt": NOW - hours * 3_600_000}
-    for _ in range(2):
-        one.now += 5
-        at = NOW + one.now * 1000
-        one.take(listed([row("b", at), row("a", at, is_up=False, **off)], at))
-    one.ack("a").end_ack("a")
-    for _ in range(10):
-        one.now += 5
-        at = NOW + one.now * 1000
-        one.take(listed([row("b", at), row("a", at, is_up=False, **off)], at))
+    for poll in range(12):
+        if poll == 2:
+            one.ack("a").end_ack("a")
+        one.later(5).show([row("b", one.at), row("a", one.at, is_up=False, **off)])
     assert one.said == said
 
 
@@ -182,17 +175,10 @@ def test_a_withdrawn_entry_of_a_recovered_row_opens_nothing() -> None:
 
 
 def restarted(one: Hooked, seconds: float) -> Hooked:
-    """Return a process that starts later with the files of another."""
-    now = reading(NOW + one.now * 1000)
-    content = content_of(one.monitor.alert_state(NO_PROFILE, now), now)
-    other = replace(one, now=one.now + seconds, fired=[])
-    then = reading(NOW + other.now * 1000)
-    state = alert_state(content, NO_PROFILE, then)
-    assert state is not None
-    acks = {**one.monitor.ended_acks, **one.monitor.acks}
-    monitor = Monitor.create({NO_PROFILE: Limits()}, one.monitor.policies).with_alert_state(NO_PROFILE, state)
-    monitor, _ = monitor.with_stored_acks(acks, then)
-    other.monitor = monitor.with_missed_ends(then)
+    """Return a process that starts later with the files of another, the acknowledgements' file too."""
+    other = replace(one.restarted(seconds), fired=[])
+    monitor, _ = other.monitor.with_stored_acks({**one.monitor.ended_acks, **one.monitor.acks}, other.clocks)
+    other.monitor = monitor.with_missed_ends(other.clocks)
     return other
 
 
@@ -243,8 +229,7 @@ def test_the_begin_and_the_end_are_events() -> None:
 
 def viewed(one: Hooked, *down: str, ack: dict[str, Any] | None = None) -> Hooked:
     """Poll an envwatch server 5 s later; `ack` is the host's acknowledgement of all rows that are down."""
-    one.now += 5
-    at = NOW + one.now * 1000
+    at = one.later(5).at
     marks = {} if ack is None else {"envwatch": {"ack": {"by": "ann", "at": NOW, "note": "disk"} | ack}}
     rows = [row(name, at, is_up=name not in down, **(marks if name in down else {})) for name in one.names]
     outcome = listed(rows, at)

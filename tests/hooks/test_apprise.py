@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from support.messages import message
+from support.incidents import message
 from support.receiver import Answer, receiver
 
 from envwatch.hooks.delivery import Apprise

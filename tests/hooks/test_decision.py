@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 from support.builders import NOW, key_of
-from support.hooked import hooked
 from support.policies import soon
+from support.scripted_watch import hooked
 
 from envwatch.fleet.alerting.alert_state import AlertState
 from envwatch.fleet.alerting.incidents import Incident

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, beating, failed, listed, reading, slept
-from support.hooked import Hooked, hooked
 from support.policies import soon
+from support.scripted_watch import Hooked, hooked
 
 from envwatch.fleet.alerting.incidents import Incident
 from envwatch.fleet.alerting.ledger import Progress

@@ -11,7 +11,7 @@ import pytest
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 from support.builders import NOW, reading
-from support.hooked import Hooked, hooked
+from support.scripted_watch import Hooked, hooked
 
 from envwatch.fleet.alerting.incidents import Incident
 from envwatch.fleet.alerting.silences import silence_of_query

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.builders import NOW
-from support.ledger_book import Book, runner_of
-from support.messages import message
+from support.incidents import Book, message, runner_of
 from support.receiver import Answer, receiver
 from support.virtual_time import VirtualTime
 

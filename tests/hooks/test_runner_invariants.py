@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.budget import examples
-from support.ledger_book import Book, runner_of
-from support.messages import message
+from support.incidents import Book, message, runner_of
 from support.virtual_time import VirtualTime
 
 from envwatch.hooks.message import DeliveryError

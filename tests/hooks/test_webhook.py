@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import pytest
-from support.messages import message
+from support.incidents import message
 from support.receiver import receiver
 
 from envwatch.fleet.alerting.incidents import Incident

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.builders import NOW, beating, environment, failed, key_of, listed, reading, slept
+from support.scripted_watch import NIGHTS, SilencedNight, recurring_policies
 from support.series import DOWN, MINUTE, Series, Watch, rows
-from support.silenced_night import NIGHTS, SilencedNight, recurring_policies
 
 from envwatch import __version__
 from envwatch.fleet.alerting.alert_policy import AlertPolicy

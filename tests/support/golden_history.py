@@ -21,7 +21,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support.builders import counts_of, key_of, with_pages
-from support.simulated_life import SimulatedServer, clocks
+from support.lives import SimulatedServer, clocks
 
 from envwatch.fleet.alerting.alert_policy import AlertPolicy, Word
 from envwatch.fleet.alerting.recurring_hours import RecurringHours

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.app_harness import staged
 from support.builders import NOW, environment
-from support.silenced_night import recurring_policies
+from support.scripted_watch import recurring_policies
 
 from envwatch.fleet.alerting.recurring_hours import RecurringHours
 from envwatch.model.text import clean

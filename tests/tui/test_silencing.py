@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from support.app_harness import BELL, staged
 from support.builders import NOW, environment, key_of
 from support.policies import soon
-from support.silenced_night import recurring_policies
+from support.scripted_watch import recurring_policies
 
 from envwatch.fleet.alerting.recurring_hours import RecurringHours
 from envwatch.fleet.alerting.silences import silence_of_environments

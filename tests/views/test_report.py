@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support.eventful_life import Life
+from support.lives import Life
 from support.markdown import HOSTILE, assert_is_harmless
 from support.memory_history import MemoryHistory
 from support.night import HOUR_MS, ZONE, Night, eventful_night

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.builders import environment, listed, reading
 from support.reports import names, section, told, values
-from support.silenced_night import SilencedNight, recurring_policies
+from support.scripted_watch import SilencedNight, recurring_policies
 from support.tracked_environments import contexts_at
 
 from envwatch.fleet.alerting.incidents import Incident

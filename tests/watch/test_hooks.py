@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.builders import NOW, failed, listed, reading
-from support.hooked import row
 from support.recording import record
+from support.scripted_watch import row
 
 from envwatch.config.hooks import HookSettings
 from envwatch.files import ProcessLock

@@ -15,9 +15,9 @@ import pytest
 from support import programs
 from support.builders import NOW, failed, listed, reading, slept, wire_rows
 from support.faulty_server import KEY, faulty_server
-from support.hooked import row
 from support.pty_terminal import environment
 from support.receiver import Answer, Receiver, receiver
+from support.scripted_watch import row
 
 from envwatch.cli.arguments import Exit
 from envwatch.config.credentials import Credentials

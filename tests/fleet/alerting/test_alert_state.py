@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, reading
-from support.hooked import hooked
+from support.scripted_watch import hooked
 
 from envwatch.fleet.alerting.alert_state import AlertState, alert_state, content_of, dropped_values, open_incidents
 from envwatch.fleet.alerting.incidents import Blindness

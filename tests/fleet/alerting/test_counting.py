@@ -6,18 +6,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from support.builders import NOW, key_of, listed, reading, slept
+from support.builders import NOW, key_of, listed
 from support.policies import soon
-from support.watch_night import LIMITS, Night, beating, night
+from support.scripted_watch import LIMITS, Night, beating, night
 
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.alerting.losses import Loss
-from envwatch.fleet.alerting.silences import silence_of_environments
-from envwatch.fleet.events import NO_PROFILE, Event, Kind
+from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.watched_time import Span
 from envwatch.model.acks import Ack
-from envwatch.model.clock import MonotonicS, OffsetBounds, WallMs
+from envwatch.model.clock import MonotonicS, OffsetBounds
 from envwatch.model.text import clean
 
 SECOND = timedelta(seconds=1)
@@ -95,15 +94,14 @@ def silences(one: Night) -> list[float]:
 def beats(*beat_at: float, polls: range, skew_from: float = 1_000) -> Night:
     """Poll a row with heartbeats at some seconds and a healthy row; from `skew_from` on, `Date` is an hour ahead."""
     one = Night([], Monitor.create(LIMITS))
-    for one.now in polls:
-        at = NOW + one.now * 1000
-        newest = max(second for second in beat_at if second <= one.now)
-        listing = listed([beating("a", NOW + newest * 1000), beating("b", at - 1_000)], at)
-        if one.now >= skew_from:
+    for second in polls:
+        one.at = NOW + second * 1000
+        newest = max(each for each in beat_at if each <= second)
+        listing = listed([beating("a", NOW + newest * 1000), beating("b", one.at - 1_000)], one.at)
+        if second >= skew_from:
             ahead = (OffsetBounds(3_599_500, 3_600_500),)
             listing = listing._replace(snapshot=listing.snapshot._replace(clock=ahead))
-        one.monitor, changes = one.monitor.apply(NO_PROFILE, listing, reading(at))
-        one.note(changes)
+        one.take(listing)
     return one
 
 
@@ -136,20 +134,12 @@ def test_after_blindness_a_closed_connection_is_silent_since_the_last_listing_be
 
 
 def test_after_blindness_a_lost_heartbeat_is_silent_since_the_heartbeat() -> None:
-    one = night("a", "b").poll()
-    one.now = 600
-    at = NOW + one.now * 1000
-    rows = [beating("a", at - 130_000), beating("b", at)]
-    one.monitor, _ = one.monitor.apply(NO_PROFILE, listed(rows, at), reading(at))
-    assert silences(one) == [470]
+    one = night("a", "b").later(600)
+    assert silences(one.show([beating("a", one.at - 130_000), beating("b", one.at)])) == [470]
 
 
 def test_a_sleep_of_this_machine_counts_as_silence() -> None:
-    one = night("a", "b").poll()
-    one.now = 3_600
-    at = NOW + one.now * 1000
-    one.monitor, _ = one.monitor.apply(NO_PROFILE, slept(NOW + 6_000, at), reading(at))
-    assert silences(one.poll("a")) == [5]
+    assert silences(night("a", "b").poll().sleep(3_600).poll("a")) == [5]
 
 
 def test_a_name_that_never_registered_is_silent_since_the_first_listing() -> None:
@@ -157,16 +147,13 @@ def test_a_name_that_never_registered_is_silent_since_the_first_listing() -> Non
 
 
 def test_the_end_of_a_silence_begins_the_count() -> None:
-    one = night("a", "b")
-    silence = silence_of_environments([key_of("a")], WallMs(NOW), timedelta(seconds=60), clean(""), clean("me"))
-    one.monitor = one.monitor.with_silences({silence.id: silence})
+    one = night("a", "b").silence("a", lasts=60 * SECOND)
     assert silences(one.hold(55, "a")) == [0]
     assert silences(one.poll("a")) == [60]
 
 
 def test_the_end_of_an_acknowledgement_leaves_the_last_sign_of_life() -> None:
-    one = Night(["a", "b"]).poll("a", after=0)
-    one.monitor = one.monitor.with_acks({key_of("a"): Ack(NOW - 600_000, clean("known"), NOW - 600_000)})
+    one = Night(["a", "b"]).poll("a", after=0).decide({key_of("a"): Ack(NOW - 600_000, clean("known"), NOW - 600_000)})
     assert silences(one.poll("a")) == [-1]
 
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.budget import examples
-from support.builders import NOW, environment, listed, reading
+from support.builders import NOW, environment, reading
 from support.policies import soon
-from support.watch_night import LIMITS, Night, beating, night
+from support.scripted_watch import LIMITS, Night, Watch, beating, new_monitor, night
 
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
-from envwatch.fleet.alerting.alert_state import AlertState, alert_state, content_of, dropped_values
-from envwatch.fleet.alerting.incidents import Incident
+from envwatch.fleet.alerting.alert_state import AlertState, content_of
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.tracking import EVERYTHING, Matcher
@@ -26,46 +26,23 @@ from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
+    from envwatch.fleet.alerting.incidents import Incident
+    from envwatch.fleet.monitor import MonitorChanges
+    from envwatch.model.environment import Environment
     from envwatch.model.text import SafeText
-
-
-def content_in(one: Night) -> dict[str, Any]:
-    """Return the content of the file at the end of a run."""
-    now = reading(NOW + one.now * 1000)
-    content: dict[str, Any] = json.loads(json.dumps(content_of(one.monitor.alert_state(NO_PROFILE, now), now)))
-    return content
-
-
-def read_again(one: Night, content: Mapping[str, Any], seconds: float) -> Night:
-    """Return another run after a time, which knows a file's content only."""
-    later = Night(one.names, now=one.now + seconds)
-    read = alert_state(content, NO_PROFILE, reading(NOW + later.now * 1000))
-    assert read is not None
-    assert dropped_values(content, read) == {}
-    later.monitor = Monitor.create(LIMITS, policies=one.monitor.policies).with_alert_state(NO_PROFILE, read)
-    return later
-
-
-def restarted(one: Night, seconds: float) -> Night:
-    return read_again(one, content_in(one), seconds)
 
 
 def test_an_offline_row_keeps_its_mode_over_a_restart() -> None:
     before = night("a", "b")
-    (mode,) = {row.environment.mode for row in before.monitor.fleet.environments}
-    later = restarted(before, 3_600)
-    at = NOW + later.now * 1000
     lost = environment("a", connectionId=None, lastHeartbeat=None, currentMode=None, metadata=None)
-    later.monitor, _ = later.monitor.apply(NO_PROFILE, listed([lost, environment("b")], at), reading(at))
-    tracked = later.monitor.fleet.tracked((NO_PROFILE, clean("a")))
-    assert tracked is not None
-    assert (tracked.environment.mode, tracked.environment.version) == (mode, environment("a").version)
+    after = before.restarted(3_600).show([lost, environment("b")]).row("a").environment
+    assert (after.mode, after.version) == (before.row("a").environment.mode, environment("a").version)
 
 
 def test_rows_that_went_down_between_two_runs_are_one_incident() -> None:
-    later = restarted(night("a", "b", "c").poll(), 3_600).poll("a", "b").wait(2.4)
+    later = night("a", "b", "c").poll().restarted(3_600).poll("a", "b").wait(2.4)
     assert later.sizes == ([], [])
     assert later.wait(0.1).sizes == ([2], [])
     assert {loss.reason for loss in later.opened[0].losses} == {"disconnected while envwatch was not running"}
@@ -73,86 +50,52 @@ def test_rows_that_went_down_between_two_runs_are_one_incident() -> None:
 
 @pytest.mark.parametrize(("hours", "age"), [(23.9, ""), (24.1, ", which last looked 1d before")])
 def test_a_last_look_of_more_than_a_day_ago_is_named(hours: float, age: str) -> None:
-    later = restarted(night("a", "b"), hours * 3_600).poll("a").wait(10)
-    (loss,) = later.opened[0].losses
-    assert loss.reason == f"disconnected while envwatch was not running{age}"
+    (incident,) = night("a", "b").restarted(hours * 3_600).poll("a").wait(10).opened
+    assert incident.losses[0].reason == f"disconnected while envwatch was not running{age}"
 
 
 def test_a_row_that_was_down_before_the_run_before_opens_nothing() -> None:
-    first = Night(["a", "b"], Monitor.create(LIMITS, policies=soon())).poll("a")
-    assert restarted(first, 60).poll("a").wait(600).sizes == ([], [])
-
-
-def test_a_loss_that_waited_when_a_run_ended_opens_in_the_next_and_counts_from_its_beginning() -> None:
-    first = night("a", "b").poll("a")
-    later = restarted(first, 60).poll("a")
-    assert later.sizes == ([1], [])
-    assert later.opened[0].began_at == first.events[0].at
+    assert Night(["a", "b"]).poll("a").restarted(60).poll("a").wait(600).sizes == ([], [])
 
 
 @pytest.mark.parametrize("key", [None, "silent_since"], ids=["a file of this version", "a file of 1.1.0"])
 @pytest.mark.parametrize(("silent_s", "opened"), [(239.999, 0), (240, 1)])
-def test_a_silence_goes_on_over_a_restart(silent_s: float, opened: int, key: str | None) -> None:
+def test_a_loss_that_waits_when_a_run_ends_opens_in_the_next_by_its_whole_silence(
+    silent_s: float, opened: int, key: str | None
+) -> None:
     first = night("a", "b", policies={}).poll("a")
-    content = content_in(first)
+    content = first.stored()
     if key is not None:
         del content["waiting"][0][key]
-    assert len(read_again(first, content, silent_s - first.now).poll("a", after=0).opened) == opened
+    later = first.restarted(silent_s - first.now, content).poll("a", after=0)
+    assert [each.began_at for each in later.opened] == [first.events[0].at] * opened
 
 
-def test_what_is_back_at_the_first_listing_opens_nothing_and_resolves_what_was_open() -> None:
-    assert restarted(night("a", "b").poll("a"), 60).poll().wait(600).sizes == ([], [])
-    later = restarted(night("a", "b").hold(15, "a"), 60).poll()
-    assert later.sizes == ([], [1])
+def test_a_return_before_the_first_listing_opens_nothing_and_resolves_the_open_incident() -> None:
+    assert night("a", "b").poll("a").restarted(60).poll().wait(600).sizes == ([], [])
+    assert night("a", "b").hold(15, "a").restarted(60).poll().sizes == ([], [1])
 
 
 def test_an_open_incident_resolves_in_the_next_run_and_its_rows_open_no_other() -> None:
-    later = restarted(night("a", "b").hold(15, "a"), 60).hold(30, "a")
+    later = night("a", "b").hold(15, "a").restarted(60).hold(30, "a")
     assert later.sizes == ([], [])
     assert later.hold(65).sizes == ([], [1])
 
 
 def test_a_clock_that_was_set_back_between_two_runs_loses_nothing() -> None:
-    later = restarted(night("a", "b", "c").poll("a"), -7_200).poll("a", "b").wait(10)
-    assert sorted(str(loss.id) for each in later.opened for loss in each.losses) == ["a", "b"]
+    later = night("a", "b", "c").poll("a").restarted(-7_200).poll("a", "b").wait(10)
+    assert sorted(name for names in later.lost() for name in names) == ["a", "b"]
 
 
 def test_blindness_counts_over_a_restart() -> None:
-    later = restarted(night("a").fail(61).wait(600), 200).wait(1).fail(1).wait(97)
+    later = night("a").fail(61).wait(600).restarted(200).wait(1).fail(1).wait(97)
     assert later.sizes == ([], [])
     assert later.wait(1).sizes == ([1], [])
-    assert restarted(later, 60).wait(1).fail(1).wait(3_600).sizes == ([], []), "told twice"
-
-
-@given(st.data())
-@settings(max_examples=examples(50), deadline=None)
-def test_over_any_restarts_each_loss_that_lasts_is_named_once_and_a_return_resolves_once(data: st.DataObject) -> None:
-    names = [f"e{number}" for number in range(6)]
-    polls = st.integers(1, 60)
-    lost_at = data.draw(st.dictionaries(st.sampled_from(names), polls, min_size=1))
-    back_at = data.draw(st.dictionaries(st.sampled_from(sorted(lost_at)), st.integers(100, 130)))
-    changes = sorted({*lost_at.values(), *back_at.values()})
-    near = st.builds(int.__add__, st.sampled_from(changes), st.integers(0, 3))
-    restarts = data.draw(st.dictionaries(near, st.integers(0, 40), min_size=1, max_size=4))
-    one, opened, resolved, poll = night(*names), list[Incident](), list[Incident](), 0
-    while (poll := poll + 1) < 200:
-        if (away := restarts.get(poll)) is not None:
-            opened, resolved = opened + one.opened, resolved + one.resolved
-            poll += away
-            one = restarted(one, 5.0 * away)
-        one.poll(*(name for name, at in lost_at.items() if at <= poll < back_at.get(name, 1_000)))
-    opened, resolved = opened + one.opened, resolved + one.resolved
-    told = Counter(str(loss.id) for incident in opened for loss in incident.losses)
-    lasting = lost_at.keys() - back_at.keys()
-    assert {name: told[name] for name in lasting} == dict.fromkeys(lasting, 1)
-    assert max(told.values()) == 1
-    assert told.keys() <= lost_at.keys()
-    ended = {incident.id for incident in opened if not incident.keys & {(NO_PROFILE, clean(name)) for name in lasting}}
-    assert Counter(incident.id for incident in resolved) == dict.fromkeys(ended, 1)
+    assert later.restarted(60).wait(1).fail(1).wait(3_600).sizes == ([], []), "told twice"
 
 
 def test_an_alert_state_of_another_run_is_compared_once() -> None:
-    later = restarted(night("a", "b"), 60).poll().hold(60, "a")
+    later = night("a", "b").restarted(60).poll().hold(60, "a")
     assert later.sizes == ([1], [])
     assert later.opened[0].losses[0].reason == "disconnected"
 
@@ -164,68 +107,53 @@ HALF: Final = tuple(FLEET[5:])
 ALL: Final = tuple(FLEET)
 
 
-def names_in(incidents: Iterable[Incident]) -> set[str]:
-    return {str(loss.name) for incident in incidents for loss in incident.losses}
-
-
 @pytest.mark.parametrize("expect", [(), (clean("e0"),)])
 def test_a_row_that_was_online_and_is_listed_no_more_is_lost_after_two_listings(expect: tuple[SafeText, ...]) -> None:
-    later = restarted(night(*FLEET, policies=soon(expect=expect)), 600).poll(without=("e0",)).wait(20)
+    later = night(*FLEET, policies=soon(expect=expect)).restarted(600).poll(without=("e0",)).wait(20)
     assert later.sizes == ([], []), "one listing may lack a row"
     later.poll(without=("e0",)).poll(without=("e0",), after=10)
-    assert [[loss.reason for loss in each.losses] for each in later.opened] == [
-        ["no longer listed while envwatch was not running"]
-    ]
-    assert names_in(later.opened) == {"e0"}
+    assert later.lost() == [{"e0"}]
+    assert later.opened[0].losses[0].reason == "no longer listed while envwatch was not running"
     assert later.events == [], "the first listing of a row is a silent baseline"
 
 
 def test_a_loss_that_waited_is_announced_under_its_id_although_no_listing_has_the_row() -> None:
     first = night(*FLEET).poll("e0")
     (loss,) = first.monitor.incidents.waiting
-    later = restarted(first, 600)
-    for _ in range(10):
-        later.poll(without=("e0",))
+    later = first.restarted(600).hold(50, without=("e0",))
     assert [incident.id for incident in later.opened] == [loss.incident]
 
 
 def test_an_open_incident_stays_open_while_no_listing_has_the_row() -> None:
-    later = restarted(night(*FLEET).hold(15, "e0"), 600)
+    later = night(*FLEET).hold(15, "e0").restarted(600)
     for _ in range(20):
         later.poll(without=("e0",), after=300)
     assert later.sizes == ([], [])
-    assert restarted(later, 60).poll(without=("e0",)).poll(without=("e0",)).wait(3_600).sizes == ([], [])
+    assert later.restarted(60).poll(without=("e0",)).poll(without=("e0",)).wait(3_600).sizes == ([], [])
     assert later.hold(70).sizes == ([], [1])
 
 
-@pytest.mark.parametrize("lacking", [ALL, HALF])
-def test_an_empty_or_half_listing_after_a_restart_ends_no_incident(lacking: tuple[str, ...]) -> None:
-    later = restarted(night(*FLEET).hold(15, "e7"), 60)
+@pytest.mark.parametrize("lacking", [ALL, HALF, ("e7",)])
+def test_first_listings_without_a_row_end_no_incident_and_hide_no_loss(lacking: tuple[str, ...]) -> None:
+    later = night(*FLEET).hold(15, "e7").restarted(60)
     later.poll("e7", without=lacking).poll("e7", without=lacking)
     assert later.hold(60, "e7").sizes == ([], [])
     assert later.hold(65).sizes == ([], [1])
-
-
-@pytest.mark.parametrize("lacking", [ALL, HALF, ("e7",)])
-def test_a_loss_between_two_runs_is_announced_although_the_first_listings_lack_the_row(
-    lacking: tuple[str, ...],
-) -> None:
-    later = restarted(night(*FLEET), 60).poll("e7", without=lacking)
+    later = night(*FLEET).restarted(60).poll("e7", without=lacking)
     assert later.hold(15, "e7").sizes == ([1], [])
     assert later.opened[0].losses[0].reason == "disconnected while envwatch was not running"
 
 
 def test_rows_that_are_listed_again_are_no_loss_and_no_news() -> None:
-    later = restarted(night(*FLEET), 60).poll(without=("e7",)).hold(120)
+    later = night(*FLEET).restarted(60).poll(without=("e7",)).hold(120)
     assert (later.sizes, later.events) == (([], []), [])
 
 
 def test_many_rows_that_a_restart_does_not_find_are_doubtful_until_blind_after() -> None:
-    policies = {NO_PROFILE: AlertPolicy(alert_after=timedelta(seconds=10), blind_after=timedelta(seconds=300))}
-    later = restarted(night(*FLEET, policies=policies), 60)
+    later = night(*FLEET, policies=soon(blind_after=timedelta(seconds=300))).restarted(60)
     while not later.opened and later.now < 1_000:
         later.poll(without=HALF)
-    assert (later.now, len(names_in(later.opened))) == (425, 5)
+    assert (later.now, later.lost()) == (425, [{*HALF}])
 
 
 NOTHING: Final = Matcher(clean("nothing"), lambda _tracked, _now: False)
@@ -234,147 +162,259 @@ LINUX: Final = Matcher(clean("os:linux"), lambda tracked, _now: tracked.environm
 
 @pytest.mark.parametrize(("alert", "opened"), [(LINUX, 1), (EVERYTHING, 1), (NOTHING, 0)])
 def test_a_row_of_an_earlier_run_is_judged_by_the_fields_of_its_newest_listing(alert: Matcher, opened: int) -> None:
-    policies = {NO_PROFILE: AlertPolicy(alert=alert, alert_after=timedelta(seconds=10))}
-    later = restarted(night(*FLEET, policies=policies), 600)
-    for _ in range(5):
-        later.poll(without=("e0",))
-    assert len(later.opened) == opened
+    later = night(*FLEET, policies=soon(alert=alert)).restarted(600)
+    assert len(later.hold(25, without=("e0",)).opened) == opened
 
 
 def test_rows_of_another_account_are_no_loss() -> None:
     """A profile whose key was exchanged for the key of another organization."""
-    later = restarted(night(*FLEET).hold(15, "e0"), 60)
+    later = night(*FLEET).hold(15, "e0").restarted(60)
     for _ in range(30):
-        later.now += 5
-        at = NOW + later.now * 1000
-        rows = [environment(f"other-{number}", organizationId="org-2", lastHeartbeat=at) for number in range(3)]
-        later.monitor, changes = later.monitor.apply(NO_PROFILE, listed(rows, at), reading(at))
-        later.note(changes)
+        at = later.later(5).at
+        later.show([environment(f"other-{number}", organizationId="org-2", lastHeartbeat=at) for number in range(3)])
     assert later.sizes == ([], [1])
 
 
 def test_a_row_whose_time_cannot_be_true_is_compared_at_the_first_listing_with_a_true_time() -> None:
-    later = restarted(night("a", "b"), 60)
-    for heartbeat in (1_760_000_000.0, None):
-        later.now += 5
-        at = NOW + later.now * 1000
-        link = {"connectionId": None} if heartbeat is None else {}
-        rows = [
-            environment("a", connectionName="a", lastHeartbeat=heartbeat, **link),
-            environment("b", lastHeartbeat=at),
-        ]
-        later.monitor, changes = later.monitor.apply(NO_PROFILE, listed(rows, at), reading(at))
-        later.note(changes)
+    later = night("a", "b").restarted(60)
+    for link in ({"lastHeartbeat": 1_760_000_000.0}, {"lastHeartbeat": None, "connectionId": None}):
+        at = later.later(5).at
+        later.show([environment("a", connectionName="a", **link), environment("b", lastHeartbeat=at)])
     assert later.wait(10).sizes == ([1], [])
 
 
 def test_a_stall_goes_on_over_a_restart_and_accuses_no_environment() -> None:
-    first = stalled_night(500)
+    first = Night([], Monitor.create(LIMITS))
+    while first.now < 500:
+        beats(first, until=100)
     assert first.sizes == ([1], [])
-    later = restarted(first, 600)
+    later = first.restarted(600)
     for _ in range(100):
-        later = beats(later, until=100)
+        beats(later, until=100)
     assert later.sizes == ([], []), "announced twice, or falsely over"
     for _ in range(20):
-        later = beats(later, until=math.inf)
+        beats(later, until=math.inf)
     assert later.sizes == ([], [1])
 
 
-def beats(one: Night, until: float) -> Night:
+def beats(one: Night, until: float) -> None:
     """Poll 12 rows whose heartbeats end `until` seconds after `NOW`."""
-    one.now += 5
-    at = NOW + one.now * 1000
-    rows = [beating(f"e{number:02}", NOW + min(one.now, until) // 10 * 10_000) for number in range(12)]
-    one.monitor, changes = one.monitor.apply(NO_PROFILE, listed(rows, at), reading(at))
-    one.note(changes)
-    return one
-
-
-def stalled_night(seconds: float) -> Night:
-    one = Night([], Monitor.create(LIMITS))
-    while one.now < seconds:
-        beats(one, until=100)
-    return one
+    newest = NOW + min(one.later(5).now, until) // 10 * 10_000
+    one.show([beating(f"e{number:02}", newest) for number in range(12)])
 
 
 def test_flapping_goes_on_over_a_restart() -> None:
-    policies = {NO_PROFILE: AlertPolicy(alert_after=timedelta(seconds=90))}
-    flapper = night("a", "b", policies=policies)
+    flapper = night("a", "b", policies={NO_PROFILE: AlertPolicy(alert_after=timedelta(seconds=90))})
     for _ in range(8):
         flapper.poll("a", after=20).poll(after=40)
     assert flapper.sizes == ([1], [])
-    later = restarted(flapper, 10)
+    later = flapper.restarted(10)
     assert later.poll("a", after=20).poll(after=40).hold(120).sizes == ([], [])
     assert later.hold(900).sizes == ([], [1])
 
 
-# Damage, and files of older versions
+# Files of older versions, and stalls
 
 
 def test_a_file_of_1_1_0_has_ids_only_and_a_row_without_a_name_is_named_by_the_id() -> None:
     first = night(*FLEET)
-    content = content_in(first)
+    content = first.stored()
     del content["rows"]
-    later = read_again(first, content, 600)
-    for _ in range(5):
-        later.poll("e1", without=("e0",))
-    assert names_in(later.opened) == {"e0", "e1"}
-    assert later.sizes == ([2], [])
+    assert first.restarted(600, content).hold(25, "e1", without=("e0",)).lost() == [{"e0", "e1"}]
 
 
 def test_a_stall_that_began_before_the_run_accuses_no_environment() -> None:
     """The platform's heartbeats stood still while envwatch restarted, and the rows expire one after the other."""
 
-    def play(monitor: Monitor, seconds: range, beats_until: float) -> tuple[Monitor, list[Incident]]:
-        opened: list[Incident] = []
+    def play(one: Night, seconds: range, beats_until: float) -> None:
         for second in seconds:
-            rows = [
-                beating(f"e{number:02}", NOW + (min(second, beats_until) // 30 * 30 + number * 2 - 30) * 1000)
-                for number in range(12)
-            ]
-            at = NOW + second * 1000
-            monitor, changes = monitor.apply(NO_PROFILE, listed(rows, at), reading(at))
-            opened += changes.opened
-        return monitor, opened
+            one.at = NOW + second * 1000
+            newest = min(second, beats_until) // 30 * 30 - 30
+            one.show([beating(f"e{number:02}", NOW + (newest + number * 2) * 1000) for number in range(12)])
 
-    monitor, _ = play(Monitor.create(LIMITS), range(0, 120, 5), 1_000)
-    now = reading(NOW + 120_000)
-    state = alert_state(content_of(monitor.alert_state(NO_PROFILE, now), now), NO_PROFILE, now)
-    assert state is not None
-    later, opened = play(Monitor.create(LIMITS).with_alert_state(NO_PROFILE, state), range(215, 700, 5), 120)
-    assert not any(incident for incident in opened if not incident.is_blindness)
-    assert {loss.is_doubtful for loss in later.incidents.waiting} == {True}
-    beats = [beating(f"e{number:02}", NOW + 700_000) for number in range(12)]
+    one = Night([], Monitor.create(LIMITS))
+    play(one, range(0, 120, 5), 1_000)
+    one = one.restarted()
+    play(one, range(215, 700, 5), 120)
+    assert not any(incident for incident in one.opened if not incident.is_blindness)
+    assert {loss.is_doubtful for loss in one.monitor.incidents.waiting} == {True}
+    before = len(one.opened)
     for second in (700, 761):
-        at = NOW + second * 1000
-        later, changes = later.apply(NO_PROFILE, listed(beats, at), reading(at))
-        assert changes.opened == ()
-    assert later.incidents.waiting == ()
+        one.at = NOW + second * 1000
+        one.show([beating(f"e{number:02}", NOW + 700_000) for number in range(12)])
+    assert (len(one.opened), one.monitor.incidents.waiting) == (before, ())
 
 
-@pytest.mark.parametrize(("youngest", "is_doubtful"), [(29.9, False), (30.0, True)])
-def test_silent_rows_of_a_first_listing_are_lost_if_any_row_has_beaten_within_30_seconds(
-    youngest: float, *, is_doubtful: bool
+@pytest.mark.parametrize(
+    ("count", "beating_count", "youngest", "is_doubtful"),
+    [(12, 8, 29.9, False), (12, 8, 30.0, True), (9, 0, 0.0, False), (10, 0, 0.0, True)],
+)
+def test_ten_silent_rows_of_a_first_listing_are_doubtful_unless_a_row_has_beaten_within_30_seconds(
+    count: int, beating_count: int, youngest: float, *, is_doubtful: bool
 ) -> None:
     """A power cut while envwatch restarts: another site's machines prove that the platform does not stall."""
-    names = [f"e{number:02}" for number in range(12)]
-    at = NOW + 600_000
+    names, at = [f"e{number:02}" for number in range(count)], NOW + 600_000
     state = AlertState(looked_at=WallMs(NOW), online=frozenset(map(clean, names)))
-    monitor = Monitor.create(LIMITS, policies=soon()).with_alert_state(NO_PROFILE, state)
-    rows = [beating(name, NOW if number < 4 else at - youngest * 1000) for number, name in enumerate(names)]
-    monitor, _ = monitor.apply(NO_PROFILE, listed(rows, at), reading(at))
-    assert [loss.is_doubtful for loss in monitor.incidents.waiting] == [is_doubtful] * 4
+    one = Night(names, new_monitor().with_alert_state(NO_PROFILE, state), at)
+    silent = count - beating_count
+    one.show([beating(name, NOW if place < silent else at - youngest * 1000) for place, name in enumerate(names)])
+    assert [loss.is_doubtful for loss in one.monitor.incidents.waiting] == [is_doubtful] * silent
 
 
-@pytest.mark.parametrize(("count", "is_doubtful"), [(9, False), (10, True)])
-def test_silent_rows_are_doubtful_from_ten_rows_on(count: int, *, is_doubtful: bool) -> None:
-    names = [f"e{number:02}" for number in range(count)]
-    state = AlertState(looked_at=WallMs(NOW), online=frozenset(map(clean, names)))
-    at = NOW + 600_000
-    rows = [beating(name, NOW) for name in names]
-    monitor, _ = (
-        Monitor.create(LIMITS, policies=soon())
-        .with_alert_state(NO_PROFILE, state)
-        .apply(NO_PROFILE, listed(rows, at), reading(at))
-    )
-    assert {loss.is_doubtful for loss in monitor.incidents.waiting} == {is_doubtful}
+# Random lives: an ended, killed and restarted watch announces the losses that an uninterrupted watch announces
+
+
+COUNT: Final = 20
+POLLS: Final = 220
+POLL_S: Final = 5
+CHANGES_END: Final = 110
+"""The poll after which no row changes, no listing is faulty, and no watch ends."""
+LASTING: Final = POLLS + 1
+POLICIES: Final = soon(blind_after=timedelta(seconds=100))
+"""Doubtful losses wait for `blind_after`."""
+
+
+class Outage(NamedTuple):
+    row: int
+    begin: int
+    end: int
+    """Polls; `LASTING` for a row that never comes back."""
+    how: str
+    """`closed`: the connection ended; `silent`: the heartbeats ended; `dropped`: the server lists the row no more."""
+
+
+class Fault(NamedTuple):
+    """A listing that lacks rows although the rows exist."""
+
+    begin: int
+    polls: int
+    lacking: frozenset[int]
+
+
+@dataclass
+class Life:
+    outages: Sequence[Outage]
+    faults: Sequence[Fault]
+
+    def is_up(self, number: int, poll: int) -> bool:
+        return not any(each.row == number and each.begin <= poll < each.end for each in self.outages)
+
+    def is_over(self, incident: Incident) -> bool:
+        """Whether all rows of an incident are back long before the last poll."""
+        numbers = {int(str(loss.id)[1:]) for loss in incident.losses}
+        return not any(each.row in numbers and each.end > POLLS - 20 for each in self.outages)
+
+    def rows(self, poll: int) -> list[Environment]:
+        lacking = {row for each in self.faults if each.begin <= poll < each.begin + each.polls for row in each.lacking}
+        found = (self._row(number, poll) for number in range(COUNT) if number not in lacking)
+        return [row for row in found if row is not None]
+
+    def _row(self, number: int, poll: int) -> Environment | None:
+        at, id_ = NOW + poll * POLL_S * 1000, f"e{number:02}"
+        outage = next((each for each in self.outages if each.row == number and each.begin <= poll < each.end), None)
+        if outage is None:
+            return environment(id_, lastHeartbeat=at - 1_000, lastSeenAt=at - 1_000)
+        if outage.how == "dropped":
+            return None
+        last = NOW + (outage.begin - 1) * POLL_S * 1000
+        link: dict[str, Any] = {"lastHeartbeat": last}
+        if outage.how == "closed":
+            link = {"lastHeartbeat": None, "connectionId": None, "connectedAt": None}
+        return environment(id_, lastSeenAt=last, **link)
+
+
+@dataclass
+class Restarting(Watch):
+    """A watch with the file that a new process reads; `written` are the newest two states on the disk."""
+
+    names: Sequence[str] = ()
+    monitor: Monitor = field(default_factory=lambda: new_monitor(policies=POLICIES))
+    written: list[tuple[AlertState, float]] = field(default_factory=list)
+    """With the time of the write."""
+    ended: list[tuple[float, Incident]] = field(default_factory=list)
+    """The resolved incidents with the time."""
+    told: list[tuple[float, Incident]] = field(default_factory=list)
+
+    def poll(self, life: Life, poll: int) -> None:
+        self.at = NOW + poll * POLL_S * 1000
+        self.show(life.rows(poll))
+
+    def step(self, monitor: Monitor, changes: MonitorChanges) -> Restarting:
+        super().step(monitor, changes)
+        self.told += ((self.at, incident) for incident in changes.opened)
+        self.ended += ((self.at, incident) for incident in changes.resolved)
+        state = monitor.alert_state(NO_PROFILE, self.clocks)
+        if not self.written or replace(state, looked_at=self.written[-1][0].looked_at) != self.written[-1][0]:
+            self.written = [*self.written[-1:], (state, self.at)]
+        return self
+
+    def begun_anew(self, poll: int, *, is_killed: bool) -> Restarting:
+        """Return the watch of a process that begins before a poll; a kill comes before the write of the newest poll."""
+        if not self.written:
+            return self
+        state, at = self.written[0 if is_killed and self.written[-1][1] == self.at else -1]
+        content = json.loads(json.dumps(content_of(state, reading(at))))
+        return self.restarted(poll * POLL_S - (self.at - NOW) / 1000, content)
+
+    def announced(self) -> Mapping[str, set[str]]:
+        """Return the incidents that name a row."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for _, incident in self.told:
+            for loss in incident.losses:
+                found[str(loss.id)].add(incident.id)
+        return found
+
+
+def lives() -> st.SearchStrategy[Life]:
+    numbers, polls = st.integers(0, COUNT - 1), st.integers(3, CHANGES_END)
+    how = st.sampled_from(["closed", "silent", "dropped"])
+    lasting = st.builds(Outage, numbers, polls, st.just(LASTING), how)
+    short = st.builds(lambda row, begin, lasts, how: Outage(row, begin, begin + lasts, how), numbers, polls, polls, how)
+    outages = st.lists(lasting | short, min_size=1, max_size=6, unique_by=lambda each: each.row)
+    few = st.frozensets(numbers, min_size=1, max_size=2)
+    half = st.sampled_from([frozenset(range(COUNT // 2)), frozenset(range(COUNT // 2, COUNT)), frozenset(range(COUNT))])
+    # More faults in a row would prove that rows are gone.
+    halves = st.lists(st.builds(Fault, polls, st.integers(1, 4), half), max_size=2)
+    singles = st.lists(st.builds(Fault, polls, st.just(1), few), max_size=2)
+    return st.builds(Life, outages, st.builds(list.__add__, halves, singles))
+
+
+RESTARTS: Final = st.dictionaries(
+    st.integers(2, CHANGES_END), st.tuples(st.integers(0, 30), st.booleans()), min_size=1, max_size=4
+)
+"""The polls at which the watch ends, the number of polls without a watch, and whether the watch is killed."""
+
+
+@given(lives(), RESTARTS)
+@settings(max_examples=examples(40), deadline=None)
+def test_an_ended_and_restarted_watch_announces_the_losses_of_an_uninterrupted_watch(
+    life: Life, restarts: Mapping[int, tuple[int, bool]]
+) -> None:
+    steady, watch, away_until = Restarting(), Restarting(), 0
+    for poll in range(POLLS):
+        steady.poll(life, poll)
+        if poll in restarts and poll >= away_until:
+            away, is_killed = restarts[poll]
+            away_until = poll + away
+            watch = watch.begun_anew(away_until, is_killed=is_killed)
+        if poll >= away_until:
+            watch.poll(life, poll)
+    needs, found = steady.announced(), watch.announced()
+    lasting = {f"e{each.row:02}" for each in life.outages if each.end == LASTING}
+    assert lasting <= needs.keys()
+    assert lasting <= found.keys(), "a loss is not announced"
+    assert found.keys() <= {f"e{each.row:02}" for each in life.outages}, "a row that was never down is accused"
+    assert {id_: ids for id_, ids in found.items() if id_ in lasting and len(ids) > 1} == {}, "announced twice"
+    first_end = NOW + min(restarts) * POLL_S * 1000
+    for at, incident in steady.told:
+        if at < first_end:
+            assert incident.id in {id_ for ids in found.values() for id_ in ids}
+    for each in (steady, watch):
+        assert len({incident.id for _, incident in each.ended}) == len(each.ended), "resolved twice"
+        for at, incident in each.ended:
+            poll = round((at - NOW) / 1000 / POLL_S)
+            for loss in incident.losses:
+                assert life.is_up(int(str(loss.id)[1:]), poll), "an incident is over while a member is down"
+        if each is steady or not any(is_killed for _, is_killed in restarts.values()):
+            over = {incident.id for _, incident in each.told if life.is_over(incident)}
+            assert over <= {incident.id for _, incident in each.ended}, "an incident that never ends"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -14,7 +12,7 @@ from hypothesis import strategies as st
 from support.budget import examples
 from support.builders import key_of, reading
 from support.policies import soon
-from support.silenced_night import NIGHTS, SilencedNight, recurring_policies
+from support.scripted_watch import NIGHTS, SilencedNight, recurring_policies
 
 from envwatch.fleet.alerting.alert_state import alert_state, content_of
 from envwatch.fleet.alerting.incidents import ring_text
@@ -32,7 +30,6 @@ from envwatch.views.table.block import Aside, block_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from envwatch.fleet.alerting.silences import Silences
 
 ALL = ("mac-1", "mac-2", "mac-3")
 
@@ -53,22 +50,17 @@ def evening(begun: Callable[[], SilencedNight] = SilencedNight) -> SilencedNight
     return night.poll_until("18:10", "mac-1", "mac-2")
 
 
-def next_day(night: SilencedNight, time: str, *off: str) -> SilencedNight:
-    night.day += 1
-    return night.poll(time, *off)
-
-
 @EVERY_KIND
 def test_a_silenced_loss_raises_nothing_before_the_end(begun: Callable[[], SilencedNight]) -> None:
     night = evening(begun)
     assert (night.silenced() - {"mac-3"}, night.alerting(), night.lost()) == ({"mac-1", "mac-2"}, set(), [])
-    next_day(night, "09:59:59", "mac-1", "mac-2")
+    night.next_day("09:59:59", "mac-1", "mac-2")
     assert (night.silenced() - {"mac-3"}, night.alerting(), night.lost()) == ({"mac-1", "mac-2"}, set(), [])
 
 
 @EVERY_KIND
 def test_rows_that_are_not_back_at_the_end_are_one_incident_from_the_end_on(begun: Callable[[], SilencedNight]) -> None:
-    night = next_day(evening(begun), "10:00", "mac-1", "mac-2")
+    night = evening(begun).next_day("10:00", "mac-1", "mac-2")
     assert (night.silenced(), night.alerting()) == (set(), {"mac-1", "mac-2"})
     assert night.tick("10:00:09").lost() == []
     assert night.tick("10:00:10").lost() == [{"mac-1", "mac-2"}]
@@ -82,7 +74,7 @@ def test_rows_that_are_not_back_at_the_end_are_one_incident_from_the_end_on(begu
 
 @EVERY_KIND
 def test_the_end_of_a_silence_is_one_event_in_the_log(begun: Callable[[], SilencedNight]) -> None:
-    night = next_day(evening(begun), "10:00:03", "mac-1", "mac-2").poll("10:00:08", "mac-1", "mac-2")
+    night = evening(begun).next_day("10:00:03", "mac-1", "mac-2").poll("10:00:08", "mac-1", "mac-2")
     (event,) = [each for each in night.events if each.kind is Kind.NOT_BACK]
     assert (event.at, len(event.members)) == (night.instant("10:00"), 2)
     assert event_text(event) == "2 not back by 10:00: mac-1, mac-2"
@@ -93,7 +85,7 @@ def test_the_end_of_a_silence_is_one_event_in_the_log(begun: Callable[[], Silenc
 
 @EVERY_KIND
 def test_a_row_that_is_back_before_the_end_is_no_loss(begun: Callable[[], SilencedNight]) -> None:
-    night = next_day(evening(begun), "09:00", "mac-2").poll_until("09:02", "mac-2")
+    night = evening(begun).next_day("09:00", "mac-2").poll_until("09:02", "mac-2")
     night.poll("10:00", "mac-2").tick("10:01")
     assert night.lost() == [{"mac-2"}]
     assert ring_text(night.opened) == "mac-2 not back by 10:00"
@@ -121,7 +113,7 @@ def test_an_incident_that_is_open_when_the_hours_begin_stays_open_until_the_row_
     # Lost again within the hours, before the row was up for long enough.
     night.poll("18:10").poll("18:10:05", "mac-1").poll_until("18:12", "mac-1")
     assert (night.resolved, night.silenced(), night.lost()) == ([], set(), [{"mac-1"}])
-    next_day(night, "10:00", "mac-1").tick("10:01")
+    night.next_day("10:00", "mac-1").tick("10:01")
     assert (night.resolved, night.lost()) == ([], [{"mac-1"}])
     night.poll("10:10").poll_until("10:11:05")
     assert len(night.resolved) == 1
@@ -129,9 +121,9 @@ def test_an_incident_that_is_open_when_the_hours_begin_stays_open_until_the_row_
 
 @EVERY_KIND
 def test_an_incident_of_rows_that_are_not_back_stays_open_in_the_next_night(begun: Callable[[], SilencedNight]) -> None:
-    night = next_day(evening(begun), "10:00", "mac-1", "mac-2").tick("10:01")
+    night = evening(begun).next_day("10:00", "mac-1", "mac-2").tick("10:01")
     night.poll("18:00", "mac-1", "mac-2").poll_until("18:01", "mac-1", "mac-2")
-    next_day(night, "10:00", "mac-1", "mac-2").tick("10:01")
+    night.next_day("10:00", "mac-1", "mac-2").tick("10:01")
     assert (night.lost(), night.resolved) == ([{"mac-1", "mac-2"}], [])
 
 
@@ -154,7 +146,7 @@ def test_a_power_cut_has_one_size_in_incident_message_log_and_block() -> None:
     block = block_of(night.monitor, reading(night.at))
     (line,) = block.lines
     assert (line.total, block.asides) == (3, {Aside.SILENCED: 3})
-    assert [each.silenced for each in restarted(night).monitor.incidents.open] == [3]
+    assert [each.silenced for each in night.restarted().monitor.incidents.open] == [3]
 
 
 def test_rows_that_are_not_back_are_one_incident_whatever_was_lost_beside_them() -> None:
@@ -162,7 +154,7 @@ def test_rows_that_are_not_back_are_one_incident_whatever_was_lost_beside_them()
     night.poll("20:00:10", *ALL, "web-1").poll_until("20:00:20", *ALL, "web-1")
     assert night.lost() == [{"web-1"}]
     assert (night.silenced(), night.alerting()) == (set(ALL), {"web-1"})
-    next_day(night, "10:00", *ALL, "web-1").tick("10:01")
+    night.next_day("10:00", *ALL, "web-1").tick("10:01")
     assert night.lost() == [{"web-1"}, set(ALL)]
     assert len({each.id for each in night.opened}) == 2
 
@@ -187,7 +179,7 @@ def test_a_silence_of_a_person_that_ends_within_the_hours_leaves_the_row_silence
     assert night.lost() == [{"web-1"}]
     night.poll("21:01", "mac-1", "web-1").tick("21:02")
     assert len(night.lost()) == 1
-    next_day(night, "10:00", "mac-1", "web-1").tick("10:01")
+    night.next_day("10:00", "mac-1", "web-1").tick("10:01")
     assert night.lost()[1:] == [{"mac-1"}]
 
 
@@ -195,7 +187,7 @@ def test_a_silence_of_a_person_that_ends_within_the_hours_leaves_the_row_silence
 def test_an_acknowledgement_before_the_end_prevents_the_incident(begun: Callable[[], SilencedNight]) -> None:
     night = evening(begun)
     night.monitor = night.monitor.with_acks({key_of("mac-1"): Ack(night.at, EMPTY, night.at)})
-    next_day(night, "10:00", "mac-1", "mac-2").tick("10:01")
+    night.next_day("10:00", "mac-1", "mac-2").tick("10:01")
     assert night.lost() == [{"mac-2"}]
 
 
@@ -207,7 +199,7 @@ def test_a_weekend_is_one_silence_and_the_loss_is_not_old_at_the_end() -> None:
         night.day = day
         night.poll("18:30", "mac-1")
         assert (night.silenced(), night.alerting()) == ({"mac-1"}, set())
-    next_day(night, "10:00", "mac-1").tick("10:01")
+    night.next_day("10:00", "mac-1").tick("10:01")
     assert night.alerting() == {"mac-1"}
     assert night.lost() == [{"mac-1"}]
     assert night.opened[0].not_back_text == "not back by 10:00"
@@ -215,7 +207,7 @@ def test_a_weekend_is_one_silence_and_the_loss_is_not_old_at_the_end() -> None:
 
 @EVERY_KIND
 def test_an_end_while_envwatch_is_blind_counts_from_the_next_listing_on(begun: Callable[[], SilencedNight]) -> None:
-    night = next_day(evening(begun), "09:50", "mac-1", "mac-2").fail("09:51").fail("10:05").tick("10:06")
+    night = evening(begun).next_day("09:50", "mac-1", "mac-2").fail("09:51").fail("10:05").tick("10:06")
     assert night.lost() == []
     night.poll("10:07", "mac-1", "mac-2")
     assert night.lost() == [{"mac-1", "mac-2"}]
@@ -227,29 +219,18 @@ def test_the_reason_has_the_time_in_the_zone_of_the_profile() -> None:
     night = SilencedNight(monitor=Monitor.create({NO_PROFILE: Limits()}, policies=policies))
     night.poll("07:59").poll("08:00", "mac-1")
     assert night.silenced() == {"mac-1"}
-    next_day(night, "01:00", "mac-1").tick("01:01")
+    night.next_day("01:00", "mac-1").tick("01:01")
     assert night.opened[0].losses[0].reason == "not back by 10:00"
-
-
-def restarted(night: SilencedNight, silences: Silences | None = None) -> SilencedNight:
-    """Return the night in a new process that has the alert state and the silences of the process before."""
-    silences = night.monitor.silences if silences is None else silences
-    now = reading(night.at)
-    content = json.loads(json.dumps(content_of(night.monitor.alert_state(NO_PROFILE, now), now)))
-    state = alert_state(content, NO_PROFILE, now)
-    assert state is not None
-    monitor = Monitor.create({NO_PROFILE: Limits()}, night.monitor.policies).with_silences(silences)
-    return replace(night, monitor=monitor.with_alert_state(NO_PROFILE, state), opened=[], resolved=[], events=[])
 
 
 @EVERY_KIND
 def test_a_restart_before_the_end_raises_nothing_and_the_end_counts_once(begun: Callable[[], SilencedNight]) -> None:
-    night = restarted(evening(begun)).poll("18:11", "mac-1", "mac-2").poll_until("18:12", "mac-1", "mac-2")
+    night = evening(begun).restarted().poll("18:11", "mac-1", "mac-2").poll_until("18:12", "mac-1", "mac-2")
     assert (night.silenced() - {"mac-3"}, night.lost()) == ({"mac-1", "mac-2"}, [])
-    next_day(night, "10:00", "mac-1", "mac-2").poll("10:01", "mac-1", "mac-2")
+    night.next_day("10:00", "mac-1", "mac-2").poll("10:01", "mac-1", "mac-2")
     assert night.lost() == [{"mac-1", "mac-2"}]
     ids = {each.id for each in night.opened}
-    again = restarted(night).poll("10:02", "mac-1", "mac-2").poll_until("10:03", "mac-1", "mac-2")
+    again = night.restarted().poll("10:02", "mac-1", "mac-2").poll_until("10:03", "mac-1", "mac-2")
     assert again.lost() == []
     assert {each.id for each in again.monitor.incidents.open} == ids
     again.poll("10:04").poll_until("10:05:05")
@@ -258,19 +239,19 @@ def test_a_restart_before_the_end_raises_nothing_and_the_end_counts_once(begun: 
 
 @EVERY_KIND
 def test_a_restart_past_the_end_opens_the_incident_of_the_end_once(begun: Callable[[], SilencedNight]) -> None:
-    night = restarted(evening(begun))
-    next_day(night, "10:30", "mac-1", "mac-2").poll("10:31", "mac-1", "mac-2")
+    night = evening(begun).restarted()
+    night.next_day("10:30", "mac-1", "mac-2").poll("10:31", "mac-1", "mac-2")
     assert night.lost() == [{"mac-1", "mac-2"}]
     assert night.opened[0].began_at == night.instant("10:00")
     assert night.opened[0].not_back_text == "not back by 10:00"
-    again = restarted(night).poll("10:32", "mac-1", "mac-2").poll("10:33", "mac-1", "mac-2")
+    again = night.restarted().poll("10:32", "mac-1", "mac-2").poll("10:33", "mac-1", "mac-2")
     assert again.lost() == []
 
 
 def test_a_row_that_went_off_in_the_hours_while_envwatch_did_not_run_is_not_back_either() -> None:
-    night = restarted(SilencedNight().poll("16:00").poll("16:30"))
+    night = SilencedNight().poll("16:00").poll("16:30").restarted()
     night.off_at = {"mac-1": night.instant("18:00"), "web-1": night.instant("18:30")}
-    next_day(night, "10:30", "mac-1", "web-1").poll("10:31", "mac-1", "web-1")
+    night.next_day("10:30", "mac-1", "web-1").poll("10:31", "mac-1", "web-1")
     assert sorted(night.lost(), key=sorted) == [{"mac-1"}, {"web-1"}]
     assert [each.not_back_text for each in night.opened if "mac-1" in str(each.losses)] == ["not back by 10:00"]
 
@@ -280,7 +261,7 @@ def test_a_row_that_went_off_in_the_hours_before_the_first_listing_must_be_back_
     night.off_at = {"mac-1": night.instant("17:30"), "mac-2": night.instant("16:30")}
     night.poll("20:00", "mac-1", "mac-2").poll_until("20:01", "mac-1", "mac-2")
     assert (night.silenced(), night.lost(), night.events) == ({"mac-1"}, [], [])
-    next_day(night, "10:00", "mac-1", "mac-2").poll("10:01", "mac-1", "mac-2")
+    night.next_day("10:00", "mac-1", "mac-2").poll("10:01", "mac-1", "mac-2")
     assert night.lost() == [{"mac-1"}]
 
 
@@ -340,13 +321,13 @@ def test_a_loss_before_the_hours_that_is_found_within_the_hours_is_not_silenced(
 
 @EVERY_KIND
 def test_many_rows_that_are_not_back_have_no_common_cause(begun: Callable[[], SilencedNight]) -> None:
-    night = next_day(evening(begun), "09:00", *ALL).poll("10:00", *ALL).tick("10:01")
+    night = evening(begun).next_day("09:00", *ALL).poll("10:00", *ALL).tick("10:01")
     (incident,) = night.opened
     assert (len(incident.losses), incident.is_mass, incident.shared) == (3, False, None)
 
 
 def test_a_row_whose_silence_ends_after_the_hours_is_another_incident() -> None:
-    night = next_day(evening(), "09:00", "mac-1", "mac-2")
+    night = evening().next_day("09:00", "mac-1", "mac-2")
     night.silence("mac-2", lasts=timedelta(hours=2))
     night.poll("10:00", "mac-1", "mac-2").tick("10:01").poll("11:00", "mac-1", "mac-2").tick("11:01")
     assert night.lost() == [{"mac-1"}, {"mac-2"}]
@@ -432,13 +413,13 @@ def test_an_end_by_hand_is_the_end(begun: Callable[[], SilencedNight]) -> None:
 
 def test_the_end_by_hand_leaves_the_hours_of_the_next_day() -> None:
     night = evening().poll("19:00", "mac-1", "mac-2").end("mac-1").poll("19:05").poll_until("19:07")
-    next_day(night, "16:59").poll("17:00", "mac-3")
+    night.next_day("16:59").poll("17:00", "mac-3")
     assert night.silenced() == {"mac-3"}
 
 
 def test_a_silence_that_is_unknown_after_a_restart_counts_from_the_first_look() -> None:
     """1.1.0 forgot a silence that a person had ended."""
-    night = restarted(evening(of_a_person), {}).poll("18:11", "mac-1", "mac-2").poll("18:12", "mac-1", "mac-2")
+    night = evening(of_a_person).restarted(silences={}).poll("18:11", "mac-1", "mac-2").poll("18:12", "mac-1", "mac-2")
     assert night.lost() == [{"mac-1", "mac-2"}]
     assert night.opened[0].not_back_text == "not back by 18:11"
 
@@ -456,7 +437,7 @@ def test_the_alert_state_of_1_1_0_has_another_word_for_a_silenced_loss() -> None
 
 @EVERY_KIND
 def test_a_server_that_is_lost_when_the_hours_end_is_another_incident(begun: Callable[[], SilencedNight]) -> None:
-    night = next_day(evening(begun), "09:59:58", "mac-1", "mac-2").tick("10:00:01")
+    night = evening(begun).next_day("09:59:58", "mac-1", "mac-2").tick("10:00:01")
     night.poll("10:00:03", "mac-1", "mac-2", "web-1").poll_until("10:00:20", "mac-1", "mac-2", "web-1")
     assert sorted(night.lost(), key=sorted) == [{"mac-1", "mac-2"}, {"web-1"}]
     assert len({each.id for each in night.opened}) == 2

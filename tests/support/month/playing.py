@@ -1,4 +1,6 @@
-"""Plays a script: the input of each poll of a monitor, and the monitor's restarts.
+"""Plays a script before watchers, and compares the watchers' messages with the needs of the script.
+
+The watchers are envwatch without settings, off at night and with settings, and two naive watchers.
 
 A watcher looks right before and after each visible change, every 10 or 20 s while a message may come, every minute
 during a fault, and otherwise every 10 minutes. Rows that are off most of the time are not looked at between.
@@ -6,14 +8,20 @@ during a fault, and otherwise every 10 minutes. Rows that are off most of the ti
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from collections import Counter
+from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from functools import cache
 from itertools import islice, pairwise, takewhile
-from typing import TYPE_CHECKING, Final, NamedTuple
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from support.month.script import (
     BEGIN,
+    BRIEF,
     DAY,
     EXPIRY,
     HOUR,
@@ -21,6 +29,7 @@ from support.month.script import (
     NEEDED_AFTER,
     SECOND,
     WATCHED_HOURS,
+    Cause,
     Change,
     Fault,
     Row,
@@ -28,17 +37,30 @@ from support.month.script import (
     Trouble,
     covered,
 )
-from support.month.script import Cause as ScriptCause
 
+from envwatch.config.settings import all_settings_of
+from envwatch.fleet import uptime_record
+from envwatch.fleet.alerting.alert_policy import AlertPolicy
+from envwatch.fleet.alerting.alert_state import alert_state, content_of
+from envwatch.fleet.events import NO_PROFILE, EventLog, Kind
+from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.uptime_record import UptimeRecord, record_of
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerMs, WallMs
-from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, Slept, Snapshot
+from envwatch.model.limits import Limits
+from envwatch.model.outcome import Cause as PollCause
+from envwatch.model.outcome import Failed, Listed, ListedPage, Slept, Snapshot
 from envwatch.model.text import clean
+from envwatch.watch.profiles import policy_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from support.month.script import Need
+
+    from envwatch.fleet.monitor import MonitorChanges
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
+
 
 STEP: Final = 5 * SECOND
 CALM_STEPS: Final = 120
@@ -54,13 +76,13 @@ _MOSTLY_UP: Final = 0.75
 """A row that was up for a shorter time, or a smaller share of a week, is off most of the time."""
 
 _FAILURES: Final = (
-    (Cause.SERVER, "500 Internal Server Error"),
-    (Cause.UNREACHABLE, "connection refused"),
-    (Cause.TIMEOUT, "no answer within 10 s"),
-    (Cause.UNAVAILABLE, "cloud_api_shutting_down"),
-    (Cause.GARBLED, "HTML, not JSON"),
-    (Cause.UNAUTHORIZED, "Unauthorized"),
-    (Cause.RATE_LIMITED, "Rate limit exceeded"),
+    (PollCause.SERVER, "500 Internal Server Error"),
+    (PollCause.UNREACHABLE, "connection refused"),
+    (PollCause.TIMEOUT, "no answer within 10 s"),
+    (PollCause.UNAVAILABLE, "cloud_api_shutting_down"),
+    (PollCause.GARBLED, "HTML, not JSON"),
+    (PollCause.UNAUTHORIZED, "Unauthorized"),
+    (PollCause.RATE_LIMITED, "Rate limit exceeded"),
 )
 
 
@@ -251,7 +273,7 @@ def _look_at_rows(script: Script, looks: _Looks) -> None:
         else:
             looks.add(at, at + NEEDED_AFTER + MINUTE, 30 * SECOND)
     for each in script.episodes:
-        if each.cause is ScriptCause.FLAPPING:
+        if each.cause is Cause.FLAPPING:
             looks.add(each.since, each.until + 12 * MINUTE, 30 * SECOND)
 
 
@@ -299,3 +321,294 @@ def _look_at_troubles(script: Script, looks: _Looks) -> None:
     for at, _ in script.skews[1:]:
         looks.add(at, at + MINUTE)
         looks.add(at, at + NEEDED_AFTER, 20 * SECOND)
+
+
+class Watcher(Protocol):
+    messages: list[Message]
+
+    def take(self, step: Step) -> None:
+        """Look at the world once."""
+
+    def script(self, script: Script) -> Script:
+        """Return the script with the times in which this watcher does not look."""
+        return script
+
+
+class Naive(Watcher):
+    """The official rule by this machine's clock: a message for each row that is not online for `polls` consecutive
+    polls.
+    """
+
+    def __init__(self, polls: int) -> None:
+        self._polls = polls
+        self._armed: set[str] = set()
+        self._missing: dict[str, int] = {}
+        self.messages: list[Message] = []
+
+    def take(self, step: Step) -> None:
+        outcome = step.outcome
+        if outcome is None:
+            self._armed, self._missing = set(), {}
+        if not isinstance(outcome, Listed):
+            return
+        oldest = outcome.started.wall - EXPIRY
+        online = {
+            env.id
+            for env in outcome.snapshot.pages[0].environments
+            if env.connection_id and env.last_heartbeat_at is not None and env.last_heartbeat_at > oldest
+        }
+        lost = self._armed - online
+        if lost or self._missing:
+            self._missing = {id_: self._missing.get(id_, 0) + 1 for id_ in lost}
+        told = {id_ for id_, count in self._missing.items() if count >= self._polls}
+        self.messages += [Message(step.at, frozenset({id_})) for id_ in sorted(told)]
+        self._armed = (self._armed | online) - told
+        for id_ in told:
+            del self._missing[id_]
+
+
+def restarted(monitor: Monitor, now: Clocks) -> Monitor:
+    """Return the monitor after a restart, with the alert state and the uptime record as files keep them."""
+    content = json.loads(json.dumps(content_of(monitor.alert_state(NO_PROFILE, now), now)))
+    following = new_monitor(monitor.policies[NO_PROFILE])
+    state = alert_state(content, NO_PROFILE, now)
+    following = following if state is None else following.with_alert_state(NO_PROFILE, state)
+    if not (record := monitor.uptime_records[NO_PROFILE]).has_begun:
+        return following
+    kept = record_of(json.loads(json.dumps(uptime_record.content_of(record))))
+    return following if kept is None else following.with_uptime_record(NO_PROFILE, kept)
+
+
+def new_monitor(policy: AlertPolicy) -> Monitor:
+    """Return a monitor that records the uptime of all rows."""
+    monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy})
+    return monitor.with_uptime_record(NO_PROFILE, UptimeRecord())
+
+
+class Envwatch(Watcher):
+    def __init__(self, policy: AlertPolicy) -> None:
+        self.messages: list[Message] = []
+        self.monitor = new_monitor(policy)
+
+    def take(self, step: Step) -> None:
+        if step.outcome is None:
+            self.monitor = restarted(self.monitor, step.now)
+            return
+        self.monitor, changes = self.monitor.apply(NO_PROFILE, step.outcome, step.now)
+        if changes.opened:
+            self._note(step.at, changes)
+        if len(self.monitor.event_log) > _EVENTS_KEPT:
+            self.monitor = replace(self.monitor, event_log=EventLog(), watched={})
+
+    def _note(self, at: int, changes: MonitorChanges) -> None:
+        for incident in changes.opened:
+            ids = frozenset(str(loss.id) for loss in incident.losses if loss.id)
+            # A message about envwatch names no row.
+            if ids or incident.losses[0].kind is Kind.STALLED:
+                self.messages.append(Message(at, ids))
+
+
+_EVENTS_KEPT: Final = 200
+
+
+class EnvwatchAtDay(Envwatch):
+    """A monitor that is off at night."""
+
+    def __init__(self, policy: AlertPolicy) -> None:
+        super().__init__(policy)
+        self._was_off = False
+
+    def take(self, step: Step) -> None:
+        begin, end = WATCHED_HOURS
+        is_off = not begin <= step.at % DAY < end
+        if not is_off:
+            if self._was_off:
+                super().take(Step(step.at, step.now, None))
+            super().take(step)
+        self._was_off = is_off
+
+    def script(self, script: Script) -> Script:
+        begin, end = WATCHED_HOURS
+        nights = [(0, begin), *((at + end, at + DAY + begin) for at in range(0, script.length, DAY))]
+        return script.with_troubles(Trouble(since, until, Fault.STOPPED) for since, until in nights)
+
+
+def policy_with_settings(servers: Iterable[str]) -> AlertPolicy:
+    """Return the alert policy of `SETTINGS`; `servers` are device ids."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "config.toml")
+        path.with_name("inventory").write_text("\n".join(servers))
+        path.write_text(SETTINGS)
+        (settings,) = all_settings_of({"config": str(path)}, {})
+        return policy_for(settings)
+
+
+SETTINGS: Final = """\
+timezone = "UTC"
+expect_file = "inventory"
+alert = "!os:darwin,win32 !name:laptop-*,ci-*,vm-*"
+
+[[quiet]]
+filter = "name:desk-*"
+hours = "19:30-07:30"
+"""
+"""The inventory has the device ids of all servers."""
+
+
+def watchers(servers: Iterable[str]) -> Mapping[str, Watcher]:
+    """Return the watchers by name, the most important one first; `servers` are device ids."""
+    return {
+        DEFAULT: Envwatch(AlertPolicy()),
+        "envwatch, off at night": EnvwatchAtDay(AlertPolicy()),
+        "envwatch, with settings": Envwatch(policy_with_settings(servers)),
+        "naive, each poll": Naive(1),
+        "naive, twice in a row": Naive(2),
+    }
+
+
+DEFAULT: Final = "envwatch, default without settings"
+
+
+def watched(script: Script, by: Iterable[Watcher], polls: Sequence[int] | None = None) -> None:
+    by = tuple(by)
+    for step in steps(script, polls):
+        for watcher in by:
+            watcher.take(step)
+
+
+SLACK: Final = 10 * SECOND
+"""Time from the end of a need to the poll that shows the end."""
+_NAMES: Final = 5
+
+
+class Message(NamedTuple):
+    at: int
+    """Milliseconds since the script began."""
+    ids: frozenset[str]
+    """No id in a message about the heartbeats of all rows."""
+
+
+@dataclass
+class Score:
+    messages: int = 0
+    true: int = 0
+    brief: int = 0
+    """Messages about a machine that recovered within 5 minutes: false by the definition, too."""
+    vm_ends: int = 0
+    """Messages about VMs that ended after days, and no other row."""
+    stalls: int = 0
+    """Messages about the heartbeats of all rows."""
+    needs: int = 0
+    """The needs of rows that are not new."""
+    missed: int = 0
+    new_needs: int = 0
+    new_missed: int = 0
+    delays: list[int] = field(default_factory=list)
+    """Milliseconds from each met need to the message, without blind time."""
+    faults: list[str] = field(default_factory=list)
+    kinds: Counter[str] = field(default_factory=Counter)
+    """Number of faults by cause."""
+
+    def add(self, other: Score) -> None:
+        for each in fields(self):
+            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
+
+    @property
+    def judged(self) -> int:
+        """The messages except ends of VMs and stalls."""
+        return self.messages - self.vm_ends - self.stalls
+
+    @property
+    def wrong(self) -> int:
+        return self.judged - self.true - self.brief
+
+    def line(self, watcher: str) -> str:
+        middle, longest = (median(self.delays), max(self.delays)) if self.delays else (0, 0)
+        return (
+            f"| {watcher} | {self.messages:,} | {self.true:,} | {self.brief:,} | {self.wrong:,} "
+            f"| {self.vm_ends:,} | {self.stalls:,} | {self._share(self.true)} | {self._share(self.wrong)} "
+            f"| {self.needs:,} | {self.missed:,} | {self.new_needs:,} | {self.new_missed:,} "
+            f"| {middle / SECOND:.0f} | {longest / SECOND:.0f} |"
+        )
+
+    def _share(self, count: int) -> str:
+        return f"{count / self.judged:.1%}" if self.judged else "–"
+
+    @property
+    def unreached(self) -> list[str]:
+        """The goals that envwatch without settings does not reach."""
+        goals = {
+            "a need is missed": self.missed > 0,
+            "more than 5 % of the messages are wrong": self.wrong > 0.05 * self.judged,
+            "less than 80 % of the messages are true": self.true < 0.8 * self.judged,
+        }
+        return [text for text, is_unreached in goals.items() if is_unreached]
+
+
+HEAD: Final = (
+    "| watcher | messages | true | brief | wrong | VM ends | stalls | share true | share wrong | needs | missed "
+    "| new rows' needs | missed | median delay, s | longest delay, s |\n"
+    "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
+)
+
+
+def score(script: Script, messages: Sequence[Message], *, prefix: str = "") -> Score:
+    """Return the score of messages, oldest first; `prefix` begins each line about a fault."""
+    needs, blind = script.needs(), script.blind()
+    found = Score(messages=len(messages))
+    for message in messages:
+        if not message.ids:
+            found.stalls += 1
+        elif any(need.id in message.ids and need.since <= message.at <= need.until + SLACK for need in needs):
+            found.true += 1
+        else:
+            kind = _false(script, message)
+            found.brief += BRIEF in kind
+            found.vm_ends += set(script.row_causes(message.ids, message.at)) == {Cause.VM_END}
+            found.kinds[kind] += 1
+            found.faults.append(f"{prefix}{moment(message.at)} {kind}: {_names(script, message.ids)}")
+    naming: dict[str, list[int]] = {}
+    for message in messages:
+        for id_ in message.ids:
+            naming.setdefault(id_, []).append(message.at)
+    for need in filter(lambda need: need.is_visible, needs):
+        found.needs += not need.is_new
+        found.new_needs += need.is_new
+        told_at = next((at for at in naming.get(need.id, ()) if need.since <= at <= need.until + SLACK), None)
+        if told_at is not None and told_at <= need.deadline:
+            found.delays.append(told_at - need.since - covered(blind, need.since, told_at))
+        else:
+            found.missed += not need.is_new
+            found.new_missed += need.is_new
+            kind = _missed(script, need, told_at)
+            found.kinds[kind] += 1
+            found.faults.append(f"{prefix}{moment(need.since)} {kind}: {_times(need, told_at)}")
+    return found
+
+
+def moment(at: int) -> str:
+    return f"day {at // DAY} {at // HOUR % 24:02}:{at // MINUTE % 60:02}:{at // SECOND % 60:02}"
+
+
+def _missed(script: Script, need: Need, told_at: int | None) -> str:
+    around = {each.fault for each in script.troubles if each.since <= need.deadline and need.since <= each.until}
+    told = "never told" if told_at is None else "told late"
+    return f"missed{' of a new row' * need.is_new} ({told}): {', '.join([need.cause, *sorted(around)])}"
+
+
+def _times(need: Need, told_at: int | None) -> str:
+    told = "" if told_at is None else f", told after {(told_at - need.since) // SECOND} s"
+    due = (need.deadline - need.since) // SECOND
+    return f"{need.name} for {(need.until - need.since) // SECOND} s, due after {due} s{told}"
+
+
+def _false(script: Script, message: Message) -> str:
+    causes = dict.fromkeys(sorted(script.causes(message.ids, message.at)))
+    return f"false: {', '.join(causes) or 'no cause known'}"
+
+
+def _names(script: Script, ids: Iterable[str]) -> str:
+    wanted = set(ids)
+    names = [str(env.name) for env in script.first if env.id in wanted]
+    more = f" and {len(names) - _NAMES} others" if len(names) > _NAMES else ""
+    return ", ".join(names[:_NAMES]) + more

@@ -1,28 +1,36 @@
-"""A fleet with every kind of event at least once, as moments and events."""
+"""Lives of whole fleets, as moments and events: a fleet with every kind of event at least once, and the demo's fleet in
+simulated time, with fractions of a ms and each `Date` cut to the second.
+"""
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
+from datetime import timedelta
 from itertools import cycle
 from typing import TYPE_CHECKING, Any, Final
 
-from support.builders import NOW, TEXT_KEYS, TEXT_MEMBERS, environment, failed, key_of, listed, slept
+from support.builders import NOW, TEXT_KEYS, TEXT_MEMBERS, environment, failed, key_of, listed, page_bytes, slept
 
+from envwatch.demo.fleet import DemoFleet
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.history.past import Moment
 from envwatch.model.acks import Ack
-from envwatch.model.clock import ServerMs
+from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerMs, WallMs
 from envwatch.model.limits import Limits
-from envwatch.model.outcome import Cause, PollResult, Slept
+from envwatch.model.outcome import Cause, Listed, ListedPage, PollResult, Slept, Snapshot
+from envwatch.model.page import Pool, page_of
 from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
+    from envwatch.fleet.monitor import MonitorChanges
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
+
 
 CAST: Final = 61
 """Number of texts before the first is used again."""
@@ -113,3 +121,64 @@ class Life:
 
 def plain_life(at: float = NOW) -> Life:
     return Life([f"text {'GHJKQWXYZ'[number % 9]}{number}" for number in range(CAST)], at)
+
+
+PAGE = 100
+_SKEW_MS = -317.0
+"""Offset of this machine's wall clock from the server's."""
+_BOOTED_AT = NOW / 1000 - 345_678.9
+
+
+def simulated_life(
+    size: int, polls: int, *, seed: int = 7, every_s: float = 5.0
+) -> Iterator[tuple[Moment, Listed, MonitorChanges]]:
+    """Yield each poll's moment, listing and changes, from the fleet's opening on."""
+    server, chance = SimulatedServer(size, seed), random.Random(seed)
+    monitor = Monitor.create({NO_PROFILE: Limits()})
+    for number in range(polls):
+        outcome = server.listing(server.opened_at + (number + chance.uniform(-0.1, 0.1)) * every_s * 1000)
+        monitor, changes = monitor.apply(NO_PROFILE, outcome, outcome.ended)
+        yield (
+            Moment.of(monitor, NO_PROFILE, outcome.ended),
+            outcome,
+            changes,
+        )
+
+
+def clocks(at: float) -> Clocks:
+    """Return this machine's clocks at a server's moment, as `time` gives them: nanoseconds cut to a float."""
+    seconds = (at + _SKEW_MS) / 1000
+    return Clocks(WallMs(round(seconds, 7) * 1000), MonotonicS(round(at / 1000 - _BOOTED_AT, 9)))
+
+
+class SimulatedServer:
+    """Answers as the demo's server does; moments of the server's clock only grow."""
+
+    def __init__(self, size: int, seed: int = 7) -> None:
+        self.opened_at = NOW + 1_234.5
+        self._fleet = DemoFleet(size, int(NOW))
+        self._chance = random.Random(seed)
+        self._known: dict[SafeText, Environment] = {}
+        self._pool = Pool()
+
+    def listing(self, at: float) -> Listed:
+        started = clocks(at)
+        pages, bounds, received = [], [], 0
+        after: str | None = None
+        has_next = True
+        while has_next:
+            asked = clocks(at)
+            at += self._chance.uniform(4, 9)
+            rows, has_next = self._fleet.page(int(at), limit=PAGE, after=after)
+            date = at // 1000 * 1000
+            at += self._chance.uniform(4, 9)
+            body = page_bytes([], has_next).replace(b"[]", b"[" + b",".join(rows) + b"]")
+            page = page_of(body, self._known, self._pool)
+            pages.append(ListedPage(page.environments, asked.wall))
+            bounds.append(OffsetBounds.of_answer(date, asked.wall, clocks(at).wall))
+            received += len(body) // 4
+            after = page.cursor
+            at += max(self._chance.gauss(20, 3), 1)
+        self._known = {row.id: row for page in pages for row in page.environments}
+        snapshot = Snapshot.of_pages(pages=tuple(pages), clock=tuple(bounds), requests=len(pages), received=received)
+        return Listed(snapshot, started, clocks(at), timedelta(seconds=5))
