@@ -1,4 +1,8 @@
-"""The server under slow, greedy or broken clients, and the server's end: real sockets, and a clock set by the test."""
+"""The server under slow, greedy or broken clients, and the server's end: real sockets, and a clock set by the test.
+
+A bug in the server's thread ends the program; otherwise stale answers would go unnoticed. Of connections without a
+finished TLS handshake the oldest make room, and viewers' connections stay.
+"""
 
 from __future__ import annotations
 
@@ -7,27 +11,43 @@ import re
 import resource
 import socket
 import ssl
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from support.builders import environment
 from support.demo_client import Client
 from support.serving import TIMEOUT_S, TOKEN, Serving, ends, serving, until
+from support.upstream import wait_until
 
 from envwatch.serving.listening import Address, Certificate, ServerError, address_of, listen
-from envwatch.serving.server import ANSWER_S, HEAD_BYTES, HEAD_S, IDLE_S, most_connections
+from envwatch.serving.server import ANSWER_S, HANDSHAKE_S, HEAD_BYTES, HEAD_S, IDLE_S, HttpServer, most_connections
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from envwatch.serving.answers import Answer, Request
+
 
 CERTS = Path(__file__).parents[1] / "support" / "certs"
+PEM = CERTS / "localhost.pem"
 REQUEST = f"GET /v1/environments HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()
+
+
+def any_certificate() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def test_idle_and_half_sent_requests_delay_no_viewer_and_are_cut() -> None:
     with serving() as served, Client(served.url, TOKEN) as viewer:
         assert viewer.ask("/v1/environments").status == 200
-        idle = [served.connect() for _ in range(300)]
-        for connection in idle[:100]:
+        idle = [served.connect() for _ in range(120)]
+        for connection in idle[:40]:
             connection.sendall(REQUEST[:-2])
-        until(lambda: len(served.server.connections) == 301)
+        until(lambda: len(served.server.connections) == 121)
         assert served.ask().status == 200
         served.pass_time(HEAD_S)
         for connection in idle:
@@ -39,7 +59,7 @@ def test_idle_and_half_sent_requests_delay_no_viewer_and_are_cut() -> None:
         assert ends(viewer.connection.sock) == b""
 
 
-def test_a_request_that_trickles_is_cut_however_often_a_byte_comes() -> None:
+def test_a_trickling_request_is_cut_however_often_a_byte_comes() -> None:
     with serving() as served, served.connect() as connection:
         for byte in REQUEST[:5]:
             connection.sendall(bytes([byte]))
@@ -57,7 +77,7 @@ def test_half_a_request_behind_a_whole_one_is_cut_as_early_as_any() -> None:
         assert b"HTTP/1.1" not in ends(viewer)
 
 
-def test_one_more_connection_than_there_may_be_ends_the_idle_one_that_never_had_a_token() -> None:
+def test_one_connection_too_many_ends_the_idle_one_without_a_token() -> None:
     with serving(most=3) as served, Client(served.url, TOKEN) as viewer:
         assert viewer.ask("/v1/environments").status == 200
         stranger = served.connect()
@@ -70,19 +90,16 @@ def test_one_more_connection_than_there_may_be_ends_the_idle_one_that_never_had_
             each.close()
 
 
-def test_a_connection_without_room_is_cut_at_once() -> None:
-    with serving(most=0) as served, served.connect() as connection:
-        assert ends(connection) == b""
-    assert served.notes == []
-
-
-def test_connections_are_never_more_than_there_may_be() -> None:
+def test_connections_are_never_more_than_their_limit() -> None:
     with serving(most=5) as served:
         opened = [served.connect() for _ in range(50)]
         assert served.ask().status == 200
         assert len(served.server.connections) <= 5
         for each in opened:
             each.close()
+    with serving(most=0) as served, served.connect() as connection:
+        assert ends(connection) == b""
+    assert served.notes == []
 
 
 @pytest.mark.parametrize(
@@ -107,7 +124,7 @@ def test_a_huge_request_is_cut(head: bytes) -> None:
 @pytest.mark.parametrize(
     "garbage", [b"\0" * 100, b"\x16\x03\x01\x02\x00\x01\x00", b"GET / HTTP/9.9\r\n\r\n", b"GET\r\n\r\n"]
 )
-def test_what_is_no_http_is_refused_and_says_nothing_of_the_inside(garbage: bytes) -> None:
+def test_garbage_is_refused_without_a_word_about_the_inside(garbage: bytes) -> None:
     with serving() as served, served.connect() as connection:
         connection.sendall(garbage + b"\r\n\r\n")
         received = ends(connection)
@@ -116,7 +133,7 @@ def test_what_is_no_http_is_refused_and_says_nothing_of_the_inside(garbage: byte
         assert served.notes == []
 
 
-def test_a_client_that_reads_nothing_is_cut_and_holds_no_other() -> None:
+def test_a_client_without_a_reader_is_cut_and_holds_no_other() -> None:
     with serving() as served, socket.socket() as greedy:
         _show_many(served)
         greedy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 12)
@@ -148,7 +165,7 @@ def test_who_asks_for_another_protocol_is_answered_by_http() -> None:
         assert ends(connection).startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_client_that_has_sent_everything_still_reads_its_answers() -> None:
+def test_a_half_closed_connection_still_reads_its_answers() -> None:
     with serving() as served, served.connect() as connection:
         connection.sendall(REQUEST * 2)
         connection.shutdown(socket.SHUT_WR)
@@ -172,23 +189,17 @@ def test_pipelined_requests_are_answered_in_their_order() -> None:
 
 
 def test_after_the_end_the_port_is_closed_and_connections_too() -> None:
-    with serving() as served, Client(served.url, TOKEN) as viewer:
+    """A client that reads nothing does not delay the end."""
+    with serving() as served, Client(served.url, TOKEN) as viewer, served.connect() as greedy:
         assert viewer.ask("/v1/environments").status == 200
-        served.server.call(served.endpoints["office"].end)
-        assert viewer.ask("/v1/environments").json["errorCode"] == "envwatch_stopping"
-        asyncio.run(served.server.close())
-        assert ends(viewer.connection.sock) == b""
-        with pytest.raises(ConnectionRefusedError):
-            served.connect()
-
-
-def test_a_client_that_reads_nothing_does_not_delay_the_end() -> None:
-    with serving() as served, served.connect() as greedy:
         _show_many(served)
         for _ in range(20):
             greedy.sendall(REQUEST.replace(b"environments ", b"environments?limit=1000 "))
         assert served.ask().status == 200
+        served.server.call(served.endpoints["office"].end)
+        assert viewer.ask("/v1/environments").json["errorCode"] == "envwatch_stopping"
         asyncio.run(asyncio.wait_for(served.server.close(), TIMEOUT_S))
+        assert ends(viewer.connection.sock) == b""
         ends(greedy)
         with pytest.raises(ConnectionRefusedError):
             served.connect()
@@ -236,7 +247,7 @@ def test_anything_else_is_no_address(text: str) -> None:
         address_of(text)
 
 
-def test_a_port_that_is_taken_is_one_line() -> None:
+def test_a_taken_port_is_one_line() -> None:
     with listen(Address("127.0.0.1", 0)) as first:
         port = first.getsockname()[1]
         with pytest.raises(ServerError, match=rf"^127\.0\.0\.1:{port} is in use, maybe by another `envwatch serve`"):
@@ -250,7 +261,7 @@ def test_no_body_waits_for_the_acknowledgement_of_its_head() -> None:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
-def test_it_speaks_tls_and_takes_over_a_renewed_certificate(tmp_path: Path) -> None:
+def test_the_server_speaks_tls_and_takes_over_a_renewed_certificate(tmp_path: Path) -> None:
     files = tmp_path / "cert.pem"
     files.write_bytes((CERTS / "localhost.pem").read_bytes())
     tls = Certificate(files, files)
@@ -272,15 +283,14 @@ def test_it_speaks_tls_and_takes_over_a_renewed_certificate(tmp_path: Path) -> N
 
 
 def _certificate(served: Serving) -> bytes | None:
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context = any_certificate()
     with served.connect() as connection, context.wrap_socket(connection) as wrapped:
         wrapped.sendall(REQUEST)
         assert wrapped.recv(100).startswith(b"HTTP/1.1 200 ")
         return wrapped.getpeercert(binary_form=True)
 
 
-def test_a_certificate_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
+def test_an_unusable_certificate_is_one_line(tmp_path: Path) -> None:
     empty = tmp_path / "empty.pem"
     empty.touch()
     for certificate, key, message in (
@@ -294,9 +304,75 @@ def test_a_certificate_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("files", "connections"), [(270, 16), (600, 344)])
 def test_open_files_limit_the_connections(files: int, connections: int) -> None:
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (files, before[1]))
-    try:
+    with open_files(files):
         assert most_connections() == connections
+
+
+@contextmanager
+def open_files(most: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    try:
+        yield
     finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_viewers_stay_while_others_begin_and_never_end_a_handshake() -> None:
+    context = any_certificate()
+    with open_files(316), serving(tls=Certificate(PEM, PEM).context) as served, ExitStack() as stack:
+        viewers = [stack.enter_context(context.wrap_socket(served.connect())) for _ in range(30)]
+        for viewer in viewers:
+            viewer.sendall(REQUEST)
+            assert viewer.recv(100).startswith(b"HTTP/1.1 200 ")
+        for _ in range(40):
+            stack.enter_context(served.connect())
+        for viewer in viewers:
+            viewer.sendall(REQUEST.replace(b"Host", b"Connection: close\r\nHost"))
+            assert b"HTTP/1.1 200 " in ends(viewer)
+
+
+def test_a_handshake_without_end_is_cut() -> None:
+    with serving(tls=Certificate(PEM, PEM).context) as served, served.connect() as silent:
+        until(lambda: served.server.connections)
+        served.pass_time(HANDSHAKE_S)
+        assert ends(silent) == b""
+        assert served.notes == []
+
+
+def test_a_client_without_a_reader_is_cut_over_tls_too() -> None:
+    context = any_certificate()
+    with (
+        serving(tls=Certificate(PEM, PEM).context) as served,
+        context.wrap_socket(served.connect()) as greedy,
+        context.wrap_socket(served.connect()) as viewer,
+    ):
+        served.show([environment(f"env-{i}") for i in range(1_000)])
+        greedy.sendall(REQUEST.replace(b"environments ", b"environments?limit=1000 ") * 20)  # 20 MB of answers
+        for _ in range(100):  # as many turns, after which no more is read
+            viewer.sendall(REQUEST.replace(b"environments ", b"environments?limit=1 "))
+            assert viewer.recv(1 << 14).startswith(b"HTTP/1.1 200 ")
+        served.pass_time(ANSWER_S)
+        until(lambda: len(served.server.connections) == 1)
+
+
+async def nothing(_: Request) -> Answer:
+    raise NotImplementedError
+
+
+def test_a_change_beyond_display_ends_the_server_with_the_bug() -> None:
+    notes: list[str] = []
+    server = HttpServer(nothing, listen(Address("127.0.0.1", 0)), notes.append)
+    bug, later = KeyError("row"), ValueError("of the next step")
+
+    def fail(error: Exception) -> None:
+        raise error
+
+    server.start()
+    server.call(lambda: fail(bug))
+    server.call(lambda: fail(later))
+    wait_until(lambda: server.error, "the server names the bug")
+    asyncio.run(server.close())
+    assert server.error is bug
+    server.call(lambda: fail(later))
+    assert notes == []

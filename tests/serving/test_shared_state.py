@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 HOST = clean("ops-1")
 HOUR = 3_600_000.0
 ACK = Ack(NOW - 60_000, clean("on it"))
+INC = clean("inc-0a1b2c3d4e5f")
 UUID = "0f0e0d0c-0b0a-4908-8706-050403020100"
 
 
@@ -52,44 +53,32 @@ def notes(profile: Served, at: float = NOW) -> dict[str, Any]:
     return {row["id"]: row["envwatch"] for row in profile.rows(at=at) if "envwatch" in row}
 
 
-def test_an_acknowledgement_stands_in_its_row() -> None:
-    profile = Served()
-    profile.poll(wire_rows(3), shared=shared(["env-2", "unknown"]))
-    assert notes(profile) == {"env-2": {"ack": {"by": "ops-1", "at": NOW - 60_000, "note": "on it"}}}
-
-
-def test_an_acknowledgement_of_a_viewer_stands_in_its_row_with_all_that_viewers_need() -> None:
+def test_acknowledgements_and_incidents_stand_in_their_rows() -> None:
+    """An acknowledgement of a viewer comes with its end and uuid, and without the viewer's address."""
     by_ann = replace(ACK, by=clean("ann"), until=NOW + 1.0, uuid=clean(UUID), address=clean("192.0.2.7"))
-    ended = replace(by_ann, until=NOW)
-    profile = Served()
-    profile.poll(wire_rows(3), shared=SharedState(HOST, {key_of("env-1"): by_ann, key_of("env-2"): ended}))
+    acks = {"env-1": by_ann, "env-2": ACK, "env-3": replace(by_ann, until=NOW), "unknown": ACK}
+    rows, profile = wire_rows(4), Served()
+    profile.poll(
+        rows, shared=SharedState(HOST, {key_of(id_): ack for id_, ack in acks.items()}, incidents={clean("env-2"): INC})
+    )
     mark = {"by": "ann", "at": NOW - 60_000, "note": "on it", "until": NOW + 1, "uuid": UUID}
-    assert notes(profile) == {"env-1": {"ack": mark}}
-
-
-def test_an_incident_stands_in_its_lost_rows() -> None:
-    profile = Served()
-    profile.poll(wire_rows(3), shared=SharedState(HOST, incidents={clean("env-2"): clean("inc-0a1b2c3d4e5f")}))
-    assert notes(profile) == {"env-2": {"incident": "inc-0a1b2c3d4e5f"}}
+    own = {"by": "ops-1", "at": NOW - 60_000, "note": "on it"}
+    assert notes(profile) == {"env-1": {"ack": mark}, "env-2": {"ack": own, "incident": INC}}
     profile.step(None, NOW + 1_000, SharedState(HOST))
     assert notes(profile, NOW + 1_000) == {}
 
 
-def test_a_silence_stands_in_its_rows_until_it_ends() -> None:
-    profile, state = Served(), shared([], silence(["env-1", "env-3"]))
+def test_a_silence_stands_in_its_rows_until_its_end() -> None:
+    profile, state = Served(), shared(["env-1"], silence(["env-1", "env-3"]))
     profile.poll(wire_rows(3), shared=state)
-    note = {"silence": {"by": "ops-1", "until": NOW + 30_000, "reason": "work on the rack"}}
-    assert notes(profile) == {"env-1": note, "env-3": note}
-    profile.step(None, NOW + 29_999, state)
-    assert notes(profile, NOW + 29_999) == {"env-1": note, "env-3": note}
-    profile.step(None, NOW + 30_000, state)
-    assert notes(profile, NOW + 30_000) == {}
-
-
-def test_a_silence_of_a_query_stands_in_the_rows_that_it_finds() -> None:
+    note = {"by": "ops-1", "until": NOW + 30_000, "reason": "work on the rack"}
+    for at, expected in ((NOW, note), (NOW + 29_999, note), (NOW + 30_000, None)):
+        profile.step(None, at, state)
+        found = notes(profile, at)
+        assert [found.get(id_, {}).get("silence") for id_ in ("env-1", "env-2", "env-3")] == [expected, None, expected]
+        assert "ack" in found["env-1"]
     matcher = Matcher(clean("id:env-2"), lambda tracked, now: tracked.environment.id == "env-2" and now == NOW)
-    profile = Served()
-    profile.poll(wire_rows(3), shared=shared([], silence([])._replace(matcher=matcher)))
+    profile.step(None, NOW, shared([], silence([])._replace(matcher=matcher)))
     assert notes(profile).keys() == {"env-2"}
 
 
@@ -120,16 +109,16 @@ def test_a_word_of_the_serving_host_decides_for_viewers_at_once() -> None:
     assert found["env-2"]["alerts"] == {"counts": False, "why": "never, by ann, 9 Oct", "share": None}
 
 
-def test_a_note_of_upstream_stays_next_to_the_decision_of_this_host() -> None:
-    profile, theirs = Served(), {"ack": {"by": "far", "at": 1, "note": ""}, "alerts": {"counts": False, "why": "x"}}
-    profile.poll([wire_row("a", envwatch=theirs)], shared=SharedState(HOST, policy=AlertPolicy()))
+def test_a_note_of_upstream_stays_unless_this_host_has_its_own() -> None:
+    """Upstream may be another `envwatch serve`."""
+    profile, policy = Served(), AlertPolicy()
+    theirs = {"ack": {"by": "far", "at": 1, "note": ""}, "alerts": {"counts": False, "why": "x"}}
+    rows = [wire_row("a", envwatch=theirs), wire_row("b", envwatch=theirs)]
+    profile.poll(rows, shared=shared(["b"]))
+    assert notes(profile)["a"] == theirs
+    assert notes(profile)["b"]["ack"]["by"] == "ops-1"
+    profile.step(None, NOW, SharedState(HOST, policy=policy))
     assert notes(profile)["a"] == {**theirs, "alerts": {"counts": False, "why": "x", "share": None}}
-
-
-def test_both_may_stand_in_one_row() -> None:
-    profile = Served()
-    profile.poll(wire_rows(3), shared=shared(["env-2"], silence(["env-2"])))
-    assert notes(profile)["env-2"].keys() == {"ack", "silence"}
 
 
 def test_a_change_between_two_polls_is_served_at_once_and_has_another_tag() -> None:
@@ -168,15 +157,6 @@ def test_a_viewer_reads_the_same_row_but_for_the_note(rows: list[Row], data: st.
         )
 
 
-def test_a_note_of_upstream_itself_is_handed_on_where_this_host_has_none() -> None:
-    """Upstream may be another `envwatch serve`."""
-    profile = Served()
-    theirs = {"ack": {"by": "far", "at": 1, "note": ""}}
-    profile.poll([wire_row("a", envwatch=theirs), wire_row("b", envwatch=theirs)], shared=shared(["b"]))
-    assert notes(profile)["a"] == theirs
-    assert notes(profile)["b"]["ack"]["by"] == "ops-1"
-
-
 @pytest.mark.parametrize(("spare", "is_noted"), [(1_000, True), (50, False)])
 def test_a_row_is_never_too_large_because_of_its_note(spare: int, is_noted: bool) -> None:  # noqa: FBT001  # a column
     row = wire_row("a", metadata={f"m{number}": "x" * 1_000 for number in range(255)})
@@ -190,7 +170,7 @@ def test_a_row_is_never_too_large_because_of_its_note(spare: int, is_noted: bool
     assert ("a" in notes(profile)) is is_noted
 
 
-def test_what_was_said_of_an_environment_of_another_server_stands_in_no_row() -> None:
+def test_marks_of_an_environment_of_another_server_stand_in_no_row() -> None:
     one, other = clean("one.example"), clean("other.example")
     silences = [
         silence_of_environments([(server, clean("env-2"))], WallMs(NOW), timedelta(hours=1), clean(""), clean("ada"))

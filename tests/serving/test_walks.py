@@ -68,9 +68,7 @@ def test_two_walks_read_a_listing_each_while_upstream_reorders_its_rows(
 
 
 @pytest.mark.parametrize(("begun", "expected"), [(2, "def"), (3, "ghi")])
-def test_two_listings_before_the_newest_are_kept_for_the_viewers_that_have_begun_to_read_them(
-    begun: int, expected: str
-) -> None:
+def test_two_listings_before_the_newest_are_kept_for_viewers_in_the_middle(begun: int, expected: str) -> None:
     served = Served()
     served.poll(whole("abcdefghi"))
     assert page_of_walk(served, NOW) == list("abc")
@@ -80,7 +78,7 @@ def test_two_listings_before_the_newest_are_kept_for_the_viewers_that_have_begun
     assert page_of_walk(served, NOW + 5_000, "c") == list(expected)
 
 
-def test_a_listing_that_no_viewer_has_begun_to_read_is_not_kept() -> None:
+def test_a_listing_without_a_reader_is_not_kept() -> None:
     served = Served()
     kept = []
     for number in range(5):
@@ -106,7 +104,7 @@ def test_a_replaced_listing_is_kept_for_a_minute(later: int, *, is_kept: bool) -
 
 
 @pytest.mark.parametrize(("age", "status"), [(60_000, 200), (60_001, 503)])
-def test_a_walk_of_a_listing_that_is_too_old_must_begin_again(age: int, status: int) -> None:
+def test_a_walk_of_an_outdated_listing_must_begin_again(age: int, status: int) -> None:
     served = Served()
     served.poll(whole("abcdefghi"))
     page_of_walk(served, NOW)
@@ -131,7 +129,7 @@ def test_each_page_of_a_walk_says_how_old_the_walks_listing_is() -> None:
     assert again.status == 304
 
 
-def test_a_walk_goes_on_after_a_first_page_that_the_viewer_had_already() -> None:
+def test_a_walk_goes_on_after_an_unchanged_first_page() -> None:
     served = Served()
     served.poll(whole("abcdefghi"))
     tag = str(header(served.ask("limit=3"), "ETag"))

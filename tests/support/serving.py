@@ -16,6 +16,7 @@ from support.demo_client import Answer, Client
 
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.acks import AckedRow, AckResult
+from envwatch.model.clock import MonotonicS, WallMs
 from envwatch.serving.answers import ProfileEndpoint
 from envwatch.serving.app import Act, ServingApp
 from envwatch.serving.listening import Address, listen
@@ -98,6 +99,14 @@ class Serving:
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT_S)
+
+
+def put_forward(served: Serving, seconds: float) -> None:
+    """Put forward the clocks by which answers are given."""
+    now = served.clock[0]
+    served.clock[0] = now._replace(
+        monotonic=MonotonicS(now.monotonic + seconds), wall=WallMs(now.wall + seconds * 1000)
+    )
 
 
 def until(holds: Callable[[], object]) -> None:
