@@ -1,9 +1,10 @@
-"""Completions in the filter box during typing."""
+"""Completions in the filter box during typing, and the keys of the metadata, offered there and for columns."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -11,12 +12,13 @@ from hypothesis import strategies as st
 from support.tracked_environments import BARE, matches, tracked
 
 from envwatch.presentation import PRESENTATIONS
-from envwatch.query.completion import HELP, LOG_HELP, completions, value_hint
+from envwatch.query.completion import HELP, LOG_HELP, completions, metadata_keys, value_hint
 from envwatch.query.fields import FIELDS
 from envwatch.query.language import parse
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
+
 
 FLEET = [
     tracked(connectionName="build box", metadata={"gitBranch": "main"}),
@@ -35,11 +37,6 @@ def offers(text: str, cursor: int | None = None, profile_state: list[TrackedEnvi
 def completed(text: str, cursor: int, choice: int = 0) -> str:
     one = completions(text, cursor, FLEET)[choice]
     return text[: one.start] + one.text + text[one.end :]
-
-
-def test_a_value_is_offered_however_its_accents_are_composed() -> None:
-    profile_state = [tracked(connectionName="Andre\u0301")]
-    assert offers("name:andr\u00e9", profile_state=profile_state) == ["Andre\u0301"]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +62,7 @@ def test_a_value_is_offered_however_its_accents_are_composed() -> None:
         ("", None),
     ],
 )
-def test_a_value_without_a_match_that_resembles_a_usual_value_has_a_hint(query: str, hint: str | None) -> None:
+def test_an_unmatched_value_like_a_usual_one_has_a_hint(query: str, hint: str | None) -> None:
     fleet = [*FLEET, tracked(currentMode="fullAccessible")]
     assert value_hint(parse(query), iter(fleet)) == hint
 
@@ -150,14 +147,6 @@ def test_values_of_the_fleet_are_offered_the_most_frequent_first(text: str, valu
     assert offers(text) == values
 
 
-def test_an_offer_says_how_many_environments_have_it() -> None:
-    assert [one.description for one in completions("branch:", 7, FLEET)] == [
-        "2 environments",
-        "1 environment",
-        "1 environment",
-    ]
-
-
 @pytest.mark.parametrize(
     ("text", "cursor", "result"),
     [
@@ -184,7 +173,7 @@ def test_an_offer_says_how_many_environments_have_it() -> None:
         ("os:linux web", 9, "os:linux status:web"),
     ],
 )
-def test_an_offer_replaces_what_the_cursor_is_in(text: str, cursor: int, result: str) -> None:
+def test_an_offer_replaces_the_part_under_the_cursor(text: str, cursor: int, result: str) -> None:
     assert completed(text, cursor) == result
 
 
@@ -203,7 +192,7 @@ def test_offers_stay_within_the_text_for_any_text_and_cursor(text: str, data: st
 
 
 @given(st.text(min_size=1), st.sampled_from(["name", "branch", "mode", "version", "meta.x"]))
-def test_an_offered_value_finds_the_environment_that_has_it(value: str, field: str) -> None:
+def test_an_offered_value_finds_its_environment(value: str, field: str) -> None:
     one = tracked(
         connectionName=value, currentMode=value, metadata={"gitBranch": value, "lettaCodeVersion": value, "x": value}
     )
@@ -220,10 +209,54 @@ def test_every_example_of_the_help_is_a_valid_query() -> None:
         assert meaning
 
 
-def test_a_fleet_without_metadata_has_no_keys_to_offer() -> None:
-    assert offers("meta.", profile_state=[BARE]) == []
+def test_an_offer_counts_the_environments_with_the_value() -> None:
+    described = [str(one.description) for one in completions("branch:", 7, FLEET)]
+    assert described == ["2 environments", "1 environment", "1 environment"]
+    rows = [tracked(metadata={"team": "ml"}), tracked(id="env-2", metadata={"team": "web", "tape": 1})]
+    offers_of_keys = {each.text: each.description for each in completions("meta.t", 6, rows)}
+    assert offers_of_keys == {"meta.team:": "2 environments", "meta.tape:": "1 environment"}
 
 
-def test_a_field_without_a_name_has_no_values_and_a_status_is_no_name_of_a_field() -> None:
+def test_a_field_without_a_name_and_a_fleet_without_values_offer_nothing() -> None:
     assert offers(":x") == []
     assert offers("on:x", 2) == []
+    assert offers("meta.", profile_state=[BARE]) == []
+    assert offers("name:andr\u00e9", profile_state=[tracked(connectionName="Andre\u0301")]) == ["Andre\u0301"]
+
+
+def keys_of(*metadata: dict[str, Any]) -> dict[str, int]:
+    rows = [
+        tracked(id=f"env-{n}", metadata={**dict.fromkeys(tracked().environment.metadata or ()), **each})
+        for n, each in enumerate(metadata)
+    ]
+    return dict(metadata_keys(rows))
+
+
+def test_the_keys_of_the_fleet_are_counted_by_rows_with_a_value_nested_ones_as_paths() -> None:
+    found = keys_of(
+        {"team": "a", "machine": {"cpu": "x", "none": None, "gpus": {}}, "": 1}, {"team": "", "rack": 0}, {"team": "b"}
+    )
+    assert [*found.items()] == [("team", 2), ("rack", 1), ("machine.cpu", 1), ("machine.gpus", 1)]
+    assert keys_of({"a.b": 1, "a": {"b": 1}}) == {"a.b": 1}
+    without = tracked()
+    assert metadata_keys([replace(without, environment=replace(without.environment, metadata=None)), BARE]) == []
+
+
+def test_texts_with_a_column_of_their_own_are_left_out_and_other_known_keys_come_last() -> None:
+    one = {"os": "linux", "machine": {"cpu": "x"}}
+    assert [*keys_of({**one, "zone": "a"}, one)] == ["zone", "machine.cpu"]
+
+
+def test_parts_of_the_ability_to_update_are_not_offered() -> None:
+    assert keys_of({"self_update": {"supported": True, "manual_command": "npm i"}, "self_updates": 1}) == {
+        "self_updates": 1
+    }
+
+
+def test_equally_frequent_keys_are_in_order_and_their_number_is_limited() -> None:
+    assert [*keys_of({f"key-{number:03}": 1 for number in range(101)})] == [f"key-{number:03}" for number in range(100)]
+
+
+def test_keys_are_offered_down_to_the_third_nested_level() -> None:
+    deep: dict[str, Any] = {"a": {"b": {"c": {"d": {"e": 1}}}}}
+    assert [*keys_of(deep)] == ["a.b.c.d"]
