@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import date
 from pathlib import Path
 
@@ -10,9 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envwatch.files import ProcessLock
 from envwatch.history.stored import (
-    LOCK,
     Retention,
     day_of,
     history_folder,
@@ -108,32 +105,3 @@ def test_gigabytes_of_old_days_are_deleted_without_being_read(tmp_path: Path) ->
 def _bytes_read() -> int:
     counts = Path("/proc/self/io")
     return int(counts.read_text().split("rchar: ")[1].split()[0]) if counts.exists() else 0
-
-
-def test_one_at_a_time_holds_the_lock(tmp_path: Path) -> None:
-    one, other = ProcessLock(tmp_path / "new" / LOCK), ProcessLock(tmp_path / "new" / LOCK)
-    assert [one.acquire(), other.acquire(), one.acquire(), other.acquire()] == [True, False, True, False]
-    assert (one.is_held, other.is_held) == (True, False)
-    one.release()
-    assert [other.acquire(), one.acquire()] == [True, False]
-    other.release()
-
-
-def test_a_lock_whose_file_was_deleted_is_taken_anew(tmp_path: Path) -> None:
-    one, other = ProcessLock(tmp_path / LOCK), ProcessLock(tmp_path / LOCK)
-    assert one.acquire()
-    (tmp_path / "lock").unlink()
-    assert other.acquire()
-    assert not one.acquire()
-    other.release()
-
-
-def test_a_link_or_a_pipe_is_no_lock(tmp_path: Path) -> None:
-    (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(OSError, match="link"):
-        ProcessLock(tmp_path / LOCK).acquire()
-    assert names(tmp_path) == ["lock"]
-    (tmp_path / "lock").unlink()
-    os.mkfifo(tmp_path / "lock")
-    with pytest.raises(OSError, match="No such device"):
-        ProcessLock(tmp_path / LOCK).acquire()

@@ -9,7 +9,7 @@ import stat
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.builders import NOW, beating, failed, listed, reading, slept
@@ -32,34 +32,40 @@ if TYPE_CHECKING:
     from envwatch.model.outcome import Outcome
 
 
-def test_a_listing_is_one_line_with_duration_pages_bytes_and_rows() -> None:
+def of_250_rows(**changes: Any) -> Listed:
     whole = listed(beating(250), page_size=100)
-    outcome = Listed(whole.snapshot._replace(received=28_114), reading(NOW), reading(NOW + 213), timedelta(seconds=5))
-    assert log_line_of(outcome) == (logging.INFO, "poll: 0.213 s, 3 pages, 28114 bytes, 250 rows")
-    outcome = outcome._replace(snapshot=outcome.snapshot._replace(rejected=2))
-    assert log_line_of(outcome)[1].endswith(", 250 rows, 2 rows set aside")
-    outcome = outcome._replace(snapshot=outcome.snapshot._replace(rejected_ids=frozenset({clean("env-7")})))
-    assert log_line_of(outcome)[1].endswith(", 2 rows set aside (env-7 and 1 more)")
+    snapshot = whole.snapshot._replace(received=28_114, **changes)
+    return Listed(snapshot, reading(NOW), reading(NOW + 213), timedelta(seconds=5))
 
 
-def test_a_served_listing_says_how_old_it_was_and_whether_it_came_before() -> None:
-    whole = listed(beating(2))
-    assert log_line_of(served(whole, 4.25))[1].endswith(" 2 rows, a listing of 4.2 s before")
-    assert log_line_of(served(whole, 9.0, is_repeat=True))[1].endswith(" 2 rows, the same listing of 9.0 s before")
+LISTED = "poll: 0.213 s, 3 pages, 28114 bytes, 250 rows"
+DRIFTED = Slept(reading(NOW), reading(NOW + 1_000)._replace(wall=WallMs(NOW + 7_500_000)))
 
 
-def test_a_failure_is_one_line_with_its_cause_and_what_the_server_asked_for() -> None:
-    outcome = replace(failed(Cause.RATE_LIMITED, pages_read=2), retry_after=timedelta(seconds=60))
-    assert log_line_of(outcome) == (
-        logging.WARNING,
-        "poll failed: 0.000 s, 2 pages, rate limited: rate limited, asked to wait 1m",
-    )
-
-
-def test_a_sleep_is_one_line_with_its_length() -> None:
-    assert log_line_of(slept(NOW, NOW + 7_500_000))[1] == "this machine or process stood still for 2h 5m"
-    drifted = Slept(reading(NOW), reading(NOW + 1_000)._replace(wall=WallMs(NOW + 7_500_000)))
-    assert log_line_of(drifted)[1] == "this machine stood still for 2h 5m, or its clock was set"
+@pytest.mark.parametrize(
+    ("outcome", "level", "end"),
+    [
+        (of_250_rows(), logging.INFO, LISTED),
+        (of_250_rows(rejected=2), logging.INFO, f"{LISTED}, 2 rows set aside"),
+        (
+            of_250_rows(rejected=2, rejected_ids=frozenset({clean("env-7")})),
+            logging.INFO,
+            f"{LISTED}, 2 rows set aside (env-7 and 1 more)",
+        ),
+        (served(listed(beating(2)), 4.25), logging.INFO, " 2 rows, a listing of 4.2 s before"),
+        (served(listed(beating(2)), 9.0, is_repeat=True), logging.INFO, " 2 rows, the same listing of 9.0 s before"),
+        (
+            replace(failed(Cause.RATE_LIMITED, pages_read=2), retry_after=timedelta(seconds=60)),
+            logging.WARNING,
+            "poll failed: 0.000 s, 2 pages, rate limited: rate limited, asked to wait 1m",
+        ),
+        (slept(NOW, NOW + 7_500_000), logging.WARNING, "this machine or process stood still for 2h 5m"),
+        (DRIFTED, logging.WARNING, "this machine stood still for 2h 5m, or its clock was set"),
+    ],
+)
+def test_an_outcome_is_one_line_with_its_figures(outcome: Outcome, level: int, end: str) -> None:
+    found, line = log_line_of(outcome)
+    assert (found, line[-len(end) :]) == (level, end)
 
 
 def test_the_begin_and_the_end_of_blindness_are_one_line_each(tmp_path: Path) -> None:
@@ -112,7 +118,7 @@ def test_every_file_is_private_under_any_umask(tmp_path: Path) -> None:
     assert mode(log.parent) == mode(log.parent.parent) == 0o700
 
 
-def test_a_log_that_others_can_read_becomes_private(tmp_path: Path) -> None:
+def test_a_log_open_to_others_becomes_private(tmp_path: Path) -> None:
     log = tmp_path / "envwatch.log"
     log.write_text("")
     log.chmod(0o644)
@@ -130,7 +136,7 @@ def link_to_a_shared_file(folder: Path) -> tuple[Path, Path]:
     return link, shared
 
 
-def test_a_link_in_place_of_a_file_that_envwatch_chose_is_not_followed(tmp_path: Path) -> None:
+def test_a_link_in_place_of_a_file_of_envwatchs_choice_is_not_followed(tmp_path: Path) -> None:
     link, shared = link_to_a_shared_file(tmp_path)
     with pytest.raises(OSError, match="It is a link, which is not followed here"):
         open_private(link)
@@ -142,7 +148,7 @@ def test_a_link_in_place_of_a_file_that_envwatch_chose_is_not_followed(tmp_path:
     assert notices == [f"no log is kept: It is a link, which is not followed here; --log-file names another ({link})"]
 
 
-def test_a_link_that_the_user_names_is_followed_and_what_it_leads_to_keeps_its_mode(tmp_path: Path) -> None:
+def test_a_link_named_by_the_user_is_followed_and_its_target_keeps_its_mode(tmp_path: Path) -> None:
     link, shared = link_to_a_shared_file(tmp_path)
     notices: list[str] = []
     poll_log = PollLog(link, Redactor(), follows_link=True, notify=notices.append)
@@ -179,7 +185,7 @@ def test_a_log_of_another_user_keeps_its_mode(tmp_path: Path) -> None:
     assert mode(log) == 0o644
 
 
-def test_a_log_that_cannot_be_written_is_reported_once(tmp_path: Path) -> None:
+def test_an_unwritable_log_is_reported_once(tmp_path: Path) -> None:
     notices: list[str] = []
     poll_log = PollLog(tmp_path, Redactor(), notify=notices.append)
     for _ in range(3):
@@ -188,16 +194,15 @@ def test_a_log_that_cannot_be_written_is_reported_once(tmp_path: Path) -> None:
     assert notices == [f"no log is kept: Is a directory; --log-file names another ({tmp_path})"]
 
 
-@pytest.mark.parametrize("kind", ["below a file", "a full disk"])
-def test_the_dashboard_says_that_its_log_cannot_be_written(kind: str, tmp_path: Path) -> None:
-    log = unwritable(tmp_path, kind)
+def test_the_dashboard_reports_an_unwritable_log(tmp_path: Path) -> None:
+    log = unwritable(tmp_path, "a full disk")
     with Terminal.of_envwatch("demo", "--no-history", "--log-file", str(log), home=tmp_path, columns=160) as terminal:
         terminal.wait_for(rf"no log is kept: No.*; --log-file names another \({log}\)")
         terminal.press("q")
         assert terminal.wait_for_end() == 0
 
 
-def test_folders_that_are_there_keep_their_mode(tmp_path: Path) -> None:
+def test_existing_folders_keep_their_mode(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     make_private_folder(tmp_path / "a" / "b")
     assert (mode(tmp_path), mode(tmp_path / "a")) == (0o755, 0o700)
@@ -255,7 +260,7 @@ def unwritable(folder: Path, kind: str) -> Path:
         ("a full disk", "No space left on device"),
     ],
 )
-def test_what_cannot_be_written_is_dropped_and_a_crash_says_why(tmp_path: Path, kind: str, why: str) -> None:
+def test_an_unwritable_line_is_dropped_and_a_crash_says_why(tmp_path: Path, kind: str, why: str) -> None:
     log = unwritable(tmp_path, kind)
     poll_log = PollLog(log, Redactor())
     for _ in range(3_000):  # more than the queue's limit

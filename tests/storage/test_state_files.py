@@ -1,4 +1,7 @@
-"""State files: concurrent instances lose no changes, and neither damage nor a full disk stops the program."""
+"""State files: what is remembered, acknowledgements, the alert state, silences.
+
+Concurrent instances lose no changes, and neither damage, a kill nor a full disk stops the program.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ import subprocess
 import sys
 import threading
 from dataclasses import fields, replace
+from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,23 +27,32 @@ from support.load import at_most
 from support.pty_terminal import ENTER, Terminal, environment
 
 from envwatch.demo.server import Server
+from envwatch.fleet.alerting.silences import Silence, content_of, silence_of_environments, silence_of_query, silences_of
 from envwatch.model.acks import Ack
+from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
 from envwatch.storage.state_file import (
     ACKNOWLEDGEMENTS,
+    ALERT_STATE,
     MOST_ACKS,
+    MOST_SILENCES,
     REMEMBERED,
+    SILENCES,
+    ChangedFile,
     StateFile,
     acknowledged,
     merge,
     remembered,
+    silences_in,
 )
+from envwatch.views.events.matching import matcher_of, matcher_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from envwatch.fleet.alerting.acknowledgements import ServerKey
+
 
 KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -74,28 +88,22 @@ def run_at_once(home: Path, script: str, path: Path, names: Sequence[str]) -> No
     assert [process.wait(60) for process in running] == [0] * len(names), (home / "errors").read_text()
 
 
-def test_what_was_kept_is_remembered(tmp_path: Path) -> None:
+def test_a_change_is_remembered_and_none_forgets(tmp_path: Path) -> None:
+    """Nothing is written before a change. Values of a newer envwatch stay; the rest of a killed run is replaced."""
     path = tmp_path / "deep" / "state.json"
     assert remembered(path) == {}
+    assert kept(path) == []
+    assert list(tmp_path.iterdir()) == []
     assert kept(path, {"theme": "nord"}, {"columns": ("name", "mode")}, {"theme": "envwatch-light"}) == []
     assert remembered(path) == {"theme": "envwatch-light", "columns": ("name", "mode")}
-
-
-def test_what_is_none_is_forgotten_and_no_longer_written(tmp_path: Path) -> None:
-    kept(tmp_path / "s", {"columns": ("mode",), "theme": "nord"}, {"columns": None})
-    assert remembered(tmp_path / "s") == {"theme": "nord"}
-    assert json.loads((tmp_path / "s").read_text()) == {"theme": "nord"}
-
-
-@pytest.mark.parametrize("bell", [True, False])
-def test_a_bell_that_was_turned_off_differs_from_one_that_was_never_set(tmp_path: Path, *, bell: bool) -> None:
-    kept(tmp_path / "s", {"bell": bell})
-    assert remembered(tmp_path / "s") == {"bell": bell}
-
-
-def test_nothing_is_written_before_something_changes(tmp_path: Path) -> None:
-    assert kept(tmp_path / "s") == []
-    assert list(tmp_path.iterdir()) == []
+    kept(path, {"columns": None, "bell": False})
+    assert remembered(path) == {"theme": "envwatch-light", "bell": False}
+    assert json.loads(path.read_text()) == {"theme": "envwatch-light", "bell": False}
+    path.write_text('{"theme": "nord", "panes": {"detail": 5}}')
+    (path.parent / "state.json.new").write_text("half a fi")
+    assert kept(path, {"sort": "mode", "bell": True}) == []
+    assert json.loads(path.read_text()) == {"theme": "nord", "panes": {"detail": 5}, "sort": "mode", "bell": True}
+    assert [each.name for each in sorted(path.parent.iterdir())] == ["state.json", "state.json.lock"]
 
 
 @pytest.fixture(params=[0o000, 0o777], ids=oct)
@@ -123,6 +131,7 @@ def test_file_and_folder_are_private_whatever_the_umask(tmp_path: Path) -> None:
         b"{",
         b"\xff\xfe",
         b"[" * 100_000,
+        b"1" + b"0" * 5_000,
         b'{"theme": 5, "sort": [], "columns": "name"}',
         b'{"theme": "", "sort": "a\\nb", "columns": []}',
         b'{"theme": "\\u001b[31m", "sort": null, "columns": ["name", 5]}',
@@ -131,7 +140,7 @@ def test_file_and_folder_are_private_whatever_the_umask(tmp_path: Path) -> None:
         b'{"bell": "true"}',
     ],
 )
-def test_a_damaged_file_counts_as_empty_and_the_next_change_repairs_it(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_file_counts_as_empty_until_the_next_change(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "s"
     path.write_bytes(content)
     assert remembered(path) == {}
@@ -144,26 +153,18 @@ def test_a_damaged_file_counts_as_empty_and_the_next_change_repairs_it(tmp_path:
 
 
 @pytest.mark.usefixtures("umask")
-def test_a_damaged_file_is_set_aside_as_a_private_file(tmp_path: Path) -> None:
-    path = tmp_path / "s"
-    path.write_text('{"theme": "no')
-    path.chmod(0o644)
-    kept(path, {"sort": "mode"})
-    aside = tmp_path / "s.damaged"
-    assert (aside.read_text(), stat.S_IMODE(aside.stat().st_mode)) == ('{"theme": "no', 0o600)
+def test_the_newest_damaged_file_is_set_aside_as_a_private_file(tmp_path: Path) -> None:
+    path, aside = tmp_path / "s", tmp_path / "s.damaged"
+    for content in ("{1", '{"theme": "no'):
+        path.write_text(content)
+        path.chmod(0o644)
+        kept(path, {"sort": "mode"})
+        assert (aside.read_text(), stat.S_IMODE(aside.stat().st_mode)) == (content, 0o600)
     assert json.loads(path.read_text()) == {"sort": "mode"}
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["s", "s.damaged", "s.lock"]
 
 
-def test_of_damaged_files_the_newest_is_kept(tmp_path: Path) -> None:
-    for content in ("{1", "{2"):
-        (tmp_path / "s").write_text(content)
-        kept(tmp_path / "s", {"sort": "mode"})
-    assert (tmp_path / "s.damaged").read_text() == "{2"
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["s", "s.damaged", "s.lock"]
-
-
-def test_nothing_outside_is_touched_where_a_link_stands_in_the_place_of_a_file(tmp_path: Path) -> None:
+def test_a_link_in_the_place_of_a_file_leads_to_no_change_outside(tmp_path: Path) -> None:
     outside = [tmp_path / "outside", tmp_path / "outside too"]
     for file in outside:
         file.write_text("{")
@@ -179,24 +180,23 @@ def test_nothing_outside_is_touched_where_a_link_stands_in_the_place_of_a_file(t
     assert [(file.read_text(), stat.S_IMODE(file.stat().st_mode)) for file in outside] == [("{", 0o644)] * 2
 
 
-def test_a_file_that_cannot_be_read_is_no_damaged_one_and_stays_in_its_place(tmp_path: Path) -> None:
+def test_an_unreadable_or_irreplaceable_file_stays_in_its_place(tmp_path: Path) -> None:
     path = tmp_path / "s"
     path.mkdir()  # which no user can read as a file
-    notes = kept(path, {"sort": "mode"})
-    assert notes == [
+    assert kept(path, {"sort": "mode"}) == [
         f"forgot how the screen looked: Is a directory ({path})",
         f"cannot remember how the screen looked: Is a directory ({path})",
     ]
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["s", "s.lock"]
-
-
-def test_a_damaged_file_stays_in_its_place_until_something_can_be_put_there(tmp_path: Path) -> None:
-    path = tmp_path / "s"
+    path.rmdir()
     path.write_text("{")
     (tmp_path / "s.new").mkdir()
     assert len(kept(path, {"sort": "mode"})) == 2
     assert path.read_text() == "{"
     assert not (tmp_path / "s.damaged").exists()
+    path.unlink()
+    os.mkfifo(path)  # which does not block
+    assert remembered(path) == {}
 
 
 @given(
@@ -208,24 +208,7 @@ def test_no_content_stops_anything(tmp_path_factory: pytest.TempPathFactory, con
     assert remembered(path) == {}
 
 
-def test_a_pipe_in_the_files_place_does_not_block(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "s")
-    assert remembered(tmp_path / "s") == {}
-
-
-def test_what_a_newer_envwatch_remembers_stays(tmp_path: Path) -> None:
-    (tmp_path / "s").write_text('{"theme": "nord", "panes": {"detail": 5}}')
-    kept(tmp_path / "s", {"sort": "mode"})
-    assert json.loads((tmp_path / "s").read_text()) == {"theme": "nord", "panes": {"detail": 5}, "sort": "mode"}
-
-
-def test_the_rest_of_a_killed_run_is_replaced(tmp_path: Path) -> None:
-    (tmp_path / "s.new").write_text("half a fi")
-    assert kept(tmp_path / "s", {"theme": "nord"}) == []
-    assert [path.name for path in sorted(tmp_path.iterdir())] == ["s", "s.lock"]
-
-
-def test_a_place_that_cannot_be_written_is_noted_once(tmp_path: Path) -> None:
+def test_an_unwritable_place_is_noted_once(tmp_path: Path) -> None:
     (tmp_path / "folder").write_text("in the way")
     path = tmp_path / "folder" / "s"
     notes = kept(path, {"theme": "nord"}, {"theme": "dracula"}, {"sort": "mode"})
@@ -256,23 +239,11 @@ def test_keeping_waits_for_no_lock_and_ending_not_for_long(tmp_path: Path) -> No
     assert remembered(path)["theme"] == "nord"
 
 
-def test_two_instances_at_once_lose_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "s"
-    script = (
-        "import sys; from pathlib import Path\n"
-        "from envwatch.storage.state_file import REMEMBERED; from envwatch.storage.state_file import merge\n"
-        "for n in range(40): merge(Path(sys.argv[1]), REMEMBERED, {sys.argv[2]: f'{sys.argv[2]}-{n}'})"
-    )
-    names = ("theme", "sort", "panes", "times")
-    run_at_once(tmp_path, script, path, names)
-    assert json.loads(path.read_text()) == {name: f"{name}-39" for name in names}
-
-
 def entry(id_: str, at: float, note: str) -> dict[str, object]:
     return {"at": at, "note": note, "server": "", "id": id_}
 
 
-def test_what_was_acknowledged_is_remembered_until_it_is_forgotten(tmp_path: Path) -> None:
+def test_an_acknowledgement_is_remembered_until_its_end(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "acknowledged.json"
     assert acknowledged(path) == {}
     notes: list[str] = []
@@ -285,21 +256,24 @@ def test_what_was_acknowledged_is_remembered_until_it_is_forgotten(tmp_path: Pat
     assert acknowledged(path) == {key_of("env-1"): Ack(1, clean("note 1")), key_of("env-3"): Ack(9.5, clean(""))}
 
 
-def test_two_instances_that_acknowledge_and_forget_at_once_lose_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "acknowledged.json"
+def test_four_instances_at_once_lose_nothing(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path\n"
         "from envwatch.fleet.alerting.acknowledgements import Ack\n"
         "from envwatch.model.text import clean\n"
-        "from envwatch.storage.state_file import ACKNOWLEDGEMENTS; from envwatch.storage.state_file import merge\n"
+        "from envwatch.storage.state_file import ACKNOWLEDGEMENTS, REMEMBERED, merge\n"
+        "folder, name = Path(sys.argv[1]), sys.argv[2]\n"
         "for n in range(40):\n"
-        "    ids = [('', f'{sys.argv[2]}-{m}') for m in (n, n - 1)]\n"
+        "    ids = [('', f'{name}-{m}') for m in (n, n - 1)]\n"
         "    changes = {ids[0]: Ack(float(n), clean(ids[0][1]))} | ({ids[1]: None} if n % 2 else {})\n"
-        "    merge(Path(sys.argv[1]), ACKNOWLEDGEMENTS, changes)"
+        "    merge(folder / 'acks', ACKNOWLEDGEMENTS, changes)\n"
+        "    merge(folder / 'state', REMEMBERED, {name: f'{name}-{n}'})"
     )
-    run_at_once(tmp_path, script, path, ("a", "b"))
-    assert acknowledged(path) == {
-        key_of(f"{name}-{n}"): Ack(n, clean(f"{name}-{n}")) for name in "ab" for n in range(1, 40, 2)
+    names = ("theme", "sort", "panes", "times")
+    run_at_once(tmp_path, script, tmp_path, names)
+    assert json.loads((tmp_path / "state").read_text()) == {name: f"{name}-39" for name in names}
+    assert acknowledged(tmp_path / "acks") == {
+        key_of(f"{name}-{n}"): Ack(n, clean(f"{name}-{n}")) for name in names for n in range(1, 40, 2)
     }
 
 
@@ -315,9 +289,7 @@ def test_of_more_than_ten_thousand_acknowledgements_the_oldest_go(tmp_path: Path
 
 
 @pytest.mark.parametrize(("sign", "count"), [("x", 4_000), ("\N{PILE OF POO}", 400)])
-def test_ids_of_any_length_never_make_a_file_that_is_too_large_to_be_read(
-    tmp_path: Path, sign: str, count: int
-) -> None:
+def test_ids_of_any_length_never_make_a_file_beyond_the_limit(tmp_path: Path, sign: str, count: int) -> None:
     path = tmp_path / "a"
     long = [(key_of(sign * 1020 + f"{n:04}"), Ack(float(n), clean(sign * 200))) for n in range(count)]
     for half in (long[: count // 2], long[count // 2 :]):
@@ -339,7 +311,7 @@ def test_only_damaged_acknowledgements_are_lost_and_the_next_change_repairs_the_
     assert json.loads(path.read_text()) == {"env-1": one}
 
 
-def test_what_a_newer_envwatch_knows_of_acknowledgements_stays_unless_they_change(tmp_path: Path) -> None:
+def test_unknown_parts_of_acknowledgements_stay_until_a_change(tmp_path: Path) -> None:
     path = tmp_path / "a"
     content = {f"env-{n}": entry(f"env-{n}", n, f"note {n}") | {"mood": "hiro"} for n in (1, 2, 3)}
     path.write_text(json.dumps(content | {"_v": 2}))
@@ -364,7 +336,7 @@ def test_acknowledgements_of_one_id_on_two_servers_are_changed_alone(tmp_path: P
     assert json.loads(path.read_text()) == {"_v": 2}
 
 
-def test_an_unknown_entry_that_is_too_large_displaces_no_acknowledgement(tmp_path: Path) -> None:
+def test_an_unknown_entry_beyond_the_limit_displaces_no_acknowledgement(tmp_path: Path) -> None:
     path = tmp_path / "a"
     large = "\N{PILE OF POO}" * 800_000  # written three times as long as the read limit
     path.write_text(json.dumps({"_v": large, "env-1": entry("env-1", 1, "note 1")}, ensure_ascii=False))
@@ -381,9 +353,7 @@ NAMES = [*(each.name for each in fields(Ack)), "by"]
         st.sampled_from(["env-1", "env-\x1b", "env-\\x1b", "env-2"]) | st.text(),
         st.recursive(
             st.none() | st.booleans() | st.integers() | st.text(),
-            lambda inner: (
-                st.lists(inner) | st.dictionaries(st.sampled_from([*(each.name for each in fields(Ack)), "by"]), inner)
-            ),
+            lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(NAMES), inner),
         ),
     )
 )
@@ -395,21 +365,6 @@ def test_whatever_stands_among_acknowledgements_the_next_one_is_kept(
     before = dict(acknowledged(path))
     merge(path, ACKNOWLEDGEMENTS, acks(1))
     assert acknowledged(path) == before | acks(1)
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"[]", b"{", b"\xff", b'{"env-1": {"at": 1' + b"0" * 5000 + b', "note": ""}}']
-)
-def test_a_damaged_file_of_acknowledgements_is_noted_and_stops_nothing(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "a"
-    path.write_bytes(content)
-    notes: list[str] = []
-    book = StateFile(ACKNOWLEDGEMENTS, path, notes.append)
-    assert notes == [f"forgot which problems were acknowledged: damaged ({path})"]
-    book.keep(acks(1))
-    finish(book)
-    assert acknowledged(path) == acks(1)
-    assert (tmp_path / "a.damaged").read_bytes() == content
 
 
 async def test_the_app_keeps_columns_as_they_change_and_no_sorting() -> None:
@@ -427,7 +382,7 @@ async def test_the_app_keeps_columns_as_they_change_and_no_sorting() -> None:
         assert kept == [{"columns": ("name", "mode")}]
 
 
-async def test_a_notice_stands_for_ten_seconds_and_answers_to_keys_go_before_it() -> None:
+async def test_a_notice_stands_for_ten_seconds_behind_answers_to_keys() -> None:
     notices: asyncio.Queue[str] = asyncio.Queue()
     notices.put_nowait("forgot \x1b")
     async with staged(notices=notices) as stage:
@@ -448,7 +403,7 @@ async def test_a_notice_stands_for_ten_seconds_and_answers_to_keys_go_before_it(
         assert stage.news.startswith("nothing has changed since")
 
 
-async def test_a_theme_that_no_longer_exists_is_replaced_by_the_default() -> None:
+async def test_an_unknown_theme_is_replaced_by_the_default() -> None:
     stage = Stage(theme="of a plug-in")
     async with stage.app.run_test():
         assert stage.app.theme == "envwatch-dark"
@@ -475,3 +430,162 @@ def test_the_next_dashboard_looks_like_the_last_one(tmp_path: Path) -> None:
             terminal.press("q")
             assert terminal.wait_for_end() == 0
         assert b"48;2;255;255;255" in terminal.received
+
+
+KILLED_AT_EVERY_STEP = """
+import json, os, signal, sys
+from pathlib import Path
+from envwatch.storage.state_file import ALERT_STATE
+from envwatch.storage.state_file import merge
+
+path, step, steps = Path(sys.argv[1]), 0, 0
+
+def count(event, _arguments):
+    # Each step of a write that the system sees: opening, renaming and removing files.
+    global steps
+    if step and event in {"open", "os.rename", "os.remove", "os.mkdir", "os.chmod"}:
+        steps += 1
+        if steps == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(count)
+old, new = {"looked_at": 1.0, "online": ["a"] * 1000}, {"looked_at": 2.0, "online": ["b"] * 2000}
+while True:
+    merge(path, ALERT_STATE, old)
+    if (child := os.fork()) == 0:
+        step, steps = int(os.environ["STEP"]), 0
+        merge(path, ALERT_STATE, new)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    found = ALERT_STATE.read(path)
+    print(json.dumps([os.WIFSIGNALED(status), found == old, found == new]), flush=True)
+    if not os.WIFSIGNALED(status):
+        break
+    os.environ["STEP"] = str(int(os.environ["STEP"]) + 1)
+"""
+
+
+def test_a_kill_at_any_step_of_a_write_leaves_the_old_or_the_new_state(tmp_path: Path) -> None:
+    environ = os.environ | {"STEP": "1"}
+    done = programs.run([sys.executable, "-c", KILLED_AT_EVERY_STEP, str(tmp_path / "work.json")], environ)
+    assert done.returncode == 0, done.stderr
+    steps = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(steps) >= 4
+    assert [was_killed for was_killed, _, _ in steps] == [True] * (len(steps) - 1) + [False]
+    assert all(is_old or is_new for _, is_old, is_new in steps), "a state is neither the old nor the new one"
+    assert steps[0][1:] == [True, False]
+    assert steps[-1][1:] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "change"),
+    [
+        (ALERT_STATE, "forgot which alerts wait or are open", {"looked_at": 1.0}),
+        (ACKNOWLEDGEMENTS, "forgot which problems were acknowledged", {key_of("env-1"): Ack(1.0, clean(""))}),
+    ],
+)
+def test_every_damaged_file_is_set_aside_and_begun_anew(
+    kind: Any, words: str, change: dict[Any, Any], tmp_path: Path
+) -> None:
+    path, notes = tmp_path / "alerts" / "work.json", list[str]()
+    path.parent.mkdir()
+    path.write_text("{damaged")
+    file = StateFile(kind, path, notes.append)
+    file.keep(change)
+    finish(file)
+    assert len(json.loads(path.read_bytes())) == 1
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert notes[0] == f"{words}: damaged ({path})"
+    assert (path.parent / "work.json.damaged").read_text() == "{damaged"
+
+
+def test_a_part_of_a_state_replaces_this_part_alone(tmp_path: Path) -> None:
+    path = tmp_path / "work.json"
+    merge(path, ALERT_STATE, {"looked_at": 1.0, "ledger": {"inc-1": {}}})
+    merge(path, ALERT_STATE, {"ledger": {"inc-2": {}}})
+    assert ALERT_STATE.read(path) == {"looked_at": 1.0, "ledger": {"inc-2": {}}}
+
+
+def test_a_function_is_called_after_the_changes_before_are_written(tmp_path: Path) -> None:
+    path, found, is_called = tmp_path / "work.json", list[object](), threading.Event()
+
+    def call() -> None:
+        found.append(ALERT_STATE.read(path))
+        is_called.set()
+
+    file = StateFile(ALERT_STATE, path, print)
+    file.keep({"looked_at": 1.0})
+    file.call_when_written(call)
+    assert is_called.wait(60)
+    assert found == [{"looked_at": 1.0}]
+    file.close()
+
+
+HOUR = timedelta(hours=1)
+
+
+def made(query: str = "pod:p-7", at: float = 0.0, lasts: timedelta = HOUR) -> Silence:
+    return silence_of_query(matcher_of(query), WallMs(at), lasts, clean("disks"), clean("ada"))
+
+
+def test_silences_of_two_instances_stand_in_the_file_and_each_reads_the_other_once(tmp_path: Path) -> None:
+    path = tmp_path / "silences.json"
+    reader = ChangedFile(path, partial(silences_in, matcher_of=matcher_or_none))
+    assert reader.changed() == {}
+    assert reader.changed() is None
+    one, other = made(), silence_of_environments([key_of("env-1")], WallMs(1), HOUR, clean(""), clean("bob"))
+    merge(path, SILENCES, {one.id: one})
+    merge(path, SILENCES, {other.id: other})
+    assert reader.changed() == {one.id: one, other.id: other}
+    assert reader.changed() is None
+    ended = one.ended(WallMs(5), clean("bob"))
+    merge(path, SILENCES, {ended.id: ended})
+    assert reader.changed() == {one.id: one._replace(until=WallMs(5)), other.id: other}
+
+
+@pytest.mark.parametrize(("at", "count"), [(25 * 3_600_000 - 1, 2), (25 * 3_600_000, 1)])
+def test_a_silence_is_dropped_a_day_after_its_end(tmp_path: Path, at: float, count: int) -> None:
+    path, one, new = tmp_path / "silences.json", made(), made("web", at)
+    merge(path, SILENCES, {one.id: one})
+    merge(path, SILENCES, {new.id: new})
+    assert len(silences_in(path, matcher_or_none)) == count
+
+
+def test_unknown_silences_are_not_used_and_stay(tmp_path: Path) -> None:
+    path = tmp_path / "silences.json"
+    strange = {"a": {"query": "newfield:x", "at": 0, "until": 9e12}, "b": 5, "c": {"query": "x", "at": "?", "until": 1}}
+    path.write_text(json.dumps(strange))
+    assert silences_in(path, matcher_or_none) == {}
+    one = made()
+    merge(path, SILENCES, {one.id: one})
+    assert strange.items() <= json.loads(path.read_text()).items()
+    assert silences_in(path, matcher_or_none) == {one.id: one}
+
+
+def test_a_silence_beyond_the_most_is_refused_and_the_others_stay(tmp_path: Path) -> None:
+    path = tmp_path / "silences.json"
+    many = {each.id: each for each in (made(f"x{number}") for number in range(MOST_SILENCES))}
+    merge(path, SILENCES, many)
+    before, more = path.read_bytes(), made("more")
+    with pytest.raises(OSError, match="too many silences"):
+        merge(path, SILENCES, {more.id: more})
+    assert path.read_bytes() == before
+    first = next(iter(many.values())).ended(WallMs(1), clean(""))
+    merge(path, SILENCES, {first.id: first})
+    assert len(silences_in(path, matcher_or_none)) == MOST_SILENCES
+    more = made("more", at=1)
+    merge(path, SILENCES, {more.id: more})
+    assert first.id not in silences_in(path, matcher_or_none)
+
+
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)
+VALUES = st.none() | st.booleans() | st.floats() | TEXTS | st.lists(TEXTS, max_size=3)
+OF_ROWS = silence_of_environments([key_of("env-1")], WallMs(0), HOUR, clean(""), clean(""))
+NAMES_OF_SILENCES = sorted({name for each in (made(), OF_ROWS) for name in content_of({each.id: each})[each.id]})
+ENTRIES = st.dictionaries(st.sampled_from(NAMES_OF_SILENCES), VALUES) | VALUES
+
+
+@given(st.dictionaries(TEXTS, ENTRIES, max_size=5))
+def test_any_silences_are_written_as_read(content: dict[str, object]) -> None:
+    found = silences_of(content, matcher_or_none)
+    assert silences_of(json.loads(json.dumps(content_of(found))), matcher_or_none) == found
