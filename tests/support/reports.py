@@ -1,13 +1,28 @@
-"""Reads the sections of a report."""
+"""Reports of recorded hours, and their sections."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from envwatch.model.clock import WallMs
+from envwatch.model.text import clean
 from envwatch.views.report.document import markdown_of, sentences
+from envwatch.views.report.period import recorded_in
 
 if TYPE_CHECKING:
+    from envwatch.history.past import Past
     from envwatch.views.report.document import ProfileReport, Section
+    from envwatch.views.report.period import Recorded
+
+_HOUR_MS = 3_600_000.0
+
+
+def recorded(past: Past, until: float, hours: float = 8) -> Recorded:
+    """Return the records of the hours before an instant."""
+    since = WallMs(until - hours * _HOUR_MS)
+    found = recorded_in(past, since, WallMs(until), profile=clean("work"), host=clean("api.letta.com"))
+    assert found is not None
+    return found
 
 
 def section(report: ProfileReport, name: str) -> Section:

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.app_harness import Stage, staged
+from support.app_harness import Stage, staged, style_in
 from support.budget import first_quick
 from support.builders import NOW, beating, environment, failed, listed, own_device_id, slept
 
@@ -24,6 +24,7 @@ from envwatch.tui.screens.help import SECTIONS, HelpScreen
 from envwatch.tui.state import StateNode
 from envwatch.tui.widgets.event_list import EventList
 from envwatch.tui.widgets.filter_bar import FilterBar
+from envwatch.tui.widgets.news_bar import NewsBar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -657,3 +658,32 @@ async def test_the_first_line_of_the_news_repeats_no_event_below() -> None:
             await stage.show([*down, *beating(4, stage.at)[lost:]])
         news = [line for line in stage.lines if "went offline" in line]
         assert [re.findall("env-[0-9]", line) for line in news] == [["env-2", "env-3"], ["env-1"]]
+
+
+@pytest.mark.parametrize(("columns", "others"), [(100, True), (46, False)])
+async def test_other_changes_are_dim_and_yield_to_the_newest_loss(columns: int, *, others: bool) -> None:
+    async with staged((columns, 24)) as stage:
+        await stage.show([environment(f"env-{n}") for n in range(9)])
+        stage.now = 5
+        await stage.show([environment("env-0", connectionId=None), *(environment(f"env-{n}") for n in range(1, 9))])
+        stage.now = 10
+        rows = [environment("env-2", currentMode="plan"), environment("env-3", currentMode="plan")]
+        rows += [environment(f"env-{n}") for n in range(4, 9)]
+        await stage.show([*(environment(f"env-{n}", connectionId=None) for n in range(2)), *rows])
+        assert "laptop of env-1 went offline" in re.sub(" +", " ", stage.news)
+        assert ("2 other changes" in stage.news) is others
+        assert "more" not in stage.news
+        if others:
+            dim = style_in(stage.line_of("2 other changes"), "2 other changes")
+            assert dim.color == stage.app.query_one(NewsBar).get_component_rich_style("line--faint").color
+
+
+async def test_recent_events_leave_room_for_why_the_table_is_empty() -> None:
+    async with staged() as stage:
+        await stage.show([environment(f"env-{n}") for n in range(30)])
+        for n in range(30):
+            stage.now += 1
+            await stage.show([environment(f"env-{i}", currentMode="plan" if i <= n else None) for i in range(30)])
+        await stage.type("/nothing")
+        assert "Nothing matches. esc clears the filter, 0 resets the view." in stage.text
+        assert "mode" in stage.news

@@ -290,6 +290,13 @@ async def test_a_group_opened_below_the_edge_of_the_screen_scrolls_into_view() -
         assert [line.split()[-4] for line in stage.body[-3:]] == ["old-0", "old-1", "old-2"]
 
 
+async def test_the_pane_shows_the_group_under_the_cursor() -> None:
+    async with staged((120, 20)) as stage:
+        await stage.show([named("up"), *(off(f"old-{n}", DAY) for n in range(6))])
+        await stage.press("G")
+        assert "6 environments" in "\n".join(line[74:] for line in stage.lines)
+
+
 # Columns.
 
 

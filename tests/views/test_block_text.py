@@ -1,4 +1,4 @@
-"""A block line's words: state, count, fitting names, reason and acknowledgements."""
+"""A block line's words: state, count, fitting names, reason and acknowledgements; and the terminal's title."""
 
 from __future__ import annotations
 
@@ -15,15 +15,25 @@ from support.tracked_environments import offline
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.presence import Presence
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import cells, clean
 from envwatch.views.pane.group_details import member_line
-from envwatch.views.table.block import BlockLine
-from envwatch.views.table.block_text import lasted_text, names_text, nothing_open_text, several_text, state_of, why_text
+from envwatch.views.table.block import Aside, Block, BlockLine
+from envwatch.views.table.block_text import (
+    lasted_text,
+    names_text,
+    nothing_open_text,
+    several_text,
+    state_of,
+    why_text,
+    window_title,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
 
 WORK: Final = clean("work")
 
@@ -50,9 +60,6 @@ def said(one: BlockNight, place: int = 0) -> tuple[str, str, str]:
     line = one.block.lines[place]
     _, words = state_of(line, one.monitor, one.clocks)
     return words, lasted_text(line, one.clocks.wall), why_text(line, one.monitor, one.clocks)
-
-
-# State, duration and reason.
 
 
 def test_a_single_loss_and_several_say_state_duration_and_reason() -> None:
@@ -118,9 +125,6 @@ def test_a_member_has_a_line_with_state_duration_name_reason_and_note() -> None:
     assert [line.style for line in lines[1:3]] == ["offline", ""]
     twin = member_line(a, one.monitor, one.clocks, is_ascii=False, ambiguous=frozenset({clean("a")}))
     assert twin.text == "a a · disconnected"
-
-
-# Names.
 
 
 @pytest.mark.parametrize(
@@ -246,3 +250,32 @@ def test_a_blind_fleet_and_one_without_a_listing_are_unknown() -> None:
     many = BlockNight(Monitor.create({NO_PROFILE: Limits()})).poll({f"e{n}": "+" for n in range(1_200)}, after=0)
     many.fail(after=600)
     assert nothing_open_text(many.block, many.monitor.fleet) == "nothing needs a person: 1,200 unknown"
+
+
+# The terminal's title.
+
+
+ON, LATE, OFF, GONE, MISSING = Presence.ONLINE, Presence.LATE, Presence.OFFLINE, Presence.GONE, Presence.MISSING
+
+
+@pytest.mark.parametrize(
+    ("block", "flapping", "unicode", "ascii_text"),
+    [
+        (Block(presences={ON: 40, LATE: 2, OFF: 5}), 0, "○5 ◐2 acme", "x5 ~2 acme"),
+        (Block(presences={ON: 40}, asides={Aside.OLD: 7}), 0, "●40 acme", "+40 acme"),
+        (Block(presences={ON: 40, OFF: 1}, asides={Aside.OLD: 6}), 0, "○1 acme", "x1 acme"),
+        (Block(presences={ON: 9, LATE: 1, GONE: 3, MISSING: 1}), 0, "!1 ·3 ◐1 acme", "!1 -3 ~1 acme"),
+        (Block(presences={ON: 9}), 2, "≈2 acme", "w2 acme"),
+        (Block(presences={ON: 40}, unknown=3), 0, "?3 acme", "?3 acme"),
+        (Block(presences={OFF: 5}), 0, "○5 ●0 acme", "x5 +0 acme"),
+        (Block(presences={GONE: 5}), 0, "·5 ●0 acme", "-5 +0 acme"),
+        (Block(asides={Aside.OLD: 5}), 0, "●0 acme", "+0 acme"),
+        (Block(unknown=57), 0, "? acme", "? acme"),
+        (Block(), 0, "? acme", "? acme"),
+    ],
+)
+def test_the_title_has_the_counts_of_the_status_line(
+    block: Block, flapping: int, unicode: str, ascii_text: str
+) -> None:
+    assert window_title(block, flapping, clean("acme"), ascii_only=False) == unicode
+    assert window_title(block, flapping, clean("acme"), ascii_only=True) == ascii_text

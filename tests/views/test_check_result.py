@@ -1,14 +1,18 @@
-"""The counts of `check`, the unknown rows, the verdict and the words."""
+"""The counts of `check`, unknown rows, verdict and words; and the plugin's output, read by the guidelines alone."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from itertools import product
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.builders import NOW, environment, key_of, listed, reading
-from support.hostile_fleet import hostile_rows
+from support.hostile_fleet import WEAPONS, hostile_rows
 from support.served_listings import served
 from support.tracked_environments import tracked
 
@@ -25,15 +29,17 @@ from envwatch.fleet.watched_time import Span
 from envwatch.model.clock import MonotonicS, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.page import environment_of
-from envwatch.model.text import clean
+from envwatch.model.text import SafeText, clean
 from envwatch.views.events.matching import matcher_of
 from envwatch.views.output.check_result import (
     CheckResult,
     Metric,
+    PerformanceDatum,
     PluginStatus,
     check_result_of,
     output_of,
     parse_nagios_range,
+    status_of,
 )
 
 if TYPE_CHECKING:
@@ -42,7 +48,10 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Listed
 
+
 HOUR = timedelta(hours=1)
+
+
 ZERO = parse_nagios_range("0")
 
 
@@ -56,13 +65,29 @@ def offline(name: str, *, seen_s: float = 3_600, **changes: Any) -> Environment:
 
 
 UP = row("up")
+
+
 LATE = row("late", lastHeartbeat=NOW - 60_000)
+
+
 DOWN = offline("down")
+
+
 OLD = offline("old", seen_s=2 * 86_400)
+
+
 UNTIMED = row("untimed", lastHeartbeat=NOW * 1000)
+
+
 FLEET = [UP, LATE, DOWN, OLD]
+
+
 BLANK = offline(" ")
+
+
 _STATE_LABELS = ["offline", "late", "online", "missing", "unknown"]
+
+
 _ASIDE_LABELS = ["old", "silenced", "notalerting", "replaced", "gone"]
 
 
@@ -115,7 +140,7 @@ def test_a_late_row_alone_is_ok_and_counts_in_the_performance_data() -> None:
     assert late.details == ["late: late (a ping was missed), last heartbeat 1m ago"]
 
 
-def test_a_served_listing_that_is_old_says_so_in_the_first_line() -> None:
+def test_the_first_line_has_the_age_of_an_old_served_listing() -> None:
     recent, old = (check_result(served(listed([UP, DOWN]), age_s), at=NOW + age_s * 1000) for age_s in (15, 50))
     assert recent.text == "1 problem in 2 environments (1 offline): down"
     assert old.text == "1 problem in 2 environments (1 offline, listing 50s old): down"
@@ -141,7 +166,7 @@ def test_a_served_listing_that_is_old_says_so_in_the_first_line() -> None:
     ],
     ids=["policy", "silenced", "acknowledged", "too new"],
 )
-def test_a_row_that_is_no_problem_is_counted_by_the_word_of_the_dashboard(
+def test_a_row_without_a_problem_is_counted_by_the_word_of_the_dashboard(
     quiet: dict[str, Any], word: str, label: str, off: int
 ) -> None:
     found = check_result([UP, DOWN], **quiet)
@@ -153,7 +178,7 @@ def test_a_row_that_is_no_problem_is_counted_by_the_word_of_the_dashboard(
 
 @pytest.mark.parametrize(("interval_s", "silent_s"), [(5, 240), (30, 240), (60, 230)])
 @pytest.mark.parametrize("count", [0, 1])
-def test_a_loss_is_a_problem_after_the_silence_that_the_alert_policy_asks_for(
+def test_a_loss_is_a_problem_after_the_silence_of_the_alert_policy(
     interval_s: int, silent_s: float, count: int
 ) -> None:
     rows = [UP, row("lost", lastHeartbeat=NOW - silent_s * 1000 + 1 - count)]
@@ -161,7 +186,7 @@ def test_a_loss_is_a_problem_after_the_silence_that_the_alert_policy_asks_for(
     assert (found.count, found.waiting) == (count, 1 - count)
 
 
-def test_an_expected_name_that_is_not_listed_is_a_problem() -> None:
+def test_an_expected_name_without_a_row_is_a_problem() -> None:
     policy = AlertPolicy(expect=(clean("up"), clean("build-1")))
     found = check_result([UP], policy=policy)
     assert found.text == "1 problem in 2 environments (1 missing): build-1"
@@ -192,7 +217,7 @@ def test_other_kinds_count_all_of_them(of: Metric) -> None:
     assert result.text.startswith(f"{len(found)} of {len(rows)} {of}")
 
 
-def test_of_those_online_the_others_are_named() -> None:
+def test_a_count_of_online_rows_names_the_others() -> None:
     found = check_result(FLEET, Metric.ONLINE)
     at_least_2 = parse_nagios_range("2:")
     assert found.status_and_text(None, at_least_2) == (PluginStatus.CRITICAL, "1 of 4 online, others: down, old, late")
@@ -200,10 +225,11 @@ def test_of_those_online_the_others_are_named() -> None:
     assert labels == ["online", "offline", "late", "missing", "unknown", *_ASIDE_LABELS]
 
 
-def test_more_than_three_names_are_counted() -> None:
+def test_more_than_three_names_are_counted_and_a_row_without_a_name_has_its_id() -> None:
     found = check_result([offline(f"down-{number}", seen_s=300 + number) for number in range(5)])
     assert found.text == "5 problems in 5 environments (5 offline): down-0, down-1, down-2 and 2 more"
     assert len(found.details) == 5
+    assert check_result([UP, BLANK]).text == f"1 problem in 2 environments (1 offline): {BLANK.id}"
 
 
 def test_a_filter_leaves_the_others_out() -> None:
@@ -212,7 +238,7 @@ def test_a_filter_leaves_the_others_out() -> None:
 
 
 @pytest.mark.parametrize("of", [of for of in Metric if of is not Metric.MISSING])
-def test_what_cannot_be_judged_may_be_one_more(of: Metric) -> None:
+def test_an_unreadable_or_untimed_row_may_be_one_more(of: Metric) -> None:
     for outcome, total in ((unreadable([UP]), 2), (listed([UP, UNTIMED]), 2)):
         found = check_result(outcome, of)
         assert (found.unknown, found.total) == (1, total)
@@ -228,6 +254,8 @@ def test_what_cannot_be_judged_may_be_one_more(of: Metric) -> None:
 
 
 YEAR_2020 = 1_577_836_800_000
+
+
 DAY = 86_400_000
 
 
@@ -245,6 +273,13 @@ def test_a_loss_at_an_impossible_time_may_be_a_problem(seen_at: float, unknown: 
     assert status is (PluginStatus.UNKNOWN if unknown else PluginStatus.OK)
     is_old = seen_at == YEAR_2020
     assert names(check_result([UP, undated], Metric.OFFLINE)) == ["undated"] * (not is_old)
+
+
+def test_an_acknowledged_loss_at_an_impossible_time_is_no_problem() -> None:
+    undated = offline("undated", lastSeenAt=NOW / 1000)
+    acks = {key_of(undated.id): ack_of(tracked(connectionId=None, lastHeartbeat=None), NOW, clean("known"))}
+    found = check_result([UP, undated], acks=acks)
+    assert (found.count, found.unknown, found.acked) == (0, 0, 1)
 
 
 @pytest.mark.parametrize(
@@ -279,13 +314,6 @@ def test_a_loss_at_an_impossible_time_counts_from_the_silence_in_an_earlier_run(
     assert (found.count, found.unknown, found.waiting) == (count, 0, 1 - count)
 
 
-def test_an_acknowledged_loss_at_an_impossible_time_is_no_problem() -> None:
-    undated = offline("undated", lastSeenAt=NOW / 1000)
-    acks = {key_of(undated.id): ack_of(tracked(connectionId=None, lastHeartbeat=None), NOW, clean("known"))}
-    found = check_result([UP, undated], acks=acks)
-    assert (found.count, found.unknown, found.acked) == (0, 0, 1)
-
-
 def test_an_unreadable_row_may_be_any_of_the_expected_ones() -> None:
     policy = AlertPolicy(expect=(clean("up"), clean("build-1"), clean("build-2")))
     found = check_result(unreadable([UP]), Metric.MISSING, policy=policy)
@@ -306,25 +334,15 @@ def test_an_empty_listing_proves_nothing_unless_something_is_expected() -> None:
     )
 
 
-def test_where_a_filter_finds_nothing_only_an_alert_stands() -> None:
+def test_with_a_filter_without_a_match_only_an_alert_stands() -> None:
     found = check_result([UP], Metric.ONLINE, query="name:other")
     assert found.status_and_text(None, parse_nagios_range("1:")) == (PluginStatus.CRITICAL, "0 of 0 online")
     assert found.status_and_text(None, ZERO) == (PluginStatus.UNKNOWN, "no environment matches the filter")
 
 
-def test_a_clock_that_is_wrong_is_said() -> None:
+def test_a_wrong_clock_is_a_detail() -> None:
     found = check_result(listed([UP], skew=600_000))
     assert found.details == ["this machine's clock is 10m ahead of the server's; ages are by the server's"]
-
-
-def test_several_profiles_are_one_fleet_whose_names_have_the_profile() -> None:
-    home, work = clean("home"), clean("work")
-    everything = AlertPolicy(alert=EVERYTHING)
-    monitor = Monitor.create({home: Limits(), work: Limits()}, policies={home: everything, work: everything})
-    monitor, _ = monitor.apply(home, listed([DOWN]), reading())
-    monitor, _ = monitor.apply(work, listed([UP, DOWN]), reading())
-    found = check_result_of(monitor, Metric.PROBLEMS, EVERYTHING, reading())
-    assert found.text == "2 problems in 3 environments (2 offline): home: down, work: down"
 
 
 def test_a_hostile_fleet_adds_no_line_and_no_separator() -> None:
@@ -338,10 +356,6 @@ def test_a_hostile_fleet_adds_no_line_and_no_separator() -> None:
         lines = output.splitlines()
         assert lines == output.removesuffix("\n").split("\n")
         assert len(lines) <= 1 + len(found.details)
-
-
-def test_one_whose_name_is_blank_is_named_by_its_id() -> None:
-    assert check_result([UP, BLANK]).text == f"1 problem in 2 environments (1 offline): {BLANK.id}"
 
 
 @pytest.mark.parametrize(("silent_s", "noticed_s", "count"), [(239.9, 239.9, 0), (240, 60, 1), (600, 59.9, 0)])
@@ -373,15 +387,19 @@ def test_a_loss_counts_a_minute_after_the_first_listing_without_another_listing(
     assert (result.count, result.waiting) == (count, 1 - count)
 
 
-def test_an_empty_profile_next_to_a_listed_one_hides_no_problem() -> None:
-    names = clean("home"), clean("work")
+def test_several_profiles_are_one_fleet_and_an_empty_profile_hides_no_problem() -> None:
+    names = clean("home"), clean("work"), clean("none")
     monitor = Monitor.create(
         dict.fromkeys(names, Limits()), policies=dict.fromkeys(names, AlertPolicy(alert=EVERYTHING))
     )
-    for name, rows in zip(names, ([UP, DOWN], []), strict=True):
+    for name, rows in zip(names, ([DOWN], [UP, DOWN], []), strict=True):
         monitor, _ = monitor.apply(name, listed(rows), reading())
     result = check_result_of(monitor, Metric.PROBLEMS, EVERYTHING, reading())
-    assert (result.is_listing_empty, result.status_and_text(None, ZERO)[0]) == (False, PluginStatus.CRITICAL)
+    assert result.status_and_text(None, ZERO) == (
+        PluginStatus.CRITICAL,
+        "2 problems in 3 environments (2 offline): home: down, work: down",
+    )
+    assert not result.is_listing_empty
     assert check_result([]).is_listing_empty
     assert not check_result(unreadable([])).is_listing_empty
 
@@ -404,3 +422,154 @@ def test_a_check_without_an_uptime_record_says_so(*, has_record: bool) -> None:
         text = "1 problem in 2 environments (1 offline, no uptime record): laptop of env-2"
         assert found.status_and_text(None, ZERO) == (PluginStatus.CRITICAL, text)
         assert [doubt.startswith("no uptime record") for doubt in found.doubts] == [True]
+
+
+# The plugin's output.
+
+
+RANGES = ("10", "10:", "~:10", "10:20", "@10:20", "0", "@0:0", "~:", "0.5:2.")
+
+
+class Item(NamedTuple):
+    value: str
+    unit: str
+    warning: str
+    critical: str
+    least: str
+    greatest: str
+
+
+def performance_data_of(text: str) -> dict[str, Item]:
+    """Parse `'label'=value[UOM];[warn];[crit];[min];[max]`, separated by spaces.
+
+    Quotes around a label are optional, but required around spaces; a quote in a label is doubled. Value, min and max
+    are of the class [-0-9.], trailing semicolons may be dropped.
+    """
+    items = {}
+    rest = text.strip()
+    while rest:
+        match = re.match(
+            r"(?:'((?:[^']|'')*)'|([^ '=]+))=(-?[0-9.]+)(s|us|ms|%|[KMGT]?B|c|)((?:;[^ ;]*){0,4})(?: +|$)", rest
+        )
+        assert match is not None, rest
+        label = (match[1] or "").replace("''", "'") or match[2]
+        assert label not in items
+        fields = [*match[5].removeprefix(";").split(";"), "", "", "", ""]
+        assert all(re.fullmatch(r"(?:-?[0-9.]+)?", field) for field in fields[2:4])
+        items[label] = Item(match[3], match[4], *fields[:4])
+        rest = rest[match.end() :]
+    return items
+
+
+def parsed(output: str) -> tuple[str, dict[str, Item], list[str]]:
+    assert output.endswith("\n")
+    first, *others = output.removesuffix("\n").split("\n")
+    text, _, performance = first.partition("|")
+    assert not [line for line in (performance, *others) if "|" in line]
+    return text.strip(), performance_data_of(performance), others
+
+
+texts = st.one_of(st.text(), st.sampled_from(WEAPONS), st.text(alphabet="|a\n'=; é漢\u0301")).map(clean)
+
+
+data = st.builds(
+    PerformanceDatum,
+    label=st.sampled_from(("problems", "offline", "time")),
+    value=st.one_of(st.integers(0, 10**7), st.floats(0, 600)),
+    unit=st.sampled_from(("", "s")),
+    warning=st.none() | st.sampled_from(RANGES).map(parse_nagios_range),
+    critical=st.none() | st.sampled_from(RANGES).map(parse_nagios_range),
+    greatest=st.integers(0, 10**7),
+)
+
+
+@given(
+    status=st.sampled_from(PluginStatus),
+    text=texts,
+    written=st.lists(data, unique_by=lambda metric: metric.label),
+    details=st.lists(texts, max_size=80),
+)
+def test_for_any_names_the_data_is_read_back_and_each_text_is_one_line(
+    status: PluginStatus, text: SafeText, written: list[PerformanceDatum], details: list[SafeText]
+) -> None:
+    output = output_of(status, text, written, details)
+    assert output.replace("\n", "").isprintable()
+    assert len(output.encode()) <= 4096
+    first, items, others = parsed(output)
+    assert first.startswith(f"ENVWATCH {status.name} -")
+    assert list(items) == [metric.label for metric in written]
+    for metric, item in zip(written, items.values(), strict=True):
+        assert float(item.value) == pytest.approx(metric.value, abs=0.0005)
+        if isinstance(metric.value, int):
+            assert item.value == str(metric.value)
+        assert (item.unit, item.least, int(item.greatest)) == (metric.unit, "0", metric.greatest)
+        ranges = [each.text if each else "" for each in (metric.warning, metric.critical)]
+        assert [item.warning, item.critical] == ranges
+        assert all(parse_nagios_range(each).text == each for each in ranges if each)
+    rest = re.fullmatch("and ([0-9,]+) more", others[-1]) if others else None
+    left_out = int(rest[1].replace(",", "")) - 1 if rest else 0  # the line with the rest does not count
+    assert len(others) + left_out == len(details)
+
+
+def test_the_line_has_the_form_of_the_guidelines() -> None:
+    counted = PerformanceDatum(
+        label="offline", value=5, warning=parse_nagios_range("3"), critical=parse_nagios_range("10"), greatest=47
+    )
+    took = PerformanceDatum(label="time", value=0.2149, unit="s", greatest=10)
+    output = output_of(PluginStatus.WARNING, clean("5 of 47 offline: a|b"), [counted, took], [clean("a|b: offline")])
+    assert output == (
+        "ENVWATCH WARNING - 5 of 47 offline: a/b | offline=5;3;10;0;47 time=0.215s;;;0;10\na/b: offline\n"
+    )
+    assert output_of(PluginStatus.UNKNOWN, clean("timeout")) == "ENVWATCH UNKNOWN - timeout\n", "a failure"
+
+
+def test_a_text_has_400_cells_and_a_detail_has_200() -> None:
+    first, whole, cut = output_of(
+        PluginStatus.OK, clean("x" * 401), details=[clean("a" * 200), clean("b" * 201)]
+    ).splitlines()
+    assert first == f"ENVWATCH OK - {'x' * 399}…"
+    assert (whole, cut) == ("a" * 200, f"{'b' * 199}…")
+    assert output_of(PluginStatus.OK, clean("x" * 400)) == f"ENVWATCH OK - {'x' * 400}\n"
+
+
+@pytest.mark.parametrize(("last", "rest"), [(48, []), (49, ["and 1 more"])])
+def test_details_leave_room_for_the_count_of_the_rest(last: int, rest: list[str]) -> None:
+    details = [clean("a" * 199)] * 20 + [clean("b" * last)]
+    _, *shown = output_of(PluginStatus.OK, clean("t"), details=details).splitlines()
+    assert shown == (details[:20] + rest if rest else details)
+
+
+@pytest.mark.parametrize(
+    ("value", "warning", "critical", "status"),
+    [
+        (3, "3", "10", PluginStatus.OK),
+        (4, "3", "10", PluginStatus.WARNING),
+        (10, "3", "10", PluginStatus.WARNING),
+        (11, "3", "10", PluginStatus.CRITICAL),
+        (11, None, "10", PluginStatus.CRITICAL),
+        (11, "3", None, PluginStatus.WARNING),
+        (11, None, None, PluginStatus.OK),
+        (2, None, "3:", PluginStatus.CRITICAL),
+        (3, None, "3:", PluginStatus.OK),
+    ],
+)
+def test_critical_comes_before_warning(
+    value: int, warning: str | None, critical: str | None, status: PluginStatus
+) -> None:
+    assert (
+        status_of([value], *(None if text is None else parse_nagios_range(text) for text in (warning, critical)))
+        is status
+    )
+
+
+def test_a_doubt_hides_no_alert_and_makes_none() -> None:
+    for low, more, warning, critical in product(range(5), range(5), ("0", "2", "@1:1"), ("1", "3", "2:")):
+        ranges = parse_nagios_range(warning), parse_nagios_range(critical)
+        certain = status_of(range(low, low + more + 1), *ranges)
+        each = [status_of([value], *ranges) for value in range(low, low + more + 1)]
+        if certain is PluginStatus.UNKNOWN:
+            assert PluginStatus.OK in each
+            assert max(each) > PluginStatus.OK
+        else:
+            assert certain == min(each)
+            assert certain is not PluginStatus.OK or set(each) == {PluginStatus.OK}

@@ -1,14 +1,16 @@
-"""The wording and the look of each event."""
+"""The wording and the look of events, on the screen and as lines of a log."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
-from datetime import UTC, timedelta
+from datetime import UTC, timedelta, timezone, tzinfo
 from typing import TYPE_CHECKING
 
 import pytest
 from support.block_night import BlockNight
-from support.builders import NOW, beating, environment, failed, listed, reading, slept, watched
+from support.builders import NOW, beating, environment, failed, listed, reading, watched
+from support.hostile_fleet import WEAPONS
 
 from envwatch.fleet.events import NO_PROFILE, NOT_RUNNING, Event, Kind
 from envwatch.fleet.monitor import Monitor
@@ -16,8 +18,10 @@ from envwatch.fleet.profile_state import Fleet, ProfileState
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause
-from envwatch.model.text import clean
+from envwatch.model.text import clean, composed
 from envwatch.query.language import parse
+from envwatch.views.events.cloud_events import word_of
+from envwatch.views.events.event_stream import Layout, encoded, event_line, initial_line, layout_of
 from envwatch.views.events.event_text import (
     empty_log_text,
     empty_table_text,
@@ -31,10 +35,14 @@ from envwatch.views.table.baseline import Baseline
 from envwatch.views.table.table_view import View
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Failed
 
+
 HOURS = timedelta(hours=3)
+A_MINUTE_AGO = NOW - 60_000
 
 
 def event(kind: Kind, **changes: object) -> Event:
@@ -42,6 +50,26 @@ def event(kind: Kind, **changes: object) -> Event:
 
 
 LOST = event(Kind.OFFLINE, incident=clean("inc-1"))
+NEEDLESS = event(Kind.OFFLINE, name=clean("ci"))
+OFFLINE, ONLINE = event(Kind.OFFLINE), event(Kind.ONLINE)
+MODE, UNRESTRICTED = event(Kind.MODE, field="mode"), event(Kind.MODE, after="unrestricted")
+
+
+def repeated(members: Sequence[Event | int]) -> tuple[Event, ...]:
+    """Return members; a number is how often the member before stands."""
+    found: list[Event] = []
+    for each in members:
+        found += [each] if isinstance(each, Event) else [found[-1]] * (each - 1)
+    return tuple(found)
+
+
+def together(of: Kind, *members: Event | int, **changes: object) -> Event:
+    return event(Kind.TOGETHER, of=of, members=repeated(members), **changes)
+
+
+def while_blind(*members: Event | int, **changes: object) -> Event:
+    """Return a group over an hour."""
+    return event(Kind.WHILE_BLIND, since=NOW - 3_600_000, members=repeated(members), **changes)
 
 
 @pytest.mark.parametrize(
@@ -52,10 +80,7 @@ LOST = event(Kind.OFFLINE, incident=clean("inc-1"))
         (event(Kind.ONLINE), "back online"),
         (event(Kind.ONLINE, lasted=timedelta(seconds=252)), "back online after 4m 12s"),
         (event(Kind.OFFLINE, reason="disconnected"), "went offline · disconnected"),
-        (
-            event(Kind.OFFLINE, reason="heartbeat lost (121 s)", lasted=HOURS),
-            "went offline · heartbeat lost (121 s) · was on for 3h",
-        ),
+        (event(Kind.OFFLINE, reason="disconnected", lasted=HOURS), "went offline · disconnected · was on for 3h"),
         (event(Kind.ALERTING, reason="up 90 % of 7 days"), "counts from now on: up 90 % of 7 days"),
         (event(Kind.NOT_ALERTING, reason="up 88 % of 7 days"), "counts no more: up 88 % of 7 days; `A` changes that"),
         (event(Kind.GONE, reason="no longer listed"), "gone · no longer listed"),
@@ -68,169 +93,128 @@ LOST = event(Kind.OFFLINE, incident=clean("inc-1"))
         (event(Kind.BRANCH, field="branch", before="main", after="unrestricted"), "branch main → unrestricted"),
         (event(Kind.CHANGED, field="pod", before="p-1", after="p-2"), "pod p-1 → p-2"),
         (event(Kind.RENAMED, before="old", after="nas"), "renamed old → nas"),
+        (event(Kind.RENAMED, before=None, after=None), "renamed – → nas"),
         (event(Kind.FLAPPING), "flapping: it keeps coming and going"),
         (event(Kind.STEADY), "steady again"),
+        (event(Kind.MISSING), "missing"),
+        (event(Kind.NOT_BACK), "not back"),
+        (event(Kind.NOT_BACK, reason="not back after 3m"), "not back after 3m"),
         (event(Kind.HELD, reason="emptied"), "not believed yet: emptied"),
+        (event(Kind.RELEASED, lasted=HOURS, reason="believed now"), "hold ended after 3h · believed now"),
         (
-            event(Kind.STALLED, since=NOW - 60_000),
+            event(Kind.STALLED, since=A_MINUTE_AGO),
             "the heartbeats of the platform stand still: none has advanced since 08:52:20Z",
         ),
         (event(Kind.RESUMED), "the heartbeats of the platform advance again"),
         (event(Kind.RESUMED, lasted=HOURS), "the heartbeats of the platform advance again after 3h"),
-        (event(Kind.RELEASED, lasted=HOURS, reason="believed now"), "hold ended after 3h · believed now"),
+        (event(Kind.BLIND, since=A_MINUTE_AGO, reason="unreachable"), "blind: no data since 08:52:20Z · unreachable"),
+        (event(Kind.BLIND), "blind: no data since –"),
         (
-            event(Kind.BLIND, since=NOW - 60_000, reason="unreachable"),
-            "blind: no data since 08:52:20Z · unreachable",
-        ),
-        (
-            event(Kind.VISIBLE, since=NOW - 60_000, lasted=timedelta(seconds=60)),
+            event(Kind.VISIBLE, since=A_MINUTE_AGO, lasted=timedelta(seconds=60)),
             "data again: was blind for 1m (08:52:20Z to 08:53:20Z)",
         ),
         (event(Kind.FAILING, reason="timeout: no answer"), "polls fail · timeout: no answer"),
         (event(Kind.REACHED, lasted=HOURS), "polls succeed again after 3h"),
         (event(Kind.KEY_REFUSED, reason="401"), "key refused · 401"),
         (event(Kind.KEY_ACCEPTED, lasted=HOURS), "key accepted after 3h"),
+        (event(Kind.CLOCK_WRONG), "–"),
+        (event(Kind.CLOCK_RIGHT), "clocks and heartbeats agree again"),
         (
-            event(Kind.SLEPT, since=NOW - 60_000, lasted=timedelta(seconds=60)),
+            event(Kind.SLEPT, since=A_MINUTE_AGO, lasted=timedelta(seconds=60)),
             "this machine slept for 1m (08:52:20Z to 08:53:20Z), nothing was seen",
         ),
         (event(Kind.NOTICE, reason="the log is full"), "the log is full"),
-        (
-            event(Kind.TOGETHER, of=Kind.OFFLINE, members=(event(Kind.OFFLINE),) * 11, reason="pod p-7"),
-            "11 went offline together: all pod p-7",
-        ),
-        (
-            event(Kind.TOGETHER, of=Kind.ONLINE, members=(event(Kind.ONLINE),) * 3),
-            "3 came back together: nas, nas, nas",
-        ),
-        (
-            event(Kind.TOGETHER, of=Kind.BRANCH, members=(event(Kind.BRANCH),) * 10),
-            "10 changed together: branch: nas, nas, nas, nas, nas, nas, nas, nas and 2 more",
-        ),
-        (
-            event(Kind.TOGETHER, of=Kind.MODE, members=(event(Kind.MODE, field="mode", after="strict"),) * 2),
-            "2 changed together: mode → strict: nas, nas",
-        ),
-        (
-            event(
-                Kind.TOGETHER,
-                of=Kind.MODE,
-                members=tuple(event(Kind.MODE, field="mode", after=mode) for mode in ("strict", "standard")),
-            ),
-            "2 changed together: mode: nas, nas",
-        ),
-        (
-            event(Kind.TOGETHER, of=Kind.OFFLINE, members=(LOST, LOST, event(Kind.OFFLINE, name=clean("ci")))),
-            "2 went offline together (+1 needs nobody): nas, nas",
-        ),
-        (
-            event(Kind.TOGETHER, of=Kind.OFFLINE, members=(LOST, *(event(Kind.OFFLINE, name=clean("ci")),) * 2)),
-            "1 went offline together (+2 need nobody): nas",
-        ),
-        (
-            event(Kind.TOGETHER, of=Kind.ONLINE, members=(replace(LOST, kind=Kind.ONLINE), event(Kind.ONLINE))),
-            "2 came back together: nas, nas",
-        ),
-        (event(Kind.NOT_BACK), "not back"),
-        (event(Kind.NOT_BACK, reason="not back after 3m"), "not back after 3m"),
-        (
-            event(Kind.NOT_BACK, id=None, reason="not back after 3m", members=(event(Kind.NOT_BACK),) * 2),
-            "2 not back after 3m: nas, nas",
-        ),
-        (event(Kind.NOT_BACK, id=None, members=(event(Kind.NOT_BACK),) * 2), "2 not back: nas, nas"),
-        (
-            event(Kind.TOGETHER, of=Kind.GONE, members=(event(Kind.GONE, name=clean("x" * 24)),) * 2),
-            f"2 gone together: {'x' * 24}, {'x' * 24}",
-        ),
-        (
-            event(Kind.TOGETHER, of=Kind.GONE, members=(event(Kind.GONE, name=clean("x" * 20 + "yzabc")),) * 2),
-            f"2 gone together: {'x' * 19}…zabc, {'x' * 19}…zabc",
-        ),
-        (event(Kind.MISSING), "missing"),
-        (event(Kind.RENAMED, before=None, after=None), "renamed – → nas"),
-        (event(Kind.CLOCK_WRONG), "–"),
-        (event(Kind.CLOCK_RIGHT), "clocks and heartbeats agree again"),
-        (event(Kind.BLIND), "blind: no data since –"),
-        (
-            event(Kind.WHILE_BLIND, since=NOW - 3_600_000, members=(event(Kind.ONLINE),) * 2),
-            "2 changed while blind · 2 came back (07:53:20Z to 08:53:20Z)",
-        ),
-        (
-            event(
-                Kind.WHILE_BLIND,
-                since=NOW - 3_600_000,
-                members=(
-                    *(event(Kind.OFFLINE),) * 3,
-                    event(Kind.ONLINE),
-                    event(Kind.GONE),
-                    event(Kind.MODE, field="mode"),
-                ),
-            ),
-            "6 changed while blind · 3 went offline · 1 gone · 1 came back (07:53:20Z to 08:53:20Z)",
-        ),
-        (
-            event(Kind.WHILE_BLIND, since=NOW - 3_600_000, members=(event(Kind.MODE, field="mode"),) * 2),
-            "2 changed while blind (07:53:20Z to 08:53:20Z)",
-        ),
-        (
-            event(
-                Kind.WHILE_BLIND,
-                since=NOW - 11_520_000,
-                reason=NOT_RUNNING,
-                members=(
-                    *(event(Kind.VERSION, field="version"),) * 3,
-                    *(event(Kind.MODE, after="standard"),) * 2,
-                    event(Kind.APPEARED, after="online"),
-                    event(Kind.ONLINE),
-                    event(Kind.RETURNED, after="online"),
-                    event(Kind.MODE, after="unrestricted"),
-                    event(Kind.GONE),
-                    *(event(Kind.OFFLINE),) * 2,
-                ),
-            ),
-            "in 3h 12m since the last run: 2 offline, 1 gone, 1 unrestricted, 2 back, 1 new, 2 modes, 3 versions",
-        ),
-        (
-            event(
-                Kind.WHILE_BLIND,
-                since=NOW - 90_000,
-                reason=NOT_RUNNING,
-                members=(event(Kind.RENAMED), event(Kind.CHANGED, field="os"), event(Kind.RESTARTED)),
-            ),
-            "in 1m 30s since the last run: 1 restarted, 2 other changes",
-        ),
     ],
 )
 def test_each_event_has_its_text(one: Event, text: str) -> None:
     assert event_text(one, UTC) == text
 
 
-LONGER = [
-    (
-        event(
-            Kind.TOGETHER, of=Kind.ONLINE, members=tuple(event(Kind.ONLINE, name=clean(f"web-{n}")) for n in range(3))
+@pytest.mark.parametrize(
+    ("one", "text"),
+    [
+        (together(Kind.OFFLINE, event(Kind.OFFLINE), 11, reason="pod p-7"), "11 went offline together: all pod p-7"),
+        (
+            together(Kind.OFFLINE, event(Kind.OFFLINE), 3_536, reason="pod p-7"),
+            "3,536 went offline together: all pod p-7",
         ),
-        [
-            "3 came back together: web-0, web-1, web-2",
-            "3 came back together: web-0 and 2 more",
-            "3 came back",
-        ],
-    ),
-    (
-        event(Kind.TOGETHER, of=Kind.OFFLINE, members=(event(Kind.OFFLINE),) * 11, reason="pod p-7"),
-        ["11 went offline together: all pod p-7", "11 went offline: all pod p-7"],
-    ),
-    (
-        event(Kind.OFFLINE, reason="disconnected", lasted=HOURS),
-        ["went offline · disconnected · was on for 3h", "went offline · disconnected", "went offline"],
-    ),
-]
+        (together(Kind.ONLINE, event(Kind.ONLINE), 3), "3 came back together: nas, nas, nas"),
+        (
+            together(Kind.BRANCH, event(Kind.BRANCH), 10),
+            f"10 changed together: branch: {', '.join(['nas'] * 8)} and 2 more",
+        ),
+        (
+            together(Kind.MODE, event(Kind.MODE, field="mode", after="strict"), 2),
+            "2 changed together: mode → strict: nas, nas",
+        ),
+        (
+            together(Kind.MODE, event(Kind.MODE, field="mode", after="strict"), event(Kind.MODE, field="mode")),
+            "2 changed together: mode: nas, nas",
+        ),
+        (together(Kind.OFFLINE, LOST, LOST, NEEDLESS), "2 went offline together (+1 needs nobody): nas, nas"),
+        (together(Kind.OFFLINE, LOST, NEEDLESS, NEEDLESS), "1 went offline together (+2 need nobody): nas"),
+        (
+            together(Kind.ONLINE, replace(LOST, kind=Kind.ONLINE), event(Kind.ONLINE)),
+            "2 came back together: nas, nas",
+        ),
+        (
+            event(Kind.NOT_BACK, id=None, reason="not back after 3m", members=(event(Kind.NOT_BACK),) * 2),
+            "2 not back after 3m: nas, nas",
+        ),
+        (event(Kind.NOT_BACK, id=None, members=(event(Kind.NOT_BACK),) * 2), "2 not back: nas, nas"),
+        (
+            together(Kind.GONE, event(Kind.GONE, name=clean("x" * 24)), 2),
+            f"2 gone together: {'x' * 24}, {'x' * 24}",
+        ),
+        (
+            together(Kind.GONE, event(Kind.GONE, name=clean("x" * 20 + "yzabc")), 2),
+            f"2 gone together: {'x' * 19}…zabc, {'x' * 19}…zabc",
+        ),
+        (while_blind(ONLINE, 2), "2 changed while blind · 2 came back (07:53:20Z to 08:53:20Z)"),
+        (
+            while_blind(OFFLINE, 3, ONLINE, event(Kind.GONE), MODE),
+            "6 changed while blind · 3 went offline · 1 gone · 1 came back (07:53:20Z to 08:53:20Z)",
+        ),
+        (while_blind(MODE, 2), "2 changed while blind (07:53:20Z to 08:53:20Z)"),
+        (
+            while_blind(
+                *(event(Kind.VERSION, field="version"), 3, MODE, 2, event(Kind.APPEARED, after="online"), ONLINE),
+                *(event(Kind.RETURNED, after="online"), UNRESTRICTED, event(Kind.GONE), OFFLINE, 2),
+                reason=NOT_RUNNING,
+            ),
+            "in 1h since the last run: 2 offline, 1 gone, 1 unrestricted, 2 back, 1 new, 2 modes, 3 versions",
+        ),
+        (
+            while_blind(
+                event(Kind.RENAMED), event(Kind.CHANGED, field="os"), event(Kind.RESTARTED), reason=NOT_RUNNING
+            ),
+            "in 1h since the last run: 1 restarted, 2 other changes",
+        ),
+        (while_blind(reason=NOT_RUNNING), "nothing was recorded for 1h (07:53:20Z to 08:53:20Z)"),
+    ],
+)
+def test_each_group_of_events_has_its_text(one: Event, text: str) -> None:
+    assert event_text(one, UTC) == text
 
 
-@pytest.mark.parametrize(("one", "texts"), LONGER)
-def test_a_sentence_without_room_loses_names_or_its_end_and_never_a_part_of_a_word(
-    one: Event, texts: list[str]
-) -> None:
+@pytest.mark.parametrize(
+    ("one", "texts"),
+    [
+        (
+            together(Kind.ONLINE, *(event(Kind.ONLINE, name=clean(f"web-{n}")) for n in range(3))),
+            ["3 came back together: web-0, web-1, web-2", "3 came back together: web-0 and 2 more", "3 came back"],
+        ),
+        (
+            together(Kind.OFFLINE, OFFLINE, 11, reason="pod p-7"),
+            ["11 went offline together: all pod p-7", "11 went offline: all pod p-7"],
+        ),
+        (
+            event(Kind.OFFLINE, reason="disconnected", lasted=HOURS),
+            ["went offline · disconnected · was on for 3h", "went offline · disconnected", "went offline"],
+        ),
+    ],
+)
+def test_a_sentence_without_room_loses_names_or_its_end_and_no_part_of_a_word(one: Event, texts: list[str]) -> None:
     shortest = len(texts[-1])
     shown = [fitting_text(one, UTC, room) for room in range(60, shortest - 1, -1)]
     assert list(dict.fromkeys(shown)) == texts
@@ -238,9 +222,24 @@ def test_a_sentence_without_room_loses_names_or_its_end_and_never_a_part_of_a_wo
     assert fitting_text(one, UTC, shortest - 1) == texts[0]
 
 
-def test_counts_of_thousands_have_a_separator() -> None:
-    lost = event(Kind.TOGETHER, of=Kind.OFFLINE, members=(event(Kind.OFFLINE),) * 3_536, reason="pod p-7")
-    assert event_text(lost, UTC) == "3,536 went offline together: all pod p-7"
+@pytest.mark.parametrize(
+    ("one", "style"),
+    [
+        (together(Kind.OFFLINE, OFFLINE, 3), "offline"),
+        (OFFLINE, "offline"),
+        (event(Kind.APPEARED, after="offline"), "offline"),
+        (event(Kind.APPEARED, after="online"), "online"),
+        (UNRESTRICTED, "unrestricted"),
+        (event(Kind.MODE, before="unrestricted", after="standard"), "plain"),
+        (event(Kind.BRANCH, after="unrestricted"), "plain"),
+        (while_blind(event(Kind.VERSION), event(Kind.GONE), reason=NOT_RUNNING), "offline"),
+        (while_blind(event(Kind.APPEARED, after="offline"), reason=NOT_RUNNING), "offline"),
+        (while_blind(ONLINE, UNRESTRICTED, reason=NOT_RUNNING), "plain"),
+        (while_blind(reason=NOT_RUNNING), "unknown"),
+    ],
+)
+def test_each_event_has_its_look(one: Event, style: str) -> None:
+    assert event_style(one).style == style
 
 
 @pytest.mark.parametrize("kind", list(Kind))
@@ -250,11 +249,6 @@ def test_every_kind_has_a_text_and_a_glyph_in_unicode_and_ascii(kind: Kind) -> N
     style = event_style(one)
     assert len(style.glyph) == len(style.ascii) == 1
     assert style.ascii.isascii()
-
-
-def test_a_group_looks_like_its_members() -> None:
-    lost = event(Kind.TOGETHER, of=Kind.OFFLINE, members=(event(Kind.OFFLINE),) * 3)
-    assert event_style(lost).style == event_style(event(Kind.OFFLINE)).style == "offline"
 
 
 def test_a_loss_looks_like_a_loss_while_the_block_needs_a_person_for_it() -> None:
@@ -274,49 +268,8 @@ def test_a_loss_looks_like_a_loss_while_the_block_needs_a_person_for_it() -> Non
     assert event_style(event(Kind.KEY_REFUSED), one.block).style == "late"
 
 
-def test_what_changed_since_the_last_run_looks_like_a_loss_only_if_it_has_one() -> None:
-    def style(*members: Event) -> str:
-        return event_style(event(Kind.WHILE_BLIND, reason=NOT_RUNNING, since=NOW, members=members)).style
-
-    assert style(event(Kind.VERSION), event(Kind.GONE)) == style(event(Kind.APPEARED, after="offline")) == "offline"
-    assert style(event(Kind.ONLINE), event(Kind.MODE, after="unrestricted")) == "plain"
-    assert style() == "unknown"
-    assert event_text(event(Kind.WHILE_BLIND, reason=NOT_RUNNING, since=NOW - 3_600_000), UTC) == (
-        "nothing was recorded for 1h (07:53:20Z to 08:53:20Z)"
-    )
-
-
-def test_an_environment_that_appears_offline_looks_offline() -> None:
-    assert event_style(event(Kind.APPEARED, after="offline")).style == "offline"
-    assert event_style(event(Kind.APPEARED, after="online")).style == "online"
-
-
-def test_only_a_change_to_unrestricted_is_highlighted() -> None:
-    assert event_style(event(Kind.MODE, after="unrestricted")).style == "unrestricted"
-    assert event_style(event(Kind.MODE, before="unrestricted", after="standard")).style == "plain"
-    assert event_style(event(Kind.BRANCH, after="unrestricted")).style == "plain"
-
-
-def test_the_events_of_a_real_fleet_have_texts() -> None:
-    rows = beating(12)
-    asleep_from, awake_at = NOW + 20_000, NOW + 8 * 3_600_000
-    _, events = watched(
-        [
-            listed(rows),
-            listed([*rows[:-1], environment("env-12", connectionId=None)], NOW + 5_000),
-            listed(beating(12, NOW + 10_000, connectionId=None), NOW + 10_000),
-            slept(asleep_from, awake_at),
-            listed(beating(12, awake_at), awake_at),
-        ]
-    )
-    texts = [event_text(one, UTC) for one in events]
-    assert texts[0].startswith("went offline · disconnected · was on for 1h")
-    assert texts[1].startswith("11 went offline together")
-    assert texts[2] == "12 changed while blind · 12 came back (08:53:40Z to 16:53:20Z)"
-
-
 @pytest.mark.parametrize("query", ["profile:home", "web"])
-def test_an_empty_table_says_that_nothing_matches(query: str) -> None:
+def test_an_empty_table_says_nothing_matches(query: str) -> None:
     fleet = Fleet({NO_PROFILE: watched([listed(beating(2))], ProfileState(profile_name=clean("work")))[0]})
     text = empty_table_text(fleet, View(query=parse(query)), reading())
     assert text == "Nothing matches. esc clears the filter, 0 resets the view."
@@ -376,7 +329,7 @@ def test_a_table_before_the_first_listing_says_why(failure: Failed | None, text:
     assert empty_log_text(fleet, reading(), UTC).startswith("Nothing is listed yet.")
 
 
-def test_the_log_covers_the_time_since_the_earliest_profile_and_says_when_envwatch_is_blind() -> None:
+def test_the_log_covers_the_time_since_the_earliest_profile_and_names_blindness() -> None:
     names = clean("home"), clean("work")
     monitor = Monitor.create(dict.fromkeys(names, Limits()))
     for name, later in zip(names, (10_000, 0), strict=True):
@@ -405,3 +358,161 @@ def test_the_begin_of_watching_has_its_date_on_another_day(now: float, sentence:
     assert f"Nothing has happened since {sentence}, the first listing" in empty_log_text(
         monitor.fleet, reading(now), UTC
     )
+
+
+# The lines of `watch -o text`.
+
+
+AT = ServerMs(NOW + 7_999)
+
+
+LAYOUT = Layout(name=12)
+
+
+def log_line(kind: Kind, layout: Layout = LAYOUT, **fields: object) -> str:
+    given = {"id": clean("env-1"), "name": clean("mac-mini-2")} | fields
+    return event_line(Event(kind=kind, at=AT, **given), layout)  # type: ignore[arg-type]
+
+
+def members(count: int) -> tuple[Event, ...]:
+    return tuple(Event(kind=Kind.OFFLINE, at=AT, id=clean(f"e{n}"), name=clean(f"box-{n}")) for n in range(count))
+
+
+@pytest.mark.parametrize(
+    ("zone", "time"),
+    [(UTC, "2025-10-09T08:53:27Z"), (timezone(timedelta(hours=5, minutes=45)), "2025-10-09T14:38:27+05:45")],
+)
+def test_a_line_begins_with_its_time_in_a_zone(zone: tzinfo, time: str) -> None:
+    event = Event(kind=Kind.ONLINE, at=AT, id=clean("env-1"), name=clean("nas"))
+    assert event_line(event, Layout(3, zone=zone)).split()[0] == time
+
+
+LASTED = timedelta(days=3, hours=4, minutes=5)
+
+
+FLEET = {"id": None, "name": None}
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "ending"),
+    [
+        (
+            Kind.OFFLINE,
+            {"reason": clean("heartbeat lost (121 s)"), "lasted": LASTED},
+            "offline       mac-mini-2    heartbeat lost (121 s), was on for 3d 4h",
+        ),
+        (Kind.ONLINE, {"lasted": timedelta(seconds=252)}, "online        mac-mini-2    was off for 4m 12s"),
+        (
+            Kind.NOT_BACK,
+            {**FLEET, "members": members(2), "reason": clean("not back by 10:00")},
+            "not-back      2 environments  by 10:00, box-0, box-1",
+        ),
+        (
+            Kind.RETURNED,
+            {"after": "offline", "lasted": LASTED},
+            "returned      mac-mini-2    offline, was gone for 3d 4h",
+        ),
+        (
+            Kind.MODE,
+            {"field": "mode", "before": "standard", "after": "unrestricted"},
+            "mode          mac-mini-2    standard → unrestricted !",
+        ),
+        (
+            Kind.ACKNOWLEDGED,
+            {"reason": clean("by ann (10.0.0.3) for 4h: disk")},
+            "acknowledged  mac-mini-2    by ann (10.0.0.3) for 4h: disk",
+        ),
+        (
+            Kind.ACKNOWLEDGED,
+            {**FLEET, "members": members(2), "reason": clean("here: disk")},
+            "acknowledged  2 environments  box-0, box-1, here: disk",
+        ),
+        (Kind.ONLINE, {"name": clean("")}, "online        env-1"),
+        (
+            Kind.TOGETHER,
+            {**FLEET, "of": Kind.OFFLINE, "members": members(2), "reason": clean("pod p-7")},
+            "offline       2 environments  together, all pod p-7",
+        ),
+        (
+            Kind.WHILE_BLIND,
+            {**FLEET, "since": NOW, "members": members(2)},
+            "while-blind   2 environments  2 went offline (08:53:20Z to 08:53:27Z)",
+        ),
+        (
+            Kind.BLIND,
+            {**FLEET, "since": NOW, "reason": clean("timeout")},
+            "blind         -             no data since 08:53:20Z, timeout",
+        ),
+    ],
+)
+def test_a_line_has_the_time_in_utc_the_word_the_name_and_the_details(
+    kind: Kind, fields: dict[str, object], ending: str
+) -> None:
+    assert log_line(kind, LAYOUT, **fields) == f"2025-10-09T08:53:27Z  {ending}"
+
+
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("count", [0, 2])
+def test_no_line_says_its_kind_twice_and_every_name_stands_in_one_column(kind: Kind, count: int) -> None:
+    of = {"of": Kind.OFFLINE} if kind is Kind.TOGETHER else {}
+    fields = {"since": NOW, "lasted": LASTED, "reason": clean("why"), "before": "a", "after": "b", "field": kind.value}
+    text = log_line(kind, Layout(len("2 environments")), **fields, **of, members=members(count))
+    _, word, name, details = re.split("  +", text)
+    assert text.index(name) == len("2025-10-09T08:53:27Z  reconnected   ")
+    assert name == ("2 environments" if count else "mac-mini-2")
+    assert word == word_of(Event(kind=kind, at=AT, of=of.get("of")))
+    assert not details.startswith((word, kind.value, "2 changed")) or kind is Kind.TOGETHER
+
+
+def test_several_profiles_have_a_column() -> None:
+    text = log_line(Kind.ONLINE, Layout(name=12, profile=6), profile=clean("work"))
+    assert text == "2025-10-09T08:53:27Z  online        work    mac-mini-2"
+
+
+def monitored(*names: str) -> Monitor:
+    rows = [environment(f"env-{number}", connectionName=name) for number, name in enumerate(names, 1)]
+    monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, listed(rows), reading())
+    return monitor
+
+
+def test_columns_are_as_wide_as_the_names_up_to_forty_cells_and_nothing_is_cut() -> None:
+    assert layout_of(monitored("漢字漢字").fleet).name == 8
+    assert layout_of(monitored("a", "b").fleet).name == len("2 environments")
+    assert layout_of(monitored("a", "x" * 40).fleet).name == 40
+    assert layout_of(monitored("a", "x" * 41).fleet).name == 40
+    assert "x" * 41 in log_line(Kind.ONLINE, name=clean("x" * 41))
+
+
+def test_equal_names_have_a_part_of_their_id() -> None:
+    layout = layout_of(monitored("build", "build", "other").fleet)
+    assert log_line(Kind.ONLINE, layout, name=clean("build")).endswith("online        build nv-1")
+    assert log_line(Kind.ONLINE, layout, name=clean("other")).endswith("online        other")
+    assert layout.name == len("3 environments")
+
+
+def test_the_initial_line_has_the_state_and_why() -> None:
+    rows = [*beating(1), environment("env-2", connectionId=None, lastHeartbeat=None)]
+    monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, listed(rows), reading())
+    up, down = monitor.fleet.environments
+    assert initial_line(up, AT, LAYOUT, is_unknown=False).endswith("initial       laptop of env-1  online")
+    assert initial_line(down, AT, LAYOUT, is_unknown=False).endswith("laptop of env-2  offline, disconnected")
+    assert initial_line(down, AT, LAYOUT, is_unknown=True).endswith("laptop of env-2  unknown")
+
+
+@pytest.mark.parametrize("weapon", WEAPONS)
+def test_with_any_name_an_event_is_one_line_without_escapes(weapon: str) -> None:
+    name = clean(weapon)
+    data = encoded(composed(log_line(Kind.ONLINE, name=name)), "utf-8", ascii_only=False)
+    assert data.endswith(b"\n")
+    assert data.decode().removesuffix("\n").isprintable()
+
+
+def test_in_ascii_the_words_of_envwatch_stay_readable() -> None:
+    text = clean(log_line(Kind.MODE, name=clean("東"), field="mode", before="a", after="b"))
+    assert encoded(text, "utf-8", ascii_only=True).endswith(b"mode          \\u6771            a -> b\n")
+    assert encoded(text, "latin-1", ascii_only=False).endswith(b" a \\u2192 b\n")
+
+
+def test_an_instant_outside_the_calendar_is_a_dash() -> None:
+    event = replace(Event(kind=Kind.NOTICE, at=AT, reason=clean("x")), at=ServerMs(1e18))
+    assert event_line(event, LAYOUT).startswith("–  notice")

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 import pytest
-from support.app_harness import staged, style_in
-from support.builders import NOW, environment
+from support.builders import NOW
 from support.tracked_environments import tracked
 
 from envwatch.fleet.events import NOT_RUNNING, Event, EventLog, Kind
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
-from envwatch.tui.widgets.news_bar import NewsBar
 from envwatch.views.events.event_text import event_text
 from envwatch.views.events.headline import headline, merged, returned_since, same_environment
 
@@ -199,67 +196,6 @@ def test_the_return_of_a_row_that_flaps_ends_the_rank_of_the_loss() -> None:
     lost, mode = of_row(Kind.OFFLINE, 0, is_flapping=False), event(Kind.MODE, 4, "env-9")
     assert chosen(lost, mode) is lost
     assert chosen(lost, mode, of_row(Kind.ONLINE, 5, is_flapping=True)) is mode
-
-
-async def test_a_long_message_takes_two_lines_and_all_of_it_is_in_the_log() -> None:
-    async with staged((60, 15)) as stage:
-        await stage.show([environment("env-1")])
-        stage.app.answer(" ".join(["do this", *["and that"] * 9, "then stop"]))
-        await stage.pilot.pause()
-        assert "do this and that" in stage.news
-        assert "then stop" in stage.text
-        assert "then stop" not in stage.news
-        assert len(stage.app.state.monitor.event_log) == 0
-        stage.app.answer(" ".join(["do this", *["and that"] * 40, "then stop"]))
-        await stage.pilot.pause()
-        assert "e: all of it" in stage.text
-        await stage.press("e")
-        assert "do this and that" in stage.text
-
-
-@pytest.mark.parametrize(("columns", "others"), [(100, True), (46, False)])
-async def test_other_changes_are_dim_and_yield_to_the_newest_loss(columns: int, *, others: bool) -> None:
-    async with staged((columns, 24)) as stage:
-        await stage.show([environment(f"env-{n}") for n in range(9)])
-        stage.now = 5
-        await stage.show([environment("env-0", connectionId=None), *(environment(f"env-{n}") for n in range(1, 9))])
-        stage.now = 10
-        rows = [environment("env-2", currentMode="plan"), environment("env-3", currentMode="plan")]
-        rows += [environment(f"env-{n}") for n in range(4, 9)]
-        await stage.show([*(environment(f"env-{n}", connectionId=None) for n in range(2)), *rows])
-        assert "laptop of env-1 went offline" in re.sub(" +", " ", stage.news)
-        assert ("2 other changes" in stage.news) is others
-        assert "more" not in stage.news
-        if others:
-            dim = style_in(stage.line_of("2 other changes"), "2 other changes")
-            assert dim.color == stage.app.query_one(NewsBar).get_component_rich_style("line--faint").color
-
-
-async def test_recent_events_leave_room_for_why_the_table_is_empty() -> None:
-    async with staged() as stage:
-        await stage.show([environment(f"env-{n}") for n in range(30)])
-        for n in range(30):
-            stage.now += 1
-            await stage.show([environment(f"env-{i}", currentMode="plan" if i <= n else None) for i in range(30)])
-        await stage.type("/nothing")
-        assert "Nothing matches. esc clears the filter, 0 resets the view." in stage.text
-        assert "mode" in stage.news
-
-
-async def test_the_news_line_keeps_an_incident_for_a_minute() -> None:
-    ids = [f"env-{n}" for n in range(12)]
-    async with staged() as stage:
-        await stage.show([environment(id_) for id_ in (*ids, "env-x")])
-        await stage.show([*(environment(id_, connectionId=None) for id_ in ids), environment("env-x")])
-        stage.now = 5
-        await stage.show(
-            [*(environment(id_, connectionId=None) for id_ in ids), environment("env-x", currentMode="plan")]
-        )
-        assert "12 went offline together" in stage.news
-        await stage.tick(54)
-        assert "12 went offline together" in stage.news
-        await stage.tick(2)
-        assert "mode standard → plan" in stage.news
 
 
 def test_the_row_of_an_old_name_is_no_loss_next_to_a_loss_of_its_listing() -> None:

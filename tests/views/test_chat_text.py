@@ -1,4 +1,4 @@
-"""The sentence for a chat: about one environment or several, and harmless everywhere."""
+"""Texts for a chat: the sentence about environments, and the answer to an acknowledgement."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, environment, failed, key_of, listed, own_device_id, reading
 from support.markdown import HOSTILE, assert_is_harmless
+from support.policies import soon
 
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE
@@ -19,14 +20,16 @@ from envwatch.model.acks import Ack
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Slept
-from envwatch.model.text import clean
-from envwatch.views.report.chat import incident_sentence
+from envwatch.model.text import EMPTY, clean
+from envwatch.views.report.chat import acknowledged_text, incident_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from envwatch.fleet.alerting.losses import Key
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
+
 
 # `NOW` is 2025-10-09 08:53:20 UTC.
 MINUTE = 60_000.0
@@ -60,9 +63,6 @@ def acknowledged(monitor: Monitor, names: Sequence[str], note: str = "", at: flo
     return monitor.with_acks({key_of(f"env-{name}"): Ack(at, clean(note)) for name in names})
 
 
-# One environment.
-
-
 def test_a_lost_environment_is_told_with_time_reason_command_and_acknowledgement() -> None:
     monitor = acknowledged(after(listed([lost("web-1")])), ["web-1"], "disk swap", NOW - 3 * MINUTE)
     assert said(monitor) == (
@@ -70,15 +70,17 @@ def test_a_lost_environment_is_told_with_time_reason_command_and_acknowledgement
         "start with `letta server --computer-name=web-1`, if no listener runs on its machine; "
         "acknowledged at 08:50 UTC: `disk swap`. Profile `prod`."
     )
-
-
-def test_a_note_may_be_missing_and_without_an_acknowledgement_none_is_told() -> None:
-    monitor = after(listed([lost("web-1")]))
     assert said(acknowledged(monitor, ["web-1"])).endswith("; acknowledged at 08:53 UTC. Profile `prod`.")
-    assert "acknowledged" not in said(monitor)
+    (row,) = monitor.fleet.environments
+    moved = replace(row, replaced_by=clean("env-new"), replaced_by_name=clean("@new"))
+    text = incident_sentence([moved], monitor, reading(), UTC)
+    assert ": `replaced by (at)new`; acknowledged" in text, "no command"
+    zone = timezone(timedelta(hours=5, minutes=30))
+    text = incident_sentence([row], monitor, reading(), zone, is_past=True)
+    assert text.startswith("As of 14:23 UTC+05:30: `web-1` offline since 14:15 UTC+05:30 (8m)")
 
 
-def test_a_host_that_shares_its_acknowledgement_is_named() -> None:
+def test_an_acknowledgement_of_another_host_has_its_name() -> None:
     marks = {"ack": {"by": "ops-box", "at": NOW - 3 * MINUTE, "note": "disk swap"}}
     sentence = said_of(lost("web-1", envwatch=marks))
     assert sentence.endswith("; acknowledged at 08:50 UTC by `ops-box`: `disk swap`. Profile `prod`.")
@@ -113,30 +115,17 @@ def test_a_host_that_shares_its_acknowledgement_is_named() -> None:
         ),
     ],
 )
-def test_every_state_is_told_as_it_is(row: Environment, text: str) -> None:
+def test_every_state_has_its_sentence(row: Environment, text: str) -> None:
     assert said_of(row) == f"{text} Profile `prod`."
 
 
-def test_an_expected_row_that_was_never_listed_is_told_as_missing() -> None:
+def test_an_expected_row_without_a_listing_is_missing() -> None:
     monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: AlertPolicy(expect=(clean("web-9"),))})
     for at in (NOW, NOW + 5_000):
         monitor, _ = monitor.apply(NO_PROFILE, listed([], at), reading(at))
     assert said(monitor, NOW + 60_000).startswith(
         "`web-9` missing since 08:53 UTC (1m): expected, never listed; start "
     )
-
-
-def test_a_replaced_row_gets_no_command() -> None:
-    monitor = after(listed([lost("old")]))
-    (old,) = monitor.fleet.environments
-    moved = replace(old, replaced_by=clean("env-new"), replaced_by_name=clean("@new"))
-    text = incident_sentence([moved], monitor, reading(), UTC)
-    assert text.endswith(": `replaced by (at)new`. Profile `prod`.")
-
-
-def test_the_zone_of_a_time_is_named_with_its_offset() -> None:
-    zone = timezone(timedelta(hours=5, minutes=30))
-    assert " since 14:15 UTC+05:30 (8m)" in said_of(lost("web-1"), zone=zone)
 
 
 @pytest.mark.parametrize(
@@ -146,14 +135,6 @@ def test_a_time_has_a_date_from_a_day_on(minutes: float, since: str) -> None:
     assert f" since {since}" in said_of(lost("web-1", minutes))
 
 
-def test_a_recorded_moment_is_named() -> None:
-    text = said_of(lost("web-1"), is_past=True)
-    assert text.startswith("As of 08:53 UTC: `web-1` offline since ")
-
-
-# Unknown states.
-
-
 def test_while_blind_the_state_is_unknown_since_the_newest_listing() -> None:
     blind = after(listed([lost("web-1"), lost("web-2")]), failed(at=NOW + 5 * MINUTE))
     assert said(blind, NOW + 5 * MINUTE) == (
@@ -161,16 +142,13 @@ def test_while_blind_the_state_is_unknown_since_the_newest_listing() -> None:
     )
 
 
-def test_a_time_that_cannot_be_true_is_no_since() -> None:
+def test_an_impossible_time_is_no_since() -> None:
     assert said_of(named("a", lastHeartbeat=NOW * 1000)).startswith("`a` unknown: ")
     monitor = after(listed([lost("a")]))
     (row,) = monitor.fleet.environments
     for since_at in (0.0, 1e12):
         text = incident_sentence([replace(row, since_at=ServerMs(since_at))], monitor, reading(), UTC)
         assert text.startswith("`a` offline: disconnected;"), since_at
-
-
-# Several environments.
 
 
 START = "start with `letta server`, if no listener runs on its machine"
@@ -216,9 +194,6 @@ def test_the_profile_is_named_if_all_rows_have_the_same() -> None:
     assert incident_sentence(every, monitor, reading(), UTC).endswith("listener runs on its machine.")
 
 
-# Commands.
-
-
 HASHED = "5b491561437b4f0e9c7d0a1b2c3d4e5f"
 
 
@@ -230,7 +205,7 @@ def command(*rows: Environment) -> str:
     )
 
 
-def test_a_command_that_a_chat_would_change_is_told_without_the_name() -> None:
+def test_a_command_changed_by_a_chat_is_told_without_the_name() -> None:
     for name in ("@channel", "a|b", "x" * 200):
         assert command(lost(name)) == "`letta server`", name
     assert command(lost("my box")) == "`letta server --computer-name='my box'`"
@@ -252,7 +227,7 @@ TEXTS = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=90), st.text("@`<>|
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=7), TEXTS, TEXTS, st.sampled_from([0.0, 5 * MINUTE]), st.booleans())
-def test_whatever_the_names_and_notes_are_the_sentence_is_one_clean_line_in_which_nothing_acts(
+def test_for_any_names_and_notes_the_sentence_is_one_harmless_line(
     names: list[str],
     note: str,
     mark: str,
@@ -276,5 +251,77 @@ def test_whatever_the_names_and_notes_are_the_sentence_is_one_clean_line_in_whic
     assert_is_harmless(text)
 
 
-def test_a_thousand_environments_are_a_short_line() -> None:
-    assert len(said_of(*(lost(f"web-{number}") for number in range(1_000)))) < 300
+# The answer to an acknowledgement.
+
+
+SENT_NONE = "; no message will be sent from here"
+
+
+NAMES = ("ada", "bob", "cyd")
+
+
+def rows(at: float, *down: str) -> list[Environment]:
+    lost = {"connectionId": None, "lastHeartbeat": None, "lastSeenAt": NOW}
+    return [environment(name, **(lost if name in down else {"lastHeartbeat": at - 1_000})) for name in NAMES]
+
+
+def lose(*down: str, held: float = 0.0, interval: float = 2.0) -> Monitor:
+    """Lose environments whose incident opens after ten seconds; poll twice in the time of the loss."""
+    monitor = Monitor.create({NO_PROFILE: Limits()}, policies=soon())
+    for seconds, lost in ((-2.0, ()), (0.0, down), (held, down)):
+        at = NOW + seconds * 1000
+        outcome = listed(rows(at, *lost), at, interval=timedelta(seconds=interval))
+        monitor, _ = monitor.apply(NO_PROFILE, outcome, reading(at))
+    return monitor
+
+
+def answer(monitor: Monitor, *names: str, held: float = 0.0) -> str:
+    acks = {(EMPTY, clean(name)): Ack(NOW, EMPTY, NOW) for name in names}
+    keys: list[Key] = [(NO_PROFILE, clean(name)) for name in names]
+    text = acknowledged_text("it", keys, monitor.with_acks(acks), reading(NOW + held * 1000))
+    beginning, end, about_message = text.partition("recover: it" if len(names) > 1 else "recovers: it")
+    assert end
+    assert beginning == f"acknowledged on this machine until {'they' if len(names) > 1 else 'it'} "
+    return about_message
+
+
+def test_a_loss_that_waits_for_its_incident_is_never_sent() -> None:
+    monitor = lose("ada", held=2)
+    assert answer(monitor, "ada", held=2) == SENT_NONE
+    after, changes = monitor.with_acks({(EMPTY, clean("ada")): Ack(NOW, EMPTY, NOW)}).tick(reading(NOW + 12_000))
+    assert changes.opened == ()
+    assert after.incidents.waiting == ()
+    again, changes = monitor.tick(reading(NOW + 12_000))
+    assert changes.opened == again.incidents.open != ()
+
+
+def test_an_open_incident_may_have_been_sent() -> None:
+    monitor = lose("ada", held=10)
+    assert len(monitor.incidents.open) == 1
+    assert answer(monitor, "ada", held=10) == ""
+
+
+@pytest.mark.parametrize(("held", "text"), [(5.999, SENT_NONE), (6, "")])
+def test_the_other_processes_on_this_machine_need_a_poll_to_read_it(held: float, text: str) -> None:
+    assert answer(lose("ada", interval=2), "ada", held=held) == text
+
+
+def test_all_of_an_incident_is_never_sent_and_of_a_part_the_others_may_be() -> None:
+    monitor = lose(*NAMES)
+    assert answer(monitor, *NAMES) == SENT_NONE
+    assert answer(monitor, "ada", "bob") == "; a message about 1 other may be sent"
+    assert answer(monitor, "ada") == "; a message about 2 others may be sent"
+
+
+def test_others_of_the_incident_that_were_acknowledged_before_are_not_sent_either() -> None:
+    monitor = lose("ada", "bob").with_acks({(EMPTY, clean("bob")): Ack(NOW, EMPTY, NOW)})
+    assert answer(monitor, "ada") == SENT_NONE
+
+
+def test_a_loss_that_the_first_listing_had_already_may_have_been_sent_by_an_earlier_run() -> None:
+    monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, listed(rows(NOW, "ada")), reading(NOW))
+    assert answer(monitor, "ada") == ""
+
+
+def test_with_a_row_that_is_no_loss_nothing_is_said() -> None:
+    assert answer(lose("ada"), "ada", "bob") == ""
