@@ -1,34 +1,42 @@
-"""The acknowledging key: asks for a note; the problem is no news until recovery."""
+"""The key `a`: the question and the note, the next open line, groups and incidents, and a team's server."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.app_harness import staged
-from support.budget import first_quick
-from support.builders import NOW, environment, key_of, own_device_id
+from support.app_harness import staged, style_in, target_of
+from support.builders import NOW, environment, key_of, listed, own_device_id
+from support.fake_clock import Script, World, walk
+from support.policies import soon
 from textual.widgets import Input
 
 from envwatch.fleet.alerting.acknowledgements import ended_by_person
-from envwatch.model.acks import LONGEST_NOTE, Ack
-from envwatch.model.text import EMPTY, clean
-from envwatch.model.times import TimeStyle
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.model.acks import LONGEST_NOTE, ROWS_AT_ONCE, Ack, AckedRow, AckRequest, AckResult
+from envwatch.model.limits import Limits
+from envwatch.model.outcome import Cause, Failure, RelayInfo, SourceError
+from envwatch.model.text import EMPTY, SafeText, clean
+from envwatch.sources.poller import Poller
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.dialogs import Prompt
+from envwatch.tui.screens.row_actions import RowActions, silence_rows
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from rich.style import Style
     from support.app_harness import Stage
 
     from envwatch.fleet.alerting.acknowledgements import ServerKey
+    from envwatch.model.acks import AckAnswer
     from envwatch.model.environment import Environment
-    from envwatch.model.text import SafeText
+    from envwatch.model.outcome import Listed
 
 ADA = clean("env-ada")
 
@@ -46,18 +54,6 @@ def rows(at: float = NOW) -> list[Environment]:
     return [lost("ada"), lost("bob", 600_000), named("cyd", lastHeartbeat=at - 60_000), named("dan", at)]
 
 
-def late_rows() -> list[Environment]:
-    """Return three late rows, which are in the table, and a healthy row."""
-    return [*(named(name, lastHeartbeat=NOW - 60_000) for name in ("cyd", "fay", "guy")), named("dan")]
-
-
-@asynccontextmanager
-async def late(**wishes: Any) -> AsyncIterator[Stage]:
-    async with staged(**wishes) as stage:
-        await stage.show(late_rows())
-        yield stage
-
-
 @asynccontextmanager
 async def dashboard(size: tuple[int, int] = (80, 24), **wishes: Any) -> AsyncIterator[Stage]:
     async with staged(size, **wishes) as stage:
@@ -73,7 +69,7 @@ def name_in(line: str) -> str:
     return line[20:].split(maxsplit=1)[0]
 
 
-def glyphs(stage: Stage) -> dict[str, str]:
+def signs(stage: Stage) -> dict[str, str]:
     """Return the glyph of each block line, and the sign behind each name in the table."""
     place, top = stage.titles.index("MODE") - 2, stage.lines.index(stage.titles) + 1
     rows = [line for line in stage.lines[top:-2] if re.match(r".[> ►][^ ─-] ", line)]
@@ -88,12 +84,6 @@ def notes(stage: Stage) -> dict[str, str]:
     return {id_.removeprefix("env-"): ack.note for (_, id_), ack in stage.app.state.monitor.acks.items()}
 
 
-def ack_in(changes: Mapping[ServerKey, Ack | None]) -> Ack:
-    ack = changes[key_of(ADA)]
-    assert ack is not None
-    return ack
-
-
 def nameless(acks: Mapping[ServerKey, Ack | None]) -> Mapping[ServerKey, Ack]:
     """Return acknowledgements without their uuids, which are random."""
     assert all(ack is not None and ack.uuid for ack in acks.values())
@@ -106,39 +96,105 @@ async def acknowledge(stage: Stage, note: str = "") -> None:
     await stage.press("enter")
 
 
-async def test_the_key_asks_and_keeps_the_note() -> None:
+async def test_the_key_asks_for_a_note_and_the_row_stands_marked_behind_the_open_rows() -> None:
     kept: list[Mapping[ServerKey, Ack | None]] = []
     async with dashboard(kept=lambda each: kept.append(each.acks)) as stage:
         stage.now = 2
         await stage.tick(0)
-        assert stage.cursor == "ada"
+        assert (in_block(stage), stage.names, stage.cursor) == (["ada", "bob"], ["cyd", "dan"], "ada")
+        await stage.press("a", "x", "escape")
+        assert isinstance(stage.app.screen, Dashboard)
+        assert (kept, signs(stage)["ada"]) == ([], "○")
         await stage.press("a")
         assert isinstance(stage.app.screen, Prompt)
         assert "Acknowledge ada on this machine, until it recovers" in stage.text
         await stage.type("disk full, q and a know")
-        assert isinstance(stage.app.screen, Prompt)
         assert kept == []
         await stage.press("enter")
         assert len(stage.app.screen_stack) == 1
         assert stage.news == "acknowledged on this machine until it recovers: ada"
         assert nameless(kept[0]) == {key_of(ADA): Ack(NOW + 2_000, clean("disk full, q and a know"), NOW - 300_000)}
         assert stage.app.state.monitor.acks == kept[0]
+        assert (in_block(stage), stage.names) == (["bob", "ada"], ["cyd", "dan"])
+        assert signs(stage) == {"ada": "✓", "bob": "○", "cyd": " ", "dan": " "}
+        assert "○ 2 off" in stage.lines[0]
+        assert "1 acked" in stage.lines[0]
+        stage.go_to("env-cyd")
+        await acknowledge(stage)
+        assert notes(stage)["cyd"] == ""
+        assert signs(stage) == {"ada": "✓", "bob": "○", "cyd": "✓", "dan": " "}
+        assert "1 acked" in stage.lines[0], "the header counts what is off"
+        await stage.type("/!status:acked")
+        assert stage.names == ["dan"]
+        assert " 2/4 " in stage.lines[0]
 
 
-async def test_what_recovers_while_the_note_is_typed_is_not_acknowledged() -> None:
+async def test_the_same_key_edits_the_note_or_withdraws_and_the_pane_shows_the_note() -> None:
     kept: list[Mapping[ServerKey, Ack | None]] = []
-    async with dashboard(kept=lambda each: kept.append(each.acks)) as stage:
-        assert stage.cursor == "ada"
+    async with dashboard((120, 36), kept=lambda each: kept.append(each.acks)) as stage:
+        await stage.press("a", "ctrl+r")
+        assert "there is nothing to withdraw" in stage.text
+        assert "^r Withdraw" not in stage.text
+        await stage.press("x", "backspace")
+        assert "there is nothing to withdraw" not in stage.text
+        await stage.press("f5")
+        assert "does nothing here: F1 has the keys" in stage.text
+        await stage.type("[b]disk[/]")
+        await stage.press("enter")
+        stage.go_to("env-ada")
+        await stage.tick(9)
+        pane = [line.partition("▏")[2].strip() for line in stage.lines]
+        assert "acked    just now on this machine:" in pane
+        assert "[b]disk[/]" in pane
+        assert stage.block[-1].rstrip().endswith("acked: [b]disk[/]")
         await stage.press("a")
+        assert isinstance(stage.app.screen, Prompt)
+        assert stage.app.screen.query_one(Input).value == "[b]disk[/]"
+        assert "ada, acknowledged already: another note?" in stage.text
+        assert "^r Withdraw" in stage.lines[-1]
+        await stage.press("enter")
+        assert stage.news == "still acknowledged: ada"
+        await stage.press("a", "x", "escape")
+        assert kept[1:] == []
+        await acknowledge(stage, ", mine")
+        assert stage.news == "acknowledged with another note: ada"
+        changed = stage.app.state.monitor.acks[key_of(ADA)]
+        assert changed.note == "[b]disk[/], mine"
+        assert changed.at == NOW, "as old as it was"
+        await stage.press("a", "ctrl+r")
+        assert isinstance(stage.app.screen, Dashboard)
+        assert stage.news == "no longer acknowledged: ada"
+        assert stage.app.state.monitor.acks == {}
+        assert kept[2:] == [{key_of(ADA): ended_by_person(changed, NOW + 9_000)}]
+        assert (in_block(stage), stage.cursor) == (["ada", "bob"], "ada")
+        assert "acked" not in stage.text
+
+
+async def test_a_note_is_clean_and_no_longer_than_what_is_kept() -> None:
+    async with dashboard() as stage:
+        await stage.press("a")
+        stage.app.screen.query_one(Input).value = "  \u202eodd\x07 [red]  "
+        await stage.press("enter", "a")
+        stage.app.screen.query_one(Input).value = "x" * (LONGEST_NOTE - 1)
+        await stage.press("x", "x", "enter")
+        assert notes(stage) == {"ada": r"\u202eodd\x07 [red]", "bob": "x" * LONGEST_NOTE}
+
+
+@pytest.mark.parametrize("is_edit", [False, True])
+async def test_a_row_that_recovers_while_its_note_is_typed_is_not_acknowledged(*, is_edit: bool) -> None:
+    async with dashboard() as stage:
+        if is_edit:
+            await acknowledge(stage, "x")
+            stage.go_to("env-ada")
+        await stage.press("a", "y")
         stage.now = 5
-        await stage.show([environment(row.id, connectionName=row.name, lastHeartbeat=stage.at) for row in rows()])
+        await stage.show([named("ada", stage.at), *rows(stage.at)[1:]])
         await stage.press("enter")
         assert stage.news == "recovered meanwhile: ada"
-        assert kept == []
         assert stage.app.state.monitor.acks == {}
 
 
-async def test_what_was_up_and_is_lost_again_while_the_note_is_typed_is_acknowledged_as_it_is_then() -> None:
+async def test_a_row_that_is_lost_again_while_its_note_is_typed_is_acknowledged_with_its_last_sign_of_life() -> None:
     async with dashboard() as stage:
         await stage.press("a")
         lost_again = lost("ada", -5_000)
@@ -151,268 +207,69 @@ async def test_what_was_up_and_is_lost_again_while_the_note_is_typed_is_acknowle
         assert list(stage.app.state.monitor.acks) == [key_of(ADA)]
 
 
-async def test_a_note_may_be_empty() -> None:
-    async with dashboard() as stage:
-        await acknowledge(stage)
-        assert nameless(stage.app.state.monitor.acks) == {key_of(ADA): Ack(NOW, clean(""), NOW - 300_000)}
-
-
-async def test_a_note_is_cleaned_before_anything_keeps_it() -> None:
-    async with dashboard() as stage:
-        await stage.press("a")
-        stage.app.screen.query_one(Input).value = "  \u202eodd\x07 [red]  "
-        await stage.press("enter")
-        assert stage.app.state.monitor.acks[key_of(ADA)].note == r"\u202eodd\x07 [red]"
-
-
-async def test_no_more_is_typed_than_is_kept() -> None:
-    async with dashboard() as stage:
-        await stage.press("a")
-        stage.app.screen.query_one(Input).value = "x" * (LONGEST_NOTE - 1)
-        await stage.press("x", "x", "enter")
-        assert stage.app.state.monitor.acks[key_of(ADA)].note == "x" * LONGEST_NOTE
-
-
-async def test_a_key_that_types_nothing_and_means_nothing_says_so() -> None:
-    async with dashboard() as stage:
-        await stage.press("a", "f5")
-        assert "does nothing here: F1 has the keys" in stage.text
-        await stage.press("x")
-        assert "does nothing here" not in stage.text
-
-
-async def test_a_loss_that_is_acknowledged_before_its_message_is_due_sends_none() -> None:
-    async with staged() as stage:
-        await stage.show([named("ada", stage.at), named("bob", stage.at)])
-        stage.now = 5
-        await stage.show([lost("ada"), named("bob", stage.at)])
-        await acknowledge(stage)
-        said = "acknowledged on this machine until it recovers: ada; no message will be sent from here"
-        assert said in " ".join(stage.text.split())
-        await stage.tick(200)
-        assert stage.app.state.monitor.incidents.open == ()
-
-
-async def test_escape_acknowledges_nothing() -> None:
+async def test_the_row_that_was_under_the_cursor_is_acknowledged_once_though_another_is_the_first_meanwhile() -> None:
     kept: list[Mapping[ServerKey, Ack | None]] = []
     async with dashboard(kept=lambda each: kept.append(each.acks)) as stage:
-        await stage.press("a", "x", "escape")
-        assert isinstance(stage.app.screen, Dashboard)
-        assert stage.app.state.monitor.acks == {}
+        await stage.press("a")
+        stage.now = 5
+        await stage.show([*rows(stage.at)[:3], named("dan", connectionId=None, lastHeartbeat=None)])
+        await stage.press("enter", "enter")
+        assert in_block(stage) == ["dan", "bob", "ada"]
+        assert [list(changes) for changes in kept] == [[key_of(ADA)]]
+
+
+async def test_an_earlier_acknowledgement_stays_until_a_recovery_is_listed_and_the_end_is_saved() -> None:
+    kept: list[Mapping[ServerKey, Ack | None]] = []
+    acks = {key_of(ADA): Ack(NOW - 200_000, clean("since lunch"))}
+    async with dashboard(acks=acks, kept=lambda each: kept.append(each.acks)) as stage:
+        assert (in_block(stage), signs(stage)["ada"]) == (["bob", "ada"], "✓")
+        for stage.now in (5, 10):
+            await stage.show(rows(stage.at)[1:])
+        assert list(stage.app.state.monitor.acks) == [key_of(ADA)]
         assert kept == []
-        assert glyphs(stage)["ada"] == "○"
-
-
-async def test_the_same_key_opens_the_note_again_and_enter_keeps_it() -> None:
-    kept: list[Mapping[ServerKey, Ack | None]] = []
-    async with dashboard(kept=lambda each: kept.append(each.acks)) as stage:
-        await acknowledge(stage, "disk full")
-        stage.go_to("env-ada")
-        await stage.press("a")
-        assert isinstance(stage.app.screen, Prompt)
-        assert stage.app.screen.query_one(Input).value == "disk full"
-        assert "ada, acknowledged already: another note?" in stage.text
-        assert "^r Withdraw" in stage.lines[-1]
-        await stage.press("enter")
-        assert stage.news == "still acknowledged: ada"
-        await stage.press("a", "escape")
-        assert kept[1:] == []
-        assert nameless(stage.app.state.monitor.acks) == {key_of(ADA): Ack(NOW, clean("disk full"), NOW - 300_000)}
-
-
-@pytest.mark.parametrize(
-    ("typed", "note"), [(", mine", "disk full, mine"), pytest.param(None, "", marks=pytest.mark.slow)]
-)
-async def test_the_note_can_be_edited_and_the_acknowledgement_is_as_old_as_it_was(typed: str | None, note: str) -> None:
-    async with dashboard() as stage:
-        await acknowledge(stage, "disk full")
-        stage.go_to("env-ada")
-        await stage.tick(9)
-        await stage.press("a")
-        if typed is None:
-            stage.app.screen.query_one(Input).value = ""
-        else:
-            await stage.type(typed)
-        await stage.press("enter")
-        assert stage.news == "acknowledged with another note: ada"
-        assert nameless(stage.app.state.monitor.acks) == {key_of(ADA): Ack(NOW, clean(note), NOW - 300_000)}
-
-
-async def test_it_is_withdrawn_by_a_key_of_its_own() -> None:
-    kept: list[Mapping[ServerKey, Ack | None]] = []
-    async with dashboard(kept=lambda each: kept.append(each.acks)) as stage:
-        await acknowledge(stage, "x")
-        assert in_block(stage) == ["bob", "ada"]
-        stage.go_to("env-ada")
-        await stage.press("a", "ctrl+r")
-        assert isinstance(stage.app.screen, Dashboard)
-        assert stage.news == "no longer acknowledged: ada"
-        assert stage.app.state.monitor.acks == {}
-        assert [changes[key_of(ADA)] for changes in kept[1:]] == [ended_by_person(ack_in(kept[0]), NOW)]
-        assert in_block(stage) == ["ada", "bob"]
-        assert stage.cursor == "ada"
-
-
-async def test_where_nothing_is_acknowledged_nothing_can_be_withdrawn() -> None:
-    async with dashboard() as stage:
-        await stage.press("a")
-        assert "Withdraw" not in stage.text
-        await stage.press("ctrl+r")
-        assert isinstance(stage.app.screen, Prompt)
-        assert "there is nothing to withdraw" in stage.text
-        await stage.press("x")
-        assert "there is nothing to withdraw" not in stage.text
-
-
-async def test_what_recovers_while_its_note_is_edited_is_not_acknowledged_again() -> None:
-    kept: list[Mapping[ServerKey, Ack | None]] = []
-    async with dashboard(kept=lambda each: kept.append(each.acks)) as stage:
-        await acknowledge(stage, "x")
-        stage.go_to("env-ada")
-        await stage.press("a", "y")
-        stage.now = 5
+        stage.now = 15
         await stage.show([named("ada", stage.at), *rows(stage.at)[1:]])
-        await stage.press("enter")
-        assert stage.news == "recovered meanwhile: ada"
-        assert stage.app.state.monitor.acks == {}
-
-
-async def test_environments_of_a_group_keep_their_own_notes_unless_one_is_typed() -> None:
-    async with late() as stage:
-        stage.go_to("env-cyd")
-        await acknowledge(stage, "mine")
-        await stage.press("b", "p", "enter")
-        go_to_group(stage)
-        await acknowledge(stage, "the rest")
-        before = stage.app.state.monitor.acks
-        assert len(before) == 3
-        await stage.press("a")
-        assert "cyd, fay and guy, acknowledged already: another note?" in stage.text
-        assert "another note for all; empty keeps each note" in stage.text
-        await stage.press("enter")
-        assert stage.app.state.monitor.acks == before
-        await acknowledge(stage, "ours")
-        assert {ack.note for ack in stage.app.state.monitor.acks.values()} == {"ours"}
-
-
-@pytest.mark.parametrize("keys", first_quick([("X",), ()]))
-async def test_a_group_header_is_marked_once_all_problems_of_its_group_are_acknowledged(keys: tuple[str, ...]) -> None:
-    async with late() as stage:
-        await stage.press("b", "p", "enter", *keys)
-        go_to_group(stage)
-        assert "✓" not in stage.body[0]
-        await acknowledge(stage)
-        assert "✓" in stage.body[0]
-        await stage.show([*late_rows(), named("joe", lastHeartbeat=NOW - 60_000)])
-        assert "✓" not in stage.body[0]
-
-
-@pytest.mark.parametrize(
-    ("query", "names", "matches"),
-    [("!status:acked", ["dan"], (3, 2)), pytest.param("status:acknowledged", ["cyd"], (1, 2), marks=pytest.mark.slow)],
-)
-async def test_a_filter_knows_what_is_acknowledged_as_soon_as_it_is(
-    query: str, names: list[str], matches: tuple[int, int]
-) -> None:
-    async with dashboard() as stage:
-        for name, count in zip(("cyd", "ada"), matches, strict=True):
-            await stage.press("0")
-            stage.go_to(f"env-{name}")
-            await acknowledge(stage)
-            await stage.type(f"/{query}")
-            await stage.press("enter")
-            assert stage.names == names, "the block is not filtered"
-            assert f" {count}/4 " in stage.lines[0]
-
-
-async def test_the_log_can_be_filtered_by_acknowledgement() -> None:
-    async with dashboard() as stage:
-        await acknowledge(stage)
-        stage.now = 5
-        await stage.show(
-            [
-                lost("ada", currentMode="plan"),
-                lost("bob", 600_000, currentMode="plan"),
-                named("cyd", stage.at - 50_000, currentMode="plan"),
-            ]
-        )
-        await stage.press("e")
-        await stage.type("/status:acknowledged")
-        assert " FILTER 2/4\n" in stage.text
-
-
-async def test_what_is_acknowledged_stands_behind_what_is_not_and_has_its_mark_and_its_count() -> None:
-    async with dashboard() as stage:
-        assert (in_block(stage), stage.names) == (["ada", "bob"], ["cyd", "dan"])
+        assert kept == [{key_of(ADA): None}]
+        stage.now = 20
+        await stage.show(rows(stage.at))
+        assert (kept[1:], signs(stage)["ada"]) == ([], "○")
         assert "acked" not in stage.lines[0]
-        await acknowledge(stage)
-        assert (in_block(stage), stage.names) == (["bob", "ada"], ["cyd", "dan"])
-        assert glyphs(stage) == {"ada": "✓", "bob": "○", "cyd": " ", "dan": " "}
-        assert "1 acked" in stage.lines[0]
-        assert "○ 2 off" in stage.lines[0]
-        await acknowledge(stage)
-        assert in_block(stage) == ["ada", "bob"]
-        assert "2 acked" in stage.lines[0]
-        stage.go_to("env-cyd")
-        await acknowledge(stage)
-        assert glyphs(stage) == {"ada": "✓", "bob": "✓", "cyd": "✓", "dan": " "}
-        assert "2 acked" in stage.lines[0], "the header counts what is off"
 
 
-async def test_in_ascii_the_mark_is_a_letter() -> None:
-    async with dashboard(ascii_only=True) as stage:
-        await acknowledge(stage)
-        assert glyphs(stage)["ada"] == "a"
-        assert "✓" not in stage.text
-
-
-async def test_n_skips_acknowledged_problems() -> None:
+async def test_n_skips_acknowledged_lines() -> None:
     async with staged() as stage:
-        await stage.show([*rows(), lost("eve", 900_000), lost("fay", 1_200_000)])
-        assert in_block(stage) == ["ada", "bob", "eve", "fay"]
+        await stage.show([*rows(), lost("eve", 900_000)])
         stage.go_to("env-bob")
         await acknowledge(stage)
-        stage.go_to("env-ada")
-        visited = []
-        for _ in range(4):
-            await stage.press("n")
-            visited.append(stage.cursor)
-        assert visited == ["fay", "ada", "eve", "fay"], "the cursor stood on eve after the acknowledgement"
-        await stage.press("N")
         assert stage.cursor == "eve"
-        for name in ("ada", "eve"):
-            stage.go_to(f"env-{name}")
-            await acknowledge(stage)
-        assert stage.cursor == "fay"
+        for key, cursor in (("n", "ada"), ("n", "eve"), ("N", "ada")):
+            await stage.press(key)
+            assert stage.cursor == cursor
+        await acknowledge(stage)
         await stage.press("n")
         assert stage.news == "this is the only line that needs a person"
         await acknowledge(stage)
         await stage.press("n")
-        assert stage.news == "nothing needs a person: 4 acknowledged"
-        assert stage.cursor == "fay"
+        assert stage.news == "nothing needs a person: 3 acknowledged"
+        assert stage.cursor == "eve"
 
 
-@pytest.mark.parametrize(
-    ("keys", "cursor", "opened", "answer"),
-    [
-        ("/cyd", "cyd", "cyd", "Acknowledge cyd on this machine"),
-        ("/dan", "dan", "dan", "nothing to acknowledge: dan, no problem"),
-        ("/bob", "bob", "bob", "Acknowledge bob on this machine"),
-        ("/zzz", None, "nothing matches the filter", "nothing to acknowledge: no environment under the cursor"),
-        ("/mode:strict", None, "nothing matches the filter", "nothing to acknowledge: no environment under the cursor"),
-    ],
-)
-async def test_enter_and_a_never_act_outside_of_the_filter(
-    keys: str, cursor: str | None, opened: str, answer: str
-) -> None:
+async def test_enter_and_a_never_act_outside_of_the_filter() -> None:
+    nothing = "nothing to acknowledge: no environment under the cursor"
     async with dashboard() as stage:
-        assert stage.cursor == "ada"
-        await stage.type(keys)
-        assert stage.cursor == cursor
-        await stage.press("enter", "enter")
-        assert opened in (stage.lines[4] if cursor else stage.news)
-        await stage.press(*(["escape"] if cursor else []), "a")
-        assert answer in stage.text
+        for name, cursor, answer in (
+            ("cyd", "cyd", "Acknowledge cyd on this machine"),
+            ("bob", "bob", "Acknowledge bob on this machine"),
+            ("zzz", None, nothing),
+        ):
+            assert stage.cursor == "ada", name
+            await stage.type(f"/{name}")
+            assert stage.cursor == cursor
+            await stage.press("enter", "enter")
+            assert (name if cursor else "nothing matches the filter") in (stage.lines[4] if cursor else stage.news)
+            await stage.press(*(["escape"] if cursor else []), "a")
+            assert answer in stage.text
+            await stage.press("escape", "0", "g")
 
 
 async def test_a_view_key_moves_the_cursor_to_its_first_row_and_the_wider_view_moves_it_back() -> None:
@@ -424,72 +281,46 @@ async def test_a_view_key_moves_the_cursor_to_its_first_row_and_the_wider_view_m
 
 
 async def test_a_on_a_group_header_acknowledges_all_problems_of_the_group() -> None:
+    late = [named(name, lastHeartbeat=NOW - 60_000) for name in ("cyd", "fay", "guy")]
     kept: list[Mapping[ServerKey, Ack | None]] = []
-    async with late(kept=lambda each: kept.append(each.acks)) as stage:
-        await stage.press("b", "p", "enter")
-        go_to_group(stage)
-        await stage.press("a")
-        assert "Acknowledge cyd, fay and guy on this machine, until they recover" in stage.text
-        await stage.type("moving")
-        await stage.press("enter")
-        assert stage.news == "acknowledged on this machine until they recover: cyd, fay and guy"
-        assert [sorted(changes) for changes in kept] == [[key_of(f"env-{name}") for name in ("cyd", "fay", "guy")]]
-        assert {ack.note for ack in stage.app.state.monitor.acks.values()} == {"moving"}
-        await stage.press("a", "ctrl+r")
-        assert stage.news == "no longer acknowledged: cyd, fay and guy"
-        assert stage.app.state.monitor.acks == {}
-
-
-async def test_a_on_a_group_header_acknowledges_folded_problems_too() -> None:
-    async with staged() as stage:
-        await stage.show([named("dan"), lost("old-1", 90_000_000), lost("old-2", 90_000_000)])
-        await stage.press("G")
-        assert stage.cursor == "offline for over 24 h"
-        await acknowledge(stage)
-        assert sorted(stage.app.state.monitor.acks) == [key_of("env-old-1"), key_of("env-old-2")]
-
-
-async def test_a_group_with_a_new_problem_is_acknowledged_and_keeps_the_older_note() -> None:
-    async with late() as stage:
+    async with staged(kept=lambda each: kept.append(each.acks)) as stage:
+        await stage.show([*late, named("dan")])
         stage.go_to("env-cyd")
         await acknowledge(stage, "mine")
         await stage.press("b", "p", "enter")
         go_to_group(stage)
+        assert "✓" not in stage.body[0]
         await acknowledge(stage, "the rest")
+        assert stage.news == "acknowledged on this machine until they recover: fay and guy"
+        assert [sorted(changes) for changes in kept[1:]] == [[key_of("env-fay"), key_of("env-guy")]]
+        assert "✓" in stage.body[0]
+        await stage.press("a")
+        assert "cyd, fay and guy, acknowledged already: another note?" in stage.text
+        assert "another note for all; empty keeps each note" in stage.text
+        await stage.press("enter")
         assert notes(stage) == {"cyd": "mine", "fay": "the rest", "guy": "the rest"}
+        await acknowledge(stage, "ours")
+        assert notes(stage) == dict.fromkeys(("cyd", "fay", "guy"), "ours")
+        await stage.show([*late, named("joe", lastHeartbeat=NOW - 60_000), named("dan")])
+        assert "✓" not in stage.body[0], "joe is open"
+        await acknowledge(stage)
+        await stage.press("a", "ctrl+r")
+        assert stage.news == "no longer acknowledged: cyd, fay, guy and joe"
+        assert stage.app.state.monitor.acks == {}
 
 
-@pytest.mark.parametrize(
-    ("row", "message"),
-    [
-        ([named("dan")], "nothing to acknowledge: dan, no problem"),
-        ([], "nothing to acknowledge: no environment under the cursor"),
-    ],
-)
-async def test_nothing_to_acknowledge_says_so(row: list[Environment], message: str) -> None:
+async def test_a_says_where_nothing_is_a_problem_and_takes_the_rows_of_a_folded_group() -> None:
     async with staged() as stage:
         await stage.press("a")
         assert stage.news == "nothing to acknowledge: no environment under the cursor"
-        await stage.show(row)
+        old = [lost(f"old-{number}", 90_000_000) for number in range(2)]
+        await stage.show([named("dan"), named("eve"), *old])
         await stage.press("a")
-        assert isinstance(stage.app.screen, Dashboard)
-        assert stage.news == message
-
-
-async def test_a_row_of_the_block_that_has_been_gone_for_long_can_be_acknowledged() -> None:
-    async with staged() as stage:
-        for minutes in (0, 1, 2, 20):
-            stage.now = minutes * 60
-            left = [named("ada", stage.at)] if not minutes else []
-            await stage.show([*left, *(named(name, stage.at) for name in ("bob", "cyd", "dan", "eve", "fay"))])
-        assert "ada" in stage.lines[1]
-        await acknowledge(stage, "sold")
-        assert stage.news.startswith("acknowledged on this machine")
-        assert "1 gone" in stage.lines[1]
-
-
-async def test_a_group_without_problems_says_so() -> None:
-    async with staged() as stage:
+        assert stage.news == "nothing to acknowledge: dan, no problem"
+        await stage.press("G")
+        assert stage.cursor == "offline for over 24 h"
+        await acknowledge(stage)
+        assert sorted(notes(stage)) == ["old-0", "old-1"]
         await stage.show([named("dan"), named("eve")])
         await stage.press("b", "p", "enter")
         go_to_group(stage)
@@ -497,73 +328,7 @@ async def test_a_group_without_problems_says_so() -> None:
         assert stage.news == "nothing to acknowledge: dan and eve, no problem"
 
 
-async def test_the_pane_shows_the_acknowledgement_and_its_note() -> None:
-    async with dashboard((120, 30)) as stage:
-        await acknowledge(stage, "[b]disk[/] full")
-        stage.go_to("env-ada")
-        await stage.turns()
-        pane = [line.partition("▏")[2].strip() for line in stage.lines]
-        assert "acked    just now on this machine:" in pane
-        assert "[b]disk[/] full" in pane
-        assert stage.block[-1].rstrip().endswith("acked: [b]disk[/] full")
-        await stage.press("a", "ctrl+r")
-        assert "acked" not in stage.text
-
-
-async def test_a_recovery_ends_the_acknowledgement_and_reports_it_for_saving() -> None:
-    kept: list[Mapping[ServerKey, Ack | None]] = []
-    async with dashboard(kept=lambda each: kept.append(each.acks)) as stage:
-        await acknowledge(stage, "x")
-        stage.now = 5
-        await stage.show(rows(stage.at))
-        assert kept[1:] == []
-        stage.now = 10
-        await stage.show([named("ada", stage.at), *rows(stage.at)[1:]])
-        assert kept[1:] == [{key_of(ADA): None}]
-        assert stage.app.state.monitor.acks == {}
-        assert "acked" not in stage.lines[0]
-        stage.now = 15
-        await stage.show(rows(stage.at))
-        assert kept[2:] == []
-        assert glyphs(stage)["ada"] == "○"
-
-
-async def test_an_environment_missing_from_a_listing_stays_acknowledged() -> None:
-    async with dashboard() as stage:
-        await acknowledge(stage, "x")
-        for stage.now in (5, 10):
-            await stage.show(rows(stage.at)[1:])
-        assert list(stage.app.state.monitor.acks) == [key_of(ADA)]
-
-
-async def test_what_was_acknowledged_before_is_taken_up() -> None:
-    async with dashboard(acks={key_of(ADA): Ack(NOW - 200_000, clean("since lunch"))}) as stage:
-        assert in_block(stage) == ["bob", "ada"]
-        assert glyphs(stage)["ada"] == "✓"
-
-
-async def test_the_row_under_the_cursor_is_acknowledged_though_another_became_the_first_meanwhile() -> None:
-    async with dashboard() as stage:
-        await stage.press("a")
-        stage.now = 5
-        await stage.show([*rows(stage.at)[:3], named("dan", connectionId=None, lastHeartbeat=None)])
-        await stage.press("enter")
-        assert in_block(stage) == ["dan", "bob", "ada"]
-        assert list(stage.app.state.monitor.acks) == [key_of(ADA)]
-        assert stage.cursor == "bob"
-
-
-async def test_a_key_that_comes_with_the_enter_acknowledges_once() -> None:
-    kept: list[Mapping[ServerKey, Ack | None]] = []
-    async with dashboard(kept=lambda each: kept.append(each.acks)) as stage:
-        await stage.press("a")
-        await stage.press("enter", "enter")
-        assert len(kept) == 1
-
-
-# Incidents.
-
-
+# -- incidents ---------------------------------------------------------------------------------------------------------
 def web(n: int, at: float | None = None) -> Environment:
     """Return a machine of a pod; a lost machine has no last heartbeat."""
     changes = {"connectionId": None, "lastHeartbeat": None} if at is None else {"lastHeartbeat": at - 1_000}
@@ -571,9 +336,9 @@ def web(n: int, at: float | None = None) -> Environment:
 
 
 @asynccontextmanager
-async def power_cut(*others: Environment, **wishes: Any) -> AsyncIterator[Stage]:
+async def power_cut(*others: Environment) -> AsyncIterator[Stage]:
     """The machines of a pod went off together five seconds after the first listing; `bob` was off before."""
-    async with staged(**wishes) as stage:
+    async with staged() as stage:
         rest = [lost("bob", 600_000), *others]
         await stage.show([web(1, stage.at), web(2, stage.at), named("dan", stage.at, podId="p-1"), *rest])
         stage.now = 5
@@ -582,29 +347,22 @@ async def power_cut(*others: Environment, **wishes: Any) -> AsyncIterator[Stage]
         yield stage
 
 
-def style_of(stage: Stage, name: str, text: str) -> Style:
-    strips = stage.app.screen._compositor.render_strips()  # noqa: SLF001  as `Stage.lines`
-    line = next(strip for strip, drawn in zip(strips, stage.lines, strict=True) if name in drawn)
-    style = next(segment.style for segment in line if text in segment.text)
-    assert style is not None
-    return style
-
-
 async def test_after_an_acknowledgement_the_cursor_is_on_the_next_open_line_and_after_the_last_stays() -> None:
     async with power_cut(lost("eve", 900_000)) as stage:
         stage.go_to("env-bob")
         await acknowledge(stage)
         assert stage.cursor == "eve"
-        await acknowledge(stage)
-        assert stage.cursor == "web-1, web-2"
-        await acknowledge(stage)
-        assert stage.cursor == "web-1, web-2"
+        await stage.press("4")
+        assert stage.cursor == "eve", "in the next view too"
+        await stage.press("0")
+        stage.go_to("env-eve")
+        for _ in range(2):
+            await acknowledge(stage)
+            assert stage.cursor == "web-1, web-2"
         assert in_block(stage) == ["pod", "bob", "eve"]
-        await stage.press("n")
-        assert stage.news == "nothing needs a person: 4 acknowledged"
 
 
-async def test_after_a_member_of_an_unfolded_incident_the_cursor_is_on_the_next_member() -> None:
+async def test_members_of_an_unfolded_incident_are_acknowledged_one_by_one() -> None:
     async with power_cut(lost("eve", 900_000)) as stage:
         await stage.press("x", "j")
         assert stage.cursor == "web-1"
@@ -612,63 +370,38 @@ async def test_after_a_member_of_an_unfolded_incident_the_cursor_is_on_the_next_
         assert stage.cursor == "web-2"
         assert stage.block[0].rstrip().endswith("disconnected · 1 acked")
         assert [line.rstrip().split()[-1] for line in stage.block[1:3]] == ["disconnected", "psu"]
-
-
-async def test_after_the_last_member_the_cursor_is_on_the_next_open_line() -> None:
-    async with power_cut(lost("eve", 900_000)) as stage:
-        await stage.press("x", "j", "j")
-        await acknowledge(stage)
-        assert stage.cursor == "web-1"
         await acknowledge(stage)
         assert in_block(stage) == ["bob", "eve", "pod", "web-1", "web-2"]
         assert stage.cursor == "bob"
-
-
-async def test_the_next_open_line_has_the_cursor_in_the_next_view_too() -> None:
-    async with power_cut(lost("eve", 900_000)) as stage:
-        stage.go_to("env-bob")
-        await acknowledge(stage)
-        await stage.press("4")
-        assert stage.cursor == "eve"
-
-
-async def test_a_withdrawn_or_changed_acknowledgement_leaves_the_cursor_where_it_is() -> None:
-    async with power_cut() as stage:
-        await stage.press("x", "j")
-        await acknowledge(stage)
         for keys in (("x", "enter"), ("ctrl+r",)):
             stage.go_to("env-web-1")
             await stage.press("a", *keys)
-            assert stage.cursor == "web-1", keys
-
-
-async def test_an_acknowledgement_of_marked_rows_leaves_the_cursor_on_another_line() -> None:
-    async with power_cut() as stage:
-        await stage.press("x", "j", "j", "space")
-        assert stage.cursor == "bob"
+            assert stage.cursor == "web-1", "a change leaves the cursor"
+        stage.go_to("env-bob")
+        await stage.press("space")
         stage.go_to("env-web-1")
-        await acknowledge(stage)
-        assert [*notes(stage)] == ["web-2"]
-        assert stage.cursor == "web-1"
+        await acknowledge(stage, "marked")
+        assert notes(stage) == {"web-2": "", "bob": "marked"}
+        assert stage.cursor == "web-1", "rows elsewhere were acknowledged"
 
 
 async def test_a_on_an_incident_acknowledges_all_of_it_and_the_line_is_dim_and_last() -> None:
     async with power_cut() as stage:
         await stage.press("a")
         assert "Acknowledge pod p-7: web-1, web-2 on this machine, until they" in stage.text
-        assert style_of(stage, "web-1", "web-1").bold
+        assert style_in(stage.line_of(" 2 off "), "web-1").bold
         await stage.type("psu")
         await stage.press("enter")
         assert notes(stage) == {"web-1": "psu", "web-2": "psu"}
         first, last = stage.block
         assert re.fullmatch(r"▌►○ off +10m NEW  bob +disconnected *", first)
         assert re.fullmatch(r"  ✓ 2 off +0s      pod p-7: web-1, web-2 +acked: psu *", last)
-        faint = style_of(stage, "── 1 online", "online").color
+        faint = style_in(stage.line_of("── 1 online"), "online").color
         for text in ("✓ 2 off", "web-1", "acked: psu"):
-            style = style_of(stage, "web-1", text)
+            style = style_in(stage.line_of("web-1"), text)
             assert (style.color, bool(style.bold)) == (faint, False), text
-        assert style_of(stage, "bob", "bob").bold
-        assert style_of(stage, "bob", "bob").color != faint
+        bob = style_in(stage.line_of("bob"), "bob")
+        assert (bob.color != faint, bob.bold) == (True, True)
 
 
 async def test_silencing_an_incident_takes_its_line_away_and_its_rows_stand_grey_in_the_table() -> None:
@@ -681,63 +414,186 @@ async def test_silencing_an_incident_takes_its_line_away_and_its_rows_stand_grey
         assert (in_block(stage), stage.cursor) == (["bob"], "bob")
         assert stage.names == ["dan", "web-1", "web-2"]
         assert stage.rule.startswith("── 1 online · 2 silenced ──")
+        colours = {style_in(stage.line_of("bob"), text).color for text in ("bob", "off")}
         for name in ("web-1", "web-2"):
-            grey = style_of(stage, f"{name} ", name)
-            assert grey.color == style_of(stage, f"{name} ", "off").color, name
+            grey = style_in(stage.line_of(f"{name} "), name)
+            assert grey.color == style_in(stage.line_of(f"{name} "), "off").color, name
             assert not grey.bold, name
-            assert grey.color not in {style_of(stage, "bob", text).color for text in ("bob", "off")}, name
+            assert grey.color not in colours, name
 
 
-async def test_the_sentence_about_an_incident_has_the_shared_values_and_all_members() -> None:
-    async with power_cut() as stage:
-        stage.app.options = stage.app.options._replace(times=TimeStyle.UTC)
-        await stage.press("y")
-        assert "Copy from pod p-7: web-1, web-2" in stage.text
-        await stage.press("s")
-        (sentence,) = stage.copied
-        assert sentence == (
-            "`web-1` and `web-2` offline since 08:53 UTC (under 1m): disconnected; "
-            "start with `letta server`, if no listener runs on its machine. All of `pod p-7`, profile `default`."
-        )
-
-
+# -- servers -----------------------------------------------------------------------------------------------------------
 ONE, OTHER = clean("one.example"), clean("other.example")
 HOME, WORK, AWAY = clean("home"), clean("work"), clean("away")
 SERVERS = {HOME: ONE, WORK: ONE, AWAY: OTHER}
+"""Two profiles of one server, and a profile of another server."""
+
+
+async def test_a_row_is_acknowledged_and_silenced_under_every_profile_of_its_server_and_on_no_other() -> None:
+    kept: list[Mapping[ServerKey, Ack | None]] = []
+    async with staged(
+        (120, 24), profiles=tuple(SERVERS), servers=SERVERS, kept=lambda each: kept.append(each.acks)
+    ) as stage:
+        for profile in SERVERS:
+            await stage.show([lost("ada"), named("bob")], profile)
+        stage.app.dashboard.select((HOME, ADA))
+        await acknowledge(stage, "disk")
+        assert [list(changes) for changes in kept] == [[(ONE, ADA)]]
+        monitor, now = stage.app.state.monitor, stage.app.state.now
+        alerting = {row.profile for row in monitor.fleet.environments if monitor.is_alerting(row, now)}
+        marked = {name for name in SERVERS for line in stage.block if f"{name} ada" in line and "✓" in line}
+        assert (alerting, marked) == ({AWAY}, {HOME, WORK})
+        act = partial(silence_rows, [(AWAY, ADA)], timedelta(hours=1), clean("disk"))
+        stage.app.dashboard.post_message(RowActions.Decided(act))
+        await stage.tick(0)
+        monitor, now = stage.app.state.monitor, stage.app.state.now
+        assert {row.key for row in monitor.fleet.environments if monitor.silenced(row, now)} == {(AWAY, ADA)}
+
+
+UUID = "3e4d8dc4-6bf7-4d25-929f-0828ac746c6b"
+
+
+@dataclass
+class Server:
+    """The server's side of a team, which answers when told."""
+
+    results: dict[str, AckedRow] = field(default_factory=dict)
+    error: Cause | None = None
+    requests: list[AckRequest] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
+    may_answer: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.may_answer.set()
+
+    async def acknowledge(self, _uuid: SafeText, request: AckRequest) -> AckAnswer:
+        self.requests.append(request)
+        await self._wait()
+        return [self.results.get(each.id, AckedRow(each.id, AckResult.ACKED)) for each in request.losses]
+
+    async def end(self, uuid: SafeText) -> None:
+        self.ended.append(uuid)
+        await self._wait()
+
+    async def _wait(self) -> None:
+        await self.may_answer.wait()
+        if self.error is not None:
+            raise SourceError(Failure(self.error, clean("watch:8283 says no")))
+
+
+def served(stage: Stage, *rows: Environment) -> Listed:
+    outcome = listed(rows, stage.at)
+    return outcome._replace(snapshot=outcome.snapshot._replace(served=RelayInfo(0.0, is_envwatch=True)))
+
+
+def off_at(name: str, at: float, **changes: Any) -> Environment:
+    return named(name, connectionId=None, lastHeartbeat=None, lastSeenAt=at - 300_000, **changes)
 
 
 @asynccontextmanager
-async def dashboard_of_servers(**wishes: Any) -> AsyncIterator[Stage]:
-    """Run two profiles of one server and a profile of another server; all list `ada`, who is offline."""
-    async with staged((120, 24), profiles=tuple(SERVERS), servers=SERVERS, **wishes) as stage:
-        for profile in SERVERS:
-            await stage.show([lost("ada"), named("bob")], profile)
+async def viewer(server: Server | None, **options: Any) -> AsyncIterator[Stage]:
+    """A viewer with two rows off and one on; the cursor is on the block's first line."""
+    target = target_of(Poller(Script(World(), walk()), Limits()), "work")._replace(
+        host="watch:8283", find_team=lambda: server
+    )
+    async with staged(targets={NO_PROFILE: target}, **options) as stage:
+        await stage.take(served(stage, *(named(name, stage.at) for name in "abc")))
+        stage.now += 5
+        await stage.take(served(stage, off_at("a", stage.at), off_at("b", stage.at), named("c", stage.at)))
+        await stage.press("home")
         yield stage
 
 
-async def go_to_home(stage: Stage) -> None:
-    for _ in SERVERS:
-        if [tracked.key for tracked in stage.app.dashboard.target.environments] == [(HOME, ADA)]:
-            return
-        await stage.press("j")
-    pytest.fail("there is no such row")
+def message(stage: Stage) -> str:
+    return stage.text.replace("\n", " ")
 
 
-def alerting(stage: Stage) -> set[SafeText]:
-    monitor, now = stage.app.state.monitor, stage.app.state.now
-    return {each.profile for each in monitor.fleet.environments if monitor.is_alerting(each, now)}
+async def test_the_line_waits_for_the_servers_answer_and_still_counts() -> None:
+    server = Server()
+    server.may_answer.clear()
+    async with viewer(server) as stage:
+        await stage.press("a")
+        assert "for the team, until they recover" in stage.text
+        await stage.type("disk")
+        await stage.press("enter")
+        assert "ack… · " in stage.text
+        assert "2 off" in stage.lines[1]
+        (request,) = server.requests
+        assert ([loss.id for loss in request.losses], request.note, request.for_s) == (["env-a", "env-b"], "disk", None)
+        assert all(loss.sign_at == stage.at - 300_000 for loss in request.losses)
+        server.may_answer.set()
+        await stage.turns()
+        assert "ack…" not in stage.text
+        assert "acknowledged for the team until they recover: a and b" in message(stage)
+        assert (stage.app.state.monitor.acks, stage.app.state.acking) == ({}, frozenset())
 
 
-def marked(stage: Stage) -> set[str]:
-    return {name for name in SERVERS for line in stage.block if f"{name} ada" in line and "✓" in line}
+async def test_a_mass_outage_goes_in_several_requests() -> None:
+    server = Server()
+    async with viewer(server) as stage:
+        names = [f"m{number}" for number in range(2 * ROWS_AT_ONCE + 1)]
+        await stage.take(served(stage, *(named(name, stage.at) for name in names)))
+        stage.now += 5
+        await stage.take(served(stage, *(off_at(name, stage.at) for name in names)))
+        await stage.press("home", "a", "enter")
+        rest, *whole = sorted(len(request.losses) for request in server.requests)
+        assert (0 < rest < ROWS_AT_ONCE, whole) == (True, [ROWS_AT_ONCE, ROWS_AT_ONCE])
+        assert message(stage).count("acknowledged for the team") == 1
 
 
-async def test_it_is_acknowledged_under_every_profile_of_its_server_and_on_no_other() -> None:
-    kept: list[Mapping[ServerKey, Ack | None]] = []
-    async with dashboard_of_servers(kept=lambda each: kept.append(each.acks)) as stage:
-        await go_to_home(stage)
-        await acknowledge(stage, "disk")
-        assert [list(changes) for changes in kept] == [[(ONE, ADA)]]
-        assert (alerting(stage), marked(stage)) == ({AWAY}, {HOME, WORK})
-        await stage.press("slash", *"status:acknowledged", "enter")
-        assert " status:acknowledged 2/6 " in stage.lines[0]
+async def test_each_row_has_its_answer_and_a_refused_row_is_acknowledged_nowhere() -> None:
+    server = Server(results={"env-b": AckedRow(clean("env-b"), AckResult.ALREADY, clean("ann"))})
+    async with viewer(server) as stage:
+        await stage.press("a", "enter")
+        assert "acknowledged for the team until it recovers: a; already acknowledged by ann: b" in message(stage)
+        for server.error in (Cause.TIMEOUT, Cause.FORBIDDEN, Cause.UNREACHABLE):
+            await stage.press("a", "enter")
+            assert "not acknowledged: watch:8283 says no" in message(stage), server.error
+            assert stage.app.state.monitor.acks == {}
+            assert "ack…" not in stage.text
+        server.error = Cause.NO_SUCH_ROUTE  # an older server
+        await stage.press("a", "tab", "tab", "enter")
+        assert "acknowledged on this machine only, watch:8283 says no: a and b" in message(stage)
+        assert {ack.until for ack in stage.app.state.monitor.acks.values()} == {stage.at + 3_600_000}
+
+
+async def test_with_another_server_this_machine_acknowledges() -> None:
+    async with viewer(None) as stage:
+        await stage.press("a")
+        assert "Acknowledge a, b on this machine" in stage.text
+        await stage.press("enter")
+        assert len(stage.app.state.monitor.acks) == 2
+
+
+async def test_a_key_chooses_how_long() -> None:
+    server = Server()
+    async with viewer(server) as stage:
+        for tabs, seconds, words in ((1, 1_800, "for 30m"), (8, 604_800, "for 7d"), (9, None, "until")):
+            await stage.press("a", *["tab"] * tabs)
+            assert f"for the team, {words}" in stage.text
+            await stage.press("enter")
+            assert server.requests[-1].for_s == seconds, tabs
+
+
+async def test_a_row_of_this_machines_expect_is_acknowledged_here() -> None:
+    server = Server()
+    async with viewer(server, policies=soon(expect=(clean("ghost"),))) as stage:
+        await stage.press("a")
+        assert "for the team and on this machine, until" in message(stage)
+        await stage.press("enter")
+        assert [loss.id for request in server.requests for loss in request.losses] == ["env-a", "env-b"]
+        assert len(stage.app.state.monitor.acks) == 1
+
+
+async def test_anybody_may_end_an_acknowledgement_of_the_team() -> None:
+    server = Server()
+    async with viewer(server) as stage:
+        mark = {"envwatch": {"ack": {"by": "ann", "at": stage.at, "note": "disk", "uuid": UUID}}}
+        await stage.take(served(stage, *(off_at(name, stage.at - 5_000, **mark) for name in ("a", "b"))))
+        await stage.press("home")
+        for keys, ended in ((("enter",), []), (("down", "enter"), [UUID])):
+            await stage.press("a")
+            assert "acknowledged by ann" in stage.text
+            await stage.press(*keys)
+            assert server.ended == ended
+            assert ("no longer acknowledged" in message(stage)) is bool(ended)

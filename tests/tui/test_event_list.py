@@ -1,15 +1,19 @@
-"""The list of events: open groups, and times of filtering."""
+"""The list of events, and the keys of the log that act on the environments of the event under the cursor."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.builders import NOW
+from support.app_harness import staged
+from support.builders import NOW, beating, environment, key_of
+from support.policies import soon
+from support.rewinding import BACK, lived, press
 from textual.app import App
 
 from envwatch.fleet.events import Event, EventLog, Kind
@@ -18,14 +22,20 @@ from envwatch.model.clock import ServerMs
 from envwatch.model.limits import EVENTS_KEPT
 from envwatch.model.text import clean
 from envwatch.query.language import Query, Word, parse
+from envwatch.tui.screens.dialogs import CopyMenu, Menu, Prompt
+from envwatch.tui.screens.event_log import EventLogScreen, WholeEvent
 from envwatch.tui.state import MonitorState
 from envwatch.tui.themes import STATE_COLOURS, stylesheet
 from envwatch.tui.widgets.event_list import EventList
+from envwatch.views.state_style import NOT_NOW
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from support.app_harness import Stage
     from textual.app import ComposeResult
+
+    from envwatch.model.environment import Environment
 
 
 class ListApp(App[None]):
@@ -176,3 +186,218 @@ async def test_no_line_of_a_narrow_list_is_cut(width: int, line: str) -> None:
     async with event_list(width) as events:
         show(events, lost)
         assert events.render_line(0).text.rstrip() == line
+
+
+# -- keys --------------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def _no_tmux(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TMUX", raising=False)
+
+
+def rows(at: float, *down: str, mode: str = "standard") -> list[Environment]:
+    lost = {"connectionId": None, "lastHeartbeat": None, "lastSeenAt": NOW}
+    return [
+        environment(
+            f"env-{name}",
+            connectionName=name,
+            currentMode=mode,
+            **(lost if name in down else {"lastHeartbeat": at - 1_000}),
+        )
+        for name in ("ada", "bob", "cyd", "dan")
+    ]
+
+
+@asynccontextmanager
+async def opened_log(*listings: tuple[str, ...], **options: Any) -> AsyncIterator[Stage]:
+    """Open a log after listings five seconds apart, each with the names down; the first has all up."""
+    async with staged((80, 24), **options) as stage:
+        await stage.show(rows(stage.at))
+        for down in listings:
+            stage.now += 5
+            await stage.show(rows(stage.at, *down))
+        await stage.press("e")
+        assert isinstance(stage.app.screen, EventLogScreen)
+        yield stage
+
+
+def answer(stage: Stage) -> str:
+    assert isinstance(stage.app.screen, EventLogScreen)
+    return " ".join(str(stage.app.screen.query_one(WholeEvent).content).split())
+
+
+def acknowledged(stage: Stage) -> list[str]:
+    return sorted(id_.removeprefix("env-") for _, id_ in stage.app.state.monitor.acks)
+
+
+async def test_one_event_acts_on_all_of_its_incident_and_the_log_answers_until_it_is_closed() -> None:
+    async with opened_log(("bob",), ("bob", "cyd")) as stage:
+        assert len({event.incident for event in stage.app.state.monitor.event_log}) == 1
+        await stage.press("a")
+        assert isinstance(stage.app.screen, Prompt)
+        assert "Acknowledge bob and cyd on this machine, until they recover" in stage.text
+        await stage.type("disk")
+        await stage.press("enter")
+        said = "acknowledged on this machine until they recover: bob and cyd; no message will be sent from here"
+        assert answer(stage) == said
+        assert said in " ".join(stage.text.split())
+        assert acknowledged(stage) == ["bob", "cyd"]
+        await stage.tick(4)
+        assert answer(stage) == said
+        await stage.tick(2)
+        assert "2 acknowledged: bob, cyd · here: disk" in answer(stage)
+        await stage.press("M")
+        assert isinstance(stage.app.screen, Menu)
+        assert "Silence bob and cyd for" in stage.text
+        await stage.press("enter", "enter")
+        assert answer(stage) == "silenced on this machine for 30m: bob and cyd"
+        (silence,) = stage.app.state.monitor.silences.values()
+        assert silence.environments == {key_of("env-bob"), key_of("env-cyd")}
+        await stage.press("A", "n", "enter", "escape")
+        assert stage.news == "bob and cyd never alert now: A changes that"
+        assert {word.is_always for word in stage.app.state.monitor.words.values()} == {False}
+
+
+async def test_an_incident_that_is_open_is_acted_on_as_a_whole() -> None:
+    async with opened_log(*[("bob", "cyd", "dan")] * 4, policies=soon()) as stage:
+        (incident,) = stage.app.state.monitor.incidents.open
+        assert len(incident.remaining) == 3
+        stage.now += 5
+        await stage.show(rows(stage.at, "bob", "cyd"))
+        await stage.press("g", "a", "enter")
+        assert answer(stage) == "acknowledged on this machine until they recover: bob and cyd"
+        assert acknowledged(stage) == ["bob", "cyd"]
+
+
+async def test_a_row_that_has_been_gone_for_long_is_acknowledged_until_it_leaves_the_fleet() -> None:
+    async with opened_log() as stage:
+        for stage.now in (5, 10, 15, 120, 1_200):
+            await stage.show([row for row in rows(stage.at) if row.name != "bob"])
+        opened = stage.app.state.monitor.incidents.open
+        assert len(opened) == 1
+        await stage.press("G", "a", "enter")
+        assert answer(stage) == "acknowledged on this machine until it recovers: bob"
+        await stage.tick(1)
+        assert stage.app.state.monitor.incidents.open == ()
+        for stage.now in (5_000, 5_005):
+            await stage.show([row for row in rows(stage.at) if row.name != "bob"])
+        await stage.press("G", "a")
+        assert answer(stage) == "nothing to acknowledge: bob left the fleet"
+
+
+async def test_a_loss_that_is_over_is_said_to_be_over() -> None:
+    async with opened_log(("bob",), ()) as stage:
+        for key, verb in (("a", "acknowledge"), ("M", "silence")):
+            for move in ("g", "G"):
+                await stage.press(move, key)
+                assert answer(stage) == f"nothing to {verb}: bob is up again", move
+
+
+async def test_a_change_of_one_that_was_never_lost_is_no_problem_and_can_be_silenced() -> None:
+    async with opened_log(()) as stage:
+        stage.now += 5
+        await stage.show([*rows(stage.at, mode="plan")[:1], *rows(stage.at)[1:]])
+        await stage.press("a")
+        assert answer(stage) == "nothing to acknowledge: ada, no problem"
+        await stage.press("M", "enter", "enter")
+        assert answer(stage) == "silenced on this machine for 30m: ada (it is up)"
+
+
+async def test_an_event_without_an_environment_says_so() -> None:
+    verbs = {"enter": "go to", "a": "acknowledge", "M": "silence", "A": "decide", "y": "copy"}
+    async with opened_log() as stage:
+        await stage.press("enter")
+        assert answer(stage) == "nothing to go to: the event has no environment"
+        stage.app._warn(clean("the disk is full"))  # noqa: SLF001  a notice in the log
+        await stage.tick(6)
+        assert "the disk is full" in answer(stage)
+        for key, verb in verbs.items():
+            await stage.press(key)
+            assert answer(stage) == f"nothing to {verb}: the event has no environment"
+
+
+@pytest.mark.usefixtures("_no_tmux")
+async def test_y_copies_from_the_incident_of_the_event_or_from_an_environment_that_is_up_again() -> None:
+    async with opened_log(("bob",), ("bob", "cyd"), ("cyd",)) as stage:
+        for move in ("g", "j", "G"):
+            await stage.press(move, "y")
+            assert isinstance(stage.app.screen, CopyMenu)
+            await stage.press("n")
+            assert stage.copied[-1] == "cyd", move
+            assert answer(stage) == "sent to the clipboard: cyd"
+        stage.now += 5
+        await stage.show(rows(stage.at))
+        await stage.press("G", "y")
+        assert "Copy from bob" in stage.text
+
+
+async def test_a_group_without_an_incident_opens_closes_and_acts_on_its_members() -> None:
+    async with opened_log() as stage:
+        for _ in range(2):
+            stage.now += 5
+            more = [environment(f"new-{n}", connectionName=f"new-{n}", lastHeartbeat=stage.at) for n in range(12)]
+            await stage.show([*rows(stage.at), *more])
+        for count in (12, 0):
+            await stage.press("enter")
+            assert sum(line.startswith("    ") and "  ●  new-" in line for line in stage.lines) == count
+        await stage.press("y")
+        assert "Copy from new-0, new-1, new-2, new-3 and 8 more" in stage.text
+        await stage.press("escape", "a")
+        assert answer(stage) == "nothing to acknowledge: new-0, new-1, new-2, new-3 and 8 more, no problem"
+
+
+async def test_in_the_past_the_keys_that_act_on_the_present_are_refused_in_the_log() -> None:
+    async with lived() as stage:
+        await press(stage, BACK, "e")
+        for key in ("a", "M", "A"):
+            await stage.press(key)
+            assert answer(stage) == NOT_NOW, key
+        await stage.press("y")
+        assert isinstance(stage.app.screen, CopyMenu)
+
+
+async def test_a_key_without_a_meaning_says_so() -> None:
+    async with opened_log(("bob",)) as stage:
+        for key in ("x", "ctrl+t"):
+            await stage.press(key)
+            assert re.fullmatch(r"\S+ does nothing in the log: \? has the keys", answer(stage)), key
+            stage.app.answer("")
+            await stage.pilot.pause()
+            assert "bob · went offline" in answer(stage)
+
+
+async def test_the_log_goes_to_a_row_that_the_filter_hides() -> None:
+    async with opened_log(("bob",)) as stage:
+        await stage.press("q", "2")
+        assert "bob" not in stage.names
+        await stage.press("e", "enter")
+        await stage.pilot.pause()
+        assert stage.cursor == "bob"
+
+
+async def test_a_filter_with_fewer_lines_than_the_cursors_place_moves_the_cursor() -> None:
+    async with opened_log(("ada", "bob"), ()) as stage:
+        await stage.press("G")
+        await stage.type("/went")
+        await stage.press("enter")
+        (title,) = [y for y, line in enumerate(stage.lines) if "FILTER 2/4" in line]
+        assert stage.lines[title + 1].startswith("►")
+
+
+async def test_the_log_opens_on_a_message_that_is_cut_and_has_each_such_message_once() -> None:
+    async with staged((60, 15)) as stage:
+        await stage.show(beating(3, stage.at))
+        stage.app.answer(f"cannot export: {'the folder is full, ' * 12}THE END")
+        await stage.tick(0)
+        assert "e: all of it" in stage.text
+        await stage.show([environment("env-1", connectionId=None), *beating(3, stage.at)[1:]])
+        await stage.press("e")
+        assert "THE END" in stage.text
+        await stage.press("q")
+        await stage.tick(60)
+        await stage.press("e")
+        assert "THE END" not in stage.text
+        before = len(stage.app.state.monitor.event_log)
+        for word in ("refused", "reset", "refused", "reset"):
+            stage.app.answer(f"connection {word}: {'try again later, ' * 20}")
+            await stage.tick(0)
+        assert len(stage.app.state.monitor.event_log) == before + 2

@@ -1,24 +1,30 @@
-"""Silences on the screen: made here, and made by concurrent processes."""
+"""The keys `M` and `A`, decisions of other processes, and the marks of the serving host."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from support.app_harness import BELL, staged
 from support.builders import NOW, environment, key_of
 from support.policies import soon
 from support.scripted_watch import recurring_policies
 
+from envwatch.fleet.alerting.alert_policy import AlertPolicy, Word
 from envwatch.fleet.alerting.recurring_hours import RecurringHours
 from envwatch.fleet.alerting.silences import silence_of_environments
-from envwatch.model.clock import WallMs
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.model.acks import Ack
+from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import clock_text
-from envwatch.tui.screens.row_actions import RowActions, end_silences, silence_rows
-from envwatch.watch.loop import News, Watch
+from envwatch.tui.screens.dialogs import Menu
+from envwatch.tui.screens.row_actions import RowActions, change_acks, decide_alerts, end_silences, silence_rows
+from envwatch.watch.loop import Decisions, News, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,12 +35,16 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
 
 A, HOUR, NOTE = clean("env-a"), timedelta(hours=1), clean("new disks")
-KEY = (clean(""), A)
+KEY = (NO_PROFILE, A)
+OFF: dict[str, Any] = {"connectionId": None, "lastHeartbeat": None}
+
+
+def row(name: str, at: float, *, is_up: bool = True, **values: Any) -> Environment:
+    return environment(f"env-{name}", connectionName=name, **({"lastHeartbeat": at} if is_up else OFF) | values)
 
 
 def rows(at: float, *, is_lost: bool = False) -> list[Environment]:
-    link: dict[str, Any] = {"connectionId": None, "lastHeartbeat": None} if is_lost else {"lastHeartbeat": at}
-    return [environment("env-a", connectionName="a", **link), environment("env-b", lastHeartbeat=at)]
+    return [row("a", at, is_up=not is_lost), row("b", at)]
 
 
 async def lose(stage: Stage) -> None:
@@ -49,7 +59,7 @@ async def post(stage: Stage, act: Callable[[Watch, SafeText], str]) -> None:
     await stage.tick(0)
 
 
-async def test_a_silenced_row_rings_nothing_and_is_no_problem_to_go_to_until_that_is_ended() -> None:
+async def test_a_silenced_row_rings_from_the_end_of_the_silence_on() -> None:
     kept: list[dict[SafeText, Any]] = []
     async with staged(
         bell=True, policies=soon(), kept=lambda each: kept.append({**each.silences}), user=clean("ada")
@@ -59,66 +69,51 @@ async def test_a_silenced_row_rings_nothing_and_is_no_problem_to_go_to_until_tha
         assert stage.news == "silenced on this machine for 1h: a (it is up)"
         await lose(stage)
         assert stage.app.sent == []
-        (tracked,) = [each for each in stage.app.state.monitor.fleet.environments if each.environment.id == A]
-        state = stage.app.state
-        silenced = state.monitor.silenced(tracked, state.now)
-        assert silenced is not None
-        silence = silenced.silence
+        assert stage.app.titles[-1].split()[0] == "●1"
+        (silence,) = stage.app.state.monitor.silences.values()
         assert (silence.note, silence.by, silence.until - silence.at) == (NOTE, "ada", 3_600_000)
-        assert not state.monitor.is_alerting(tracked, state.now)
         await post(stage, partial(end_silences, [silence]))
         assert stage.news == "no longer silenced"
-        assert stage.app.state.monitor.is_alerting(tracked, stage.app.state.now)
-        assert [list(changes) for changes in kept] == [[silence.id], [silence.id]]
-        assert kept[1] == {silence.id: silence.ended(stage.app.state.now.wall, clean("ada"))}
+        assert kept == [{silence.id: silence}, {silence.id: silence.ended(stage.app.state.now.wall, clean("ada"))}]
+        assert stage.app.titles[-1].split()[0] == "○1"
         await stage.tick(1)
         assert stage.app.sent == [], "it counts as lost since the silence ended"
         await stage.tick(10)
         assert stage.app.sent == [BELL]
-
-
-async def test_what_has_left_the_fleet_or_has_ended_meanwhile_is_said() -> None:
-    async with staged() as stage:
-        await stage.show(rows(stage.at))
-        await post(stage, partial(silence_rows, [(clean(""), clean("env-z"))], HOUR, NOTE))
-        assert stage.news == "nothing to silence: the row has left the fleet"
-        await post(stage, partial(silence_rows, [KEY], HOUR, NOTE))
-        (silence,) = stage.app.state.monitor.silences.values()
-        await post(stage, partial(end_silences, [silence]))
-        assert stage.news == "no longer silenced"
         await post(stage, partial(end_silences, [silence]))
         assert stage.news == "the silence has ended already"
 
 
-async def test_a_silence_of_another_process_holds_from_the_next_poll_on() -> None:
+async def test_a_row_that_has_left_the_fleet_meanwhile_has_no_silence_and_no_word() -> None:
+    gone = [(NO_PROFILE, clean("env-z"))]
+    async with staged() as stage:
+        await stage.show(rows(stage.at))
+        await post(stage, partial(silence_rows, gone, HOUR, NOTE))
+        assert stage.news == "nothing to silence: the row has left the fleet"
+        await post(stage, partial(decide_alerts, gone, None, is_always=True))
+        assert stage.news == "nothing to decide: the row has left the fleet"
+        assert (stage.app.state.monitor.silences, stage.app.state.monitor.words) == ({}, {})
+
+
+async def test_silences_and_words_of_another_process_hold_from_the_next_poll_on() -> None:
     news = News()
     async with staged(bell=True, policies=soon(), news=lambda _: news) as stage:
         await stage.show(rows(stage.at))
         theirs = silence_of_environments([key_of(A)], WallMs(stage.at), HOUR, NOTE, clean("bob"))
-        news = News(silences={theirs.id: theirs})
+        word = Word(True, WallMs(stage.at), clean("bob"))
+        news = News(silences={theirs.id: theirs}, words={key_of("env-b"): word})
         await lose(stage)
         assert stage.app.sent == []
-        assert stage.app.state.monitor.silences.keys() == {theirs.id}
+        assert (stage.app.state.monitor.silences, stage.app.state.monitor.words) == (news.silences, news.words)
         news = News(silences={})
         await lose(stage)
         assert stage.app.state.monitor.silences == {}
         assert stage.app.sent == [BELL]
 
 
-async def test_what_recovers_while_the_reason_is_typed_is_not_silenced() -> None:
-    async with staged() as stage:
-        await stage.show(rows(stage.at, is_lost=True))
-        await stage.press("g", "M", "enter")
-        stage.now = 5
-        await stage.show(rows(stage.at))
-        await stage.press("enter")
-        assert stage.news == "recovered meanwhile: a"
-        assert stage.app.state.monitor.silences == {}
-
-
-async def test_of_a_group_only_what_recovered_meanwhile_is_not_silenced() -> None:
+async def test_rows_that_recover_while_the_reason_is_typed_are_not_silenced() -> None:
     def group(at: float, *late: str) -> list[Environment]:
-        return [environment(f"env-{n}", lastHeartbeat=NOW - 60_000 if n in late else at) for n in "abc"]
+        return [row(name, NOW - 60_000 if name in late else at) for name in "abc"]
 
     async with staged() as stage:
         await stage.show(group(stage.at, "a", "b"))
@@ -128,86 +123,56 @@ async def test_of_a_group_only_what_recovered_meanwhile_is_not_silenced() -> Non
         stage.now = 5
         await stage.show(group(stage.at, "b"))
         await stage.press("enter")
-        assert stage.news == "silenced on this machine for 30m: laptop of env-b and laptop of env-c"
+        assert stage.news == "silenced on this machine for 30m: b and c"
         (silence,) = stage.app.state.monitor.silences.values()
         assert silence.environments == {key_of("env-b"), key_of("env-c")}
-
-
-async def test_of_an_incident_only_what_is_still_lost_is_silenced() -> None:
-    def pair(at: float, *down: str) -> list[Environment]:
-        lost = {"connectionId": None, "lastHeartbeat": None, "lastSeenAt": NOW}
-        return [environment(f"env-{n}", **(lost if n in down else {"lastHeartbeat": at})) for n in "abc"]
-
-    async with staged() as stage:
-        await stage.show(pair(stage.at, "a", "b"))
-        await stage.press("M")
-        assert "Silence laptop of env-a, laptop of env-b for" in stage.text
+        await stage.press("j", "M", "end", "enter")
+        stage.now = 10
+        await stage.show(group(stage.at))
         await stage.press("enter")
-        stage.now = 5
-        await stage.show(pair(stage.at, "b"))
-        await stage.press("enter")
-        assert stage.news == "silenced on this machine for 30m: laptop of env-b"
-        (silence,) = stage.app.state.monitor.silences.values()
-        assert silence.environments == {key_of("env-b")}
+        assert stage.news == "recovered meanwhile: b"
+        assert len(stage.app.state.monitor.silences) == 1
 
 
-async def test_table_and_pane_show_what_is_silenced_and_for_how_long_yet() -> None:
+async def test_table_rule_and_pane_show_a_silenced_row_until_the_silence_ends() -> None:
     async with staged(size=(160, 24)) as stage:
         stage.app.dashboard.wants_detail = False
         await stage.show(rows(stage.at))
         await lose(stage)
         assert re.search(r"^▌.* NEW  a +disconnected *$", stage.block[0])
+        assert "○ 1 off  " in stage.lines[0]
         await post(stage, partial(silence_rows, [KEY], HOUR, NOTE))
         await stage.tick(1)
-        assert stage.block == []
+        assert (stage.block, stage.names) == ([], ["b", "a"])
         until = clock_text(NOW + stage.now * 1000 + 3_600_000, None)[:5]
         assert re.search(rf"a +⊘ .* until {until}\b", stage.body[1])
         assert "▌" not in stage.text
+        assert "off" not in stage.lines[0]
+        assert stage.rule.startswith("── 1 online · 1 silenced ──")
         await stage.press("n")
         assert stage.news == "nothing needs a person: 1 silenced"
         await stage.press("G", "enter")
         assert re.search(r"silenced +until \d\d:\d\d: new disks", stage.text)
         await stage.press("escape", "b", "p", "enter")
         assert [line for line in stage.body if "pod pod" in line] == ["▾ ⊘ pod pod-1  ● 1  ○ 1"]
-        await post(stage, partial(silence_rows, [(clean(""), clean("env-b"))], 2 * HOUR, NOTE))
+        await post(stage, partial(silence_rows, [(NO_PROFILE, clean("env-b"))], 2 * HOUR, NOTE))
         assert [line for line in stage.body if "pod pod" in line] == [
             f"▾ ⊘ pod pod-1  ● 1  ○ 1  silenced until {until}"
         ]
         await stage.tick(3_600)
         await stage.show(rows(stage.at, is_lost=True))
         assert re.search(r"  a +not back by \d\d:\d\d *$", stage.block[0])
-        assert re.fullmatch(r"▾ ⊘ pod pod-1  ● 1  silenced until \d\d:\d\d", stage.body[0])
-        silences = stage.app.state.monitor.silences.values()
-        (left,) = [each for each in silences if key_of("env-b") in each.environments]
-        await post(stage, partial(end_silences, [left]))
-        assert stage.body[0] == "▾ pod pod-1  ● 1"
-
-
-async def test_a_silenced_row_is_the_last_of_the_table_and_a_row_that_needs_a_person_stands_above_the_table() -> None:
-    async with staged() as stage:
-        await stage.show(rows(stage.at))
-        await lose(stage)
-        await post(stage, partial(silence_rows, [KEY], HOUR, NOTE))
-        assert (stage.block, stage.names) == ([], ["laptop of env-b", "a"])
-        unchanged = rows(stage.at, is_lost=True)
-        stage.now += 60
-        await stage.show(unchanged)
-        assert (stage.block, stage.names) == ([], ["laptop of env-b", "a"]), "one is late"
-        stage.now += 60
-        await stage.show(unchanged)
-        assert stage.names == ["a"]
-        assert "laptop of env-b" in stage.block[0]
+        assert stage.rule.startswith("── 1 online (1 silenced) ──")
 
 
 async def test_big_m_ends_the_present_hours_of_a_silence_that_recurs() -> None:
     kept: list[Mapping[SafeText, Silence | None]] = []
     hours = RecurringHours(begin=8 * 60, end=9 * 60)
     policies = recurring_policies(hours)
-    async with staged(size=(80, 24), policies=policies, kept=lambda each: kept.append(each.silences)) as stage:
-        await stage.show([environment("env-a", connectionName="mac-1", lastHeartbeat=stage.at)])
+    async with staged(policies=policies, kept=lambda each: kept.append(each.silences)) as stage:
+        await stage.show([row("mac-1", stage.at)])
         stage.now += 5
-        lost: dict[str, Any] = {"connectionId": None, "lastHeartbeat": None}
-        await stage.show([environment("env-a", connectionName="mac-1", **lost)])
+        await stage.show([row("mac-1", stage.at, is_up=False)])
         assert "1 silenced" in stage.rule
         await stage.press("M")
         assert "end  1 current silence" in stage.text
@@ -223,50 +188,175 @@ async def test_big_m_ends_the_present_hours_of_a_silence_that_recurs() -> None:
 
 async def test_a_question_about_several_machines_leaves_a_line_for_the_choice_in_the_lowest_terminal() -> None:
     async with staged(size=(40, 8)) as stage:
-        names = [f"machine-{number}" for number in range(12)]
-        await stage.show([environment(name, connectionName=name, lastHeartbeat=stage.at) for name in names])
+        await stage.show([row(f"machine-{number}", stage.at) for number in range(12)])
         await stage.press(*["space"] * 12, "M")
         box = re.findall(r"│ (.*?) +│", stage.text)
         assert " ".join(box).startswith("Silence machine-0, machine-1 and 10 more for 30m")
 
 
-async def test_a_silenced_row_is_counted_by_the_rule_and_not_by_the_status_line() -> None:
-    async with staged((120, 24)) as stage:
+# -- whether a loss needs a person -------------------------------------------------------------------------------------
+def words(stage: Stage) -> dict[str, bool]:
+    return {id_: word.is_always for (_, id_), word in stage.app.state.monitor.words.items()}
+
+
+async def test_never_takes_a_loss_out_of_the_block_and_by_rule_brings_the_loss_back() -> None:
+    kept: list[Decisions] = []
+    async with staged((120, 36), kept=kept.append, user=clean("ann")) as stage:
+        await stage.show([row("ci-7", stage.at), row("web", stage.at)])
+        stage.now = 5
+        await stage.show([row("ci-7", stage.at, is_up=False), row("web", stage.at)])
+        assert [line.strip() for line in stage.block if "ci-7" in line]
+        await stage.press("A")
+        assert isinstance(stage.app.screen, Menu)
+        assert "ci-7: a loss needs a person: no record of the uptime, and no system" in stage.text
+        await stage.press("n", "enter")
+        assert stage.news == "ci-7 never alerts now: A changes that"
+        assert not any("ci-7" in line for line in stage.block)
+        assert "1 not alerting (1 never)" in stage.rule
+        stage.go_to("env-ci-7")
+        await stage.turns()
+        pane = " ".join(line.partition("▏")[2] for line in stage.lines)
+        assert "alerts a loss needs nobody: never, by ann, 9 Oct" in " ".join(pane.split())
+        await stage.press("A")
+        assert "ci-7: a loss needs nobody: never, by ann, 9 Oct" in stage.text
+        await stage.press("enter")
+        assert words(stage) == {"env-ci-7": False}, "the menu begins at the choice in force"
+        await stage.press("A", "b", "enter")
+        assert stage.news.startswith("ci-7 alerts as the rules say: a loss needs a person: no record")
+        assert any("ci-7" in line for line in stage.block)
+        key = key_of("env-ci-7")
+        never = {key: Word(is_always=False, at=WallMs(stage.at), by=clean("ann"))}
+        assert [each.words for each in kept] == [never, never, {key: None}]
+
+
+async def test_always_makes_a_row_that_is_off_a_loss() -> None:
+    async with staged(policies=soon(alert=None)) as stage:
+        await stage.show([row("mac", stage.at, is_up=False, metadata={"os": "darwin"}), row("web", stage.at)])
+        assert stage.block == []
+        stage.go_to("env-mac")
+        await stage.press("A", "a", "enter")
+        assert stage.news == "mac always alerts now: A changes that"
+        assert [" mac " in line for line in stage.block] == [True]
+
+
+async def test_the_marked_rows_are_decided_together_and_unmarked() -> None:
+    async with staged(policies={NO_PROFILE: AlertPolicy(expect=(clean("cyd"),))}) as stage:
+        mac = row("ada", stage.at, metadata={"os": "darwin"})
+        await stage.show([mac, row("bob", stage.at), row("cyd", stage.at)])
+        await stage.press("space", "space", "A")
+        assert "ada and bob: a loss of 1 of these needs a person" in stage.text
+        await stage.press("n", "enter")
+        assert stage.news == "ada and bob never alert now: A changes that"
+        assert words(stage) == {"env-ada": False, "env-bob": False}
+        assert stage.app.dashboard.marked == frozenset()
+        await stage.press("g", "space", "space", "A", "b", "enter")
+        assert stage.news == "ada and bob alert as the rules say: a loss of 1 of these needs a person"
+        assert words(stage) == {}
+        await stage.press("G", "A", "n", "enter")
+        assert stage.news == "cyd is in `expect`: a loss always needs a person"
+
+
+# -- marks of the serving host -----------------------------------------------------------------------------------------
+def lost_rows(**marks: Any) -> list[Environment]:
+    lost = row("a", NOW, is_up=False, envwatch=marks, lastSeenAt=NOW - 3 * 3_600_000)
+    return [lost, row("b", NOW)]
+
+
+def acked() -> dict[str, Any]:
+    return {"ack": {"by": "ops-1", "at": 1, "note": "on it"}}
+
+
+def silenced(stage: Stage, seconds: float = 7_200) -> dict[str, Any]:
+    return {"silence": {"by": "ops-1", "until": stage.at + seconds * 1000, "reason": "disks"}}
+
+
+def line_of(stage: Stage, name: str) -> str:
+    return next(line for line in (*stage.block, *stage.body) if f" {name} " in line)
+
+
+async def test_an_acknowledgement_of_the_serving_host_is_named_in_row_and_pane_until_it_ends() -> None:
+    async with staged((120, 36), columns=("version", "why")) as stage:
+        late = row("c", stage.at - 60_000)
+        await stage.show([*lost_rows(**acked()), replace(late, unknown={"envwatch": acked()})])
+        assert "acked by ops-1" in line_of(stage, "a")
+        assert re.search("c +✓ .* acked by ops-1 ", line_of(stage, "c"))
+        await stage.press("enter")
+        assert re.search(r"acked .* by ops-1: on it", stage.text)
+        assert stage.text.count("on it") == 2, "in row and pane, and not once more among the unknown fields"
+        await stage.press("escape")
+        await stage.type("/status:acknowledged")
+        await stage.press("enter")
+        assert (stage.matching, "status:acknowledged 2/3 " in stage.lines[0]) == (["a", "c"], True)
+        await stage.press("0")
+        await stage.show([*lost_rows(), late])
+        assert "ops-1" not in stage.text
+        await stage.show([environment("env-a", connectionName="a", envwatch="something")])
+        await stage.press("g", "enter", "end")
+        assert "something" in stage.text, "a field of that name which is no mark"
+
+
+async def test_a_silence_of_the_serving_host_is_shown_until_it_ends() -> None:
+    async with staged((120, 36)) as stage:
+        await stage.show(lost_rows(**silenced(stage, 10)))
+        assert re.search(r" silenced until \d\d:\d\d ", line_of(stage, "a"))
+        await stage.press("enter")
+        assert re.search(r"shared +silenced until \d\d:\d\d by ops-1:", stage.text)
+        assert "disks" in stage.text
+        await stage.tick(11)
+        assert "ops-1" not in stage.text
+
+
+async def test_the_marks_of_this_machine_are_shown_in_place_of_the_serving_hosts() -> None:
+    async with staged((120, 36)) as stage:
+        await stage.show(lost_rows(**acked()))
+        ack = Ack(ServerMs(stage.at), clean("mine"))
+        await post(stage, partial(change_acks, {key_of(A): ack}))
+        await stage.press("enter")
+        assert "on this machine: mine" in stage.text
+        assert "ops-1" not in stage.text
+        await post(stage, partial(change_acks, {key_of(A): None}))
+        await stage.show(lost_rows(**silenced(stage)))
+        await post(stage, partial(silence_rows, [KEY], HOUR, clean("my disks")))
+        assert not stage.block
+        assert re.search("a +⊘ ", line_of(stage, "a"))
+        stage.go_to(A)
+        await stage.turns()
+        assert ": my disks" in stage.text
+        assert "ops-1" not in stage.text
+
+
+@pytest.mark.parametrize(("is_silence", "sent"), [(False, []), (True, [BELL])])
+async def test_an_acknowledgement_of_the_serving_host_rings_nothing_and_a_silence_counts_there_only(
+    *, is_silence: bool, sent: list[str]
+) -> None:
+    async with staged(bell=True, policies=soon()) as stage:
         await stage.show(rows(stage.at))
-        await lose(stage)
-        assert "○ 1 off  " in stage.lines[0]
-        await post(stage, partial(silence_rows, [KEY], HOUR, NOTE))
-        assert "off" not in stage.lines[0]
-        assert stage.rule.startswith("── 1 online · 1 silenced ──")
-        await stage.show(rows(stage.at))
-        assert stage.rule.startswith("── 2 online (1 silenced) ──")
-        await lose(stage)
-        (silence,) = stage.app.state.monitor.silences.values()
-        await post(stage, partial(end_silences, [silence]))
-        assert "○ 1 off  " in stage.lines[0]
-        assert "silenced" not in stage.rule
+        for _ in range(5):
+            stage.now += 5
+            await stage.show(lost_rows(**(silenced(stage) if is_silence else acked())))
+            await stage.tick(0)
+        assert stage.app.sent == sent
 
 
-async def test_a_silence_made_on_the_screen_is_of_the_server_of_the_row() -> None:
-    servers = {clean("home"): clean("one.example"), clean("away"): clean("other.example")}
-    async with staged(profiles=tuple(servers), servers=servers) as stage:
-        for profile in servers:
-            await stage.show(rows(stage.at), profile)
-        await post(stage, partial(silence_rows, [(clean("home"), A)], HOUR, NOTE))
-        (silence,) = stage.app.state.monitor.silences.values()
-        assert silence.environments == {(clean("one.example"), A)}
-        monitor, now = stage.app.state.monitor, stage.app.state.now
-        silenced = {each.key for each in monitor.fleet.environments if monitor.silenced(each, now)}
-        assert silenced == {(clean("home"), A)}
+async def test_an_incident_names_who_knows_of_it_once_all_its_members_are_known_there() -> None:
+    async with staged((120, 36)) as stage:
+        first, online = lost_rows(**acked())
+        for is_known in (False, True):
+            second = replace(first, id=clean("env-c"), name=clean("c"), unknown=first.unknown if is_known else {})
+            await stage.show([first, second, online])
+            (line,) = stage.block
+            assert "2 off" in line
+            assert ("acked by ops-1" in line) == is_known
 
 
-async def test_the_title_counts_a_loss_from_the_moment_at_which_its_silence_ends() -> None:
-    async with staged(policies=soon(), user=clean("ada")) as stage:
-        await stage.show(rows(stage.at))
-        await post(stage, partial(silence_rows, [KEY], timedelta(seconds=60), NOTE))
-        await stage.show(rows(stage.at, is_lost=True))
-        assert stage.app.titles[-1].split()[0] == "●1"
-        await stage.tick(59)
-        assert stage.app.titles[-1].split()[0] == "●1"
-        await stage.tick(1)
-        assert stage.app.titles[-1].split()[0] == "○1"
+async def test_the_decision_of_the_serving_host_counts_here_before_a_record_of_this_machine_does() -> None:
+    async with staged((120, 36)) as stage:
+        await stage.show(lost_rows(alerts={"counts": False, "why": "up 61 % of 7 days", "share": 0.61}))
+        assert not stage.app.state.block.lines
+        assert "1 not alerting" in stage.rule
+        stage.go_to("env-a")
+        await stage.press("enter")
+        assert "alerts   a loss needs nobody: up 61 % of 7" in stage.text
+        await stage.press("A", "a", "enter")
+        assert stage.app.state.block.lines
+        assert "alerts   a loss needs a person: always" in stage.text
