@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from support.app_harness import staged
 from support.builders import NOW, environment
 
@@ -68,7 +67,13 @@ def differences(stage: Stage) -> dict[str, str]:
 
 async def test_marking_and_comparing_say_what_they_do() -> None:
     async with staged() as stage:
+        await stage.press("m")
+        assert stage.news == "nothing to mark: no listing yet"
+        assert stage.app.dashboard.view.baseline is None
         await stage.show(those(stage.at, "ada"))
+        await stage.press("equals_sign")
+        assert stage.news == "no baseline yet: m marks the present as the baseline"
+        assert stage.names == ["ada"]
         await stage.press("m")
         assert stage.news == "baseline marked: = shows the differences from now on"
         assert "BASELINE" not in stage.lines[0]
@@ -78,21 +83,9 @@ async def test_marking_and_comparing_say_what_they_do() -> None:
             "Nothing differs from the baseline of 08:53:20. Differences appear here. = shows everything again",
             " ".join(stage.body),
         )
-
-
-async def test_comparing_without_a_baseline_says_how_to_mark_one() -> None:
-    async with staged() as stage:
+        stage.now = 60
         await stage.show(those(stage.at, "ada"))
-        await stage.press("equals_sign")
-        assert stage.news == "no baseline yet: m marks the present as the baseline"
-        assert stage.names == ["ada"]
-
-
-async def test_before_the_first_listing_there_is_nothing_to_mark() -> None:
-    async with staged() as stage:
-        await stage.press("m")
-        assert stage.news == "nothing to mark: no listing yet"
-        assert stage.app.dashboard.view.baseline is None
+        assert stage.names == [], "time alone makes no difference"
 
 
 async def test_an_empty_fleet_is_a_baseline_too() -> None:
@@ -104,53 +97,25 @@ async def test_an_empty_fleet_is_a_baseline_too() -> None:
         assert differences(stage) == {"ada": "new, online"}
 
 
-async def test_only_what_differs_is_shown_and_how() -> None:
+async def test_only_rows_that_differ_are_shown_until_a_new_mark() -> None:
     async with marked() as stage:
-        await change(stage)
         await stage.press("equals_sign")
+        assert stage.names == []
+        await change(stage)
         assert differences(stage) == {
             "ada": "mode standard → unrestricted",
             "bob": "state online → offline",
             "cyd": "gone, was online",
             "eve": "new, online",
         }
-
-
-async def test_nothing_is_a_difference_that_the_time_alone_brings() -> None:
-    async with marked() as stage:
-        stage.now = 60
-        await stage.show(those(stage.at, "ada", "bob", "cyd", "dan"))
-        await stage.press("equals_sign")
-        assert stage.names == []
-
-
-async def test_the_badge_shows_when_the_baseline_was_marked_and_how_much_differs() -> None:
-    async with marked() as stage:
-        await change(stage)
-        await stage.press("equals_sign")
         at = datetime.fromtimestamp(NOW / 1000).astimezone()
         assert f" BASELINE {at:%H:%M} 4/5 " in stage.lines[0]
-
-
-async def test_a_baseline_stays_while_listings_come() -> None:
-    async with marked() as stage:
-        await change(stage)
-        await stage.press("m", "equals_sign")
+        await stage.press("j", "m")
         assert stage.names == []
+        assert "Nothing differs" in stage.body[0]
         stage.now = 70
         await stage.show([named("ada", stage.at), lost("bob", stage.at), *those(stage.at, "dan", "eve")])
         assert differences(stage) == {"ada": "mode unrestricted → standard"}
-
-
-async def test_rows_come_and_go_with_the_listings_while_comparing() -> None:
-    async with marked() as stage:
-        await stage.press("equals_sign")
-        assert stage.names == []
-        await change(stage)
-        assert sorted(stage.names) == ["ada", "bob", "cyd", "eve"]
-        stage.now = 70
-        await stage.show(those(stage.at, "ada", "bob", "cyd", "dan", "eve"))
-        assert stage.names == ["eve"]
 
 
 async def test_a_row_that_came_back_equal_stays_under_the_cursor_until_it_is_left() -> None:
@@ -167,48 +132,30 @@ async def test_a_row_that_came_back_equal_stays_under_the_cursor_until_it_is_lef
         assert "bob" not in stage.names
 
 
-async def test_comparing_leaves_no_row_that_does_not_differ_under_the_cursor() -> None:
+async def test_comparing_ends_by_escape_zero_and_its_own_key_and_baseline_and_cursor_stay() -> None:
     async with marked() as stage:
         await change(stage)
+        for key in ("escape", "0", "equals_sign"):
+            stage.app.dashboard.select((clean(""), clean("env-eve")))
+            await stage.press("equals_sign")
+            assert (len(stage.names), stage.cursor) == (4, "eve"), key
+            await stage.press(key)
+            assert "BASELINE" not in stage.lines[0]
+            assert "SINCE THE BASELINE" not in stage.titles
+            assert sorted(stage.names) == ["ada", "bob", "cyd", "dan", "eve"]
+            assert stage.cursor == ("ada" if key == "0" else "eve"), key
         stage.app.dashboard.select((clean(""), clean("env-dan")))
         await stage.press("equals_sign")
-        assert sorted(stage.names) == ["ada", "bob", "cyd", "eve"]
+        assert sorted(stage.names) == ["ada", "bob", "cyd", "eve"], "no row that does not differ is left"
 
 
-async def test_a_new_mark_while_comparing_leaves_nothing_of_the_old() -> None:
+async def test_a_comparison_can_be_sorted_grouped_and_filtered() -> None:
     async with marked() as stage:
         await change(stage)
-        await stage.press("equals_sign", "j", "m")
-        assert stage.names == []
-        assert "Nothing differs" in stage.body[0]
-
-
-async def test_the_cursor_keeps_its_row_through_comparing_and_back() -> None:
-    async with marked() as stage:
-        await change(stage)
-        stage.app.dashboard.select((clean(""), clean("env-eve")))
-        for _ in range(2):
-            await stage.press("equals_sign")
-            assert stage.cursor == "eve"
-
-
-@pytest.mark.parametrize("key", ["escape", "0", "equals_sign"])
-async def test_comparing_ends_by_escape_zero_and_its_own_key_and_the_baseline_stays(key: str) -> None:
-    async with marked() as stage:
-        await change(stage)
-        await stage.press("equals_sign", key)
-        assert "BASELINE" not in stage.lines[0]
-        assert "SINCE THE BASELINE" not in stage.titles
-        assert sorted(stage.names) == ["ada", "bob", "cyd", "dan", "eve"]
-        await stage.press("equals_sign")
-        assert len(stage.names) == 4
-
-
-async def test_a_comparison_can_be_filtered_and_sorted() -> None:
-    async with marked() as stage:
-        await change(stage)
-        await stage.press("equals_sign")
-        await stage.press("o", "n", "enter")
+        await stage.press("equals_sign", "b", "m", "enter")
+        headers = [line.split("  ")[0] for line in stage.body if line[0] in "▾▸"]
+        assert headers == ["▾ mode unrestricted", "▾ mode standard"]
+        await stage.press("0", "equals_sign", "o", "n", "enter")
         assert stage.names == ["ada", "bob", "cyd", "eve"]
         await stage.press("I")
         assert stage.names == ["eve", "cyd", "bob", "ada"]
@@ -217,16 +164,6 @@ async def test_a_comparison_can_be_filtered_and_sorted() -> None:
         assert " 2/5 " in stage.lines[0]
         await stage.press("enter", "2")
         assert stage.names == []
-
-
-async def test_a_comparison_can_be_grouped() -> None:
-    async with marked() as stage:
-        await change(stage)
-        await stage.press("equals_sign", "b", "m", "enter")
-        assert [line.split("  ")[0] for line in stage.body if line[0] in "▾▸"] == [
-            "▾ mode unrestricted",
-            "▾ mode standard",
-        ]
 
 
 async def test_a_loss_stays_in_the_block_whether_it_is_a_difference_or_not() -> None:
@@ -245,51 +182,28 @@ async def test_a_loss_stays_in_the_block_whether_it_is_a_difference_or_not() -> 
         assert "since the baseline" not in stage.text
 
 
-async def test_the_pane_shows_what_differs_with_and_without_comparing() -> None:
-    async with marked((120, 60)) as stage:
+async def test_the_pane_shows_with_and_without_comparing_what_differs_also_a_name_like_markup() -> None:
+    async with marked((200, 60)) as stage:
         assert "since the baseline" not in stage.text
-        await change(stage)
-        stage.app.dashboard.select((clean(""), clean("env-ada")))
-        await stage.pilot.pause()
-        pane = "\n".join(line.partition("▏")[2].strip() for line in stage.lines)
-        assert re.search(r"── since the baseline ─+\nmode +standard → unrestricted\n── events", pane)
-        stage.app.dashboard.select((clean(""), clean("env-dan")))
-        await stage.pilot.pause()
-        assert "since the baseline" not in stage.text
-        stage.app.dashboard.select((clean(""), clean("env-ada")))
+        branch = "[@click=app.quit]x[/] [/"
+        stage.now = 5
+        rows = [named("ada", stage.at, metadata={"gitBranch": branch}), *those(stage.at, "bob", "cyd", "dan")]
+        await stage.show(rows)
+        for name, has_differences in (("ada", True), ("dan", False), ("ada", True)):
+            stage.app.dashboard.select((clean(""), clean(f"env-{name}")))
+            await stage.pilot.pause()
+            pane = "\n".join(line.partition("▏")[2].strip() for line in stage.lines)
+            assert bool(re.search(r"── since the baseline ─+\n.*\nbranch +main → \[@cl", pane)) is has_differences, name
+        await stage.press("equals_sign")
+        assert f"branch main → {branch}" in differences(stage)["ada"]
         await stage.press("m")
         assert "since the baseline" not in stage.text
 
 
-async def test_names_like_markup_are_text_in_what_differs() -> None:
-    async with marked((200, 24)) as stage:
-        stage.now = 5
-        await stage.show(
-            [
-                named("ada", stage.at, metadata={"gitBranch": "[@click=app.quit]x[/] [/"}),
-                *those(stage.at, "bob", "cyd", "dan"),
-            ]
-        )
-        await stage.press("equals_sign")
-        assert "branch main → [@click=app.quit]x[/] [/" in differences(stage)["ada"]
-
-
-async def test_profiles_stand_side_by_side_while_comparing() -> None:
-    work, home = clean("work"), clean("home")
-    async with staged(profiles=(work, home)) as stage:
-        for profile in (work, home):
-            await stage.show(those(stage.at, "bob"), profile)
-        await stage.press("m", "equals_sign")
-        stage.now = 5
-        await stage.show([lost("bob", stage.at)], home)
-        assert [tracked.key for tracked in stage.table.rows] == [(home, "env-bob")]
-        assert differences(stage) == {"bob": "state online → offline"}
-
-
-async def test_a_profile_that_was_not_listed_when_the_moment_was_marked_does_not_read_as_new() -> None:
+async def test_profiles_are_compared_side_by_side_and_one_that_was_not_listed_does_not_read_as_new() -> None:
     work, home = clean("work"), clean("home")
     async with staged((120, 24), profiles=(work, home)) as stage:
-        await stage.show(those(stage.at, "ada"), work)
+        await stage.show(those(stage.at, "bob"), work)
         await stage.press("m")
         assert stage.news == "baseline marked: = shows the differences from now on, except home: not listed yet"
         await stage.press("equals_sign")
@@ -297,5 +211,5 @@ async def test_a_profile_that_was_not_listed_when_the_moment_was_marked_does_not
         await stage.show(those(stage.at, "bob"), home)
         assert stage.names == []
         await stage.press("m")
-        await stage.show(those(stage.at, "bob", "eve"), home)
-        assert stage.names == ["eve"]
+        await stage.show([lost("bob", stage.at), named("eve", stage.at)], home)
+        assert {tracked.key for tracked in stage.table.rows} == {(home, "env-bob"), (home, "env-eve")}

@@ -1,4 +1,4 @@
-"""Every key is in the help, is unique, has an effect, and never ends the program."""
+"""Every key is in the help, is unique, has an effect, and never ends the program; footer, clicks and palette."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from support.app_harness import staged
 from support.builders import beating, environment
 from support.own_keys import OWN_KEYS
-from support.rewinding import lived, until
+from support.rewinding import BACK, lived, press, until
 from textual.binding import Binding
 from textual.command import CommandList
 from textual.dom import DOMNode
@@ -29,10 +29,12 @@ from envwatch.tui.screens.event_log import EventLogScreen
 from envwatch.tui.screens.help import FIRST_FILTERS, FIRST_KEYS, SECTIONS, HelpScreen, help_sections
 from envwatch.tui.screens.plain_text import HandoverScreen, PlainText
 from envwatch.tui.state import UNICODE
+from envwatch.tui.themes import THEMES
 from envwatch.tui.widgets.detail_pane import DetailPane
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.filter_bar import FilterBar
-from envwatch.tui.widgets.footer import has_key
+from envwatch.tui.widgets.footer import KeyFooter, has_key
+from envwatch.tui.widgets.news_bar import MESSAGE_S, NewsBar
 from envwatch.views.pane.legend import LIVE, STATUS_ENTRIES, hour_entries, rule_entries, state_entries, tag_entries
 from envwatch.views.table.block import Aside
 
@@ -62,7 +64,7 @@ EVERYWHERE: Final = declared(*dict.fromkeys(node for nodes in binding_scopes() f
 IDS: Final = {binding.id: binding for binding in ALL if binding.id}
 
 LEAVES: Final = {"app.quit", "app.interrupt", "app.suspend"}
-"""Keys that end or stop the program, tested in `test_app`, `test_lifecycle` and `test_suspend`."""
+"""Keys that end or stop the program, tested below, in `test_lifecycle` and in `test_suspend`."""
 
 
 def problems_and_old(at: float) -> list[Environment]:
@@ -147,19 +149,22 @@ async def test_the_keymap_reaches_dialogs_and_the_event_log() -> None:
         assert top(stage) is Dashboard
 
 
-@pytest.mark.parametrize(
-    "size", [(80, 24), *(pytest.param(size, marks=pytest.mark.slow) for size in ((120, 24), (80, 40)))], ids=str
-)
-async def test_q_closes_layers_and_quits_only_on_the_table(size: tuple[int, int]) -> None:
-    async with staged(size) as stage:
+async def test_layers_close_by_their_own_key_by_escape_and_by_q_which_quits_only_on_the_table() -> None:
+    async with staged() as stage:
         await stage.show(problems_and_old(stage.at))
         await stage.press("j", "enter", "enter")  # an environment: an incident of several has no explanation
         detail = stage.app.dashboard.query_one(DetailPane)
         assert detail.has_focus
-        for opener in ("e", "?", "o", "y", "C", "E"):
-            await stage.press(opener if opener != "?" else "question_mark", "q")
-            assert isinstance(stage.app.screen, Dashboard), opener
-            assert detail.has_focus
+        for opener, *closers in (
+            *(("e", "e", "escape", "q"), ("question_mark", "question_mark", "escape", "q")),
+            *(("o", "q"), ("y", "q"), ("C", "q"), ("E", "q")),
+        ):
+            for closer in closers:
+                await stage.press(opener)
+                assert opener == "E" or not isinstance(stage.app.screen, Dashboard), opener
+                await stage.press(closer)
+                assert isinstance(stage.app.screen, Dashboard), (opener, closer)
+                assert detail.has_focus
         await stage.press("q")
         assert stage.table.has_focus
         assert stage.app.is_running
@@ -262,29 +267,14 @@ async def test_the_first_page_of_the_help_has_legend_ten_keys_and_three_filters_
         assert all(f" {example} " in stage.text for example in FIRST_FILTERS)
 
 
-@pytest.mark.parametrize(("width", "columns"), [(99, 1), (100, 2)])
-async def test_the_help_has_two_columns_from_100_cells(width: int, columns: int) -> None:
-    async with staged((width, 120)) as stage:
+async def test_the_help_has_two_columns_from_100_cells() -> None:
+    async with staged((100, 120)) as stage:
         await stage.press("question_mark")
-        titles = [line for line in stage.lines if re.match(r" (Move|Find) ", line)]
-        beside = [line for line in stage.lines if re.search(r"^ .*\S +(Polling|Everywhere) *$", line)]
-        assert titles
-        assert bool(beside) is (columns == 2)
-
-
-async def test_no_part_of_the_help_has_a_key_or_a_text_twice() -> None:
-    async with staged() as stage:
-        for title, entries in help_sections((*stage.app.dashboard.nodes_with_keys, stage.app)).items():
-            counts = Counter(each for entry in entries for each in (*entry.keys, entry.text))
-            twice = {each for each, count in counts.items() if count > 1}
-            assert twice <= {"⏎", "esc"}, title  # of the filter and of the table
-
-
-async def test_the_help_on_a_dialog_shows_its_keys_before_all_others() -> None:
-    async with staged((80, 120)) as stage:
-        await stage.press("C", "question_mark")
-        text = stage.text
-        assert text.index(" Here") < text.index("Show or hide") < text.index(" Move")
+        for width, columns in ((100, 2), (99, 1)):
+            await stage.pilot.resize_terminal(width, 120)
+            beside = [line for line in stage.lines if re.search(r"^ .*\S +(Polling|Everywhere) *$", line)]
+            assert any(re.match(r" (Move|Find) ", line) for line in stage.lines)
+            assert bool(beside) is (columns == 2), width
 
 
 async def test_help_shows_every_binding_once_with_all_of_its_keys() -> None:
@@ -298,6 +288,36 @@ async def test_help_shows_every_binding_once_with_all_of_its_keys() -> None:
             keys = {*map(stage.app.get_key_display, Binding.make_bindings([IDS[entry.id]]))} - {""}
             assert len(entry.keys) == len(keys)
             assert f"{' '.join(entry.keys) or 'palette':<15}{entry.text}" in stage.text
+        titles = {title for section, title in SECTIONS.items() if section not in {"command", "view"}}  # the user's own
+        assert titles <= {line.strip() for line in stage.lines}
+        for title, entries in help_sections(nodes).items():
+            counts = Counter(each for entry in entries for each in (*entry.keys, entry.text))
+            assert {each for each, count in counts.items() if count > 1} <= {"⏎", "esc"}, title  # filter and table
+
+
+HERE: Final = {"e": "Open group or row", "o": "Choose", "C": "Show or hide"}
+
+
+async def test_help_is_there_on_every_screen_and_begins_with_the_keys_of_that() -> None:
+    async with staged((80, 48)) as stage:
+        await stage.show(problems_and_old(stage.at))
+        for key, text in HERE.items():
+            await stage.press(key)
+            screen = stage.app.screen
+            await stage.press("question_mark")
+            assert isinstance(stage.app.screen, HelpScreen), key
+            here = stage.text[stage.text.index("Here") : stage.text.index("Move")]
+            assert text in here
+            assert "Quit" not in here, key
+            await stage.press("escape")
+            assert stage.app.screen is screen, key
+            await stage.press("escape")
+        for key in ("a", "colon"):  # where something is typed, another key helps
+            await stage.press(key, "question_mark")
+            assert not isinstance(stage.app.screen, HelpScreen)
+            await stage.press("f1")
+            assert isinstance(stage.app.screen, HelpScreen)
+            await stage.press("escape", "escape")
 
 
 NOT_OFFERED: Final = {"app.palette", "app.interrupt"}
@@ -309,25 +329,46 @@ async def offered(stage: Stage) -> dict[str, str]:
     return {hit.text or "": str(hit.prompt).removeprefix(hit.text or "").strip() for hit in hits}
 
 
-async def test_the_palette_offers_what_works_now_with_its_key() -> None:
+async def test_the_palette_offers_what_works_now_with_its_key_and_finds_it_by_its_description() -> None:
     async with staged() as stage:
         await stage.show(problems_and_old(stage.at))
+        moves = {binding.description for id_, binding in IDS.items() if id_.startswith("move.")}
         for key, node in (("2", EnvironmentTable), ("enter", DetailPane)):
             await stage.press(key)
             titles = await offered(stage)
             for binding in declared(node, Dashboard, EnvwatchApp):
                 assert (binding.description in titles) is (binding.id not in NOT_OFFERED), (binding.id, node)
             assert titles["Reset the view except the columns"] == "0", node
-
-
-async def test_in_the_filter_bar_the_palette_offers_its_keys_and_none_that_is_typed() -> None:
-    async with staged() as stage:
-        await stage.show(problems_and_old(stage.at))
+            order = list(titles)
+            first_move = next(place for place, title in enumerate(order) if title in moves)
+            assert order[0] == "Filter"
+            assert first_move > order.index("Quit")
+        provider = Commands(stage.app.screen)
+        for title in await offered(stage):
+            assert title in [hit.text async for hit in provider.search(title.casefold())]
         await stage.press("slash")
         titles = await offered(stage)
         assert {binding.description for binding in declared(FilterBar)} < set(titles)
         typed = {binding.description for binding in ALL if len(keys_of(binding)[0]) == 1}
         assert typed & set(titles) == set()
+
+
+async def test_the_palette_opens_by_two_keys_and_offers_quit_once() -> None:
+    async with staged(ascii_only=True) as stage:
+        await stage.show(beating(3))
+        for key in ("ctrl+p", "colon"):
+            await stage.press(key)
+            assert "  : Search for commands" in stage.text, key
+            assert "🔎" not in stage.text
+            await stage.press("escape")
+            assert "Search for commands" not in stage.text, key
+        await stage.press("colon")
+        await stage.type("quit")
+        async with asyncio.timeout(30):
+            while re.search("[|│] Filter", stage.text):
+                await stage.pilot.pause()
+        boxed = [line for line in stage.lines if re.search("[|│] +[A-Z]", line)]
+        assert [line for line in boxed if " Quit" in line] == boxed[:1]
 
 
 async def test_the_palette_finds_profiles_and_says_how_to_watch_others() -> None:
@@ -347,26 +388,26 @@ async def test_the_palette_finds_profiles_and_says_how_to_watch_others() -> None
         assert stage.news == "another profile: start envwatch with --profile NAME, or --profile NAME,NAME"
 
 
-async def test_the_palette_offers_cursor_keys_last() -> None:
-    async with staged() as stage:
-        await stage.show(problems_and_old(stage.at))
-        titles = list(await offered(stage))
-        assert titles[0] == "Filter"
-        last = {binding.description for id_, binding in IDS.items() if id_.startswith("move.")}
-        moves = [title for title in titles if title in last]
-        assert titles.index(moves[0]) > titles.index("Quit")
+FOUND: Final = {
+    "sil": ["Silence for a time, or end a silence"],
+    "silx": [],
+    "export row": ["Export rows or screen …"],
+    "show of": ["Show offline"],
+    "theme": ["Theme …"],
+}
 
 
-async def test_a_name_that_begins_as_typed_comes_before_commands_that_only_hold_the_letters() -> None:
+async def test_the_palette_finds_beginnings_of_words_alone_and_names_that_begin_as_typed_first() -> None:
     async with staged() as stage:
         rows = [environment(f"env-{n}", connectionName=f"my-sofa-{n}") for n in range(60)]
         await stage.show([*rows, environment("env-x", connectionName="sofia")])
+        for query, found in FOUND.items():
+            hits = [hit async for hit in Commands(stage.app.screen).search(query)]
+            assert [hit.text for hit in sorted(hits, key=lambda hit: hit.score, reverse=True)] == found, query
         hits = [hit async for hit in Commands(stage.app.screen).search("sof")]
         ranked = [str(hit.text) for hit in sorted(hits, key=lambda hit: hit.score, reverse=True)]
         assert ranked[0] == "sofia"
         assert "Show offline" in ranked
-        hits = [hit async for hit in Commands(stage.app.screen).search("show of")]
-        assert max(hits, key=lambda hit: hit.score).text == "Show offline"
 
 
 async def test_nothing_that_comes_from_outside_is_markup_in_the_palette() -> None:
@@ -380,19 +421,6 @@ async def test_nothing_that_comes_from_outside_is_markup_in_the_palette() -> Non
         async with asyncio.timeout(30):
             while not any(f"{evil}  {evil}  {evil}" in str(option.prompt) for option in listed.options):
                 await stage.pilot.pause()
-
-
-async def test_the_palette_finds_each_action_by_its_description() -> None:
-    async with staged() as stage:
-        await stage.show(problems_and_old(stage.at))
-        provider = Commands(stage.app.screen)
-        for title in await offered(stage):
-            assert title in [hit.text async for hit in provider.search(title.casefold())]
-        for key in ("colon", "ctrl+p"):
-            await stage.press(key)
-            assert "Search for commands" in stage.text, key
-            await stage.press("escape")
-            assert "Search for commands" not in stage.text, key
 
 
 ACTS: Final[dict[str, tuple[str, ...]]] = {
@@ -447,15 +475,13 @@ ACTS: Final[dict[str, tuple[str, ...]]] = {
     "app.events": (),
     "app.export": (),
     "app.help": (),
-    "app.interrupt": (),
     "app.palette": (),
-    "app.quit": (),
 }
 """For each binding, the keys to a state where the binding has an effect."""
 
 
 def test_every_binding_is_tried() -> None:
-    assert set(ACTS) == {id_ for id_, binding in IDS.items() if has_key(binding)} - {"app.suspend"}
+    assert set(ACTS) == {id_ for id_, binding in IDS.items() if has_key(binding)} - LEAVES
 
 
 def state(stage: Stage) -> tuple[Any, ...]:
@@ -485,18 +511,19 @@ async def test_every_key_does_something_that_can_be_seen() -> None:
     async with staged((80, 16)) as stage:
         await stage.show(problems_and_old(stage.at))
         view, start = stage.app.dashboard.view, stage.lines
-        for id_ in (id_ for id_ in ACTS if id_ not in LEAVES):
+        for id_ in ACTS:
             assert await is_seen(stage, id_), id_
             await begin_again(stage, view)
             assert stage.lines == start, id_
 
 
-@pytest.mark.parametrize("id_", sorted(LEAVES & ACTS.keys()))
-async def test_every_key_that_ends_the_program_does(id_: str) -> None:
+@pytest.mark.parametrize(("id_", "code"), [("app.quit", 0), ("app.interrupt", 130)])
+async def test_a_key_that_ends_the_program_gives_its_code(id_: str, code: int) -> None:
     async with staged((80, 16)) as stage:
         await stage.show(problems_and_old(stage.at))
-        assert await is_seen(stage, id_)
+        await stage.press(keys_of(IDS[id_])[0])
         assert not stage.app.is_running
+        assert stage.app.return_code == code
 
 
 KEYS: Final = [keys_of(binding)[0] for binding in ALL if binding.id not in LEAVES]
@@ -516,13 +543,6 @@ async def press_every_key(stage: Stage, *before: str) -> None:
         dashboard.view, dashboard.wants_detail = view, None
 
 
-@pytest.mark.slow
-async def test_every_key_before_the_first_listing() -> None:
-    async with staged() as stage:
-        await press_every_key(stage)
-        assert "Asking for the first listing." in stage.text
-
-
 async def test_every_key_with_an_empty_fleet_on_the_smallest_screen() -> None:
     async with staged((40, 8)) as stage:
         await stage.show([])
@@ -530,30 +550,23 @@ async def test_every_key_with_an_empty_fleet_on_the_smallest_screen() -> None:
 
 
 @pytest.mark.slow
-async def test_every_key_with_ten_thousand_rows() -> None:
+async def test_every_key_before_the_first_listing_on_a_group_while_comparing_and_with_ten_thousand_rows() -> None:
     async with staged() as stage:
-        await stage.show(beating(10_000))
         await press_every_key(stage)
-        assert len(stage.names) == 10_000
-
-
-@pytest.mark.slow
-async def test_every_key_on_a_group_header() -> None:
-    async with staged() as stage:
+        assert "Asking for the first listing." in stage.text
         await stage.show(problems_and_old(stage.at))
         await stage.press("b", "p", "enter")
         await press_every_key(stage, "g")
-
-
-@pytest.mark.slow
-async def test_every_key_while_comparing() -> None:
-    async with staged() as stage:
-        await stage.show(problems_and_old(stage.at))
-        await stage.press("m")
+        await stage.press("0", "m")
         stage.now = 5
         await stage.show([*problems_and_old(stage.at)[1:], environment("new-1")])
         await stage.press("equals_sign")
         await press_every_key(stage)
+        stage.now = 10
+        await stage.press("equals_sign")
+        await stage.show([*problems_and_old(stage.at), *(environment(f"more-{n}") for n in range(10_000))])
+        await press_every_key(stage)
+        assert stage.app.is_running
 
 
 async def test_every_key_in_the_filter_bar_is_typed_or_closes_it() -> None:
@@ -569,3 +582,114 @@ async def test_every_key_in_the_filter_bar_is_typed_or_closes_it() -> None:
         assert isinstance(stage.app.screen, Dashboard)
         await stage.press("escape")
         assert stage.app.dashboard.view == before
+
+
+# -- footer and clicks -------------------------------------------------------------------------------------------------
+def foot(stage: Stage) -> str:
+    return re.sub(" +", " ", stage.lines[-1]).strip()
+
+
+async def click(stage: Stage, label: str) -> None:
+    await stage.pilot.click(KeyFooter, offset=(stage.lines[-1].index(label), 0))
+    await stage.turns()
+
+
+async def test_on_a_group_header_enter_folds_or_opens_it() -> None:
+    async with staged() as stage:
+        await stage.show(beating(3))
+        for keys, label in (((), "Detail"), (("b", "p", "enter", "g"), "Fold"), (("enter",), "Open")):
+            await stage.press(*keys)
+            assert f"⏎ {label}" in foot(stage)
+            assert "y Copy" in foot(stage)
+        await stage.press("enter", "j")
+        assert "⏎ Detail" in foot(stage)
+
+
+FIRST = "/ Filter ⏎ Detail n Next e Events a Ack y Copy "
+LAST = ": Palette ? Help q Quit"
+COLUMNS = "C Columns T To a time p Pause"
+FOOTERS: Final = {
+    40: "/ Filter ⏎ Detail ? Help q Quit",
+    60: "/ Filter ⏎ Detail n Next e Events ? Help q Quit",
+    80: f"{FIRST}{LAST}",
+    120: f"{FIRST}E Explain {{ Past M Silence x Fold {LAST}",
+    200: f"{FIRST}E Explain {{ Past M Silence x Fold o Sort space Mark A Alerts b Group {COLUMNS} {LAST}",
+}
+
+
+async def test_a_wider_footer_has_more_keys_and_the_narrowest_has_help_and_quit() -> None:
+    async with staged() as stage:
+        await stage.show([environment(connectionId=None)])
+        for columns, keys in FOOTERS.items():
+            await stage.pilot.resize_terminal(columns, 24)
+            await stage.turns()
+            assert foot(stage) == keys, columns
+    async with staged((100, 24), keymap={"find.filter": "f", "app.events": "w"}) as stage:
+        await stage.show([environment(connectionId=None)])
+        assert foot(stage) == "f Filter ⏎ Detail n Next w Events a Ack y Copy E Explain { Past : Palette ? Help q Quit"
+
+
+async def test_the_footer_of_the_past_has_no_key_that_needs_the_present() -> None:
+    async with lived(size=(200, 24)) as stage:
+        await press(stage, BACK)
+        assert "E Explain x Fold o Sort space Mark" in foot(stage)
+        assert not re.search("Silence|Refresh|{ Past", foot(stage))
+
+
+async def test_a_click_on_a_key_does_what_the_key_does_and_two_clicks_quit() -> None:
+    async with staged((120, 24)) as stage:
+        await stage.show(beating(3))
+        await click(stage, "Help")
+        assert top(stage) is HelpScreen
+        await click(stage, "Close")
+        await click(stage, "Events")
+        assert [type(screen) for screen in stage.app.screen_stack] == [Dashboard, EventLogScreen]
+        await stage.press("escape")
+        await stage.pilot.click(NewsBar)
+        await stage.turns()
+        assert top(stage) is EventLogScreen
+        await stage.press("escape", "enter")
+        await click(stage, "Close")
+        assert stage.table.has_focus
+        await stage.pilot.click(KeyFooter, offset=(119, 0))
+        assert top(stage) is Dashboard, "nothing is beside the keys"
+        for _ in range(2):
+            await click(stage, "Quit")
+            assert stage.news == "one more click quits; the key q quits at once"
+            await stage.tick(MESSAGE_S)
+        assert stage.app.is_running
+        await click(stage, "Quit")
+        await click(stage, "Quit")
+        assert stage.app.return_code == 0
+
+
+async def test_a_click_on_the_row_under_the_cursor_opens_it_and_one_on_another_only_selects() -> None:
+    async with staged((120, 30)) as stage:
+        await stage.show(beating(3))
+        for is_open in (False, True):
+            await stage.pilot.click("#table", offset=(20, 2))
+            await stage.turns()
+            assert stage.cursor == "laptop of env-2"
+            assert stage.app.dashboard.query_one(DetailPane).has_focus is is_open
+            await stage.tick(2)
+
+
+async def test_the_menu_of_themes_begins_with_our_own_and_shows_a_theme_before_it_is_chosen() -> None:
+    kept = dict[str, object]()
+    async with staged(theme="envwatch-light", keep=lambda **values: kept.update(values)) as stage:
+        await stage.show(beating(3))
+        for end, theme in (("escape", "envwatch-light"), ("enter", "envwatch-contrast")):
+            await stage.app.run_action("change_theme")
+            await stage.pilot.pause()
+            menu = stage.app.screen
+            assert isinstance(menu, Menu)
+            names = [choice.title for choice in menu._choices]  # noqa: SLF001
+            own = [theme.name for theme in THEMES]
+            assert names == [*own, *sorted(set(names) - {*own})]
+            assert re.findall("([a-z-]+) +in use", stage.text) == ["envwatch-light"]
+            await stage.press("j")
+            await stage.turns()
+            assert (stage.app.theme, kept) == ("envwatch-contrast", {})
+            await stage.press(end)
+            assert stage.app.theme == theme
+        assert kept == {"theme": "envwatch-contrast"}

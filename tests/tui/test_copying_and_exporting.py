@@ -1,11 +1,14 @@
-"""The copy keys: name, selection, or a text from the menu; to the clipboard or as plain text."""
+"""The copy keys, and the export key: a text to the clipboard or as plain text, and a file of the visible rows."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
+import stat
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.app_harness import staged
@@ -18,14 +21,18 @@ from envwatch.model.times import TimeStyle
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.dialogs import CopyMenu
 from envwatch.tui.screens.plain_text import PlainText
+from envwatch.tui.widgets.news_bar import NewsBar
 from envwatch.tui.widgets.problem_block import PresentLines
 from envwatch.views.output.formats import json_of
 from envwatch.views.pane.details import COPY_LETTERS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from support.app_harness import Stage
+
+    from envwatch.model.environment import Environment
 
 LABELS = COPY_LETTERS.keys() - {"update command", "names", "environment ids"}
 """Texts of one row that updates itself."""
@@ -77,12 +84,11 @@ async def test_c_copies_the_name_and_a_letter_in_the_menu_what_it_stands_for_at_
             assert "clipboard" not in stage.news
 
 
-async def test_the_menu_offers_every_text_with_its_beginning_and_sends_nothing_when_it_is_left() -> None:
+async def test_the_menu_offers_every_text_with_its_beginning_and_sends_only_what_is_chosen() -> None:
     async with dashboard() as stage:
         for key in ("escape", "q"):
             await stage.press("y")
             assert isinstance(stage.app.screen, CopyMenu), key
-            assert stage.app.sent == [], key
             for label in LABELS:
                 assert re.search(rf" {label}  ", stage.text), label
             assert re.search("device id +device-of-env-1", stage.text)
@@ -90,31 +96,26 @@ async def test_the_menu_offers_every_text_with_its_beginning_and_sends_nothing_w
             await stage.press("down", key)
             assert isinstance(stage.app.screen, Dashboard), key
             assert stage.app.sent == [], key
-
-
-async def test_enter_sends_the_choice_under_the_cursor_and_a_click_the_one_under_the_mouse() -> None:
-    async with dashboard() as stage:
         await stage.press("y", "down", "enter")
         assert stage.copied == ["device-of-env-1"]
-        stage.app.sent.clear()
         await stage.press("y")
         y = next(y for y, line in enumerate(stage.lines) if "environment id" in line)
-        x = stage.lines[y].index("environment id")
-        await stage.pilot.click(offset=(x, y))
+        await stage.pilot.click(offset=(stage.lines[y].index("environment id"), y))
         await stage.pilot.pause()
-        assert stage.copied == ["env-1"]
+        assert stage.copied[1:] == ["env-1"]
 
 
-@pytest.mark.parametrize("columns", [60, 80, 120])
-async def test_a_copy_of_a_long_text_is_answered_in_two_lines_and_is_no_event(columns: int) -> None:
-    async with staged((columns, 24)) as stage:
+async def test_a_copy_of_a_long_text_is_answered_in_two_lines_and_is_no_event() -> None:
+    async with staged() as stage:
         name = " ".join(["a-very-long-name"] * 30)
         await stage.show([environment("env-1", connectionName=name)])
-        await stage.press("c")
-        assert stage.copied == [name]
-        assert "sent to the clipboard: a-very-long-name" in stage.text
-        assert "e: all of it" not in stage.text
-        assert len(stage.app.state.monitor.event_log) == 0
+        for columns in (60, 120):
+            await stage.pilot.resize_terminal(columns, 24)
+            await stage.press("c")
+            assert stage.copied[-1] == name
+            assert "sent to the clipboard: a-very-long-name" in stage.text
+            assert "e: all of it" not in stage.text
+            assert len(stage.app.state.monitor.event_log) == 0
 
 
 async def test_a_letter_without_a_text_says_so_and_leaves_the_menu_open() -> None:
@@ -163,7 +164,7 @@ async def test_the_sentence_is_in_the_zone_of_the_screen_and_names_a_recorded_mo
 
 async def test_space_shows_the_text_from_the_left_edge_and_sends_nothing() -> None:
     async with dashboard() as stage:
-        for key in ("escape", "q", "enter"):
+        for key in ("escape", "enter"):
             await stage.press("y", *["down"] * 4, "space")
             assert plain(stage)[0].rstrip() == "letta server --computer-name=ada", key
             assert stage.text.count("ada") == 1, key
@@ -172,14 +173,14 @@ async def test_space_shows_the_text_from_the_left_edge_and_sends_nothing() -> No
             assert stage.app.sent == [], key
 
 
-@pytest.mark.parametrize(("ascii_only", "name"), [(False, "東京-a"), (True, "\\u6771\\u4eac-a")])
-async def test_in_ascii_menu_and_plain_view_spell_what_cannot_be_shown(name: str, *, ascii_only: bool) -> None:
-    async with staged((100, 24), ascii_only=ascii_only) as stage:
+async def test_in_ascii_menu_and_plain_view_spell_what_cannot_be_shown() -> None:
+    command = "letta server --computer-name='\\u6771\\u4eac-a'"
+    async with staged((100, 24), ascii_only=True) as stage:
         await stage.show([environment("env-1", connectionName="東京-a", connectionId=None)])
         await stage.press("y")
-        assert f"letta server --computer-name='{name}'" in stage.text
+        assert command in stage.text
         await stage.press("down", "down", "down", "space")
-        assert plain(stage)[0].rstrip() == f"letta server --computer-name='{name}'"
+        assert plain(stage)[0].rstrip() == command
         await stage.press("escape", "y", "l")
         assert stage.copied == ["letta server --computer-name='東京-a'"]
 
@@ -213,35 +214,19 @@ async def test_where_no_environment_is_a_row_key_says_so() -> None:
             await take_answer_away(stage)
 
 
-@asynccontextmanager
-async def on_a_group() -> AsyncIterator[Stage]:
+async def test_on_a_group_names_ids_and_json_of_all_members_are_copied() -> None:
     async with staged((80, 24)) as stage:
         await stage.show([environment(f"env-{name}", connectionName=name) for name in ("ada", "bob")])
-        await stage.press("b", "p", "enter", "g")
-        assert stage.cursor == "pod pod-1"
-        yield stage
-
-
-async def test_c_on_a_group_copies_the_names_one_a_line() -> None:
-    async with on_a_group() as stage:
-        await stage.press("c")
+        await stage.press("b", "p", "enter", "g", "c")
         assert stage.copied == ["ada\nbob"]
         assert stage.news == "sent to the clipboard: 2 lines"
-
-
-async def test_the_menu_of_a_group_names_the_group_and_offers_names_ids_and_json() -> None:
-    async with on_a_group() as stage:
         await stage.press("y")
         assert "Copy from ada and bob" in stage.text
         assert re.findall("│ +([a-z])  ", stage.text) == [*"nisj"]
-        for letter, text in {"n": "ada\nbob", "i": "env-ada\nenv-bob"}.items():
-            await stage.press(letter)
-            assert stage.copied == [text], letter
-            stage.app.sent.clear()
-            await stage.press("y")
-        await stage.press("j")
-        (text,) = stage.copied
-        assert [each["name"] for each in json.loads(text)["environments"]] == ["ada", "bob"]
+        await stage.press("n", "y", "i", "y", "j")
+        *texts, as_json = stage.copied[1:]
+        assert texts == ["ada\nbob", "env-ada\nenv-bob"]
+        assert [each["name"] for each in json.loads(as_json)["environments"]] == ["ada", "bob"]
 
 
 async def test_a_name_like_markup_is_text_in_menu_and_plain_view() -> None:
@@ -251,3 +236,136 @@ async def test_a_name_like_markup_is_text_in_menu_and_plain_view() -> None:
         assert "[@click=app.quit]x[/] [/" in stage.text
         await stage.press("space")
         assert plain(stage)[0].rstrip() == "[@click=app.quit]x[/] [/"
+
+
+# -- exports -----------------------------------------------------------------------------------------------------------
+def named(name: str, **changes: Any) -> Environment:
+    return environment(f"env-{name}", connectionName=name, **changes)
+
+
+def rows() -> list[Environment]:
+    return [
+        named("ada"),
+        named("bob", connectionId=None, lastHeartbeat=None),
+        named("cyd", lastHeartbeat=NOW - 60_000),
+        named("=evil", metadata={"gitBranch": "[b]x"}),
+    ]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@asynccontextmanager
+async def of_four(**wishes: Any) -> AsyncIterator[Stage]:
+    async with staged((120, 24), **wishes) as stage:
+        await stage.show(rows())
+        yield stage
+
+
+async def export(stage: Stage, kind: str) -> None:
+    await stage.press("ctrl+s", *[kind[0]] * 3, "enter")
+    for worker in [worker for worker in stage.app.workers if worker.name == "_export_all"]:
+        await worker.wait()
+    await stage.pilot.pause()
+
+
+def files(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
+def taken(folder: Path) -> str:
+    """Return the content of the only file, and remove the file."""
+    (path,) = files(folder)
+    content = path.read_text()
+    path.unlink()
+    return content
+
+
+async def exported(stage: Stage, folder: Path) -> dict[str, Any]:
+    await export(stage, "json")
+    document: dict[str, Any] = json.loads(taken(folder))
+    return document
+
+
+async def test_the_menu_says_what_each_format_holds_and_the_news_say_where_the_file_is(folder: Path) -> None:
+    async with of_four() as stage:
+        await stage.press("ctrl+s")
+        for line in ("JSON  4 environments with every field", "CSV   4 environments for a spreadsheet", "SVG   a pict"):
+            assert line in stage.text
+        await stage.press("escape")
+        assert isinstance(stage.app.screen, Dashboard)
+        assert files(folder) == []
+        for kind, what in (("json", "4 environments"), ("svg", "a picture of the screen")):
+            await export(stage, kind)
+            (path,) = [path for path in files(folder) if path.suffix == f".{kind}"]
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+            assert stage.app.dashboard.query_one(NewsBar).message.text == f"exported to {path.name}: {what}"
+        (picture,) = [path.read_text() for path in files(folder) if path.suffix == ".svg"]
+        assert picture.startswith("<svg")
+        text = picture.replace("&#160;", " ")
+        assert all(name in text for name in ("STATE", "ada", "bob", "cyd", "○ off"))
+        assert "Export rows or screen" not in text
+
+
+async def test_the_json_holds_what_is_shown_in_its_order_with_filter_preset_and_notes(folder: Path) -> None:
+    async with of_four(acks={key_of("env-bob"): Ack(NOW, clean("disk full"))}) as stage:
+        document = await exported(stage, folder)
+        assert stage.names == ["cyd", "=evil", "ada"]
+        assert [row["name"] for row in document["environments"]] == ["bob", *stage.names]
+        assert [row["acknowledged"] for row in document["environments"]] == ["disk full", None, None, None]
+        assert (document["filter"], document["preset"]) == (None, None)
+        await stage.press("2", "o", "n", "enter", "I")
+        await stage.type("/standard status:online")
+        await stage.press("enter")
+        document = await exported(stage, folder)
+        assert stage.names == ["cyd", "ada", "=evil"]
+        assert [row["name"] for row in document["environments"]] == stage.names
+        assert (document["filter"], document["preset"]) == ("standard status:online", "online")
+        assert (document["total_unfiltered"], document["counts"]["total"]) == (4, 3)
+        await stage.press("0", "b", "p", "enter", "X")
+        assert "ada" not in "\n".join(stage.body)
+        assert len((await exported(stage, folder))["environments"]) == 4, "the folded too"
+        await stage.press("0", "m", "equals_sign")
+        stage.now = 5
+        await stage.show([named("ada", currentMode="plan"), *rows()[1:]])
+        assert [row["name"] for row in (await exported(stage, folder))["environments"]] == ["ada"], "what differs"
+        await stage.press("equals_sign")
+        await stage.tick(61)
+        assert {row["state"] for row in (await exported(stage, folder))["environments"]} == {"unknown"}
+
+
+async def test_the_csv_holds_what_is_shown_in_its_order_and_no_formula(folder: Path) -> None:
+    async with of_four(acks={key_of("env-bob"): Ack(NOW, clean("disk full"))}) as stage:
+        await stage.press("o", "n", "enter")
+        await export(stage, "csv")
+        lines = list(csv.DictReader(io.StringIO(taken(folder))))
+        assert [line["id"] for line in lines] == ["env-=evil", "env-ada", "env-bob", "env-cyd"]
+        assert not any(cell.startswith("=") for line in lines for cell in line.values())
+        assert [line["state"] for line in lines] == ["online", "online", "offline", "late"]
+        assert [line["acknowledged"] for line in lines] == ["", "", "disk full", ""]
+
+
+async def test_an_empty_fleet_can_be_exported_even_before_the_first_listing(folder: Path) -> None:
+    async with staged() as stage:
+        assert (await exported(stage, folder))["environments"] == []
+        await stage.show([])
+        await export(stage, "csv")
+        assert taken(folder).count("\n") == 1
+
+
+async def test_a_folder_that_takes_no_file_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    removed = folder / "gone"
+    removed.mkdir()
+    async with of_four() as stage:
+        monkeypatch.chdir("/proc")  # where not even root can write
+        await export(stage, "json")
+        assert stage.news.startswith("cannot export here: ")
+        assert stage.news.endswith("; start envwatch in a folder where you may write")
+        monkeypatch.chdir(removed)
+        removed.rmdir()
+        await export(stage, "json")
+        assert stage.news.startswith("cannot export here: No such file or directory; start")
+        assert stage.app.is_running
