@@ -1,4 +1,4 @@
-"""Requests and answers about acknowledgements: limits, unfit values, and the way over the wire."""
+"""Acknowledgements, silences and decisions of another host: requests, answers, and marks in a row, however hostile."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import from_json
+from support.builders import NOW, environment
 from support.hostile_fleet import WEAPONS
 
 from envwatch.model.acks import (
     ACKS_PATH,
     LONGEST_NOTE,
     MOST_ROWS,
+    Ack,
     AckedLoss,
     AckedRow,
     AckRequest,
@@ -23,10 +25,22 @@ from envwatch.model.acks import (
     answer_in,
     uuid_in,
 )
-from envwatch.model.text import clean, clean_key
+from envwatch.model.clock import WallMs
+from envwatch.model.shared_marks import (
+    SharedAlerts,
+    SharedSilence,
+    shared_ack_of,
+    shared_alerts_of,
+    shared_silence_of,
+)
+from envwatch.model.text import cells, clean, clean_key
+from envwatch.views.state_style import ack_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from envwatch.model.environment import Environment
+
 
 ROW: dict[str, Any] = {"id": "env-1", "sign_at": 5}
 UUID = "0f0e0d0c-0b0a-4908-8706-050403020100"
@@ -81,10 +95,11 @@ def test_an_unfit_request_is_refused_with_the_reason(members: dict[str, Any], re
         request(**members)
 
 
-@pytest.mark.parametrize("body", [None, [], "rows", 5, True, {}])
-def test_any_other_json_is_no_request(body: Any) -> None:
-    with pytest.raises(ValueError, match=r"^`rows` must be a list"):
-        AckRequest.from_json(body)
+def test_any_other_json_is_no_request() -> None:
+    others: tuple[Any, ...] = (None, [], "rows", 5, True, {})
+    for body in others:
+        with pytest.raises(ValueError, match=r"^`rows` must be a list"):
+            AckRequest.from_json(body)
 
 
 JSON = st.recursive(
@@ -129,3 +144,107 @@ def test_a_path_of_an_acknowledgement_ends_with_one_uuid() -> None:
     for path in (ACKS_PATH, f"{ACKS_PATH}/", f"{ACKS_PATH}/{UUID}/", f"{ACKS_PATH}/{UUID}0", f"{ACKS_PATH}x/{UUID}"):
         assert uuid_in(path) is None
     assert uuid_in(f"{ACKS_PATH}/{UUID.replace('0', '٠')}") is None
+
+
+# Marks of the serving host in a row: anyone may send anything there
+
+LATER = NOW + 3_600_000
+DAY = 86_400_000
+
+
+def marked(**marks: Any) -> Environment:
+    return environment(envwatch=marks)
+
+
+def test_marks_are_read_from_the_field_that_a_server_adds() -> None:
+    row = marked(
+        ack={"by": "ops-1", "at": NOW, "note": "on it"}, silence={"by": "ops-2", "until": LATER, "reason": "new disks"}
+    )
+    assert shared_ack_of(row) == Ack(NOW, clean("on it"), by=clean("ops-1"))
+    assert shared_silence_of(row, NOW) == SharedSilence(clean("ops-2"), clean("new disks"), WallMs(LATER))
+    assert (shared_ack_of(environment()), shared_silence_of(environment(), NOW)) == (None, None)
+
+
+@pytest.mark.parametrize("ack", [None, 7, "ops-1", [], {}, {"by": None}, {"by": 7}, {"by": "  "}, {"note": "x"}])
+def test_an_acknowledgement_without_a_name_is_none(ack: Any) -> None:
+    assert shared_ack_of(marked(ack=ack)) is None
+
+
+@pytest.mark.parametrize(
+    ("mark", "text"),
+    [
+        ({}, "by ops-1"),
+        ({"by": " ops-1 ", "note": "on  it "}, "by ops-1: on it"),
+        *(({"note": note}, "by ops-1") for note in (None, 7, ["x"], {"x": "y"})),
+    ],
+)
+def test_a_mark_names_the_host_and_the_note_if_the_note_is_text(mark: Any, text: str) -> None:
+    ack = shared_ack_of(marked(ack={"by": "ops-1", "at": NOW} | mark))
+    assert ack is not None
+    assert ack.text == text
+
+
+@pytest.mark.parametrize(
+    ("until", "looked_at", "is_one"),
+    [
+        *((until, NOW, False) for until in (None, True, "later", 2**200, -(2**200), [LATER])),
+        *((LATER, LATER - 1, True), (LATER, LATER, False), (LATER, LATER + 1, False)),
+        *((NOW + 365 * DAY, NOW, True), (NOW + 365 * DAY, NOW - 1, False)),
+    ],
+)
+def test_a_silence_needs_an_end_within_a_year_and_ends_by_itself(until: Any, looked_at: float, *, is_one: bool) -> None:
+    row = marked(silence={"by": "ops-1", "until": until})
+    assert (shared_silence_of(row, looked_at) is not None) is is_one
+
+
+@given(text=st.text())
+def test_marks_are_single_lines_of_clean_text_and_of_bounded_width(text: str) -> None:
+    by, long = f"x{text}\x1b[2J\n\u202e", "y" * 5_000
+    row = marked(ack={"by": by, "at": 1, "note": by}, alerts={"counts": True, "why": by})
+    large = marked(ack={"by": long, "at": 1, "note": long}, alerts={"counts": True, "why": "y" * 201})
+    for each, is_long in ((row, False), (large, True)):
+        ack, alerts = shared_ack_of(each), shared_alerts_of(each)
+        assert ack is not None
+        assert alerts is not None
+        texts = (ack.by, ack.note, alerts.why, ack_text(ack, NOW, None, 80))
+        assert not {"\x1b", "\n", "\u202e"} & {*"".join(texts)}
+        assert all(cells(one) <= 200 for one in texts)
+        if is_long:
+            assert (cells(ack.by), cells(ack.note), alerts.why) == (40, 200, "y" * 199 + "…")
+
+
+@pytest.mark.parametrize("field", [None, 7, "ack", ["ack"], True])
+def test_a_field_that_is_no_object_says_nothing(field: Any) -> None:
+    assert shared_ack_of(environment(envwatch=field)) is None
+    assert shared_silence_of(environment(envwatch=field), NOW) is None
+
+
+@pytest.mark.parametrize("share", [0, 0.0, 0.5, 1.0, 1])
+@pytest.mark.parametrize("counts", [True, False])
+def test_the_decision_of_the_host_has_a_reason_and_a_share(share: float, *, counts: bool) -> None:
+    row = marked(alerts={"counts": counts, "why": "up 50 % of 7 days", "share": share})
+    assert shared_alerts_of(row) == SharedAlerts(counts, clean("up 50 % of 7 days"), share)
+
+
+@pytest.mark.parametrize("share", [None, True, False, -0.001, 1.001, "0.5", [0.5], 2**200])
+def test_a_share_that_cannot_be_true_is_left_out(share: Any) -> None:
+    row = marked(alerts={"counts": True, "why": "always", "share": share})
+    assert shared_alerts_of(row) == SharedAlerts(counts=True, why=clean("always"))
+
+
+@pytest.mark.parametrize(
+    "alerts",
+    [
+        None,
+        7,
+        [],
+        {},
+        {"counts": 1, "why": "x"},
+        {"counts": None, "why": "x"},
+        {"counts": True},
+        {"counts": True, "why": " "},
+    ],
+)
+def test_a_decision_needs_an_answer_and_a_reason(alerts: Any) -> None:
+    assert shared_alerts_of(marked(alerts=alerts)) is None
+    assert shared_alerts_of(environment()) is None

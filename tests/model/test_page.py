@@ -1,8 +1,10 @@
-"""Decoding of page bytes, however hostile."""
+"""Decoding of page bytes, however hostile: rows, rows set aside, documents that need no cleaning, shared values."""
 
 from __future__ import annotations
 
+import copy
 import json
+import time
 from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +15,22 @@ from support.budget import examples
 from support.builders import TEXT_MEMBERS, environment, page_bytes, wire_row
 
 from envwatch.model.environment import Environment
-from envwatch.model.page import Page, PageError, environment_of, is_too_large, page_of
+from envwatch.model.page import (
+    Page,
+    PageError,
+    Pool,
+    environment_of,
+    id_in,
+    is_plain_json,
+    is_too_large,
+    page_of,
+    split,
+)
 from envwatch.model.text import clean, clean_key, cleaned
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
+
 
 LONGEST, DEPTH, BITS = 1024, 32, 13_000
 
@@ -73,10 +86,6 @@ def test_what_is_null_when_offline_may_be_null_or_missing() -> None:
 @pytest.mark.parametrize("value", [0, -5, 1.5, 1_760_000_000_000, 1_760_000_000_000.25, 1e308])
 def test_an_instant_is_an_integer_or_a_float(value: float) -> None:
     assert only(page_of_both_ways(page_bytes([wire_row(lastHeartbeat=value)]))).last_heartbeat_at == value
-
-
-def test_an_unknown_mode_is_kept() -> None:
-    assert only(page_of_both_ways(page_bytes([wire_row(currentMode="yolo")]))).mode == "yolo"
 
 
 def test_unknown_fields_are_kept_and_cleaned() -> None:
@@ -177,16 +186,6 @@ def test_what_is_no_object_is_set_aside() -> None:
     assert page.cursor == "env-9"
 
 
-def test_long_text_is_cut_wherever_it_stands() -> None:
-    long = "x" * 100_000
-    row = only(page_of_both_ways(page_bytes([wire_row(connectionName=long, metadata={long: long}, **{long: long})])))
-
-    cut = clean(long)
-    assert len(cut) == LONGEST
-    assert row.name == cut
-    assert row.metadata == row.unknown == {cut: cut}
-
-
 # Rows that no parser takes
 
 BAD_MEMBERS: dict[str, bytes] = {
@@ -232,13 +231,6 @@ def test_a_row_that_grew_too_large_is_not_taken_from_the_listing_before() -> Non
     assert page_of(page_bytes([large, wire_row("env-2")]), known).rejected_ids == ("env-1",)
 
 
-@pytest.mark.parametrize(("items", "fits"), [(258, True), (263, False)])
-def test_a_row_may_be_256_kib(items: int, *, fits: bool) -> None:
-    rows = [wire_row("env-1", metadata={"a": ["x" * 1000] * items}), wire_row("env-2")]
-
-    assert page_of_both_ways(page_bytes(rows)).rejected == (0 if fits else 1)
-
-
 def test_the_largest_value_has_256_kib_as_json() -> None:
     assert not is_too_large("x" * (256 * 1024 - 2))
     assert is_too_large("x" * (256 * 1024 - 1))
@@ -248,6 +240,7 @@ def test_a_row_whose_id_cannot_be_read_is_counted_without_it() -> None:
     page = page_of(page_bytes([wire_row("env-1"), wire_row("env-X")], has_next=True).replace(b"env-X", b"env-\xe9"))
 
     assert (page.rejected, page.rejected_ids, page.cursor) == (1, (), "env-1")
+    assert page_of(page_bytes([wire_row(), wire_row() | {"id": ""}])).rejected_ids == ()
 
 
 # Unreadable pages
@@ -330,16 +323,6 @@ def test_a_page_of_plain_text_reads_the_same_in_one_go_and_row_by_row(rows: list
 
     assert page == escaped
     assert len(page.environments) + page.rejected == len(rows)
-
-
-@quick
-@given(
-    st.dictionaries(st.sampled_from(sorted(wire_row())) | st.text(max_size=3), JSON | st.text(max_size=8), max_size=4)
-)
-def test_no_text_gets_in_uncleaned(changes: dict[str, Any]) -> None:
-    for row in page_of(page_bytes([wire_row() | changes])).environments:
-        shown = [row.id, row.name, row.mode or "", *row.unknown, *(row.metadata or {})]
-        assert shown == [clean(text) for text in shown]
 
 
 @pytest.mark.parametrize("field", TEXT_MEMBERS)
@@ -452,46 +435,23 @@ def test_half_a_surrogate_pair_excuses_nothing_else() -> None:
     for bad in (b"NaN", b"9" * 5000, b"[" * 100_000):
         with pytest.raises(PageError):
             page_of(b'{"connections": [{"id": "\\ud800", "x": ' + bad)
+    with pytest.raises(PageError, match=r"^not JSON: NaN is no number$"):
+        page_of(rb'{"connections": [], "hasNextPage": false, "x": NaN, "y": "\ud800"}')
     assert page_of(with_member(r'"x": NaN, "y": "\ud800"')).rejected == 1
 
 
 # Ids that cleaning changes
 
 
-def test_ids_that_cleaning_changed_are_kept_as_received() -> None:
-    page = page_of_both_ways(page_bytes([wire_row("plain"), wire_row("a\u202eb"), wire_row("x~12345678")]))
-
-    assert page.received_ids == {clean_key("a\u202eb"): "a\u202eb", clean_key("x~12345678"): "x~12345678"}
-
-
-def test_the_longest_id_is_kept_as_received() -> None:
-    longest = "x" * (LONGEST - 9) + "~12345678"
-    assert [*page_of_both_ways(page_bytes([wire_row(longest)])).received_ids.values()] == [longest]
-
-
-def test_a_row_that_is_set_aside_without_an_id_adds_none_to_those_that_are_named() -> None:
-    page = page_of(page_bytes([wire_row(), wire_row() | {"id": ""}]))
-    assert (page.rejected, page.rejected_ids) == (1, ())
-
-
-def test_what_is_no_number_is_named_where_half_a_character_stands_in_the_page() -> None:
-    with pytest.raises(PageError, match=r"^not JSON: NaN is no number$"):
-        page_of(rb'{"connections": [], "hasNextPage": false, "x": NaN, "y": "\ud800"}')
-
-
-def test_the_id_of_a_row_that_is_set_aside_is_kept_as_well() -> None:
-    page = page_of(page_bytes([wire_row("a\u202eb", firstSeenAt="never")]))
-
-    assert page.rejected_ids == (clean_key("a\u202eb"),)
-    assert page.received_ids == {clean_key("a\u202eb"): "a\u202eb"}
-
-
-@pytest.mark.parametrize("id_", ["a\ud800b", "x" * (LONGEST + 1)])
-def test_an_id_that_no_url_can_hold_is_not_kept(id_: str) -> None:
-    page = page_of(page_bytes([wire_row(id_)]))
-
-    assert page.environments[0].id == clean_key(id_)
-    assert page.received_ids == {}
+def test_an_id_changed_by_cleaning_is_kept_as_received_if_a_url_can_hold_the_id() -> None:
+    received = ["a\u202eb", "x~12345678", "x" * (LONGEST - 9) + "~12345678"]
+    for no_url_holds in ("a\ud800b", "x" * (LONGEST + 1)):
+        page = page_of(page_bytes([wire_row(id_) for id_ in ["plain", *received, no_url_holds]]))
+        assert page.received_ids == {clean_key(id_): id_ for id_ in received}
+        assert page.environments[-1].id == clean_key(no_url_holds)
+    set_aside = page_of(page_bytes([wire_row("a\u202eb", firstSeenAt="never")]))
+    assert set_aside.rejected_ids == (clean_key("a\u202eb"),)
+    assert set_aside.received_ids == {clean_key("a\u202eb"): "a\u202eb"}
 
 
 def test_a_row_that_escapes_make_too_large_is_set_aside_so_that_it_reads_the_same_when_it_is_sent_again() -> None:
@@ -501,3 +461,222 @@ def test_a_row_that_escapes_make_too_large_is_set_aside_so_that_it_reads_the_sam
 
     assert [row.id for row in page.environments] == ["usual"]
     assert page.rejected_ids == ("large",)
+
+
+# An unparsable page is split into rows
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.text('"\\[]{}:,é', max_size=8)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | TEXT,
+    lambda inside: st.lists(inside, max_size=3) | st.dictionaries(TEXT, inside, max_size=3),
+    max_leaves=10,
+)
+OBJECTS = st.dictionaries(TEXT, VALUES, max_size=4)
+
+
+@given(
+    st.lists(OBJECTS, max_size=4),
+    OBJECTS,
+    st.sampled_from([None, 1]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_every_page_falls_into_its_rows_and_the_rest(
+    rows: list[Any],
+    others: dict[str, Any],
+    indent: int | None,
+    ascii_only: bool,  # noqa: FBT001  hypothesis passes by place
+    rows_first: bool,  # noqa: FBT001
+) -> None:
+    others = {key: value for key, value in others.items() if key != "connections"}
+    page = {"connections": rows} | others if rows_first else others | {"connections": rows}
+    pieces = split(json.dumps(page, indent=indent, ensure_ascii=ascii_only).encode())
+
+    assert pieces is not None
+    assert [json.loads(row) for row in pieces[0]] == rows
+    assert json.loads(pieces[1]) == page | {"connections": []}
+
+
+@given(st.lists(OBJECTS, min_size=1, max_size=3), st.data())
+def test_a_page_that_ends_too_early_is_never_whole(rows: list[Any], data: st.DataObject) -> None:
+    page = json.dumps({"hasNextPage": False, "connections": rows}).encode()
+    pieces = split(page[: data.draw(st.integers(0, len(page) - 1))])
+
+    if pieces is not None:
+        with pytest.raises(ValueError, match=r"."):
+            json.loads(pieces[1])
+
+
+@given(OBJECTS, st.none() | TEXT)
+def test_the_id_of_a_row_is_found_without_reading_the_row(row: dict[str, Any], id_: str | None) -> None:
+    row = {key: value for key, value in row.items() if key != "id"} | {"deep": {"id": "not this"}}
+    if id_ is not None:
+        row["id"] = id_
+    found = id_in(json.dumps(row, ensure_ascii=False).encode())
+
+    assert (None if found is None else json.loads(found)) == id_
+
+
+def test_the_last_of_two_ids_holds_as_it_does_for_a_parser() -> None:
+    assert id_in(b'{"id": "a", "x": [{}], "id": "b"}') == b'"b"'
+    assert id_in(b'{"id": "a", "id": 5}') == b'"a"'
+
+
+SIZE = 2 << 20
+START = b'{"connections": ['
+
+
+PAGES = (
+    START + b"{" * (SIZE // 2) + b"}" * (SIZE // 2),
+    START + b"{}," * (SIZE // 12),
+    START + b'{"' + b'\\"' * (SIZE // 2),
+    START + b"{}" + b" " * SIZE,
+)
+"""A page of each sort: nested rows, many rows, a text of escapes, blanks."""
+OTHERS = (
+    START + b"{}," * (SIZE // 3),
+    b"[" * SIZE,
+    b'{"connections":' * (SIZE // 15),
+    START + b"[" * SIZE,
+    START + b"{" * SIZE,
+    START + b"{" + b"[]" * (SIZE // 2),
+    START + b'{"' + b"\\" * SIZE,
+    START + b"{" + b'"' * SIZE,
+    START + b" " * SIZE,
+    b'{"connections"' + b" " * SIZE,
+    b'{"connections"   ' * (SIZE // 16),
+)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [*PAGES, *(pytest.param(page, marks=pytest.mark.slow) for page in OTHERS)],
+    ids=lambda page: f"{page[:24]!r}",
+)
+def test_the_time_grows_with_the_size_of_a_page_and_not_with_its_square(page: bytes) -> None:
+    def cost(size: int) -> float:
+        started = time.process_time()
+        split(page[:size])
+        id_in(page[:size])
+        return time.process_time() - started
+
+    # A sixteenth of the page takes a sixteenth of a linear time, a 256th of a quadratic time.
+    assert cost(len(page)) <= 64 * max(cost(len(page) // 16), 0.02)
+
+
+# Documents that need no cleaning, judged by their bytes alone
+
+CHARACTERS = 'aé東가🚀 \\"\u0301\u0302\u05b0\u1161\u1162\u1163\u200b\ufe0f\x1b\ud800'
+"""Letters of one and two cells, marks, vowels that join the previous letter, and unprintable characters."""
+PIECES = (*'\\"/ubfnrt01eaA \n\t\x00\x1b\x7fé.\u0301\u0302\u1161', "\\u202", "\\u001b", "NaN")
+
+
+def strings_of(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    return [text for item in value for text in strings_of(item)]
+
+
+def in_which_strings_are_clean(data: bytes) -> bool:
+    return all(clean(text) == text for text in strings_of(json.loads(data)))
+
+
+@quick
+@given(st.lists(st.text(CHARACTERS, max_size=4), max_size=4), st.booleans())
+def test_a_document_proven_plain_has_nothing_to_clean(value: list[str], ascii_only: bool) -> None:  # noqa: FBT001 - drawn
+    data = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+    if is_plain_json(data):
+        assert in_which_strings_are_clean(data)
+
+
+@quick
+@given(st.lists(st.sampled_from(PIECES), max_size=12))
+def test_no_bytes_that_parse_are_wrongly_proven_plain(pieces: list[str]) -> None:
+    data = ('"' + "".join(pieces) + '"').encode()
+    if is_plain_json(data):
+        try:
+            assert in_which_strings_are_clean(data)
+        except json.JSONDecodeError:
+            return  # the parser refuses a raw control character or a lone backslash
+
+
+@pytest.mark.parametrize(
+    ("data", "plain"),
+    [
+        (b'{"id": "env-1", "at": 1.5e3, "path": "a\\/b \\"c\\""}\r\n\t', True),
+        (b'"C:\\\\work"', True),
+        (b'"C:\\\\new"', True),
+        (b'"C:\\\\\\new"', False),
+        (b'"\\u001b"', False),
+        (b'"\\b"', False),
+        (b'"\\f"', False),
+        (b'"\\n"', False),
+        (b'"\\r"', False),
+        (b'"\\t"', False),
+        (b'"\x7f"', False),
+        ('"André’s MacBook, 東京 🚀"'.encode(), True),
+        ('"Andre\u0301 Tie\u0302\u0309n"'.encode(), False),
+        ('"Andre\u0301", "\u05d0\u05b0"'.encode(), True),
+        ('"\u0301a"'.encode(), False),
+        ('"\u1100\u1161\u1162\u1163"'.encode(), False),
+        ('"a\u200b"'.encode(), False),
+        (b'"\xed\xa0\x80"', False),
+        # JSON parsers take these ASCII bytes for UTF-16, with an override of the direction.
+        (b'"\x00\x2e\x20"\x00', False),
+    ],
+)
+def test_a_plain_document_is_distinguished_from_one_with_escapes(data: bytes, plain: bool) -> None:  # noqa: FBT001 - a row
+    assert is_plain_json(data) is plain
+
+
+# Equal values of many rows are shared
+
+LIMIT = 10_000
+
+LEAVES = st.none() | st.booleans() | st.integers(0, 2) | st.sampled_from([0.0, 1.0, 2.5]) | st.sampled_from(["", "a"])
+NESTED = st.recursive(
+    LEAVES,
+    lambda inside: st.lists(inside, max_size=3) | st.dictionaries(st.sampled_from(["a", "b"]), inside, max_size=2),
+    max_leaves=6,
+)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(["os", "machine", "x"]), NESTED), max_size=6))
+def test_what_is_shared_reads_as_it_did(rows: list[dict[str, Any]]) -> None:
+    pool = Pool()
+    for row in rows:
+        before = copy.deepcopy(row)
+        pool.share(row)
+        assert json.dumps(row) == json.dumps(before)  # distinguishes 1, 1.0 and true
+
+
+def test_rows_of_different_pages_share_what_is_equal_in_their_metadata() -> None:
+    pool = Pool()
+    one, other = (page_of(page_bytes([wire_row(id_)]), None, pool).environments[0] for id_ in ("env-1", "env-2"))
+
+    assert one.metadata is not None
+    assert other.metadata is not None
+    assert one.metadata is not other.metadata
+    assert all(one.metadata[name] is other.metadata[name] for name in one.metadata)
+
+
+def test_a_value_that_is_new_in_a_known_row_is_shared() -> None:
+    pool = Pool()
+    known = {row.id: row for row in page_of(page_bytes([wire_row("env-1")])).environments}
+    rows = [wire_row(id_, metadata={"rack": [1, 2]}) for id_ in ("env-1", "env-2")]
+    one, other = page_of(page_bytes(rows), known, pool).environments
+
+    assert one.metadata is not None
+    assert other.metadata is not None
+    assert one.metadata["rack"] is other.metadata["rack"]
+
+
+def test_no_more_values_are_kept_than_are_worth_it() -> None:
+    pool = Pool()
+    for number in range(LIMIT + 10):
+        pool.share({"name": f"text {number}", "list": [number]})
+    last: dict[str, Any] = {"name": "text 0", "list": [0], "new": "new", "more": [{"a": "new"}]}
+    pool.share(last)
+
+    assert last == {"name": "text 0", "list": [0], "new": "new", "more": [{"a": "new"}]}
+    assert len(pool) == 2 * LIMIT

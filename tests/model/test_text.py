@@ -1,15 +1,16 @@
-"""Foreign text for terminals, spreadsheets and readers, and the width."""
+"""Foreign text for terminals, spreadsheets and readers, the width, and the makers of a `SafeText`."""
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
 import unicodedata
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-import pyte
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -41,9 +42,10 @@ from envwatch.model.text import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pydantic import JsonValue
+
 
 LONGEST, MARKS, DEPTH, BITS = 1024, 2, 32, 13_000
 
@@ -190,18 +192,23 @@ def test_a_character_carries_two_marks_and_none_stands_alone(text: str, shown: s
     assert clean(text) == shown
 
 
-@pytest.mark.parametrize("letter", ["a", "漢"])
-def test_text_is_cut_past_the_longest_and_says_so(letter: str) -> None:
-    assert clean(letter * LONGEST) == letter * LONGEST
-    assert clean(letter * (LONGEST + 1)) == letter * (LONGEST - 1) + "…"
-
-
-def test_escapes_count_towards_the_limit() -> None:
-    assert clean("ab\x1b", 6) == r"ab\x1b"
-    assert clean("abc\x1b", 6) == r"abc\x…"
-    assert clean("\x1b", 1) == "…"
-    assert clean("ab\ufe0f", 3) == "ab"
-    assert clean("abc\ufe0f", 3) == "ab…"
+@pytest.mark.parametrize(
+    ("text", "limit", "shown"),
+    [
+        ("a" * LONGEST, LONGEST, "a" * LONGEST),
+        ("a" * (LONGEST + 1), LONGEST, "a" * (LONGEST - 1) + "…"),
+        ("漢" * LONGEST, LONGEST, "漢" * LONGEST),
+        ("漢" * (LONGEST + 1), LONGEST, "漢" * (LONGEST - 1) + "…"),
+        ("ab\x1b", 6, r"ab\x1b"),
+        ("abc\x1b", 6, r"abc\x…"),
+        ("\x1b", 1, "…"),
+        ("ab\ufe0f", 3, "ab"),
+        ("abc\ufe0f", 3, "ab…"),
+    ],
+)
+def test_text_is_cut_past_the_limit_with_its_escapes_and_says_so(text: str, limit: int, shown: str) -> None:
+    assert clean(text, limit) == shown
+    assert limit != LONGEST or clean(text) == shown
 
 
 # Width
@@ -233,21 +240,7 @@ def test_every_code_point_once_clean_has_a_width_on_which_all_agree(planes: Sequ
 def test_rich_and_wcwidth_measure_cleaned_text_as_we_do(text: str) -> None:
     shown = clean(text)
     assert cells(shown) == cell_len(shown) == wcswidth(shown) == sum(map(wcwidth, shown))
-
-
-@quick
-@given(CLEAN, CLEAN)
-def test_the_width_of_two_texts_is_the_sum_of_their_widths(left: SafeText, right: SafeText) -> None:
-    assert cells(left + right) == cells(left) + cells(right) == cell_len(left + right) == wcswidth(left + right)
-
-
-@pytest.mark.parametrize(
-    "text", ["plain", "東京-1", "e\u0301\u0302\u0303", "\x1b[2J\x9b", "\U0001f44d\U0001f3fd❤\ufe0f"]
-)
-def test_a_real_terminal_moves_as_far_as_we_count(text: str) -> None:
-    screen = pyte.Screen(80, 2)
-    pyte.Stream(screen).feed(clean(text))
-    assert screen.cursor.x == cells(clean(text))
+    assert cells(shown + shown) == 2 * cells(shown) == cell_len(shown + shown)
 
 
 @quick
@@ -292,11 +285,11 @@ def test_text_is_cut_where_it_says_least(text: str, width: int, keep: Keep, shor
     assert shortened(clean(text), width, keep=keep) == short
 
 
-def test_an_ellipsis_wider_than_the_column_is_cut_itself() -> None:
-    assert shortened(clean("abcdef"), 3, ellipsis="...") == "..."
-    assert shortened(clean("abcdef"), 2, ellipsis="...") == ".."
-    assert shortened(clean("abcdef"), 4, ellipsis="...") == "a..."
-    assert shortened(clean("abcdef"), -1, ellipsis="..") == ""
+@pytest.mark.parametrize(
+    ("width", "ellipsis", "short"), [(3, "...", "..."), (2, "...", ".."), (4, "...", "a..."), (-1, "..", "")]
+)
+def test_an_ellipsis_wider_than_the_column_is_cut_itself(width: int, ellipsis: str, short: str) -> None:
+    assert shortened(clean("abcdef"), width, ellipsis=ellipsis) == short
 
 
 @quick
@@ -304,12 +297,7 @@ def test_an_ellipsis_wider_than_the_column_is_cut_itself() -> None:
 def test_fitted_text_is_as_wide_as_asked(text: SafeText, width: int, keep: Keep, right: bool) -> None:  # noqa: FBT001 - drawn
     fit = fitted(text, width, keep=keep, align="right" if right else "left")
     assert cells(fit) == cell_len(fit) == max(width, 0)
-
-
-def test_padding_stands_on_the_side_away_from_the_alignment() -> None:
-    assert fitted(clean("4m"), 4) == "4m  "
-    assert fitted(clean("4m"), 4, align="right") == "  4m"
-    assert fitted(clean("東京都"), 4) == "東… "
+    assert (fitted(clean("4m"), 4), fitted(clean("4m"), 4, align="right")) == ("4m  ", "  4m")
 
 
 # JSON
@@ -343,11 +331,8 @@ def test_a_cleaned_value_has_clean_keys_and_strings_and_keeps_its_shape(value: A
     assert type(result) is type(value)
     if not isinstance(value, (dict, list, str)):
         assert result == value
-
-
-def test_values_keep_their_places() -> None:
-    value: JsonValue = {"a\x1b": ["\u202e", 1, 1.5, True, None, {"b": "c"}]}
-    assert cleaned(value) == {r"a\x1b": [r"\u202e", 1, 1.5, True, None, {"b": "c"}]}
+    placed: JsonValue = {"a\x1b": ["\u202e", value, None, {"b": "c"}]}
+    assert cleaned(placed) == {r"a\x1b": [r"\u202e", result, None, {"b": "c"}]}
 
 
 @pytest.mark.parametrize("keys", [("os", "os\ufe0f"), ("os\ufe0f", "os")])
@@ -377,17 +362,15 @@ def test_nesting_is_bounded() -> None:
 
 # Spreadsheets
 
+FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "  =1", "＝1", "＋1", "－1", "＠A", "﹦1", " ＝1", "=\u03381"]
+HARMLESS = ["", "   ", "web-1", "a=b", "–", "12:40+01", "\\t=1"]
+
 
 @pytest.mark.parametrize(
-    "text", ["=1+1", "+1", "-1", "@SUM(A1)", "  =1", "＝1", "＋1", "－1", "＠A", "﹦1", " ＝1", "=\u03381"]
+    ("text", "cell"), [(text, f"'{text}") for text in FORMULAS] + [(text, text) for text in HARMLESS]
 )
-def test_a_formula_becomes_text_in_a_spreadsheet(text: str) -> None:
-    assert csv_cell(clean(text)) == "'" + text
-
-
-@pytest.mark.parametrize("text", ["", "   ", "web-1", "a=b", "–", "12:40+01", "\\t=1"])
-def test_harmless_text_goes_into_a_spreadsheet_unchanged(text: str) -> None:
-    assert csv_cell(clean(text)) == text
+def test_a_formula_becomes_text_in_a_spreadsheet_and_other_text_stays(text: str, cell: str) -> None:
+    assert csv_cell(clean(text)) == cell
 
 
 @quick
@@ -399,44 +382,25 @@ def test_no_cell_starts_like_a_formula(text: str) -> None:
 
 # Names that look alike
 
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        "sеrver-10",
-        "SERVER-10",
-        "server-1O",
-        "server-l0",
-        "server-I0",
-        "ｓerver-10",
-        "sérver-10",
-        "server‐10",
-        "server-10 ",
-    ],
-)
-def test_a_name_that_resembles_another_is_found_with_its_twin(other: str) -> None:
-    names = [clean("server-10"), clean(other), clean("server-11"), clean("server-01")]
-    assert look_alikes(names) == {"server-10", other}
+TWINS = ["sеrver-10", "SERVER-10", "server-1O", "server-l0", "server-I0", "ｓerver-10", "sérver-10", "server‐10"]
+PAIRS = [
+    ("barn", "bam"),
+    ("vvest", "west"),
+    ("ΑΡΙ", "API"),
+    ("НОСТ", "HOCT"),
+    ("ﬁle", "file"),
+    ("a  b", "a b"),
+    ("ı", "1"),
+]
 
 
 @pytest.mark.parametrize(
-    ("left", "right"),
-    [
-        ("barn", "bam"),
-        ("vvest", "west"),
-        ("ΑΡΙ", "API"),
-        ("НОСТ", "HOCT"),
-        ("ﬁle", "file"),
-        ("a  b", "a b"),
-        ("ı", "1"),
-    ],
+    ("left", "right"), [*PAIRS, ("ı", "1"), *(("server-10", twin) for twin in [*TWINS, "server-10 "])]
 )
-def test_letters_of_other_scripts_and_pairs_of_letters_count_as_what_they_resemble(left: str, right: str) -> None:
-    assert look_alikes([clean(left), clean(right)]) == {left, right}
-
-
-def test_one_name_twice_resembles_nothing() -> None:
-    assert look_alikes([clean("web"), clean("web"), clean("db")]) == frozenset()
+def test_a_name_that_resembles_another_is_found_with_its_twin(left: str, right: str) -> None:
+    """One name twice resembles nothing."""
+    names = [clean(name) for name in (left, right, "server-11", "server-01", "server-01")]
+    assert look_alikes(names) == {left, right}
 
 
 @quick
@@ -445,12 +409,6 @@ def test_the_order_of_names_decides_nothing(names: list[SafeText]) -> None:
     found = look_alikes(names)
     assert found == look_alikes(reversed(names)) <= set(names)
     assert len(found) != 1
-
-
-@pytest.mark.parametrize("width", [-3, 0, 1, 2])
-def test_a_text_is_wrapped_where_there_is_no_room_too(width: int) -> None:
-    """A pane is drawn before the first layout gives the pane cells."""
-    assert wrapped(clean("東京 build"), width) == ["東", "京", "bu", "il", "d"]
 
 
 @quick
@@ -498,6 +456,8 @@ def test_the_most_similar_known_word_is_offered(word: str, similarity: float, sa
         ("  a   b  ", 9, ["a b"]),
         ("東京 東", 7, ["東京 東"]),
         ("東京 東", 6, ["東京", "東"]),
+        # A pane is drawn before the first layout gives the pane cells.
+        *(("東京 build", width, ["東", "京", "bu", "il", "d"]) for width in (-3, 0, 1, 2)),
     ],
 )
 def test_a_text_is_wrapped_at_spaces_and_within_longer_words(text: str, width: int, lines: list[str]) -> None:
@@ -595,15 +555,68 @@ def test_two_emoji_side_by_side_may_lack_a_joiner(text: str, *, has_pair: bool) 
         ("", False),
     ],
 )
-def test_a_key_that_looks_hashed_gets_a_hash_like_a_key_that_cleaning_changes(text: str, *, looks_hashed: bool) -> None:
+def test_a_key_with_the_look_of_a_hash_gets_a_hash_like_a_key_changed_by_cleaning(
+    text: str, *, looks_hashed: bool
+) -> None:
     assert is_hashed(text) is looks_hashed
     assert (clean_key(text) != text) is looks_hashed
     assert is_hashed(clean_key(f"{text}\x1b"))
 
 
-@pytest.mark.parametrize("length", [1_014, 1_015, 1_016, 1_024])
-def test_a_key_is_no_longer_than_a_text(length: int) -> None:
-    key = clean_key("x" * (length - 1) + "\u202e")
-    assert len(key) <= LONGEST
+def test_a_key_is_no_longer_than_a_text() -> None:
+    for length in (1_014, 1_015, 1_016, LONGEST):
+        assert len(clean_key("x" * (length - 1) + "\u202e")) <= LONGEST
     assert clean_key("x" * LONGEST) == "x" * LONGEST
     assert len(clean_key("x" * (LONGEST + 1))) == LONGEST
+
+
+# Only the cleaning functions make a `SafeText`: no other code calls the type or casts to the type
+
+ROOT: Final = Path(__file__).parents[2]
+
+MAKERS: Final = ("envwatch/model/text.py", "tests/support/uncleaned.py")
+
+MODULES: Final = sorted(
+    path.relative_to(ROOT).as_posix() for folder in ("envwatch", "tests") for path in (ROOT / folder).rglob("*.py")
+)
+
+
+def casts_in(source: str) -> Iterator[str]:
+    """Yield each call of `SafeText`, each call with `SafeText` as an argument (such as `map`), and each cast to the
+    type.
+    """
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            given = [node.func, *node.args, *(keyword.value for keyword in node.keywords)]
+            names = [ast.unparse(each).rpartition(".")[2] for each in given]
+            if "SafeText" in names or (names[0] == "cast" and "SafeText" in ast.unparse(node.args[0])):
+                yield f"line {node.lineno}: {ast.unparse(node)}"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "SafeText(name)",
+        "text.SafeText(name)",
+        "map(SafeText, names)",
+        "Counter(name, key=SafeText)",
+        'cast("SafeText", name)',
+        'typing.cast("list[SafeText] | None", names)',
+        "cast(SafeText, name)",
+    ],
+)
+def test_every_way_to_make_a_safe_text_without_cleaning_is_found(source: str) -> None:
+    assert len([*casts_in(source)]) == 1
+
+
+@pytest.mark.parametrize("source", ['clean("SafeText")', "names: list[SafeText] = []", "def f(x: SafeText): ..."])
+def test_a_type_that_is_only_named_is_no_cast(source: str) -> None:
+    assert not [*casts_in(source)]
+
+
+def test_only_functions_that_clean_make_a_safe_text() -> None:
+    modules = [module for module in MODULES if not module.startswith(MAKERS)]
+    assert len(modules) > 500
+    sources = {module: (ROOT / module).read_text() for module in modules}
+    found = {module: [*casts_in(source)] for module, source in sources.items() if "SafeText" in source}
+    assert {module: casts for module, casts in found.items() if casts} == {}

@@ -1,18 +1,251 @@
-"""Moments in people's notation."""
+"""Ages, instants, moments in people's notation, and zones."""
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+import time
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.builders import NOW
 
-from envwatch.model.times import moment_of, past_moment_of
+from envwatch.files import export, export_here
+from envwatch.model.text import cells
+from envwatch.model.times import (
+    DAY_MS,
+    MS,
+    TimeStyle,
+    clock_text,
+    date_text,
+    duration_of,
+    in_zone,
+    long_age,
+    minutes_age,
+    moment,
+    moment_of,
+    offset_text,
+    past_moment_of,
+    seconds_up,
+    short_age,
+    span,
+    state_age,
+    use_zone,
+    zone_of,
+)
+from envwatch.redactor import Redactor
+from envwatch.storage.log import PollLog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+MINUTE, HOUR, DAY = 60, 3_600, 86_400
+YEAR = 365 * DAY
+
+AGES = st.floats(allow_nan=False, allow_infinity=True).map(span)
+
+
+def age(seconds: float) -> timedelta:
+    return timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (0.999, "0s"),
+        (119.999, "119s"),
+        (120, "2m"),
+        (HOUR - 0.001, "59m"),
+        (HOUR, "1h"),
+        (DAY - 0.001, "23h"),
+        (DAY, "1d"),
+        (1000 * DAY - 0.001, "999d"),
+        (1000 * DAY, "2y"),
+        (3 * YEAR - 0.001, "2y"),
+        (3 * YEAR, "3y"),
+        (999 * YEAR, "999y"),
+        (1000 * YEAR, "999y"),
+    ],
+)
+def test_a_short_age_has_one_unit(seconds: float, text: str) -> None:
+    assert short_age(age(seconds)) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (59.999, "59s"),
+        (60, "1m"),
+        (HOUR - 0.001, "59m"),
+        (HOUR, "1h"),
+        (DAY - 0.001, "23h"),
+        (DAY, "1d"),
+        (DAY + HOUR - 0.001, "1d"),
+        (DAY + HOUR, "1d 1h"),
+        (2 * DAY - 0.001, "1d 23h"),
+        (10 * DAY - 0.001, "9d 23h"),
+        (10 * DAY + HOUR, "10d"),
+        (3 * YEAR + HOUR, "3y"),
+    ],
+)
+def test_a_state_lasts_seconds_only_in_the_first_minute_and_has_hours_for_ten_days(seconds: float, text: str) -> None:
+    assert state_age(age(seconds)) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "<1m"), (59.999, "<1m"), (60, "1m"), (119.999, "1m"), (120, "2m"), (HOUR, "1h")]
+)
+def test_an_age_in_minutes_never_has_seconds(seconds: float, text: str) -> None:
+    assert minutes_age(age(seconds)) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (59.999, "59s"),
+        (60, "1m"),
+        (MINUTE + 1, "1m 1s"),
+        (HOUR - 0.001, "59m 59s"),
+        (HOUR + 1, "1h"),
+        (HOUR + MINUTE, "1h 1m"),
+        (DAY - 0.001, "23h 59m"),
+        (DAY + MINUTE, "1d"),
+        (400 * DAY + HOUR, "400d 1h"),
+    ],
+)
+def test_a_long_age_has_two_units(seconds: float, text: str) -> None:
+    assert long_age(age(seconds)) == text
+
+
+def test_an_unknown_age_is_a_dash() -> None:
+    assert {short_age(None), state_age(None), long_age(None), date_text(None, UTC)} == {"–"}
+
+
+@given(st.integers(0, 86_400 * 30))
+def test_the_time_in_a_state_repaints_at_most_once_a_minute_after_the_first(second: int) -> None:
+    texts = {state_age(timedelta(seconds=second + later)) for later in range(60)}
+    assert len(texts) <= (60 if second < 60 else 2)
+
+
+@given(AGES)
+def test_a_long_age_never_claims_more_than_has_passed(age: timedelta) -> None:
+    units = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+    claimed = sum(int(part[:-1]) * units[part[-1]] for part in long_age(age).split())
+    assert claimed <= age.total_seconds()
+    assert age.total_seconds() - claimed < max(units[long_age(age).split()[0][-1]], 1)
+
+
+@given(AGES)
+def test_an_age_fits_into_its_column(duration: timedelta) -> None:
+    assert cells(short_age(duration)) <= 4
+    assert cells(state_age(duration)) <= 6
+
+
+@given(AGES)
+def test_a_typed_long_age_is_the_duration_without_the_smaller_units(duration: timedelta) -> None:
+    typed = duration_of(long_age(duration).replace(" ", "")) if duration < timedelta(days=10_000) else duration
+
+    assert typed is not None
+    assert typed <= duration < typed + max(typed / 24, timedelta(minutes=1))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("45s", 45),
+        ("1h30m", 5_400),
+        ("1d2h3m4s", DAY + 2 * HOUR + 3 * MINUTE + 4),
+        (" 2h ", 2 * HOUR),
+        ("9999d", 9_999 * DAY),
+        ("99999h", 99_999 * HOUR),
+        ("999999m", 999_999 * MINUTE),
+        ("99999999s", 99_999_999),
+        ("10000d", None),
+        ("100000h", None),
+        ("1000000m", None),
+        ("100000000s", None),
+        ("30m1h", None),
+        ("1h 30m", None),
+        ("1w", None),
+        ("1H", None),
+        ("90", None),
+        ("", None),
+    ],
+)
+def test_a_duration_is_typed_from_the_largest_unit_to_the_smallest(text: str, seconds: int | None) -> None:
+    assert duration_of(text) == (None if seconds is None else age(seconds))
+
+
+@pytest.mark.parametrize(("seconds", "up"), [(0, 0), (0.001, 1), (1, 1), (1.001, 2), (-0.5, 0)])
+def test_a_part_of_a_second_is_rounded_up(seconds: float, up: int) -> None:
+    assert seconds_up(age(seconds)) == age(up)
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "duration"),
+    [
+        (-1.0, timedelta()),
+        (0.0, timedelta()),
+        (0.5, MS / 2),
+        (DAY_MS, timedelta(days=1)),
+        (1e14, 1e14 * MS),
+        (1e300, 1e14 * MS),
+    ],
+)
+def test_a_span_is_never_negative_and_has_a_greatest_length(milliseconds: float, duration: timedelta) -> None:
+    assert span(milliseconds) == duration
+
+
+# Instants
+
+AT = datetime(2026, 10, 4, 13, 41, 7, 999_000, tzinfo=UTC).timestamp() * 1000
+INDIA = timezone(timedelta(hours=5, minutes=30))
+
+
+@pytest.mark.parametrize(
+    ("zone", "clock", "date"),
+    [
+        (UTC, "13:41:07Z", "2026-10-04 13:41:07Z"),
+        (timezone(timedelta(hours=1)), "14:41:07+01", "2026-10-04 14:41:07+01"),
+        (timezone(timedelta(hours=-3, minutes=-30)), "10:11:07-03:30", "2026-10-04 10:11:07-03:30"),
+        (INDIA, "19:11:07+05:30", "2026-10-04 19:11:07+05:30"),
+        (timezone(timedelta(minutes=53, seconds=28)), "14:34:35+00:53", "2026-10-04 14:34:35+00:53"),
+        (timezone(timedelta(hours=14)), "03:41:07+14", "2026-10-05 03:41:07+14"),
+    ],
+)
+def test_an_instant_has_a_time_and_a_date_with_the_offset(zone: timezone, clock: str, date: str) -> None:
+    assert (clock_text(AT, zone), date_text(AT, zone)) == (clock, date)
+
+
+@pytest.mark.parametrize("at", [1e300, -1e300, float("inf"), float("nan")])
+def test_an_instant_outside_the_calendar_has_no_text(at: float) -> None:
+    assert (moment(at, UTC), clock_text(at, UTC), date_text(at, UTC)) == (None, "–", "–")
+    assert offset_text(datetime(2026, 1, 1)) == "Z"  # noqa: DTZ001  # a date without a zone is the case
+
+
+@given(st.floats(allow_nan=False))
+def test_no_number_of_the_api_breaks_an_instant(at: float) -> None:
+    assert date_text(at, UTC)
+    assert clock_text(at, None)
+
+
+def test_the_styles_of_instants_follow_each_other_in_a_circle() -> None:
+    assert [style.following for style in TimeStyle] == [TimeStyle.LOCAL, TimeStyle.UTC, TimeStyle.RELATIVE]
+    assert [zone_of(style) for style in TimeStyle] == [None, None, UTC]
+
+
+# Moments in people's notation
 
 BERLIN = ZoneInfo("Europe/Berlin")
-NOW = datetime(2026, 11, 25, 14, 30, tzinfo=UTC)
+AFTERNOON = datetime(2026, 11, 25, 14, 30, tzinfo=UTC)
 """15:30 in Berlin."""
 
 
@@ -33,7 +266,7 @@ NOW = datetime(2026, 11, 25, 14, 30, tzinfo=UTC)
     ],
 )
 def test_a_moment_is_in_the_zone_unless_it_names_one(text: str, moment: str) -> None:
-    assert moment_of(text, NOW, BERLIN) == datetime.fromisoformat(moment).replace(tzinfo=UTC)
+    assert moment_of(text, AFTERNOON, BERLIN) == datetime.fromisoformat(moment).replace(tzinfo=UTC)
 
 
 def test_the_next_time_of_day_is_right_across_a_change_of_the_clocks() -> None:
@@ -46,12 +279,7 @@ def test_the_next_time_of_day_is_right_across_a_change_of_the_clocks() -> None:
     ["", "25:00", "12:60", "noon", "2026-13-01 10:00", "2026-02-30 10:00", "2026-11-25", "1530", "12:00 pm", "١٢:٠٠"],
 )
 def test_anything_else_is_no_moment(text: str) -> None:
-    assert moment_of(text, NOW, BERLIN) is None
-
-
-def test_the_end_of_the_calendar_is_no_error() -> None:
-    assert moment_of("0:00", datetime(9999, 12, 31, 23, 59, tzinfo=UTC), UTC) is None
-    assert moment_of("0001-01-01 00:00", NOW, BERLIN) is None
+    assert moment_of(text, AFTERNOON, BERLIN) is None
 
 
 @pytest.mark.parametrize(
@@ -78,7 +306,7 @@ def test_the_end_of_the_calendar_is_no_error() -> None:
     ],
 )
 def test_a_past_moment_is_before_now(text: str, moment: str) -> None:
-    assert past_moment_of(text, NOW, BERLIN) == datetime.fromisoformat(moment).replace(tzinfo=UTC)
+    assert past_moment_of(text, AFTERNOON, BERLIN) == datetime.fromisoformat(moment).replace(tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -90,10 +318,12 @@ def test_a_past_moment_is_before_now(text: str, moment: str) -> None:
     ],
 )
 def test_what_is_no_moment_or_to_come_is_no_past_moment(text: str) -> None:
-    assert past_moment_of(text, NOW, BERLIN) is None
+    assert past_moment_of(text, AFTERNOON, BERLIN) is None
 
 
-def test_at_the_ends_of_the_calendar_there_may_be_no_past_moment() -> None:
+def test_at_the_ends_of_the_calendar_there_may_be_no_moment() -> None:
+    assert moment_of("0:00", datetime(9999, 12, 31, 23, 59, tzinfo=UTC), UTC) is None
+    assert moment_of("0001-01-01 00:00", AFTERNOON, BERLIN) is None
     assert past_moment_of("9999d", datetime(1, 1, 2, tzinfo=UTC), UTC) is None
     assert past_moment_of("yesterday", datetime(1, 1, 1, 1, tzinfo=UTC), UTC) is None
 
@@ -147,15 +377,6 @@ def test_a_time_of_day_is_the_last_minute_at_which_the_clocks_showed_it(
     assert past_moment_of(text, now, zone) == next(at for at in back if f"{at.astimezone(zone):%H:%M}" == text)
 
 
-@given(now=MINUTES, zone=ZONES, minute=st.integers(0, 24 * 60 - 1))
-def test_a_time_of_day_is_at_most_a_day_and_a_change_of_the_clocks_ago(
-    now: datetime, zone: ZoneInfo, minute: int
-) -> None:
-    at = past_moment_of(f"{minute // 60}:{minute % 60:02}", now, zone)
-    assert at is not None
-    assert timedelta() <= now - at <= timedelta(hours=26)
-
-
 @given(at=MINUTES, later=st.timedeltas(timedelta(), timedelta(days=400)), zone=ZONES)
 def test_an_iso_date_with_its_offset_is_that_instant_once_it_is_past(
     at: datetime, later: timedelta, zone: ZoneInfo
@@ -171,3 +392,81 @@ def test_a_day_begins_with_the_first_instant_of_it(day: date, zone: ZoneInfo) ->
     assert at is not None
     assert at.astimezone(zone).date() == day
     assert (at - timedelta(microseconds=1)).astimezone(zone).date() < day
+
+
+# A local zone whose offset is 24 hours or more: UTC stands in, and the screen says so
+
+IMPOSSIBLE = ["XXX+24:30", "UTC-25", "XXX-24", "XXX+24", "XXX-24:59:59"]
+USUAL = [("UTC0", "Z"), ("XXX-5:30", "+05:30"), ("XXX+23:59", "-23:59"), ("garbage", "Z")]
+
+
+@contextmanager
+def local_zone(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", name)
+        time.tzset()
+        try:
+            yield
+        finally:
+            patch.undo()
+            time.tzset()
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_an_impossible_zone_is_shown_as_utc(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with local_zone(name, monkeypatch):
+        assert clock_text(NOW, None) == "08:53:20"
+        assert date_text(NOW, None) == "2025-10-09 08:53:20Z"
+        when = moment(NOW, None)
+        assert when is not None
+        assert f"{when:%H:%M}" == "08:53"
+
+
+@pytest.mark.parametrize(("name", "offset"), USUAL)
+def test_every_other_zone_is_shown_as_it_is(name: str, offset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with local_zone(name, monkeypatch):
+        assert date_text(NOW, None)[19:] == offset
+
+
+def test_exports_and_logs_are_written_in_an_impossible_zone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with local_zone("UTC-25", monkeypatch):
+        assert export_here(b"data", ".json").is_file()
+        path = export(b"data", tmp_path, ".csv", datetime(2026, 11, 25, 13, 0, tzinfo=UTC))
+        assert path.name == "envwatch-20261125-130000.csv"
+        poll_log = PollLog(tmp_path / "log", Redactor())
+        poll_log.note("written")
+        poll_log.close()
+    assert "+00:00" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize(("hours", "shown"), [(23, 23), (24, 0), (-24, 0)])
+def test_24_hours_are_the_first_impossible_offset(hours: int, shown: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    instant = datetime(2026, 1, 1, tzinfo=UTC)
+    with local_zone(f"XXX{-hours:+}", monkeypatch):
+        assert in_zone(instant).utcoffset() == timedelta(hours=shown)
+        assert in_zone(instant) == instant
+
+
+# A configured zone
+
+
+@pytest.mark.parametrize("machine", ["UTC0", "XXX-5:30", "UTC-25"])
+def test_a_configured_zone_is_the_local_one_wherever_the_machine_is(
+    machine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with local_zone(machine, monkeypatch):
+        use_zone(ZoneInfo("Asia/Kathmandu"))
+        assert clock_text(NOW, None) == "14:38:20"
+        assert date_text(NOW, UTC) == "2025-10-09 08:53:20Z"
+        use_zone(None)
+        assert clock_text(NOW, None) != "14:38:20"
+
+
+def test_what_people_write_is_of_the_configured_zone() -> None:
+    use_zone(ZoneInfo("Asia/Kathmandu"))
+    now = datetime(2026, 1, 1, 20, tzinfo=UTC)  # 01:45 of the next day there
+    assert past_moment_of("today", now) == datetime(2026, 1, 1, 18, 15, tzinfo=UTC)
+    assert past_moment_of("01:45", now) == now
+    assert past_moment_of("01:46", now) == datetime(2025, 12, 31, 20, 1, tzinfo=UTC)
+    assert moment_of("01:46", now) == datetime(2026, 1, 1, 20, 1, tzinfo=UTC)
