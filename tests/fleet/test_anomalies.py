@@ -7,20 +7,22 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from support.builders import NOW, beating, counts_of, environment, failed, listed, reading, slept, watched
+from support.builders import NOW, beating, counts_of, environment, failed, listed, reading, slept, watched, wire_row
 
-from envwatch.fleet.anomalies import Anomaly
+from envwatch.fleet.anomalies import Anomaly, blast_radius, is_mass
 from envwatch.fleet.events import Event, Kind, flatten
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import MonotonicS
 from envwatch.model.text import SafeText, clean
+from envwatch.views.events.event_text import event_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Listed, Outcome
+
 
 STEP = 5_000.0
 
@@ -156,18 +158,6 @@ def test_rows_that_are_listed_and_cannot_be_read_have_not_vanished() -> None:
     assert [tracked.absent for tracked in profile_state.environments.values()].count(1) == 2
 
 
-def test_rows_that_stay_away_for_three_listings_and_a_minute_are_gone_together() -> None:
-    moments = [NOW + step * STEP for step in range(1, 14)]
-    profile_state, events = watched([listed(beating(250)), *(lacking(250, 1, 150, at) for at in moments[:-1])])
-    assert (quarantined(profile_state), counts_of(profile_state)) == ((Anomaly.VANISHED, 12), {Presence.ONLINE: 250})
-
-    profile_state, events = watched([lacking(250, 1, 150, moments[-1])], profile_state)
-    assert (profile_state.quarantine, counts_of(profile_state)) == (None, {Presence.ONLINE: 100, Presence.GONE: 150})
-    assert [(event.kind, event.of, len(event.members)) for event in events] == [(Kind.TOGETHER, Kind.GONE, 150)]
-
-    assert watched([lacking(250, 1, 150, moments[-1] + STEP)], profile_state)[1] == []
-
-
 def test_the_rows_that_are_listed_are_watched_while_the_others_are_quarantined() -> None:
     lost = lacking(10, 1, 5, NOW + 2 * STEP)
     rows = [*lost.snapshot.pages[0].environments[:-1], environment("env-10", connectionId=None)]
@@ -223,27 +213,6 @@ def test_rows_that_vanish_later_are_quarantined_for_a_minute_of_their_own() -> N
     assert (quarantined(profile_state), events) == ((Anomaly.VANISHED, 3), [])
     profile_state, events = watched(outcomes[6:], profile_state)
     assert (quarantined(profile_state), counts_of(profile_state)[Presence.GONE]) == (None, 200)
-
-
-def test_a_listing_that_holds_them_again_ends_the_hold_without_an_event_of_a_row() -> None:
-    outcomes = [lacking(10, 1, 5, NOW + STEP), listed(beating(10, NOW), NOW + 2 * STEP)]
-    profile_state, events = watched([listed(beating(10)), *outcomes])
-
-    assert (profile_state.quarantine, counts_of(profile_state), kinds(events)) == (
-        None,
-        {Presence.ONLINE: 10},
-        [Kind.HELD],
-    )
-    profile_state, events = watched([lacking(10, 1, 2, NOW + 3 * STEP)], profile_state)
-    assert (counts_of(profile_state), events) == ({Presence.ONLINE: 10}, [])
-
-
-def test_rows_whose_absence_is_confirmed_are_gone_after_two_listings() -> None:
-    first = lacking(10, 1, 5, NOW + STEP, confirmed_absent=ids(1, 5))
-    profile_state, events = watched([listed(beating(10)), first, lacking(10, 1, 5, NOW + 2 * STEP)])
-
-    assert (profile_state.quarantine, counts_of(profile_state)) == (None, {Presence.ONLINE: 5, Presence.GONE: 5})
-    assert Kind.HELD not in kinds(events)
 
 
 def test_confirmations_add_up_until_no_more_than_a_fifth_is_left() -> None:
@@ -306,28 +275,15 @@ def test_lost_heartbeats_are_believed_after_three_listings_and_a_minute() -> Non
     assert kinds(flatten(events)) == [Kind.HELD, *[Kind.OFFLINE] * 3]
 
 
-def test_heartbeats_lost_with_their_connections_are_no_anomaly() -> None:
+@pytest.mark.parametrize("connection_id", [None, "new"])
+def test_heartbeats_lost_with_their_connections_are_no_anomaly(connection_id: str | None) -> None:
+    """A new connection may not have beaten yet."""
     rows = beating(5)
-    cut_off = [environment(row.id, connectionId=None, lastHeartbeat=None) for row in rows]
-
-    assert counts_of(watched(story(rows, cut_off))[0]) == {Presence.OFFLINE: 5}
-
-
-def test_new_connections_that_have_not_beaten_yet_are_no_anomaly() -> None:
-    """A heartbeat counts as lost only if the connection was kept."""
-    rows = beating(5)
-    new = [environment(row.id, connectionId=f"new-{row.id}", lastHeartbeat=None) for row in rows]
-    profile_state, events = watched(story(rows, new))
+    cut_off = [environment(row.id, connectionId=connection_id, lastHeartbeat=None) for row in rows]
+    profile_state, events = watched(story(rows, cut_off))
 
     assert (profile_state.quarantine, counts_of(profile_state)) == (None, {Presence.OFFLINE: 5})
     assert kinds(flatten(events)) == [Kind.OFFLINE] * 5
-
-
-def test_one_anomaly_does_not_confirm_another() -> None:
-    rows = beating(5)
-    profile_state, _ = watched(story(rows, [], [], without_beats(rows, 5), []))
-
-    assert quarantined(profile_state) == (Anomaly.EMPTIED, 1)
 
 
 def standing_still(
@@ -341,11 +297,13 @@ def standing_still(
     return watched([first, *(listed(rows, at, dated=dated, skew=skew) for at in moments)])
 
 
-@pytest.mark.parametrize(("seconds", "stalled"), [(59.999, False), (60, True)])
+@pytest.mark.parametrize(
+    ("count", "seconds", "stalled"), [(10, 59.999, False), (10, 60, True), (10, 600, True), (9, 60, False)]
+)
 def test_ten_heartbeats_that_stand_still_for_a_minute_are_the_platforms_trouble(
-    seconds: float, *, stalled: bool
+    count: int, seconds: float, *, stalled: bool
 ) -> None:
-    profile_state, events = standing_still(10, NOW + STEP + seconds * 1000)
+    profile_state, events = standing_still(count, NOW + STEP + seconds * 1000)
 
     assert profile_state.stall_detector.is_stalled is stalled
     assert kinds(events) == ([Kind.STALLED] if stalled else [])
@@ -362,25 +320,6 @@ def test_one_heartbeat_that_advances_is_enough_wherever_its_row_stands() -> None
         assert not profile_state.stall_detector.is_stalled
 
 
-def test_nine_heartbeats_that_stand_still_are_no_stall() -> None:
-    profile_state, events = standing_still(9, NOW + 130_000)
-
-    assert not profile_state.stall_detector.is_stalled
-    assert counts_of(profile_state) == {Presence.OFFLINE: 9}
-    assert {event.of for event in events} == {Kind.OFFLINE}
-
-
-def test_stalled_rows_read_unknown_and_not_offline() -> None:
-    now = NOW + 600_000
-    profile_state, events = standing_still(10, now)
-
-    assert kinds(events) == [Kind.STALLED]
-    assert all(
-        tracked.verdict.is_up and profile_state.is_unknown(tracked, reading(now))
-        for tracked in profile_state.environments.values()
-    )
-
-
 def test_stalled_rows_are_counted_as_unknown_and_those_that_are_down_by_their_presence() -> None:
     rows = [*beating(10, NOW + STEP), environment("down", connectionId=None, lastHeartbeat=None)]
     profile_state, _ = watched(
@@ -388,6 +327,7 @@ def test_stalled_rows_are_counted_as_unknown_and_those_that_are_down_by_their_pr
     )
 
     assert [row.presence for row in profile_state.known(reading())] == [Presence.OFFLINE]
+    assert counts_of(profile_state) == {Presence.LATE: 10, Presence.OFFLINE: 1}
 
     moving, _ = watched([listed([*beating(10, NOW + 14 * STEP), rows[-1]], NOW + 14 * STEP)], profile_state)
     known = Counter(row.presence for row in moving.known(reading()))
@@ -496,14 +436,128 @@ def test_one_heartbeat_from_the_future_stalls_nothing(future: float) -> None:
     assert all(profile_state.environments[row.id].verdict.is_up for row in beating(10))
 
 
-@pytest.mark.parametrize("skew", [-86_400_000, -300_000, 300_000, 86_400_000])
-def test_a_wrong_local_clock_stalls_nothing(skew: float) -> None:
-    """Even without dated answers: each heartbeat is compared with the previous heartbeat, not with a clock."""
-    profile_state = ProfileState()
-    for second in range(0, 300, 5):
-        beat = NOW + second // 30 * 30_000
-        outcome = listed(beating(10, beat + 10_000), NOW + second * 1000, dated=False, skew=skew)
-        profile_state, events = watched([outcome], profile_state)
-        assert not {Kind.STALLED, Kind.OFFLINE} & {leaf.kind for leaf in flatten(events)}
+METADATA = wire_row()["metadata"]
 
-    assert counts_of(profile_state) == {Presence.ONLINE: 10}
+
+def same(kind: Kind, count: int, before: str = "online") -> list[Event]:
+    return [Event(kind=kind, at=NOW, before=clean(before)) for _ in range(count)]
+
+
+def cut_off(rows: list[Environment], count: int) -> list[Environment]:
+    gone = {"connectionId": None, "connectedAt": None, "lastHeartbeat": None, "podId": None}
+    return [environment(row.id, **gone) for row in rows[:count]] + rows[count:]
+
+
+def events_when_lost(rows: list[Environment], count: int) -> list[Event]:
+    _, events = watched([listed(rows), listed(cut_off(rows, count), NOW + 5_000)])
+    return events
+
+
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize(("count", "mass"), [(9, False), (10, True)])
+def test_ten_at_once_are_one_event_in_a_fleet_of_any_size(kind: Kind, count: int, *, mass: bool) -> None:
+    assert is_mass(same(kind, count), were_online=10_000) is mass
+
+
+@pytest.mark.parametrize("kind", [Kind.OFFLINE, Kind.GONE, Kind.RECONNECTED, Kind.RESTARTED])
+@pytest.mark.parametrize(
+    ("count", "were_online", "mass"), [(2, 2, False), (3, 3, True), (3, 5, True), (5, 9, True), (6, 11, False)]
+)
+def test_three_events_are_a_mass_change_if_they_are_55_percent_of_those_online(
+    kind: Kind, count: int, were_online: int, *, mass: bool
+) -> None:
+    assert is_mass(same(kind, count), were_online) is mass
+
+
+def test_what_cannot_befall_those_online_has_no_share_of_them() -> None:
+    assert not is_mass(same(Kind.ONLINE, 9, before="offline"), were_online=1)
+    assert not is_mass(same(Kind.GONE, 9, before="offline"), were_online=1)
+    assert not is_mass(same(Kind.MODE, 9), were_online=9)
+
+
+def test_a_mass_change_of_modes_does_not_hide_a_change_to_unrestricted() -> None:
+    rows = beating(12, currentMode="standard")
+    changed = [environment(row.id, currentMode="acceptEdits") for row in rows]
+    changed[3] = environment(rows[3].id, currentMode="bypassPermissions")
+    _, events = watched([listed(rows), listed(changed, NOW + 5_000)])
+    together, drift = events
+    assert (together.of, len(together.members), event_text(together)[:40]) == (
+        Kind.MODE,
+        11,
+        "11 changed together: mode → acceptEdits:",
+    )
+    assert (drift.kind, drift.id, drift.after) == (Kind.MODE, rows[3].id, "unrestricted")
+
+
+def test_rows_lost_together_are_one_event_that_names_what_they_share() -> None:
+    rows = beating(3, podId="pod-7") + beating(5)[3:]
+
+    (event,) = events_when_lost(rows, 3)
+
+    assert (event.kind, event.of, event.reason) == (Kind.TOGETHER, Kind.OFFLINE, "pod pod-7")
+    assert [(leaf.id, leaf.kind, leaf.after) for leaf in event.members] == [
+        (f"env-{number}", Kind.OFFLINE, "offline") for number in (1, 2, 3)
+    ]
+
+
+def test_rows_that_come_back_together_are_one_event_that_names_nothing_they_share() -> None:
+    rows, windows = beating(12), METADATA | {"os": "win32"}
+    lost = [environment(row.id, connectionId=None, lastHeartbeat=None, metadata=windows) for row in rows[:10]]
+    back = [environment(row.id, metadata=windows) for row in rows[:10]]
+    _, events = watched([listed(lost + rows[10:]), listed(back + rows[10:], NOW + 5_000)])
+    (event,) = events
+    assert (event.kind, event.of, event.reason) == (Kind.TOGETHER, Kind.ONLINE, None)
+
+
+def test_a_mass_that_shares_nothing_of_its_own_names_nothing() -> None:
+    (event,) = events_when_lost(beating(5), 3)
+
+    assert (event.of, event.reason) == (Kind.OFFLINE, None)
+
+
+def test_losses_that_are_no_mass_change_stay_single_events() -> None:
+    assert [event.kind for event in events_when_lost(beating(6), 3)] == [Kind.OFFLINE] * 3
+
+
+def test_a_mass_stands_where_its_first_event_would_and_the_others_keep_their_places() -> None:
+    rows = beating(12)
+    renamed = [environment(row.id, connectionName=f"new {row.id}", lastHeartbeat=NOW - 10_000) for row in rows]
+    first = environment("env-1", connectionName="new env-1", currentMode="strict", lastHeartbeat=NOW - 10_000)
+    last = environment("env-12", connectionName="new env-12", currentMode="strict", lastHeartbeat=NOW - 10_000)
+
+    _, events = watched([listed(rows), listed([first, *renamed[1:-1], last], NOW + 5_000)])
+
+    assert [(event.kind, event.id) for event in events] == [
+        (Kind.TOGETHER, None),
+        (Kind.MODE, "env-1"),
+        (Kind.MODE, "env-12"),
+    ]
+    assert Counter(leaf.kind for leaf in flatten(events)) == {Kind.RENAMED: 12, Kind.MODE: 2}
+
+
+def test_the_blast_radius_is_what_all_the_lost_share_and_no_survivor_has() -> None:
+    lost = [
+        environment(userId="u-1", podId="pod-7", metadata=METADATA | {"lettaCodeVersion": "0.31.2", "os": "darwin"}),
+        environment(userId="u-2", podId="pod-7", metadata=METADATA | {"lettaCodeVersion": "0.31.2", "os": "linux"}),
+    ]
+
+    assert blast_radius(lost, [environment()]) == (("pod", "pod-7"), ("version", "0.31.2"))
+    assert blast_radius(lost, [environment(podId="pod-7")]) == (("version", "0.31.2"),)
+
+
+def test_every_field_that_may_tell_a_cause_is_named_by_its_label() -> None:
+    metadata = {"os": "linux", "lettaCodeVersion": "0.31.2", "nodeVersion": "v20.1.0", "gitBranch": "main"}
+    members = {"podId": "p", "userId": "u", "apiKeyOwner": "k", "organizationId": "o", "currentMode": "strict"}
+    lost = [environment(f"env-{number}", metadata=metadata, **members) for number in (1, 2)]
+    labels = ["pod", "user", "key owner", "organization", "os", "version", "node", "branch", "mode"]
+    assert [label for label, _ in blast_radius(lost, [])] == labels
+
+
+def test_a_value_that_nobody_has_is_not_shared() -> None:
+    assert blast_radius([environment(podId=None), environment(podId=None)], [environment()]) == ()
+
+
+def test_a_legacy_name_of_a_mode_is_the_mode() -> None:
+    lost = [environment(currentMode="bypassPermissions"), environment(currentMode="unrestricted")]
+
+    assert blast_radius(lost, [environment()]) == (("mode", "unrestricted"),)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from support.builders import NOW, PERIODS, beating, environment, failed, key_of, listed, reading
+from support.builders import NOW, PERIODS, beating, environment, failed, listed, reading
 from support.tracked_environments import matches
 
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
@@ -14,7 +14,6 @@ from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.tracking import ChangeTag
-from envwatch.model.acks import Ack
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.query.language import parse
@@ -147,15 +146,6 @@ def test_a_failed_poll_or_a_listing_with_unreadable_rows_proves_nothing_missing(
     assert nas.tag(watch.now) is ChangeTag.NEW
     assert watch.poll(rejected=1).missing == {"nas": NEVER}
     assert watch.poll("nas", rejected=1).missing == {}
-
-
-def test_an_acknowledgement_of_a_missing_one_ends_when_it_is_listed() -> None:
-    watch = Watch("nas").poll()
-    (nas,) = [each for each in watch.monitor.fleet.environments if each.presence is Presence.MISSING]
-    id_ = nas.environment.id
-    watch.monitor = watch.monitor.with_acks({key_of(id_): Ack(watch.now, clean("ordered"))})
-    assert watch.poll().monitor.acks.keys() == {key_of(id_)}
-    assert not watch.poll("nas").monitor.acks
 
 
 def test_it_has_no_instants_in_any_output_and_a_filter_finds_it() -> None:

@@ -161,14 +161,6 @@ def test_data_is_stale_and_blind_at_the_moment_at_which_it_is_on_the_serving_hos
     assert seen(viewer) == seen(host) == [Freshness.LIVE, Freshness.STALE, Freshness.STALE, Freshness.BLIND]
 
 
-def test_a_listing_served_again_keeps_no_data_fresh() -> None:
-    outcome = listed(beating(3))
-    again = [served(outcome, age_s, is_repeat=age_s > 0) for age_s in range(0, 61, 5)]
-    profile_state, _ = after(ProfileState(), *again)
-
-    assert profile_state.freshness(reading(NOW + 60_001)) is Freshness.BLIND
-
-
 def test_the_interval_of_the_server_decides_if_it_is_longer_than_that_of_the_polls() -> None:
     outcome = served(listed(beating(3)), 50)._replace(interval=timedelta(seconds=60))
     profile_state, _ = ProfileState().apply(outcome)
@@ -204,15 +196,6 @@ def test_a_row_is_not_gone_because_one_listing_without_it_was_served_twice() -> 
 
     viewer, events = after(viewer, served(listed(beating(2, NOW + 10_000), NOW + 10_000), 1))
     assert [event.kind for event in events] == [Kind.GONE]
-
-
-def test_an_unlikely_listing_is_not_believed_because_it_was_served_often() -> None:
-    whole, empty = listed(beating(5)), listed([], NOW + 5_000)
-    often = [served(empty, age_s, is_repeat=age_s > 1) for age_s in range(1, 59, 5)]
-    viewer, _ = after(ProfileState(), whole, *often)
-
-    assert viewer.quarantine is not None
-    assert viewer.quarantine.listings == 1
 
 
 def test_a_listing_served_again_after_a_sleep_ends_the_wait_for_one() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from itertools import islice, pairwise
 from random import Random
 from typing import TYPE_CHECKING
@@ -35,18 +34,15 @@ from support.month.script import (
     SECOND,
     WATCHED_HOURS,
     Cause,
-    Change,
     Fault,
     Need,
-    Row,
     Script,
 )
 
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.tracking import EVERYTHING
-from envwatch.model import limits
 from envwatch.model.clock import ServerMs
-from envwatch.model.outcome import Failed, Listed, Slept
+from envwatch.model.outcome import Failed, Listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,15 +125,6 @@ def test_a_message_has_more_time_while_nobody_can_see(fault: Fault) -> None:
     assert need.deadline == 15 * MINUTE + more
 
 
-def test_a_machine_that_is_set_up_anew_is_needed_until_then_and_has_another_row_on_the_same_device() -> None:
-    script = some_script()
-    new = script.set_up_anew(0, 10 * MINUTE, 20 * MINUTE, "another")
-    (need,) = script.needs()
-    assert (need.name, need.since, need.until) == ("machine-0", 10 * MINUTE, 20 * MINUTE)
-    assert script.first[new].device_id == script.first[0].device_id
-    assert script.first[new].id != script.first[0].id
-
-
 def test_a_row_that_falls_silent_keeps_its_connection_and_its_last_ping() -> None:
     script = some_script()
     script.down(0, 10 * MINUTE, 30 * MINUTE, Cause.CUT, is_silent=True)
@@ -152,14 +139,6 @@ def test_a_row_that_falls_silent_keeps_its_connection_and_its_last_ping() -> Non
     assert any(12 * MINUTE < at < 12 * MINUTE + STEP for at, _ in seen)
 
 
-def test_pings_come_each_30_s_and_never_two_in_a_row_are_missed() -> None:
-    (env,) = some_script(rows=1).first
-    row = Row(env)
-    row.change(Change.UP, 0)
-    beats = sorted({row.last_beat(at) for at in range(0, 5_000 * BEAT, BEAT)})
-    assert {after - before for before, after in pairwise(beats)} == {BEAT, 2 * BEAT}
-
-
 @pytest.mark.parametrize(
     ("fault", "kinds"),
     [(Fault.FAILING, {Failed}), (Fault.STOPPED, set()), (Fault.ASLEEP, set()), (Fault.EMPTY, {Listed})],
@@ -170,42 +149,6 @@ def test_a_trouble_is_what_a_monitor_gets_meanwhile(fault: Fault, kinds: set[typ
     during = [step.outcome for step in steps(script) if 10 * MINUTE <= step.at < 20 * MINUTE]
     assert {type(outcome) for outcome in during} == kinds
     assert not any(outcome.snapshot.pages[0].environments for outcome in during if isinstance(outcome, Listed))
-
-
-@pytest.mark.parametrize(("fault", "expected"), [(Fault.STOPPED, None), (Fault.ASLEEP, Slept)])
-def test_a_monitor_that_was_away_first_gets_to_know(fault: Fault, expected: type | None) -> None:
-    script = some_script()
-    script.trouble(10 * MINUTE, 20 * MINUTE, fault)
-    first = next(step.outcome for step in steps(script) if step.at >= 20 * MINUTE)
-    assert first is None if expected is None else isinstance(first, expected)
-
-
-def test_heartbeats_that_stall_stand_still_in_every_row() -> None:
-    script = some_script()
-    script.trouble(10 * MINUTE, 20 * MINUTE, Fault.STALLED)
-    for step in steps(script):
-        if isinstance(step.outcome, Listed) and 11 * MINUTE <= step.at < 20 * MINUTE:
-            beats = [row.last_heartbeat_at or 0 for row in step.outcome.snapshot.pages[0].environments]
-            assert all(BEGIN + 9 * MINUTE < beat <= BEGIN + 10 * MINUTE for beat in beats)
-
-
-@pytest.mark.parametrize(
-    ("fault", "beats"),
-    [(Fault.BEATS_LOST, {None}), (Fault.WRONG_TIMES, {"seconds"}), (Fault.ROUNDED, {"as sent", "0.5 ms later"})],
-)
-def test_a_fault_of_the_platform_is_seen_in_every_heartbeat(fault: Fault, beats: set[str | None]) -> None:
-    script = some_script()
-    script.trouble(10 * MINUTE, 20 * MINUTE, fault)
-
-    def kind(at: float | None) -> str | None:
-        return None if at is None else "seconds" if at < BEGIN / 2 else "as sent" if at.is_integer() else "0.5 ms later"
-
-    assert beats == {
-        kind(row.last_heartbeat_at)
-        for step in steps(script)
-        if isinstance(step.outcome, Listed) and 10 * MINUTE <= step.at < 20 * MINUTE
-        for row in step.outcome.snapshot.pages[0].environments
-    }
 
 
 def test_the_same_seed_gives_the_same_needs_and_listings() -> None:
@@ -246,25 +189,6 @@ def test_a_naive_watcher_that_looks_twice_ignores_what_one_poll_shows(polls: int
     assert len(watcher.messages) == messages
 
 
-def test_a_naive_watcher_writes_again_once_the_row_was_online() -> None:
-    for polls in (1, 2):
-        script, watcher = some_script(), Naive(polls)
-        script.down(0, 10 * MINUTE, 15 * MINUTE, Cause.CRASH)
-        script.down(0, 20 * MINUTE, 25 * MINUTE, Cause.CRASH)
-        watched(script, [watcher])
-        assert len(watcher.messages) == 2
-
-
-def test_envwatch_writes_one_message_about_a_crash() -> None:
-    script, watcher = some_script(), Envwatch(EVERY_LOSS)
-    script.down(1, 10 * MINUTE, 30 * MINUTE, Cause.CRASH)
-    watched(script, [watcher])
-    (message,) = watcher.messages
-    assert message.ids == {str(script.first[1].id)}
-    after = limits.ALERT_AFTER // timedelta(milliseconds=1)
-    assert after <= message.at - 10 * MINUTE <= after + 20 * SECOND + STEP
-
-
 @pytest.mark.parametrize(
     ("told_after", "missed", "true"), [(0, 0, 1), (5 * MINUTE, 0, 1), (5 * MINUTE + 1, 1, 1), (HOUR, 1, 0)]
 )
@@ -301,13 +225,6 @@ def test_a_false_message_is_explained_by_what_happened_to_its_row(after: int, ca
     script.end(1, 10 * MINUTE, Cause.JOB_END, 11 * MINUTE)
     messages = [Message(11 * MINUTE + after, frozenset({str(script.first[place].id)})) for place in (0, 1)]
     assert list(score(script, messages).kinds) == [f"false: {cause}", "false: end of a CI job"]
-
-
-def test_a_monitor_that_first_looks_in_the_morning_tells_what_dies_on_the_first_day() -> None:
-    script, watcher = some_script(length=DAY), EnvwatchAtDay(AlertPolicy())
-    script.down(0, 12 * HOUR, 13 * HOUR, Cause.CRASH)
-    watched(script, [watcher])
-    assert [message.ids for message in watcher.messages] == [{str(script.first[0].id)}]
 
 
 @pytest.mark.parametrize(("age", "is_new"), [(NEW_FOR - 1, True), (NEW_FOR, False)])
@@ -360,11 +277,6 @@ def test_messages_about_ended_vms_and_about_all_heartbeats_are_counted_apart() -
 @pytest.mark.parametrize(("true", "brief", "reached"), [(80, 15, True), (79, 16, False), (80, 14, False)])
 def test_of_100_messages_80_are_true_and_5_are_wrong_at_most(true: int, brief: int, *, reached: bool) -> None:
     assert bool(Score(messages=103, vm_ends=2, stalls=1, true=true, brief=brief).unreached) is not reached
-
-
-def test_no_need_of_a_row_that_is_not_new_may_be_missed() -> None:
-    assert not Score(new_missed=1).unreached
-    assert Score(missed=1).unreached
 
 
 def test_after_an_outage_of_the_platform_every_row_that_was_up_has_a_new_connection() -> None:

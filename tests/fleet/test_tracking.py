@@ -1,4 +1,4 @@
-"""One environment from listing to listing: verdict, skew check, events."""
+"""One environment from listing to listing: verdict, skew check, events, changed fields, marks, flapping."""
 
 from __future__ import annotations
 
@@ -6,28 +6,50 @@ import copy
 import pickle
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.builders import NOW, environment, wire_row
 
 from envwatch.fleet.events import Event, Kind
-from envwatch.fleet.presence import DISCONNECTED, GONE, HEARTBEAT_LOST, UNTIMED, Presence, PresenceRule, Reason
+from envwatch.fleet.presence import (
+    DISCONNECTED,
+    GONE,
+    HEARTBEAT_LOST,
+    LATE,
+    ONLINE,
+    UNTIMED,
+    Presence,
+    PresenceRule,
+    Reason,
+)
 from envwatch.fleet.tracking import (
     ChangeTag,
     ListingContext,
     RecentChange,
     TrackedEnvironment,
+    appearance,
+    change_rate,
+    changes,
     events_between,
+    is_flapping,
+    is_new_connection,
+    is_new_process,
+    later_change,
     marked_absent,
     observed,
+    turn,
 )
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
-from envwatch.model.text import clean
+from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
 
 JUDGE = PresenceRule(Limits())
 GAP = 5_000.0
@@ -59,9 +81,17 @@ def kinds(events: list[Event]) -> list[Kind]:
 
 @pytest.mark.parametrize("row", [{}, {"connectionId": None}, NO_BEAT])
 def test_a_row_that_says_nothing_new_leaves_the_very_same_value(row: dict[str, Any]) -> None:
-    tracked = first_value(**row)
+    first = first_value(**row)
+    for tracked in (first, copy.deepcopy(first)):
+        assert next_value(tracked, NOW + 5_000, **row) is tracked
 
-    assert next_value(tracked, NOW + 5_000, **row) is tracked
+
+def test_a_heartbeat_alone_and_a_late_heartbeat_are_no_change() -> None:
+    before = first_value()
+    later, late = next_value(before, NOW + 5_000, lastHeartbeat=NOW), next_value(before, NOW + 60_000)
+
+    assert (later.last_change, later.since_at, late.presence) == (None, None, Presence.LATE)
+    assert events_to(before, later) == events_to(before, late) == []
 
 
 @pytest.mark.parametrize(("at", "clock_suspect"), [(NOW - 37_000, False), (NOW - 37_001, True)])
@@ -70,12 +100,6 @@ def test_a_row_that_does_not_change_makes_a_clock_that_goes_back_suspect(at: flo
     again = next_value(first_value(), at, listing_at(NOW + 5_000))
 
     assert again.clock_suspect is clock_suspect
-
-
-def test_a_heartbeat_alone_is_no_change() -> None:
-    later = next_value(first_value(), NOW + 5_000, lastHeartbeat=NOW)
-
-    assert (later.last_change, later.since_at) == (None, None)
 
 
 def test_only_what_came_after_the_first_listing_reads_as_changed() -> None:
@@ -224,26 +248,19 @@ def test_doubt_ends_when_the_clocks_agree_again() -> None:
     assert not next_value(doubted, NOW + 310_000, lastHeartbeat=NOW + 309_000).clock_suspect
 
 
-def test_an_old_heartbeat_is_no_contradiction_when_nobody_looked_meanwhile() -> None:
-    """Blind for an hour, in which the row beat for half an hour: the row is offline, and no clock is wrong."""
-    at = NOW + 3_600_000
-    tracked = next_value(first_value(), at, listing_at(at, gap_ms=3_600_000.0), lastHeartbeat=at - 1_800_000)
-
-    assert (tracked.presence, tracked.clock_suspect) == (Presence.OFFLINE, False)
-
-
-def test_that_holds_when_the_row_was_not_listed_meanwhile() -> None:
-    tracked = first_value()
-    for seconds in range(5, 300, 5):
-        tracked = marked_absent(tracked, ServerMs(NOW + seconds * 1000), listing_at(NOW + seconds * 1000))
-    tracked = next_value(tracked, NOW + 300_000, lastHeartbeat=NOW + 60_000)
-
-    assert (tracked.presence, tracked.clock_suspect) == (Presence.OFFLINE, False)
-
-
-def test_that_holds_when_a_row_had_no_heartbeat_meanwhile() -> None:
-    tracked = next_value(first_value(), NOW + 5_000, lastHeartbeat=None)
-    tracked = next_value(tracked, NOW + 200_000, lastHeartbeat=NOW + 60_000)
+@pytest.mark.parametrize("meanwhile", ["blind", "not listed", "without a heartbeat"])
+def test_an_old_heartbeat_is_no_contradiction_when_nobody_saw_the_heartbeats_meanwhile(meanwhile: str) -> None:
+    """The row beat on for a while, and is offline now: no clock is wrong."""
+    at, listing, tracked = NOW + 300_000, None, first_value()
+    match meanwhile:
+        case "blind":
+            listing = listing_at(at, gap_ms=300_000.0)
+        case "not listed":
+            for seconds in range(5, 300, 5):
+                tracked = marked_absent(tracked, ServerMs(NOW + seconds * 1000), listing_at(NOW + seconds * 1000))
+        case _:
+            tracked = next_value(tracked, NOW + 5_000, lastHeartbeat=None)
+    tracked = next_value(tracked, at, listing, lastHeartbeat=NOW + 60_000)
 
     assert (tracked.presence, tracked.clock_suspect) == (Presence.OFFLINE, False)
 
@@ -301,14 +318,6 @@ def test_what_was_seen_to_come_back_was_online_since_then_whenever_it_connected(
     assert (event.kind, event.lasted) == (Kind.OFFLINE, timedelta(seconds=10))
 
 
-def test_being_late_is_no_event() -> None:
-    before = first_value()
-    late = next_value(before, NOW + 60_000)
-
-    assert late.presence is Presence.LATE
-    assert events_to(before, late) == []
-
-
 @pytest.mark.parametrize(
     ("row", "kind"),
     [
@@ -346,15 +355,6 @@ def test_one_listing_that_lacks_a_row_proves_nothing_and_the_second_that_it_is_g
     assert (event.kind, event.before, event.after, event.reason) == (Kind.GONE, "online", "gone", Reason.ABSENT.value)
 
 
-def test_a_row_that_is_listed_again_in_time_was_never_away() -> None:
-    tracked = first_value()
-    absent = marked_absent(tracked, ServerMs(NOW + 5_000), listing_at(NOW + 5_000))
-    listed = next_value(absent, NOW + 10_000)
-    absent_again = marked_absent(listed, ServerMs(NOW + 15_000), listing_at(NOW + 15_000))
-
-    assert absent_again.presence is Presence.ONLINE
-
-
 @pytest.mark.parametrize(("connection_id", "after"), [("conn-of-env-1", "online"), (None, "offline")])
 def test_a_row_that_is_listed_after_it_was_gone_returned(connection_id: str | None, after: str) -> None:
     gone = first_value()
@@ -366,14 +366,6 @@ def test_a_row_that_is_listed_after_it_was_gone_returned(connection_id: str | No
     assert (event.kind, event.before, event.after) == (Kind.RETURNED, "gone", after)
     assert event.lasted == timedelta(seconds=5)
     assert (back.since_at, back.transitions, back.absent) == (NOW + 15_000, (NOW + 15_000,), 0)
-
-
-def test_a_row_that_is_still_gone_is_no_event() -> None:
-    gone = first_value()
-    for _ in range(2):
-        gone = marked_absent(gone, ServerMs(NOW + 10_000), listing_at(NOW + 10_000))
-
-    assert events_to(gone, marked_absent(gone, ServerMs(NOW + 15_000), listing_at(NOW + 15_000))) == []
 
 
 def test_a_new_environment_appeared() -> None:
@@ -445,12 +437,6 @@ def test_a_copy_of_a_tracked_environment_changes_as_the_original_does(
             assert events_to(twin, after) == events_to(original, after)
 
 
-def test_a_row_that_says_nothing_new_leaves_a_copy_as_it_is() -> None:
-    twin = copy.deepcopy(first_value())
-
-    assert next_value(twin, NOW + 5_000) is twin
-
-
 def test_a_lost_heartbeat_stays_lost_when_the_servers_clock_is_set_back_behind_it() -> None:
     lost = first_value(lastHeartbeat=NOW - 130_000)
     assert lost.verdict == HEARTBEAT_LOST
@@ -458,3 +444,227 @@ def test_a_lost_heartbeat_stays_lost_when_the_servers_clock_is_set_back_behind_i
     at = NOW - 160_000
     again = next_value(lost, at, listing_at(at, asked_at=5.0, elapsed_ms=GAP), lastHeartbeat=NOW - 130_000)
     assert (again.verdict, again.clock_suspect) == (HEARTBEAT_LOST, True)
+
+
+# Changes of a row between two sightings, in a person's words
+
+METADATA = wire_row()["metadata"]
+
+
+Change: TypeAlias = tuple[Kind, str, SafeText | None, SafeText | None]
+
+
+def changes_to(**after: Any) -> list[Change]:
+    return list(changes(environment(), environment(**after)))
+
+
+def change(kind: Kind, field: str, before: str | None, after: str | None) -> Change:
+    return kind, field, None if before is None else clean(before), None if after is None else clean(after)
+
+
+def test_nothing_differs_from_itself() -> None:
+    assert changes_to() == []
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [
+        ({"connectionName": "nas"}, change(Kind.RENAMED, "name", "laptop of env-1", "nas")),
+        ({"currentMode": "unrestricted"}, change(Kind.MODE, "mode", "standard", "unrestricted")),
+        ({"currentMode": None}, change(Kind.MODE, "mode", "standard", None)),
+        ({"metadata": METADATA | {"lettaCodeVersion": "1"}}, change(Kind.VERSION, "version", "0.34.12", "1")),
+        ({"metadata": METADATA | {"gitBranch": "fix"}}, change(Kind.BRANCH, "branch", "main", "fix")),
+        ({"metadata": METADATA | {"gitBranch": 5}}, change(Kind.BRANCH, "branch", "main", None)),
+        ({"metadata": METADATA | {"os": "darwin"}}, change(Kind.CHANGED, "os", "linux", "darwin")),
+        ({"metadata": METADATA | {"nodeVersion": "v24"}}, change(Kind.CHANGED, "node", "v22.1.0", "v24")),
+        (
+            {"metadata": METADATA | {"workingDirectory": "/"}},
+            change(Kind.CHANGED, "directory", "/home/hiro/code/portal", "/"),
+        ),
+        ({"userId": "u-1"}, change(Kind.CHANGED, "user", None, "u-1")),
+        ({"podId": "pod-2"}, change(Kind.CHANGED, "pod", "pod-1", "pod-2")),
+    ],
+)
+def test_a_field_that_somebody_set_is_a_change(after: dict[str, Any], expected: Change) -> None:
+    assert changes_to(**after) == [expected]
+
+
+def test_several_changes_come_in_a_fixed_order() -> None:
+    after = {"metadata": METADATA | {"os": "win32", "gitBranch": "x"}, "currentMode": "strict", "connectionName": "n"}
+
+    assert [field for _, field, _, _ in changes_to(**after)] == ["name", "mode", "branch", "os"]
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        {"lastHeartbeat": NOW, "lastSeenAt": NOW},
+        {"connectionId": "conn-2", "connectedAt": NOW},
+        {"podId": None},
+        {"listenerInstanceId": "server-2"},
+        {"metadata": METADATA | {"machine": {"memoryBytes": 1}}},
+        {"region": "eu"},
+    ],
+)
+def test_what_changes_by_itself_is_none(after: dict[str, Any]) -> None:
+    assert changes_to(**after) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("default", "standard"), ("bypassPermissions", "unrestricted"), ("fullAccess", "unrestricted")]
+)
+def test_the_new_name_of_a_mode_is_no_change(old: str, new: str) -> None:
+    assert list(changes(environment(currentMode=old), environment(currentMode=new))) == []
+
+
+@pytest.mark.parametrize(
+    ("after", "is_new"),
+    [
+        ({}, False),
+        ({"connectionId": "conn-2"}, True),
+        ({"connectedAt": NOW}, True),
+        ({"connectedAt": NOW - 3_600_000 + 999}, False),
+        ({"connectedAt": NOW - 3_600_000 - 999}, False),
+        ({"connectedAt": NOW - 3_600_000 + 1_000}, True),
+        ({"connectedAt": NOW - 3_600_000 - 1_000}, True),
+        ({"connectedAt": None}, False),
+        ({"connectionId": None, "connectedAt": None}, False),
+        ({"connectionId": "", "connectedAt": NOW}, False),
+    ],
+)
+def test_a_connection_is_new_by_its_id_or_its_beginning(after: dict[str, Any], *, is_new: bool) -> None:
+    assert is_new_connection(environment(), environment(**after)) is is_new
+    assert not is_new_connection(environment(connectionId=None), environment(**after))
+
+
+@pytest.mark.parametrize(
+    ("after", "is_new"),
+    [
+        ({"connectionId": "conn-2"}, False),
+        ({"listenerInstanceId": "server-2"}, True),
+        ({"listenerInstanceId": None}, False),
+        ({"metadata": METADATA | {"lettaCodeVersion": "0.35.0"}}, True),
+        ({"metadata": METADATA | {"nodeVersion": "v24"}}, True),
+        ({"metadata": None}, False),
+    ],
+)
+def test_a_process_is_new_by_its_instance_or_its_version(after: dict[str, Any], *, is_new: bool) -> None:
+    assert is_new_process(environment(), environment(**after)) is is_new
+
+
+# The change that marks a row, and the mark's duration
+
+MODE: dict[str, Any] = {"currentMode": "plan"}
+VERSION: dict[str, Any] = {"metadata": {"lettaCodeVersion": "9.9.9"}}
+CONNECTION: dict[str, Any] = {"connectionId": "conn-2"}
+
+
+def changed(last: RecentChange | None = None, at: float = NOW, **row: Any) -> RecentChange | None:
+    return later_change(last, environment(), environment(**row), ServerMs(at))
+
+
+@pytest.mark.parametrize(("age_ms", "is_recent"), [(0, True), (899_999, True), (900_000, False)])
+def test_a_change_is_recent_for_15_minutes(age_ms: float, *, is_recent: bool) -> None:
+    assert RecentChange(ChangeTag.BACK, NOW).is_recent(NOW + age_ms) is is_recent
+
+
+def test_only_what_is_down_is_marked_as_a_loss() -> None:
+    assert [turn(verdict, NOW).tag for verdict in (DISCONNECTED, GONE, ONLINE, LATE)] == ["NEW", "NEW", "BACK", "BACK"]
+    assert [appearance(verdict, NOW).tag for verdict in (DISCONNECTED, ONLINE)] == ["NEW", "JOIN"]
+
+
+def test_mode_version_and_connection_mark_a_row() -> None:
+    version = environment(**VERSION)
+    assert changed(**MODE) == RecentChange(ChangeTag.MODE, NOW)
+    assert later_change(None, version, version, NOW) is None
+    assert changed(**VERSION) == RecentChange(ChangeTag.VERSION, NOW)
+    assert changed(**CONNECTION) == RecentChange(ChangeTag.CONNECTION, NOW)
+    assert changed(**MODE, **VERSION, **CONNECTION) == RecentChange(ChangeTag.MODE, NOW)
+    assert changed(lastHeartbeat=NOW) is None
+
+
+@pytest.mark.parametrize(("first", "second"), list(combinations(ChangeTag, 2)))
+def test_a_lesser_change_does_not_hide_a_recent_one(first: ChangeTag, second: ChangeTag) -> None:
+    row = {ChangeTag.MODE: MODE, ChangeTag.VERSION: VERSION, ChangeTag.CONNECTION: CONNECTION}.get(second)
+    if row is None:
+        return  # comings and goings always mark the row: `turn`
+    last = RecentChange(first, NOW)
+    assert changed(last, NOW + 899_999, **row) is last
+    assert changed(last, NOW + 900_000, **row) == RecentChange(second, ServerMs(NOW + 900_000))
+
+
+@given(st.sampled_from(ChangeTag), st.floats(0, 2e6))
+def test_a_row_without_changes_keeps_its_mark(tag: ChangeTag, age_ms: float) -> None:
+    last = RecentChange(tag, NOW)
+    assert changed(last, NOW + age_ms) is last
+
+
+# Nagios' flap detection, on percentages calculated by hand
+
+SLOT = 30_000
+
+
+def changes_in(*slots: int) -> list[float]:
+    """Return a change in the middle of each slot, 0 for the newest."""
+    return [NOW - slot * SLOT - SLOT / 2 for slot in slots]
+
+
+# The newest of the 20 possible changes weighs 1.25, the oldest 0.75, each step 0.5/19.
+@pytest.mark.parametrize(
+    ("slots", "percent"),
+    [
+        ((), 0.0),
+        ((0,), 6.25),  # 1.25 / 20
+        ((19,), 3.75),  # 0.75 / 20
+        ((0, 19), 10.0),
+        ((0, 1, 2), 18.355263157894736),  # (3 * 1.25 - 3 * 0.5/19) / 20
+        (tuple(range(0, 20, 2)), 50.65789473684210),  # every other sample: (10 * 1.25 - 90 * 0.5/19) / 20
+        (tuple(range(20)), 100.0),  # a change in every sample
+        ((20,), 0.0),  # past the window
+    ],
+)
+def test_the_rate_is_that_of_nagios(slots: tuple[int, ...], percent: float) -> None:
+    assert change_rate(changes_in(*slots), NOW) == pytest.approx(percent, abs=1e-9)
+
+
+def test_changes_within_one_sample_count_once() -> None:
+    assert change_rate([NOW, NOW - 1, NOW - SLOT + 1], NOW) == 6.25
+
+
+@pytest.mark.parametrize(("age", "percent"), [(SLOT - 1, 6.25), (SLOT, 6.25 - 100 * 0.5 / 19 / 20)])
+def test_a_sample_is_thirty_seconds(age: float, percent: float) -> None:
+    assert change_rate([NOW - age], NOW) == pytest.approx(percent, abs=1e-9)
+
+
+@pytest.mark.parametrize(("age", "counts"), [(20 * SLOT - 1, True), (20 * SLOT, False)])
+def test_a_change_is_forgotten_after_ten_minutes(age: float, *, counts: bool) -> None:
+    assert (change_rate([NOW - age], NOW) > 0) is counts
+
+
+def test_a_change_from_the_future_counts_for_nothing() -> None:
+    assert change_rate([NOW + 1], NOW) == 0
+
+
+# The weights of 0 and 19, 1 and 18, and so on, add up to 2.0, which is 10 %.
+BELOW_TWENTY = changes_in(1, 2, 19)
+TWENTY = changes_in(0, 19, 1, 18)
+ABOVE_TWENTY = changes_in(0, 19, 1, 17)
+BELOW_THIRTY = changes_in(0, 19, 1, 18, 3, 17)
+THIRTY = changes_in(0, 19, 1, 18, 2, 17)
+
+
+@pytest.mark.parametrize(
+    ("changed_at", "starts", "goes_on"),
+    [
+        (BELOW_TWENTY, False, False),
+        (TWENTY, False, False),
+        (ABOVE_TWENTY, False, True),
+        (BELOW_THIRTY, False, True),
+        (THIRTY, True, True),
+    ],
+)
+def test_flapping_starts_at_thirty_percent_and_ends_at_twenty(
+    changed_at: list[float], *, starts: bool, goes_on: bool
+) -> None:
+    assert is_flapping(changed_at, NOW, was_flapping=False) is starts
+    assert is_flapping(changed_at, NOW, was_flapping=True) is goes_on

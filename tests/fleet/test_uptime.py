@@ -1,16 +1,31 @@
-"""The uptime of a row: share, two watched days, outages, and the answer while the row is down."""
+"""The uptime of a row: share, two watched days, outages; the record: which time is watched, and the file."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from datetime import timedelta
+from itertools import groupby
 from math import exp
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.builders import NOW, environment, failed, listed, reading, slept
 
+from envwatch.fleet.alerting.alert_policy import AlertPolicy
+from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
+from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.tracking import EVERYTHING
 from envwatch.fleet.uptime import Uptime, share_text, uptime_text
+from envwatch.fleet.uptime_record import UptimeRecord, content_of, record_of
+from envwatch.model.limits import Limits
+from envwatch.model.text import clean
+
+if TYPE_CHECKING:
+    from envwatch.model.environment import Environment
+
 
 HOUR: Final = 3_600_000.0
 WEEK: Final = 7 * 24 * HOUR
@@ -25,22 +40,33 @@ def lived(*spans: tuple[bool | None, float], is_first: bool = False) -> Uptime:
     return uptime
 
 
-def weighed(*spans: tuple[bool, float]) -> float:
-    """Return the share by the definition: watched time of an age weighs exp(-age / week), in steps of a minute."""
-    counted = [
-        (is_up, min(hours, 12.0) if not is_up else hours)
-        for place, (is_up, hours) in enumerate(spans)
-        if is_up or place < len(spans) - 1  # the present outage does not count yet
-    ]
-    minutes = [is_up for is_up, hours in counted for _ in range(round(hours * 60))]
-    weights = [exp(-(age + 0.5) * 60_000 / WEEK) for age in reversed(range(len(minutes)))]
-    return sum(weight for weight, is_up in zip(weights, minutes, strict=True) if is_up) / sum(weights)
+def share_by_hand(*pieces: tuple[float, bool | None]) -> float:
+    """Return the share by the definition, of pieces of (hours, state), oldest first.
+
+    An hour that lies `a` watched hours back weighs exp(-a / week). The present outage does not count yet, and any other
+    outage counts for 12 hours.
+    """
+    seen = [(hours, is_up) for hours, is_up in pieces if is_up is not None]
+    spells = [(is_up, sum(hours for hours, _ in spell)) for is_up, spell in groupby(seen, lambda piece: piece[1])]
+    if spells and not spells[-1][0]:
+        spells.pop()
+    age = weight = weight_up = 0.0
+    for is_up, hours in reversed(spells):
+        counted = hours if is_up else min(hours, 12.0)
+        own = exp(-age * HOUR / WEEK) - exp(-(age + counted) * HOUR / WEEK)
+        age, weight, weight_up = age + counted, weight + own, weight_up + (own if is_up else 0.0)
+    return weight_up / weight if weight else 0.0
 
 
-@given(st.lists(st.integers(1, 40).map(lambda quarters: quarters / 4), min_size=1, max_size=40))
-def test_the_share_is_the_weighed_watched_time(hours: list[float]) -> None:
-    spans = [(place % 2 == 0, each) for place, each in enumerate(hours)]
-    assert lived(*spans).share == pytest.approx(weighed(*spans), abs=1e-6)
+@given(st.lists(st.tuples(st.floats(0.01, 60), st.sampled_from((True, False, None))), min_size=1, max_size=30))
+def test_the_share_is_the_weighed_watched_time(pieces: list[tuple[float, bool | None]]) -> None:
+    known = list[tuple[float, bool | None]]()
+    for piece in pieces:
+        # The record takes doubtful time within an outage for a part of the outage.
+        if piece[1] is not None or not known or known[-1][1] is not False:
+            known.append(piece)
+    share = lived(*((state, hours) for hours, state in known)).share
+    assert (share or 0.0) == pytest.approx(share_by_hand(*known), abs=1e-9)
 
 
 @given(
@@ -77,7 +103,7 @@ def test_an_outage_counts_when_the_row_is_back() -> None:
         later = down.after(down.at + hours * HOUR, is_up=False)
         assert (later.share, later.is_permanent) == (up.share, True)
     assert down.after(down.at + 5 * HOUR, is_up=True).share == pytest.approx(
-        weighed((True, 100.0), (False, 5.0), (True, 0.0))
+        share_by_hand((100.0, True), (5.0, False), (1e-9, True))
     )
 
 
@@ -98,18 +124,6 @@ def test_a_machine_that_is_down_eight_hours_each_night_is_told_three_nights() ->
         told.append(lost.is_permanent)
         uptime = lost.after(lost.at + 8 * HOUR, is_up=True)
     assert told == [True, True, True, False, False, False]
-
-
-def test_two_outages_of_ten_hours_a_week_leave_a_server_permanent() -> None:
-    uptime = lived((True, 500.0))
-    for _ in range(20):
-        lost = uptime.after(uptime.at + 74 * HOUR, is_up=False)
-        assert lost.is_permanent
-        uptime = lost.after(lost.at + 10 * HOUR, is_up=True)
-
-
-def test_a_job_of_twelve_hours_a_day_is_not_permanent() -> None:
-    assert not lived(*[(True, 12.0), (False, 12.0)] * 20).is_permanent
 
 
 def test_time_without_proof_counts_neither_as_up_nor_as_down() -> None:
@@ -151,3 +165,312 @@ def test_an_uptime_in_words(uptime: Uptime, text: str) -> None:
 
 def test_the_watched_time_is_a_week_at_most() -> None:
     assert Uptime(up=WEEK, watched=WEEK).watched_for == lived((True, 5_000.0)).watched_for == timedelta(days=7)
+
+
+# The uptime record of a profile
+
+MINUTE: Final = 60.0
+HOUR_S: Final = 3_600.0
+LONG_AGO: Final = NOW - 48 * HOUR
+
+
+class Record:
+    """A monitor with an uptime record over scripted rows."""
+
+    def __init__(self, *names: str, record: UptimeRecord | None = None, policy: AlertPolicy | None = None) -> None:
+        self.names, self.seconds = list(names), 0.0
+        self.fields: dict[str, dict[str, Any]] = {name: {} for name in names}
+        self.events: list[Event] = []
+        self.ends: list[str | None] = []
+        monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy or AlertPolicy()})
+        self.monitor = monitor.with_uptime_record(NO_PROFILE, record or UptimeRecord())
+
+    @property
+    def at(self) -> float:
+        return NOW + self.seconds * 1000
+
+    def row(self, name: str, *, is_up: bool) -> Environment:
+        link = {"lastHeartbeat": self.at} if is_up else {"connectionId": None, "lastHeartbeat": None}
+        return environment(name, **({"connectedAt": LONG_AGO} | self.fields.get(name, {}) | link))
+
+    def poll(self, *down: str, after: float = 5.0, without: tuple[str, ...] = (), interval: float = 5.0) -> Record:
+        self.seconds += after
+        rows = [self.row(name, is_up=name not in down) for name in self.names if name not in without]
+        return self.apply(listed(rows, self.at, interval=timedelta(seconds=interval)))
+
+    def apply(self, outcome: Any) -> Record:
+        self.monitor, changes = self.monitor.apply(NO_PROFILE, outcome, reading(self.at))
+        self.events += flatten(changes.events)
+        self.ends += [incident.ended_by for incident in changes.resolved]
+        return self
+
+    def hold(self, seconds: float, *down: str) -> Record:
+        for _ in range(round(seconds / 60)):
+            self.poll(*down, after=60)
+        return self
+
+    @property
+    def record(self) -> UptimeRecord:
+        return self.monitor.uptime_records[NO_PROFILE]
+
+    def uptime(self, name: str) -> Uptime:
+        return self.record.rows[clean(name)]
+
+    def kinds(self, name: str) -> list[Kind]:
+        turns = (Kind.ALERTING, Kind.NOT_ALERTING)
+        return [event.kind for event in self.events if event.id == name and event.kind in turns]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "after", "watched_s"),
+    [
+        *((5, 5, 5, 5), (5, 5, 60, 60), (5, 5, 60.001, 0), (30, 30, 90, 90), (30, 30, 90.001, 0)),
+        *((60, 5, 100, 100), (5, 60, 100, 100)),
+    ],
+)
+def test_time_is_watched_between_listings_at_most_a_minute_or_three_of_the_longer_interval_apart(
+    first: float, second: float, after: float, watched_s: float
+) -> None:
+    record = Record("a").poll(interval=first).poll(after=after, interval=second).record
+    assert record.watched_ms == pytest.approx(watched_s * 1000)
+
+
+def test_failed_polls_in_between_change_nothing() -> None:
+    record = Record("a").poll()
+    record.seconds += 20
+    record.apply(failed(at=record.at))
+    assert record.poll(after=20).record.watched_ms == pytest.approx(40_000)
+
+
+def test_no_time_is_watched_asleep() -> None:
+    record = Record("a").poll().poll()
+    asleep_at = record.at
+    record.seconds += 40
+    record.apply(slept(asleep_at, record.at))
+    assert record.poll(after=1).record.watched_ms == pytest.approx(5_000)
+
+
+def test_no_time_is_watched_in_quarantine() -> None:
+    names = [f"e{number}" for number in range(10)]
+    record = Record(*names).poll().poll()
+    for _ in range(2):
+        record.poll(without=tuple(names[:8]))
+    assert record.monitor.fleet.by_profile[NO_PROFILE].quarantine is not None
+    assert record.record.watched_ms == pytest.approx(5_000)
+    assert record.poll().poll().record.watched_ms == pytest.approx(10_000)
+
+
+def test_no_time_is_watched_while_all_heartbeats_stand_still() -> None:
+    record = Record(*(f"e{number}" for number in range(12))).poll().poll()
+    rows = [environment(f"e{number}", connectedAt=LONG_AGO, lastHeartbeat=record.at) for number in range(12)]
+    for _ in range(20):
+        record.seconds += 5
+        record.apply(listed(rows, record.at))
+    assert record.monitor.fleet.by_profile[NO_PROFILE].stall_detector.is_stalled
+    assert record.record.watched_ms == pytest.approx(5_000 + 55_000)  # the stall is known after a minute
+
+
+def test_time_of_a_row_with_a_doubtful_clock_is_neither_up_nor_down() -> None:
+    record = Record("a", "b").poll().hold(10 * MINUTE)
+    record.fields["a"] = {}
+    impossible = environment("a", connectedAt=LONG_AGO, lastHeartbeat=record.at + 90 * 24 * HOUR)
+    for _ in range(10):
+        record.seconds += 60
+        record.apply(listed([impossible, record.row("b", is_up=True)], record.at))
+    assert record.uptime("a").is_up is None
+    record.hold(30 * MINUTE)
+    doubtful, usual = (record.uptime(name).after(record.record.watched_ms, is_up=True) for name in ("a", "b"))
+    assert usual.watched - doubtful.watched == pytest.approx(10 * 60_000, rel=0.02)
+    assert doubtful.share == 1.0
+
+
+def test_a_row_that_vanishes_is_down_until_it_returns() -> None:
+    record = Record("a", "b").poll().hold(20 * MINUTE)
+    for _ in range(4):
+        record.poll(without=("a",))
+    assert record.uptime("a").is_up is False
+    assert record.uptime("a").share == 1.0
+    record.seconds += 3 * HOUR_S
+    record.poll(without=("a",)).hold(20 * MINUTE)
+    assert record.uptime("a").share is not None
+    assert 0.9 < (record.uptime("a").share or 0) < 1.0
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_first"),
+    [
+        ({"connectedAt": NOW + 5_000 - 24 * HOUR}, True),
+        ({"connectedAt": NOW + 5_000 - 24 * HOUR + 1}, False),
+        ({"metadata": {"os": "darwin"}}, False),
+        ({"metadata": {"os": "win32"}}, False),
+        ({"metadata": None}, True),
+        ({"connectedAt": None}, False),
+    ],
+)
+def test_rows_of_the_first_listing_that_count_at_once(fields: dict[str, Any], *, is_first: bool) -> None:
+    record = Record("a", "b")
+    record.fields["a"] = fields
+    assert record.poll().uptime("a").is_first is is_first
+    assert (
+        record.poll("a")
+        .monitor.decision_of(record.monitor.fleet.by_profile[NO_PROFILE].environments[clean("a")], record.at)
+        .counts
+        is is_first
+    )
+
+
+def test_a_row_that_appears_later_or_is_down_at_first_does_not_count_at_once() -> None:
+    record = Record("a", "b").poll("a").poll()
+    record.names.append("late")
+    assert [record.poll().uptime(name).is_first for name in ("a", "b", "late")] == [False, True, False]
+
+
+@pytest.mark.parametrize("lost_for", [0, HOUR_S])
+def test_a_row_that_replaces_another_takes_the_uptime_over_without_an_outage(lost_for: float) -> None:
+    record = Record("old", "b")
+    listener = {"deviceId": "d", "listenerInstanceId": "server-0123456789abcdef"}
+    record.fields["old"] = {**listener, "firstSeenAt": LONG_AGO, "lastSeenAt": NOW + 2 * HOUR}
+    record.poll().hold(HOUR_S).hold(20 * MINUTE, "old").hold(40 * MINUTE)
+    before = record.uptime("old").after(record.record.watched_ms, is_up=True)
+    record.fields["old"] |= {"lastSeenAt": record.at}
+    record.hold(lost_for, "old")
+    record.fields["new"] = {**listener, "connectedAt": record.at + 5_000, "firstSeenAt": record.at + 5_000}
+    record.names.append("new")
+    record.poll("old")
+    assert record.monitor.fleet.by_profile[NO_PROFILE].environments[clean("old")].replaced_by == "new"
+    assert clean("old") not in record.record.rows
+    assert record.uptime("new").is_up
+    assert record.uptime("new").share == pytest.approx(before.share, rel=5e-3)
+    assert record.hold(20 * MINUTE, "old").uptime("new").watched > before.watched
+
+
+def test_uptimes_of_rows_that_left_are_kept_for_two_weeks_of_watched_time() -> None:
+    rows = {clean("left"): Uptime(9e8, 1e9, at=1e9, is_up=True), clean("a"): Uptime(9e8, 1e9, at=1e9)}
+    record = Record("a", record=UptimeRecord(1e9, rows, has_begun=True)).poll()
+    assert record.uptime("left").is_up is False
+    record.poll()
+    fortnight = 14 * 24 * HOUR
+    old = replace(record.record, watched_ms=1e9 + fortnight - 20_000)
+    record.monitor = record.monitor.with_uptime_record(NO_PROFILE, old)
+    assert clean("left") in record.poll(after=15).record.rows
+    assert clean("left") not in record.hold(11 * MINUTE).record.rows
+    assert clean("a") in record.record.rows
+
+
+@pytest.mark.parametrize(("longer_ms", "is_kept"), [(0, True), (1, False)])
+def test_an_uptime_is_forgotten_after_two_weeks_without_the_row(longer_ms: float, *, is_kept: bool) -> None:
+    rows = {clean("left"): Uptime(9e8, 1e9, at=0.0, is_up=False)}
+    record = Record("a", record=UptimeRecord(14 * 24 * HOUR + longer_ms, rows, has_begun=True)).poll()
+    assert (clean("left") in record.record.rows) is is_kept
+
+
+def test_an_incident_of_a_row_that_counts_by_the_uptime_ends_without_a_reason_when_the_row_is_back() -> None:
+    record = Record("a", "b").poll().poll().hold(10 * MINUTE, "a").hold(3 * MINUTE)
+    assert record.ends == [None]
+
+
+def test_a_row_that_begins_or_stops_counting_is_an_event() -> None:
+    almost = Uptime(is_up=True).after(47.9 * HOUR, is_up=True)
+    edge = Uptime(up=0.905e8, watched=1e8 * 3, at=almost.at)._replace(up=0.9001 * 3e8)
+    record = Record("new", "edge", "b", record=UptimeRecord(almost.at, {clean("new"): almost, clean("edge"): edge}))
+    record.poll().hold(5 * MINUTE)
+    assert (record.kinds("new"), record.kinds("edge")) == ([], [])
+    record.hold(10 * MINUTE)
+    assert record.kinds("new") == [Kind.ALERTING]
+    record.poll("edge").hold(HOUR_S, "edge")
+    assert record.kinds("edge") == []
+    record.hold(5 * MINUTE)
+    assert record.kinds("edge") == [Kind.NOT_ALERTING]
+
+
+@pytest.mark.parametrize(
+    ("lost", "text"),
+    [
+        (("edge",), "counts no more: up 89 % of 6 days; `A` changes that"),
+        (("edge", "safe"), "laptop of edge counts no more: up 89 % of 6 days; `A` changes that"),
+        (("edge", "verge"), "2 of these count no more: up 89 % of 6 days; `A` changes that"),
+        (("safe",), None),
+    ],
+)
+def test_the_end_of_an_incident_says_which_rows_count_no_more(lost: tuple[str, ...], text: str | None) -> None:
+    always = Uptime(is_up=True).after(150 * HOUR, is_up=True)
+    edge = always._replace(up=0.9001 * always.watched)
+    rows = {clean("edge"): edge, clean("verge"): edge, clean("safe"): always, clean("b"): always}
+    record = Record(*rows, record=UptimeRecord(always.at, rows)).poll().hold(HOUR_S, *lost)
+    assert record.ends == []
+    assert record.hold(5 * MINUTE).ends == [text]
+
+
+def test_a_row_decided_by_another_rule_turns_without_an_event() -> None:
+    almost = Uptime(is_up=True).after(47.9 * HOUR, is_up=True)
+    policy = AlertPolicy(alert=EVERYTHING)
+    record = Record("new", record=UptimeRecord(almost.at, {clean("new"): almost}), policy=policy).poll().hold(HOUR_S)
+    assert (record.uptime("new").is_permanent, record.kinds("new")) == (True, [])
+
+
+def test_the_refresh_of_many_rows_is_spread_over_listings() -> None:
+    record = Record(*(f"e{number}" for number in range(1_100))).poll()
+    for _ in range(10):
+        record.poll(after=60)
+    due = [uptime for uptime in record.record.rows.values() if uptime.at == 0.0]
+    assert len(due) == 600
+    for _ in range(2):
+        record.poll()
+    assert all(uptime.at > 0.0 for uptime in record.record.rows.values())
+
+
+UPTIMES = st.builds(
+    lambda watched, share, at, is_up: Uptime(round(watched * share), watched, at, is_up),
+    st.integers(0, 10**9),
+    st.floats(0, 1),
+    st.integers(0, 10**12),
+    st.sampled_from([True, False, None]),
+)
+
+
+@given(st.dictionaries(st.text(min_size=1, max_size=9).map(clean), UPTIMES, max_size=5))
+def test_a_record_survives_the_file(rows: dict[Any, Uptime]) -> None:
+    record = UptimeRecord(1e12, rows, has_begun=True)
+    assert record_of(json.loads(json.dumps(content_of(record)))) == record
+
+
+def test_the_file_keeps_which_rows_count_at_once() -> None:
+    rows = {clean("a"): Uptime(is_first=True), clean("b"): Uptime(), clean("c"): Uptime(1e9, 1e9, is_first=True)}
+    found = record_of(content_of(UptimeRecord(1e9, rows)))
+    assert found is not None
+    assert [each.is_first for each in found.rows.values()] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    "content", [{}, {"watched_ms": 3}, {"rows": {}}, {"watched_ms": -1, "rows": {}}, {"watched_ms": "3", "rows": {}}]
+)
+def test_no_record_in_a_file(content: dict[str, object]) -> None:
+    assert record_of(content) is None
+    assert record_of({"watched_ms": 0, "rows": {}}) == UptimeRecord(has_begun=True)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        3,
+        [],
+        [1, 2, 3],
+        [3, 2, 1, True],
+        [-1, 2, 1, True],
+        [1, 2, 11, True],
+        [1, 2, -1, True],
+        [1, 2, 1, 1],
+        ["1", 2, 1, True],
+    ],
+)
+def test_a_damaged_row_is_dropped_alone(row: object) -> None:
+    found = record_of({"watched_ms": 10, "rows": {"bad": row, "good": [1, 2, 3, None]}, "first": ["good", "bad"]})
+    assert found is not None
+    assert found.rows == {clean("good"): Uptime(1.0, 2.0, 3.0, is_up=None, is_first=True)}
+
+
+@pytest.mark.parametrize("first", [3, None, {"a": 1}, ["a", 3], [[]], "a"])
+def test_a_damaged_list_of_first_rows_names_nobody(first: object) -> None:
+    found = record_of({"watched_ms": 10, "rows": {"a": [1, 2, 3, True]}, "first": first})
+    assert found is not None
+    assert not found.rows[clean("a")].is_first
