@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.app_harness import staged
 from support.builders import NOW, beating, entries_of, environment, failed, listed, reading
 from support.policies import soon
 from support.tracked_environments import ALL, contexts_at
@@ -340,42 +339,3 @@ def test_a_fleet_is_refused_while_the_newest_poll_was() -> None:
     assert profile_state.is_refused
     assert not profile_state.apply(failed(Cause.FORBIDDEN))[0].is_refused
     assert not profile_state.apply(listed(beating(2)))[0].is_refused
-
-
-async def test_the_screen_shows_profiles_in_a_column_and_each_ones_trouble() -> None:
-    async with staged((120, 24), profiles=BOTH) as stage:
-        await stage.show([environment("env-1", connectionName="ours")], WORK)
-        assert "asking home" in stage.lines[0]
-        await stage.show([environment("env-1", connectionName="mine")], HOME)
-        assert "work, home" in stage.lines[0]
-        assert "● 2 on" in stage.lines[0]
-        assert "live 0s" in stage.lines[0]
-        assert "PROFILE" in stage.titles
-        assert [" ".join(line[:60].split()[4:6]) for line in stage.body[:2]] == ["mine home", "ours work"]
-        stage.now = 62
-        await stage.show([environment("env-1", connectionName="ours", lastHeartbeat=stage.at)], WORK)
-        await stage.take(failed(Cause.TIMEOUT, stage.at), HOME)
-        await stage.tick()
-        assert " BLIND home 63s " in stage.lines[0]
-        assert "● 1 on" in stage.lines[0]
-        assert "? 1 unknown" in stage.lines[0]
-        assert stage.news.startswith("home: timeout:")
-        assert {line[0] for line in stage.body[:2]} == {"?", "●"}
-
-
-async def test_the_cursor_and_the_log_tell_profiles_apart() -> None:
-    async with staged((120, 40), profiles=BOTH) as stage:
-        for profile in BOTH:
-            await stage.show([environment("env-1", connectionName=f"at {profile}")], profile)
-        stage.now = 5
-        await stage.show([environment("env-1", connectionName="at work", connectionId=None)], WORK)
-        await stage.press("G")
-        cursor = stage.app.dashboard.table.cursor
-        assert cursor is not None
-        assert cursor.key == (HOME, "env-1")
-        assert "went offline" not in "\n".join(line[74:] for line in stage.lines[:-2])
-        await stage.press("e", "enter")
-        cursor = stage.app.dashboard.table.cursor
-        assert cursor is not None
-        assert cursor.key == (WORK, "env-1")
-        assert "went offline" in "\n".join(line[74:] for line in stage.lines[:-2])

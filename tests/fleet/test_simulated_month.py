@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from itertools import islice, pairwise
 from random import Random
-from typing import TYPE_CHECKING
 
 import pytest
-from support.month.ordinary import LAPTOPS, SITES, ordinary_month, servers_in
+from support.month.ordinary import LAPTOPS, ordinary_month
 from support.month.playing import (
     STEP,
     Envwatch,
     EnvwatchAtDay,
     Message,
-    Naive,
     Score,
     Step,
-    policy_with_settings,
     score,
     steps,
     watched,
@@ -26,7 +23,6 @@ from support.month.script import (
     BEGIN,
     CONNECTED_FOR,
     DAY,
-    EXPIRY,
     HOUR,
     MINUTE,
     NEEDED_AFTER,
@@ -42,12 +38,7 @@ from support.month.script import (
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.tracking import EVERYTHING
 from envwatch.model.clock import ServerMs
-from envwatch.model.outcome import Failed, Listed
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from support.month.playing import Watcher
+from envwatch.model.outcome import Listed
 
 EVERY_LOSS = AlertPolicy(alert=EVERYTHING)
 
@@ -139,18 +130,6 @@ def test_a_row_that_falls_silent_keeps_its_connection_and_its_last_ping() -> Non
     assert any(12 * MINUTE < at < 12 * MINUTE + STEP for at, _ in seen)
 
 
-@pytest.mark.parametrize(
-    ("fault", "kinds"),
-    [(Fault.FAILING, {Failed}), (Fault.STOPPED, set()), (Fault.ASLEEP, set()), (Fault.EMPTY, {Listed})],
-)
-def test_a_trouble_is_what_a_monitor_gets_meanwhile(fault: Fault, kinds: set[type]) -> None:
-    script = some_script()
-    script.trouble(10 * MINUTE, 20 * MINUTE, fault)
-    during = [step.outcome for step in steps(script) if 10 * MINUTE <= step.at < 20 * MINUTE]
-    assert {type(outcome) for outcome in during} == kinds
-    assert not any(outcome.snapshot.pages[0].environments for outcome in during if isinstance(outcome, Listed))
-
-
 def test_the_same_seed_gives_the_same_needs_and_listings() -> None:
     def life(seed: int) -> tuple[list[Need], list[Step]]:
         script = ordinary_month(seed, 1)
@@ -160,33 +139,14 @@ def test_the_same_seed_gives_the_same_needs_and_listings() -> None:
     assert life(1) != life(2)
 
 
-@pytest.mark.parametrize("watcher", [lambda: Envwatch(EVERY_LOSS), lambda: Naive(1)])
-def test_looking_seldom_while_nothing_happens_delays_messages_by_one_look(watcher: Callable[[], Watcher]) -> None:
-    script, seldom, often = eventful_script(), watcher(), watcher()
+def test_looking_seldom_while_nothing_happens_delays_messages_by_one_look() -> None:
+    script, seldom, often = eventful_script(), Envwatch(EVERY_LOSS), Envwatch(EVERY_LOSS)
     watched(script, [seldom])
     watched(script, [often], polls=bytes([1]) * (script.length // STEP))
     assert len(seldom.messages) > 5
     for early, late in zip(often.messages, seldom.messages, strict=True):
         assert early.ids == late.ids
         assert abs(late.at - early.at) <= 30 * SECOND
-
-
-def test_a_naive_watcher_writes_a_message_for_each_machine_of_a_power_cut() -> None:
-    script, watcher = some_script(rows=40), Naive(1)
-    script.cut(range(5, 35), 10 * MINUTE, [30 * MINUTE] * 30)
-    watched(script, [watcher])
-    assert {message.ids for message in watcher.messages} == {frozenset({str(env.id)}) for env in script.first[5:35]}
-    found = score(script, watcher.messages)
-    assert (found.messages, found.true, found.needs, found.missed) == (30, 30, 30, 0)
-    assert all(EXPIRY - BEAT <= delay <= EXPIRY + STEP + SECOND for delay in found.delays)
-
-
-@pytest.mark.parametrize(("polls", "messages"), [(1, 1), (2, 0)])
-def test_a_naive_watcher_that_looks_twice_ignores_what_one_poll_shows(polls: int, messages: int) -> None:
-    script, watcher = some_script(), Naive(polls)
-    script.down(0, 10 * MINUTE - SECOND, 10 * MINUTE + 2 * SECOND, Cause.UPGRADE)
-    watched(script, [watcher])
-    assert len(watcher.messages) == messages
 
 
 @pytest.mark.parametrize(
@@ -216,15 +176,6 @@ def test_a_delay_leaves_out_the_time_in_which_nobody_could_see() -> None:
     script.trouble(11 * MINUTE, 21 * MINUTE, Fault.STOPPED)
     found = score(script, [Message(22 * MINUTE, frozenset({str(script.first[0].id)}))])
     assert found.delays == [2 * MINUTE]
-
-
-@pytest.mark.parametrize(("after", "cause"), [(3 * MINUTE, "planned upgrade"), (3 * MINUTE + 1, "a row that is up")])
-def test_a_false_message_is_explained_by_what_happened_to_its_row(after: int, cause: str) -> None:
-    script = some_script()
-    script.down(0, 10 * MINUTE, 11 * MINUTE, Cause.UPGRADE)
-    script.end(1, 10 * MINUTE, Cause.JOB_END, 11 * MINUTE)
-    messages = [Message(11 * MINUTE + after, frozenset({str(script.first[place].id)})) for place in (0, 1)]
-    assert list(score(script, messages).kinds) == [f"false: {cause}", "false: end of a CI job"]
 
 
 @pytest.mark.parametrize(("age", "is_new"), [(NEW_FOR - 1, True), (NEW_FOR, False)])
@@ -262,42 +213,9 @@ def test_a_row_that_replaces_a_row_is_as_old_as_the_replaced_row() -> None:
     assert [need.is_new for need in script.needs()] == [False, False]
 
 
-def test_messages_about_ended_vms_and_about_all_heartbeats_are_counted_apart() -> None:
-    script = some_script()
-    for row in (0, 1):
-        script.end(row, 10 * MINUTE, Cause.VM_END)
-    script.end(2, 10 * MINUTE, Cause.JOB_END)
-    script.trouble(12 * MINUTE, 13 * MINUTE, Fault.FAILING)
-    first, second, third = (str(env.id) for env in script.first)
-    told = [{first, second}, {first, third}, set[str]()]
-    found = score(script, [Message(14 * MINUTE, frozenset(ids)) for ids in told])
-    assert (found.messages, found.vm_ends, found.stalls, found.wrong, found.judged) == (3, 1, 1, 1, 1)
-
-
 @pytest.mark.parametrize(("true", "brief", "reached"), [(80, 15, True), (79, 16, False), (80, 14, False)])
 def test_of_100_messages_80_are_true_and_5_are_wrong_at_most(true: int, brief: int, *, reached: bool) -> None:
     assert bool(Score(messages=103, vm_ends=2, stalls=1, true=true, brief=brief).unreached) is not reached
-
-
-def test_after_an_outage_of_the_platform_every_row_that_was_up_has_a_new_connection() -> None:
-    script = some_script(rows=4)
-    script.down(1, 5 * MINUTE, 40 * MINUTE, Cause.CRASH)
-    script.down(2, 12 * MINUTE, 40 * MINUTE, Cause.CRASH)
-    script.platform_outage(10 * MINUTE, 20 * MINUTE, lambda: 45 * SECOND)
-    listings = [
-        (step.at, [row.connection_id for row in step.outcome.snapshot.pages[0].environments])
-        for step in steps(script)
-        if isinstance(step.outcome, Listed)
-    ]
-    before = next(ids for at, ids in reversed(listings) if at < 10 * MINUTE)
-    during = [at for at, _ in listings if 10 * MINUTE <= at < 20 * MINUTE]
-    down = next(ids for at, ids in listings if at >= 20 * MINUTE)
-    after = next(ids for at, ids in listings if at >= 20 * MINUTE + 45 * SECOND)
-    assert not during
-    assert down == [None, None, None, None]
-    assert [bool(id_) for id_ in after] == [True, False, False, True]
-    assert not {id_ for id_ in before if id_} & set(after)
-    assert [need.cause for need in script.needs()] == [Cause.CRASH, Cause.CRASH]
 
 
 def test_a_monitor_that_is_off_at_night_tells_in_the_morning_what_is_still_down() -> None:
@@ -311,13 +229,6 @@ def test_a_monitor_that_is_off_at_night_tells_in_the_morning_what_is_still_down(
     assert DAY + begin <= message.at <= DAY + begin + NEEDED_AFTER
     found = score(watcher.script(script), watcher.messages)
     assert (found.true, found.missed, found.needs) == (1, 0, 1)
-
-
-def test_the_settings_name_the_servers_and_leave_out_machines_that_end_or_sleep() -> None:
-    script = ordinary_month(1, 1)
-    policy = policy_with_settings(servers_in(script))
-    assert set(policy.expect) == {env.device_id for env in script.first if env.name[:3] in SITES}
-    assert len(policy.silences) == 1
 
 
 def test_a_month_has_every_kind_of_life() -> None:
