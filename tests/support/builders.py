@@ -39,7 +39,7 @@ TEXT_KEYS: Final = [key for key, each in METADATA_FIELDS.items() if each.kind is
 NOW = ServerMs(1_760_000_000_000.0)
 
 PERIODS = frozenset({*ENDS, *ENDS.values(), Kind.SLEPT}) - {Kind.HELD, Kind.STALLED, Kind.RESUMED}
-"""Begins and ends of periods, which are no events of rows; `tests/fleet/test_periods.py` covers all periods."""
+"""Begins and ends of periods, which are no events of rows; `tests/fleet/test_monitor.py` covers all periods."""
 
 
 def wire_row(id: str = "env-1", **changes: Any) -> dict[str, Any]:  # noqa: A002  # the field's name on the wire
