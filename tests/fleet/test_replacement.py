@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.budget import examples
-from support.builders import NOW, beating, environment, failed, listed, reading, slept, watched
+from support.builders import NOW, environment, listed, reading, watched
 from support.policies import soon
 
 from envwatch.fleet.alerting.alert_policy import Word, Words
@@ -21,7 +21,7 @@ from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_problem
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.replacement import siblings
-from envwatch.fleet.run_before import with_memory_of_run, with_run_before
+from envwatch.fleet.run_before import with_run_before
 from envwatch.fleet.tracking import ChangeTag, RecentChange
 from envwatch.history.earlier_runs import changes_between_runs
 from envwatch.history.past import Moment
@@ -104,18 +104,10 @@ NEVER_ALERTS: Final = Word(is_always=False, at=WallMs(NOW), by=clean("ann"))
 OWN: Final = Word(is_always=True, at=WallMs(NOW), by=clean("ben"))
 
 
-@pytest.mark.parametrize(
-    ("words", "inherited"),
-    [
-        ({"old": NEVER_ALERTS}, {"new": NEVER_ALERTS}),
-        ({"old": NEVER_ALERTS, "new": OWN}, {}),
-        ({"other": NEVER_ALERTS}, {}),
-        ({}, {}),
-    ],
-)
-def test_a_new_row_without_an_own_word_inherits_the_word_of_the_replaced_row(
-    words: dict[str, Word], inherited: dict[str, Word]
-) -> None:
+@pytest.mark.parametrize("others", [{}, {"new": OWN}])
+def test_a_new_row_without_an_own_word_inherits_the_word_of_the_replaced_row(others: dict[str, Word]) -> None:
+    words = {"old": NEVER_ALERTS, "other": OWN} | others
+    inherited = {} if others else {"new": NEVER_ALERTS}
     monitor, _ = Monitor.create({NO_PROFILE: Limits()}).with_words(keyed(words), reading(NOW))
     monitor, _ = monitor.apply(NO_PROFILE, listed([old(up=True, beat=NOW)]), reading(NOW))
     later = [old(beat=NOW), new(beat=NOW + 4_000, firstSeenAt=NOW + 2_000)]
@@ -233,12 +225,6 @@ def test_the_new_row_may_come_first() -> None:
     assert seen(events) == [(Kind.RENAMED, "old"), (Kind.OFFLINE, "old"), (Kind.APPEARED, "new")]
 
 
-def test_a_rename_is_one_event_however_long_it_lasts() -> None:
-    up, down = old(up=True, beat=NOW), old(beat=NOW)
-    _, events = lives([up], [down, new(firstSeenAt=NOW)], [down, new(firstSeenAt=NOW)], [down, new(firstSeenAt=NOW)])
-    assert [event.kind for event in events].count(Kind.RENAMED) == 1
-
-
 def test_a_row_that_is_online_again_is_no_longer_replaced() -> None:
     down, back = old(beat=NOW), old(up=True, beat=NOW + 9_000)
     profile_state, _ = lives([old(up=True)], [down, new(firstSeenAt=NOW)], [back, new(firstSeenAt=NOW)])
@@ -282,13 +268,6 @@ def test_nothing_changes_in_a_listing_that_brings_the_same() -> None:
     before, _ = watched([listed(rows)])
     again, events = watched([listed(rows, NOW + 5_000)], before)
     assert not events
-    assert all(again.environments[id_] is tracked for id_, tracked in before.environments.items())
-
-
-def test_rows_of_devices_of_their_own_are_the_same_objects() -> None:
-    rows = beating(3)
-    before, _ = watched([listed(rows)])
-    again, _ = watched([listed(rows, NOW + 5_000)], before)
     assert all(again.environments[id_] is tracked for id_, tracked in before.environments.items())
 
 
@@ -357,14 +336,6 @@ def test_a_computer_that_gets_its_old_name_back_is_a_renamed_computer() -> None:
     assert replaced(after(a_back, b_down)) == {}
 
 
-def test_an_old_row_that_stays_dead_replaces_nothing() -> None:
-    a_up, a_down = row("a", A, beat=NOW), row("a", A, up=False, beat=NOW + 1_000)
-    b_up = row("b", B, beat=NOW + 6_000, firstSeenAt=NOW + 3_000)
-    b_down = row("b", B, up=False, beat=NOW + 11_000, firstSeenAt=NOW + 3_000)
-    profile_state, _ = lives([a_up], [a_down, b_up], [a_down, b_up], [a_down, b_down])
-    assert replaced(profile_state) == {"a": "b"}
-
-
 def test_a_name_that_was_given_up_long_ago_replaces_nothing() -> None:
     """The row was offline at the same time as the lost row, as a returning row must be, but never comes up."""
     b_down = row("b", B, up=False, beat=NOW - 60_000, firstSeenAt=NOW - 90_000)
@@ -397,16 +368,6 @@ def test_the_rule_is_off_once_the_server_changes_when_a_row_was_first_seen(moved
     assert (replaced(profile_state) == {}) is is_off
     assert profile_state.has_moved_identity is is_off
     assert is_problem(profile_state.environments[old().id], NOW) is is_off
-
-
-@pytest.mark.parametrize(("moved_ms", "is_off"), [(999, False), (10_000, True)])
-def test_the_rule_is_off_if_the_server_changed_when_one_row_was_first_seen_between_two_runs(
-    moved_ms: int, *, is_off: bool
-) -> None:
-    rows = [old(), new(), environment("env-8")]
-    before = after(*rows, environment("env-9", firstSeenAt=NOW - 50_000))
-    first = after(*rows, environment("env-9", firstSeenAt=NOW - 50_000 + moved_ms))
-    assert with_memory_of_run(first, before, NOW).has_moved_identity is is_off
 
 
 def test_a_row_that_changes_its_device_ends_what_rested_on_the_device() -> None:
@@ -463,13 +424,6 @@ def test_an_incident_whose_other_row_is_back_does_not_end_by_the_replacement() -
     assert [incident.ended_by for incident in resolved] == [None]
 
 
-def test_the_loss_of_the_new_row_alerts_and_the_old_row_stays_quiet() -> None:
-    down, gone = old(beat=NOW + 4_000), new(firstSeenAt=NOW + 4_000, up=False, beat=NOW + 14_000)
-    listings = [[old(up=True)], [down, new(firstSeenAt=NOW + 4_000)], *[[down, gone]] * 4]
-    _, opened, _ = monitored(*(listed(rows, NOW + 5_000 * number) for number, rows in enumerate(listings)))
-    assert [[loss.id for loss in incident.losses] for incident in opened] == [["new"]]
-
-
 def test_a_run_knows_the_twins_of_the_run_before() -> None:
     third = row("third", C, firstSeenAt=NOW + 60_000, beat=NOW + 60_000)
     before, _ = lives([old(up=True), row("twin", B)])
@@ -499,13 +453,6 @@ def test_a_replaced_row_that_is_gone_with_its_successor_is_a_loss_of_the_next_ru
         assert replaced(following) == {}
 
 
-def test_a_rename_between_two_runs_is_an_event() -> None:
-    before, _ = lives([old(up=True)])
-    first = watched([listed([old(beat=NOW + 50_000), new(firstSeenAt=NOW + 55_000)], NOW + 60_000)])[0]
-    events = changes_between_runs(Moment(reading(), before, {}), Moment(reading(NOW + 60_000), first, {}))
-    assert seen(events) == [(Kind.RENAMED, "old"), (Kind.OFFLINE, "old"), (Kind.APPEARED, "new")]
-
-
 def test_the_rule_stays_off_in_the_next_run() -> None:
     other, moved = environment("env-9"), environment("env-9", firstSeenAt=NOW)
     before, _ = lives([other], [moved])
@@ -527,12 +474,6 @@ def test_a_clock_that_was_set_between_two_runs_moves_all_rows_by_the_same_time(
     before, _ = lives(others)
     first = watched([listed([old(), new(), *moved], NOW + 60_000)])[0]
     assert replaced(with_run_before(first, before)) == ({} if is_off else {"old": "new"})
-
-
-def test_a_failed_poll_and_a_sleep_change_nothing() -> None:
-    before, _ = watched([listed([old(), new()])])
-    assert before.apply(failed(at=NOW + 5_000))[0].environments is before.environments
-    assert before.apply(slept(NOW, NOW + 5_000))[0].environments is before.environments
 
 
 @dataclass
@@ -675,14 +616,14 @@ def test_random_lives_of_listeners_agree_with_the_specification(
                     return  # an emptied list is not believed
                 expected = specified.apply(rows)
                 found = {id_: new_id for id_, new_id in replaced(profile_state).items() if id_ in specified.rows}
-                circles = _in_circles(expected)
+                circles = in_circles(expected)
                 assert {**expected, **found} == expected, "a loss is hidden"
                 assert expected.keys() - found.keys() <= circles, "a rename is a loss"
                 hidden = [id_ for id_ in found if not specified.rows[id_].connection_id]
                 assert len(hidden) == len(found), "a row that is online is replaced"
 
 
-def _in_circles(found: dict[str, str]) -> set[str]:
+def in_circles(found: dict[str, str]) -> set[str]:
     """Return rows that replace each other in a circle: one row of each circle is the loss."""
     inside = set()
     for start, first in found.items():
@@ -694,36 +635,31 @@ def _in_circles(found: dict[str, str]) -> set[str]:
     return inside
 
 
-def after_restart(monitor: Monitor, at: float, *, with_state: bool = True) -> Monitor:
-    now = reading(at)
+AT: Final = NOW + 60_000
+NAMES: Final = [old(beat=NOW - 60_000), new(firstSeenAt=NOW - 50_000)]
+"""The old name was listed offline while the new name was online."""
+NAME_BACK: Final = [old(up=True, beat=AT), new(firstSeenAt=NOW - 50_000, up=False, beat=NOW)]
+TWINS: Final = [old(up=True), new(firstSeenAt=NOW - 1_000)]
+TWIN_LOST: Final = [old(beat=NOW), new(firstSeenAt=NOW - 1_000, beat=AT)]
+
+
+@pytest.mark.parametrize(
+    ("before", "after_restart", "has_state", "lost"),
+    [(NAMES, NAME_BACK, True, []), (NAMES, NAME_BACK, False, ["new"]), (TWINS, TWIN_LOST, True, ["old"])],
+    ids=["a name is back", "a name is back, unknown", "a twin is lost"],
+)
+def test_the_alert_state_knows_names_and_twins_over_a_restart(
+    before: list[Environment], after_restart: list[Environment], lost: list[str], *, has_state: bool
+) -> None:
+    monitor, _, _ = monitored(listed(before))
+    now = reading(AT)
     content = json.loads(json.dumps(content_of(monitor.alert_state(NO_PROFILE, now), now)))
     state = alert_state(content, NO_PROFILE, now)
     assert state is not None
-    fresh = Monitor.create({NO_PROFILE: Limits()}, policies=soon())
-    return fresh.with_alert_state(NO_PROFILE, state if with_state else replace(state, siblings={}))
-
-
-@pytest.mark.parametrize("with_state", [True, False])
-def test_a_name_that_comes_back_while_envwatch_restarts_is_known_by_the_alert_state(*, with_state: bool) -> None:
-    """The named row was listed offline while the second row was online; both were never online at once."""
-    monitor, _, _ = monitored(listed([old(beat=NOW - 60_000), new(firstSeenAt=NOW - 50_000)]))
-    at = NOW + 60_000
-    monitor = after_restart(monitor, at, with_state=with_state)
-    back = [old(up=True, beat=at), new(firstSeenAt=NOW - 50_000, up=False, beat=NOW)]
+    monitor = Monitor.create({NO_PROFILE: Limits()}, policies=soon())
+    monitor = monitor.with_alert_state(NO_PROFILE, state if has_state else replace(state, siblings={}))
     opened: list[Incident] = []
-    for second in (0, 5, 10, 15):
-        monitor, changes = monitor.apply(NO_PROFILE, listed(back, at + second * 1000), reading(at + second * 1000))
+    for at in (AT, AT + 5_000, AT + 10_000, AT + 15_000):
+        monitor, changes = monitor.apply(NO_PROFILE, listed(after_restart, at), reading(at))
         opened += changes.opened
-    assert [loss.id for incident in opened for loss in incident.losses] == ([] if with_state else ["new"])
-
-
-def test_a_twin_that_is_lost_while_envwatch_restarts_is_a_loss() -> None:
-    monitor, _, _ = monitored(listed([old(up=True), new(firstSeenAt=NOW - 1_000)]))
-    at = NOW + 60_000
-    monitor = after_restart(monitor, at)
-    opened: list[Incident] = []
-    rows = [old(beat=NOW), new(firstSeenAt=NOW - 1_000, beat=at)]
-    for second in (0, 5, 10, 15):
-        monitor, changes = monitor.apply(NO_PROFILE, listed(rows, at + second * 1000), reading(at + second * 1000))
-        opened += changes.opened
-    assert [loss.id for incident in opened for loss in incident.losses] == ["old"]
+    assert [loss.id for incident in opened for loss in incident.losses] == lost
