@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,13 +11,10 @@ from support.app_harness import Stage, running, staged
 from support.builders import NOW, beating, key_of, listed
 from support.idle import held_by_the_test
 from support.memory_history import MemoryHistory, recorded
-from support.recording import record
 from support.rewinding import BACK, LIFE, is_travelling, lived, press, rows, show, until
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.history.past import HistoryError
-from envwatch.history.stored import Retention, StoredPast
-from envwatch.history.writer import FolderWriter
 from envwatch.model.acks import Ack
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
@@ -34,11 +30,11 @@ from envwatch.views.report.sections import report_of
 from envwatch.watch.loop import Decisions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from envwatch.history.past import Past
-    from envwatch.model.outcome import Listed, RecordedPoll
+    from envwatch.model.outcome import RecordedPoll
 
 HOUR_MS = 3_600_000
 
@@ -102,21 +98,28 @@ async def test_the_palette_offers_the_report_and_the_menu_begins_with_a_shift() 
         assert isinstance(stage.app.screen, Dashboard)
 
 
-async def test_it_is_the_report_of_the_command_on_as_many_hours_as_were_chosen(folder: Path) -> None:
+async def test_the_report_is_the_report_of_the_command_on_the_chosen_hours_up_to_the_visible_moment(
+    folder: Path,
+) -> None:
     history = MemoryHistory()
     recorded((listed(rows(NOW - hours * HOUR_MS), NOW - hours * HOUR_MS) for hours in (10, 6)), history)
     async with lived(history=history, size=(400, 60)) as stage:
-        for keys, hours in (((), 8), (("down",), 12), (("up",), 4)):
+        for keys, hours in (((), 8), (("down",), 12)):
             await ask(stage, *keys)
             text = expected(history, stage.at, hours)
             assert f"({hours}h)" in text
             assert shown(stage)[: len(text.splitlines())] == text.splitlines(), hours
             await stage.press("escape")
             assert isinstance(stage.app.screen, Dashboard)
-    assert not files(folder)
+        assert not files(folder)
+        await press(stage, BACK, BACK)
+        await ask(stage, "up")
+        rewound = expected(history, NOW + 10_000, 4)
+        assert rewound != expected(history, stage.at, 4)
+        assert shown(stage)[: len(rewound.splitlines())] == rewound.splitlines()
 
 
-async def test_w_writes_all_of_it_to_a_file_and_says_where(folder: Path) -> None:
+async def test_w_writes_all_of_the_report_to_a_file_and_says_where(folder: Path) -> None:
     history = MemoryHistory()
     async with lived(history=history, size=(80, 12)) as stage:
         await ask(stage)
@@ -128,7 +131,7 @@ async def test_w_writes_all_of_it_to_a_file_and_says_where(folder: Path) -> None
         assert f"exported to {path.name}: the report on the last 8 h" in shown(stage)
 
 
-async def test_a_folder_that_takes_no_file_says_so_under_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_folder_without_rights_is_named_under_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/proc")  # where not even root can write
     async with lived() as stage:
         await ask(stage)
@@ -137,41 +140,13 @@ async def test_a_folder_that_takes_no_file_says_so_under_the_report(monkeypatch:
         assert isinstance(stage.app.screen, HandoverScreen)
 
 
-async def test_a_history_on_a_disk_is_read(tmp_path: Path) -> None:
-    def an_outage() -> Iterator[Listed]:
-        for at in range(int(NOW) - 900_000, int(NOW) + 1, 5_000):
-            lost = {"connectionId": None, "podId": None} if at > NOW - 300_000 else {}
-            yield listed([*beating(2, at), *beating(3, at, **lost)[2:]], at)
-
-    path = tmp_path / "history"
-    writer = FolderWriter(path, Retention())
-    record(writer, an_outage())
-    writer.close()
-    past = StoredPast(path)
-    async with staged((100, 40), pasts={NO_PROFILE: past}) as stage:
-        await stage.show(beating(3))
-        await ask(stage)
-        assert "## Still down: 1" in shown(stage)
-        assert any(line.startswith("- `laptop of env-3` offline since 08:48") for line in shown(stage))
-
-
-async def test_an_acknowledgement_that_no_poll_has_recorded_yet_is_in_the_report() -> None:
+async def test_an_acknowledgement_since_the_last_poll_is_in_the_report() -> None:
     async with lived(size=(120, 24)) as stage:
         key = key_of("env-2")
         stage.watch.decide(Decisions(acks={key: Ack(stage.at, clean("Ana looks"))}))
         stage.app.republish()
         await ask(stage)
         assert "acknowledged: `Ana looks`" in stage.text
-
-
-async def test_in_the_past_it_ends_with_the_moment_that_is_shown() -> None:
-    history = MemoryHistory()
-    async with lived(history=history, size=(400, 60)) as stage:
-        await press(stage, BACK, BACK)
-        await ask(stage)
-        text = expected(history, NOW + 10_000, 8)
-        assert text != expected(history, stage.at, 8)
-        assert shown(stage)[: len(text.splitlines())] == text.splitlines()
 
 
 async def test_a_replay_reports_on_its_recording_under_the_names_in_it() -> None:
@@ -187,7 +162,7 @@ async def test_a_replay_reports_on_its_recording_under_the_names_in_it() -> None
         assert shown(stage)[: len(text.splitlines())] == text.splitlines()
 
 
-async def test_without_a_history_it_says_what_it_needs_and_what_is_there_instead() -> None:
+async def test_without_a_history_the_report_names_the_setting() -> None:
     async with staged((120, 24)) as stage:
         await stage.show(rows(stage.at))
         await open_menu(stage)
@@ -195,19 +170,11 @@ async def test_without_a_history_it_says_what_it_needs_and_what_is_there_instead
         assert isinstance(stage.app.screen, Dashboard)
 
 
-@pytest.mark.parametrize(
-    ("history", "why"),
-    [
-        (MemoryHistory(), "- `default`: nothing was recorded of it in that time"),
-        (Unreadable(), "- `default`: its history cannot be read: `the disk is gone`"),
-    ],
-)
-async def test_where_nothing_can_be_reported_it_says_why_what_to_do_and_writes_nothing(
-    history: MemoryHistory, why: str, folder: Path
-) -> None:
-    async with staged(pasts={NO_PROFILE: history}) as stage:
+async def test_without_a_record_the_report_says_what_to_do_and_is_not_written(folder: Path) -> None:
+    async with staged(pasts={NO_PROFILE: MemoryHistory()}) as stage:
         await stage.show(rows(stage.at))
         await ask(stage)
+        why = "- `default`: nothing was recorded of it in that time"
         assert shown(stage)[:2] == ["There is no report on the last 8 h:", why]
         assert "esc goes back; e has the events since the start" in stage.text
         await stage.press("w")
@@ -215,7 +182,7 @@ async def test_where_nothing_can_be_reported_it_says_why_what_to_do_and_writes_n
     assert not files(folder)
 
 
-async def test_profiles_that_cannot_be_reported_are_named_after_those_that_can() -> None:
+async def test_profiles_without_a_report_are_named_at_the_end() -> None:
     names = [clean(name) for name in ("home", "lab", "work")]
     history = MemoryHistory(names[2])
     pasts = {names[1]: Unreadable(), names[2]: history}
@@ -243,36 +210,26 @@ class Slow(MemoryHistory):
         return super().polls(since, until)
 
 
-@asynccontextmanager
-async def reading() -> AsyncIterator[tuple[Stage, Slow]]:
+async def test_the_report_can_be_left_while_the_history_is_read() -> None:
     history = Slow()
     async with staged(pasts={NO_PROFILE: history}, record=history.record) as stage:
         try:
             await show(stage, 5)
+            for _ in range(2):
+                await open_menu(stage)
+                await stage.press("enter")
+                assert "reading the history for the report on the last 8 h" in shown(stage)
+                await stage.press("w")
+                assert "nothing to write: still reading the history" in shown(stage)
+                await stage.press("escape")
+                assert isinstance(stage.app.screen, Dashboard)
             await open_menu(stage)
             await stage.press("enter")
-            yield stage, history
+            history.may_go.set()
+            await until(stage, lambda: shown(stage)[0].startswith("# envwatch: "))
+            assert "reading the history" not in stage.text
         finally:
             history.may_go.set()
-
-
-async def test_while_it_is_read_the_screen_says_so_and_every_key_works() -> None:
-    async with reading() as (stage, history):
-        assert "reading the history for the report on the last 8 h" in shown(stage)
-        await stage.press("w")
-        assert "nothing to write: still reading the history" in shown(stage)
-        history.may_go.set()
-        await until(stage, lambda: shown(stage)[0].startswith("# envwatch: "))
-        assert "reading the history" not in stage.text
-
-
-async def test_it_can_be_left_while_it_is_read() -> None:
-    async with reading() as (stage, history):
-        await stage.press("escape")
-        assert isinstance(stage.app.screen, Dashboard)
-        history.may_go.set()
-        await show(stage, 10)
-        assert stage.app.is_running
 
 
 async def test_in_ascii_a_name_is_spelled_on_the_screen_and_exact_in_the_file(folder: Path) -> None:

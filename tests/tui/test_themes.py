@@ -188,31 +188,6 @@ def test_in_16_colours_no_text_of_the_light_theme_vanishes_on_white_and_late_dif
     assert len({drawn_in_16(light.variables[f"state-{state}"]) for state in states}) == len(states)
 
 
-async def test_in_the_ansi_theme_late_and_unrestricted_differ() -> None:
-    async with staged((120, 24), theme="envwatch-ansi") as stage:
-        rows = [environment("env-1", lastHeartbeat=stage.at - 60_000), environment("env-2", currentMode="unrestricted")]
-        await stage.show(rows)
-        late = style_in(stage.line_of("late "), "late")
-        drift = style_in(stage.line_of("unrestricted!"), "unrestricted!")
-        assert (late.color, late.underline) != (drift.color, drift.underline)
-        assert (drift.bold, drift.underline) == (True, True)
-        counted = style_in(stage.strips[0], "1 unrestricted")
-        assert (counted.bold, counted.underline) == (True, True)
-
-
-@pytest.mark.parametrize("theme", first_quick([theme.name for theme in THEMES]))
-async def test_the_mark_of_the_past_stands_out_as_drawn(theme: str) -> None:
-    async with lived(theme=theme) as stage:
-        await press(stage, BACK)
-        badge, day = style_in(stage.strips[0], "REWOUND"), stage.line_of("──○──")
-        (here,) = (segment for segment in day if segment.style is not None and segment.style.reverse)
-        assert (badge.reverse, badge.bold) == (True, True)
-        warning = stage.app.query_one(StatusBar).get_component_rich_style("line--blind", partial=True)
-        assert badge.color == warning.color
-        assert here.style is not None
-        assert (here.text, here.style.color, here.style.bold) == ("○", badge.color, True)
-
-
 @pytest.mark.parametrize("vision", [*VISIONS, "tritanopia"])
 def test_in_the_safe_theme_states_are_further_apart_for_every_colour_vision(vision: str) -> None:
     (safe,) = (theme for theme in TRUE if theme.name == "envwatch-safe")
@@ -240,44 +215,6 @@ def test_the_ansi_theme_uses_only_colours_legible_on_light_and_dark() -> None:
     assert {ANSI.background, ANSI.panel, ANSI.surface} == {"ansi_default"}
 
 
-def test_the_ansi_theme_sends_only_ansi_colours(tmp_path: Path) -> None:
-    with Server(30, key=KEY) as server:
-        environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url, "COLORTERM": "truecolor"}
-        with Terminal.of_envwatch(home=tmp_path, environ=environ | {"ENVWATCH_THEME": "envwatch-ansi"}) as terminal:
-            terminal.wait_for("[0-9] on ")
-            terminal.press("y")
-            terminal.wait_for("start command|command line")
-            terminal.press("q")
-            terminal.wait_for_no("start command|command line")
-            terminal.press("?")
-            terminal.wait_for("^ Keys ")
-            terminal.press("q", "q")
-            assert terminal.wait_for_end() == 0
-    assert re.findall(rb"\x1b\[[0-9;]*[34]8;[0-9;]*m", bytes(terminal.received)) == []
-    assert re.search(rb"\x1b\[[0-9;]*31m", terminal.received)
-
-
-async def test_the_scrollbar_of_the_ansi_theme_has_no_colour_of_an_alarm() -> None:
-    async with staged(theme="envwatch-ansi") as stage:
-        assert stage.table.styles.scrollbar_color == Color.parse("ansi_bright_black")
-
-
-def test_a_terminal_without_colours_gets_none_and_shows_the_cursor_in_reverse(tmp_path: Path) -> None:
-    with Server(30, key=KEY) as server:
-        environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url, "TERM": "vt100"}
-        with Terminal.of_envwatch(home=tmp_path, environ=environ) as terminal:
-            terminal.wait_for("[0-9] on ")
-            terminal.press("j", ":")
-            terminal.wait_for("Filter .*/")
-            terminal.press("\x1b", "q")
-            assert terminal.wait_for_end() == 0
-    parameters = {
-        parameter for match in re.findall(rb"\x1b\[([0-9;]*)m", terminal.received) for parameter in match.split(b";")
-    }
-    assert parameters <= {b"", b"0", b"1", b"2", b"3", b"4", b"7", b"22", b"23", b"24", b"27"}
-    assert b"7" in parameters
-
-
 async def test_the_default_theme_is_there_before_the_stylesheet_is_parsed() -> None:
     stage, parsed_again = Stage(), 0
     refresh_css = stage.app.refresh_css
@@ -288,16 +225,17 @@ async def test_the_default_theme_is_there_before_the_stylesheet_is_parsed() -> N
         refresh_css(animate)
 
     stage.app.refresh_css = refresh  # type: ignore[method-assign]  # Textual calls it for every other theme
-    async with running(stage, (80, 24)):
+    async with running(stage, (40, 8)):
         assert (stage.app.theme, parsed_again) == ("envwatch-dark", 0)
         stage.app.theme = "envwatch-light"
         await stage.pilot.pause()
         assert parsed_again == 1
-
-
-async def test_every_theme_by_name_can_be_chosen() -> None:
-    async with staged() as stage:
         assert set(theme_names()) == set(stage.app.available_themes)
+
+
+@pytest.mark.slow
+async def test_every_theme_by_name_can_be_chosen() -> None:
+    async with staged((40, 8)) as stage:
         for name in theme_names():
             stage.app.theme = name
             await stage.pilot.pause()
@@ -338,19 +276,7 @@ async def test_without_colours_alarms_are_bold_and_as_bright_as_the_rest(
         assert_bold(["LATE", "unrestricted · all tools"], "newest here")
 
 
-def test_under_no_color_the_ansi_theme_is_not_used(tmp_path: Path) -> None:
-    with Server(3, key=KEY) as server:
-        environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url, "COLORTERM": "truecolor", "NO_COLOR": "1"}
-        with Terminal.of_envwatch(home=tmp_path, environ=environ | {"ENVWATCH_THEME": "envwatch-ansi"}) as terminal:
-            terminal.wait_for("[0-9] on ")
-            terminal.press("q")
-            assert terminal.wait_for_end() == 0
-    shades = set(re.findall(rb"38;2;([0-9]+);([0-9]+);([0-9]+)", bytes(terminal.received)))
-    assert shades
-    assert all(red == green == blue for red, green, blue in shades)
-
-
-@pytest.mark.parametrize("theme", TRUE, ids=lambda theme: theme.name)
+@pytest.mark.parametrize("theme", first_quick(TRUE), ids=lambda theme: theme.name)
 async def test_tags_and_bars_are_legible_as_drawn_with_and_without_the_cursor(theme: Theme) -> None:
     async with staged((80, 24), theme=theme.name) as stage:
         alive = [environment(f"env-{n}", lastHeartbeat=stage.at - 1_000) for n in range(3)]
@@ -402,12 +328,13 @@ class Case(NamedTuple):
         return contrast(*colours(style)) >= AA
 
 
-CASES = [
-    *map(Case, THEMES),
-    *(Case(theme, is_colourless=True) for theme in TRUE[:2]),
-    Case(ANSI, is_ascii=True),
+QUICK = [
+    Case(TRUE[0]),
+    Case(ANSI),
+    Case(TRUE[1], is_colourless=True),
     Case(TRUE[0], is_colourless=True, is_ascii=True),
 ]
+OTHERS = [*map(Case, TRUE[1:]), Case(TRUE[0], is_colourless=True), Case(ANSI, is_ascii=True)]
 
 
 def off(name: str, at: float) -> Environment:
@@ -475,60 +402,48 @@ def look_of(stage: Stage, name: str) -> Look:
     )
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
-async def test_a_fresh_a_lasting_a_known_and_an_old_loss_have_four_looks(
-    case: Case, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("case", QUICK + [pytest.param(case, marks=pytest.mark.slow) for case in OTHERS], ids=str)
+async def test_a_loss_looks_as_urgent_as_the_loss_is(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     async with every_look(case, monkeypatch) as stage:
+        if not (case.is_colourless or case.is_ascii):
+            assert cells_of_loss(stage, case) == ["○ 3", "off", "1 new", "▌", "○ off", "NEW", "○ off"]
+        for key, cursor, loss in (("g", case.glyphs.cursor, "lasting-box"), ("j", " ", "fresh-box")):
+            await stage.press(key)
+            assert_bar_and_tag_are_visible(stage, case, cursor)
+            assert case.is_dimmer(look_of(stage, "well-box").name, look_of(stage, loss).name)
         stage.table.select((NO_PROFILE, clean("well-box")))
         await stage.pilot.pause()
-        names = ("fresh", "lasting", "acked", "silent", "old", "late", "well")
-        looks = {name: look_of(stage, f"{name}-box") for name in names}
-        fresh, lasting, acked, silent, old, late, _ = looks.values()
-        glyphs = case.glyphs
-        assert len(set(looks.values())) == len(looks)
-        assert (fresh.bar, fresh.state.bold, fresh.name.bold) == (glyphs.lost, True, True)
-        assert [look.bar for look in looks.values()] == [glyphs.lost, *" " * 6]
-        assert "NEW" in stage.line_of("fresh-box").text
-        assert "NEW" not in stage.line_of("lasting-box").text
-        assert (acked.glyph, silent.mark) == (glyphs.acknowledged, glyphs.silenced)
-        for name, texts in (("acked", ("40m", "acked: disk swap")), ("silent", ("1h ", "until "))):
-            line = stage.line_of(f"{name}-box")
-            assert {style_in(line, text) for text in texts} == {looks[name].name}
-        assert (lasting.name.bold, late.name.bold) == (None, None)
-        for need in (fresh, lasting, late):
-            for calm in (acked, silent, old):
-                assert case.is_dimmer(calm.name, need.name)
-                assert case.is_dimmer(calm.state, need.state) or not case.is_colourless
+        assert_each_loss_has_its_look(stage, case)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
-async def test_the_name_of_a_healthy_row_is_dimmer_than_the_name_of_a_loss(
-    case: Case, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with every_look(case, monkeypatch) as stage:
-        healthy = look_of(stage, "well-box").name
-        await stage.press("j")  # the cursor stands on a lasting loss
-        assert case.is_dimmer(healthy, look_of(stage, "fresh-box").name)
-        await stage.press("k")
-        assert case.is_dimmer(healthy, look_of(stage, "lasting-box").name)
+def assert_bar_and_tag_are_visible(stage: Stage, case: Case, cursor: str) -> None:
+    """Check the line of the fresh loss, with or without the cursor."""
+    line = stage.line_of("fresh-box")
+    bar, tag, name = (style_in(line, text) for text in (case.glyphs.lost, "NEW", "fresh-box"))
+    assert line.text.startswith(f"{case.glyphs.lost}{cursor}")
+    assert case.is_legible(bar)
+    assert case.is_legible(tag)
+    assert (tag.bold, tag.color, tag.reverse) != (name.bold, name.color, name.reverse)
+    assert tag.reverse or not (case.theme.ansi or case.is_colourless)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
-async def test_bar_and_tag_of_a_fresh_loss_are_visible_together_with_the_cursor(
-    case: Case, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with every_look(case, monkeypatch) as stage:
-        glyphs = case.glyphs
-        for key, cursor in (("g", glyphs.cursor), ("j", " ")):
-            await stage.press(key)
-            line = stage.line_of("fresh-box")
-            bar, tag, name = (style_in(line, text) for text in (glyphs.lost, "NEW", "fresh-box"))
-            assert line.text.startswith(f"{glyphs.lost}{cursor}")
-            assert case.is_legible(bar)
-            assert case.is_legible(tag)
-            assert (tag.bold, tag.color, tag.reverse) != (name.bold, name.color, name.reverse)
-            assert tag.reverse or not (case.theme.ansi or case.is_colourless)
+def assert_each_loss_has_its_look(stage: Stage, case: Case) -> None:
+    names = ("fresh", "lasting", "acked", "silent", "old", "late", "well")
+    looks = {name: look_of(stage, f"{name}-box") for name in names}
+    fresh, lasting, acked, silent, old, late, _ = looks.values()
+    assert len(set(looks.values())) == len(looks)
+    assert (fresh.state.bold, fresh.name.bold) == (True, True)
+    assert [look.bar for look in looks.values()] == [case.glyphs.lost, *" " * 6]
+    assert "NEW" not in stage.line_of("lasting-box").text
+    assert (acked.glyph, silent.mark) == (case.glyphs.acknowledged, case.glyphs.silenced)
+    for name, drawn in (("acked", ("40m", "acked: disk swap")), ("silent", ("1h ", "until "))):
+        line = stage.line_of(f"{name}-box")
+        assert {style_in(line, text) for text in drawn} == {looks[name].name}
+    assert (lasting.name.bold, late.name.bold) == (None, None)
+    for need in (fresh, lasting, late):
+        for calm in (acked, silent, old):
+            assert case.is_dimmer(calm.name, need.name)
+            assert case.is_dimmer(calm.state, need.state) or not case.is_colourless
 
 
 def cells_of_loss(stage: Stage, case: Case) -> list[str]:
@@ -540,12 +455,11 @@ def cells_of_loss(stage: Stage, case: Case) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("case", [*map(Case, THEMES)], ids=str)
-async def test_only_a_loss_that_needs_a_person_has_the_colour_of_a_loss(
-    case: Case, monkeypatch: pytest.MonkeyPatch
+async def test_acknowledged_losses_and_trouble_with_the_server_have_no_colour_of_a_loss(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    case = Case(TRUE[0])
     async with every_look(case, monkeypatch) as stage:
-        assert cells_of_loss(stage, case) == ["○ 3", "off", "1 new", "▌", "○ off", "NEW", "○ off"]
         await acknowledge(stage, "lasting-box")
         assert cells_of_loss(stage, case) == ["○ 3", "off", "1 new", "▌", "○ off", "NEW"]
         await acknowledge(stage, "fresh-box")
@@ -563,11 +477,75 @@ async def test_only_a_loss_that_needs_a_person_has_the_colour_of_a_loss(
             assert cells_of_loss(stage, case) == []
 
 
-@pytest.mark.parametrize("theme", TRUE, ids=lambda theme: theme.name)
-@pytest.mark.parametrize(("size", "edge"), [((120, 36), "left"), ((80, 40), "top")])
-async def test_the_border_of_the_pane_is_visible(theme: Theme, size: tuple[int, int], edge: str) -> None:
-    async with staged(size, theme=theme.name) as stage:
+async def test_in_the_ansi_theme_late_and_unrestricted_differ() -> None:
+    async with staged((120, 24), theme="envwatch-ansi") as stage:
+        rows = [environment("env-1", lastHeartbeat=stage.at - 60_000), environment("env-2", currentMode="unrestricted")]
+        await stage.show(rows)
+        late = style_in(stage.line_of("late "), "late")
+        drift = style_in(stage.line_of("unrestricted!"), "unrestricted!")
+        counted = style_in(stage.strips[0], "1 unrestricted")
+        assert late.color != drift.color or not late.underline
+        assert [(style.bold, style.underline) for style in (drift, counted)] == [(True, True)] * 2
+        assert stage.table.styles.scrollbar_color == Color.parse("ansi_bright_black")  # no colour of an alarm
+
+
+@pytest.mark.parametrize("theme", first_quick(THEMES), ids=lambda theme: theme.name)
+async def test_the_mark_of_the_past_stands_out(theme: Theme) -> None:
+    async with lived(theme=theme.name) as stage:
+        await press(stage, BACK)
+        badge, day = style_in(stage.strips[0], "REWOUND"), stage.line_of("──○──")
+        (here,) = (segment for segment in day if segment.style is not None and segment.style.reverse)
+        assert (badge.reverse, badge.bold) == (True, True)
+        warning = stage.app.query_one(StatusBar).get_component_rich_style("line--blind", partial=True)
+        assert badge.color == warning.color
+        assert here.style is not None
+        assert (here.text, here.style.color, here.style.bold) == ("○", badge.color, True)
+
+
+@pytest.mark.parametrize("theme", first_quick(TRUE), ids=lambda theme: theme.name)
+async def test_the_border_of_the_pane_is_visible(theme: Theme) -> None:
+    async with staged((120, 36), theme=theme.name) as stage:
         stage.app.dashboard.wants_detail = True
         await stage.show([environment("env-1")])
-        _, colour = getattr(stage.app.dashboard.query_one(DetailPane).styles, f"border_{edge}")
-        assert contrast(colour.hex, str(theme.background)) >= AA
+        for size, edge in (((120, 36), "left"), ((80, 40), "top")):
+            await stage.pilot.resize_terminal(*size)
+            _, colour = getattr(stage.app.dashboard.query_one(DetailPane).styles, f"border_{edge}")
+            assert contrast(colour.hex, str(theme.background)) >= AA
+
+
+# In a terminal.
+
+
+def received(home: Path, keys: Sequence[tuple[str, str]], **environ: str) -> bytes:
+    """Return the bytes of a run: each key is pressed once its pattern is visible, then `q` ends the run."""
+    with Server(3, key=KEY) as server:
+        environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url, "COLORTERM": "truecolor", **environ}
+        with Terminal.of_envwatch(home=home, environ=environ) as terminal:
+            terminal.wait_for("[0-9] on ")
+            for key, visible in keys:
+                terminal.press(key)
+                terminal.wait_for(visible)
+            terminal.press("\x1b", "q")
+            assert terminal.wait_for_end() == 0
+    return bytes(terminal.received)
+
+
+def test_the_ansi_theme_sends_only_ansi_colours(tmp_path: Path) -> None:
+    keys = (("y", "start command|command line"), ("\x1b", "[0-9] on "), ("?", "^ Keys "))
+    sent = received(tmp_path, keys, ENVWATCH_THEME="envwatch-ansi")
+    assert re.findall(rb"\x1b\[[0-9;]*[34]8;[0-9;]*m", sent) == []
+    assert re.search(rb"\x1b\[[0-9;]*31m", sent)
+
+
+def test_a_terminal_without_colours_gets_none_and_shows_the_cursor_in_reverse(tmp_path: Path) -> None:
+    sent = received(tmp_path, (("j", "[0-9] on "), (":", "Filter .*/")), TERM="vt100", COLORTERM="")
+    parameters = {parameter for match in re.findall(rb"\x1b\[([0-9;]*)m", sent) for parameter in match.split(b";")}
+    assert parameters <= {b"", b"0", b"1", b"2", b"3", b"4", b"7", b"22", b"23", b"24", b"27"}
+    assert b"7" in parameters
+
+
+def test_under_no_color_the_ansi_theme_is_not_used(tmp_path: Path) -> None:
+    sent = received(tmp_path, (), ENVWATCH_THEME="envwatch-ansi", NO_COLOR="1")
+    shades = set(re.findall(rb"38;2;([0-9]+);([0-9]+);([0-9]+)", sent))
+    assert shades
+    assert all(red == green == blue for red, green, blue in shades)
