@@ -209,5 +209,5 @@ SCRIPT: Final[Mapping[int, Callable[[OnCall], None]]] = {
 
 def polls() -> Iterable[int]:
     """Return the seconds of the polls: every 5 s around an event, otherwise every 30 s."""
-    around = {second + after for second in (0, 1_490, *SCRIPT) for after in (-5, 0, 5, 10, 15, 20, 60, 65)}
+    around = {second + after for second in (0, 1_490, *SCRIPT) for after in (-5, 0, 5, 60, 65)}
     return sorted(second for second in around | {*range(0, END_S, 30)} if 0 <= second < END_S)

@@ -1,10 +1,13 @@
-"""Faults in the keys of user-defined commands."""
+"""Keys of the user's own: faults of the keymap, and answers to keys without an effect."""
 
 from __future__ import annotations
 
 import pytest
+from support.app_harness import staged
+from support.builders import beating
 
-from envwatch.tui.keymap import command_mistakes, mistakes, view_mistakes
+from envwatch.tui.app import GUESSED_KEYS
+from envwatch.tui.keymap import binding_ids, command_mistakes, mistakes, view_mistakes
 from envwatch.views.command_context import RowCommand
 from envwatch.views.table.table_view import NamedView
 
@@ -102,3 +105,35 @@ def test_a_key_of_the_table_frees_the_key_of_the_view() -> None:
     assert list(mistakes(keys, views(gpu="n", cpu="W"))) == [
         ("view.gpu", "has a key that view.cpu has too: give that another one")
     ]
+
+
+# Keys without an effect.
+
+
+async def test_a_key_without_an_effect_says_so_on_the_dashboard_and_over_it() -> None:
+    async with staged() as stage:
+        await stage.show(beating(3))
+        for key in ("Z", "h", "right", "@"):
+            await stage.press(key)
+            assert stage.news == f"{key} does nothing here: ? shows the keys"
+        await stage.press("question_mark", "Z")
+        assert "Z does nothing here" in stage.lines[-1]
+
+
+async def test_a_key_of_other_programs_names_the_key_with_the_effect() -> None:
+    assert {id_ for id_, _ in GUESSED_KEYS.values()} <= set(binding_ids())
+    async with staged() as stage:
+        await stage.show(beating(3))
+        for key, answer in (
+            ("s", "s does nothing here: o sorts"),
+            ("less_than_sign", "< does nothing here: o sorts"),
+            ("f5", "f5 does nothing here: r refreshes"),
+            ("tab", "tab does nothing here: ⏎ opens the detail"),
+            ("ctrl+f", "ctrl+f does nothing here: pgdn goes a page down"),
+        ):
+            await stage.press(key)
+            assert stage.news == answer
+    async with staged(keymap={"sort.pick": "S"}) as stage:
+        await stage.show(beating(3))
+        await stage.press("s")
+        assert stage.news == "s does nothing here: S sorts"

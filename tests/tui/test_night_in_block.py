@@ -1,23 +1,28 @@
-"""A night of 30 minutes on the dashboard: under any keys, every screen keeps the rules of the block."""
+"""The problem block: under any keys, every screen of a night of 30 minutes keeps the rules of the block."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 import re
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
-from hypothesis import given, note, settings
+from hypothesis import Phase, example, given, note, settings
 from hypothesis import strategies as st
 from support.app_harness import staged
 from support.budget import examples
-from support.builders import failed
+from support.builders import NOW, environment, failed
 from support.memory_history import MemoryHistory
 from support.on_call import SCRIPT, OnCall, polls
 from support.rewinding import settle
 from support.screen_oracle import Oracle
+from support.scripted_watch import recurring_policies
 from textual.command import CommandPalette
 
+from envwatch.fleet.alerting.recurring_hours import RecurringHours
 from envwatch.fleet.events import NO_PROFILE
+from envwatch.model.text import clean
 from envwatch.tui.screens.event_log import EventLogScreen
 from envwatch.tui.widgets.problem_block import NewestLoss
 
@@ -25,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from support.app_harness import Stage
+
+    from envwatch.model.environment import Environment
 
 WAIT: Final = "2 s"
 NOTHING: Final = ""
@@ -129,7 +136,15 @@ def named(pressed: Sequence[str]) -> str:
     return "  ".join(f"{POLLS[place // PER_POLL]}s: {keys}" for place, keys in enumerate(pressed) if keys)
 
 
-@settings(max_examples=examples(18), deadline=None)
+def some_keys() -> list[str]:
+    """Return the same random keys for a fifth of the places."""
+    chance = random.Random(1)
+    return [chance.choice(KEYS) if chance.random() < 0.2 else NOTHING for _ in range(PER_POLL * len(POLLS))]
+
+
+# A single drawn example would press nothing.
+@settings(max_examples=examples(18), deadline=None, phases=[Phase.explicit] if examples(18) == 1 else [*Phase])
+@example(some_keys(), (80, 24))
 @given(PRESSED, st.sampled_from([(80, 24), (60, 20), (40, 8), (120, 36)]))
 def test_on_every_screen_of_a_night_the_block_is_true_whatever_keys_are_pressed(
     pressed: list[str], size: tuple[int, int]
@@ -165,3 +180,84 @@ async def test_an_answer_of_two_lines_takes_no_column_of_a_low_screen() -> None:
         await Person(stage, night).press("left_square_bracket 5 5")
         assert "flapping: shown already" in stage.text
         assert stage.app.screen.scrollbars_enabled == (False, False)
+
+
+# Single incidents.
+
+
+def lost(name: str, ago: float) -> Environment:
+    return environment(f"env-{name}", connectionName=name, connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - ago)
+
+
+ROWS: Final = [lost("web-1", 5_000), lost("web-2", 9_000), lost("bob", 600_000), environment("env-dan")]
+
+
+async def test_an_incident_whose_members_are_back_does_not_unfold() -> None:
+    async with staged((100, 24)) as stage:
+        await stage.show(ROWS)
+        stage.now = 5
+        back = [environment(f"env-web-{n}", connectionName=f"web-{n}") for n in (1, 2)]
+        await stage.press("x", "j", "k")
+        await stage.show([*back, *ROWS[2:]])
+        await stage.press("x")
+        assert "all members are back" in stage.news
+        assert [sum("web-1" in line for line in lines) for lines in (stage.block, stage.body)] == [1, 1]
+        await stage.press("E")
+        assert stage.cursor == "web-1"
+
+
+async def test_an_incident_of_several_kinds_has_advice_for_each_kind() -> None:
+    app = replace(lost("app", 6_000), listener_instance_id=clean("desktop-direct-cloud:1"))
+    async with staged((120, 40)) as stage:
+        await stage.show([*ROWS, app])
+        await stage.press("enter")
+        assert re.search(r"what helps app .*open the Letta Code desktop app", stage.text, re.DOTALL)
+        assert re.search(r"what helps 2 of 3, such as web-1 .*letta server .*web-1", stage.text, re.DOTALL)
+        assert "--computer-name=app" not in stage.text
+        assert stage.text.index("such as web-1") < stage.text.index("helps app"), "two listeners and one app"
+        assert "y l" not in stage.text
+
+
+async def test_every_loss_of_a_storm_is_counted_and_the_newest_is_named() -> None:
+    """Five rows are lost every 15 s: each wave is an incident, and part of a storm from the storm's begin on."""
+
+    def row(number: int, at: float) -> Environment:
+        down = {"connectionId": None, "lastHeartbeat": None} if number < lost_rows else {"lastHeartbeat": at - 1_000}
+        return environment(f"env-{number}", connectionName=f"host-{number:03}", lastSeenAt=at - 1_000, **down)
+
+    async with staged() as stage:
+        lost_rows = 0
+        for poll in range(50):
+            lost_rows = 5 * (poll // 3)
+            await stage.show([row(number, stage.at) for number in range(120)])
+            await stage.tick(5)
+        assert f"● {120 - lost_rows} on  ○ {lost_rows} off" in stage.lines[0]
+        assert stage.rule.startswith(f"── {120 - lost_rows} online ─")
+        *shown, more = stage.block
+        assert len(shown) == 7
+        assert re.search(rf"NEW +host-{lost_rows - 5:03}, ", shown[0])
+        assert re.search(r"^ \+\d+ more, \d+ new · n", more)
+        named = sum(int(re.findall(r"\d+", line)[0]) for line in shown)
+        lines = stage.app.state.block.lines
+        assert sum(len(line.off) for line in lines[7:]) == lost_rows - named
+        assert len(lines) - 7 == int(re.findall(r"\d+", more)[0])
+        await stage.press(*("n" * len(lines)))
+        assert stage.cursor is not None
+
+
+async def test_silenced_rows_count_as_off_at_the_tick_of_the_end_of_the_silence() -> None:
+    minute, at_40_s = divmod(NOW + 40_000, 60_000)
+    assert not at_40_s
+    hours = RecurringHours(begin=int(minute - 120) % 1_440, end=int(minute) % 1_440)
+
+    def rows(*, is_lost: bool) -> list[Environment]:
+        link: dict[str, Any] = {"connectionId": None, "lastHeartbeat": None} if is_lost else {}
+        return [environment("mac-1", connectionName="mac-1", **link), environment("web", connectionName="web")]
+
+    async with staged(policies=recurring_policies(hours)) as stage:
+        await stage.show(rows(is_lost=False))
+        await stage.tick(35)
+        await stage.show(rows(is_lost=True))
+        for seconds, is_over in ((39.999, False), (40.0, True)):
+            await stage.tick(seconds - stage.now)
+            assert ("○ 1 off" in stage.lines[0], "1 silenced" in stage.rule) == (is_over, not is_over)

@@ -1,20 +1,19 @@
-"""The keys that arrange the table: groups, folding, columns, order."""
+"""The keys that arrange the table: groups, folding, columns, order, and views of the user's own."""
 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from support.app_harness import staged
 from support.builders import NOW, environment
 from textual.widgets import OptionList
 
-from envwatch.model.environment import SANDBOX_DEVICE
 from envwatch.model.text import clean
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.dialogs import ColumnPicker, Menu, SortMenu
-from envwatch.views.table.table_view import OLD
+from envwatch.tui.widgets.status_bar import StatusBar
+from envwatch.views.table.table_view import BUILT_IN_VIEWS, OLD, NamedView
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
 DAY = 24 * 60 * 60
 
 
-def named(name: str, at: float = NOW, **changes: Any) -> Environment:
-    return environment(f"env-{name}", connectionName=name, **({"lastHeartbeat": at - 10_000} | changes))
+def named(name: str, /, **changes: Any) -> Environment:
+    return environment(f"env-{name}", connectionName=name, **({"lastHeartbeat": NOW - 10_000} | changes))
 
 
 def off(name: str, seconds: float, **changes: Any) -> Environment:
@@ -36,6 +35,10 @@ def off(name: str, seconds: float, **changes: Any) -> Environment:
 
 def in_pods() -> list[Environment]:
     return [named("ada", podId="p-1"), named("bob", podId="p-2"), named("cyd", podId="p-1"), named("dan", podId=None)]
+
+
+def in_eight_pods() -> list[Environment]:
+    return [named(f"host-{n:02}", podId=f"p-{n // 10}") for n in range(80)]
 
 
 @asynccontextmanager
@@ -58,20 +61,18 @@ async def group_by_pod(stage: Stage) -> None:
     await stage.press("b", "p", "enter")
 
 
+def folds(stage: Stage) -> dict[str, bool]:
+    """Return whether each group is open, by its title."""
+    return {header.title: header.is_open for header in stage.table.headers}
+
+
 # Groups.
 
 
-async def begin_again(stage: Stage) -> None:
-    """Show all rows as one list, with the cursor in the initial state."""
-    await stage.press("0")
-    assert not stage.app.dashboard.view.group
-    assert stage.cursor == stage.names[0]
-
-
-async def test_b_offers_what_rows_can_be_grouped_by_and_how_many_groups_that_makes() -> None:
-    async with dashboard(in_pods()) as stage:
+async def test_b_offers_groupings_with_the_number_of_visible_groups_and_a_left_menu_changes_nothing() -> None:
+    async with dashboard([*in_pods(), off("old", DAY + 1, podId="p-9")]) as stage:
         before = stage.app.dashboard.view
-        for key in ("escape", "q"):  # leaving a menu changes nothing
+        for key in ("escape", "q"):
             await stage.press("b", "p")
             assert isinstance(stage.app.screen, Menu), key
             await stage.press(key)
@@ -87,200 +88,86 @@ async def test_b_offers_what_rows_can_be_grouped_by_and_how_many_groups_that_mak
             "MODE": "1 group",
             "BRANCH": "1 group",
         }
-        await stage.press("escape", "slash", *"ada", "enter", "b")  # only visible rows count
+        await stage.press("escape", "slash", *"ada", "enter", "b")
         assert offered(stage)["POD"] == "1 group"
 
 
-async def test_rows_stand_under_what_they_have_in_common_those_without_it_too_until_the_grouping_is_removed() -> None:
-    async with dashboard(in_pods()) as stage:
+async def test_rows_stand_under_the_headers_of_their_groups_until_the_grouping_is_removed() -> None:
+    async with dashboard([*in_pods(), off("old", DAY + 1)]) as stage:
         await group_by_pod(stage)
+        assert stage.news == "grouped by POD: x folds a group, x again all"
         assert [line.split("  ")[0] for line in stage.body if "▾" in line] == ["▾ pod p-1", "▾ pod p-2", "▾ no pod"]
         assert "▾ pod p-1  ● 2" in stage.body
-        assert [tracked.environment.name for heading in stage.table.headers for tracked in heading.environments] == [
-            "ada",
-            "cyd",
-            "bob",
-            "dan",
-        ]
-        assert stage.news == "grouped by POD: x folds a group, x again all"
+        assert [line.split()[4] for line in stage.body if "● on" in line] == ["ada", "cyd", "bob", "dan"]
+        await stage.press("X", "b", "v", "enter")
+        opened = {header.key: header.is_open for header in stage.table.headers}
+        assert opened == {("group", "version", "0.34.12"): True, OLD: False}, "another grouping starts open"
         await stage.press("b")
-        assert stage.app.screen.query_one(OptionList).highlighted == 1
+        assert stage.app.screen.query_one(OptionList).highlighted == 4
         await stage.press("n", "enter")
-        assert stage.table.headers == []
+        assert [header.key for header in stage.table.headers] == [OLD]
         assert stage.news == "not grouped"
 
 
-async def test_the_long_offline_form_no_group_by_value() -> None:
-    async with dashboard([*in_pods(), off("old", DAY + 1, podId="p-9")]) as stage:
-        await stage.press("b")
-        assert offered(stage)["POD"] == "3 groups"
-        await stage.press("escape", "4", "b")
-        assert offered(stage)["POD"] == "1 group"
-
-
-async def test_profiles_are_offered_where_there_are_several_and_have_a_column_that_cannot_be_hidden() -> None:
-    work, home = clean("work"), clean("home")
-    async with staged(profiles=(work, home)) as stage:
-        await stage.show([named("ada")], work)
-        await stage.show([named("bob")], home)
-        await stage.press("b")
-        assert offered(stage)["PROFILE"] == "2 groups"
-        await stage.press("p", "enter")
-        assert [line.split("  ")[0] for line in stage.body if "▾" in line] == ["▾ profile work", "▾ profile home"]
-        # The profile columns can move, but cannot be hidden.
-        await begin_again(stage)
-        assert titles(stage)[4] == "profile"
-        await choose(stage, "J", "enter")
-        assert titles(stage)[4:6] == ["mode", "profile"]
-        await choose(stage, "j", "space", "enter")
-        assert "profile" in titles(stage)
-
-
-async def test_j_and_k_move_in_a_menu_whatever_its_choices_begin_with() -> None:
-    async with dashboard([named("ada")], columns=("state", "name", "mode", "owner")) as stage:
-        await stage.press("o")
-        options = stage.app.screen.query_one(OptionList)
-        assert "KEY OWNER" in offered(stage)
-        await stage.press("j", "j")
-        assert options.highlighted == 2
-        await stage.press("k")
-        assert options.highlighted == 1
-
-
-async def test_an_empty_fleet_offers_no_groups() -> None:
-    async with dashboard([]) as stage:
-        await stage.press("b")
-        assert offered(stage)["POD"] == "0 groups"
-        await stage.press("p", "enter")
-        assert "No environments." in stage.text
-
-
-# Folding.
-
-
-async def test_a_group_is_folded_and_opened_from_its_header() -> None:
+async def test_x_enter_and_a_click_fold_and_open_the_group_and_x_again_all_groups() -> None:
     async with dashboard(in_pods()) as stage:
-        for fold in ("x", "enter"):
-            await group_by_pod(stage)
-            await stage.press("g")
-            assert stage.cursor == "pod p-1", fold
-            await stage.press(fold)
-            assert stage.body[:2] == ["▸ pod p-1  ● 2", "▾ pod p-2  ● 1"], fold
-            assert stage.cursor == "pod p-1", fold
-            await stage.press("j", "k", fold)
-            assert stage.body[0] == "▾ pod p-1  ● 2", fold
-            assert [stage.body[1].split()[4], stage.body[2].split()[4]] == ["ada", "cyd"], fold
-            assert stage.cursor == "pod p-1", fold
-            await begin_again(stage)
+        await stage.press("x")
+        assert stage.news == "nothing to fold: b groups rows"
         await group_by_pod(stage)
+        await stage.press("j", "x")
+        assert (stage.body[:2], stage.cursor) == (["▸ pod p-1  ● 2", "▾ pod p-2  ● 1"], "pod p-1")
+        assert stage.names == ["ada", "bob", "cyd", "dan"]
+        assert "fold" not in stage.news
+        for key in ("enter", "x"):
+            await stage.press("j", "k", key)
+            assert (stage.body[0], stage.cursor) == ("▾ pod p-1  ● 2", "pod p-1"), key
+            assert [line.split()[4] for line in stage.body[1:3]] == ["ada", "cyd"], key
+            await stage.press("j", "k", key)
+            assert list(folds(stage).values()) == [False, True, True], key
+        await stage.press("x")
+        assert not any(folds(stage).values()), "x again makes all groups like the group of the first x"
+        await stage.press("x")
+        assert all(folds(stage).values())
         place = next(y for y, line in enumerate(stage.lines) if "▾ pod p-2" in line)
         await stage.pilot.click(offset=(5, place))
         await stage.pilot.pause()
-        assert "▸ pod p-2  ● 1" in stage.body
-        assert stage.cursor == "pod p-2"
+        assert ("▸ pod p-2  ● 1" in stage.body, stage.cursor) == (True, "pod p-2")
+        await stage.press("g", "j", "enter")
+        assert stage.app.dashboard.query_one("#detail").display, "enter on a row folds nothing"
 
 
-async def test_x_again_makes_all_groups_like_the_one_that_it_folded_and_elsewhere_begins_with_one() -> None:
+async def test_big_x_folds_all_groups_and_folded_groups_stay_folded() -> None:
     async with dashboard(in_pods()) as stage:
+        await stage.press("X")
+        assert stage.news == "nothing to fold: b groups rows"
         await group_by_pod(stage)
-        await stage.press("g", "x", "x")
-        assert [line[0] for line in stage.body] == ["▸", "▸", "▸"]
-        await stage.press("x")
-        assert [line[0] for line in stage.body if "pod" in line] == ["▾", "▾", "▾"]
-        await stage.press("x")
-        assert [line[0] for line in stage.body] == ["▸", "▸", "▸"]
-        await begin_again(stage)
-        await group_by_pod(stage)
-        await stage.press("g", "x", "j", "k", "x")
-        assert [line[0] for line in stage.body if "pod" in line] == ["▾", "▾", "▾"]
-
-
-async def test_x_on_a_row_folds_its_group_and_the_cursor_goes_to_the_header_and_enter_opens_the_row() -> None:
-    async with dashboard(in_pods()) as stage:
-        for moves in ((), ("j",)):
-            await group_by_pod(stage)
-            await stage.press(*moves, "x")
-            assert stage.cursor == "pod p-1", moves
-            assert stage.body[0] == "▸ pod p-1  ● 2", moves
-            assert stage.names == ["ada", "bob", "cyd", "dan"], moves
-            await begin_again(stage)
-        await group_by_pod(stage)
-        await stage.press("enter")
-        assert all(heading.is_open for heading in stage.table.headers)
-        assert stage.app.dashboard.query_one("#detail").display
-
-
-async def test_big_x_folds_all_and_the_cursor_goes_to_its_group_and_opens_all_again() -> None:
-    async with dashboard(in_pods()) as stage:
-        await group_by_pod(stage)
-        stage.app.dashboard.select((clean(""), clean("env-bob")))
+        stage.go_to("env-bob")
         await stage.press("X")
         assert stage.news == "folded all 3 groups"
-        assert [line[0] for line in stage.body] == ["▸", "▸", "▸"]
-        assert stage.cursor == "pod p-2"
+        assert ([line[0] for line in stage.body], stage.cursor) == (["▸", "▸", "▸"], "pod p-2")
         await stage.press("X")
-        assert all(heading.is_open for heading in stage.table.headers)
-        assert stage.cursor == "pod p-2"
-        await begin_again(stage)
-        await group_by_pod(stage)
-        await stage.press("x", "X")  # the rest, while one group is open
-        assert not any(heading.is_open for heading in stage.table.headers)
-        # Folded groups stay folded through listings, and a new group is open.
+        assert (all(folds(stage).values()), stage.cursor) == (True, "pod p-2")
+        await stage.press("x", "X")  # the rest, while a group is open
+        assert not any(folds(stage).values())
         stage.now = 5
         await stage.show([*in_pods(), named("eve", podId="p-3")])
-        assert {heading.title: heading.is_open for heading in stage.table.headers} == {
-            "pod p-1": False,
-            "pod p-2": False,
-            "pod p-3": True,
-            "no pod": False,
-        }
+        assert folds(stage) == {"pod p-1": False, "pod p-2": False, "pod p-3": True, "no pod": False}
 
 
-async def test_a_new_action_takes_an_answer_to_an_older_one_away() -> None:
-    async with dashboard(in_pods()) as stage:
+async def test_a_group_keeps_its_header_in_place() -> None:
+    async with dashboard(in_eight_pods()) as stage:
+
+        def line_of(text: str) -> int:
+            return next(y for y, line in enumerate(stage.lines) if text in line)
+
+        await stage.press("j", "k", "b", "p", "enter")
+        assert stage.cursor == "host-00"
+        assert stage.body[0].startswith("▾ pod p-0")
+        await stage.press("g", *["j"] * 24)
+        assert stage.cursor == "host-21"
+        y = line_of("▾ pod p-2")
         await stage.press("x")
-        assert stage.news == "nothing to fold: b groups rows"
-        await stage.press("X")
-        assert stage.news == "nothing to fold: b groups rows"
-        await group_by_pod(stage)
-        await stage.press("X")
-        assert stage.news == "folded all 3 groups"
-        await stage.press("x")
-        assert "folded" not in stage.news
-
-
-async def test_another_grouping_starts_with_its_groups_open() -> None:
-    async with dashboard([*in_pods(), off("old", DAY + 1)]) as stage:
-        await group_by_pod(stage)
-        await stage.press("X", "b", "v", "enter")
-        assert {heading.key: heading.is_open for heading in stage.table.headers} == {
-            ("group", "version", "0.34.12"): True,
-            OLD: False,
-        }
-
-
-@pytest.mark.parametrize(("seconds", "is_folded"), [(DAY - 1, False), (DAY, True)])
-async def test_those_offline_for_a_day_are_folded_away_by_themselves(seconds: float, *, is_folded: bool) -> None:
-    async with dashboard([named("ada"), off("old", seconds)]) as stage:
-        assert (stage.body[-1] == "▸ offline for over 24 h  ○ 1") is is_folded
-        assert [" old " in line for line in stage.block] == ([] if is_folded else [True])
-        assert not any(" old " in line for line in stage.body)
-        assert stage.cursor == ("ada" if is_folded else "old")
-
-
-async def test_the_long_offline_can_be_opened_and_folded_again() -> None:
-    async with dashboard([named("ada"), off("old", DAY)]) as stage:
-        for keys in (("x",), ("X",), ("G", "enter"), ("G", "x")):
-            await stage.press(*keys)
-            assert stage.body[-2] == "▾ offline for over 24 h  ○ 1", keys
-            assert stage.body[-1].split()[:5] == ["○", "off", "1d", "–", "old"], keys
-            await stage.press(*keys[-1:])
-            assert stage.body[-1] == "▸ offline for over 24 h  ○ 1", keys
-            await stage.press("0")
-            assert stage.cursor == "ada"
-        # A filter finds folded rows.
-        await stage.press("4")
-        assert [line.split()[4] for line in stage.body] == ["old"]
+        assert (line_of("▸ pod p-2"), stage.cursor) == (y, "pod p-2")
 
 
 async def test_a_group_opened_below_the_edge_of_the_screen_scrolls_into_view() -> None:
@@ -291,10 +178,39 @@ async def test_a_group_opened_below_the_edge_of_the_screen_scrolls_into_view() -
 
 
 async def test_the_pane_shows_the_group_under_the_cursor() -> None:
-    async with staged((120, 20)) as stage:
-        await stage.show([named("up"), *(off(f"old-{n}", DAY) for n in range(6))])
+    async with dashboard([named("up"), *(off(f"old-{n}", DAY) for n in range(6))], (120, 20)) as stage:
         await stage.press("G")
         assert "6 environments" in "\n".join(line[74:] for line in stage.lines)
+
+
+async def test_rows_that_are_offline_for_a_day_are_folded_until_a_key_opens_them() -> None:
+    async with dashboard([named("ada"), off("old", DAY)]) as stage:
+        assert (stage.body[-1], stage.cursor) == ("▸ offline for over 24 h  ○ 1", "ada")
+        for keys in (("X",), ("G", "enter")):
+            await stage.press(*keys)
+            assert stage.body[-2] == "▾ offline for over 24 h  ○ 1", keys
+            assert stage.body[-1].split()[:5] == ["○", "off", "1d", "–", "old"], keys
+            await stage.press(*keys[-1:])
+            assert stage.body[-1] == "▸ offline for over 24 h  ○ 1", keys
+        await stage.press("4")  # a filter finds folded rows
+        assert [line.split()[4] for line in stage.body] == ["old"]
+
+
+async def test_profiles_can_be_grouped_and_their_column_moves_and_stays() -> None:
+    work, home = clean("work"), clean("home")
+    async with staged(profiles=(work, home)) as stage:
+        await stage.show([named("ada")], work)
+        await stage.show([named("bob")], home)
+        await stage.press("b")
+        assert offered(stage)["PROFILE"] == "2 groups"
+        await stage.press("p", "enter")
+        assert [line.split("  ")[0] for line in stage.body if "▾" in line] == ["▾ profile work", "▾ profile home"]
+        await stage.press("0")
+        assert titles(stage)[4] == "profile"
+        await stage.press("C", "J", "enter")
+        assert titles(stage)[4:6] == ["mode", "profile"]
+        await stage.press("C", "j", "space", "enter")
+        assert "profile" in titles(stage)
 
 
 # Columns.
@@ -304,38 +220,14 @@ def titles(stage: Stage) -> list[str]:
     return [column.id for column, _ in stage.table.columns]
 
 
-async def choose(stage: Stage, *keys: str) -> None:
-    await stage.press("C", *keys)
-
-
 FITTING = ["state", "for", "beat", "name", "mode", "version", "branch"]
 
 
-async def test_columns_can_be_hidden_shown_and_put_in_order_and_zero_goes_back_to_those_that_fit() -> None:
-    async with dashboard(in_pods()) as stage:
-        assert titles(stage) == FITTING
-        await choose(stage, "space", "j", "j", "K", "enter")
-        assert isinstance(stage.app.screen, Dashboard)
-        assert titles(stage) == ["state", "for", "beat", "name", "branch", "version"]
-        assert stage.titles.split() == ["STATE", "FOR", "BEAT", "NAME", "BRANCH", "VERSION"]
-        assert stage.news == "4 columns"
-        await choose(stage, *"jjjj", "x", "enter")
-        assert titles(stage) == ["state", "for", "beat", "name", "branch", "version", "os"]
-        await choose(stage, "0")
-        assert titles(stage) == FITTING
-        assert stage.news == "columns: as many as fit"
-        # The first and the last column cannot move further.
-        await choose(stage, "K", "J", "J", "J", "shift+up", "shift+down", "enter")
-        assert titles(stage) == ["state", "for", "beat", "name", "version", "branch", "mode"]
-        await choose(stage, "end", "J", "J", "enter")
-        assert titles(stage) == ["state", "for", "beat", "name", "version", "branch", "mode"]
-
-
-async def test_the_picker_shows_what_is_chosen_and_what_each_column_means_and_changes_nothing_if_cancelled() -> None:
+async def test_columns_can_be_hidden_shown_ordered_and_remembered_and_zero_goes_back() -> None:
     kept: list[dict[str, Any]] = []
     async with dashboard(in_pods(), keep=lambda **changes: kept.append(changes)) as stage:
         for key in ("escape", "q", "C"):
-            await choose(stage)
+            await stage.press("C")
             assert isinstance(stage.app.screen, ColumnPicker), key
             assert "[x] MODE        permission mode" in stage.text, key
             assert "[ ] UP          time since the connection" in stage.text, key
@@ -344,40 +236,43 @@ async def test_the_picker_shows_what_is_chosen_and_what_each_column_means_and_ch
             assert "[ ] MODE" in stage.text, key
             await stage.press("J", key)
             assert isinstance(stage.app.screen, Dashboard), key
-            assert titles(stage) == FITTING, key
-            assert kept == [], key
+        assert (titles(stage), kept) == (FITTING, [])
+        for keys, columns, news in (
+            (("space", "j", "j", "K", "enter"), ["branch", "version"], "4 columns"),
+            ((*"jjjj", "x", "enter"), ["branch", "version", "os"], "5 columns"),
+            (("0",), FITTING[4:], "columns: as many as fit"),
+            (("K", "J", "J", "J", "shift+up", "shift+down", "enter"), ["version", "branch", "mode"], "5 columns"),
+            (("end", "J", "J", "enter"), ["version", "branch", "mode"], "5 columns"),
+        ):
+            await stage.press("C", *keys)
+            assert (titles(stage), stage.news) == ([*FITTING[:4], *columns], news)
+            assert stage.titles.split() == [title.upper() for title in titles(stage)]
+        assert kept[:3] == [
+            {"columns": ("state", "name", "branch", "version")},
+            {"columns": ("state", "name", "branch", "version", "os")},
+            {"columns": ()},
+        ]
 
 
-async def test_what_is_chosen_and_does_not_fit_is_named_and_choosing_none_leaves_state_and_name() -> None:
+async def test_a_chosen_column_without_room_is_named_and_no_choice_leaves_state_and_name() -> None:
     async with dashboard(in_pods()) as stage:
-        await choose(stage, "j", "j", "j", "j", "x", "j", "j", "j", "x", "enter")
+        await stage.press("C", *"jjjjx", *"jjjx", "enter")
         assert stage.news == "7 columns; no room here for OS, DIRECTORY"
         assert titles(stage) == FITTING
-        await choose(stage)
+        await stage.press("C")
         assert stage.text.count("[x]") == 5
-        await stage.press("0")
-        await choose(stage, "space", "j", "space", "j", "space", "enter")
-        assert titles(stage) == ["state", "for", "beat", "name"]
-        await choose(stage)
+        await stage.press("0", "C", "space", "j", "space", "j", "space", "enter")
+        assert titles(stage) == FITTING[:4]
+        await stage.press("C")
         assert "[x]" not in stage.text
 
 
-async def test_zero_on_the_dashboard_resets_the_view_and_leaves_the_columns() -> None:
-    async with dashboard(in_pods()) as stage:
-        await choose(stage, "space", "enter")
-        await group_by_pod(stage)
-        await stage.press("full_stop", "2", "0")
-        assert titles(stage) == ["state", "for", "beat", "name", "version", "branch"]
-        assert stage.table.headers == []
-        assert stage.app.dashboard.view.sort is None
-
-
-async def test_columns_are_those_of_the_table_while_the_pane_covers_it() -> None:
+async def test_columns_are_columns_of_the_table_while_the_pane_covers_it() -> None:
     async with dashboard([named("ada", metadata={"gitBranch": "main"}), named("bob", metadata={})]) as stage:
         await stage.press("enter")
         assert not stage.table.display
         assert titles(stage) == FITTING
-        await choose(stage)
+        await stage.press("C")
         assert "[x] BRANCH" in stage.text
         await stage.press("escape")
         await stage.type("/main")
@@ -385,45 +280,32 @@ async def test_columns_are_those_of_the_table_while_the_pane_covers_it() -> None
         assert " main 1/2 " in stage.lines[0]
 
 
-async def test_the_choice_is_remembered_and_taken_up_by_the_next_run() -> None:
-    kept: list[dict[str, Any]] = []
-    async with dashboard(in_pods(), keep=lambda **changes: kept.append(changes)) as stage:
-        await choose(stage, "space", "enter")
-        await choose(stage, "0")
-    assert kept == [{"columns": ("state", "name", "version", "branch")}, {"columns": ()}]
-    async with dashboard(in_pods(), columns=("state", "name", "branch", "pod")) as stage:
-        assert titles(stage) == ["state", "for", "beat", "name", "branch", "pod"]
-
-
 # The order.
 
 
-async def test_the_order_is_chosen_from_the_columns_that_show_and_not_remembered() -> None:
+async def test_the_order_is_chosen_from_the_visible_columns_and_not_remembered() -> None:
     kept: list[dict[str, Any]] = []
-    async with dashboard(in_pods(), keep=lambda **changes: kept.append(changes)) as stage:
+    late = named("zoe", lastHeartbeat=NOW - 60_000)
+    async with dashboard([late, *in_pods()], keep=lambda **changes: kept.append(changes)) as stage:
+        for keys in (("o", "o"), ("I",)):
+            await stage.press(*keys)
+            assert stage.news == "sorted problems first: this order cannot be inverted"
+            assert stage.names[:2] == ["zoe", "ada"]
         await stage.press("o")
         assert list(offered(stage)) == ["problems first", "STATE", "FOR", "BEAT", "NAME", "MODE", "VERSION", "BRANCH"]
         await stage.press("n", "enter")
-        assert "NAME▲" in stage.titles
-        assert stage.news == "sorted by NAME"
+        assert ("NAME▲" in stage.titles, stage.news) == (True, "sorted by NAME")
         await stage.press("I")
-        assert stage.names == ["dan", "cyd", "bob", "ada"]
+        assert stage.names == ["zoe", "dan", "cyd", "bob", "ada"]
         assert stage.news == "sorted by NAME, inverted"
+        await stage.press("o", "o")
+        assert (stage.names[0], stage.news) == ("ada", "sorted by NAME")
         await stage.press("o", "p", "enter")
-        assert "▲" not in stage.titles
-        assert stage.news == "sorted problems first"
-        # A second `o` inverts the present order.
-        await stage.press("o", "n", "o")
-        assert stage.news == "sorted by NAME"
-        await stage.press("o", "o")
-        assert stage.names == ["dan", "cyd", "bob", "ada"]
-        assert stage.news == "sorted by NAME, inverted"
-        await stage.press("o", "o")
-        assert stage.names == ["ada", "bob", "cyd", "dan"]
+        assert ("▲" in stage.titles, stage.news) == (False, "sorted problems first")
     assert kept == []
 
 
-async def test_what_differs_from_a_baseline_is_no_column_to_sort_by() -> None:
+async def test_a_comparison_has_no_column_of_differences_to_sort_by() -> None:
     async with dashboard(in_pods()) as stage:
         await stage.press("m", "equals_sign", "o")
         assert list(offered(stage)) == ["problems first", "STATE", "FOR", "BEAT", "NAME"]
@@ -437,27 +319,191 @@ async def test_what_differs_from_a_baseline_is_no_column_to_sort_by() -> None:
         await stage.pilot.click("#table", offset=(stage.titles.index("SINCE THE BASELINE"), 0))
         await stage.pilot.pause()
         assert stage.app.dashboard.view is before
-        # While comparing, the column menu starts from the other view's columns.
-        await choose(stage, "enter")
+        await stage.press("C", "enter")  # the columns of the view without the comparison
         assert stage.news == "5 columns"
         await stage.press("equals_sign")
         assert titles(stage) == FITTING
 
 
-async def test_for_sorts_by_the_shortest_time_in_a_state_and_its_mark_fits() -> None:
-    ended = off("cyd", 300, deviceId=f"{SANDBOX_DEVICE}cyd")  # in the table, because the end needs nobody
-    async with dashboard([named("ada"), named("bob", connectedAt=NOW - 40_000), ended]) as stage:
-        await stage.app.dashboard.run_action("sort(1)")
-        await stage.app.dashboard.run_action("sort(1)")
-        await stage.pilot.pause()
-        assert stage.names == ["bob", "cyd", "ada"]
-        assert stage.titles.startswith("  STATE   FOR▲ BEAT NAME ")
-        await stage.app.dashboard.run_action("invert")
-        await stage.pilot.pause()
-        assert stage.names == ["ada", "cyd", "bob"]
-        assert stage.titles.startswith("  STATE   FOR▼ BEAT NAME ")
+async def test_j_and_k_move_in_a_menu_whatever_its_choices_begin_with() -> None:
+    wishes: dict[str, Any] = {"columns": ("state", "name", "first", "owner"), "sort": "first"}
+    async with dashboard([named("ada")], **wishes) as stage:
+        assert " FIRS▲ KEY OWNER" in stage.titles, "a title as wide as its column makes room for the mark"
+        await stage.press("o")
+        options = stage.app.screen.query_one(OptionList)
+        assert "KEY OWNER" in offered(stage)
+        before = options.highlighted
+        assert before is not None
+        await stage.press("k", "k")
+        assert options.highlighted == before - 2
+        await stage.press("j")
+        assert options.highlighted == before - 1
 
 
-async def test_a_title_as_wide_as_its_column_makes_room_for_the_mark_of_sorting() -> None:
-    async with dashboard([named("ada")], columns=("state", "name", "first", "os"), sort="first") as stage:
-        assert " FIRS▲ OS" in stage.titles
+# Views.
+
+GPU = NamedView(
+    name="gpu", key="V", filter="name:gpu-*", columns=("name", "meta.team"), sort="meta.rack", group="meta.team"
+)
+WIDE = NamedView(name="wide", columns=("name", "version"))
+
+
+def row(name: str, /, **metadata: Any) -> Environment:
+    return named(name, metadata=metadata)
+
+
+@asynccontextmanager
+async def with_views(size: tuple[int, int] = (100, 24), **wishes: Any) -> AsyncIterator[Stage]:
+    machines = [
+        row("gpu-1", team="ml", rack=10),
+        row("gpu-2", team="ml", rack="9"),
+        row("gpu-3", team="vision"),
+        row("web-1", team="web"),
+        off("lost", 300),
+    ]
+    async with dashboard(machines, size, views={"gpu": GPU, "wide": WIDE}, **wishes) as stage:
+        yield stage
+
+
+def status(stage: Stage) -> str:
+    return stage.lines_of(stage.app.dashboard.query_one(StatusBar))[0]
+
+
+async def test_the_key_of_a_view_chooses_rows_columns_order_and_groups_and_zero_leaves_the_view() -> None:
+    async with with_views((120, 24), columns=("name", "mode")) as stage:
+        await stage.press("escape")  # closes the pane
+        before = stage.block
+        assert "lost" in "".join(before)
+        await stage.press("V")
+        assert stage.names == ["gpu-2", "gpu-1", "gpu-3"]
+        assert stage.titles.split() == ["STATE", "FOR", "BEAT", "NAME", "META.TEAM"]
+        assert [line for line in stage.body if "meta.team" in line] == [
+            "▾ meta.team ml  ● 2",
+            "▾ meta.team vision  ● 1",
+        ]
+        assert stage.news == "view gpu"
+        assert stage.block[0][2:] == before[0][2:], "a view hides no line of the block"
+        assert " 3/5 VIEW gpu " in status(stage)
+        assert "SORT" not in status(stage), "the name of the view says the order"
+        await stage.press("V")
+        assert stage.news == "gpu: shown already; 0 shows everything again"
+        for keys, name in (
+            (("o", "o"), " SORT meta.rack ▼ "),
+            (("V", "3"), " late 0/5 VIEW gpu* "),
+            (("1",), " 3/5 VIEW gpu "),
+            (("x",), " 3/5 VIEW gpu "),
+            (("slash", *"vision", "enter"), " vision 1/5 VIEW gpu* "),
+        ):
+            await stage.press(*keys)
+            assert name in status(stage), keys
+        await stage.press("0")
+        assert "VIEW" not in status(stage)
+        assert stage.titles.split() == ["STATE", "FOR", "BEAT", "NAME", "MODE"]
+        assert len(stage.matching) == 5
+        assert stage.news == "view reset: all environments, problems first, no groups"
+
+
+async def test_the_name_of_a_view_yields_before_the_count_of_the_filter() -> None:
+    async with with_views((140, 24)) as stage:
+        await stage.press("V", "slash")
+        await stage.type("meta.team:ml,web,vision,nothing,more")
+        await stage.press("enter")
+        seen = []
+        for width in range(140, 40, -9):
+            await stage.pilot.resize_terminal(width, 24)
+            await stage.turns()
+            seen.append(("VIEW" in status(stage), "/5" in status(stage)))
+        assert {(True, True), (False, True)} <= set(seen)
+        assert (True, False) not in seen
+
+
+async def test_columns_within_a_view_are_not_remembered_and_own_columns_are() -> None:
+    kept: list[dict[str, Any]] = []
+    async with with_views(keep=lambda **values: kept.append(values)) as stage:
+        await stage.press("V", "C", "space", "enter")
+        assert kept == []
+        assert " VIEW gpu* " in status(stage)
+        await stage.press("0", "C", "space", "enter")
+        assert [each.keys() for each in kept] == [{"columns"}]
+
+
+async def test_palette_and_help_list_each_view_with_its_key() -> None:
+    async with with_views((80, 200)) as stage:
+        await stage.press("question_mark")
+        lines = [line.split() for line in stage.lines]
+        assert ["Your", "views"] in lines
+        assert ["V", "View:", "gpu"] in lines
+        assert ["palette", "View:", "wide"] in lines
+        await stage.press("q", "colon")
+        await stage.type("vi gp")
+        (line,) = [line for line in stage.lines if "View: gpu" in line]
+        assert line.rstrip(" ▏▕│").endswith("V")
+        await stage.press("down", "enter")
+        await stage.pilot.pause(0.1)
+        assert "VIEW gpu " in status(stage)
+
+
+async def test_the_first_view_is_there_at_the_start_and_the_keys_are_the_users_own() -> None:
+    keys = {"view.wide": "W", "view.gpu": "f5", "find.late": "f6"}
+    async with with_views(view="gpu", sort="name", keymap=keys) as stage:
+        assert " 3/5 VIEW gpu " in status(stage)
+        assert stage.names == ["gpu-2", "gpu-1", "gpu-3"]
+        await stage.press("W")
+        assert " VIEW wide " in status(stage)
+        assert stage.titles.split()[-1] == "VERSION"
+        await stage.press("f5", "V")
+        assert stage.news == "V does nothing here: ? shows the keys"
+        await stage.press("f6")
+        assert " late 0/5 VIEW gpu* " in status(stage)
+
+
+async def test_built_in_views_have_no_name_in_the_status_line() -> None:
+    async with with_views() as stage:
+        for view in BUILT_IN_VIEWS.values():
+            await stage.press(view.key)
+            assert "VIEW" not in status(stage)
+            assert (f" {view.name} " in status(stage)) is (view.preset not in (None, "all"))
+
+
+# Columns of metadata.
+
+
+def options(stage: Stage) -> list[str]:
+    found = stage.app.screen.query_one(OptionList)
+    return [str(found.get_option_at_index(place).prompt) for place in range(found.option_count)]
+
+
+async def test_columns_order_and_groups_offer_the_keys_of_the_metadata() -> None:
+    async with with_views() as stage:
+        await stage.press("C")
+        offered = options(stage)
+        assert "[ ] META.team  4 rows" in offered
+        place = offered.index("[ ] META.rack  2 rows")
+        await stage.press(*["j"] * place, "space", *["K"] * place, "enter")
+        assert stage.titles.split()[4] == "META.RACK"
+        for key, verb in (("o", "sorted"), ("b", "grouped")):
+            await stage.press(key, "m")
+            menu = stage.app.screen
+            assert isinstance(menu, Menu)
+            assert menu._highlighted == "mode"  # noqa: SLF001  a letter goes to columns first
+            await stage.press("t")
+            assert menu._highlighted == "meta.team"  # noqa: SLF001
+            await stage.press("enter")
+            assert stage.news.startswith(f"{verb} by META.team")
+        view = stage.app.dashboard.view
+        assert (view.sort, view.group) == ("meta.team", "meta.team")
+
+
+async def test_hostile_keys_are_shown_harmlessly_everywhere() -> None:
+    keys = ["x" * 500, "\x1b[31mred", 'say "hi"', "[bold]x[/]", "a.b..c", "東京" * 20, "\u202eabc", " ", "."]
+    async with dashboard([row("one", **dict.fromkeys(keys, "value"))], (80, 40)) as stage:
+        for menu in "C", "o", "b":
+            await stage.press(menu)
+            assert len([line for line in options(stage) if "META." in line]) >= len(keys)
+            assert all(line.isprintable() for line in stage.lines)
+            await stage.press("end", "enter")
+            assert all(line.isprintable() and len(line) <= 80 for line in stage.lines)
+        for key in keys:
+            stage.app.dashboard.view = stage.app.dashboard.view.with_columns(("name", f"meta.{key}"))
+            await stage.turns()
+            assert all(line.isprintable() for line in stage.lines)
