@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.app_harness import staged
-from support.budget import first_quick
 from support.builders import NOW, environment, key_of
 from support.rewinding import BACK, is_rewound, lived, press
 
@@ -64,7 +63,7 @@ def acknowledged(stage: Stage) -> list[str]:
     return sorted(id_.removeprefix("env-") for _, id_ in stage.app.state.monitor.acks)
 
 
-async def test_space_marks_the_row_goes_one_line_down_and_says_which_keys_act_on_it() -> None:
+async def test_space_marks_the_row_goes_one_line_down_and_says_which_keys_act_on_the_marks() -> None:
     async with dashboard() as stage:
         assert stage.cursor == "ada"
         await stage.press("space")
@@ -73,13 +72,8 @@ async def test_space_marks_the_row_goes_one_line_down_and_says_which_keys_act_on
         await stage.press("space")
         assert (marked(stage), stage.cursor) == (["ada", "bob"], "cyd")
         assert stage.news == "2 marked: a, A, M, y and your commands act on them; esc unmarks"
-
-
-async def test_space_on_a_marked_row_unmarks_it() -> None:
-    async with dashboard() as stage:
-        await stage.press("space", "k", "space")
-        assert marked(stage) == []
-        assert stage.news == "none marked"
+        await stage.press("k", "space", "g", "space")
+        assert (marked(stage), stage.news) == ([], "none marked")
 
 
 async def test_space_on_a_group_marks_all_of_it_and_again_unmarks_all_of_it() -> None:
@@ -92,69 +86,49 @@ async def test_space_on_a_group_marks_all_of_it_and_again_unmarks_all_of_it() ->
         assert marked(stage) == []
 
 
-async def test_space_on_an_incident_marks_all_of_it_and_again_unmarks_all_of_it() -> None:
-    async with incident() as stage:
-        await stage.press("x", "j", "space", "g", "space")
-        assert marked(stage) == ["ada", "bob"]
-        await stage.press("g", "space")
-        assert marked(stage) == []
-
-
-async def test_marks_are_drawn_on_incidents_members_and_rows_with_a_glyph_of_their_own_under_the_cursor() -> None:
+async def test_space_on_an_incident_marks_all_of_it_and_marks_are_drawn_on_incident_members_and_rows() -> None:
     async with incident() as stage:
         await stage.press("x", "j", "space")
         assert [line[1] for line in stage.block] == [" ", "+", "►"]
-        await stage.press("space", "space")
+        await stage.press("g", "space")
+        assert marked(stage) == ["ada", "bob"]
+        await stage.press("g", "space")
+        assert marked(stage) == []
+        await stage.press("g", "j", "space", "space", "space")
         assert (marked(stage), stage.cursor) == (["ada", "bob", "cyd"], "dan")
         assert [line[1] for line in stage.block] == ["+", "+", "+"]
         assert [line[1] for line in stage.lines if "cyd" in line or "dan" in line] == ["+", "►"]
         await stage.press("k")
         assert [line[1] for line in stage.lines if "cyd" in line or "dan" in line] == ["◆", " "]
-        await stage.press("g")
-        assert [line[1] for line in stage.block] == ["◆", "+", "+"]
-        await stage.press("j")
-        assert [line[1] for line in stage.block] == ["+", "◆", "+"]
+        for key, drawn in (("g", ["◆", "+", "+"]), ("j", ["+", "◆", "+"])):
+            await stage.press(key)
+            assert [line[1] for line in stage.block] == drawn
 
 
-async def test_space_where_no_environment_is_says_so() -> None:
+async def test_space_without_an_environment_says_so() -> None:
     async with staged() as stage:
         await stage.press("space")
         assert stage.news == "nothing to mark: no environment under the cursor"
 
 
-async def test_a_acts_on_the_marked_rows_and_not_on_the_cursor_and_the_marks_are_gone_then() -> None:
+async def test_a_acts_on_the_marked_rows_and_not_on_the_cursor_and_removes_the_marks_unless_cancelled() -> None:
     async with dashboard() as stage:
-        await stage.press("space", "space", "a")
+        await stage.press("space", "a")
+        assert "Acknowledge ada on this machine, until it recovers" in stage.text
+        await stage.press("escape", "M", "escape")
+        assert marked(stage) == ["ada"]
+        await stage.press("space", "a")
         assert "Acknowledge ada and bob on this machine, until they recover" in stage.text
         await stage.type("disk")
         await stage.press("enter")
         assert stage.news == "acknowledged on this machine until they recover: ada and bob"
         assert (acknowledged(stage), marked(stage)) == (["ada", "bob"], [])
-
-
-async def test_one_marked_row_is_called_by_its_name() -> None:
-    async with dashboard() as stage:
-        await stage.press("space", "a")
-        assert "Acknowledge ada on this machine, until it recovers" in stage.text
-
-
-async def test_who_cancels_keeps_the_marks() -> None:
-    async with dashboard() as stage:
-        await stage.press("space", "a", "escape")
-        await stage.press("M", "escape")
-        assert marked(stage) == ["ada"]
-
-
-@pytest.mark.parametrize("keys", first_quick([("enter",), ("ctrl+r",), ("x", "enter")]))
-async def test_a_changed_or_kept_acknowledgement_removes_the_marks_as_well(keys: tuple[str, ...]) -> None:
-    async with dashboard() as stage:
-        await stage.press("space", "space")
-        await stage.press("a", "enter")
-        stage.go_to("env-ada")
-        await stage.press("space", "space", "a")
-        assert "ada and bob, acknowledged already: another note?" in stage.text
-        await stage.press(*keys)
-        assert marked(stage) == []
+        for keys in (("x", "enter"), ("ctrl+r",)):
+            stage.go_to("env-ada")
+            await stage.press("space", "space", "a")
+            assert "ada and bob, acknowledged already: another note?" in stage.text
+            await stage.press(*keys)
+            assert marked(stage) == []
 
 
 async def test_silencing_acts_on_the_marked_rows_and_removes_the_marks() -> None:
@@ -191,31 +165,23 @@ async def test_a_mark_stays_with_its_environment_when_rows_move_or_the_view_hide
         assert acknowledged(stage) == ["ada"]
 
 
-async def test_questions_and_answers_about_marks_name_the_machines_and_count_those_hidden_by_the_filter() -> None:
+async def test_questions_and_answers_about_marks_count_the_rows_hidden_by_the_filter() -> None:
     async with dashboard(*NAMES) as stage:
         await stage.press("space", "space", "space")
         await stage.type("/cyd")
-        await stage.press("enter")
-        assert " 3 marked, 2 hidden " in stage.lines[0]
-        await stage.press("M")
+        await stage.press("enter", "M")
         assert "Silence ada, bob and cyd (2 hidden by the filter) for" in stage.text
         assert " 3 marked, 2 hidden " in stage.lines[0]
-        await stage.press("enter")
-        assert "Silence ada, bob and cyd (2 hidden by the filter) for 30m: why?" in stage.text
-        await stage.press("enter")
+        await stage.press("enter", "enter")
         assert stage.news == "silenced on this machine for 30m: ada, bob and cyd (2 hidden by the filter)"
         assert "marked" not in stage.lines[0]
-        stage.now = 5
-        await stage.show(rows(stage.at))
-        await stage.press("space")
-        await stage.type("/dan")
+    async with incident() as stage:
+        await stage.type("/bob")
         await stage.press("enter", "a")
-        assert "Acknowledge cyd (hidden by the filter) on this machine, until it" in stage.text
-        await stage.press("enter")
-        assert stage.news.startswith("acknowledged on this machine until it recovers: cyd (hidden by the filter)")
+        assert "Acknowledge ada, bob (1 outside the filter) on this machine, until" in stage.text
 
 
-async def test_the_status_line_counts_marks_until_esc_clears_them_and_hidden_ones_where_there_is_room() -> None:
+async def test_the_status_line_counts_marks_until_escape_and_hidden_marks_with_enough_room() -> None:
     async with dashboard("cyd", "dan", width=100) as stage:
         await stage.press("space", "j", "space", "b", "p", "enter", "G", "x")
         assert " 2 marked   live" in stage.lines[0], "neither block nor folded groups are hidden by a filter"
@@ -229,35 +195,21 @@ async def test_the_status_line_counts_marks_until_esc_clears_them_and_hidden_one
         assert "marked" not in stage.lines[0]
 
 
-async def test_a_question_about_an_incident_counts_the_members_outside_the_filter() -> None:
-    async with incident() as stage:
-        await stage.type("/bob")
-        await stage.press("enter", "a")
-        assert "Acknowledge ada, bob (1 outside the filter) on this machine, until" in stage.text
-
-
-async def test_a_marked_row_that_is_up_again_is_left_alone() -> None:
+async def test_marked_rows_that_are_up_again_are_left_alone() -> None:
     async with dashboard() as stage:
-        await stage.press("space", "space")
+        await stage.press("space", "space", "space")
         stage.now = 5
         await stage.show(rows(stage.at, "ada"))
         await stage.press("a")
-        assert "Acknowledge bob on this machine" in stage.text
+        assert "Acknowledge bob and cyd on this machine" in stage.text
+        stage.now = 10
+        await stage.show(rows(stage.at, "ada", "bob"))
         await stage.press("enter")
-        assert (acknowledged(stage), marked(stage)) == (["bob"], [])
+        assert stage.news == "acknowledged on this machine until it recovers: cyd"
+        assert (acknowledged(stage), marked(stage)) == (["cyd"], [])
 
 
-async def test_what_recovers_of_the_marked_rows_while_a_note_is_typed_is_not_acknowledged() -> None:
-    async with dashboard() as stage:
-        await stage.press("space", "space", "space", "a")
-        stage.now = 5
-        await stage.show(rows(stage.at, "ada"))
-        await stage.press("enter")
-        assert stage.news == "acknowledged on this machine until they recover: bob and cyd"
-        assert acknowledged(stage) == ["bob", "cyd"]
-
-
-async def test_a_prompt_names_its_target_and_acts_on_it_though_the_marks_changed_meanwhile() -> None:
+async def test_a_prompt_acts_on_the_target_of_its_question() -> None:
     async with dashboard() as stage:
         await stage.press("space", "a")
         assert isinstance(stage.app.screen, Prompt)
@@ -268,24 +220,18 @@ async def test_a_prompt_names_its_target_and_acts_on_it_though_the_marks_changed
         assert acknowledged(stage) == ["ada"]
 
 
-async def test_escape_clears_the_marks_before_the_filter() -> None:
+async def test_escape_closes_the_pane_then_clears_the_marks_then_the_filter() -> None:
     async with dashboard() as stage:
-        await stage.press("4", "g", "space", "escape")
+        await stage.press("4", "g", "space", "enter", "escape")
+        assert marked(stage) == ["ada"]
+        await stage.press("escape")
         assert (marked(stage), str(stage.app.dashboard.view.preset)) == ([], "offline")
         assert stage.news == "none marked"
         await stage.press("escape")
         assert str(stage.app.dashboard.view.preset) == "all"
 
 
-async def test_escape_closes_a_pane_over_the_table_before_it_clears_the_marks() -> None:
-    async with dashboard() as stage:
-        await stage.press("space", "enter", "escape")
-        assert marked(stage) == ["ada"]
-        await stage.press("escape")
-        assert marked(stage) == []
-
-
-async def test_c_and_y_copy_from_the_marked_rows_which_stay_marked() -> None:
+async def test_c_and_y_copy_from_the_marked_rows_and_keep_the_marks() -> None:
     async with dashboard() as stage:
         await stage.press("j", "space", "g", "space", "G", "c")
         assert stage.copied[-1] == "ada\nbob"
@@ -296,14 +242,7 @@ async def test_c_and_y_copy_from_the_marked_rows_which_stay_marked() -> None:
         assert marked(stage) == ["ada", "bob"]
 
 
-async def test_the_names_are_in_natural_order() -> None:
-    async with staged() as stage:
-        await stage.show([row(f"web-{n}", stage.at) for n in (10, 9, 1)])
-        await stage.press("g", "space", "space", "space", "c")
-        assert stage.copied[-1] == "web-1\nweb-9\nweb-10"
-
-
-async def test_without_any_marked_environment_in_the_fleet_nothing_happens_to_the_row_under_the_cursor() -> None:
+async def test_marks_without_an_environment_in_the_fleet_spare_the_row_under_the_cursor() -> None:
     async with dashboard() as stage:
         stage.app.dashboard.marked = frozenset({(NO_PROFILE, clean("env-z"))})
         for key, verb in {"a": "acknowledge", "M": "silence", "A": "decide", "y": "copy", "c": "copy"}.items():
@@ -311,7 +250,7 @@ async def test_without_any_marked_environment_in_the_fleet_nothing_happens_to_th
             assert stage.news == f"nothing to {verb}: no marked environment is in the fleet", key
 
 
-async def test_marks_are_copied_in_the_past_where_they_cannot_be_acknowledged() -> None:
+async def test_marks_in_the_past_are_copied_and_not_acknowledged() -> None:
     async with lived() as stage:
         await press(stage, BACK)
         assert is_rewound(stage)

@@ -1,4 +1,4 @@
-"""The filter over the log of events, and the way from an event to its row."""
+"""The event log: filter, cut texts, and the way from an event to its row."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from support.app_harness import staged
 from support.builders import NOW, environment
 
@@ -75,7 +74,7 @@ def whole(stage: Stage) -> str:
     return re.sub(r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8}\S* · ", "", text)
 
 
-async def test_all_of_the_event_under_the_cursor_stands_below_with_its_date() -> None:
+async def test_the_whole_event_under_the_cursor_stands_below_with_its_date() -> None:
     async with log((60, 16)) as stage:
         assert whole(stage).startswith("12 appeared together: mass-0, mass-1, ")
         await stage.press("j")
@@ -89,15 +88,7 @@ async def test_all_of_the_event_under_the_cursor_stands_below_with_its_date() ->
         assert whole(stage) == ""
 
 
-async def test_what_is_longer_than_two_lines_says_that_it_goes_on() -> None:
-    async with staged((40, 16)) as stage:
-        await stage.show([named("ada", stage.at)])
-        await stage.show([named("ada", stage.at, currentMode="m" * 400)])
-        await stage.press("e")
-        assert stage.lines[-2].rstrip().endswith("…")
-
-
-async def test_words_filter_the_log_while_they_are_typed_and_more_words_go_on_from_the_kept_ones() -> None:
+async def test_words_filter_the_log_while_they_are_typed_and_escape_goes_back_step_by_step() -> None:
     async with log() as stage:
         await stage.press("slash")
         assert "web in the text of an event" in stage.text
@@ -105,38 +96,14 @@ async def test_words_filter_the_log_while_they_are_typed_and_more_words_go_on_fr
         assert [event.split()[0] for event in events(stage)] == ["bob"]
         assert " FILTER 1/3 " in title(stage)
         await stage.press("enter")
-        assert " FILTER 1/3 " in title(stage)
         assert title(stage).startswith(" events  bo ")
         assert stage.app.screen.query_one(EventList).has_focus
-        await stage.type("/went")
-        assert str(stage.app.screen.query_one(EventList).filter_query) == "bo went"
-        assert len(events(stage)) == 1
-        await stage.press("enter", "q", "slash")
-        assert "web in any visible column" in stage.text
-
-
-async def test_typed_keys_go_into_the_filter_bar_and_act_nowhere() -> None:
-    async with log() as stage:
-        await stage.type("/eqj/pG0")
-        assert isinstance(stage.app.screen, EventLogScreen)
-        assert str(stage.app.screen.query_one(EventList).filter_query) == "eqj/pG0"
-        await stage.press("escape", "escape")
-        assert isinstance(stage.app.screen, Dashboard)
-        assert stage.app.dashboard.view.query == Query()
-
-
-async def test_escape_leaves_the_filter_bar_then_the_filter_from_before_then_the_log() -> None:
-    async with log() as stage:
-        await stage.type("/bob")
-        await stage.press("escape")
-        assert isinstance(stage.app.screen, EventLogScreen)
-        assert not stage.app.screen.query_one(FilterBar).display
-        assert len(events(stage)) == 3
-        await stage.type("/bob")
-        await stage.press("enter")
         await stage.type("/zz")
+        assert str(stage.app.screen.query_one(EventList).filter_query) == "bo zz"
         assert events(stage) == ["No event matches. esc clears the filter."]
+        assert " FILTER 0/3 " in title(stage)
         await stage.press("escape")
+        assert not stage.app.screen.query_one(FilterBar).display
         assert [event.split()[0] for event in events(stage)] == ["bob"]
         await stage.press("escape")
         assert isinstance(stage.app.screen, EventLogScreen)
@@ -145,18 +112,7 @@ async def test_escape_leaves_the_filter_bar_then_the_filter_from_before_then_the
         assert isinstance(stage.app.screen, Dashboard)
 
 
-async def test_the_log_closes_by_its_keys_with_its_filter_which_is_not_that_of_the_table() -> None:
-    async with log() as stage:
-        for key in ("e", "q"):
-            await stage.type("/bob")
-            await stage.press("enter", key)
-            assert isinstance(stage.app.screen, Dashboard), key
-            assert stage.table.row_cursor.matches == 16, key
-            await stage.press("e")
-            assert len(events(stage)) == 3, key
-
-
-async def test_on_the_way_to_a_term_the_log_does_not_empty_and_an_invalid_query_keeps_the_last_good_one() -> None:
+async def test_an_unfinished_or_invalid_filter_keeps_the_last_good_filter() -> None:
     async with log() as stage:
         for letter in "/status:":
             await stage.type(letter)
@@ -170,35 +126,24 @@ async def test_on_the_way_to_a_term_the_log_does_not_empty_and_an_invalid_query_
         await stage.pilot.pause()
         assert [event.split()[0] for event in events(stage)] == ["bob"]
         assert "^" in stage.lines[-3]
-        await stage.press("escape")
-        await stage.type("/absent")
-        assert "No event matches. esc clears the filter." in stage.text
-        assert " FILTER 0/3 " in title(stage)
-        await stage.press("enter", "enter", "j", "G")
+
+
+async def test_keys_in_the_filter_bar_are_typed_and_the_log_closes_with_its_filter() -> None:
+    async with log() as stage:
+        await stage.type("/eqj/pG0")
         assert isinstance(stage.app.screen, EventLogScreen)
+        assert str(stage.app.screen.query_one(EventList).filter_query) == "eqj/pG0"
+        await stage.press("enter", "enter")
+        assert isinstance(stage.app.screen, EventLogScreen), "an empty log has no row to go to"
+        for key in ("e", "q"):
+            await stage.press(key)
+            assert isinstance(stage.app.screen, Dashboard), key
+            assert (stage.app.dashboard.view.query, stage.table.row_cursor.matches) == (Query(), 16), key
+            await stage.press("e")
+            assert len(events(stage)) == 3, key
 
 
-async def test_terms_match_the_environment_as_it_was_at_the_event() -> None:
-    async with log() as stage:
-        await stage.type("/mode:plan")
-        assert [event.split()[0] for event in events(stage)] == ["ada"]
-        stage.now = 15
-        await stage.show([named("ada", stage.at, currentMode="strict"), *last_listing(stage.at)[1:]])
-        assert [event.split()[-1] for event in events(stage)] == ["plan"]
-
-
-async def test_a_group_is_kept_for_a_member_and_opens_with_all_of_them() -> None:
-    async with log() as stage:
-        await stage.type("/mass-7")
-        await stage.press("enter")
-        assert [event.split()[:2] for event in events(stage)] == [["12", "appeared"]]
-        assert " FILTER 1/3 " in title(stage)
-        await stage.press("enter")
-        assert len(events(stage)) == 13
-        assert " FILTER 1/3 " in title(stage)
-
-
-async def test_new_events_are_counted_and_shown_if_they_match() -> None:
+async def test_new_events_are_counted_and_shown_if_the_filter_matches() -> None:
     async with log() as stage:
         await stage.type("/went")
         await stage.press("enter")
@@ -221,45 +166,39 @@ async def cursor_after_the_jump(stage: Stage, *keys: str, event: Sequence[str] =
     return stage.cursor
 
 
-async def test_enter_goes_to_the_row_of_an_event_and_leaves_a_view_that_shows_it_as_it_is() -> None:
+async def test_enter_goes_to_the_row_of_an_event_and_leaves_a_view_with_the_row() -> None:
     async with log() as stage:
-        assert await cursor_after_the_jump(stage, "G") == "bob"
         for key, preset in {"4": "offline", "2": "online"}.items():
-            await stage.press("G", "e")
             assert await cursor_after_the_jump(stage, key) == "bob", "no view hides the block"
             assert stage.app.dashboard.view.preset == preset
-        await stage.press("e")
+            await stage.press("G", "e")
         assert await cursor_after_the_jump(stage, event=CHANGE_OF_ADA) == "ada"
         assert stage.app.dashboard.view.preset == "online"
 
 
-async def test_a_row_that_is_hidden_or_folded_away_is_shown_again() -> None:
+async def test_a_row_that_is_hidden_or_folded_is_shown_again() -> None:
     async with log() as stage:
         for keys in (("4",), ("slash", *"cyd", "enter"), ("m", "equals_sign")):
             assert await cursor_after_the_jump(stage, *keys, event=CHANGE_OF_ADA) == "ada", keys
             assert not stage.app.dashboard.view.is_narrowed, keys
-            assert "FILTER" not in stage.lines[0], keys
             await stage.press("0", "e")
         assert await cursor_after_the_jump(stage, "b", "m", "enter", "X", event=CHANGE_OF_ADA) == "ada"
         heading = stage.table.row_cursor.heading()
         assert heading is not None
         assert heading.is_open
-
-
-async def test_a_row_that_is_folded_with_the_long_offline_is_unfolded() -> None:
-    async with log() as stage:
-        await stage.press("G", "a", "enter", "escape")
+        await stage.press("0")
+        stage.go_to("env-bob")
+        await stage.press("a", "enter", "escape")
         stage.now = 90_000
         await stage.show(last_listing(stage.at))
         await stage.press("g")
         assert [header.title for header in stage.table.headers] == ["offline for over 24 h"]
-        assert stage.block == []
         await stage.press("e", "G", "enter")
         await stage.pilot.pause()
         assert stage.cursor == "bob"
 
 
-async def test_an_environment_that_is_no_longer_known_says_so_and_changes_nothing() -> None:
+async def test_enter_on_the_event_of_an_unknown_row_says_so_and_changes_nothing() -> None:
     async with log() as stage:
         await stage.press("escape", "g", "a", "enter")
         for stage.now in (15, 20, 4_000, 4_005):
@@ -270,21 +209,21 @@ async def test_an_environment_that_is_no_longer_known_says_so_and_changes_nothin
         assert stage.news == "the row has left the fleet"
 
 
-@pytest.mark.parametrize("count", [30, pytest.param(5, marks=pytest.mark.slow)])
-async def test_what_is_cut_says_so_beside_a_scrollbar_too(count: int) -> None:
+async def test_a_cut_text_ends_with_an_ellipsis_also_next_to_a_scrollbar() -> None:
     async with staged((40, 8)) as stage:  # a small screen while events collect: each listing is drawn
-        for stage.now in range(count + 1):
-            await stage.show([named("ada", stage.at, metadata={"gitBranch": f"feat/{'long-' * 7}{stage.now}"})])
+        for stage.now in range(31):
+            await stage.show([named("ada", stage.at, metadata={"gitBranch": f"feat/{'long-' * 60}{stage.now}"})])
         await stage.pilot.resize_terminal(80, 24)
         await stage.press("e")
         listed = stage.app.screen.query_one(EventList)
-        assert listed.show_vertical_scrollbar is (count > 20)
+        assert listed.show_vertical_scrollbar
         room = listed.scrollable_content_region.width
-        lines = [line[:room].rstrip() for line in stage.lines_of(listed)[:count]]
+        lines = [line[:room].rstrip() for line in stage.lines_of(listed)]
         assert {line[-1] for line in lines} == {"…"}
+        assert stage.lines[-2].rstrip().endswith("…"), "the whole event takes two lines at most"
 
 
-async def test_equal_names_have_an_id_wherever_an_event_shows_one() -> None:
+async def test_equal_names_have_an_id_in_news_and_log() -> None:
     async with staged() as stage:
         twins = [environment(id_, connectionName="sofia") for id_ in ("env-11eb", "env-9fe5")]
         await stage.show([*twins, named("ada", stage.at)])
