@@ -176,7 +176,7 @@ async def test_enter_goes_to_the_row_of_an_event_and_leaves_a_view_with_the_row(
         assert stage.app.dashboard.view.preset == "online"
 
 
-async def test_a_row_that_is_hidden_or_folded_is_shown_again() -> None:
+async def test_a_hidden_or_folded_row_is_shown_again() -> None:
     async with log() as stage:
         for keys in (("4",), ("slash", *"cyd", "enter"), ("m", "equals_sign")):
             assert await cursor_after_the_jump(stage, *keys, event=CHANGE_OF_ADA) == "ada", keys

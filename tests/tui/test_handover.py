@@ -149,7 +149,7 @@ async def test_an_acknowledgement_since_the_last_poll_is_in_the_report() -> None
         assert "acknowledged: `Ana looks`" in stage.text
 
 
-async def test_a_replay_reports_on_its_recording_under_the_names_in_it() -> None:
+async def test_a_replay_reports_on_its_recording_under_the_recorded_names() -> None:
     history = recorded(listed(rows(NOW + at * 1000, *lost), NOW + at * 1000) for at, lost in LIFE)
     replay = Replay(name="night.envwatch", profile="acme", host="api.acme", plays=False)
     stage = Stage(targets={}, pasts={NO_PROFILE: history}, replay=replay)

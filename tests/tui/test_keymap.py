@@ -34,7 +34,7 @@ def test_a_free_key_is_accepted(key: str) -> None:
         ("1", "find.all"),
     ],
 )
-def test_a_key_that_is_taken_names_its_owner(key: str, owner: str) -> None:
+def test_a_taken_key_names_its_owner(key: str, owner: str) -> None:
     assert mistake(key) == f"is the key of {owner} already: give the command another one"
 
 
@@ -52,7 +52,7 @@ def test_two_commands_cannot_have_one_key() -> None:
 
 
 @pytest.mark.parametrize("key", ["no key", "hyper+", "qq"])
-def test_what_no_terminal_sends_is_no_key(key: str) -> None:
+def test_a_key_no_terminal_sends_is_refused(key: str) -> None:
     assert mistake(key).startswith(f"cannot have {key} as a key")
 
 
@@ -110,7 +110,7 @@ def test_a_key_of_the_table_frees_the_key_of_the_view() -> None:
 # Keys without an effect.
 
 
-async def test_a_key_without_an_effect_says_so_on_the_dashboard_and_over_it() -> None:
+async def test_a_key_without_an_effect_says_so_on_dashboard_and_help() -> None:
     async with staged() as stage:
         await stage.show(beating(3))
         for key in ("Z", "h", "right", "@"):

@@ -63,7 +63,7 @@ def acknowledged(stage: Stage) -> list[str]:
     return sorted(id_.removeprefix("env-") for _, id_ in stage.app.state.monitor.acks)
 
 
-async def test_space_marks_the_row_goes_one_line_down_and_says_which_keys_act_on_the_marks() -> None:
+async def test_space_marks_the_row_goes_one_line_down_and_names_the_keys_for_marks() -> None:
     async with dashboard() as stage:
         assert stage.cursor == "ada"
         await stage.press("space")
@@ -76,7 +76,7 @@ async def test_space_marks_the_row_goes_one_line_down_and_says_which_keys_act_on
         assert (marked(stage), stage.news) == ([], "none marked")
 
 
-async def test_space_on_a_group_marks_all_of_it_and_again_unmarks_all_of_it() -> None:
+async def test_space_on_a_group_marks_all_rows_and_again_unmarks_all_rows() -> None:
     async with dashboard("bob", "cyd", "dan") as stage:
         await stage.press("G", "space", "b", "p", "enter", "g", "j")
         assert stage.cursor == "pod pod-1"
@@ -86,7 +86,7 @@ async def test_space_on_a_group_marks_all_of_it_and_again_unmarks_all_of_it() ->
         assert marked(stage) == []
 
 
-async def test_space_on_an_incident_marks_all_of_it_and_marks_are_drawn_on_incident_members_and_rows() -> None:
+async def test_space_on_an_incident_marks_all_members_and_draws_the_marks() -> None:
     async with incident() as stage:
         await stage.press("x", "j", "space")
         assert [line[1] for line in stage.block] == [" ", "+", "►"]
@@ -195,7 +195,7 @@ async def test_the_status_line_counts_marks_until_escape_and_hidden_marks_with_e
         assert "marked" not in stage.lines[0]
 
 
-async def test_marked_rows_that_are_up_again_are_left_alone() -> None:
+async def test_marked_rows_without_a_loss_are_left_alone() -> None:
     async with dashboard() as stage:
         await stage.press("space", "space", "space")
         stage.now = 5

@@ -160,7 +160,7 @@ async def listen(stage: Stage, night: OnCall) -> None:
     await stage.tick(0)
 
 
-async def test_the_palette_names_a_loss_that_comes_while_the_palette_is_open() -> None:
+async def test_the_open_palette_names_a_new_loss() -> None:
     night = OnCall()
     async with staged((80, 24)) as stage:
         await listen(stage, night)

@@ -101,7 +101,7 @@ async def test_a_loss_of_minutes_ago_is_marked_as_new_and_the_cursor_stays() -> 
         assert "NEW" in line
 
 
-async def test_the_news_say_for_ten_seconds_that_nothing_changed() -> None:
+async def test_no_change_since_the_last_run_is_news_for_ten_seconds() -> None:
     async with second_run(ran((0, rows(0))), 2 * HOUR) as stage:
         await begin(stage, rows(2 * HOUR))
         text = "nothing changed since the last run, "
@@ -113,7 +113,7 @@ async def test_the_news_say_for_ten_seconds_that_nothing_changed() -> None:
         assert len(stage.app.state.monitor.event_log) == 0
 
 
-async def test_a_past_that_cannot_be_read_is_a_notice_and_the_dashboard_lives_on() -> None:
+async def test_an_unreadable_past_is_a_notice_and_the_dashboard_lives_on() -> None:
     class Unreadable(MemoryHistory):
         def polls(self, *_: WallMs) -> Sequence[RecordedPoll]:
             raise HistoryError("the disk fails")
@@ -147,7 +147,7 @@ async def test_each_of_several_profiles_has_its_own_past() -> None:
         assert {event.profile for event in stage.app.state.monitor.event_log} == {home, work}
 
 
-async def test_events_that_the_present_has_are_not_kept_twice(tmp_path: Path) -> None:
+async def test_events_of_the_present_are_not_kept_twice(tmp_path: Path) -> None:
     writer, monitor = FolderWriter(tmp_path, Retention()), Monitor.create({NO_PROFILE: Limits()})
     reader, end = PastReader({NO_PROFILE: StoredPast(tmp_path)}), WallMs(NOW + 10_000)
     assert writer.take()

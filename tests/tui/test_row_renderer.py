@@ -1,8 +1,10 @@
-"""Row drawing over time: only changed cells are drawn, with the same result as a full drawing."""
+"""Rows as drawn: only changed cells are drawn, with the same result as a full drawing; marks, and the last day."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from rich.style import Style
 from support.app_harness import staged, style_in
 from support.builders import NOW, environment, key_of, listed, reading
+from support.pasts import at, day, rows_at, with_past
 
 from envwatch.fleet.alerting.silences import Silence
 from envwatch.fleet.events import NO_PROFILE
@@ -19,9 +22,10 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.history.hours import LastDays
 from envwatch.model.acks import Ack
 from envwatch.model.clock import WallMs
-from envwatch.model.text import SafeText, clean
+from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.presentation import contexts_of
 from envwatch.query.language import Query, parse
+from envwatch.tui.screens.row_actions import RowActions, silence_rows
 from envwatch.tui.state import UNICODE, MonitorState
 from envwatch.tui.widgets.row_renderer import RowRenderer
 from envwatch.views.table.columns import LEFT, fitting
@@ -29,11 +33,13 @@ from envwatch.views.table.columns import LEFT, fitting
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from support.app_harness import Stage
     from textual.strip import Strip
 
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.environment import Environment
     from envwatch.presentation import RowContext
+
 
 WIDTH = 180
 COLUMNS = fitting(WIDTH - 1, ("24h", "version", "mode", "why", "up", "seen"))
@@ -126,7 +132,7 @@ def test_the_words_of_the_filter_stand_out_in_names(query: str, hits: list[str])
     assert row.text == fresh(state).row(moved, is_cursor=False).text
 
 
-def test_a_second_redraws_the_ages_that_it_changes_and_the_countdown() -> None:
+def test_a_second_redraws_the_changed_ages_and_the_countdown() -> None:
     assert changed(moment(MONITORS[0], 1), 1) == {
         "env-beating": LEFT,
         "env-still": LEFT,
@@ -138,7 +144,7 @@ def test_a_second_redraws_the_ages_that_it_changes_and_the_countdown() -> None:
     assert set(changed(moment(MONITORS[0], 1.1), 0.3).values()) == {0}
 
 
-def test_the_end_of_a_silence_of_the_serving_host_redraws_the_row_and_no_moment_before_it() -> None:
+def test_the_end_of_a_silence_of_the_serving_host_redraws_the_row() -> None:
     assert changed(moment(MONITORS[0], 88.999), 1)["env-shared"] == 0
     assert changed(moment(MONITORS[0], 89.999), 0.001)["env-shared"] == WIDTH
 
@@ -150,7 +156,7 @@ def test_the_end_of_a_silence_of_the_serving_host_redraws_the_row_and_no_moment_
         max_size=6,
     )
 )
-def test_a_row_looks_as_if_it_was_drawn_at_once_whatever_was_drawn_before(
+def test_a_row_looks_as_drawn_at_once_whatever_was_drawn_before(
     moments: list[tuple[Monitor, float, frozenset[SafeText]]],
 ) -> None:
     states = [moment(*each) for each in moments]
@@ -168,8 +174,9 @@ def test_a_row_looks_as_if_it_was_drawn_at_once_whatever_was_drawn_before(
 @pytest.mark.parametrize(("hours", "shown"), [(9, "gone 1d 9h"), (10, "gone 1d10h")])
 def test_the_longest_word_and_the_longest_time_in_a_state_do_not_touch(hours: int, shown: str) -> None:
     monitor, _ = Monitor().apply(NO_PROFILE, listed([environment("env-1", lastHeartbeat=NOW)], NOW), reading())
-    for at in (NOW + 5_000, NOW + 10_000):
-        monitor, _ = monitor.apply(NO_PROFILE, listed([environment("env-2", lastHeartbeat=at)], at), reading(at))
+    for later in (NOW + 5_000, NOW + 10_000):
+        came = listed([environment("env-2", lastHeartbeat=later)], later)
+        monitor, _ = monitor.apply(NO_PROFILE, came, reading(later))
     state = MonitorState(monitor=monitor, now=reading(NOW + 60_000 + (24 + hours) * 3_600_000))
     gone = next(tracked for tracked in state.monitor.fleet.environments if tracked.environment.id == "env-1")
     assert shown in fresh(state).row(gone, is_cursor=False).text
@@ -184,7 +191,7 @@ def test_the_field_of_an_unknown_state_ends_behind_its_glyph() -> None:
         assert "unknown" not in str(word.style and word.style.meta)
 
 
-async def test_the_usual_mode_is_dim() -> None:
+async def test_the_usual_mode_is_dim_and_an_old_version_is_marked() -> None:
     async with staged((100, 24)) as stage:
         modes = ("standard", "default", "acceptEdits")
         await stage.show([environment(mode, connectionName=f"box-{mode[:3]}", currentMode=mode) for mode in modes])
@@ -195,15 +202,129 @@ async def test_the_usual_mode_is_dim() -> None:
             for line, text in zip(lines, texts, strict=True)
         ]
         assert are_dim == [True, True, False]
-
-
-@pytest.mark.parametrize(("old", "marks"), [(1, 1), (2, 0), (3, 0)])
-async def test_old_versions_are_marked_among_a_majority_of_new_ones(old: int, marks: int) -> None:
-    async with staged((100, 24)) as stage:
-        versions = ["0.33.7"] * old + ["0.34.12"] * 2
+        versions = ["0.33.7", "0.34.12", "0.34.12"]
         rows = [environment(f"env-{n}", metadata={"lettaCodeVersion": version}) for n, version in enumerate(versions)]
         await stage.show(rows)
-        assert sum("0.33.7 ↓" in line for line in stage.body) == marks
+        assert sum("0.33.7 ↓" in line for line in stage.body) == 1
         stage.go_to("env-0")
         await stage.press("enter")
         assert "0.33.7 · behind 0.34.12" in stage.text
+
+
+async def test_a_replaced_row_is_marked_counted_apart_and_explained() -> None:
+    def row(name: str, digit: str, **changes: Any) -> Environment:
+        same = {"connectionName": name, "deviceId": "machine", "listenerInstanceId": f"server-{digit * 16}"}
+        return environment(f"env-{name}", **same, **changes)
+
+    async with staged((140, 40)) as stage:
+        await stage.show([row("nas", "a", lastSeenAt=NOW - 10_000, **LOST), row("nas-2", "b", firstSeenAt=NOW - 5_000)])
+        (line,) = [line for line in stage.text.splitlines() if "MOVED" in line]
+        assert "○ off" in line
+        assert "nas" in line
+        assert "off" not in stage.lines[0]
+        assert stage.rule.startswith("── 1 online · 1 replaced ──")
+        await stage.press("down", "E")
+        assert "replacement → replaced by nas-2: no loss" in stage.text
+
+
+# The last day.
+
+
+SHOWN = ("24h", "version")
+
+
+async def seed(stage: Stage) -> None:
+    await stage.show(rows_at(0))
+    await stage.tick(0.5)
+    await stage.watch.seed(lambda monitor: with_past(monitor, day()))
+    stage.app._publish(stage.app.state)  # noqa: SLF001
+    await stage.pilot.pause()
+
+
+async def silence(stage: Stage) -> None:
+    """Silence the down row, which then is in the table."""
+    stage.app.dashboard.post_message(
+        RowActions.Decided(partial(silence_rows, [(NO_PROFILE, clean("env-lost"))], timedelta(days=1), EMPTY))
+    )
+    await stage.pilot.pause()
+
+
+def hours_of(stage: Stage, name: str) -> str:
+    (line,) = [line for line in stage.body if f" {name} " in line]
+    return next(word for word in line.split() if len(word) == 24)
+
+
+async def test_the_column_of_the_last_day_shows_the_worst_state_of_each_hour() -> None:
+    async with staged((100, 24), columns=SHOWN) as stage:
+        await stage.show(rows_at(0))
+        assert hours_of(stage, "steady") in {"░" * 24, "░" * 23 + "▄"}
+        await seed(stage)
+        await silence(stage)
+        assert "24H   -18h  -12h -6h now" in stage.titles
+        assert {name: hours_of(stage, name) for name in ("steady", "once", "lost", "new")} == {
+            "steady": "▄" * 16 + "░░" + "▄" * 6,
+            "once": "▄" * 8 + "████" + "▄" * 4 + "░░" + "▄" * 6,
+            "lost": "▄" * 16 + "░░" + "▄" * 3 + "███",
+            "new": "·" * 13 + "▄" * 3 + "░░" + "▄" * 6,
+        }
+
+
+async def test_the_column_of_the_last_day_comes_without_a_wish_once_an_hour_is_recorded() -> None:
+    async with staged((220, 24)) as stage:
+        await stage.show(rows_at(0))
+        await stage.press("escape")  # closes the pane
+        assert "24H" not in stage.titles
+        await stage.tick(1)
+        await seed(stage)
+        await silence(stage)
+        assert "24H" in stage.titles
+
+
+async def test_a_new_hour_moves_the_cells_of_a_steady_row() -> None:
+    async with staged((100, 24), columns=SHOWN) as stage:
+        await seed(stage)
+        left_s = 3600 - at(0) / 1000 % 3600
+        while stage.now < left_s - 50:
+            await stage.tick(50)
+            await stage.show(rows_at(stage.now / 3600))
+        await stage.tick(left_s - stage.now)
+        assert hours_of(stage, "steady") == "▄" * 16 + "░░" + "▄" * 6
+        await stage.tick(1)
+        assert hours_of(stage, "steady") == "▄" * 15 + "░░" + "▄" * 7
+
+
+async def test_the_pane_draws_the_day_in_place_of_the_uptime() -> None:
+    async with staged((80, 64), columns=SHOWN) as stage:
+        await stage.show(rows_at(0))
+        await stage.press("enter")
+        assert "uptime  " not in stage.text
+        await stage.tick(30)
+        await stage.show(rows_at(0))
+        await stage.tick(30)
+        assert "uptime   up 0 % of the 1m watched in 24h" in stage.text
+        assert "last 24 h" not in stage.text
+        await seed(stage)
+        assert "── last 24 h ──" in stage.text
+        assert "uptime  " not in stage.text
+
+
+async def test_in_ascii_the_last_day_has_no_block() -> None:
+    async with staged((120, 36), columns=SHOWN, ascii_only=True) as stage:
+        await seed(stage)
+        await silence(stage)
+        assert hours_of(stage, "lost") == "+" * 16 + "??" + "+++xxx"
+        await stage.press("enter")
+        assert not set("▄█░") & set(stage.text)
+
+
+async def test_an_outage_is_a_full_block_without_colours_too() -> None:
+    """Without colours the state offline is reverse, and a full block in reverse is an empty cell."""
+    async with staged((100, 24), columns=SHOWN) as stage:
+        await seed(stage)
+        await silence(stage)
+        stage.app.screen.add_class("-colourless")
+        await stage.pilot.pause()
+        strips = [stage.table.render_line(line) for line in range(1, 5)]
+        blocks = [segment for strip in strips for segment in strip if set(segment.text) == {"█"}]
+        assert blocks
+        assert not any(segment.style is not None and segment.style.reverse for segment in blocks)

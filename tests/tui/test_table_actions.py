@@ -183,7 +183,7 @@ async def test_the_pane_shows_the_group_under_the_cursor() -> None:
         assert "6 environments" in "\n".join(line[74:] for line in stage.lines)
 
 
-async def test_rows_that_are_offline_for_a_day_are_folded_until_a_key_opens_them() -> None:
+async def test_rows_offline_for_a_day_are_folded_until_a_key_opens_their_group() -> None:
     async with dashboard([named("ada"), off("old", DAY)]) as stage:
         assert (stage.body[-1], stage.cursor) == ("▸ offline for over 24 h  ○ 1", "ada")
         for keys in (("X",), ("G", "enter")):
@@ -267,7 +267,7 @@ async def test_a_chosen_column_without_room_is_named_and_no_choice_leaves_state_
         assert "[x]" not in stage.text
 
 
-async def test_columns_are_columns_of_the_table_while_the_pane_covers_it() -> None:
+async def test_columns_belong_to_the_table_also_below_the_pane() -> None:
     async with dashboard([named("ada", metadata={"gitBranch": "main"}), named("bob", metadata={})]) as stage:
         await stage.press("enter")
         assert not stage.table.display

@@ -131,7 +131,8 @@ async def test_escape_leaves_every_other_layer_before_the_past() -> None:
     ids=["no history", "no listing", "one listing", "nothing later"],
 )
 async def test_a_key_without_a_moment_to_go_to_says_why(life: Life | None, keys: Sequence[str], answer: str) -> None:
-    async with lived(life or (), **({"pasts": {}} if life is None else {})) as stage:
+    options: dict[str, Any] = {"pasts": {}} if life is None else {}
+    async with lived(life or (), **options) as stage:
         for key in keys:
             await press(stage, key)
             assert stage.news
@@ -224,7 +225,7 @@ async def test_a_long_read_is_announced_after_the_answer_to_a_key_and_dropped_by
         assert "reading" not in stage.text
 
 
-async def test_a_history_that_cannot_be_read_is_a_message_and_the_screen_stays() -> None:
+async def test_an_unreadable_history_is_a_message_and_the_screen_stays() -> None:
     class Damaged(MemoryHistory):
         def moment(self, poll: RecordedPoll) -> Moment:
             if poll.number < 4:
@@ -284,7 +285,7 @@ async def test_a_step_to_an_event_opens_the_folded_group_of_the_row() -> None:
         assert "laptop of env-0" in stage.text
 
 
-async def test_a_step_to_an_event_says_that_the_filter_hides_the_row() -> None:
+async def test_a_step_to_an_event_of_a_hidden_row_names_the_filter() -> None:
     async with lived(((0, ()), (5, (1,)), (10, ()), (15, (1,)), (20, (1,)))) as stage:
         await press(stage, "4", EVENT_BACK)
         assert (seconds(stage), stage.cursor) == (15, "laptop of env-1")
@@ -463,7 +464,7 @@ async def test_the_cursor_waits_for_its_row_where_the_row_was_not_listed() -> No
         assert stage.cursor is not None
 
 
-async def test_a_wide_line_of_events_has_a_legend_and_the_help_always_has_all_of_it() -> None:
+async def test_a_wide_line_of_events_has_a_legend_and_the_help_the_whole_legend() -> None:
     async with lived(size=(200, 50)) as stage:
         await press(stage, BACK, BACK)
         for columns, legend in ((200, DAY_MEANINGS), (120, ["loss", "back", "blind", "mode"]), (80, [])):
@@ -584,7 +585,7 @@ async def test_the_bell_waits_for_the_present() -> None:
         assert stage.app.sent == [BELL]
 
 
-async def test_keys_that_act_on_the_present_do_nothing_in_the_past_also_in_one_packet() -> None:
+async def test_keys_of_the_present_do_nothing_in_the_past_also_in_one_packet() -> None:
     command = RowCommand(name="ssh", key="S", run=("true",), description="ssh")
     async with lived(commands=CommandSettings(commands={"ssh": command})) as stage:
         before = stage.poller.schedule
@@ -700,7 +701,7 @@ async def test_a_replay_skips_gaps() -> None:
             assert seconds(stage) == at
 
 
-async def test_a_replay_that_waits_at_a_moment_refuses_the_keys_of_the_present_and_stays_open() -> None:
+async def test_a_waiting_replay_refuses_the_keys_of_the_present_and_stays_open() -> None:
     async with replayed(at=WallMs(NOW + 11_000), plays=False) as stage:
         assert " PAUSED " in stage.lines[0]
         for keys, text in ((("r", "plus", "minus"), REPLAY_POLLS_NOTHING), ("aM", REPLAYED)):

@@ -1,18 +1,27 @@
-"""The meaning of bytes from the terminal; keys work after any bytes."""
+"""Input of the terminal: bytes become keys, keys work after any bytes, and keys in one packet act one by one."""
 
 from __future__ import annotations
 
+import asyncio
 import random
+import re
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.app_harness import staged
 from support.budget import first_quick
+from support.builders import beating, environment
 from textual._ansi_sequences import ANSI_SEQUENCES_KEYS, IGNORE_SEQUENCE
-from textual.events import Key, MouseDown, MouseUp, Paste, Resize
+from textual.events import Key, MouseDown, MouseEvent, MouseMove, MouseScrollDown, MouseUp, Paste, Resize
+from textual.geometry import Size
+from textual.message import Message
+from textual.screen import Screen
 
+from envwatch.tui.screens.dashboard import Dashboard
+from envwatch.tui.screens.event_log import EventLogScreen
 from envwatch.tui.terminal.input_bytes import (
     LONGEST_PASTE,
     LONGEST_SEQUENCE,
@@ -20,11 +29,13 @@ from envwatch.tui.terminal.input_bytes import (
     STRING_TIMEOUT_S,
     InputParser,
 )
+from envwatch.tui.widgets.detail_pane import DetailPane
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from textual.message import Message
+    from support.app_harness import Stage
+    from textual.events import Event, InputEvent
 
 SIZE = (80, 24)
 
@@ -105,7 +116,7 @@ def test_keys_are_recognised_however_they_are_split(data: str, expected: list[st
     assert keys(messages(*bytewise(data.encode()))) == expected
 
 
-def test_every_sequence_that_textual_knows_is_still_a_key() -> None:
+def test_every_sequence_of_textual_is_still_a_key() -> None:
     known = {sequence for sequence, key in ANSI_SEQUENCES_KEYS.items() if key is not IGNORE_SEQUENCE}
     lost = {sequence for sequence in known if not messages(sequence.encode())}
     # Textual takes F3 with shift or ctrl for a cursor position report: both have the same form.
@@ -113,7 +124,7 @@ def test_every_sequence_that_textual_knows_is_still_a_key() -> None:
 
 
 @pytest.mark.parametrize("byte", [b"\xe9", b"\x80", b"\xff", b"\xc3"])
-def test_a_byte_that_is_not_utf_8_becomes_a_replacement_character(byte: bytes) -> None:
+def test_a_byte_outside_of_utf_8_becomes_a_replacement_character(byte: bytes) -> None:
     found = messages(byte, b"q")
     assert [message.character for message in found if isinstance(message, Key)] == ["\ufffd", "q"]
 
@@ -127,7 +138,7 @@ def test_a_click_is_a_press_and_a_release() -> None:
     assert [type(message) for message in found] == [MouseDown, MouseUp]
 
 
-def test_a_paste_that_is_not_utf_8_gets_replacement_characters() -> None:
+def test_a_paste_outside_of_utf_8_gets_replacement_characters() -> None:
     (paste,) = messages(b"\x1b[200~caf\xe9\x00 \x1b[A\x1b", b"[201~")
     assert isinstance(paste, Paste)
     assert paste.text == "caf\ufffd \x1b[A"
@@ -175,7 +186,7 @@ def test_sequences_without_an_end_take_bounded_memory() -> None:
         (1_001, 1_000, None, False),
     ],
 )
-def test_a_reported_size_counts_if_it_is_plausible_and_the_kernel_does_not_contradict(
+def test_a_plausible_reported_size_counts_unless_the_kernel_contradicts(
     columns: int, lines: int, kernel: tuple[int, int] | None, *, is_accepted: bool
 ) -> None:
     found = messages(b"\x1b[48;%d;%d;480;800t" % (lines, columns), size=kernel)
@@ -243,3 +254,198 @@ def test_only_what_is_incomplete_waits_for_a_tick() -> None:
         assert (packet, tested.is_waiting) == (packet, is_waiting)
     list(tested.tick(60))
     assert not tested.is_waiting
+
+
+# Packets of keys.
+
+NAMED_KEYS = {" ": "space", "/": "slash", "\t": "tab", "\r": "enter", "\x1b": "escape", "=": "equals_sign"}
+"""Key names of characters that are neither letters nor digits."""
+
+
+def typed(text: str) -> list[Event]:
+    return [Key(NAMED_KEYS.get(letter, letter), letter if letter.isprintable() else None) for letter in text]
+
+
+def mouse(kind: type[MouseEvent], y: int = 1) -> MouseEvent:
+    return kind(None, 5, y, 0, 0, button=1, shift=False, meta=False, ctrl=False, screen_x=5, screen_y=y)
+
+
+async def packet(stage: Stage, events: Sequence[Event]) -> None:
+    for event in events:
+        event.set_sender(stage.app)
+        stage.app.post_message(event)
+    await stage.turns()
+
+
+async def prepare(stage: Stage) -> None:
+    """Show a fleet with an environment that went offline, which gives events."""
+    await stage.show(beating(4))
+    stage.now = 5
+    lost = environment("env-1", connectionId=None)
+    await stage.show([lost, *beating(4, stage.at)[1:]])
+    await stage.press("g")
+
+
+SOME = ("aquit, then 0\r4", "e/off\r\x1b\x1bj")
+OTHERS = (
+    "/status:onl\t\rj",
+    "\rjjGk\x1bjE",
+    "bm\rGx",
+    "mj=\x1b0",
+    "jGkgaGjk\rjjn",
+    "/quit\x1bj",
+    "Cj J \r",
+    "C0oj\r",
+    "yj \x1bG",
+    "yJ jjk",
+    "yj\r j",
+    "ej\r\r",
+    "\r\x1bG",
+    "?jj\x1bEj",
+)
+
+
+@pytest.mark.parametrize("text", [*SOME, *(pytest.param(text, marks=pytest.mark.slow) for text in OTHERS)])
+async def test_keys_in_one_packet_have_the_same_effect_as_one_by_one(text: str) -> None:
+    async with staged() as slow, staged() as fast:
+        for stage in (slow, fast):
+            await prepare(stage)
+        for event in typed(text):
+            await packet(slow, [event])
+        await packet(fast, typed(text))
+        for stage in (slow, fast) * 3:  # a scrollbar appears some frames after the content
+            await stage.pilot.pause()
+        assert fast.text == slow.text
+        assert fast.app.state.monitor.acks.keys() == slow.app.state.monitor.acks.keys()
+        assert fast.cursor == slow.cursor
+        assert fast.app.is_running
+
+
+async def test_only_moves_within_the_focused_widget_do_not_hold_up_the_next_event() -> None:
+    async with staged() as stage:
+        await prepare(stage)
+
+        def holds_up(event: InputEvent) -> bool:
+            return stage.app.input_queue.holds_up_next(event)
+
+        assert not holds_up(Key("j", "j"))
+        assert holds_up(Key("a", "a"))
+        assert not holds_up(mouse(MouseScrollDown))
+        assert not holds_up(mouse(MouseMove))
+        assert holds_up(mouse(MouseDown))
+        assert holds_up(mouse(MouseUp))
+        await stage.press("slash")
+        assert holds_up(Key("j", "j"))
+
+
+async def test_a_note_is_the_text_typed_and_pasted_after_its_key() -> None:
+    async with staged() as stage:
+        await prepare(stage)
+        await packet(stage, [*typed("aseen by "), Paste("ada"), *typed("\r2")])
+        (ack,) = stage.app.state.monitor.acks.values()
+        assert ack.note == "seen by ada"
+        assert len(stage.table.rows) == 3
+
+
+async def test_clicks_in_one_packet_close_the_event_log_once() -> None:
+    async with staged() as stage:
+        await prepare(stage)
+        await stage.press("e")
+        (y,) = [y for y, line in enumerate(stage.lines) if re.search("laptop of env-1 +went offline", line)]
+        await packet(stage, [mouse(kind, y) for kind in (MouseDown, MouseUp) * 3])
+        assert isinstance(stage.app.screen, Dashboard)
+        assert stage.cursor == "laptop of env-1"
+
+
+async def test_a_blocked_table_delays_quitting_by_half_a_second_at_most() -> None:
+    async with staged() as stage:
+        await prepare(stage)
+        freed = asyncio.Event()
+        stage.table.call_later(freed.wait)
+        for key in (Key("j", "j"), Key("ctrl+c", None)):
+            stage.app.post_message(key)
+        try:
+            async with asyncio.timeout(30):
+                while stage.app.return_code is None:  # noqa: ASYNC110  nothing signals it while the table is blocked
+                    await asyncio.sleep(0)
+        finally:
+            freed.set()
+        assert stage.app.return_code == 130
+
+
+async def test_the_end_key_scrolls_to_the_end_of_a_pane_opened_by_the_key_before() -> None:
+    async with staged((80, 16)) as stage:
+        await prepare(stage)
+        await packet(stage, typed("\rG"))
+        pane = stage.app.dashboard.query_one(DetailPane)
+        assert pane.scroll_y == pane.max_scroll_y > 0
+
+
+async def test_a_key_handled_while_the_app_ends_does_not_crash() -> None:
+    async with staged() as stage:
+        await prepare(stage)
+    assert not stage.app.screen_stack
+    await stage.app.input_queue.settle()  # called directly: the order varies by milliseconds
+
+
+async def test_an_unbound_key_with_alt_is_escape_and_then_the_key() -> None:
+    pairs = [
+        (Key("alt+x", "x"), "x"),
+        (Key("alt+shift+n", "N"), "N"),
+        (Key("alt+enter", "\r"), "enter"),
+        (Key("alt+e", None), "e"),  # Kitty's protocol sends no character
+    ]
+    async with staged() as one, staged() as two:
+        for stage in (one, two):
+            await prepare(stage)
+        for key, second in pairs:
+            for stage in (one, two):
+                await stage.press("escape", "3")
+            await packet(one, [key])
+            await packet(two, [Key("escape", "\x1b"), Key(second, key.character or second)])
+            assert not one.app.dashboard.view.is_narrowed
+            assert one.lines[1:] == two.lines[1:]
+            assert [type(screen) for screen in one.app.screen_stack] == [
+                type(screen) for screen in two.app.screen_stack
+            ]
+
+
+async def test_a_bound_key_with_alt_stays_one_key() -> None:
+    async with staged(keymap={"app.events": "alt+x"}) as stage:
+        await prepare(stage)
+        await stage.press("3")
+        await packet(stage, [Key("alt+x", "x")])
+        assert isinstance(stage.app.screen, EventLogScreen)
+        assert stage.app.dashboard.view.is_narrowed
+
+
+# Sizes.
+
+
+class Other(Message):
+    """Separates two sizes: of two in a row, Textual drops the first."""
+
+
+MANY = 50
+"""Layouts; four sizes need fewer than ten."""
+SMALL, PRESENT = Size(30, 7), Size(80, 24)
+
+
+async def test_overtaking_sizes_end_with_the_present_size() -> None:
+    async with staged() as stage:
+        await stage.show(beating(3, stage.at))
+        screen, layouts = stage.app.screen, list[Screen[Any]]()
+
+        def count(laid_out: Screen[Any]) -> None:
+            layouts.append(laid_out)
+            if len(layouts) == MANY:
+                stage.app.exit()  # else the app would never end
+
+        screen.screen_layout_refresh_signal.subscribe(screen, count)
+        for size in (SMALL, PRESENT, SMALL, PRESENT):
+            screen.post_message(Resize(size, size))
+            screen.post_message(Other())
+        for _ in range(20):
+            await stage.pilot.pause()
+        assert 0 < len(layouts) < MANY
+        assert {"-narrow", "-short"} <= screen.classes

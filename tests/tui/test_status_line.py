@@ -1,26 +1,36 @@
-"""The polling keys: effects on the poller, and the answer in the news bar."""
+"""The status line and the news bar: what fits, the keys of polling and their answers, and failures."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
-import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.app_harness import staged, target_of
 from support.builders import beating, failed
 from support.fake_clock import Answer, Script, World, error, outcomes_of, poller_of, walk
+from textual.app import App
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.outcome import Cause
 from envwatch.model.text import clean
+from envwatch.tui.widgets.line import Part, TextLine
 from envwatch.tui.widgets.news_bar import NewsBar
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from support.app_harness import Stage
+    from textual.app import ComposeResult
+    from textual.strip import Strip
 
     from envwatch.sources.poller import Poller
+    from envwatch.tui.widgets.line import Row
+
 
 ASKED_TO_WAIT = error(Cause.RATE_LIMITED, timedelta(seconds=600))
 
@@ -40,49 +50,45 @@ async def give(stage: Stage, poller: Poller) -> None:
 
 
 STEPS = [
-    (1, "+", 10, "polling every 10s"),
-    (1, "--", 1, "polling every 1s"),
-    (1, "----", 1, "polling every 1s"),
-    (1, "+" * 9, 600, "polling every 10m"),
-    (5, "-", 2, "polling every 5s: the request budget allows no more"),
-    (12, "-", 2, "polling every 12s: the request budget allows no more"),
-    (12, "+", 15, "polling every 15s"),
-    (12, "+-", 10, "polling every 12s: the request budget allows no more"),
-    (12, "-+", 15, "polling every 15s"),
-    (700, "+", 5, "polling every 11m 40s: the request budget allows no more"),
+    (1, 0.0, "+", 10, "polling every 10s"),
+    (1, 0.0, "--", 1, "polling every 1s"),
+    (1, 0.0, "----", 1, "polling every 1s"),
+    (1, 0.0, "+" * 9, 600, "polling every 10m"),
+    (5, 0.0, "-", 2, "polling every 5s: the request budget allows no more"),
+    (12, 0.0, "-", 2, "polling every 12s: the request budget allows no more"),
+    (12, 0.0, "+", 15, "polling every 15s"),
+    (12, 0.0, "+-", 10, "polling every 12s: the request budget allows no more"),
+    (12, 0.0, "-+", 15, "polling every 15s"),
+    (700, 0.0, "+", 5, "polling every 11m 40s: the request budget allows no more"),
+    (1, 5.0, "+-", 5, "polling every 5s"),
+    (1, 5.5, "-", 2, "polling every 6s: a listing takes 6s"),
+    (1, 5.5, "+", 15, "polling every 15s"),
 ]
+"""Pages of a listing, seconds of a listing, keys, seconds of the wanted interval, and the answer."""
 
 
-async def test_minus_steps_from_the_wanted_interval_and_plus_from_the_one_in_force() -> None:
+async def test_minus_steps_from_the_wanted_interval_and_plus_from_the_interval_in_force() -> None:
     async with staged() as stage:
-        for pages, keys, wanted, message in STEPS:
-            poller = await poller_after(World(), walk(pages))
+        for pages, takes, keys, wanted, message in STEPS:
+            poller = await poller_after(World(), walk(pages), takes)
             await give(stage, poller)
             await stage.type(keys)
-            assert poller.limits.interval.total_seconds() == wanted, (pages, keys)
-            assert stage.news == message, (pages, keys)
+            assert poller.limits.interval.total_seconds() == wanted, (pages, takes, keys)
+            assert stage.news == message, (pages, takes, keys)
 
 
-async def test_a_slow_listing_is_the_reason_why_polls_come_no_more_often() -> None:
-    async with staged() as stage:
-        for takes, keys, message in (
-            (5, "+-", "polling every 5s"),
-            (5.5, "-", "polling every 6s: a listing takes 6s"),
-            (5.5, "+", "polling every 15s"),
-        ):
-            await give(stage, await poller_after(World(), walk(), takes))
-            await stage.type(keys)
-            assert stage.news == message, (takes, keys)
-
-
-@pytest.mark.parametrize(
-    ("width", "shown"),
-    [(61, "live 0s/60s  60 pages at 60/min"), (60, "live 0s/60s  60 pages"), (51, "live 0s/60s  60 pages")],
-)
-async def test_the_reason_for_slow_polls_loses_the_budget_first(width: int, shown: str) -> None:
-    async with staged((width, 24), poller=await poller_after(World(), walk(60))) as stage:
+async def test_little_room_drops_the_budget_first_then_the_interval() -> None:
+    async with staged((61, 24), poller=await poller_after(World(), walk(60))) as stage:
         await stage.show(beating(3))
-        assert stage.lines[0].rstrip().endswith(f"  {shown}")
+        for width, shown in ((61, "live 0s/60s  60 pages at 60/min"), (60, "live 0s/60s  60 pages")):
+            await stage.pilot.resize_terminal(width, 24)
+            assert stage.lines[0].rstrip().endswith(f"  {shown}"), width
+    async with staged((50, 24)) as stage:
+        await stage.show(beating(99))
+        await stage.tick(2)
+        for width, shown in ((50, "live 2s/5s"), (40, "live 2s")):
+            await stage.pilot.resize_terminal(width, 24)
+            assert stage.lines[0].rstrip().endswith(f" {shown}"), width
 
 
 async def test_after_polling_less_often_a_fleet_is_blind_after_three_of_the_new_intervals() -> None:
@@ -94,20 +100,6 @@ async def test_after_polling_less_often_a_fleet_is_blind_after_three_of_the_new_
             await stage.tick(age - stage.now)
             assert stage.now == age
             assert shown in stage.lines[0], age
-
-
-@pytest.mark.parametrize(
-    ("rows", "widths"), [(1, {80: "live 2s/5s"}), (99, {50: "live 2s/5s", 40: "live 2s"})], ids=["one", "many"]
-)
-async def test_the_interval_follows_the_age_of_the_data_and_is_dropped_first_in_little_room(
-    rows: int, widths: dict[int, str]
-) -> None:
-    async with staged((next(iter(widths)), 24)) as stage:
-        await stage.show(beating(rows))
-        await stage.tick(2)
-        for width, shown in widths.items():
-            await stage.pilot.resize_terminal(width, 24)
-            assert stage.lines[0].rstrip().endswith(f" {shown}"), width
 
 
 async def test_while_paused_no_data_is_live_and_no_interval_is_shown() -> None:
@@ -153,7 +145,7 @@ async def test_refresh_answers_when_the_poll_happens() -> None:
             assert stage.news == message, (message, now)
 
 
-async def test_a_second_refresh_answers_when_the_request_budget_allows_it() -> None:
+async def test_a_second_refresh_names_the_time_of_the_request_budget() -> None:
     poller = poller_of(world := World(), Script(world, walk(990)))
     world.schedule(2, poller.refresh)
     await outcomes_of(poller, 2)
@@ -191,23 +183,23 @@ def news_lines(stage: Stage) -> list[str]:
     return [line.strip() for line in stage.lines[region.y : region.bottom]]
 
 
-@pytest.mark.parametrize("length", [43, 48, 70])
-async def test_a_failure_breaks_at_the_same_word_at_every_second_before_the_next_try(length: int) -> None:
+async def test_a_failure_breaks_at_the_same_word_at_every_second_before_the_next_try() -> None:
     """The countdown shortens, from `next try in 9m 59s` to `next try in 9s`, and the table keeps the height."""
-    message = clean(("word " * 20)[:length])
     poller = await poller_after(world := World(), ASKED_TO_WAIT)
     async with staged(poller=poller) as stage:
         await stage.show(beating(30))
-        await stage.take(replace(failed(Cause.RATE_LIMITED, stage.at), message=message))
-        drawn = {}
-        for left in (600, 599, 540, 61, 60, 59, 10, 9, 0):
-            world.now = 600.0 - left
-            await stage.tick(world.now - stage.now)
-            drawn[left] = re.sub(r" +next try in .*", "", "\n".join(news_lines(stage)))
-        assert len(set(drawn.values())) == 1, drawn
+        for length in (43, 70):
+            failure = failed(Cause.RATE_LIMITED, stage.at)
+            await stage.take(replace(failure, message=clean(("word " * 20)[:length])))
+            drawn = {}
+            for left in (600, 599, 540, 61, 60, 59, 10, 9, 0):
+                world.now = 600.0 - left
+                await stage.tick(0.5)
+                drawn[left] = re.sub(r" +next try in .*", "", "\n".join(news_lines(stage)))
+            assert len(set(drawn.values())) == 1, drawn
 
 
-async def test_a_failure_is_readable_from_its_first_word_where_the_next_try_leaves_no_room_for_it() -> None:
+async def test_a_failure_without_room_next_to_the_next_try_begins_on_its_own_line() -> None:
     acme, bolt = clean("acme"), clean("bolt")
     poller = await poller_after(World(), error(Cause.UNAUTHORIZED))
     async with staged((60, 15), profiles=(acme, bolt), poller=poller) as stage:
@@ -219,7 +211,7 @@ async def test_a_failure_is_readable_from_its_first_word_where_the_next_try_leav
         assert second == message
 
 
-async def test_a_failure_that_needs_two_lines_is_drawn_once_it_has_both() -> None:
+async def test_a_failure_of_two_lines_is_drawn_in_both_at_once() -> None:
     """Until then a repaint, such as after a resize, draws the previous line."""
     async with staged((60, 15)) as stage:
         await stage.show(beating(30))
@@ -234,7 +226,7 @@ async def test_a_failure_that_needs_two_lines_is_drawn_once_it_has_both() -> Non
         assert second.endswith("word END")
 
 
-async def test_a_server_that_asked_to_wait_does_not_delay_the_others() -> None:
+async def test_a_server_with_a_wait_does_not_delay_the_others() -> None:
     acme, bolt = clean("acme"), clean("bolt")
     waiting, ready = await poller_after(World(), ASKED_TO_WAIT), await poller_after(World(), walk())
     async with staged(profiles=(acme, bolt)) as stage:
@@ -244,3 +236,92 @@ async def test_a_server_that_asked_to_wait_does_not_delay_the_others() -> None:
         stage.watch.targets = {acme: target_of(waiting, acme), bolt: target_of(waiting, bolt)}
         await stage.press("r")
         assert stage.news == "acme, bolt: the server asked to wait: 10m left"
+
+
+GROUPS = st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=3), max_size=6)
+"""Groups of joined parts by weight."""
+
+
+def parts_of(groups: list[list[int]]) -> list[Part]:
+    return [
+        Part(f"{group}.{place}", weight=weight, is_joined=place > 0)
+        for group, weights in enumerate(groups)
+        for place, weight in enumerate(weights)
+    ]
+
+
+@given(GROUPS, GROUPS, st.integers(2, 90))
+def test_a_joined_part_never_stays_without_its_first_part(
+    left: list[list[int]], right: list[list[int]], width: int
+) -> None:
+    line = TextLine()
+    fitted = line.fitting(parts_of(left), parts_of(right), width)
+    assert line.width_of([*fitted[0], *fitted[1]]) <= width
+    for side in fitted:
+        assert not side or not side[0].is_joined
+        for before, part in pairwise(side):
+            assert not part.is_joined or part.text[0] == before.text[0]
+
+
+def test_the_count_of_nothing_goes_as_a_whole() -> None:
+    left = [Part("● 21", weight=8), Part(" on", weight=4, is_joined=True)]
+    left += [Part("◐ 0", weight=2), Part(" late", weight=2, is_joined=True)]
+    fitted, _ = TextLine().fitting(left, [], 18)
+    assert "".join(part.text for part in fitted) == "● 21 on"
+
+
+def test_all_counts_keep_their_words_or_none_does() -> None:
+    left = [Part("● 27", weight=8), Part(" on", weight=4, is_joined=True)]
+    left += [Part("◐ 1", weight=8), Part(" late", weight=4, is_joined=True)]
+    line = TextLine()
+    shown = {width: "".join(part.text for part in line.fitting([*left], [], width)[0]) for width in (18, 19)}
+    assert shown == {18: "● 27◐ 1", 19: "● 27 on◐ 1 late"}
+
+
+def test_a_cut_part_grows_into_the_room_of_dropped_parts() -> None:
+    left = [Part("profile", weight=9), Part("37 others that are long", weight=5)]
+    right = [Part(" mode:unrestricted", weight=8, cut_at=4, tail=" 4/40 ")]
+    line = TextLine()
+    for width in (37, 35, 30):
+        fitted = line.fitting([*left], [*right], width)
+        assert [part.text for part in fitted[0]] == ["profile"]
+        (cut,) = fitted[1]
+        if width == 30:
+            assert cut.text.endswith("…")
+            assert line.width_of([*fitted[0], cut]) == width
+        else:
+            assert cut.text == " mode:unrestricted"
+
+
+class Lines(TextLine):
+    DEFAULT_CSS = "Lines { height: 3; }"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts = ["a", "b", "c"]
+        self.drawn: list[int] = []
+
+    def rows(self) -> Sequence[Row]:
+        return [([Part(text)], []) for text in self.texts]
+
+    def render_line(self, y: int) -> Strip:
+        self.drawn.append(y)
+        return super().render_line(y)
+
+
+class LinesApp(App[None]):
+    def compose(self) -> ComposeResult:
+        yield Lines()
+
+
+async def test_only_changed_lines_are_drawn_anew() -> None:
+    async with LinesApp().run_test(size=(20, 5)) as pilot:
+        lines = pilot.app.query_one(Lines)
+        for texts, drawn in ((["a", "B", "c"], [1]), (["a", "B", "c"], []), (["a", "B"], [0, 1, 2])):
+            lines.drawn.clear()
+            lines.texts = texts
+            lines.refresh_if_changed()
+            await pilot.pause()
+            assert lines.drawn == drawn
+            shown = ["".join(segment.text for segment in lines.render_line(y)).strip() for y in range(len(texts))]
+            assert shown == texts
