@@ -45,6 +45,35 @@ def fleet_of_three(at: float) -> list[Environment]:
 
 
 # -- status line and news ----------------------------------------------------------------------------------------------
+async def test_profiles_have_a_column_a_trouble_and_rows_of_their_own() -> None:
+    work, home = clean("work"), clean("home")
+    async with staged((120, 40), profiles=(work, home)) as stage:
+        await stage.show([environment("env-1", connectionName="ours")], work)
+        assert "asking home" in stage.lines[0]
+        await stage.show([environment("env-1", connectionName="mine")], home)
+        assert "work, home" in stage.lines[0]
+        assert "● 2 on" in stage.lines[0]
+        assert "PROFILE" in stage.titles
+        assert [" ".join(line[:60].split()[4:6]) for line in stage.body[:2]] == ["mine home", "ours work"]
+        stage.now = 5
+        await stage.show([environment("env-1", connectionName="ours", connectionId=None)], work)
+        for keys, profile in (("G",), home), (("e", "enter"), work):
+            await stage.press(*keys)
+            assert stage.app.dashboard.table.cursor is not None
+            assert stage.app.dashboard.table.cursor.key == (profile, "env-1")
+            said = "\n".join(line[74:] for line in stage.lines[:-2])
+            assert ("went offline" in said) is (profile == work)
+        stage.now = 62
+        await stage.show([environment("env-1", connectionName="ours", lastHeartbeat=stage.at)], work)
+        await stage.take(failed(Cause.TIMEOUT, stage.at), home)
+        await stage.tick()
+        assert " BLIND home 63s " in stage.lines[0]
+        assert "● 1 on" in stage.lines[0]
+        assert "? 1 unknown" in stage.lines[0]
+        assert stage.news.startswith("home: timeout:")
+        assert ["?" in line[:2] for line in stage.body[:2]].count(True) == 1
+
+
 async def test_a_wrong_date_is_said_before_minor_news_but_after_a_loss_and_in_the_pane() -> None:
     def dated(rows: Sequence[Environment]) -> Listed:
         outcome = listed(rows, stage.at)
@@ -472,7 +501,6 @@ async def test_no_first_frame_is_incomplete_or_laid_out_for_another_size(
         assert (lines in filled) is ("── 5 online · 1 old ──" in text)
 
 
-<<<<<<< HEAD
 async def test_the_help_comes_with_all_its_columns() -> None:
     stage = Stage()
     async with running(stage, (140, 40)):
@@ -508,53 +536,3 @@ def test_every_sentence_of_ours_is_legible_in_ascii() -> None:
     }
     assert sentences
     assert {text for text in sentences if "?" in to_ascii(text).replace("?", "", text.count("?"))} == set()
-||||||| parent of cbf0a4e1 (Show two profiles in one test of the screen, and keep the measure of the simulated month only)
-async def test_recent_events_leave_room_for_why_the_table_is_empty() -> None:
-    async with staged() as stage:
-        await stage.show([environment(f"env-{n}") for n in range(30)])
-        for n in range(30):
-            stage.now += 1
-            await stage.show([environment(f"env-{i}", currentMode="plan" if i <= n else None) for i in range(30)])
-        await stage.type("/nothing")
-        assert "Nothing matches. esc clears the filter, 0 resets the view." in stage.text
-        assert "mode" in stage.news
-=======
-async def test_recent_events_leave_room_for_why_the_table_is_empty() -> None:
-    async with staged() as stage:
-        await stage.show([environment(f"env-{n}") for n in range(30)])
-        for n in range(30):
-            stage.now += 1
-            await stage.show([environment(f"env-{i}", currentMode="plan" if i <= n else None) for i in range(30)])
-        await stage.type("/nothing")
-        assert "Nothing matches. esc clears the filter, 0 resets the view." in stage.text
-        assert "mode" in stage.news
-
-
-async def test_profiles_have_a_column_a_trouble_and_rows_of_their_own() -> None:
-    work, home = clean("work"), clean("home")
-    async with staged((120, 40), profiles=(work, home)) as stage:
-        await stage.show([environment("env-1", connectionName="ours")], work)
-        assert "asking home" in stage.lines[0]
-        await stage.show([environment("env-1", connectionName="mine")], home)
-        assert "work, home" in stage.lines[0]
-        assert "● 2 on" in stage.lines[0]
-        assert "PROFILE" in stage.titles
-        assert [" ".join(line[:60].split()[4:6]) for line in stage.body[:2]] == ["mine home", "ours work"]
-        stage.now = 5
-        await stage.show([environment("env-1", connectionName="ours", connectionId=None)], work)
-        for keys, profile in (("G",), home), (("e", "enter"), work):
-            await stage.press(*keys)
-            assert stage.app.dashboard.table.cursor is not None
-            assert stage.app.dashboard.table.cursor.key == (profile, "env-1")
-            said = "\n".join(line[74:] for line in stage.lines[:-2])
-            assert ("went offline" in said) is (profile == work)
-        stage.now = 62
-        await stage.show([environment("env-1", connectionName="ours", lastHeartbeat=stage.at)], work)
-        await stage.take(failed(Cause.TIMEOUT, stage.at), home)
-        await stage.tick()
-        assert " BLIND home 63s " in stage.lines[0]
-        assert "● 1 on" in stage.lines[0]
-        assert "? 1 unknown" in stage.lines[0]
-        assert stage.news.startswith("home: timeout:")
-        assert ["?" in line[:2] for line in stage.body[:2]].count(True) == 1
->>>>>>> cbf0a4e1 (Show two profiles in one test of the screen, and keep the measure of the simulated month only)
