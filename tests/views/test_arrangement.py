@@ -15,18 +15,18 @@ from support.builders import NOW, listed, reading
 from support.pasts import day, monitor_now, with_past
 from support.tracked_environments import ALL, contexts_at, fleet_of, gone, late, named, offline, online, tracked
 
-from envwatch.fleet.presence import GONE, LATE, Presence
+from envwatch.fleet.presence import LATE, Presence
 from envwatch.fleet.problems import is_old
 from envwatch.fleet.profile_state import Fleet, ProfileState
 from envwatch.fleet.tracking import ChangeTag, RecentChange
 from envwatch.history.hours import LastDays
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
-from envwatch.model.text import SafeText, clean, natural_key
+from envwatch.model.text import SafeText, clean
 from envwatch.query.language import parse
 from envwatch.views.table.arrangement import ArrangeCache, Arrangement, arrange, lines_of
 from envwatch.views.table.baseline import Baseline
-from envwatch.views.table.columns import COLUMNS, LEFT, for_text, rank_of
+from envwatch.views.table.columns import COLUMNS, for_text, rank_of
 from envwatch.views.table.table_view import (
     GROUPINGS,
     OLD,
@@ -68,7 +68,7 @@ def names(arrangement: Arrangement) -> list[str]:
     return [tracked.environment.name or "" for tracked in arrangement.rows]
 
 
-def test_late_rows_come_first_then_rows_that_are_up_then_those_that_are_down_and_at_the_end_the_old_ones() -> None:
+def test_late_rows_come_first_then_up_down_and_old_rows() -> None:
     rows = [
         online("b"),
         FLAPPING,
@@ -140,7 +140,7 @@ def of_two_profiles(late_after_s: float, hours_ahead: float) -> Fleet:
 @pytest.mark.parametrize(
     ("late_after_s", "shown", "order"), [(58, ["1m", "1m"], ["a", "b"]), (60, ["59s", "1m"], ["b", "a"])]
 )
-def test_a_sort_by_for_compares_the_times_that_for_shows_under_the_limits_and_the_clock_of_each_profile(
+def test_a_sort_by_for_compares_the_visible_times_under_limits_and_clock_of_each_profile(
     late_after_s: float, shown: list[str], order: list[str], hours_ahead: float
 ) -> None:
     fleet = of_two_profiles(late_after_s, hours_ahead)
@@ -188,7 +188,7 @@ def part_of(tracked: TrackedEnvironment) -> int:
     view=st.sampled_from([View(), View(preset=Preset.OFFLINE), View(query=parse("!a"))]),
     in_block=st.frozensets(st.sampled_from([named(name).key for name in "abcdefghijkl"])),
 )
-def test_each_row_that_the_view_shows_is_in_the_block_or_once_in_its_part_of_the_table(
+def test_each_row_of_the_view_is_in_the_block_or_once_in_its_part_of_the_table(
     rows: list[TrackedEnvironment], view: View, in_block: frozenset[EnvironmentKey]
 ) -> None:
     every = arranged(rows, view).rows
@@ -202,18 +202,6 @@ def test_each_row_that_the_view_shows_is_in_the_block_or_once_in_its_part_of_the
         assert len(every) == len(rows)
 
 
-def test_a_row_that_is_left_out_leaves_the_counts_right() -> None:
-    arrangement = arranged([late("l"), online("a"), offline("old", DAY)])
-    counts = {}
-    for name in ("l", "a", "old"):
-        left = arrangement.without(named(name).key)
-        counts[name] = (len(left.rows), left.old)
-    assert counts == {"l": (2, 1), "a": (2, 1), "old": (2, 0)}
-
-
-# Order, presets and names.
-
-
 IDS = [column.id for column in ALL]
 
 
@@ -223,19 +211,6 @@ def names_of(environments: Iterable[TrackedEnvironment]) -> list[str]:
 
 def seen(environments: Iterable[TrackedEnvironment], view: View) -> list[str]:
     return names_of(arrange(contexts_at(fleet_of(environments), NOW), view, ALL).rows)
-
-
-def test_problems_come_first_with_the_newest_loss_and_the_longest_silence_on_top() -> None:
-    rows = [
-        gone("g"),
-        online("b"),
-        online("A"),
-        late("l1", 50),
-        late("l2", 110),
-        offline("o1", 9_000),
-        offline("o2", 10),
-    ]
-    assert names_of(in_default_order(rows)) == ["o2", "o1", "l2", "l1", "A", "b", "g"]
 
 
 WATCHES = st.builds(
@@ -293,16 +268,11 @@ def test_numbers_in_names_sort_as_numbers_and_a_row_without_a_name_by_its_id() -
     assert names_of(sorted_by([*rows, unnamed], "name", is_inverted=False)) == in_their_order
 
 
-@given(numbers=st.lists(st.integers(0, 10**60), min_size=2))
-def test_names_that_differ_by_a_number_sort_by_it(*, numbers: list[int]) -> None:
-    assert sorted(numbers, key=lambda number: natural_key(f"web-{number}")) == sorted(numbers)
-
-
 NAMES = st.text(" !aAß\u0301~", min_size=1, max_size=3).filter(str.strip)
 
 
 @given(pairs=st.sets(st.tuples(NAMES, st.text("a~", min_size=1, max_size=2))))
-def test_a_name_comes_before_longer_ones_that_begin_with_it_whatever_their_ids(*, pairs: set[tuple[str, str]]) -> None:
+def test_a_name_comes_before_longer_names_with_the_same_begin(*, pairs: set[tuple[str, str]]) -> None:
     rows = [tracked(id=f"{id_}{number}", connectionName=name) for number, (name, id_) in enumerate(pairs)]
     expected = sorted(rows, key=lambda tracked: (tracked.environment.label.casefold(), tracked.environment.id))
     assert in_default_order(rows) == expected
@@ -384,7 +354,9 @@ def test_all_words_must_match_in_either_case_within_the_preset() -> None:
     rows = [named("Build-1", podId="p-7"), named("build-2", podId="p-8"), offline("build-3")]
     assert seen(rows, View(query=parse("BUILD p-7"))) == ["Build-1"]
     assert seen(rows, View(query=parse("build"), preset=Preset.OFFLINE)) == ["build-3"]
-    assert seen(rows, View(query=parse("build nothing"))) == []
+    assert not View(sort="name", is_inverted=True).is_narrowed
+    assert View(preset=Preset.LATE).is_narrowed
+    assert View(query=parse("x")).is_narrowed
 
 
 def test_search_caches_spare_reading_unchanged_rows_again() -> None:
@@ -411,12 +383,6 @@ def test_words_are_looked_for_only_in_visible_columns() -> None:
     assert len(arrange(contexts_at(profile_state, NOW), View(query=parse("p-7")), ALL).rows) == 1
 
 
-def test_only_a_preset_or_a_query_narrows() -> None:
-    assert not View(sort="name", is_inverted=True).is_narrowed
-    assert View(preset=Preset.LATE).is_narrowed
-    assert View(query=parse("x")).is_narrowed
-
-
 @pytest.mark.parametrize(
     ("name", "id_", "tail"),
     [
@@ -433,14 +399,12 @@ def test_only_a_preset_or_a_query_narrows() -> None:
         ("other", "env-1", ""),
     ],
 )
-def test_an_ambiguous_name_has_a_part_of_the_id_that_does_not_repeat_the_name(
-    name: str, id_: str | None, tail: str
-) -> None:
+def test_an_ambiguous_name_has_a_part_of_the_id_outside_the_name(name: str, id_: str | None, tail: str) -> None:
     ambiguous = frozenset({clean("laptop"), clean("web-1"), clean("Cloud")})
     assert id_tail(clean(name), None if id_ is None else clean(id_), ambiguous) == tail
 
 
-def test_names_that_are_used_twice_or_look_alike_are_ambiguous() -> None:
+def test_equal_and_similar_names_are_ambiguous() -> None:
     found = ambiguous_names(Counter(clean(name) for name in ("nas", "nas", "hiro", "hirο", "mac-1")))
     assert found == {"nas", "hiro", "hirο"}
 
@@ -465,26 +429,6 @@ def test_a_comparison_shows_only_differing_environments_including_lost_ones() ->
     assert set(seen(after, replace(view, baseline=None))) == {"same", "fell", "other", "new"}
     assert not view.widened.compares
     assert view.widened.baseline is view.baseline
-
-
-def test_the_columns_of_a_comparison_say_what_was_and_what_is() -> None:
-    before, after = [online("a"), online("b")], [offline("a", 10), online("c")]
-    fleet = fleet_of(after)
-    columns = Baseline.from_environments(before, NOW).columns(78, fleet)
-    assert [column.id for column, _ in columns] == ["state", "for", "beat", "name", "changes"]
-    texts = {row.environment.name: columns[-1][0].text(row) for row in (*after, before[1])}
-    assert texts == {"a": "state online → offline", "b": "gone, was online", "c": "new, online"}
-
-
-@given(st.integers(1, 300))
-def test_the_columns_of_a_comparison_fit(width: int) -> None:
-    columns = Baseline.from_environments([], NOW).columns(width, Fleet())
-    assert all(room >= 1 for _, room in columns)
-    if width >= LEFT + 4:
-        assert LEFT + sum(room + 1 for _, room in columns[3:]) <= width + 1
-
-
-# Groups.
 
 
 DAY_MS = 86_400_000
@@ -515,16 +459,6 @@ def members(lines: Iterable[TableLine]) -> list[TrackedEnvironment]:
     return found
 
 
-@pytest.mark.parametrize(("since", "is_old"), [(DAY_MS - 1, False), (DAY_MS, True)])
-def test_an_environment_that_has_been_offline_for_a_day_is_old(since: float, *, is_old: bool) -> None:
-    assert shape(lines([silent("a", since)], View())) == (["+offline for over 24 h (1)"] if is_old else ["a"])
-
-
-def test_only_an_offline_environment_can_be_old() -> None:
-    up = named("a", lastHeartbeat=NOW - 10, lastSeenAt=NOW - 9 * DAY_MS)
-    assert shape(lines([up, replace(silent("b", 9 * DAY_MS), verdict=GONE)], View())) == ["a", "b"]
-
-
 def test_the_time_offline_is_by_the_servers_clock() -> None:
     found = lines([silent("a", DAY_MS - 1000), silent("b", DAY_MS + 1000)], View(), NOW + 2 * DAY_MS, skew=2 * DAY_MS)
     assert shape(found) == ["a", "+offline for over 24 h (1)"]
@@ -537,6 +471,8 @@ def test_old_environments_are_one_folded_group_at_the_end_in_every_order() -> No
     assert shape(opened) == ["up", "new", "-offline for over 24 h (2)", "old-1", "old-2"]
     assert shape(lines(rows, View(sort="name"))) == ["new", "up", "+offline for over 24 h (2)"]
     assert shape(lines(rows, View(group="os"))) == ["-os linux (2)", "up", "new", "+offline for over 24 h (2)"]
+    assert shape(lines(rows, View(query=parse("old")))) == ["old-1", "old-2"], "a filter finds folded rows"
+    assert shape(lines(rows[:1], View(preset=Preset.OFFLINE))) == ["old-1"]
 
 
 def test_a_group_with_a_late_row_is_first_and_rows_of_the_block_are_in_no_group() -> None:
@@ -565,20 +501,17 @@ def test_groups_follow_the_order_of_their_first_rows_and_missing_values_are_one_
     assert shape(found) == ["-pod p-2 (2)", "a", "d", "-no pod (2)", "b", "e", "+pod p-1 (1)"]
 
 
-def test_a_header_counts_the_presences_of_its_group() -> None:
+def test_a_header_counts_presences_and_two_names_of_a_mode_are_one_group() -> None:
     rows = [named("a"), named("b", lastHeartbeat=NOW - 60_000), silent("c", 1000), named("d")]
     header = groups_of(rows, "os", frozenset())[0]
     assert isinstance(header, GroupHeader)
+    modes = [named("a", currentMode="bypassPermissions"), named("b", currentMode="unrestricted")]
+    assert shape(groups_of(modes, "mode", frozenset()))[0] == "-mode unrestricted (2)"
     assert {presence.value: count for presence, count in header.counts.items()} == {
         "online": 2,
         "late": 1,
         "offline": 1,
     }
-
-
-def test_old_and_new_names_of_a_mode_are_one_group() -> None:
-    rows = [named("a", currentMode="bypassPermissions"), named("b", currentMode="unrestricted")]
-    assert shape(groups_of(rows, "mode", frozenset()))[0] == "-mode unrestricted (2)"
 
 
 GROUPED_ROWS = st.lists(
@@ -626,9 +559,3 @@ def test_every_row_appears_once_in_order_under_its_header(
             inside = [places[row.key] for row in header.environments]
             assert inside == sorted(inside)
             assert len(header) > 0
-
-
-def test_old_environments_are_folded_only_without_a_filter() -> None:
-    rows = [silent("old", 2 * DAY_MS)]
-    assert shape(lines(rows, View(query=parse("old")))) == ["old"]
-    assert shape(lines(rows, View(preset=Preset.OFFLINE))) == ["old"]

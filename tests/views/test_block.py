@@ -1,4 +1,4 @@
-"""The block: losses that need a person, grouping into lines, a line's duration, and counts outside the block."""
+"""The block: losses in need of a person, grouping into lines, a line's duration, and counts outside the block."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.model.text import SafeText
 
+
 HOME, WORK = clean("home"), clean("work")
+
+
 MINUTE, HOUR = 60.0, 3_600.0
 
 
@@ -68,7 +71,7 @@ POLICY = AlertPolicy(
 )
 
 
-def test_the_first_listing_that_shows_a_loss_gives_the_line() -> None:
+def test_the_first_listing_with_a_loss_gives_the_line() -> None:
     assert night("a+ b+").lines == []
     one = night("a+ b+").poll("ax b+")
     assert one.lines == ["off: a NEW"]
@@ -78,7 +81,7 @@ def test_the_first_listing_that_shows_a_loss_gives_the_line() -> None:
     assert one.block.keys == {(NO_PROFILE, "a")}
 
 
-def test_losses_together_are_one_line_and_keep_it_when_the_incident_opens() -> None:
+def test_losses_together_are_one_line_also_after_the_incident_opens() -> None:
     one = night("a+ b+ c+ d+").poll("ax bx c+ d+")
     (before,) = one.block.lines
     assert one.poll("ax bx cx d+").lines == ["3 off: c a b NEW"]
@@ -121,13 +124,7 @@ def test_equally_old_lines_keep_their_places_while_the_estimate_of_a_clock_chang
     assert [(line.began_at, line.noticed_at) for line in one.block.lines] == ages
 
 
-def test_losses_apart_are_two_lines_the_newest_first() -> None:
-    one = night("a+ b+ c+").poll("ax b+ c+").hold(30, "ax b+ c+").poll("ax bx c+")
-    assert one.lines == ["off: b NEW", "off: a NEW"]
-    assert one.block.newest is one.block.lines[0]
-
-
-def test_a_lost_heartbeat_a_flapping_and_a_missing_row_have_lines() -> None:
+def test_a_lost_heartbeat_a_flapping_and_a_missing_row_have_lines_and_a_late_row_has_none() -> None:
     assert night("a+ b+").poll("ah b+", after=150).lines == ["off: a NEW"]
     flaps = night("a+ b+")
     for _ in range(6):
@@ -137,6 +134,9 @@ def test_a_lost_heartbeat_a_flapping_and_a_missing_row_have_lines() -> None:
     assert (flaps.block.presences[Presence.ONLINE], flaps.asides) == (2, {})
     missing = night("b+", policies={NO_PROFILE: AlertPolicy(expect=(clean("a"),))})
     assert missing.lines == ["miss: a NEW"]
+    late = night("a~ b+")
+    assert (late.lines, late.block.keys, late.asides) == ([], frozenset(), {})
+    assert late.block.presences == {Presence.LATE: 1, Presence.ONLINE: 1}
 
 
 def test_time_alone_changes_the_lines_at_the_first_end_of_a_silence() -> None:
@@ -181,13 +181,7 @@ def test_no_block_counts_nothing() -> None:
     assert (line.acked, line.is_acked, line.is_open, line.fresh_losses(0.0)) == (0, False, False, 0)
 
 
-def test_a_late_row_is_not_in_the_block() -> None:
-    one = night("a~ b+")
-    assert (one.lines, one.block.keys, one.asides) == ([], frozenset(), {})
-    assert one.block.presences == {Presence.LATE: 1, Presence.ONLINE: 1}
-
-
-def test_rows_found_down_are_one_line_if_their_last_signs_of_life_follow_each_other_within_a_minute() -> None:
+def test_rows_found_down_are_one_line_if_their_last_signs_of_life_are_a_minute_apart_at_most() -> None:
     one = found({"a": 1_050, "b": 990, "c": 930, "d": 869.9})
     assert one.lines == ["off: d NEW", "3 off: c b a"]
     began = [one.clocks.wall - line.began_at for line in one.block.lines]
@@ -197,7 +191,7 @@ def test_rows_found_down_are_one_line_if_their_last_signs_of_life_follow_each_ot
     assert found({"a": 900}).lines == ["off: a"]
 
 
-def test_a_line_of_rows_that_were_found_down_keeps_its_key_when_its_first_row_is_back() -> None:
+def test_a_line_of_rows_found_down_keeps_its_key_after_its_first_row_is_back() -> None:
     one = found({"a": 100, "b": 70})
     key = one.block.lines[0].key
     assert one.poll("up+ a+ bx").lines == ["1 of 2 off: b NEW"]
@@ -205,7 +199,7 @@ def test_a_line_of_rows_that_were_found_down_keeps_its_key_when_its_first_row_is
     assert one.poll("up+ a+ b+").lines == ["2 back: a b"]
 
 
-def test_members_that_return_are_counted_and_stand_in_the_table() -> None:
+def test_members_back_again_are_counted_and_stand_in_the_table() -> None:
     names = [f"e{number:02}" for number in range(12)]
     one = night(" ".join(f"{name}+" for name in ("up", *names)))
     for back in (0, 7):
@@ -223,7 +217,7 @@ def test_a_block_without_an_earlier_one_counts_the_members_of_an_open_incident_a
 
 
 @pytest.mark.parametrize(("shared", "kept"), [("p-7", "pod p-7"), ("pod-1", None)])
-def test_a_line_names_what_its_members_share_and_no_other_row_has(shared: str, kept: str | None) -> None:
+def test_a_line_names_the_value_of_all_its_members_and_of_no_other_row(shared: str, kept: str | None) -> None:
     changes = {name: {"podId": shared} for name in "ab"}
     one = BlockNight(changes=changes).poll("ax bx c+", after=0)
     assert one.block.lines[0].shared == kept
@@ -231,9 +225,6 @@ def test_a_line_names_what_its_members_share_and_no_other_row_has(shared: str, k
     assert lost.block.lines[0].shared == kept
     assert lost.hold(100, "ax bx c+").block.lines[0].shared == kept
     assert lost.poll("a+ bx c+").block.lines[0].shared == kept
-
-
-# The end of a line
 
 
 def test_a_line_whose_members_are_back_stays_for_a_minute() -> None:
@@ -257,17 +248,12 @@ def test_the_minute_begins_with_the_last_return_and_all_members_are_counted_as_b
 
 
 @pytest.mark.parametrize(("seconds", "is_same"), [(55, True), (70, False)])
-def test_a_row_that_is_lost_again_within_the_minute_has_the_same_line(seconds: float, *, is_same: bool) -> None:
+def test_a_row_lost_again_within_the_minute_has_the_same_line(seconds: float, *, is_same: bool) -> None:
     one = night("a+ b+").poll("ax b+")
     (before,) = one.block.lines
     one.poll("a+ b+").hold(seconds - 5, "a+ b+").poll("ax b+")
     assert one.lines == ["off: a NEW"]
     assert (one.block.lines[0].key == before.key) is is_same
-
-
-def test_a_line_that_goes_by_a_silence_is_not_called_back() -> None:
-    one = night("a+ b+ c+").poll("ax bx c+").poll("a+ bx c+").silence("b")
-    assert (one.lines, one.asides) == ([], {"silenced": 1})
 
 
 def test_a_silenced_member_leaves_the_line_and_is_a_loss_of_its_own_at_the_end() -> None:
@@ -283,14 +269,11 @@ def test_a_silenced_member_leaves_the_line_and_is_a_loss_of_its_own_at_the_end()
         assert (one.block.lines[1].key, one.asides) == (key, {})
 
 
-def test_a_member_that_becomes_a_loss_of_its_own_is_no_member_of_its_line_any_more() -> None:
+def test_a_member_with_a_loss_of_its_own_leaves_its_line() -> None:
     """When a silence ends after the incident has opened, the row is news."""
     one = night("a+ b+ c+").poll("ax bx c+").silence("a", seconds=20).hold(15, "ax bx c+")
     assert one.lines == ["1 of 2 off: b NEW"]
     assert sorted(one.hold(10, "ax bx c+").lines) == ["off: a NEW", "off: b NEW"]
-
-
-# Acknowledgements
 
 
 def test_acknowledged_lines_come_last_and_stay() -> None:
@@ -306,7 +289,7 @@ def test_acknowledged_lines_come_last_and_stay() -> None:
     assert one.poll("a+ bx c+").lines == ["back: a", "off: b acked"]
 
 
-def test_a_line_is_acknowledged_when_all_members_that_are_off_are() -> None:
+def test_a_line_is_acknowledged_with_all_members_off() -> None:
     one = night("a+ b+ c+ d+").poll("ax bx cx d+").ack("a", "b")
     assert one.lines == ["3 off: c a b NEW 2 acked"]
     assert one.hold(20, "ax bx cx d+").lines == ["3 off: c a b NEW 2 acked"]
@@ -314,7 +297,7 @@ def test_a_line_is_acknowledged_when_all_members_that_are_off_are() -> None:
     assert one.poll("ax bx c+ d+").lines == ["2 of 3 off: a b acked"]
 
 
-def test_the_newest_line_is_the_latest_loss_that_is_not_acknowledged() -> None:
+def test_the_newest_line_is_the_latest_unacknowledged_loss() -> None:
     """An acknowledged loss makes the line no newer."""
     monitor = Monitor.create({HOME: Limits(), WORK: Limits()})
     one = BlockNight(monitor).poll("a+ b+ x+", after=0, profile=HOME).poll("c+ y+", after=0, profile=WORK)
@@ -324,10 +307,7 @@ def test_the_newest_line_is_the_latest_loss_that_is_not_acknowledged() -> None:
     assert one.block.newest is one.block.lines[0]
 
 
-# Rows outside the block
-
-
-def test_rows_that_need_nobody_are_counted_by_their_reasons() -> None:
+def test_rows_in_need_of_nobody_are_counted_by_their_reasons() -> None:
     monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: POLICY})
     changes = {
         name: {"deviceId": "mac", "listenerInstanceId": f"server-{name:0>16}", "firstSeenAt": NOW}
@@ -342,12 +322,7 @@ def test_rows_that_need_nobody_are_counted_by_their_reasons() -> None:
     assert one.block.keys == {(NO_PROFILE, "lost")}
 
 
-def test_a_missing_row_needs_a_person_outside_the_query_too() -> None:
-    one = night("b+", policies={NO_PROFILE: AlertPolicy(alert=query("b"), expect=(clean("a"),))})
-    assert (one.lines, one.asides) == (["miss: a NEW"], {})
-
-
-def test_a_flapping_row_that_is_silenced_is_counted_once() -> None:
+def test_silenced_rows_are_counted_once_up_or_down() -> None:
     one = night("a+ b+")
     for _ in range(6):
         one.poll("ax b+", after=30).poll("a+ b+", after=30)
@@ -357,15 +332,19 @@ def test_a_flapping_row_that_is_silenced_is_counted_once() -> None:
     one.poll("ax b+")
     assert (one.asides, one.block.presences) == ({"silenced": 1}, {Presence.ONLINE: 1})
     assert one.block.silenced_up == 0
-
-
-def test_silenced_rows_that_are_up_are_a_part_of_the_rows_that_are_up() -> None:
+    back = night("a+ b+ c+").poll("ax bx c+").poll("a+ bx c+").silence("b")
+    assert (back.lines, back.asides) == ([], {"silenced": 1}), "no return"
     one = night("a+ b+ c+ d+ e?").silence("a", "b", "e").poll("a+ b+ c+ dx e?")
     assert one.block.silenced_up == 2
     assert (sum(one.block.presences.values()), one.block.unknown, one.asides) == (4, 1, {})
 
 
-def test_a_row_found_off_for_a_day_is_old_and_one_that_this_run_noticed_stays_until_acknowledged() -> None:
+def test_a_missing_row_needs_a_person_outside_the_query_too() -> None:
+    one = night("b+", policies={NO_PROFILE: AlertPolicy(alert=query("b"), expect=(clean("a"),))})
+    assert (one.lines, one.asides) == (["miss: a NEW"], {})
+
+
+def test_a_row_found_off_for_a_day_is_old_and_a_noticed_loss_stays_until_acknowledged() -> None:
     one = found({"a": DAY, "b": DAY - 0.1})
     assert (one.lines, one.asides) == (["off: b"], {"old": 1})
     noticed = night("a+ b+").poll("ax b+").hold(120, "ax b+").poll("ax b+", after=DAY)
@@ -374,7 +353,7 @@ def test_a_row_found_off_for_a_day_is_old_and_one_that_this_run_noticed_stays_un
     assert (noticed.lines, noticed.asides) == ([], {"old": 1})
 
 
-def test_a_row_that_is_gone_for_15_minutes_stays_until_acknowledged() -> None:
+def test_a_row_gone_for_15_minutes_stays_until_acknowledged() -> None:
     one = night("a+ b+ c+").poll("b+ c+").poll("b+ c+")
     assert one.lines == ["gone: a NEW"]
     assert one.poll("b+ c+", after=15 * MINUTE).lines == ["gone: a"]
@@ -386,7 +365,7 @@ def test_a_row_that_is_gone_for_15_minutes_stays_until_acknowledged() -> None:
     assert (acked.lines, acked.asides) == ([], {"gone": 1})
 
 
-def test_a_loss_that_an_earlier_run_reported_leaves_when_it_is_old() -> None:
+def test_a_loss_of_an_earlier_run_leaves_once_old() -> None:
     first = night("a+ b+").poll("ax b+").hold(20, "ax b+")
     state = first.monitor.alert_state(NO_PROFILE, first.clocks)
     later = BlockNight(
@@ -400,19 +379,13 @@ def test_a_loss_that_an_earlier_run_reported_leaves_when_it_is_old() -> None:
     assert (later.lines, later.asides) == ([], {"old": 1})
 
 
-# Unknown
-
-
-def test_rows_that_prove_nothing_and_rows_of_a_blind_profile_are_counted_as_unknown_alone() -> None:
+def test_rows_without_proof_and_rows_of_a_blind_profile_are_counted_as_unknown_alone() -> None:
     one = night("a+ b+ c+").poll("ax b? c+")
     assert (one.lines, one.block.unknown) == (["off: a NEW"], 1)
     assert one.block.presences == {Presence.ONLINE: 1, Presence.OFFLINE: 1}
     one.fail(after=5 * MINUTE)
     assert (len(one.lines), one.block.unknown, one.asides) == (1, 3, {})
     assert not any(one.block.presences.values())
-
-
-# Several profiles
 
 
 def test_each_profile_has_lines_of_its_own() -> None:
@@ -431,9 +404,17 @@ def test_each_profile_has_lines_of_its_own() -> None:
 
 
 NAMES = ("a", "b", "c", "d", "job", "toy")
+
+
 STATES = st.fixed_dictionaries({name: st.sampled_from("+++~xxxhh-?") for name in NAMES})
+
+
 PAUSES = st.sampled_from([5.0, 5.0, 5.0, 30.0, 61.0, 130.0, 15 * MINUTE, HOUR, DAY])
+
+
 SOME = st.frozensets(st.sampled_from(NAMES), max_size=3)
+
+
 STEPS = st.one_of(
     st.tuples(st.just("poll"), STATES, STATES, PAUSES),
     st.tuples(st.just("poll"), STATES, STATES, st.just(5.0)),
@@ -591,7 +572,7 @@ def test_title_status_bar_and_check_have_the_numbers_of_the_dashboard(
 
 @given(st.dictionaries(st.sampled_from("abcdefgh"), st.integers(0, 400), min_size=1), st.data())
 @settings(max_examples=examples(100), deadline=None)
-def test_rows_found_down_make_chains_whose_gaps_are_a_minute_at_most(
+def test_rows_found_down_make_chains_with_gaps_of_a_minute_at_most(
     lost: Mapping[str, int], data: st.DataObject
 ) -> None:
     names = data.draw(st.permutations(sorted(lost)))

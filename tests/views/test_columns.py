@@ -27,10 +27,10 @@ from support.tracked_environments import (
 )
 
 from envwatch.model.limits import Limits
-from envwatch.model.text import cells, clean, shortened
+from envwatch.model.text import cells, clean
 from envwatch.query.completion import metadata_keys
 from envwatch.query.language import parse
-from envwatch.views.table.arrangement import arrange, lines_of
+from envwatch.views.table.arrangement import arrange
 from envwatch.views.table.columns import (
     COLUMNS,
     FIXED,
@@ -46,10 +46,10 @@ from envwatch.views.table.columns import (
     mode_text,
     rank_of,
 )
-from envwatch.views.table.table_view import GROUPINGS, GroupHeader, View, grouping_of, is_grouping
+from envwatch.views.table.table_view import GROUPINGS, GroupHeader, View, grouping_of, groups_of, is_grouping
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.text import SafeText
@@ -97,7 +97,7 @@ def test_a_wider_table_keeps_all_columns(width: int) -> None:
     assert wide == [id_ for id_ in COLUMNS if id_ in wide]
 
 
-def test_where_not_all_fit_the_mode_comes_first_then_the_version() -> None:
+def test_without_room_for_all_the_mode_comes_first_then_the_version() -> None:
     shown = {terminal: [column.id for column, _ in fitting(terminal - SCROLLBAR)][3:] for terminal in (60, 70, 80)}
     assert shown == {
         60: ["name", "mode"],
@@ -109,25 +109,6 @@ def test_where_not_all_fit_the_mode_comes_first_then_the_version() -> None:
     assert [column.id for column, _ in fitting(300, terminal=160)][-11:-8] == ["directory", "why", "24h"]
     beside = fitting(120 - 46 - SCROLLBAR, terminal=120)
     assert [(column.id, width) for column, width in beside[3:]] == [("name", 25), ("mode", 13), ("version", 9)]
-
-
-@pytest.mark.parametrize(
-    ("terminal", "last"),
-    [
-        (40, "name"),
-        (54, "mode"),
-        (79, "branch"),
-        (99, "branch"),
-        (100, "os"),
-        (119, "os"),
-        (120, "pod"),
-        (159, "directory"),
-        (160, "why"),
-        (300, "up7d"),
-    ],
-)
-def test_columns_appear_at_their_widths(terminal: int, last: str) -> None:
-    assert fitting(terminal - SCROLLBAR)[-1][0].id == last
 
 
 WIDE = "mode=13 version=9 branch=%d up=5 os=6 user=12 pod=8 directory=20"
@@ -144,7 +125,9 @@ WIDEST = "why=24 24h=24 device=14 connection=14 node=9 owner=12 update=7 seen=5 
         (80, "", False, "name=24 mode=13 version=9 branch=10"),
         (70, "", False, "name=19 mode=13 version=9"),
         (80, "", True, "name=20 profile=9 mode=13 version=9"),
+        (54, "", False, "name=18 mode=13"),
         (105, "", True, "name=24 profile=9 mode=13 version=9 branch=12 up=5 os=6"),
+        (119, "", False, "name=25 mode=13 version=9 branch=24 up=5 os=6"),
         (99, "", False, "name=25 mode=13 version=9 branch=24"),
         (99, "", True, "name=21 profile=9 mode=13 version=9 branch=22"),
         (100, "", False, "name=25 mode=13 version=9 branch=16 up=5 os=6"),
@@ -157,6 +140,8 @@ WIDEST = "why=24 24h=24 device=14 connection=14 node=9 owner=12 update=7 seen=5 
         (200, "", True, f"name=31 profile=9 {WIDE % 24} why=30"),
         (300, "", False, f"name=59 {WIDE % 10} {WIDEST}"),
         (300, "", True, f"name=49 profile=9 {WIDE % 10} {WIDEST}"),
+        (61, "device mode name", False, "name=18 device=14"),
+        (81, "device", False, "name=45 device=14"),
         (67, "why mode", False, "name=18 why=27"),
         (68, "why mode", False, "name=18 why=14 mode=13"),
         (100, "why mode", True, "name=40 profile=9 why=14 mode=13"),
@@ -204,16 +189,6 @@ def test_why_has_room_for_the_end_of_a_silence_before_columns_on_its_right_appea
     assert {*widths} - {"24h"} <= {*without}
 
 
-def test_at_80_a_name_has_20_cells_and_no_cell_is_left_over() -> None:
-    fit = fitting(79)
-    assert name_in(fit) >= 20
-    assert LEFT - 1 + sum(cell + 1 for _, cell in fit[3:]) == 79
-
-
-def test_cells_that_no_column_takes_widen_branch() -> None:
-    assert {column.id: width for column, width in fitting(98)}["branch"] == 24
-
-
 @pytest.mark.parametrize("column", ALL, ids=lambda column: column.id)
 def test_every_column_can_show_a_bare_row_and_a_full_one(column: Any) -> None:
     for row in (BARE, tracked()):
@@ -222,9 +197,10 @@ def test_every_column_can_show_a_bare_row_and_a_full_one(column: Any) -> None:
         assert text is None or text
         assert (rank is None) <= (text is None) or column.needs_past
     assert cells(column.title) <= column.width + 1
+    assert len(column.about) <= 50, "the lists of columns, at 80 cells"
 
 
-def test_ages_are_those_at_the_given_moment() -> None:
+def test_ages_are_of_the_given_moment() -> None:
     assert cell_of("beat", tracked(), limits=LIMITS) == "12s"
     assert cell_of("up", tracked(), limits=LIMITS) == "1h"
     assert cell_of("up", tracked(connectedAt=NOW - 59_999), limits=LIMITS) == "<1m"
@@ -248,7 +224,7 @@ def test_a_loss_at_an_impossible_time_has_no_duration(seen_at: float, text: str 
 
 
 @pytest.mark.parametrize(("age", "text"), [(119_999, "1h"), (120_000, None)])
-def test_an_environment_that_is_down_has_no_up_time(age: float, text: str | None) -> None:
+def test_a_down_environment_has_no_up_time(age: float, text: str | None) -> None:
     row = tracked(lastHeartbeat=NOW - age)
     assert cell_of("up", row, limits=LIMITS) == text
     assert rank_of("up", [row])(row, context_of(row)) == (text and 3_600_000 - NOW)
@@ -267,9 +243,7 @@ def test_an_environment_that_is_down_has_no_up_time(age: float, text: str | None
         ("mystery", "mystery"),
     ],
 )
-def test_modes_have_their_current_name_and_the_one_that_approves_everything_is_marked(
-    mode: str | None, shown: str | None
-) -> None:
+def test_modes_have_their_current_name_and_unrestricted_is_marked(mode: str | None, shown: str | None) -> None:
     assert mode_text(None if mode is None else clean(mode)) == shown
 
 
@@ -287,17 +261,8 @@ def test_self_updates_are_shown_in_one_word(update: dict[str, Any] | None, text:
     assert cell_of("update", tracked(metadata={"self_update": update}), limits=LIMITS) == text
 
 
-def test_wanted_columns_keep_their_order_at_any_width() -> None:
-    def ids(width: int) -> list[str]:
-        return [column.id for column, _ in fitting(width, ["device", "mode", "name"])]
-
-    assert ids(90) == [*FIXED, "device", "mode"]
-    assert ids(60) == [*FIXED, "device"]
-    assert LEFT - 1 + sum(width + 1 for _, width in fitting(80, ["device"])[3:]) == 80
-
-
-@given(st.integers(120, 249))
-def test_wanted_columns_are_shown_beside_the_pane_too(terminal: int) -> None:
+@pytest.mark.parametrize("terminal", [120, 121, 249])
+def test_wanted_columns_stand_next_to_the_pane_too(terminal: int) -> None:
     table = terminal - max(round(terminal * PANE), 46) - SCROLLBAR
     assert [column.id for column, _ in fitting(table, ["user", "pod"], terminal=terminal)] == [*FIXED, "user", "pod"]
 
@@ -321,28 +286,6 @@ LIMITS = Limits(online_for=timedelta(seconds=100), late_after=timedelta(seconds=
 def test_how_long_and_how_old(row: TrackedEnvironment, lasted: str | None, beat: str | None) -> None:
     found = [cell_of(id_, row, limits=LIMITS) for id_ in ("for", "beat")]
     assert found == [lasted, beat.replace("1m", "60s") if beat else None]
-
-
-@pytest.mark.parametrize("kind", [online, late, offline, gone])
-@given(ago=st.floats(0, 1e13))
-def test_what_ticks_fits_its_cells(kind: Callable[[str], TrackedEnvironment], ago: float) -> None:
-    row = kind("a")
-    for id_ in ("for", "beat", "why"):
-        text = cell_of(id_, row, NOW + ago, LIMITS)
-        assert cells(text or clean("")) <= COLUMNS[id_].width
-
-
-def test_profiles_that_begin_alike_are_told_apart_where_they_are_shortened() -> None:
-    column = COLUMNS["profile"]
-    names = (clean("customer-production"), clean("customer-staging"))
-    assert len({shortened(name, column.width, keep=column.keep) for name in names}) == 2
-
-
-def test_what_a_column_is_about_fits_into_the_lists_to_choose_from_at_80_columns() -> None:
-    assert [column.about for column in COLUMNS.values() if len(column.about) > 50] == []
-
-
-# Metadata.
 
 
 HOSTILE_KEYS = ("x" * 5_000, "\x1b[31mred", "a.b.c", 'say "hi"', " ", "..", "[bold]", "東京", "\u202eabc", "a,b", "!")
@@ -382,22 +325,17 @@ def test_a_value_is_cleaned_text_nested_values_are_compact_json_and_a_missing_va
     assert text_of("rack", value) == text
 
 
-def test_a_row_without_metadata_has_no_value() -> None:
-    assert (cell_of("meta.rack", BARE), rank_of("meta.rack", [BARE])(BARE, context_of(BARE))) == (None, None)
-    assert grouping_of("meta.rack")(BARE) is None
-
-
-def test_a_dotted_key_leads_to_a_nested_value_and_a_key_with_dots_is_found_too() -> None:
+def test_a_dotted_key_leads_to_a_nested_value_a_key_with_dots_or_a_member_of_the_row() -> None:
     nested = tracked(metadata={"machine": {"cpu": "M4"}, "k8s.io/zone": "a"})
     assert column_of("meta.machine.cpu").text(nested) == "M4"
     assert column_of("meta.k8s.io/zone").text(nested) == "a"
     assert metadata_value("meta.machine")(nested) == {"cpu": "M4"}
-
-
-def test_an_unknown_member_of_the_row_is_read_as_the_filter_reads_it() -> None:
-    row = tracked(site="eu-1")
-    assert column_of("meta.site").text(row) == "eu-1"
+    row = tracked(site="eu-1", metadata={"self_update": {"supported": True, "manual_command": "npm i"}})
+    assert column_of("meta.site").text(row) == "eu-1", "a member of the row"
     assert matches(parse("meta.site:eu-1"), row)
+    assert column_of("meta.self_update.manual_command").text(row) == "npm i"
+    assert (cell_of("meta.rack", BARE), rank_of("meta.rack", [BARE])(BARE, context_of(BARE))) == (None, None)
+    assert grouping_of("meta.rack")(BARE) is None
 
 
 @pytest.mark.parametrize(("id_", "is_one"), [("meta.x", True), ("meta.", False), ("meta", False), ("META.x", False)])
@@ -429,7 +367,7 @@ def test_a_hostile_key_is_a_column_whose_title_fits_and_is_clean(key: str) -> No
     assert widths[column.id] == column.width
 
 
-def test_a_metadata_column_grows_into_cells_that_nothing_else_uses_and_a_name_keeps_its_cells() -> None:
+def test_a_metadata_column_grows_into_unused_cells_and_a_name_keeps_its_cells() -> None:
     ids = ("meta.rack", "mode", "version", "branch", "up")
     tables = [{column.id: width for column, width in fitting(width, ids)} for width in range(40, 200)]
     widths = {table["meta.rack"] for table in tables if "meta.rack" in table}
@@ -457,10 +395,7 @@ def test_numbers_sort_as_numbers_if_all_are_numbers_and_missing_values_come_last
     values: tuple[object, ...], order: str
 ) -> None:
     assert "".join(in_order(*values)) == order
-
-
-def test_missing_values_stay_last_if_the_order_is_inverted() -> None:
-    assert "".join(in_order(10, None, 9, inverted=True)) == "021"
+    assert "".join(in_order(10, None, 9, inverted=True)) == "021", "missing values stay last"
 
 
 numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -470,30 +405,20 @@ values = st.none() | st.booleans() | numbers | st.text(max_size=9) | st.lists(st
 
 
 @given(st.lists(values, max_size=6))
-def test_any_values_have_an_order_in_which_rows_without_a_value_are_last(found: list[object]) -> None:
+def test_any_values_have_an_order_with_rows_without_a_value_last(found: list[object]) -> None:
     order = in_order(*found)
     assert sorted(order) == sorted(map(str, range(len(found))))
     missing = [text_of("rack", found[int(place)]) is None for place in order]
     assert missing == sorted(missing)
 
 
-def test_groups_have_a_line_each_and_rows_without_the_key_one_line() -> None:
-    rows = [named("a", metadata={"team": "ml"}), named("b"), named("c", metadata={"team": "ml"})]
-    view = View(group="meta.team")
-    lines = lines_of(arrange(contexts_at(fleet_of(rows), NOW), view, ()), view)
-    titles = [line.title for line in lines if isinstance(line, GroupHeader)]
-    assert titles == ["meta.team ml", "no meta.team"]
-
-
-def test_a_word_is_searched_in_a_visible_metadata_column_only() -> None:
+def test_a_visible_metadata_column_is_searched_and_grouped() -> None:
     row = named("a", metadata={"team": "ml"})
     assert matches(parse("ml"), row, columns=(column_of("meta.team"),))
     assert not matches(parse("ml"), row)
-
-
-def test_parts_of_the_ability_to_update_can_be_named() -> None:
-    update = {"self_update": {"supported": True, "manual_command": "npm i"}}
-    assert column_of("meta.self_update.manual_command").text(tracked(metadata=update)) == "npm i"
+    lines = groups_of([row, named("b")], "meta.team", frozenset())
+    titles = [line.title for line in lines if isinstance(line, GroupHeader)]
+    assert titles == ["meta.team ml", "no meta.team"]
 
 
 @given(st.dictionaries(st.text(max_size=6), values, max_size=4))

@@ -53,32 +53,19 @@ def all_lines(tracked: TrackedEnvironment, profile_state: ProfileState) -> list[
     return [*about_lines(tracked, context_in(profile_state), None, TimeStyle.UTC), *id_lines(tracked)]
 
 
-def lines_of(*others: Environment, **changes: Any) -> dict[str, str]:
+def facts(*others: Environment, style: TimeStyle = TimeStyle.UTC, uptime: str = "", **changes: Any) -> list[DetailLine]:
     row = environment("env-1", **changes)
     profile_state = fleet_of(row, *others)
-    return by_label(all_lines(profile_state.environments[row.id], profile_state))
+    tracked = profile_state.environments[row.id]
+    return [*about_lines(tracked, context_in(profile_state), clean(uptime) or None, style), *id_lines(tracked)]
 
 
-@pytest.mark.parametrize(
-    ("mode", "style"), [("fullAccess", "bold unrestricted"), ("unrestricted", "bold unrestricted"), ("strict", "")]
-)
-def test_only_the_mode_that_approves_everything_is_marked(mode: str, style: str) -> None:
-    profile_state = fleet_of(environment(currentMode=mode))
-    (tracked,) = profile_state.environments.values()
-    (line,) = [
-        each for each in about_lines(tracked, context_in(profile_state), None, TimeStyle.UTC) if each.label == "mode"
-    ]
-    assert line.style == style
+def lines_of(*others: Environment, **changes: Any) -> dict[str, str]:
+    return by_label(facts(*others, **changes))
 
 
-def test_a_long_path_keeps_the_end_and_a_long_id_both_ends_and_what_can_be_copied_has_a_letter() -> None:
-    profile_state = fleet_of(environment())
-    (tracked,) = profile_state.environments.values()
-    lines = {
-        line.label: line
-        for line in [*about_lines(tracked, context_in(profile_state), None, TimeStyle.UTC), *id_lines(tracked)]
-    }
-    fits = {label: (line.fit, line.letter) for label, line in lines.items()}
+def test_a_long_path_keeps_the_end_a_long_id_both_ends_and_a_copy_has_a_letter() -> None:
+    fits = {line.label: (line.fit, line.letter) for line in facts()}
     assert fits["in"] == (Fit.END, "w")
     assert fits["device"] == (Fit.ENDS, "d")
     assert fits["pod"] == (Fit.ENDS, "")
@@ -112,15 +99,20 @@ def test_missing_values_read_as_dashes_and_missing_ids_as_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "text"),
+    ("mode", "text", "style"),
     [
-        ("bypassPermissions", "unrestricted · all tools auto-approved (sent as bypassPermissions)"),
-        ("unrestricted", "unrestricted · all tools auto-approved"),
-        ("mystery", "mystery · not known to this version of envwatch"),
+        (
+            "bypassPermissions",
+            "unrestricted · all tools auto-approved (sent as bypassPermissions)",
+            "bold unrestricted",
+        ),
+        ("unrestricted", "unrestricted · all tools auto-approved", "bold unrestricted"),
+        ("mystery", "mystery · not known to this version of envwatch", ""),
     ],
 )
-def test_modes_are_shown_with_their_meaning(mode: str, text: str) -> None:
-    assert lines_of(currentMode=mode)["mode"] == text
+def test_a_mode_has_its_meaning_and_unrestricted_is_marked(mode: str, text: str, style: str) -> None:
+    (line,) = [line for line in facts(currentMode=mode) if line.label == "mode"]
+    assert (line.text, line.style) == (text, style)
 
 
 def test_a_version_is_compared_with_the_newest_of_the_fleet() -> None:
@@ -156,12 +148,11 @@ def test_self_updates_are_shown_with_reason_and_command(update: dict[str, Any], 
 
 def test_only_a_command_is_laid_out_for_a_shell_and_can_be_copied() -> None:
     for text, fit, letter in (("npm i", Fit.COMMAND, "u"), ("Upgrade with npm, or ask us.", Fit.WORDS, "")):
-        row = environment(metadata={"self_update": {"supported": False, "manual_command": text}})
-        profile_state = fleet_of(row)
-        tracked = profile_state.environments[row.id]
-        (line,) = [line for line in all_lines(tracked, profile_state) if line.label == "by hand"]
+        update = {"self_update": {"supported": False, "manual_command": text}}
+        (line,) = [line for line in facts(metadata=update) if line.label == "by hand"]
         assert (line.text, line.fit, line.letter) == (text, fit, letter)
-        assert ("update command" in copies(tracked)) is bool(letter)
+        row = TrackedEnvironment(environment=environment(metadata=update), verdict=ONLINE)
+        assert ("update command" in copies(row)) is bool(letter)
 
 
 def test_a_sentence_about_an_update_stands_once_in_the_pane() -> None:
@@ -216,9 +207,7 @@ def test_the_model_and_the_graphics_processors_of_a_machine_are_shown(gpus: Any,
 
 
 def tree_of(metadata: dict[str, Any], **changes: Any) -> list[str]:
-    row = environment("env-1", metadata=metadata, **changes)
-    profile_state = fleet_of(row)
-    lines = all_lines(profile_state.environments[row.id], profile_state)
+    lines = facts(metadata=metadata, **changes)
     seen, device = (next(n for n, line in enumerate(lines) if line.label == label) for label in ("seen", "device"))
     return [f"{'  ' * line.depth}{line.label} {line.text}".rstrip() for line in lines[seen + 1 : device]]
 
@@ -280,6 +269,8 @@ def test_a_tree_has_six_levels(levels: int, last: str) -> None:
     lines = tree_of({"deep": nested(levels)})
     assert len(lines) == 6
     assert lines[-1] == last
+    assert tree_of({"long": "漢" * 1000}) == ["long " + "漢" * 149 + "…"]
+    assert tree_of({"many": [0] * 59, "more": 1}, region="eu")[-1] == "… 2 more"
 
 
 @pytest.mark.parametrize(
@@ -299,15 +290,6 @@ def test_a_tree_has_sixty_lines_and_says_how_many_more_there_are(members: int, l
     assert lines[-1] == last
 
 
-def test_fields_after_a_long_value_are_counted_as_omitted() -> None:
-    assert tree_of({"many": [0] * 59, "more": 1}, region="eu")[-1] == "… 2 more"
-
-
-def test_a_long_text_is_cut() -> None:
-    (text,) = tree_of({"long": "漢" * 1000})
-    assert text == "long " + "漢" * 149 + "…"
-
-
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=9),
     lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(max_size=9), values, max_size=3),
@@ -324,22 +306,11 @@ METADATA = st.dictionaries(
 
 @given(METADATA)
 def test_no_metadata_of_any_shape_breaks_the_pane(metadata: dict[str, Any]) -> None:
-    row = environment("env-1", metadata=metadata)
-    profile_state = fleet_of(row)
-    lines = all_lines(profile_state.environments[row.id], profile_state)
+    lines = facts(metadata=metadata)
     assert all(line.text.isprintable() and line.label.isprintable() for line in lines)
     for line, following in pairwise([*lines, DetailLine("", clean("end"))]):
         # Only a line with lines below may be empty, unless those are omitted.
         assert line.text or following.depth == line.depth + 1 or following.label == "…"
-
-
-@pytest.mark.parametrize(
-    "memory",
-    [10**400, -(10**400), 10**3000, -1, 0, True, 1e308],
-    ids=lambda size: f"{size:.0e}" if abs(size) <= 1e308 else "huge",
-)
-def test_no_size_of_memory_breaks_the_pane(memory: float) -> None:
-    assert lines_of(metadata={"machine": {"memoryBytes": memory}})
 
 
 @pytest.mark.parametrize(("count", "rest"), [(60, None), (61, "1 more"), (1_059, "999 more"), (1_060, "1000 and more")])
@@ -351,7 +322,11 @@ def test_sixty_lines_of_unknown_fields_are_shown_and_the_rest_is_counted(count: 
 
 @pytest.mark.parametrize(
     ("size", "shown"),
-    [(1, "1 Byte"), (2**34, "16.0 GiB"), (2**59, "512.0 PiB"), (2**60, None), (0, None), (-1, None), (True, None)],
+    [
+        *((1, "1 Byte"), (2**34, "16.0 GiB"), (2**59, "512.0 PiB")),
+        *((size, None) for size in (2**60, 0, -1, True, 1e308, 10**400, -(10**400), 10**3000)),
+    ],
+    ids=[*"123456789ab"],
 )
 def test_a_size_of_memory_is_shown_if_a_machine_may_have_the_memory(size: float, shown: str | None) -> None:
     text = " ".join(lines_of(metadata={"machine": {"memoryBytes": size}}).values())
@@ -380,18 +355,11 @@ def test_the_parts_worth_copying_are_offered_by_name() -> None:
         "other start command": "letta server --org=org-1 --computer-name='laptop of env-1'",
         "directory": "/srv",
     }
+    bare = environment("env-1", deviceId="sandbox-1", connectionId=None, metadata=None)
+    assert [*copies(TrackedEnvironment(environment=bare, verdict=ONLINE))] == ["name", "device id", "environment id"]
 
 
-def test_missing_parts_are_not_offered() -> None:
-    row = environment("env-1", deviceId="sandbox-1", connectionId=None, metadata=None)
-    assert [*copies(TrackedEnvironment(environment=row, verdict=ONLINE))] == [
-        "name",
-        "device id",
-        "environment id",
-    ]
-
-
-def test_the_row_of_an_old_name_offers_no_command_that_starts_the_old_name_again() -> None:
+def test_the_row_of_an_old_name_offers_no_start_command() -> None:
     replaced = TrackedEnvironment(environment=environment("env-1"), verdict=DISCONNECTED, replaced_by=clean("env-2"))
     assert "start command" not in copies(replaced)
     lost = replace(replaced, replaced_by=None)
@@ -420,7 +388,7 @@ def helps(*others: Environment, **changes: Any) -> list[tuple[str, str, str]]:
     ]
 
 
-def test_what_helps_stands_with_the_letter_that_copies_it() -> None:
+def test_a_remedy_stands_with_the_letter_of_its_copy() -> None:
     update = {"lettaCodeVersion": "0.34.12", "self_update": {"supported": False, "manual_command": "npm i -g x"}}
     newest = environment("env-2", metadata={"lettaCodeVersion": "0.35.0"})
     start, other, reason, *_, log, _, command, caution = helps(newest, connectionId=None, metadata=update)
@@ -434,6 +402,7 @@ def test_what_helps_stands_with_the_letter_that_copies_it() -> None:
     ]
     assert "by hand" not in lines_of(newest, metadata=update)
     assert helps() == []
+    assert helps(connectionId=None, deviceId="sandbox-1") == [("do", "nothing: the platform manages this sandbox", "")]
 
 
 @pytest.mark.parametrize(("system", "fit"), [("linux", Fit.COMMAND), ("win32", Fit.WINDOWS_COMMAND)])
@@ -441,10 +410,6 @@ def test_a_command_is_laid_out_for_the_shells_of_its_system(system: str, fit: Fi
     row = environment("env-1", connectionId=None, metadata={"os": system})
     profile_state = fleet_of(row)
     assert next(help_lines(profile_state.environments[row.id], profile_state, reading())).fit is fit
-
-
-def test_without_a_command_the_note_has_the_label() -> None:
-    assert helps(connectionId=None, deviceId="sandbox-1") == [("do", "nothing: the platform manages this sandbox", "")]
 
 
 @pytest.mark.parametrize(("ago", "label"), [(86_399_999, "08:53:25"), (86_400_000, "1d ago")])
@@ -462,30 +427,19 @@ def test_events_are_labelled_with_their_time_or_their_age_in_days(ago: float, la
     [(TimeStyle.RELATIVE, "first 1d ago · 2025-10-08"), (TimeStyle.UTC, "first 2025-10-08 08:53Z · 1d ago")],
 )
 def test_the_first_sight_is_shown_as_date_and_age_the_preferred_one_first(style: TimeStyle, text: str) -> None:
-    profile_state = fleet_of(environment("env-1"))
-    (tracked,) = profile_state.environments.values()
-    assert by_label(about_lines(tracked, context_in(profile_state), None, style))["seen"].startswith(text)
+    assert lines_of(style=style)["seen"].startswith(text)
 
 
-def test_the_availability_is_one_of_the_facts_unless_it_stands_elsewhere() -> None:
-    profile_state = fleet_of(environment("env-1"))
-    (tracked,) = profile_state.environments.values()
-    lines = by_label(about_lines(tracked, context_in(profile_state), clean("up 99 %"), TimeStyle.UTC))
-    assert lines["uptime"] == "up 99 %"
-    assert "uptime" not in by_label(about_lines(tracked, context_in(profile_state), None, TimeStyle.UTC))
-
-
-def test_only_utc_sets_a_zone() -> None:
+def test_the_availability_is_a_fact_if_given_and_only_utc_sets_a_zone() -> None:
+    assert lines_of(uptime="up 99 %")["uptime"] == "up 99 %"
+    assert "uptime" not in lines_of()
     assert [zone_of(style) is None for style in TimeStyle] == [True, True, False]
 
 
-def test_of_what_was_never_listed_the_pane_shows_no_values_that_were_never_sent() -> None:
+def test_a_row_without_a_listing_has_no_values() -> None:
     profile_state, _ = ProfileState(expect=(clean("nas-77"),)).apply(listed([environment("env-1")]))
     (missing,) = [each for each in profile_state.environments.values() if each.environment.label == "nas-77"]
     assert all_lines(missing, profile_state) == []
-
-
-# A group.
 
 
 def member(name: str, **changes: Any) -> Environment:
@@ -527,17 +481,16 @@ def test_problems_are_named_with_the_length_of_their_silence() -> None:
     assert lines["late"] == "silent for 50s · d"
     assert lines["offline"] == "silent for 2m to 1h · b, c"
     assert lines["acked"] == "c"
-
-
-def test_an_acknowledged_one_is_named_when_it_is_gone_as_well() -> None:
-    fleet, _ = Fleet().apply(NO_PROFILE, listed([member("a")]))
-    gone, acks = replace(next(iter(fleet.environments)), verdict=GONE), {key_of("env-a"): Ack(NOW, clean(""))}
-    lines = {line.label: line.text for line in problem_lines([gone], Monitor(fleet, acks), reading())}
-    assert lines["acked"] == "a"
+    fleet, _ = Fleet().apply(NO_PROFILE, listed([member("a"), member("b")]))
+    first, second = fleet.environments
+    members = [replace(first, verdict=GONE), replace(second, is_flapping=True)]
+    acks = {key_of("env-a"): Ack(NOW, clean(""))}
+    found = {line.label: line.text for line in problem_lines(members, Monitor(fleet, acks), reading())}
+    assert (found["acked"], found["flapping"]) == ("a", "b")
 
 
 @pytest.mark.parametrize(("late", "silence"), [(15.0, "1m"), (15.001, "50s")])
-def test_silence_is_measured_only_up_to_the_newest_listing_once_it_is_stale(late: float, silence: str) -> None:
+def test_silence_is_measured_up_to_the_newest_listing_if_stale(late: float, silence: str) -> None:
     lines = group_lines([member("d", lastHeartbeat=NOW - 50_000)], after=late * 1000)
     assert lines["late"] == f"silent for {silence} · d"
 
@@ -551,13 +504,6 @@ def test_the_silence_of_an_expected_row_lasts_since_the_first_listing() -> None:
     assert lines["missing"] == "silent for 10s · build-1"
 
 
-def test_flapping_environments_are_named() -> None:
-    fleet, _ = Fleet().apply(NO_PROFILE, listed([member("a"), member("b")]))
-    first, second = fleet.environments
-    lines = problem_lines([first, replace(second, is_flapping=True)], Monitor(fleet), reading())
-    assert {line.label: line.text for line in lines}["flapping"] == "b"
-
-
 def test_values_are_counted_the_most_frequent_first_up_to_a_limit() -> None:
     rows = [member(str(number), podId=f"p-{max(number - 2, 0)}") for number in range(12)]
     assert group_lines(rows)["pod"] == "p-0 ×3 · " + " · ".join(f"p-{n} ×1" for n in range(1, 8)) + " · 2 more"
@@ -565,7 +511,7 @@ def test_values_are_counted_the_most_frequent_first_up_to_a_limit() -> None:
     assert names.endswith("00, 01, 02, 03, 04, 05, 06, 07 and 2 more")
 
 
-def test_a_long_value_is_shortened_so_that_it_is_not_broken() -> None:
+def test_a_long_value_is_shortened_and_not_broken() -> None:
     pods = ("user-304173b4-49fd-4da7-b4d1-e6a39f166e3b", "bo")
     lines = group_lines([member(pod[:2], podId=pod) for pod in pods])
     assert lines["pod"] == "bo ×1 · user-304173b4-49…e3b ×1"
@@ -594,7 +540,7 @@ def test_the_newest_events_of_all_members_are_shown_the_newest_first() -> None:
     assert {event.name for event in found} == {"a", "b"}
 
 
-def test_a_blind_dashboard_says_so_first() -> None:
+def test_a_blind_group_names_unknown_rows_first() -> None:
     lines = group_lines([member("a"), member("b")], after=61_000)
     assert list(lines)[1] == "unknown"
     assert lines["unknown"].startswith("2 of 2")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
 
+
 RULES = [
     "Letta's client",
     "listing",
@@ -67,6 +68,22 @@ def of_row(**changes: Any) -> dict[str, Found]:
     return results(listed([environment("env-1", **changes)]))
 
 
+@pytest.mark.parametrize(
+    ("changes", "rule", "inputs", "result"),
+    [
+        ({"connectionId": None}, "connectionId", "null", "offline: disconnected"),
+        ({"connectionId": ""}, "connectionId", "empty", "offline: disconnected"),
+        ({"lastHeartbeat": None}, "lastHeartbeat", "null", "no heartbeat: offline"),
+    ],
+)
+def test_without_a_connection_or_heartbeat_a_row_is_offline(
+    changes: dict[str, Any], rule: str, inputs: str, result: str
+) -> None:
+    found = of_row(**changes)
+    assert (found[rule].inputs, found[rule].result, found["verdict"].result) == (inputs, result, "offline")
+    assert found["Letta's client"].result.startswith("would say offline")
+
+
 def test_the_answer_comes_first_in_one_sentence_then_each_rule_with_its_inputs_below() -> None:
     profile_state, _ = watched([listed([environment(connectionId=None)])])
     (tracked,) = profile_state.environments.values()
@@ -79,7 +96,7 @@ def test_the_answer_comes_first_in_one_sentence_then_each_rule_with_its_inputs_b
 
 
 @pytest.mark.parametrize("device", ["sandbox-1", "sandbox1"])
-def test_the_rule_that_decides_is_named(device: str) -> None:
+def test_the_deciding_alert_rule_is_named(device: str) -> None:
     profile_state, _ = watched([listed([environment(connectionId=None, deviceId=device)])])
     (tracked,) = profile_state.environments.values()
     rows = explanation_rows(tracked, Monitor(Fleet({NO_PROFILE: profile_state})), reading(), UTC, PaneLayout(500))
@@ -110,14 +127,6 @@ def test_the_heartbeat_is_judged_at_its_limits(age: float, result: str, verdict:
     assert (found["lastHeartbeat"].result, found["verdict"].result) == (result, verdict)
 
 
-@pytest.mark.parametrize(("connection", "inputs"), [(None, "null"), ("", "empty")])
-def test_without_a_connection_a_row_is_offline(connection: str | None, inputs: str) -> None:
-    found = of_row(connectionId=connection)
-    assert found["connectionId"].inputs == inputs
-    assert found["connectionId"].result == "offline: disconnected"
-    assert found["verdict"].result == "offline"
-
-
 @pytest.mark.parametrize(
     "part",
     [
@@ -131,21 +140,12 @@ def test_without_a_connection_a_row_is_offline(connection: str | None, inputs: s
         "`letta computers current` prints the device id of a machine",
     ],
 )
-def test_each_end_of_a_listener_and_the_wait_for_a_login_are_explained(part: str) -> None:
+def test_each_end_of_a_listener_is_explained_unless_an_app_runs_the_listener(part: str) -> None:
     *_, (rule, found) = of_row(connectionId=None).items()
     assert (rule, found.result) == ("listener", "ended, or waits for a login")
     assert part in found.inputs
-
-
-def test_no_reason_of_a_listener_is_given_for_a_row_of_the_desktop_app() -> None:
     assert "listener" not in of_row(connectionId=None, listenerInstanceId="desktop-direct-cloud:1")
     assert "listener" not in of_row()
-
-
-def test_without_a_heartbeat_a_row_is_offline() -> None:
-    found = of_row(lastHeartbeat=None)
-    assert found["lastHeartbeat"].result == "no heartbeat: offline"
-    assert found["Letta's client"].result == "would say offline"
 
 
 @pytest.mark.parametrize(
@@ -173,9 +173,6 @@ def test_a_skewed_local_clock_makes_the_official_client_disagree() -> None:
     assert found["verdict"].result == "online"
     assert found["clock"].is_against
     assert found["Letta's client"].result == "would say offline: see clock and listing for the difference"
-
-
-def test_without_a_date_header_the_result_says_that_the_local_clock_is_used() -> None:
     assert results(listed([environment()], dated=False))["clock"].result == "ages count by this machine's clock"
 
 
@@ -206,7 +203,7 @@ def test_no_heartbeat_is_awaited_from_a_row_without_a_connection_or_without_a_li
 
 
 @pytest.mark.parametrize(("seconds", "word"), [(115, "late"), (120, "offline")])
-def test_a_heartbeat_that_contradicts_the_clock_is_not_used(seconds: int, word: str) -> None:
+def test_a_heartbeat_against_the_clock_is_not_used(seconds: int, word: str) -> None:
     rows = [environment(lastHeartbeat=NOW + 3_600_000)]
     at = NOW + seconds * 1000
     found = results(listed(rows), listed(rows, at), at=at)
@@ -237,7 +234,7 @@ def test_no_rule_about_a_row_is_applied_to_an_expected_name_without_a_row() -> N
     assert found["absence"].result == "missing"
 
 
-def test_a_row_that_is_missing_once_is_not_gone_and_missing_twice_is() -> None:
+def test_a_row_is_gone_after_two_listings_without_the_row() -> None:
     rows = beating(3)
     once = results(listed(rows), listed(rows[1:], NOW + 5_000), at=NOW + 5_000)
     twice = results(listed(rows), listed(rows[1:], NOW + 5_000), listed(rows[1:], NOW + 10_000), at=NOW + 10_000)
@@ -265,7 +262,7 @@ def test_flapping_is_explained_without_a_formula() -> None:
     )
 
 
-def test_a_row_that_is_missing_twice_and_may_exist_is_not_gone() -> None:
+def test_a_row_in_doubt_is_not_gone_after_two_listings() -> None:
     rows = beating(3)
     doubtful = listed(rows[1:], NOW + 10_000)
     doubtful = doubtful._replace(snapshot=doubtful.snapshot._replace(in_doubt=frozenset([rows[0].id])))
@@ -282,7 +279,7 @@ def test_a_quarantined_listing_is_named() -> None:
     assert found["verdict"].result == "online"
 
 
-def test_rows_that_vanished_together_are_named() -> None:
+def test_a_loss_of_many_rows_at_once_is_named() -> None:
     found = results(listed(beating(6)), listed(beating(3), NOW + 5_000), at=NOW + 5_000)
     assert found["platform"].inputs == "3 of 6 rows vanished at once, 1 listing in a row"
     assert found["platform"].result == "the loss is not believed yet"
@@ -320,9 +317,9 @@ def test_the_trace_never_contradicts_the_verdict(rows: list[dict[str, Any]], ske
     assert all(each.inputs.isprintable() and each.result.isprintable() for each in found.values())
 
 
-# Replacement
-
 MACHINE: dict[str, Any] = {"deviceId": "machine", "listenerInstanceId": "server-" + "a" * 16}
+
+
 LOST: dict[str, Any] = {**MACHINE, "connectionId": None, "lastHeartbeat": None, "lastSeenAt": NOW - 10_000}
 
 
@@ -334,7 +331,7 @@ def replacement(*outcomes: Outcome) -> Found:
     return results(*outcomes)["replacement"]
 
 
-def test_a_replaced_row_is_explained_by_the_row_that_replaces_it() -> None:
+def test_a_replaced_row_is_explained_by_the_replacing_row() -> None:
     found = results(listed([environment(**LOST), beside(firstSeenAt=NOW - 5_000)]))
     assert found["replacement"].result == "replaced by laptop of env-2: no loss"
     assert found["replacement"].inputs == (
@@ -346,7 +343,7 @@ def test_a_replaced_row_is_explained_by_the_row_that_replaces_it() -> None:
     assert found["verdict"].result == "offline"
 
 
-def test_a_name_that_is_back_is_explained_by_the_listing_before() -> None:
+def test_a_name_in_use_again_is_explained_by_the_listing_before() -> None:
     back: dict[str, Any] = {
         "connectionId": None,
         "lastHeartbeat": None,
@@ -387,7 +384,7 @@ def test_a_twin_is_named_with_its_twins() -> None:
     assert rule.is_against
 
 
-def test_a_row_that_nothing_can_replace_says_why() -> None:
+def test_a_row_without_a_replacement_has_the_reason() -> None:
     assert replacement(listed([environment(**MACHINE), beside()])).result == "an online row is never replaced"
     sandbox = replacement(listed([environment(**(LOST | {"listenerInstanceId": "sandbox:1"}))]))
     assert sandbox.result == "only a listener of `letta server` can be replaced, not an app or a sandbox"
@@ -395,7 +392,7 @@ def test_a_row_that_nothing_can_replace_says_why() -> None:
     assert untimed.result == "the last sign of life has an impossible time"
 
 
-def test_the_rule_says_that_it_is_off_for_a_server_that_moves_first_seen_at() -> None:
+def test_the_rule_is_off_for_a_server_with_a_moving_first_seen_at() -> None:
     rows = [environment(**LOST), beside(firstSeenAt=NOW - 5_000)]
     moved = [environment(**LOST), beside(firstSeenAt=NOW)]
     rule = replacement(listed(rows), listed(moved, NOW + 5_000))

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.environment import Environment
 
+
 METADATA: dict[str, Any] = wire_row()["metadata"]
+
+
 OFFLINE = {"connectionId": None, "connectedAt": None, "lastHeartbeat": None}
 
 
@@ -63,9 +66,17 @@ def test_a_healthy_environment_has_no_remedies() -> None:
 
 
 LOCKED = "the command ends and names a pid if a listener runs on that machine: stop this process if it is frozen"
+
+
 UNLOCKED = "first stop any listener on that machine: before 0.30.28, `letta server` starts a second listener"
+
+
 COMES_BACK = "a machine that sleeps or has no network comes back by itself"
+
+
 LOG = "~/.letta/logs/remote/ on that machine"
+
+
 ENDS = 'look for 401, 403, "Replaced" or "reauthentication": E explains them'
 
 
@@ -97,13 +108,11 @@ def test_a_lost_environment_is_started_again_under_its_name_and_its_log_is_named
         (None, UNLOCKED),
     ],
 )
-def test_only_a_version_that_is_known_to_have_the_lock_is_said_to_refuse_a_second_listener(
-    version: str | None, note: str
-) -> None:
+def test_only_a_version_with_the_lock_refuses_a_second_listener(version: str | None, note: str) -> None:
     assert notes(metadata=METADATA | {"lettaCodeVersion": version}, **OFFLINE)[0] == note
 
 
-def test_an_environment_that_is_no_longer_listed_is_started_again_too() -> None:
+def test_a_gone_environment_is_started_again_too() -> None:
     rows = [own(currentMode="unrestricted"), environment("env-2")]
     profile_state, _ = watched([listed(rows), *(listed(rows[1:], NOW + 5_000 * number) for number in (1, 2))])
 
@@ -123,7 +132,7 @@ def test_no_environment_is_called_down_while_blind() -> None:
     ]
 
 
-def test_another_listener_that_is_up_on_the_machine_is_named() -> None:
+def test_another_listener_on_the_machine_is_named_if_up() -> None:
     for name, row in (("nas", "nas"), ("laptop of env-1", "another row laptop of env-1")):
         twin = environment("env-2", deviceId=own_device_id(), connectionName=name)
         assert remedies_for(twin, **OFFLINE)[0].notes[1:] == (
@@ -135,6 +144,8 @@ def test_another_listener_that_is_up_on_the_machine_is_named() -> None:
 
 
 APP = "open the Letta Code desktop app on that machine, and turn remote access on"
+
+
 PRIMARY = {"deviceId": "desktop:5b49", "listenerInstanceId": "desktop-primary:5b49"}
 
 
@@ -162,13 +173,10 @@ def test_desktop_apps_and_sandboxes_have_no_command_and_no_log(changes: dict[str
         {"organizationId": "locals"},
     ],
 )
-def test_a_row_that_only_resembles_a_row_of_the_desktop_app_is_started_by_a_command(changes: dict[str, Any]) -> None:
+def test_a_row_similar_to_a_row_of_the_desktop_app_is_started_by_a_command(changes: dict[str, Any]) -> None:
     assert str(remedies_for(**OFFLINE, **changes)[0].command).endswith(" --computer-name='laptop of env-1'")
-
-
-def test_a_local_connection_marks_a_row_of_the_desktop_app() -> None:
-    assert notes(connectionId="local-1", lastHeartbeat=None) == [APP]
     assert notes(connectionId="local", lastHeartbeat=None)[0] == LOCKED
+    assert notes(connectionId="local-1", lastHeartbeat=None) == [APP]
 
 
 @pytest.mark.parametrize(
@@ -205,7 +213,7 @@ def test_a_name_is_quoted_or_left_out(name: str, command: str) -> None:
         ("日本", "letta server"),
     ],
 )
-def test_on_windows_only_a_name_that_all_its_shells_read_the_same_is_used(name: str, command: str) -> None:
+def test_on_windows_only_a_name_with_one_meaning_in_all_shells_is_used(name: str, command: str) -> None:
     assert start_command(own(connectionName=name, metadata=METADATA | {"os": "win32"})) == command
 
 
@@ -220,15 +228,23 @@ def test_on_windows_only_a_name_that_all_its_shells_read_the_same_is_used(name: 
         (None, "computer"),
     ],
 )
-def test_older_versions_get_the_option_that_they_know(version: str | None, option: str) -> None:
+def test_older_versions_get_their_own_option(version: str | None, option: str) -> None:
     row = own(connectionName="nas", metadata=METADATA | {"lettaCodeVersion": version})
     assert start_command(row) == f"letta server --{option}-name=nas"
 
 
 OWN, HASHED = own_device_id(), "5b491561437b4f0e9c7d0a1b2c3d4e5f"
+
+
 PLAIN, OLD_PLAIN = "letta server --computer-name=nas", "letta server --env-name=nas"
+
+
 BY_ORGANIZATION = "letta server --org=org-1 --computer-name=nas"
+
+
 UNKNOWN_VERSION = "the version is unknown: before 0.34.10, `letta server` has no option --org"
+
+
 UNKNOWN_DEVICE = "the device id does not tell whether the listener was started with --org"
 
 
@@ -354,6 +370,8 @@ def flapping(*rows: Environment) -> tuple[TrackedEnvironment, list[str]]:
 
 
 CLONE = 'do if the log says "Replaced by new connection", a clone with the same name ends each connection'
+
+
 CHECK = "do check the machine's network and sleep settings, then the log"
 
 
@@ -371,14 +389,14 @@ def reconnecting(count: int = 15, **changes: Any) -> list[Environment]:
     ]
 
 
-def test_a_row_that_goes_and_comes_is_told_from_one_that_always_has_a_new_connection() -> None:
+def test_a_row_with_outages_is_told_from_a_row_with_new_connections_alone() -> None:
     only, found = flapping(*alternating())
     assert (only.verdict.is_up, found) == (True, [CHECK, f"log {LOG}"])
     only, found = flapping(*reconnecting())
     assert (only.verdict.is_up, found) == (True, [CLONE, f"log {LOG}"])
 
 
-def test_a_row_that_flaps_and_is_down_has_its_log_once() -> None:
+def test_a_flapping_row_down_now_has_its_log_once() -> None:
     _, found = flapping(*alternating(14))
     assert [text.partition(" ")[0] for text in found] == ["do", "log", "do"]
     assert found[-1] == CHECK
@@ -407,35 +425,27 @@ def test_flapping_looks_ten_minutes_back_for_an_outage(back_ms: float, note: str
         ({"deviceId": "sandbox-1"}, "do nothing"),
     ],
 )
-def test_no_listener_is_looked_for_where_the_desktop_app_or_the_platform_runs_it(
-    changes: dict[str, Any], note: str
-) -> None:
+def test_no_listener_is_looked_for_with_the_desktop_app_or_in_a_sandbox(changes: dict[str, Any], note: str) -> None:
     assert flapping(*reconnecting(**changes))[1] == [note]
 
 
-def test_a_mode_without_approvals_is_explained_without_a_command() -> None:
-    (remedy,) = remedies_for(currentMode="fullAccess")
-    assert remedy.command is None
-    assert remedy.notes[0].startswith("set the mode to standard in the agent's conversation: ")
-
-
-def test_no_mode_is_set_on_a_machine_that_is_down() -> None:
+@pytest.mark.parametrize(("mode", "is_named"), [("acceptEdits", False), ("fullAccess", True), (None, False)])
+def test_only_the_mode_without_approvals_is_a_problem(mode: str | None, *, is_named: bool) -> None:
+    found = [(remedy.command, remedy.notes[0].partition(":")[0]) for remedy in remedies_for(currentMode=mode)]
+    assert found == [(None, "set the mode to standard in the agent's conversation")] * is_named
     for changes in (OFFLINE, {"lastHeartbeat": NOW - 120_000}):
-        assert not any("mode" in note for note in notes(currentMode="unrestricted", **changes)), changes
+        assert not any("mode" in note for note in notes(currentMode=mode, **changes)), "a down machine"
 
-
-@pytest.mark.parametrize(("mode", "is_named"), [("acceptEdits", False), ("unrestricted", True), (None, False)])
-def test_only_the_mode_that_approves_everything_is_a_problem(mode: str | None, *, is_named: bool) -> None:
-    assert bool(remedies_for(currentMode=mode)) is is_named
-
-
-# Updates
 
 NEWEST = environment("env-2", metadata=METADATA | {"lettaCodeVersion": "0.35.0"})
 
 
 REPORTED = "the machine reported this command: read the command before you run it"
+
+
 RESTART = "restart the listener: a restart updates the listener"
+
+
 PIP = "Upgrade with your installer: uv tool upgrade letta, or pipx upgrade letta"
 
 
@@ -450,6 +460,7 @@ PIP = "Upgrade with your installer: uv tool upgrade letta, or pipx upgrade letta
         (update("0.35.0", supported=False, manual_command="npm i"), []),
         (update("0.9.0", supported=False), []),
         (update("nightly", supported=True, writable=True), []),
+        *((update("0.34.12", supported=False, manual_command=none), []) for none in (None, "", ["npm"], 5)),
         ({"lettaCodeVersion": "0.34.12"}, []),
         (None, []),
     ],
@@ -458,11 +469,6 @@ def test_an_outdated_environment_is_updated_or_updates_itself(
     metadata: dict[str, Any] | None, expected: list[str]
 ) -> None:
     assert notes(NEWEST, metadata=metadata) == expected
-
-
-def test_a_listener_that_is_down_needs_no_restart() -> None:
-    assert [remedy.label for remedy in remedies_for(NEWEST, **OFFLINE)] == ["do", "log"]
-    assert [remedy.label for remedy in remedies_for(NEWEST)] == ["update"]
 
 
 def test_the_desktop_app_is_updated_as_an_app() -> None:
@@ -514,16 +520,12 @@ def test_a_sentence_is_no_command(text: str) -> None:
     assert update_command(environment(metadata=update(manual_command=text))) is None
 
 
-@pytest.mark.parametrize("command", [None, "", ["npm"], 5])
-def test_an_environment_that_names_no_command_gets_none(command: Any) -> None:
-    assert remedies_for(NEWEST, metadata=update(supported=False, manual_command=command)) == []
-
-
 def test_the_most_urgent_comes_first() -> None:
     metadata = update(supported=False, manual_command="npm i")
     found = remedies_for(NEWEST, currentMode="unrestricted", metadata=metadata, **OFFLINE)
     assert [remedy.label for remedy in found] == ["do", "log", "update"]
     assert [remedy.command is None for remedy in found] == [False, True, False]
+    assert [remedy.label for remedy in remedies_for(NEWEST, **OFFLINE)] == ["do", "log"], "a restart updates"
     up = remedies_for(NEWEST, currentMode="unrestricted", metadata=metadata)
     assert [remedy.label for remedy in up] == ["do", "update"]
 

@@ -93,14 +93,13 @@ def test_each_verdict_has_its_words(verdict: Verdict, state: str, why: list[str]
     assert (state_text(tracked, is_unknown=True), last_text(tracked)) == ("unknown", f"was {state}")
 
 
-def test_a_replaced_row_has_the_other_row_as_its_only_reason() -> None:
+def test_a_replaced_row_has_the_other_row_as_reason_and_a_flapping_row_its_changes() -> None:
     tracked = TrackedEnvironment(environment=ROW, verdict=presence.DISCONNECTED, is_flapping=True)
     replaced = replace(tracked, replaced_by=clean("env-2"), replaced_by_name=clean("new"))
     assert [*reasons(replaced)] == ["replaced by new"] == [short_reason(replaced)]
-
-
-def test_a_row_without_an_earlier_verdict_has_no_last_state() -> None:
-    assert last_text(TrackedEnvironment(environment=ROW, verdict=presence.UNTIMED)) is None
+    assert last_text(replace(tracked, verdict=presence.UNTIMED)) is None
+    flapping = replace(tracked, verdict=presence.ONLINE, transitions=(NOW, NOW))
+    assert cause_text(flapping, NOW, Limits()) == "2 changes/h"
 
 
 @pytest.mark.parametrize(
@@ -119,11 +118,6 @@ def test_a_late_row_goes_offline_at_the_limit_or_with_a_listing(left_s: float, l
     late = TrackedEnvironment(environment=row, verdict=presence.LATE)
     assert cause_text(late, NOW + (limit_s - left_s) * 1000, Limits()) == short
     assert cause_text(replace(late, clock_suspect=True), NOW, Limits()) == "ping missed"
-
-
-def test_a_flapping_row_has_the_number_of_changes_as_cause() -> None:
-    tracked = TrackedEnvironment(environment=ROW, verdict=presence.ONLINE, is_flapping=True, transitions=(NOW, NOW))
-    assert cause_text(tracked, NOW, Limits()) == "2 changes/h"
 
 
 @pytest.mark.parametrize(
@@ -148,9 +142,6 @@ def test_the_time_before_an_event_is_told_if_known() -> None:
     event = Event(kind=Kind.OFFLINE, at=NOW)
     assert lasted_text(event, "was on for") == ""
     assert lasted_text(replace(event, lasted=timedelta(seconds=130)), "was on for") == "was on for 2m 10s"
-
-
-# The detail pane's head.
 
 
 DAY = 86_400_000.0
@@ -178,11 +169,46 @@ def after(*outcomes: Outcome, at: float) -> tuple[str, str]:
     return head(profile_state, at, [event for event in events if event.id == "env-1"])
 
 
-def test_what_is_online_says_since_when_and_how_old_its_heartbeat_is() -> None:
-    assert head_of() == ("● ONLINE for 1h · beat 12s ago", "connected since 07:53:20Z · last heartbeat 08:53:08Z")
+DOWN = {"connectionId": None, "lastHeartbeat": None}
 
 
-def test_what_went_offline_says_why_and_how_long_it_was_on() -> None:
+@pytest.mark.parametrize(
+    ("changes", "head", "evidence"),
+    [
+        ({}, "● ONLINE for 1h · beat 12s ago", "connected since 07:53:20Z · last heartbeat 08:53:08Z"),
+        (
+            {"lastSeenAt": NOW - 3 * DAY - 25_200_000, **DOWN},
+            "○ OFFLINE for 3d 7h · disconnected",
+            "no live connection · last sign of life 2025-10-06 01:53Z",
+        ),
+        ({"lastHeartbeat": None}, "○ OFFLINE for 12s · no heartbeat", "connected, without a heartbeat"),
+        (
+            {"lastHeartbeat": NOW - 44_999},
+            "● ONLINE for 1h · beat 44s ago",
+            "connected since 07:53:20Z · last heartbeat 08:52:35Z",
+        ),
+        (
+            {"lastHeartbeat": NOW - 45_000},
+            "◐ LATE for 0s · offline in 75 s",
+            "last heartbeat 08:52:35Z · 1 of 4 pings missed · the limit is 120 s",
+        ),
+        (
+            {"lastHeartbeat": NOW - 119_000},
+            "◐ LATE for 1m · offline in 1 s",
+            "last heartbeat 08:51:21Z · 3 of 4 pings missed · the limit is 120 s",
+        ),
+        (
+            {"lastHeartbeat": NOW - 120_000},
+            "○ OFFLINE for 2m · heartbeat lost",
+            "connected, but no heartbeat since 08:51:20Z · the limit is 120 s",
+        ),
+    ],
+)
+def test_the_head_has_state_duration_cause_and_evidence(changes: dict[str, Any], head: str, evidence: str) -> None:
+    assert head_of(**changes) == (head, evidence)
+
+
+def test_the_head_of_an_offline_row_has_the_time_before() -> None:
     row, lost = environment("env-1"), environment("env-1", connectionId=None, lastHeartbeat=None)
     assert after(listed([row]), listed([lost], NOW + 5_000), at=NOW + 13_000) == (
         "○ OFFLINE for 8s · disconnected · was on for 1h",
@@ -190,47 +216,7 @@ def test_what_went_offline_says_why_and_how_long_it_was_on() -> None:
     )
 
 
-def test_what_was_never_seen_online_is_offline_since_its_last_sign_of_life() -> None:
-    seen_at = NOW - 3 * DAY - 25_200_000
-    assert head_of(lastSeenAt=seen_at, connectionId=None, lastHeartbeat=None) == (
-        "○ OFFLINE for 3d 7h · disconnected",
-        "no live connection · last sign of life 2025-10-06 01:53Z",
-    )
-
-
-@pytest.mark.parametrize(
-    ("age", "expected"),
-    [
-        (44_999, ("● ONLINE for 1h · beat 44s ago", "connected since 07:53:20Z · last heartbeat 08:52:35Z")),
-        (
-            45_000,
-            (
-                "◐ LATE for 0s · offline in 75 s",
-                "last heartbeat 08:52:35Z · 1 of 4 pings missed · the limit is 120 s",
-            ),
-        ),
-        (
-            119_000,
-            (
-                "◐ LATE for 1m · offline in 1 s",
-                "last heartbeat 08:51:21Z · 3 of 4 pings missed · the limit is 120 s",
-            ),
-        ),
-        (
-            120_000,
-            ("○ OFFLINE for 2m · heartbeat lost", "connected, but no heartbeat since 08:51:20Z · the limit is 120 s"),
-        ),
-    ],
-)
-def test_silence_is_judged_at_the_limits(age: float, expected: tuple[str, str]) -> None:
-    assert head_of(lastHeartbeat=NOW - age) == expected
-
-
-def test_a_connection_without_a_heartbeat_is_said_to_be_one() -> None:
-    assert head_of(lastHeartbeat=None) == ("○ OFFLINE for 12s · no heartbeat", "connected, without a heartbeat")
-
-
-def test_what_is_gone_says_in_how_many_listings_it_was_missing() -> None:
+def test_a_gone_row_has_the_number_of_listings_without_the_row() -> None:
     rows = [environment("env-1"), environment("env-2")]
     missing = [listed(rows[1:], NOW + 5_000 * number) for number in (1, 2)]
     profile_state, _ = watched([listed(rows), *missing])
@@ -273,15 +259,7 @@ def test_no_environment_is_called_silent_while_all_heartbeats_have_just_stood_st
     assert missed_beats(profile_state.environments[row.id], profile_state, reading()) is None
 
 
-def test_a_stall_of_all_heartbeats_is_what_proves_nothing() -> None:
-    profile_state, _ = watched([listed(beating(12), NOW + at) for at in range(0, 150_000, 5_000)])
-    assert profile_state.stall_detector.is_stalled
-    assert "silence proves nothing" in proof(
-        profile_state.environments[clean("env-1")], profile_state, reading(NOW + 146_000), UTC
-    )
-
-
-def test_while_the_clocks_contradict_the_skew_check_is_what_proves_it_and_there_is_no_countdown() -> None:
+def test_with_contradicting_clocks_the_skew_check_is_the_evidence_without_a_countdown() -> None:
     hour = 3_600_000.0
     rows = [
         listed([environment("env-1", lastHeartbeat=NOW + at - 1000)], NOW + at, skew=hour, dated=False)
@@ -317,50 +295,32 @@ def test_a_mark_of_the_serving_host_is_shown_unless_this_machine_has_one(
     assert [line.text for line in found if line.label in {"acked", "shared"}] == texts
 
 
-def test_flapping_is_named_after_the_state() -> None:
-    profile_state = listed_state(environment("env-1"))
-    (tracked,) = profile_state.environments.values()
-    pieces = headline(replace(tracked, is_flapping=True), profile_state, (), reading())
-    assert (pieces[0].style, pieces[-1].text) == ("bold flapping", "· flapping")
-
-
-def test_the_glyph_is_ascii_where_it_has_to_be() -> None:
-    profile_state = listed_state(environment("env-1"))
-    assert (
-        headline(next(iter(profile_state.environments.values())), profile_state, (), reading(), is_ascii=True)[0].text[
-            :2
-        ]
-        == "+ "
-    )
-
-
 @pytest.mark.parametrize("age_s", [60, 3_600, 86_400])
-def test_a_headline_of_what_is_down_changes_at_most_once_a_minute(age_s: int) -> None:
+def test_the_headline_of_a_down_row_changes_at_most_once_a_minute(age_s: int) -> None:
     lost = {"connectionId": None, "lastHeartbeat": None, "lastSeenAt": NOW - age_s * 1000}
     profile_state = listed_state(environment("env-1", **lost))
     assert len({head(profile_state, NOW + later * 250) for later in range(60)}) == 1
 
 
-@pytest.mark.parametrize(("age", "missed"), [(0, 0), (29_999, 0), (30_000, 1), (119_999, 3), (120_000, 4), (10**9, 4)])
-def test_missed_beats_are_counted_by_thirty_seconds(age: float, missed: int) -> None:
-    row = environment("env-1", lastHeartbeat=NOW - age)
-    profile_state = listed_state(row)
-    assert missed_beats(profile_state.environments[row.id], profile_state, reading()) == (4, missed)
-
-
-def test_missed_beats_are_counted_at_a_listing_and_not_between_two() -> None:
-    row = environment("env-1", lastHeartbeat=NOW - 29_000)
-    profile_state = listed_state(row)
-    assert missed_beats(profile_state.environments[row.id], profile_state, reading(NOW + 2_000)) == (4, 0)
-
-
 @pytest.mark.parametrize(
-    "changes", [{"connectionId": None}, {"connectionId": None, "lastHeartbeat": None}, {"lastHeartbeat": None}]
+    ("changes", "later_ms", "missed"),
+    [
+        *(
+            ({"lastHeartbeat": NOW - age}, 0, (4, missed))
+            for age, missed in ((0, 0), (29_999, 0), (30_000, 1), (119_999, 3), (120_000, 4), (10**9, 4))
+        ),
+        ({"lastHeartbeat": NOW - 29_000}, 2_000, (4, 0)),  # counted at a listing
+        ({"connectionId": None}, 0, None),
+        (DOWN, 0, None),
+        ({"lastHeartbeat": None}, 0, None),
+    ],
 )
-def test_an_environment_without_a_connection_or_heartbeat_misses_no_beats(changes: dict[str, Any]) -> None:
+def test_missed_beats_are_counted_by_thirty_seconds_at_a_listing(
+    changes: dict[str, Any], later_ms: float, missed: tuple[int, int] | None
+) -> None:
     row = environment("env-1", **changes)
     profile_state = listed_state(row)
-    assert missed_beats(profile_state.environments[row.id], profile_state, reading()) is None
+    assert missed_beats(profile_state.environments[row.id], profile_state, reading(NOW + later_ms)) == missed
 
 
 @pytest.mark.parametrize(
@@ -378,14 +338,11 @@ def acked(ack: Ack) -> list[tuple[str, str]]:
     return [(line.label, line.text) for line in mark_lines(row, contexts_at(monitor)[NO_PROFILE])]
 
 
-def test_an_acknowledgement_is_said_to_be_of_this_machine() -> None:
-    for note, text in ((clean("disk"), "4m ago on this machine: disk"), (clean(""), "4m ago on this machine")):
-        assert acked(Ack(NOW - 250_000, note)) == [("acked", text)]
-
-
-def test_what_was_never_listed_is_missing_because_it_is_expected() -> None:
+def test_an_expected_row_is_missing_and_a_flapping_row_is_named_so() -> None:
     profile_state = listed_state(environment("env-1"))
     (tracked,) = profile_state.environments.values()
+    pieces = headline(replace(tracked, is_flapping=True), profile_state, (), reading(), is_ascii=True)
+    assert (pieces[0].style, pieces[0].text[:2], pieces[-1].text) == ("bold flapping", "+ ", "· flapping")
     missing = replace(tracked, verdict=NEVER_LISTED)
     assert headline(missing, profile_state, (), reading())[0].text.startswith("! MISSING for ")
     assert proof(missing, profile_state, reading(), UTC).startswith("expected by the configuration, but")
@@ -406,22 +363,23 @@ def test_the_words_for_an_acknowledgement_lose_the_note_first_and_then_the_name(
     assert marked_text("acked", "ana", "disk swap", width) == text
 
 
-@pytest.mark.parametrize(("ago_ms", "text"), [(59_999, "just now"), (60_000, "1m ago")])
-def test_an_acknowledgement_of_the_last_minute_was_given_just_now(ago_ms: float, text: str) -> None:
-    assert acked(Ack(NOW - ago_ms, EMPTY)) == [("acked", f"{text} on this machine")]
+@pytest.mark.parametrize(
+    ("ago_ms", "note", "text"),
+    [
+        (59_999, "", "just now on this machine"),
+        (60_000, "", "1m ago on this machine"),
+        (250_000, "disk", "4m ago on this machine: disk"),
+    ],
+)
+def test_an_acknowledgement_of_this_machine_has_age_and_note(ago_ms: float, note: str, text: str) -> None:
+    assert acked(Ack(NOW - ago_ms, clean(note))) == [("acked", text)]
 
 
-# Looks, and doubts about a listing.
-
-
-def test_every_presence_has_its_own_glyph_in_unicode_and_ascii() -> None:
+def test_every_presence_has_its_own_glyph_and_unknown_outranks_every_look() -> None:
     for ascii_only in (True, False):
         glyphs = {glyph_of(presence, ascii_only=ascii_only) for presence in Presence}
         assert len(glyphs) == len(Presence)
         assert all(glyph.isascii() for glyph in glyphs) is ascii_only
-
-
-def test_unknown_outranks_every_other_look() -> None:
     style = style_of(tracked(), is_unknown=True)
     assert (style.glyph, style.word, style.style) == ("?", "on", "unknown")
     assert style_of(tracked(), is_unknown=False).style == "online"
@@ -452,16 +410,10 @@ def test_a_quarantined_listing_has_a_badge_and_a_sentence(rows: int, badge: tupl
     assert re.fullmatch(rf"{text}.* \(08:53:25Z\): not believed before 08:54:25Z; {shown} \(r asks now\)", told)
     assert quarantine_badge(watched(outcomes[:1])[0], reading()) is None
     assert quarantine_text(watched(outcomes[:1])[0], reading(), UTC) is None
-
-
-def test_a_quarantine_whose_time_is_over_waits_for_listings() -> None:
-    outcomes = [listed(beating(6)), *(listed([], NOW + 5_000 + 50_000 * n) for n in range(2))]
-    assert "not believed before 1 more listing;" in (
-        quarantine_text(watched(outcomes)[0], reading(NOW + 65_000), UTC) or ""
-    )
-    assert "not believed before 2 more listings;" in (
-        quarantine_text(watched(outcomes[:2])[0], reading(NOW + 65_000), UTC) or ""
-    )
+    over = [listed(beating(6)), *(listed([], NOW + 5_000 + 50_000 * n) for n in range(2))]
+    for count, left in ((3, "1 more listing;"), (2, "2 more listings;")):
+        told = quarantine_text(watched(over[:count])[0], reading(NOW + 65_000), UTC)
+        assert f"not believed before {left}" in (told or "")
 
 
 @pytest.mark.parametrize(
@@ -529,9 +481,6 @@ def test_a_standstill_of_the_platform_is_said_with_the_begin() -> None:
     assert (stalled_since(fresh), doubt_text(fresh, UTC)) == (None, None)
 
 
-# Moments of the past.
-
-
 @pytest.mark.parametrize(
     ("before_s", "text"),
     [
@@ -551,7 +500,7 @@ def test_how_far_a_moment_lies_back_has_two_units_from_an_hour_on(before_s: floa
     assert ago_text(NOW - before_s * 1000, NOW, ascii_only=True) == text.replace("−", "-")
 
 
-def test_a_moment_has_its_date_unless_it_is_of_today_and_its_zone_if_that_was_chosen() -> None:
+def test_a_moment_has_its_date_unless_today_and_its_zone_if_chosen() -> None:
     assert moment_text(NOW - 60_000, NOW, None) == "08:52:20"
     assert moment_text(NOW - 60_000, NOW, UTC) == "08:52:20Z"
     assert moment_text(NOW - 10 * 3_600_000, NOW, None) == "2025-10-08 22:53:20"

@@ -1,4 +1,4 @@
-"""Differences from a baseline, by row and by field."""
+"""What a view chooses: named views, and differences from a baseline."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, beating, environment, listed, watched, wire_row
-from support.tracked_environments import BARE, fleet_of, tracked
+from support.tracked_environments import BARE, fleet_of, named, offline, online, tracked
 
 from envwatch.fleet.plausibility import SkewCheck
 from envwatch.fleet.presence import GONE
@@ -17,13 +17,138 @@ from envwatch.fleet.tracking import ChangeTag, RecentChange
 from envwatch.model.clock import MonotonicS
 from envwatch.model.environment import mode_of, update_text
 from envwatch.model.text import cells, clean
+from envwatch.query.language import parse
 from envwatch.views.table.baseline import Baseline, Difference, difference_text, differences
+from envwatch.views.table.table_view import BUILT_IN_VIEWS, GROUPINGS, NamedView, Preset, View
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.environment import Environment
 
+
+GPU = NamedView(name="gpu", key="V", filter="name:gpu-*", columns=("name", "meta.team"), sort="version", group="os")
+
+
+PLAIN = NamedView(name="plain")
+
+
+views = st.builds(
+    View,
+    preset=st.sampled_from(Preset),
+    query=st.sampled_from(["", "gpu", "meta.team:a"]).map(parse),
+    sort=st.sampled_from([None, "name", "meta.team"]),
+    columns=st.sampled_from([(), ("name", "mode")]),
+    group=st.sampled_from([None, *GROUPINGS, "meta.team"]),
+    baseline=st.sampled_from([None, Baseline.from_environments([named("one")], NOW)]),
+    named=st.sampled_from([None, GPU, PLAIN]),
+    view_columns=st.sampled_from([None, (), ("name",)]),
+)
+
+
+own = st.sampled_from([GPU, PLAIN])
+
+
+@given(views, own)
+def test_a_view_is_the_same_after_any_other_choice(before: View, view: NamedView) -> None:
+    after = view.chosen(before)
+    assert after == view.chosen(View(columns=before.columns, baseline=before.baseline))
+    assert (after.name, after.preset, after.compares) == (view.name, Preset.ALL, False)
+
+
+@given(views, own)
+def test_no_view_changes_the_users_own_columns_or_the_baseline(before: View, view: NamedView) -> None:
+    after = view.chosen(before)
+    assert (after.columns, after.baseline) == (before.columns, before.baseline)
+    assert after.visible_columns == (view.columns or before.columns)
+    assert BUILT_IN_VIEWS["reset"].chosen(after).visible_columns == before.columns
+
+
+@given(views, st.sampled_from(Preset))
+def test_a_built_in_part_of_the_fleet_keeps_all_other_parts_of_the_view(before: View, preset: Preset) -> None:
+    assert BUILT_IN_VIEWS[preset].chosen(before) == replace(before, preset=preset)
+
+
+@given(views)
+def test_reset_drops_everything_but_columns_and_baseline(before: View) -> None:
+    assert BUILT_IN_VIEWS["reset"].chosen(before) == View(columns=before.columns, baseline=before.baseline)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"preset": Preset.LATE},
+        {"query": parse("name:other")},
+        {"query": parse("")},
+        {"sort": None},
+        {"is_inverted": True},
+        {"group": None},
+        {"view_columns": ("name", "mode")},
+    ],
+)
+def test_a_changed_view_has_a_star_until_the_change_is_undone(changed: dict[str, object]) -> None:
+    chosen = GPU.chosen(View())
+    other = replace(chosen, **changed)  # type: ignore[arg-type]
+    assert (chosen.name, other.name) == ("gpu", "gpu*")
+    assert GPU.chosen(other) == chosen
+    assert replace(other, **{name: getattr(chosen, name) for name in changed}).name == "gpu"
+
+
+@pytest.mark.parametrize(
+    ("changed", "has_query", "has_order"),
+    [
+        ({}, True, True),
+        ({"query": parse("name:other")}, False, True),
+        ({"sort": None}, True, False),
+        ({"is_inverted": True}, True, False),
+        ({"group": None}, True, False),
+        ({"view_columns": None}, True, True),
+    ],
+)
+def test_a_view_has_the_query_or_the_order_of_its_named_view(
+    changed: dict[str, object], *, has_query: bool, has_order: bool
+) -> None:
+    view = replace(GPU.chosen(View()), **changed)  # type: ignore[arg-type]
+    assert (view.has_named_query, view.has_named_order) == (has_query, has_order)
+    assert not View().has_named_query
+    assert not View().has_named_order
+
+
+def test_folding_and_the_baseline_change_no_view() -> None:
+    chosen = replace(GPU.chosen(View()), folded=frozenset(), baseline=Baseline.from_environments([], NOW))
+    assert chosen.name == "gpu"
+    assert replace(chosen, compares=True).name == "gpu"
+    assert replace(chosen, query=parse('name:"gpu-"*')).name == "gpu", "another spelling"
+
+
+def test_columns_chosen_in_a_view_with_columns_belong_to_the_view() -> None:
+    within = GPU.chosen(View(columns=("name", "mode"))).with_columns(("name", "os"))
+    assert (within.columns, within.visible_columns) == (("name", "mode"), ("name", "os"))
+    everywhere = PLAIN.chosen(View(columns=("name", "mode"))).with_columns(("name", "os"))
+    assert everywhere.columns == everywhere.visible_columns == ("name", "os")
+    assert everywhere.name == "plain"
+    assert GPU.chosen(View(columns=("name", "mode"))).with_columns(()).visible_columns == ()
+
+
+def test_every_built_in_view_has_its_key_and_an_id_of_its_own() -> None:
+    assert [view.key for view in BUILT_IN_VIEWS.values()] == [*"1234560"]
+    assert [view.id for view in BUILT_IN_VIEWS.values()] == [f"find.{name}" for name in (*Preset, "reset")]
+    assert (GPU.id, GPU._replace(name="late").id) == ("view.gpu", "view.late")
+
+
+def test_a_view_is_described_by_the_rows_or_the_name() -> None:
+    assert [view.description for view in BUILT_IN_VIEWS.values()] == [
+        *(f"Show {preset}" for preset in Preset),
+        "Reset the view except the columns",
+    ]
+    assert GPU.description == "View: gpu"
+
+
+# A baseline.
+
+
 METADATA = wire_row()["metadata"]
+
+
 OFFLINE = {"connectionId": None, "connectedAt": None, "lastHeartbeat": None}
 
 
@@ -37,9 +162,6 @@ def text(before: TrackedEnvironment | None, after: TrackedEnvironment | None) ->
 
 def sides(found: tuple[Difference, ...]) -> list[tuple[str, str | None, str | None]]:
     return [(difference.field, difference.before, difference.after) for difference in found]
-
-
-# Presence
 
 
 @pytest.mark.parametrize(
@@ -68,14 +190,6 @@ def test_presence_is_compared_as_in_events(
     assert text(before, after) == expected
 
 
-def test_a_state_difference_has_the_colour_of_the_new_state() -> None:
-    pairs = [(tracked(), tracked(**OFFLINE)), (tracked(**OFFLINE), tracked()), (tracked(), None), (None, tracked())]
-    assert [differences(*pair)[0].style for pair in pairs] == ["offline", "online", "gone", "online"]
-
-
-# Connections
-
-
 @pytest.mark.parametrize(
     ("after", "expected"),
     [
@@ -90,9 +204,6 @@ def test_a_state_difference_has_the_colour_of_the_new_state() -> None:
 def test_a_new_connection_is_a_difference_unless_the_state_differs(after: dict[str, Any], expected: str) -> None:
     row = environment(**after)
     assert text(tracked(), replace(tracked(**after), environment=row)) == expected
-
-
-# Fields
 
 
 @pytest.mark.parametrize(
@@ -150,13 +261,18 @@ def test_differences_are_in_a_fixed_order_presence_first() -> None:
     fields = ["state", "mode", "branch", "key owner", "commands", "meta.alpha", "meta.zeta"]
     assert [difference.field for difference in found] == fields
     assert [difference.style for difference in found][:3] == ["offline", "unrestricted", ""]
+    fields = [difference.field for difference in differences(BARE, tracked())]
+    assert fields[:6] == ["state", "mode", "version", "branch", "directory", "node"]
+    assert {"os", "update", "commands", "meta.machine.cpu"} <= set(fields)
+    pairs = [(tracked(**OFFLINE), tracked()), (tracked(), None), (None, tracked())]
+    assert [differences(*pair)[0].style for pair in pairs] == ["online", "gone", "online"]
 
 
 def test_only_a_change_to_unrestricted_is_highlighted() -> None:
     (back,) = differences(tracked(currentMode="bypassPermissions"), tracked())
     assert (back.before, back.after, back.style) == ("unrestricted", "standard", "")
     (branch,) = differences(tracked(), tracked(metadata={"gitBranch": "unrestricted"}))
-    assert branch.style == ""
+    assert (branch.style, difference_text(())) == ("", "")
 
 
 def test_no_instant_is_a_difference() -> None:
@@ -178,12 +294,6 @@ def test_differences_of_the_metadata_are_limited_in_number_and_width() -> None:
     assert all(cells(difference.after or clean("")) <= 200 for difference in found)
 
 
-def test_a_missing_value_is_a_dash() -> None:
-    found = differences(tracked(), tracked(userId="u-1"))
-    assert difference_text(found) == "user – → u-1"
-    assert difference_text(()) == ""
-
-
 def test_only_differing_environments_are_returned_lost_ones_last_and_as_they_were() -> None:
     profile_state, _ = watched([listed(beating(4))])
     first, second, third, fourth = profile_state.environments.values()
@@ -202,26 +312,19 @@ def test_only_differing_environments_are_returned_lost_ones_last_and_as_they_wer
     assert baseline.differing(profile_state.environments.values()) == []
 
 
-def test_one_id_under_two_profiles_is_two_environments() -> None:
-    here, there = replace(tracked(), profile=clean("here")), replace(tracked(), profile=clean("there"))
-    baseline = Baseline.from_environments([here], NOW)
-
-    assert [(one.profile, difference_text(changes)) for one, changes in baseline.differing([here, there])] == [
-        ("there", "new, online")
-    ]
-
-
 def test_a_profile_without_a_listing_is_not_compared() -> None:
     here, there = replace(tracked(), profile=clean("here")), replace(tracked(), profile=clean("there"))
     baseline = Baseline.from_environments([], NOW, [clean("there")])
     assert [one.profile for one, _ in baseline.differing([here, there])] == ["here"]
     assert baseline.differences(there.key, there) == ()
     assert difference_text(baseline.differences(here.key, here)) == "new, online"
+    baseline = Baseline.from_environments([here], NOW)
+    assert [one.profile for one, _ in baseline.differing([here, there])] == ["there"], "one id under two profiles"
 
-
-# Properties
 
 SCALARS = st.none() | st.booleans() | st.integers(2, 3) | st.sampled_from(["", "x", "y"])
+
+
 JSON = st.recursive(
     SCALARS,
     lambda values: st.lists(values, max_size=2) | st.dictionaries(st.sampled_from("ab"), values, max_size=2),
@@ -259,6 +362,8 @@ def tracked_of(row: dict[str, Any], *, is_gone: bool) -> TrackedEnvironment:
 
 
 GONES = st.integers(0, 4).map(lambda number: number == 0)
+
+
 WATCHES = st.builds(tracked_of, st.fixed_dictionaries(FIELDS), is_gone=GONES)
 
 
@@ -319,12 +424,6 @@ def test_equal_rows_and_only_they_have_no_differences(pair: tuple[TrackedEnviron
     assert (differences(before, after) == ()) is is_same
 
 
-@given(WATCHES)
-def test_nothing_differs_from_itself(one: TrackedEnvironment) -> None:
-    again = replace(one, environment=replace(one.environment))
-    assert differences(one, one) == differences(one, again) == ()
-
-
 @given(st.none() | WATCHES, st.none() | WATCHES)
 def test_swapped_arguments_swap_before_and_after(
     before: TrackedEnvironment | None, after: TrackedEnvironment | None
@@ -348,10 +447,13 @@ def test_state_and_connection_never_differ_both_and_every_text_is_printable(
 )
 def test_a_comparing_table_has_the_name_in_a_third_and_then_the_changes(width: int, name: int, changes: int) -> None:
     fit = Baseline.from_environments([], NOW).columns(width, fleet_of([]))
-    assert [(column.id, cells) for column, cells in fit[3:]] == [("name", name), ("changes", changes)]
+    assert [column.id for column, _ in fit] == ["state", "for", "beat", "name", "changes"]
+    assert [cells for _, cells in fit[3:]] == [name, changes]
 
 
-def test_a_bare_row_and_a_full_one_differ_in_every_field() -> None:
-    fields = [difference.field for difference in differences(BARE, tracked())]
-    assert fields[:6] == ["state", "mode", "version", "branch", "directory", "node"]
-    assert {"os", "update", "commands", "meta.machine.cpu"} <= set(fields)
+def test_the_column_of_changes_says_before_and_after() -> None:
+    before, after = [online("a"), online("b")], [offline("a", 10), online("c")]
+    fleet = fleet_of(after)
+    columns = Baseline.from_environments(before, NOW).columns(78, fleet)
+    texts = {row.environment.name: columns[-1][0].text(row) for row in (*after, before[1])}
+    assert texts == {"a": "state online → offline", "b": "gone, was online", "c": "new, online"}
