@@ -1,4 +1,4 @@
-"""Acknowledged problems: end, and format."""
+"""Acknowledged problems: the end, the format, and the answer about each row that a viewer acknowledges."""
 
 from __future__ import annotations
 
@@ -13,17 +13,32 @@ from support.builders import NOW, entries_of, key_of
 from support.hostile_fleet import WEAPONS
 from support.tracked_environments import tracked
 
-from envwatch.fleet.alerting.acknowledgements import ack_of, acks_of, ended_acks, losses_of, split
+from envwatch.fleet.alerting.acknowledgements import (
+    ack_of,
+    acks_of,
+    acks_of_uuid,
+    answered,
+    contradicts,
+    ended_acks,
+    losses_of,
+    split,
+    with_changes,
+)
 from envwatch.fleet.events import NO_PROFILE, Kind
-from envwatch.fleet.presence import GONE
+from envwatch.fleet.presence import GONE, NEVER_LISTED
 from envwatch.fleet.profile_state import Fleet, ProfileState
-from envwatch.model.acks import LONGEST_NOTE, Ack, note_of
+from envwatch.fleet.tracking import TrackedEnvironment
+from envwatch.model.acks import LONGEST_NOTE, Ack, AckedLoss, AckedRow, AckResult, note_of
 from envwatch.model.clock import ServerMs, WallMs
+from envwatch.model.environment import Environment
 from envwatch.model.text import EMPTY, clean
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from envwatch.fleet.alerting.acknowledgements import Acks, ServerKey
-    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.acks import AckAnswer
+
 
 DAY = 86_400_000
 ID = clean("env-1")
@@ -34,6 +49,7 @@ WELL = tracked()
 LATE = tracked(lastHeartbeat=NOW - 45_000)
 OFFLINE = tracked(connectionId=None)
 FLAPPING = replace(WELL, is_flapping=True)
+GONE_ROW = replace(OFFLINE, verdict=GONE, absent=2)
 
 
 def of_profile(profile: str, row: TrackedEnvironment) -> TrackedEnvironment:
@@ -78,13 +94,31 @@ def test_an_acknowledgement_ends_in_time_and_no_estimate_of_the_clock_revives_it
     assert split(longer, timed, fleet, WallMs(NOW)) == (longer, {})
 
 
-def test_what_is_well_again_has_recovered() -> None:
-    assert ended(ACKS, WELL) == {KEY}
+RECOVERY: dict[str, tuple[Acks, list[TrackedEnvironment], bool]] = {
+    "well": (ACKS, [WELL], True),
+    "late": (ACKS, [LATE], False),
+    "offline": (ACKS, [OFFLINE], False),
+    "flapping": (ACKS, [FLAPPING], False),
+    "late, with a heartbeat since": ({KEY: Ack(NOW - 50_000, EMPTY)}, [LATE], False),
+    "gone": (ACKS, [GONE_ROW], False),
+    "gone, without the listings that prove it": (ACKS, [replace(OFFLINE, verdict=GONE)], False),
+    "absent": (ACKS, [replace(WELL, absent=1)], False),
+    "not listed": (ACKS, [], False),
+    "without an acknowledgement": ({}, [WELL], False),
+    "another row": (ACKS, [tracked(id="env-2"), OFFLINE], False),
+    "well under two profiles": (ACKS, [of_profile("a", WELL), of_profile("b", WELL)], True),
+    "late under one of two": (ACKS, [of_profile("a", WELL), of_profile("b", LATE)], False),
+    "late under the other of two": (ACKS, [of_profile("a", LATE), of_profile("b", WELL)], False),
+    "gone under one of two": (ACKS, [of_profile("a", WELL), of_profile("b", GONE_ROW)], True),
+    "absent under one of two": (ACKS, [of_profile("a", replace(OFFLINE, absent=1)), of_profile("b", WELL)], True),
+}
 
 
-@pytest.mark.parametrize("row", [LATE, OFFLINE, FLAPPING])
-def test_what_still_is_a_problem_of_whatever_kind_has_not(row: TrackedEnvironment) -> None:
-    assert ended(ACKS, row) == frozenset()
+@pytest.mark.parametrize(("acks", "rows", "ends"), RECOVERY.values(), ids=RECOVERY)
+def test_an_acknowledgement_ends_once_every_listed_row_is_well(
+    acks: Acks, rows: list[TrackedEnvironment], *, ends: bool
+) -> None:
+    assert ended(acks, *rows) == ({KEY} if ends else frozenset())
 
 
 @pytest.mark.parametrize(("sign", "came_back"), [(0, False), (1, True)])
@@ -123,38 +157,6 @@ def test_a_heartbeat_that_the_platform_takes_away_is_no_sign_of_life(seen: float
     assert ended(acks, cut_off) == frozenset()
 
 
-def test_what_is_late_and_beat_since_has_not_recovered() -> None:
-    late = tracked(lastHeartbeat=NOW - 45_000)
-    assert ended({KEY: Ack(NOW - 50_000, clean(""))}, late) == frozenset()
-
-
-def test_what_is_gone_absent_or_not_known_proves_nothing() -> None:
-    assert ended(ACKS, replace(OFFLINE, verdict=GONE, absent=2)) == frozenset()
-    assert ended(ACKS, replace(OFFLINE, verdict=GONE)) == frozenset()
-    assert ended(ACKS, replace(WELL, absent=1)) == frozenset()
-    assert ended(ACKS) == frozenset()
-
-
-def test_an_environment_without_an_acknowledgement_does_not_count_as_recovered() -> None:
-    assert ended({}, WELL) == frozenset()
-    assert ended(ACKS, tracked(id="env-2"), OFFLINE) == frozenset()
-
-
-@pytest.mark.parametrize(
-    ("second", "ends"),
-    [
-        (WELL, True),
-        (LATE, False),
-        (replace(OFFLINE, verdict=GONE, absent=2), True),
-        (replace(OFFLINE, absent=1), True),
-    ],
-)
-def test_under_two_profiles_every_row_that_is_listed_must_be_well(second: TrackedEnvironment, *, ends: bool) -> None:
-    rows = [of_profile("a", WELL), of_profile("b", second)]
-    for order in (rows, rows[::-1]):
-        assert ended(ACKS, *order) == ({KEY} if ends else frozenset())
-
-
 @pytest.mark.parametrize(
     ("row", "is_lost"),
     [
@@ -163,7 +165,7 @@ def test_under_two_profiles_every_row_that_is_listed_must_be_well(second: Tracke
         (LATE, False),
         (FLAPPING, False),
         (replace(OFFLINE, absent=1), False),
-        (replace(OFFLINE, verdict=GONE, absent=2), False),
+        (GONE_ROW, False),
         (tracked(id="env-2", connectionId=None), False),
     ],
 )
@@ -230,13 +232,10 @@ def test_a_damaged_sign_of_life_leaves_the_rest_of_the_entry(sign: object) -> No
         {"at": 5, "note": ["known"]},
     ],
 )
-def test_a_damaged_entry_is_dropped_and_no_other_with_it(damaged: object) -> None:
+def test_a_damaged_entry_is_dropped_alone_while_a_note_may_be_missing_and_a_field_unknown(damaged: object) -> None:
     entry = OWN | damaged if isinstance(damaged, dict) else damaged
     assert acks_of({"env-0": entry, "env-1": OWN | {"at": NOW, "note": "known"}, "env-2": entry}) == ACKS
-
-
-def test_what_is_not_known_of_an_entry_is_ignored_and_a_note_may_be_missing() -> None:
-    assert acks_of({"env-1": OWN | {"at": 5, "mood": "hiro"}}) == {KEY: Ack(5.0, clean(""))}
+    assert acks_of({"env-0": entry, "env-1": OWN | {"at": 5, "mood": "hiro"}}) == {KEY: Ack(5.0, EMPTY)}
 
 
 JSON: st.SearchStrategy[Any] = st.recursive(
@@ -283,3 +282,173 @@ def test_of_two_entries_that_are_one_once_cleaned_the_newest_counts() -> None:
 )
 def test_a_typed_note_is_cleaned_and_of_bounded_length(typed: str, note: str) -> None:
     assert note_of(typed) == note
+
+
+# A viewer's acknowledgement at a serving host
+
+HOUR = 3_600_000.0
+HOST = clean("ops-1")
+UUID, OTHER = clean("0f0e0d0c-0b0a-4908-8706-050403020100"), clean("1f0e0d0c-0b0a-4908-8706-050403020100")
+SIGN = NOW - 300_000.0
+NEW = Ack(NOW, clean("disk swap"), by=clean("ann"), until=NOW + HOUR, uuid=UUID, address=clean("192.0.2.7"))
+LOST = tracked(connectionId=None, lastHeartbeat=SIGN - 5_000, lastSeenAt=SIGN)
+ROWS = {
+    "online": tracked(),
+    "offline": LOST,
+    "late": tracked(lastHeartbeat=SIGN, lastSeenAt=SIGN),
+    "flapping": replace(tracked(), is_flapping=True),
+    "gone": replace(LOST, verdict=GONE),
+    "replaced": replace(LOST, replaced_by=clean("env-2")),
+    "missing": TrackedEnvironment(environment=Environment.unlisted(ID, clean("db-1")), verdict=NEVER_LISTED),
+}
+
+
+def ask(
+    row: TrackedEnvironment | None, sign_at: float | None = SIGN, known: Ack | None = None, new: Ack = NEW
+) -> tuple[Acks, AckedRow]:
+    profile_state = ProfileState(environments={} if row is None else {ID: row})
+    acks = {} if known is None else {key_of(ID): known}
+    made, (answer,) = answered([AckedLoss(ID, sign_at)], new, acks, profile_state, HOST)
+    return made, answer
+
+
+@pytest.mark.parametrize("name", ["offline", "late", "gone", "missing"])
+def test_a_loss_is_acknowledged_with_the_newest_sign_of_the_serving_machine(name: str) -> None:
+    sign = SIGN if name != "missing" else -float("inf")
+    made, answer = ask(ROWS[name], SIGN - 500)
+    assert made == {key_of(ID): replace(NEW, sign_at=sign)}
+    assert answer == AckedRow(ID, AckResult.ACKED, clean("ann"), NOW)
+
+
+@pytest.mark.parametrize(
+    ("row", "result"),
+    [
+        (ROWS["online"], AckResult.RECOVERED),
+        (ROWS["replaced"], AckResult.RECOVERED),
+        (None, AckResult.UNKNOWN),
+    ],
+)
+def test_a_row_without_a_loss_is_not_acknowledged(row: TrackedEnvironment | None, result: AckResult) -> None:
+    assert ask(row) == ({}, AckedRow(ID, result))
+
+
+@pytest.mark.parametrize(
+    ("sign_at", "result"),
+    [
+        (SIGN - 1_000, AckResult.ACKED),
+        (SIGN - 1_001, AckResult.OTHER_LOSS),
+        (SIGN + HOUR, AckResult.ACKED),
+        (None, AckResult.OTHER_LOSS),
+    ],
+)
+def test_a_request_covers_no_loss_after_a_newer_sign_of_life(sign_at: float | None, result: AckResult) -> None:
+    assert ask(LOST, sign_at)[1].result is result
+
+
+def test_a_row_that_flaps_gives_signs_of_life_all_the_time() -> None:
+    assert ask(ROWS["flapping"], SIGN - HOUR)[1].result is AckResult.ACKED
+
+
+def test_a_row_that_never_gave_a_sign_needs_none() -> None:
+    assert ask(ROWS["missing"], None)[1].result is AckResult.ACKED
+
+
+@pytest.mark.parametrize(
+    ("known", "by"),
+    [
+        (Ack(NOW - 60_000, EMPTY, by=clean("ben"), uuid=OTHER), "ben"),
+        (Ack(NOW - 60_000, EMPTY, until=NOW + 1, uuid=OTHER), "ops-1"),
+        (Ack(NOW - 60_000, EMPTY), "ops-1"),
+    ],
+)
+def test_of_two_people_the_first_stays_and_the_second_reads_who(known: Ack, by: str) -> None:
+    assert ask(LOST, SIGN - HOUR, known) == ({}, AckedRow(ID, AckResult.ALREADY, clean(by), NOW - 60_000))
+
+
+def test_a_row_whose_acknowledgement_has_ended_is_acknowledged_again() -> None:
+    ended = Ack(NOW - HOUR, EMPTY, by=clean("ben"), until=NOW, uuid=OTHER)
+    assert ask(LOST, known=ended) == (
+        {key_of(ID): replace(NEW, sign_at=SIGN)},
+        AckedRow(ID, AckResult.ACKED, clean("ann"), NOW),
+    )
+
+
+@pytest.mark.parametrize("name", ["offline", "online", None])
+@pytest.mark.parametrize("until", [None, NOW - 1, NOW + 1])
+def test_a_late_repetition_has_the_answer_of_the_first_and_revives_nothing(
+    name: str | None, until: float | None
+) -> None:
+    known = replace(NEW, at=NOW - HOUR, until=until)
+    answer = AckedRow(ID, AckResult.ACKED, clean("ann"), NOW - HOUR)
+    assert ask(None if name is None else ROWS[name], SIGN - HOUR, known) == ({}, answer)
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_other"),
+    [
+        ({}, False),
+        ({"at": NOW - HOUR, "until": NOW + 999}, False),
+        ({"at": NOW - HOUR, "until": NOW + 1_000}, True),
+        ({"until": None}, True),
+        ({"at": NOW - HOUR / 2, "until": NOW}, False),
+        ({"at": NOW - HOUR / 2, "until": NOW + 1}, True),
+        ({"note": clean("other")}, True),
+        ({"at": NOW - HOUR, "until": NOW - 60_000, "note": clean("other")}, True),
+    ],
+)
+def test_a_uuid_stays_with_its_note_and_duration(changes: dict[str, object], *, is_other: bool) -> None:
+    assert contradicts(replace(NEW, **changes), NEW) is is_other  # type: ignore[arg-type]  # fields of `Ack`
+
+
+def test_without_an_end_a_duration_is_another_request() -> None:
+    lasting = replace(NEW, until=None)
+    assert not contradicts(replace(lasting, at=NOW - HOUR), lasting)
+    assert contradicts(NEW, lasting)
+
+
+def test_the_rows_of_a_uuid_are_those_of_one_server() -> None:
+    one, other = clean("one.example"), clean("other.example")
+    acks = {(one, ID): NEW, (other, ID): NEW, (one, clean("env-2")): replace(NEW, uuid=OTHER)}
+    assert acks_of_uuid(acks, one, UUID) == {(one, ID): NEW}
+
+
+KNOWN = st.none() | st.builds(
+    Ack,
+    st.floats(NOW - HOUR, NOW),
+    st.just(EMPTY),
+    by=st.sampled_from([EMPTY, clean("ben")]),
+    until=st.none() | st.floats(NOW - HOUR, NOW + HOUR),
+    uuid=st.sampled_from([UUID, OTHER, EMPTY]),
+)
+ASKED = tuple(clean(f"env-{number}") for number in range(6))
+
+
+@given(
+    rows=st.dictionaries(st.sampled_from(ASKED), st.sampled_from([*ROWS.values()])),
+    acks=st.dictionaries(st.sampled_from(ASKED), KNOWN),
+    signs=st.dictionaries(st.sampled_from(ASKED), st.none() | st.floats(SIGN - HOUR, SIGN + HOUR), min_size=1),
+)
+def test_each_row_has_one_answer_and_only_acknowledged_rows_change(
+    rows: dict[str, TrackedEnvironment], acks: dict[str, Ack | None], signs: dict[str, float | None]
+) -> None:
+    profile_state = ProfileState(environments={clean(id_): row for id_, row in rows.items()})
+    known = {key_of(id_): ack for id_, ack in acks.items() if ack is not None}
+    losses = [AckedLoss(clean(id_), sign) for id_, sign in signs.items()]
+
+    def asked(new: Ack, before: Acks) -> tuple[Acks, AckAnswer]:
+        return answered(losses, new, before, profile_state, HOST)
+
+    made, answer = asked(NEW, known)
+    assert [row.id for row in answer] == [loss.id for loss in losses]
+    assert {id_ for _, id_ in made} <= {row.id for row in answer if row.result is AckResult.ACKED}
+    assert all(known[key].until is not None and known[key].uuid != UUID for key in made.keys() & known.keys())
+    assert all(bool(row.by) is (row.result in {AckResult.ACKED, AckResult.ALREADY}) for row in answer)
+    after = with_changes(known, made)
+    again, repeated = asked(replace(NEW, at=NOW + 1), after)
+    assert (again, acked_in(repeated)) == ({}, acked_in(answer))
+    second, _ = asked(replace(NEW, uuid=OTHER, by=clean("cal")), after)
+    assert not second.keys() & made.keys()
+
+
+def acked_in(answer: Sequence[AckedRow]) -> list[AckedRow]:
+    return [row for row in answer if row.result is AckResult.ACKED]
