@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.builders import NOW, key_of, listed, reading
 from support.policies import soon
-from support.scripted_watch import hooked, row
+from support.scripted_watch import hooked, new_monitor, row
 
 from envwatch.fleet.alerting.incidents import Incident
 from envwatch.fleet.alerting.ledger import Progress
-from envwatch.fleet.events import NO_PROFILE, Kind
-from envwatch.fleet.monitor import Monitor
-from envwatch.model.limits import Limits
+from envwatch.fleet.events import Kind
 from envwatch.model.outcome import RelayInfo
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from support.scripted_watch import Hooked
 
 ACKS = {"has_acks": True}
-HOURLY = {"remind": timedelta(hours=1)}
+EVERY_TEN_MINUTES = {"remind": timedelta(minutes=10)}
+FOUR_MINUTES = soon(alert_after=timedelta(minutes=4))
 
 
 def ids(one: Hooked) -> list[str]:
@@ -34,95 +35,111 @@ def ended_by(one: Hooked) -> list[str | None]:
     return [incident.ended_by for incident in ends if isinstance(incident, Incident)]
 
 
-def test_an_incident_is_acknowledged_once_when_all_rows_are() -> None:
-    one = hooked("a", "b", rule=ACKS).hold(20, "a", "b").ack("a").hold(10, "a", "b")
-    assert one.said == ["opened a+b"]
-    one.ack("b").hold(300, "a", "b")
-    assert one.said == ["opened a+b", "acknowledged a+b"]
-    assert one.hold(70).said == ["opened a+b", "acknowledged a+b", "resolved a+b"]
+STORIES: dict[str, tuple[Callable[[], Hooked], str]] = {
+    "an incident is acknowledged once all rows are": (
+        lambda: (
+            hooked("a", "b", rule=ACKS)
+            .hold(20, "a", "b")
+            .ack("a")
+            .hold(10, "a", "b")
+            .ack("b")
+            .hold(300, "a", "b")
+            .hold(70)
+        ),
+        "opened a+b, acknowledged a+b, resolved a+b",
+    ),
+    "not before": (lambda: hooked("a", "b", rule=ACKS).hold(20, "a", "b").ack("a").hold(10, "a", "b"), "opened a+b"),
+    "rows that are back need no acknowledgement": (
+        lambda: hooked("a", "b", rule=ACKS).hold(20, "a", "b").ack("a").hold(70, "a"),
+        "opened a+b, acknowledged a+b",
+    ),
+    "a hook that does not ask hears of no acknowledgement": (
+        lambda: hooked("a").hold(20, "a").ack("a").hold(60, "a"),
+        "opened a",
+    ),
+    "nothing while nobody sees": (
+        lambda: hooked("a", rule=ACKS).hold(20, "a").fail(times=30).ack("a").wait(1),
+        "opened a",
+    ),
+    "once somebody sees again": (
+        lambda: hooked("a", rule=ACKS).hold(20, "a").fail(times=30).ack("a").wait(1).poll("a"),
+        "opened a, acknowledged a",
+    ),
+    "a new loss after a return is not acknowledged": (
+        lambda: hooked("a", rule=ACKS).hold(20, "a").ack("a").hold(70).hold(20, "a"),
+        "opened a, acknowledged a, resolved a, opened a",
+    ),
+    "a row without an acknowledgement is reminded of": (
+        lambda: hooked("a", "b", rule=EVERY_TEN_MINUTES).hold(20, "a", "b").ack("a").hold(610, "a", "b"),
+        "opened a+b, reminded a+b",
+    ),
+    "an acknowledged incident is not": (
+        lambda: hooked("a", rule=EVERY_TEN_MINUTES).hold(20, "a").ack("a").hold(1_300, "a"),
+        "opened a",
+    ),
+    "a reminder carries no end": (
+        lambda: hooked("a", rule=EVERY_TEN_MINUTES).hold(700, "a").hold(70),
+        "opened a, reminded a, resolved a",
+    ),
+    "an escalation fires without an acknowledgement in time": (
+        lambda: hooked("a", after=900).hold(910, "a").ack("a").hold(60, "a"),
+        "opened a",
+    ),
+    "an escalation does not fire with one": (lambda: hooked("a", after=900).hold(890, "a").ack("a").hold(60, "a"), ""),
+    "a person who ends an acknowledgement opens a new incident": (
+        lambda: hooked("a", rule=ACKS).hold(20, "a").ack("a").hold(60, "a").end_ack("a").hold(70, "a"),
+        "opened a, acknowledged a, resolved a, opened a",
+    ),
+    "rows of one acknowledgement are lost at one moment": (
+        lambda: hooked("a", "b", "c").hold(20, "a").hold(60, "a", "b").ack("a", "b", lasts=600).hold(700, "a", "b"),
+        "opened a, opened b, resolved a, resolved b, opened a+b",
+    ),
+    "a row that is back before the end sends only that": (
+        lambda: hooked("a").hold(20, "a").ack("a", lasts=600).hold(900),
+        "opened a, resolved a",
+    ),
+    "a loss acknowledged before the message is not told before the end": (
+        lambda: hooked("a", policies=FOUR_MINUTES).hold(60, "a").ack("a", lasts=600).hold(595, "a"),
+        "",
+    ),
+    "and is told after the end, as the row was silent for long enough": (
+        lambda: hooked("a", policies=FOUR_MINUTES).hold(60, "a").ack("a", lasts=600).hold(665, "a"),
+        "opened a",
+    ),
+}
 
 
-def test_rows_that_are_back_need_no_acknowledgement() -> None:
-    one = hooked("a", "b", rule=ACKS).hold(20, "a", "b").ack("a").hold(70, "a")
-    assert one.said == ["opened a+b", "acknowledged a+b"]
+@pytest.mark.parametrize(("story", "said"), STORIES.values(), ids=STORIES)
+def test_hooks_hear_of_acknowledgements_and_of_the_ends(story: Callable[[], Hooked], said: str) -> None:
+    assert ", ".join(story().said) == said
 
 
-def test_a_hook_that_does_not_ask_hears_of_no_acknowledgement() -> None:
-    assert hooked("a").hold(20, "a").ack("a").hold(60, "a").said == ["opened a"]
-
-
-def test_a_hook_hears_of_no_acknowledgement_while_nobody_sees() -> None:
-    one = hooked("a", rule=ACKS).hold(20, "a")
-    for _ in range(30):
-        one.fail()
-    one.ack("a").wait(1)
-    assert one.said == ["opened a"]
-    assert one.poll("a").said == ["opened a", "acknowledged a"]
-
-
-def test_a_new_loss_after_a_return_is_not_acknowledged() -> None:
-    one = hooked("a", rule=ACKS).hold(20, "a").ack("a").hold(70).hold(20, "a")
-    assert one.said == ["opened a", "acknowledged a", "resolved a", "opened a"]
-
-
-# Reminders
-
-
-@pytest.mark.parametrize(("seconds", "reminders"), [(3_599, 0), (3_601, 1), (7_199, 1), (7_203, 2)])
+@pytest.mark.parametrize(("seconds", "reminders"), [(599, 0), (601, 1), (1_199, 1), (1_203, 2)])
 def test_an_open_incident_is_repeated_each_time_after_as_long(seconds: float, reminders: int) -> None:
-    one = hooked("a", rule=HOURLY).hold(20, "a")
+    one = hooked("a", rule=EVERY_TEN_MINUTES).hold(20, "a")
     opened_at = one.fired[0][0]
-    one.hold(seconds - 40, "a").poll("a", after=opened_at + seconds - one.now)
+    one.hold(seconds - 40, "a")
+    one.poll("a", after=opened_at + seconds - one.now)
     assert one.said == ["opened a"] + ["reminded a"] * reminders
 
 
-def test_an_acknowledged_incident_is_not_repeated() -> None:
-    one = hooked("a", "b", rule=HOURLY).hold(20, "a", "b").ack("a").hold(3_600, "a", "b")
-    assert one.said == ["opened a+b", "reminded a+b"], "b needs a person"
-    assert one.ack("b").hold(7_200, "a", "b").said == ["opened a+b", "reminded a+b"]
-
-
-def test_a_reminder_carries_no_end() -> None:
-    assert hooked("a", rule=HOURLY).hold(3_700, "a").hold(70).said == ["opened a", "reminded a", "resolved a"]
-
-
-# Escalation
-
-
-@pytest.mark.parametrize(("seconds", "said"), [(890, []), (910, ["opened a"])])
-def test_an_escalation_fires_for_an_incident_that_nobody_acknowledged_in_time(seconds: float, said: list[str]) -> None:
-    one = hooked("a", after=900).hold(seconds, "a").ack("a").hold(1_800, "a")
-    assert one.said == said
-
-
 def test_an_escalation_fires_later_if_the_acknowledgement_ends() -> None:
-    one = hooked("a", after=900).hold(60, "a").ack("a", lasts=3_600).hold(3_600, "a")
+    one = hooked("a", after=900).hold(60, "a").ack("a", lasts=1_200).hold(1_200, "a")
     ended_at = one.now
-    one.hold(890, "a")
-    assert one.said == []
-    one.hold(70, "a")
-    assert one.said == ["opened a"]
+    assert one.hold(890, "a").said == []
+    assert one.hold(70, "a").said == ["opened a"]
     assert one.fired[0][0] - ended_at >= 900
 
 
-# An acknowledgement that ends before the loss
-
-
-def test_after_its_time_the_incident_resolves_and_a_new_incident_opens() -> None:
+def test_after_the_time_of_an_acknowledgement_the_incident_resolves_and_a_new_incident_opens() -> None:
     one = hooked("a", rule=ACKS).hold(20, "a").ack("a", lasts=600).hold(590, "a")
     assert one.said == ["opened a", "acknowledged a"]
     one.hold(80, "a")
     assert one.said == ["opened a", "acknowledged a", "resolved a", "opened a"]
     assert ended_by(one) == ["acknowledgement ended"]
-    first, *_, second = ids(one)
-    assert first != second
-    assert one.hold(600, "a").said[4:] == []
-    assert one.hold(70).said[4:] == ["resolved a"]
-
-
-def test_a_person_who_ends_an_acknowledgement_opens_a_new_incident() -> None:
-    one = hooked("a", rule=ACKS).hold(20, "a").ack("a").hold(60, "a").end_ack("a").hold(70, "a")
-    assert one.said == ["opened a", "acknowledged a", "resolved a", "opened a"]
+    assert one.ack("a", lasts=60).hold(130, "a").said[4:] == ["acknowledged a", "resolved a", "opened a"]
+    assert one.hold(600, "a").hold(70).said[7:] == ["resolved a"]
+    assert len(set(ids(one))) == 3
 
 
 def test_only_the_rows_whose_acknowledgement_ended_leave_the_incident() -> None:
@@ -130,30 +147,6 @@ def test_only_the_rows_whose_acknowledgement_ended_leave_the_incident() -> None:
     assert one.said == ["opened a+b", "acknowledged a+b", "opened a"]
     assert one.hold(70, "b").said[3:] == ["resolved a"]
     assert one.hold(70).said[4:] == ["resolved a+b"]
-
-
-def test_rows_of_one_acknowledgement_are_lost_at_one_moment() -> None:
-    one = hooked("a", "b", "c").hold(20, "a").hold(60, "a", "b").ack("a", "b", lasts=600).hold(700, "a", "b")
-    assert one.said == ["opened a", "opened b", "resolved a", "resolved b", "opened a+b"]
-
-
-def test_each_acknowledgement_of_a_loss_has_an_incident_at_the_end() -> None:
-    one = hooked("a").hold(20, "a")
-    for _ in range(3):
-        one.ack("a", lasts=60).hold(130, "a")
-    assert one.said == ["opened a", *["resolved a", "opened a"] * 3]
-    assert len(set(ids(one))) == 4
-
-
-def test_a_row_that_is_back_before_the_end_sends_only_that() -> None:
-    assert hooked("a").hold(20, "a").ack("a", lasts=600).hold(900).said == ["opened a", "resolved a"]
-
-
-def test_a_loss_that_was_acknowledged_before_the_message_is_told_after_the_end() -> None:
-    one = hooked("a", policies=soon(alert_after=timedelta(minutes=4))).hold(60, "a").ack("a", lasts=600)
-    one.hold(595, "a")
-    assert one.said == []
-    assert one.hold(70, "a").said == ["opened a"], "the row was silent for long enough"
 
 
 @pytest.mark.parametrize(("hours", "said"), [(23.9, ["opened a"]), (24.1, [])])
@@ -191,7 +184,7 @@ def test_an_end_that_no_process_saw_is_told_by_the_next_run() -> None:
 
 
 def test_an_end_that_was_told_is_not_told_by_the_next_run() -> None:
-    before = hooked("a", "b", policies=soon(alert_after=timedelta(minutes=4))).hold(300, "a").ack("a", lasts=60)
+    before = hooked("a", "b", policies=FOUR_MINUTES).hold(300, "a").ack("a", lasts=60)
     assert before.hold(70, "a").said == ["opened a", "resolved a"]
     assert restarted(before, 10).hold(120, "a").said == ["opened a"]
 
@@ -211,11 +204,7 @@ def test_two_processes_give_the_new_incident_one_id() -> None:
 
 
 def test_the_begin_and_the_end_are_events() -> None:
-    one = hooked("a", "b", "c")
-    at = NOW + 5_000
-    one.take(listed([row("a", at, is_up=False), row("b", at, is_up=False), row("c", at)], at))
-    one.ack("a", "b", lasts=600, by="ann")
-    one.end_ack("a").wait(601)
+    one = hooked("a", "b", "c").poll("a", "b").ack("a", "b", lasts=600, by="ann").end_ack("a").wait(601)
     events = [event for event in one.monitor.event_log if event.kind in {Kind.ACKNOWLEDGED, Kind.ACK_ENDED}]
     assert [(event.kind, len(event.members), event.name, event.reason) for event in events] == [
         (Kind.ACKNOWLEDGED, 2, None, "by ann for 10m: on it"),
@@ -227,8 +216,10 @@ def test_the_begin_and_the_end_are_events() -> None:
 # The acknowledgement of a serving host
 
 
-def viewed(one: Hooked, *down: str, ack: dict[str, Any] | None = None) -> Hooked:
-    """Poll an envwatch server 5 s later; `ack` is the host's acknowledgement of all rows that are down."""
+def viewed(one: Hooked, *down: str, ack: dict[str, Any] | None = None, times: int = 1) -> Hooked:
+    """Poll an envwatch server every 5 s; `ack` is the host's acknowledgement of all rows that are down."""
+    if times > 1:
+        viewed(one, *down, ack=ack, times=times - 1)
     at = one.later(5).at
     marks = {} if ack is None else {"envwatch": {"ack": {"by": "ann", "at": NOW, "note": "disk"} | ack}}
     rows = [row(name, at, is_up=name not in down, **(marks if name in down else {})) for name in one.names]
@@ -238,15 +229,13 @@ def viewed(one: Hooked, *down: str, ack: dict[str, Any] | None = None) -> Hooked
 
 def test_what_the_serving_host_acknowledged_is_not_sent_by_a_viewer() -> None:
     one = viewed(hooked("a", "b", rule=ACKS, after=30), "a")
-    for _ in range(20):
-        viewed(one, "a", ack={})
+    viewed(one, "a", ack={}, times=20)
     assert one.said == []
 
 
 def test_a_viewers_pager_hears_of_the_hosts_acknowledgement() -> None:
     one = hooked("a", "b", rule=ACKS).hold(20, "a")
-    for _ in range(20):
-        viewed(one, "a", ack={})
+    viewed(one, "a", ack={}, times=20)
     assert one.said == ["opened a", "acknowledged a"]
     reasons = [event.reason for event in one.monitor.event_log if event.kind is Kind.ACKNOWLEDGED]
     assert reasons == ["by ann: disk"], "once"
@@ -255,8 +244,7 @@ def test_a_viewers_pager_hears_of_the_hosts_acknowledgement() -> None:
 @pytest.mark.parametrize("is_back", [True, False])
 def test_the_end_on_the_serving_host_opens_a_new_incident_of_a_viewer_unless_the_row_is_back(*, is_back: bool) -> None:
     one = viewed(hooked("a", "b", rule=ACKS).hold(20, "a"), "a", ack={})
-    for _ in range(20):
-        viewed(one, *([] if is_back else ["a"]))
+    viewed(one, *([] if is_back else ["a"]), times=20)
     more = ["resolved a"] if is_back else ["resolved a", "opened a"]
     assert one.said == ["opened a", "acknowledged a", *more]
     assert ended_by(one) == [None if is_back else "acknowledgement ended"]
@@ -264,6 +252,6 @@ def test_the_end_on_the_serving_host_opens_a_new_incident_of_a_viewer_unless_the
 
 def test_an_acknowledgement_that_the_first_listing_shows_is_no_event() -> None:
     one = hooked("a", "b")
-    one.monitor = Monitor.create({NO_PROFILE: Limits()}, soon())
+    one.monitor = new_monitor()
     viewed(one, "a", ack={})
     assert [event for event in one.monitor.event_log if event.kind is Kind.ACKNOWLEDGED] == []

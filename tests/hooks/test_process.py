@@ -67,10 +67,6 @@ async def test_a_command_occupies_none_of_the_threads_that_polls_need(tmp_path: 
     assert await hangs == ""
 
 
-async def test_content_and_variables_arrive() -> None:
-    assert await shell('cat; echo " $HOME"', b"event") == "event /nowhere"
-
-
 @pytest.mark.parametrize("script", ["exit 0", "exec 0<&-; sleep 0.1", "exec 0<&- 1>&- 2>&-; sleep 0.1"])
 async def test_a_command_need_not_read_a_long_event(script: str) -> None:
     assert await shell(script, b"x" * 1_000_000) == ""

@@ -168,8 +168,10 @@ class Night(Watch):
             [row(name, self.at, is_up=name not in down, **({} if name in down else changes)) for name in names]
         )
 
-    def fail(self, after: float = 5.0) -> Self:
-        return self.later(after).take(failed(at=ServerMs(self.at)))
+    def fail(self, after: float = 5.0, times: int = 1) -> Self:
+        for _ in range(times):
+            self.later(after).take(failed(at=ServerMs(self.at)))
+        return self
 
     def sleep(self, seconds: float) -> Self:
         asleep_at = self.at

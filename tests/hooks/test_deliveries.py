@@ -1,16 +1,17 @@
-"""Deliveries to web services: addresses, headers and content."""
+"""Deliveries to a program, by the package apprise, to web services and to PagerDuty: addresses, headers, content."""
 
 from __future__ import annotations
 
+import os
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import pytest
 from support.incidents import message
-from support.receiver import receiver
+from support.receiver import Answer, receiver
 
 from envwatch.fleet.alerting.incidents import Incident
-from envwatch.hooks.delivery import PagerDuty, Webhook, pagerduty_event
+from envwatch.hooks.delivery import Apprise, Command, PagerDuty, Webhook, pagerduty_event
 from envwatch.hooks.message import DeliveryError
 from envwatch.model.text import clean
 from envwatch.redactor import Secret
@@ -18,6 +19,59 @@ from envwatch.redactor import Secret
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
+
+
+ENVIRON = {"PATH": os.environ["PATH"], "HOME": "/nowhere"}
+
+
+def command(*arguments: str) -> Command:
+    delivery = Command.model_construct(command=arguments)
+    delivery.prepare({"SECRET": "s"}, ENVIRON)
+    return delivery
+
+
+async def test_the_event_comes_on_standard_input_and_in_variables() -> None:
+    output = await command("sh", "-c", 'cat; echo " $ENVWATCH_SUMMARY $HOME $SECRET"').send(message())
+    assert output == '{"specversion":"1.0","id":"evt-1"} web went offline /nowhere'
+
+
+@pytest.mark.parametrize("program", ["/nonexistent/page", __file__, "no-such-pager"])
+def test_a_program_that_cannot_run_is_a_problem(program: str) -> None:
+    ((problem, fix),) = command(program, "--quiet").problems()
+    assert problem == f"there is no program {program} that can be run"
+    assert fix
+    assert [*command("sh").problems()] == []
+
+
+def test_people_see_the_whole_command() -> None:
+    assert command("page", "--quiet").target == "page --quiet"
+
+
+def apprise(url: str) -> Apprise:
+    delivery = Apprise.model_construct(apprise=(Secret(url),))
+    delivery.prepare({}, ENVIRON)
+    return delivery
+
+
+async def test_apprise_delivers_from_a_process_of_its_own() -> None:
+    async with receiver() as service:
+        url = service.url.replace("http://", "json://")
+        await apprise(url).send(message())
+    (posted,) = service.posted
+    assert (posted.json["title"], posted.json["message"]) == ("web went offline", "web: went offline")
+
+
+async def test_what_apprise_does_not_deliver_or_know_is_a_failure_that_shows_no_address() -> None:
+    async with receiver(Answer(500)) as service:
+        url = service.url.replace("http://", "json://")
+        with pytest.raises(DeliveryError) as caught:
+            await apprise(url).send(message())
+    assert "a service refused the message" in (caught.value.output or "")
+    with pytest.raises(DeliveryError) as caught:
+        await apprise("nosuch://secret").send(message())
+    assert "address 1" in (caught.value.output or "")
+    assert "secret" not in (caught.value.output or "")
+
 
 INCIDENT = message(incident=clean("inc-1"))
 KEY = "k" * 32
