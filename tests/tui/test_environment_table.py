@@ -1,12 +1,13 @@
-"""The table alone: cursor, ghosts, order, columns, mouse, and amount of drawing."""
+"""The table alone: keys, mouse, scrolling, columns, and amount of drawing; no widget decides about a row."""
 
 from __future__ import annotations
 
+import ast
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self, cast
 
-import pytest
 from support.builders import NOW, beating, environment, listed, reading
 from textual import on
 from textual.app import App
@@ -18,6 +19,7 @@ from envwatch.fleet.profile_state import Fleet, ProfileState
 from envwatch.model.environment import SANDBOX_DEVICE
 from envwatch.model.text import cells
 from envwatch.query.language import parse
+from envwatch.tui import widgets
 from envwatch.tui.state import ASCII, DisplayOptions
 from envwatch.tui.themes import STATE_COLOURS, THEMES, stylesheet
 from envwatch.tui.widgets.environment_table import EnvironmentTable
@@ -182,17 +184,6 @@ async def test_rows_that_were_drawn_before_take_the_colours_of_another_theme() -
         assert "#ff0000" in str([segment.style for segment in table.table.render_line(1)])
 
 
-async def test_a_filter_that_hides_the_row_under_the_cursor_leaves_no_ghost() -> None:
-    async with stand() as table:
-        await table.show(several("ann", "bob", "cyd"))
-        await table.press("j")
-        await table.set_view(View(query=parse("cyd")))
-        assert [table.names, table.cursor] == [["cyd"], "cyd"]
-        await table.set_view(View(query=parse("absent")))
-        assert [table.names, table.cursor] == [[], None]
-        assert "Nothing matches" in "\n".join(table.lines)
-
-
 async def test_a_row_that_vanishes_under_the_cursor_stays_as_a_ghost_until_it_is_left() -> None:
     async with stand() as table:
         await table.show([named("a"), named("b", deviceId=f"{SANDBOX_DEVICE}b"), named("c")])
@@ -211,27 +202,19 @@ async def test_a_row_that_vanishes_under_the_cursor_stays_as_a_ghost_until_it_is
         assert [table.names, table.cursor] == [["a", "c"], "a"]
 
 
-@pytest.mark.parametrize(("seconds", "order"), [(2.9, ["a", "b", "c"]), (3.0, ["c", "a", "b"])])
-async def test_rows_do_not_change_places_within_3_seconds_of_a_move(seconds: float, order: list[str]) -> None:
-    async with stand() as table:
-        await table.show([*several("a", "b"), quiet("c")])
-        await table.press("j")
-        table.now += seconds
-        await table.show([*several("a", "b"), quiet("c")])
-        assert table.names == order
-
-
-async def test_the_order_that_was_put_off_comes_when_the_cursor_has_settled() -> None:
+async def test_rows_change_no_places_within_3_seconds_of_a_move_and_take_them_afterwards() -> None:
     async with stand() as table:
         await table.show([*several("a", "b"), quiet("c")])
         await table.press("j")
         table.now = 1
         await table.show([*several("a", "b"), quiet("c"), named("0")])
-        assert table.names == ["a", "b", "c", "0"]
-        await table.wait(1.9)
-        assert table.names == ["a", "b", "c", "0"]
-        await table.wait(0.2)
-        assert [table.names, table.cursor] == [["c", "0", "a", "b"], "b"]
+        for at, names in ((2.9, ["a", "b", "c", "0"]), (3.0, ["c", "0", "a", "b"])):
+            await table.wait(at - table.now)
+            assert (table.names, table.cursor) == (names, "b"), at
+        await table.press("k")
+        for table.now, names in ((5.9, ["c", "0", "a", "b", "d"]), (6.0, ["c", "d", "0", "a", "b"])):
+            await table.show([*several("a", "b"), quiet("c"), named("0"), quiet("d")])
+            assert table.names == names, table.now
 
 
 async def test_keys_move_and_stop_at_the_ends() -> None:
@@ -269,20 +252,6 @@ async def test_the_cursor_keeps_its_line_on_the_screen_when_rows_come_above_it()
         assert table.cursor_line == line
 
 
-async def test_losses_are_walked_around_the_end_and_there_may_be_none() -> None:
-    async with stand() as table:
-        await table.show([named("a"), lost("b"), lost("c", ago=600_000), named("d", lastHeartbeat=NOW - 60_000)])
-        assert [table.cursor, table.names] == ["b", ["d", "a"]]
-        visited = []
-        for direction in (1, 1, 1, -1):
-            assert table.table.go_to_open(direction)
-            visited.append(table.cursor)
-        assert visited == ["b", "c", "b", "c"]
-        table.now = 20
-        await table.show(several("a", "b", "c", "d", at=NOW + 20_000))
-        assert not table.table.go_to_open(1)
-
-
 async def test_the_mouse_selects_opens_sorts_and_scrolls() -> None:
     async with stand(height=11) as table:
         await table.show([named(f"m{number:03}") for number in range(100)])
@@ -299,53 +268,38 @@ async def test_the_mouse_selects_opens_sorts_and_scrolls() -> None:
         assert table.cursor == "m004"
         await table.pilot.click(CountingTable, offset=(20, 1))
         assert table.cursor == "m050"
-
-
-async def test_a_click_below_the_last_row_does_nothing() -> None:
-    async with stand() as table:
-        await table.show(several("a", "b"))
+        await table.set_view(View(query=parse("m05")))
+        assert len(table.names) == 10
+        await table.pilot.click(CountingTable, offset=(20, 10))
+        assert table.cursor == "m059"
+        await table.set_view(View(query=parse("m050")))
         await table.pilot.click(CountingTable, offset=(20, 9))
-        assert table.cursor == "a"
+        assert table.cursor == "m050", "below the last row"
 
 
-@pytest.mark.parametrize(
-    ("width", "titles"),
-    [
-        (79, ["NAME", "MODE", "VERSION", "BRANCH"]),
-        (80, ["NAME", "MODE", "VERSION", "BRANCH"]),
-        (99, ["NAME", "MODE", "VERSION", "BRANCH"]),
-        (100, ["NAME", "MODE", "VERSION", "BRANCH", "UP", "OS"]),
-        (110, ["NAME", "MODE", "VERSION", "BRANCH", "UP", "OS"]),
-        (120, ["NAME", "MODE", "VERSION", "BRANCH", "UP", "OS", "USER", "POD"]),
-        (140, ["NAME", "MODE", "VERSION", "BRANCH", "UP", "OS", "USER", "POD", "DIRECTORY"]),
-        (160, ["NAME", "MODE", "VERSION", "BRANCH", "UP", "OS", "USER", "POD", "DIRECTORY", "WHY"]),
-    ],
-)
-async def test_columns_come_with_the_width(width: int, titles: list[str]) -> None:
-    async with stand(width) as table:
-        await table.show(several("a"))
-        assert table.lines[0].split() == ["STATE", "FOR", "BEAT", *titles]
-
-
-async def test_filter_words_look_into_the_columns_that_are_visible_after_a_resize() -> None:
+async def test_columns_come_with_the_width_and_filter_words_look_into_them() -> None:
     async with stand(80) as table:
         await table.show([named("a", podId="pod-x"), named("b", podId="pod-y")])
         await table.set_view(View(query=parse("pod-x")))
+        assert table.lines[0].split() == ["STATE", "FOR", "BEAT", "NAME", "MODE", "VERSION", "BRANCH"]
         assert table.names == []
         await table.pilot.resize_terminal(140, 12)
         await table.wait(0)
         await table.pilot.pause()
+        assert table.lines[0].split()[7:] == ["UP", "OS", "USER", "POD", "DIRECTORY"]
         assert table.names == ["a"]
 
 
-@pytest.mark.parametrize("width", [1, 2, 13, 20, 39, 40, 80, 100, 161, 300])
-async def test_every_line_is_as_wide_as_the_table_whatever_stands_in_it(width: int) -> None:
+async def test_every_line_is_as_wide_as_the_table_whatever_stands_in_it() -> None:
     names = ["漢字" * 30, "é" * 90, "e\u0301\u0301" * 50, "🚀" * 40, "a", "한글" * 9 + "x", "-" * 200]
     rows = [named(name, currentMode=name, metadata={"gitBranch": name, "lettaCodeVersion": name}) for name in names]
-    async with stand(width) as table:
+    async with stand() as table:
         await table.show(rows)
-        inner = table.table.size.width
-        assert [cells(line) for line in table.lines] == [inner] * 12
+        for width in (1, 2, 13, 20, 39, 40, 80, 100, 161, 300):
+            await table.pilot.resize_terminal(width, 12)
+            await table.pilot.pause()
+            inner = table.table.size.width
+            assert [cells(line) for line in table.lines] == [inner] * 12, width
 
 
 async def test_an_empty_fleet_says_what_to_do_and_an_unknown_one_does_not() -> None:
@@ -396,6 +350,7 @@ async def test_of_ten_thousand_rows_only_the_visible_lines_are_drawn() -> None:
             drawn.clear()
             await table.press(*keys)
             assert len(drawn) <= 2 * 24, keys
+            assert keys != ("j",) or set(drawn) == {1, 2}, "the lines that changed"
         drawn.clear()
         await table.wait(1)
         assert sorted(set(drawn)) == list(range(1, 24))
@@ -418,14 +373,6 @@ async def test_a_row_is_drawn_anew_when_a_column_on_the_right_is_a_minute_older_
         assert [line[79:].split()[0] for line in table.lines[1:4]] == ["2m", "2m", "2m"]
 
 
-async def test_a_move_draws_the_two_lines_that_changed() -> None:
-    async with stand(80, 24) as table:
-        await table.show(beating(100))
-        CountingTable.drawn.clear()
-        await table.press("j")
-        assert set(CountingTable.drawn) == {1, 2}
-
-
 async def test_every_sort_shows_every_row_and_inverts() -> None:
     async with stand(300, 12) as table:
         rows = [named("a", podId=None), named("b", metadata=None), ended("c"), named("d", userId="u")]
@@ -439,3 +386,34 @@ async def test_every_sort_shows_every_row_and_inverts() -> None:
             await table.set_view(replace(view, is_inverted=True))
             assert sorted(table.names) == ["a", "b", "c", "d"]
             assert "▼" in table.lines[0]
+
+
+# -- what widgets ask --------------------------------------------------------------------------------------------------
+QUESTIONS = {
+    "ack_of",
+    "counted_from",
+    "decision_by_rule",
+    "decision_of",
+    "is_acked",
+    "is_alerting",
+    "is_in_force",
+    "is_judged_by_system",
+    "is_loud",
+    "policy_of",
+    "silenced",
+    "silenced_time",
+}
+"""Of the monitor, about rows; widgets draw the decided values."""
+
+
+def questions_in(source: str) -> set[str]:
+    calls = [node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    return {call.attr for call in calls if isinstance(call, ast.Attribute)} & QUESTIONS
+
+
+def test_no_widget_decides_about_a_row() -> None:
+    assert {name for name in QUESTIONS if callable(getattr(Monitor, name, None))} == QUESTIONS
+    assert questions_in("if self.state.monitor.is_acked(row) and line.is_acked: row.silenced") == {"is_acked"}
+    asked = {path.stem: questions_in(path.read_text(encoding="utf-8")) for path in Path(*widgets.__path__).glob("*.py")}
+    assert "environment_table" in asked
+    assert {name: found for name, found in asked.items() if found} == {}

@@ -1,5 +1,8 @@
+"""The bytes to the terminal: differences between frames, and escape sequences from which no text escapes."""
+
 from __future__ import annotations
 
+import base64
 import fcntl
 import io
 import os
@@ -12,7 +15,7 @@ import subprocess
 import sys
 import termios
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import pyte
 import pytest
@@ -24,12 +27,15 @@ from rich.segment import ControlType, Segment
 from rich.style import Style
 from rich.text import Text
 from support.budgets import BUDGETS
+from support.hostile_fleet import WEAPONS
 from support.pty_terminal import environment
 from support.ticking_app import Ages, FramesTickingApp
 from textual._compositor import ChopsUpdate, InlineUpdate, LayoutUpdate
 from textual.geometry import Region, Size
 from textual.strip import Strip
 
+from envwatch.model.text import clean
+from envwatch.tui.terminal.app import LONGEST_COPY, clipboard_sequence, notification_sequence
 from envwatch.tui.terminal.frame_writer import PLAIN, Patch, Pen, ScreenBuffer, cells_of, frame_of, pen_change, pen_of
 
 if TYPE_CHECKING:
@@ -229,36 +235,35 @@ def test_a_pen_draws_what_textual_draws_for_its_style(style: Style | None) -> No
         assert pen_of(style, color_system) == sgr_applied(PLAIN, f"\x1b[;{codes}m" if codes else "")
 
 
-def test_a_pen_that_only_loses_its_weight_does_not_send_its_colours_again() -> None:
-    bold = Pen(frozenset({"1"}), "38;2;1;22;133", "48;2;9;9;9")
-    assert pen_change(bold, bold._replace(attributes=frozenset())) == "\x1b[22m"
+@pytest.mark.parametrize(
+    ("before", "after", "sent"), [("1", "", "\x1b[22m"), ("12", "1", "\x1b[22;1m")], ids=["weight lost", "set again"]
+)
+def test_a_change_of_weight_does_not_send_the_colours_again(before: str, after: str, sent: str) -> None:
+    pen = Pen(frozenset(before), "38;2;1;22;133", "48;2;9;9;9")
+    assert pen_change(pen, pen._replace(attributes=frozenset(after))) == sent
 
 
-def test_an_attribute_that_shares_its_end_with_a_lost_one_is_set_again() -> None:
-    heavy = Pen(frozenset({"1", "2"}), "38;2;1;22;133", "48;2;9;9;9")
-    assert pen_change(heavy, heavy._replace(attributes=frozenset({"1"}))) == "\x1b[22;1m"
-
-
-def test_an_equal_frame_sends_nothing() -> None:
-    shadow = shadow_of(strip("idle"))
-    want(shadow, strip("idle"))
-    assert shadow.update(HOME) == ""
-
-
-def test_an_equal_frame_with_another_cursor_sends_the_cursor() -> None:
-    assert shadow_of(strip("idle")).update((3, 0)) == "\x1b[;4H"
-
-
-def test_only_the_changed_digit_is_sent() -> None:
-    shadow = shadow_of(strip("age 12s"))
-    want(shadow, strip("age 13s"))
-    assert shadow.update(HOME) == "\x1b[;6H3\x1b[H"
-
-
-def test_the_next_line_is_reached_by_relative_moves() -> None:
-    shadow = shadow_of(strip("  12s"), strip("  19s"), strip("  41s"))
-    want(shadow, strip("  13s"), strip("  20s"), strip("  42s"))
-    assert shadow.update(HOME) == "\x1b[;4H3\x1b[B\b\b20\x1b[B\b2\x1b[H"
+@pytest.mark.parametrize(
+    ("before", "after", "cursor", "sent"),
+    [
+        (("idle",), ("idle",), HOME, ""),
+        (("idle",), ("idle",), (3, 0), "\x1b[;4H"),
+        (("age 12s",), ("age 13s",), HOME, "\x1b[;6H3\x1b[H"),
+        (
+            ("  12s", "  19s", "  41s"),
+            ("  13s", "  20s", "  42s"),
+            HOME,
+            "\x1b[;4H3\x1b[B\b\b20\x1b[B\b2\x1b[H",
+        ),
+    ],
+    ids=["equal", "another cursor", "a digit", "the next lines by relative moves"],
+)
+def test_only_a_difference_is_sent(
+    before: tuple[str, ...], after: tuple[str, ...], cursor: tuple[int, int], sent: str
+) -> None:
+    shadow = shadow_of(*map(strip, before))
+    want(shadow, *map(strip, after))
+    assert shadow.update(cursor) == sent
 
 
 @pytest.mark.parametrize(("kept", "passed"), [("xxx", "xxx"), ("xxxx", "\x1b[4C"), ("●", "\x1b[C")])
@@ -275,14 +280,6 @@ def test_a_blank_is_sent_without_a_change_of_colour() -> None:
     assert shadow.update(HOME) == "\x1b[H\x1b[38;2;255;0;0;48;2;0;0;0ma  b\x1b[m\x1b[H"
 
 
-def test_a_change_of_one_half_draws_the_whole_wide_character() -> None:
-    shadow = shadow_of(strip("漢字"))
-    want(shadow, strip("a漢b"))
-    screen, stream = terminal(4, 1)
-    stream.feed(shadow.update(HOME))
-    assert screen.display == ["a漢b"]
-
-
 @pytest.mark.parametrize(("x", "left"), [(0, "x 字"), (1, " x字"), (2, "漢x "), (3, "漢 x")])
 def test_drawing_over_half_of_a_wide_character_leaves_a_blank(x: int, left: str) -> None:
     shadow = shadow_of(strip("漢字"))
@@ -293,16 +290,38 @@ def test_drawing_over_half_of_a_wide_character_leaves_a_blank(x: int, left: str)
     assert screen.display == [left]
 
 
+def test_a_change_of_one_half_draws_the_whole_wide_character() -> None:
+    shadow = shadow_of(strip("漢字"))
+    want(shadow, strip("a漢b"))
+    screen, stream = terminal(4, 1)
+    stream.feed(shadow.update(HOME))
+    assert screen.display == ["a漢b"]
+
+
 def test_a_line_that_is_too_long_is_cut_without_half_a_character() -> None:
     shadow = ScreenBuffer(3, 1)
     shadow.put(0, 0, cells_of(strip("漢字"), ColorSystem.TRUECOLOR))
     assert shadow.update(HOME) == "\x1b[H漢\x1b[3G \x1b[H"
 
 
-def test_a_mark_joins_its_base_across_styles_and_controls_are_dropped() -> None:
-    control = Segment("\x1b[2J", None, [(ControlType.CLEAR,)])
-    line = [Segment("e"), control, Segment("\u0301\x1b\x9b漢", Style(bold=True)), Segment("\u0301\x07x")]
-    assert [text for text, _ in cells_of(line, ColorSystem.TRUECOLOR)] == ["e\u0301", "漢\u0301", "", "x"]
+@pytest.mark.parametrize(
+    ("line", "texts"),
+    [
+        (
+            [
+                Segment("e"),
+                Segment("\x1b[2J", None, [(ControlType.CLEAR,)]),
+                Segment("\u0301\x1b\x9b漢", Style(bold=True)),
+                Segment("\u0301\x07x"),
+            ],
+            ["e\u0301", "漢\u0301", "", "x"],
+        ),
+        ([Segment("❤\ufe0fx")], ["❤\ufe0f", "", "x"]),
+    ],
+    ids=["marks and controls", "emoji presentation"],
+)
+def test_a_mark_joins_its_base_across_styles_and_controls_are_dropped(line: list[Segment], texts: list[str]) -> None:
+    assert [text for text, _ in cells_of(line, ColorSystem.TRUECOLOR)] == texts
 
 
 def test_a_mark_on_a_space_is_drawn_in_its_colour() -> None:
@@ -310,10 +329,6 @@ def test_a_mark_on_a_space_is_drawn_in_its_colour() -> None:
     assert cells_of([Segment(" \u0301", red)], ColorSystem.TRUECOLOR) == [
         (" \u0301", Pen(frozenset(), "38;2;255;0;0", ""))
     ]
-
-
-def test_emoji_presentation_makes_a_character_wide() -> None:
-    assert [text for text, _ in cells_of([Segment("❤\ufe0fx")], ColorSystem.TRUECOLOR)] == ["❤\ufe0f", "", "x"]
 
 
 def test_after_a_cluster_the_column_is_set_explicitly() -> None:
@@ -425,37 +440,26 @@ def reference(columns: int = 80, lines: int = 24, *, ticks: int = 0) -> list[lis
 
 
 @pytest.mark.parametrize(("columns", "lines"), [(80, 24), pytest.param(200, 50, marks=pytest.mark.slow)])
-def test_a_tick_of_all_ages_stays_within_the_byte_budget(columns: int, lines: int) -> None:
+def test_the_start_and_a_tick_of_all_ages_stay_within_the_byte_budgets(columns: int, lines: int) -> None:
+    budgets = BUDGETS["idle"]
     with Terminal("frames", columns, lines) as frames:
-        started = len(frames.received)
-        for tick in range(1, 21):
-            frames.tick_to(tick)
-        budget = BUDGETS["idle"][f"bytes a tick, {columns}x{lines}, 40 rows"]
-        assert (len(frames.received) - started) / 20 <= budget.limit
-        assert looks(frames.screen) == reference(columns, lines, ticks=20)
-
-
-def test_the_start_stays_within_the_byte_budget() -> None:
-    with Terminal() as frames:
         frames.tick_to(1)
-        assert len(frames.received) <= BUDGETS["idle"]["bytes to start, 80x24, 40 rows"].limit
+        started = len(frames.received)
+        if (columns, lines) == (80, 24):
+            assert started <= budgets["bytes to start, 80x24, 40 rows"].limit
+        for tick in range(2, 22):
+            frames.tick_to(tick)
+        assert (len(frames.received) - started) / 20 <= budgets[f"bytes a tick, {columns}x{lines}, 40 rows"].limit
+        assert looks(frames.screen) == reference(columns, lines, ticks=21)
 
 
-@pytest.mark.parametrize(
-    "sizes",
-    [
-        [(100, 30)],
-        [(40, 10), (1, 1), (80, 24)],
-        pytest.param([(60, 20)], marks=pytest.mark.slow),
-        pytest.param([(3, 2), (81, 25)], marks=pytest.mark.slow),
-    ],
-)
-def test_a_resized_terminal_shows_what_textual_shows_at_that_size(sizes: list[tuple[int, int]]) -> None:
-    expected = reference(*sizes[-1])
+def test_a_resized_terminal_shows_what_textual_shows_at_that_size() -> None:
     with Terminal() as frames:
-        for columns, lines in sizes:
-            frames.resize(columns, lines)
-        frames.wait(lambda: looks(frames.screen) == expected)
+        for *passed, last in ([(100, 30)], [(40, 10), (1, 1), (3, 2), (81, 25)]):
+            for size in (*passed, last):
+                frames.resize(*size)
+            expected = reference(*last)
+            frames.wait(lambda: looks(frames.screen) == expected)  # noqa: B023  it is called at once
 
 
 def test_a_size_that_changes_and_returns_unnoticed_is_redrawn() -> None:
@@ -509,14 +513,6 @@ def test_a_resumed_process_redraws_everything(answer: str) -> None:
         frames.wait(lambda: looks(frames.screen) == expected)
 
 
-def test_a_report_of_the_current_size_causes_no_redraw() -> None:
-    with Terminal() as frames:
-        started = len(frames.received)
-        frames.press(f"{IN_BAND_SIZES}\x1b[48;24;80;480;1600t")
-        frames.tick_to(1)
-        assert len(frames.received) - started < 500
-
-
 @pytest.mark.slow
 def test_a_stalled_terminal_does_not_block_the_app_and_gets_the_newest_frame_afterwards() -> None:
     floods = 300
@@ -533,14 +529,18 @@ def test_a_stalled_terminal_does_not_block_the_app_and_gets_the_newest_frame_aft
         assert len(frames.received) - started < floods * 80 * 22 / 2
 
 
-def test_long_frames_are_marked_where_the_terminal_supports_it_and_short_ones_are_not() -> None:
+def test_long_frames_are_marked_where_the_terminal_supports_it_and_a_report_of_its_size_causes_none() -> None:
     with Terminal() as frames:
         frames.press("\x1b[?2026;2$y")
         frames.press("f")
         frames.wait(lambda: b"\x1b[?2026l" in frames.received)
         assert frames.received.count(b"\x1b[?2026h") == 1
         frames.tick_to(1)
-        assert frames.received.count(b"\x1b[?2026h") == 1
+        started = len(frames.received)
+        frames.press(f"{IN_BAND_SIZES}\x1b[48;24;80;480;1600t")
+        frames.tick_to(2)
+        assert len(frames.received) - started < 500
+        assert frames.received.count(b"\x1b[?2026h") == 1, "a short frame is not marked"
 
 
 async def test_textual_paints_without_a_terminal() -> None:
@@ -548,3 +548,65 @@ async def test_textual_paints_without_a_terminal() -> None:
     async with app.run_test() as pilot:
         await pilot.press("t")
         assert app.query_one(Ages).tick == 1
+
+
+# -- escape sequences --------------------------------------------------------------------------------------------------
+Kind = Literal["osc9", "osc777"]
+
+TEXTS = (
+    st.text() | st.sampled_from(WEAPONS) | st.lists(st.sampled_from([*";:,\x07\x1b\x9c\\", "]9;4;1", "a"])).map("".join)
+)
+
+
+def payload(sequence: str) -> str:
+    found = re.match(r"\x1b\]52;c;([A-Za-z0-9+/=]*)\x07", sequence)
+    assert found
+    return base64.b64decode(found[1]).decode()
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.booleans())
+def test_the_clipboard_gets_exactly_the_text(text: str, in_tmux: bool) -> None:  # noqa: FBT001  hypothesis passes it
+    assert payload(clipboard_sequence(text, in_tmux=in_tmux)) == text
+
+
+def test_a_text_that_is_too_long_is_cut_between_characters() -> None:
+    assert payload(clipboard_sequence("a" * LONGEST_COPY, in_tmux=False)) == "a" * LONGEST_COPY
+    assert payload(clipboard_sequence("a" + "é" * LONGEST_COPY, in_tmux=False)) == "a" + "é" * ((LONGEST_COPY - 1) // 2)
+
+
+def test_tmux_gets_the_sequence_itself_and_one_to_pass_on() -> None:
+    plain = clipboard_sequence("x", in_tmux=False)
+    assert clipboard_sequence("x", in_tmux=True) == plain + "\x1bPtmux;\x1b" + plain + "\x1b\\"
+
+
+@pytest.mark.parametrize(
+    ("style", "in_tmux", "expected"),
+    [
+        ("osc9", False, b"\x1b]9;envwatch: nas went offline\x07"),
+        ("osc777", False, b"\x1b]777;notify;envwatch;nas went offline\x07"),
+        ("osc9", True, b"\x1bPtmux;\x1b\x1b]9;envwatch: nas went offline\x07\x1b\\"),
+        ("osc777", True, b"\x1bPtmux;\x1b\x1b]777;notify;envwatch;nas went offline\x07\x1b\\"),
+    ],
+)
+def test_a_notification_is_one_sequence_that_tmux_hands_on(style: Kind, expected: bytes, *, in_tmux: bool) -> None:
+    assert notification_sequence(clean("nas went offline"), style, in_tmux=in_tmux).encode() == expected
+
+
+@pytest.mark.parametrize("style", ["osc9", "osc777"])
+def test_a_semicolon_does_not_end_a_notification_early(style: Kind) -> None:
+    assert notification_sequence(clean("a;b;;c"), style, in_tmux=False).endswith("a,b,,c\x07")
+
+
+@pytest.mark.parametrize(("style", "separators"), [("osc9", 1), ("osc777", 3)])
+@pytest.mark.parametrize("in_tmux", [False, True])
+@given(raw=TEXTS)
+def test_no_text_gets_out_of_a_notification(style: Kind, separators: int, raw: str, *, in_tmux: bool) -> None:
+    text = clean(raw)
+    sequence = notification_sequence(text, style, in_tmux=in_tmux)
+    frame = re.fullmatch(r"\x1bPtmux;\x1b(.*)\x1b\\", sequence) if in_tmux else re.fullmatch(r"(.*)", sequence)
+    assert frame
+    inner = frame[1]
+    assert [place for place, sign in enumerate(inner) if not sign.isprintable()] == [0, len(inner) - 1]
+    assert (inner[0], inner[-1]) == ("\x1b", "\x07")
+    assert inner.count(";") == separators
+    assert inner[:-1].endswith(text.replace(";", ","))
