@@ -59,7 +59,7 @@ def spans(events: Iterable[Event]) -> list[tuple[float, float]]:
     return [((event.since or 0.0) - NOW, event.at - NOW) for event in events]
 
 
-def test_the_last_moment_is_that_of_the_last_listing_before_this_run_however_long_ago() -> None:
+def test_the_last_moment_is_the_last_listing_before_this_run() -> None:
     history = polls_at(0, 5_000)
     recorded([failed(at=NOW + 10_000)], history)
     polls_at(HOUR, history=history)
@@ -69,11 +69,8 @@ def test_the_last_moment_is_that_of_the_last_listing_before_this_run_however_lon
     for days in (3, 30):
         assert read(history, days * 24 * HOUR).last == read(history, HOUR + 1).last
     assert read(MemoryHistory(), 0) == EarlierRuns(NO_PROFILE, (), [], None)
-
-
-@pytest.mark.parametrize(("later_ms", "is_found"), [(0, True), (1, False)])
-def test_the_last_listing_is_sought_for_31_days(later_ms: float, *, is_found: bool) -> None:
-    assert (read(polls_at(0), 1 + 31 * 24 * HOUR + later_ms).last is not None) is is_found
+    edge = 1 + 31 * 24 * HOUR  # the last listing is sought for 31 days
+    assert [read(polls_at(0), edge + later).last is not None for later in (0, 1)] == [True, False]
 
 
 def test_a_damaged_moment_costs_neither_polls_nor_events() -> None:
@@ -87,7 +84,7 @@ def test_a_damaged_moment_costs_neither_polls_nor_events() -> None:
     assert (runs.last, len(runs.polls), [event.kind for event in runs.events]) == (None, 2, [Kind.OFFLINE])
 
 
-def test_gaps_are_the_times_between_runs_that_were_blind() -> None:
+def test_gaps_are_the_blind_times_between_runs() -> None:
     history = polls_at(0, 5_000)
     polls_at(65_000, 70_000, history=history)
     polls_at(130_001, history=history)
@@ -96,27 +93,21 @@ def test_gaps_are_the_times_between_runs_that_were_blind() -> None:
     assert read(MemoryHistory(), HOUR).gaps(at(0)) == []
 
 
-@pytest.mark.parametrize("intervals", [(60, 5), (5, 60)])
-def test_a_gap_is_longer_than_the_patience_of_the_slower_run(intervals: tuple[float, float]) -> None:
-    history = MemoryHistory()
-    for interval_s, ms in zip(intervals, (0, 180_000), strict=True):
-        recorded([listed(beating(2, NOW + ms), NOW + ms, interval=timedelta(seconds=interval_s))], history)
-    assert read(history, HOUR).gaps(at(0)) == []
-
-
-def test_gaps_are_placed_on_the_servers_clock() -> None:
+def test_gaps_follow_the_slower_run_the_servers_clock_and_listings_alone() -> None:
+    for intervals in ((60, 5), (5, 60)):
+        history = MemoryHistory()
+        for interval_s, ms in zip(intervals, (0, 180_000), strict=True):
+            recorded([listed(beating(2, NOW + ms), NOW + ms, interval=timedelta(seconds=interval_s))], history)
+        assert read(history, HOUR).gaps(at(0)) == []
     history = recorded([listed(beating(2), skew=HOUR)])
     recorded([listed(beating(2, NOW + HOUR), NOW + HOUR, skew=HOUR)], history)
     assert spans(read(history, 3 * HOUR).gaps(at(HOUR))) == [(0, HOUR)]
-
-
-def test_a_failed_poll_makes_no_gap_shorter() -> None:
     history = recorded([listed(beating(2)), failed(at=NOW + 50_000)])
     polls_at(100_000, history=history)
     assert spans(read(history, HOUR).gaps(at(0))) == [(0, 100_000)]
 
 
-def test_a_gap_of_which_an_event_tells_comes_once() -> None:
+def test_a_gap_with_an_event_comes_once() -> None:
     history = polls_at(0)
     polls_at(HOUR, history=history)
     runs = read(history, 2 * HOUR)
@@ -129,7 +120,7 @@ def test_a_gap_of_which_an_event_tells_comes_once() -> None:
 
 
 @pytest.mark.parametrize(("began", "gap"), [(60_000, []), (60_001, [(0, 60_001)])])
-def test_the_seam_is_a_gap_if_nothing_changed_and_it_was_blind(began: float, gap: list[tuple[float, float]]) -> None:
+def test_the_seam_is_a_gap_if_nothing_changed_in_a_blind_time(began: float, gap: list[tuple[float, float]]) -> None:
     runs = read(polls_at(0), began)
     assert spans(runs.until_now(first_at(began), at(-HOUR))) == gap
     (changed,) = runs.until_now(first_at(began, [environment(connectionId=None), *beating(2)[1:]]), at(-HOUR))
@@ -137,7 +128,7 @@ def test_the_seam_is_a_gap_if_nothing_changed_and_it_was_blind(began: float, gap
 
 
 @pytest.mark.parametrize(("began", "is_said"), [(15 * MINUTE - 1, False), (15 * MINUTE, True)])
-def test_it_is_said_how_long_nothing_has_changed_unless_it_is_minutes_or_another_account(
+def test_an_unchanged_time_is_said_from_a_quarter_of_an_hour_and_for_the_same_account(
     began: float, *, is_said: bool
 ) -> None:
     runs, others = read(polls_at(0), began), [environment("other-1", organizationId="org-2")]
@@ -146,14 +137,12 @@ def test_it_is_said_how_long_nothing_has_changed_unless_it_is_minutes_or_another
     assert read(MemoryHistory(), began).unchanged_for(first_at(began)) is None
 
 
-def test_before_a_listing_nothing_is_known_of_the_time_between() -> None:
+def test_a_gap_begins_at_the_wanted_time_at_the_earliest() -> None:
     first = first_at(HOUR)
-    assert read(polls_at(0), HOUR).until_now(replace(first, profile_state=ProfileState()), at(0)) == ()
-
-
-def test_a_gap_begins_when_it_is_asked_for_at_the_earliest() -> None:
-    assert spans(read(polls_at(0), HOUR).until_now(first_at(HOUR), at(MINUTE))) == [(MINUTE, HOUR)]
-    assert spans(read(MemoryHistory(), HOUR).until_now(first_at(HOUR), at(0))) == [(0, HOUR)]
+    assert spans(read(polls_at(0), HOUR).until_now(first, at(MINUTE))) == [(MINUTE, HOUR)]
+    assert spans(read(MemoryHistory(), HOUR).until_now(first, at(0))) == [(0, HOUR)]
+    unlisted = replace(first, profile_state=ProfileState())
+    assert read(polls_at(0), HOUR).until_now(unlisted, at(0)) == ()
 
 
 def last_of(*listings: list[Environment], every_ms: float = 5_000) -> Moment:
@@ -215,7 +204,7 @@ def test_a_row_with_an_unreadable_entry_in_the_first_listing_is_not_gone() -> No
     assert len(changes_between_runs(last_of(beating(3)), first)) == 1
 
 
-def test_a_row_that_returns_offline_has_no_values_from_before() -> None:
+def test_a_row_back_offline_has_no_values_from_before() -> None:
     gone = last_of(beating(2), beating(1), beating(1))
     bare = environment("env-2", **BARE)
     returned, *_ = changes_between_runs(gone, first_at(15_000, [*beating(1), bare]))
@@ -224,7 +213,7 @@ def test_a_row_that_returns_offline_has_no_values_from_before() -> None:
     assert returned.then.environment == bare
 
 
-def test_a_row_that_flapped_before_the_first_listing_has_not_become_steady() -> None:
+def test_a_flapping_row_has_not_become_steady_by_the_first_listing() -> None:
     flaps = [
         [environment(connectionId="conn-1" if n % 2 else None, lastHeartbeat=NOW + n * 30_000 - 1_000)]
         for n in range(20)
@@ -251,9 +240,7 @@ def listing(states: Iterable[dict[str, Any]], ms: float) -> Listed:
 @given(
     life=LIFE, start=st.integers(1, 7), offset=st.sampled_from([0.0, 2_000.0]), pause=st.sampled_from([0, 3_600_000])
 )
-def test_over_the_seam_no_change_is_missing_and_none_comes_twice(
-    life: list[Any], start: int, offset: float, pause: int
-) -> None:
+def test_over_the_seam_each_change_comes_once(life: list[Any], start: int, offset: float, pause: int) -> None:
     """One process records; a process that begins later, or after the first, reports all changes in a chain."""
     start = min(start, len(life) - 1)
     history = recorded(listing(states, n * 5_000) for n, states in enumerate(life[:start] if pause else life))
@@ -288,7 +275,7 @@ def _differ(before: Any, after: Any, kinds: set[Kind], place: int) -> bool:
     return bool((field in before[place]) != (field in after[place]))
 
 
-def test_what_was_recorded_of_another_account_is_no_past_of_this_one() -> None:
+def test_a_recording_of_another_account_is_no_past_of_this_one() -> None:
     """The events are of another account's environments; this account's were not watched then."""
     gone = [environment(connectionId=None, organizationId="org-2")]
     history = recorded([listed([environment(organizationId="org-2")]), listed(gone, NOW + 5_000)])

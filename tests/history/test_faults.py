@@ -58,7 +58,7 @@ def killed(folder: Path, at: float, after: int) -> int:
         return after + len(lines.readlines())
 
 
-@pytest.mark.parametrize("kills", [10, pytest.param(POLLS, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [5, pytest.param(POLLS, marks=pytest.mark.slow)])
 def test_killed_processes_lose_at_most_the_poll_in_flight_each(tmp_path: Path, kills: int) -> None:
     chance, history, past = random.Random(kills), MemoryHistory(), StoredPast(tmp_path)
     for at in range(int(NOW), int(NOW) + kills * 400_000, 400_000):
@@ -144,7 +144,7 @@ def test_of_a_file_cut_near_its_end_most_is_read(folders: dict[str, Recorded]) -
     with copied(recorded.folder) as folder:
         path = folder / TODAY
         whole = path.stat().st_size
-        for size in range(whole - 1, 16_384, -997):
+        for size in range(whole - 1, whole - 40_000, -2_503):
             os.truncate(path, size)
             assert is_prefix(StoredPast(folder), recorded), size
             if size > whole - 16_384:
@@ -167,7 +167,7 @@ def goes_on(folder: Path, recorded: Recorded) -> None:
 
 
 @given(PLACES, st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=200)), min_size=1, max_size=4))
-def test_bytes_that_changed_are_an_error_or_what_was_recorded(
+def test_changed_bytes_are_an_error_or_leave_recorded_moments(
     folders: dict[str, Recorded], place: tuple[str, str], changes: list[tuple[float, bytes]]
 ) -> None:
     recorded = folders[place[0]]
@@ -206,7 +206,7 @@ def test_no_content_of_a_file_is_a_crash(content_: bytes, suffix: str) -> None:
 
 @pytest.mark.parametrize("lacking", ["", "-shm", "-wal"])
 @pytest.mark.parametrize("name", ["ended", "killed later"])
-def test_a_folder_that_can_only_be_read_is_read(folders: dict[str, Recorded], name: str, lacking: str) -> None:
+def test_a_read_only_folder_is_read(folders: dict[str, Recorded], name: str, lacking: str) -> None:
     recorded = folders[name]
     with folder_for_anyone() as folder:
         for path in recorded.folder.iterdir():

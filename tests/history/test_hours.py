@@ -1,27 +1,40 @@
-"""The last 24 hours as cells: the worst state of each clock hour, and reuse between moments."""
+"""The last 24 hours: the worst state of each clock hour as cells, and uptime as a share of the watched time."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, timedelta, timezone
+from math import nextafter
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from support.builders import beating, environment, listed, reading
+from support.builders import NOW, beating, environment, listed, reading
+from support.tracked_environments import tracked
 
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
-from envwatch.fleet.watched_time import Interval, Span, UptimeState, WatchedTime
-from envwatch.history.hours import HOUR_MS, HOURS, LastDays, first_hour, worst_states
+from envwatch.fleet.presence import GONE
+from envwatch.fleet.watched_time import Interval, Span, UptimeState, WatchedTime, states
+from envwatch.history.hours import (
+    HOUR_MS,
+    HOURS,
+    Availability,
+    LastDays,
+    availability_text,
+    first_hour,
+    percent_text,
+    worst_states,
+)
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
+
 
 MIDNIGHT = ServerMs(1_760_054_400_000.0)
 """2025-10-10 00:00 UTC."""
@@ -51,10 +64,7 @@ SHORT = {
 )
 def test_cells_are_hours_of_the_clock_in_the_zone(now_ms: float, offset: timedelta, hours_before: float) -> None:
     assert first_hour(ServerMs(MIDNIGHT + now_ms), timezone(offset)) == MIDNIGHT - hours_before * HOUR_MS
-
-
-def test_an_instant_beyond_the_calendar_has_hours_without_an_offset() -> None:
-    beyond = ServerMs(80_000_000 * HOUR_MS)
+    beyond = ServerMs(80_000_000 * HOUR_MS)  # an instant beyond the calendar has no offset
     assert first_hour(beyond, timezone(timedelta(minutes=30))) == beyond - HOURS * HOUR_MS
 
 
@@ -74,7 +84,7 @@ def test_an_instant_beyond_the_calendar_has_hours_without_an_offset() -> None:
         ([], "???"),
     ],
 )
-def test_a_cell_has_the_worst_state_in_it(parts: list[tuple[UptimeState, float]], expected: str) -> None:
+def test_a_cell_has_the_worst_state_within(parts: list[tuple[UptimeState, float]], expected: str) -> None:
     intervals, at = [], 0.0
     for state, minutes in parts:
         intervals.append(
@@ -90,7 +100,7 @@ def test_a_cell_has_the_worst_state_in_it(parts: list[tuple[UptimeState, float]]
     st.integers(1, 90),
     st.integers(1, 30),
 )
-def test_the_worst_of_a_cell_is_the_worst_that_looking_each_minute_finds(
+def test_the_worst_of_a_cell_is_the_worst_of_its_minutes(
     parts: list[tuple[UptimeState, int]], start: int, cell: int, count: int
 ) -> None:
     minutes = [state for state, length in parts for _ in range(length)]
@@ -134,18 +144,15 @@ def cells_of(days: LastDays, monitor: Monitor, id_: str = "env-1") -> str:
 OUTAGE = (change(Kind.OFFLINE, -5.5), change(Kind.ONLINE, -4.5))
 
 
-def test_the_last_cell_is_the_present_hour() -> None:
+def test_the_last_cell_is_the_present_hour_and_all_cells_move_on_with_the_hour() -> None:
     monitor = monitor_at(0.1, *OUTAGE)
     days = LastDays(monitor, reading(at(0.1)), UTC)
     assert cells_of(days, monitor) == "???" + "u" * 14 + "DD" + "uuuuu"
     assert cells_of(days, monitor, "env-2") == "???" + "u" * 21
     assert len(days.cells(row_of(monitor))) == HOURS
-
-
-def test_all_cells_move_on_together_with_the_hour_and_not_before() -> None:
     monitor = monitor_at(1, *OUTAGE)
     days = LastDays(monitor, reading(at(1)), UTC)
-    assert cells_of(days, monitor) == cells_of(LastDays(monitor_at(0.1, *OUTAGE), reading(at(0.1)), UTC), monitor)
+    assert cells_of(days, monitor) == "???" + "u" * 14 + "DD" + "uuuuu"
     monitor = monitor_at(1.001, *OUTAGE)
     assert cells_of(days.as_of(monitor, reading(at(1.001)), UTC), monitor) == "??" + "u" * 14 + "DD" + "uuuuuu"
 
@@ -154,9 +161,6 @@ def test_a_new_hour_is_watched_from_its_first_moment_while_data_is_recent() -> N
     monitor = monitor_at(0.999)
     assert cells_of(LastDays(monitor, reading(at(1) + 1), UTC), monitor)[-1] == "u"
     assert cells_of(LastDays(monitor, reading(at(1.1)), UTC), monitor)[-1] == "?"
-
-
-def test_a_new_hour_is_watched_from_its_first_moment_in_a_zone_off_by_a_quarter() -> None:
     nepal = timezone(timedelta(hours=5, minutes=45))
     before, after = monitor_at(0.2499), monitor_at(0.2503)
     days = LastDays(before, reading(at(0.2502)), nepal)
@@ -164,6 +168,11 @@ def test_a_new_hour_is_watched_from_its_first_moment_in_a_zone_off_by_a_quarter(
     days = LastDays(before, reading(at(0.2502) + 60_000), nepal)
     assert cells_of(days, before)[-2:] == "u?"
     assert cells_of(days.as_of(after, reading(at(0.2503)), nepal), after)[-2:] == "uu"
+    outcome = listed(beating(1, at(0.5)), at(0.5))
+    first, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, outcome, outcome.ended)
+    days = LastDays(first, reading(at(0.5)), UTC)
+    assert cells_of(days, first)[-1] == "?"
+    assert cells_of(days.as_of(first, reading(at(0.5) + 1), UTC), first)[-1] == "u"
 
 
 def test_rows_without_events_share_a_result_and_rows_with_events_keep_theirs() -> None:
@@ -219,30 +228,24 @@ def test_an_hour_of_the_last_day_is_recorded_of_any_profile(watched_ms: float, *
     assert not recorded_hour(at(-49), at(-47))
 
 
-def test_a_share_of_half_a_second_is_a_share() -> None:
-    monitor = monitor_at(0, since=-0.5 / 3_600)
-    assert LastDays(monitor, reading(at(0)), UTC).share(row_of(monitor)) == 1
-
-
-def test_it_sorts_by_the_share_of_time_up() -> None:
+def test_the_share_is_the_time_up_of_the_known_time() -> None:
     monitor = monitor_at(0, *OUTAGE, change(Kind.OFFLINE, -7, "env-2"), change(Kind.ONLINE, -4, "env-2"))
     days = LastDays(monitor, reading(at(0)), UTC)
     assert [days.share(row_of(monitor, f"env-{n}")) for n in (1, 2, 3)] == [19 / 20, 17 / 20, 1]
     nothing = replace(monitor, watched={})
     assert days.as_of(nothing, reading(at(2)), UTC).share(row_of(monitor)) is None
-
-
-def test_a_state_that_is_not_known_has_no_share() -> None:
-    outcome = listed([environment("env-1", lastHeartbeat=at(0) / 1000)], at(0))
-    monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, outcome, outcome.ended)
-    monitor = replace(monitor, watched={NO_PROFILE: WatchedTime((Span(at(-20), at(0)),))})
-    assert LastDays(monitor, reading(at(0)), UTC).share(row_of(monitor)) is None
+    half_a_second = monitor_at(0, since=-0.5 / 3_600)
+    assert LastDays(half_a_second, reading(at(0)), UTC).share(row_of(half_a_second)) == 1
+    outcome = listed([environment("env-1", lastHeartbeat=at(0) / 1000)], at(0))  # an implausible time
+    unknown, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, outcome, outcome.ended)
+    unknown = replace(unknown, watched={NO_PROFILE: WatchedTime((Span(at(-20), at(0)),))})
+    assert LastDays(unknown, reading(at(0)), UTC).share(row_of(unknown)) is None
 
 
 @given(st.integers(0, 150), st.integers(0, 150), st.booleans())
 @example(1, 60, True)
 @example(1, 60, False)
-def test_a_share_that_is_carried_on_is_the_one_worked_out_anew(first: int, later: int, is_down: bool) -> None:  # noqa: FBT001  drawn
+def test_a_share_carried_on_equals_a_share_worked_out_anew(first: int, later: int, is_down: bool) -> None:  # noqa: FBT001  drawn
     first, later = sorted((first, later))
     events = OUTAGE[: 1 if is_down else 2]
 
@@ -276,9 +279,113 @@ def test_profiles_have_their_own_time_watched() -> None:
     assert [each.count(UptimeState.UP) for each in found] == [3, 1]
 
 
-def test_what_the_first_listing_showed_does_not_stay_unknown() -> None:
-    outcome = listed(beating(1, at(0.5)), at(0.5))
-    monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, outcome, outcome.ended)
-    days = LastDays(monitor, reading(at(0.5)), UTC)
-    assert cells_of(days, monitor)[-1] == "?"
-    assert cells_of(days.as_of(monitor, reading(at(0.5) + 1), UTC), monitor)[-1] == "u"
+UP = tracked()
+DOWN = tracked(connectionId=None)
+LATE = tracked(lastHeartbeat=NOW - 60_000)
+LOST = replace(tracked(), verdict=GONE)
+
+
+def event(kind: Kind, at: float, before: str | None = None, after: str | None = None) -> Event:
+    return Event(
+        kind=kind,
+        at=ServerMs(at),
+        id=clean("env-1"),
+        before=None if before is None else clean(before),
+        after=None if after is None else clean(after),
+    )
+
+
+def fell(at: float) -> Event:
+    return event(Kind.OFFLINE, at, "online", "offline")
+
+
+def rose(at: float) -> Event:
+    return event(Kind.ONLINE, at, "offline", "online")
+
+
+def vanished(at: float) -> Event:
+    return event(Kind.GONE, at, "offline", "gone")
+
+
+def found(one: TrackedEnvironment, events: list[Event], minutes: float, since: float = NOW) -> Availability:
+    end = ServerMs(NOW + minutes * MINUTE)
+    watched = WatchedTime((Span(ServerMs(since), end),))
+    return Availability.from_intervals(states(one, events, watched, NOW, end))
+
+
+def said(one: TrackedEnvironment, events: list[Event], minutes: float) -> str | None:
+    return availability_text(found(one, events, minutes))
+
+
+@pytest.mark.parametrize(
+    ("one", "events", "share", "minutes"),
+    [
+        (UP, [], "100", 10),
+        (DOWN, [], "0", 10),
+        (LATE, [], "100", 10),
+        (DOWN, [fell(NOW + 4 * MINUTE)], "40.0", 10),
+        (UP, [rose(NOW + 4 * MINUTE)], "60.0", 10),
+        (UP, [fell(NOW + 1 * MINUTE), rose(NOW + 3 * MINUTE)], "80.0", 10),
+        (UP, [event(Kind.APPEARED, NOW + 6 * MINUTE, None, "online")], "100", 4),
+        (DOWN, [event(Kind.APPEARED, NOW + 6 * MINUTE, None, "offline")], "0", 4),
+        (UP, [vanished(NOW + MINUTE), event(Kind.APPEARED, NOW + 5 * MINUTE, None, "online")], "50.0", 10),
+        (LOST, [fell(NOW + MINUTE), vanished(NOW + 5 * MINUTE)], "10.0", 10),
+        (UP, [event(Kind.RETURNED, NOW + 5 * MINUTE, "gone", "online")], "50.0", 10),
+        (UP, [event(Kind.RECONNECTED, NOW + 5 * MINUTE, "conn-1", "conn-2")], "100", 10),
+        (UP, [event(Kind.MODE, NOW + 5 * MINUTE, "offline", "gone")], "100", 10),
+        # Before the begin of watching.
+        (UP, [fell(NOW - MINUTE), rose(NOW)], "100", 10),
+        (DOWN, [fell(NOW)], "0", 10),
+        # A clock set back between two events makes no time.
+        (UP, [fell(NOW + 5 * MINUTE), rose(NOW + 5 * MINUTE - 900)], "100", 10),
+        (DOWN, [fell(NOW + 11 * MINUTE)], "100", 10),
+    ],
+)
+def test_the_time_down_lies_between_the_events(
+    one: TrackedEnvironment, events: list[Event], share: str, minutes: int
+) -> None:
+    assert said(one, events, 10) == f"up {share} % of the {minutes}m watched in 24h"
+
+
+@pytest.mark.parametrize(("milliseconds", "is_told"), [(59_999, False), (60_000, True)])
+def test_less_than_a_minute_says_nothing(milliseconds: float, *, is_told: bool) -> None:
+    assert (said(UP, [], milliseconds / MINUTE) is not None) is is_told
+    appeared = event(Kind.APPEARED, NOW + MINUTE, None, "online")
+    assert (said(UP, [appeared], 1 + milliseconds / MINUTE) is not None) is is_told
+
+
+@pytest.mark.parametrize(("missing_ms", "text"), [(0, "24h"), (59_999, "24h"), (60_000, "the 23h 59m watched in 24h")])
+def test_a_day_without_less_than_a_minute_is_whole(missing_ms: float, text: str) -> None:
+    day = 24 * 60
+    assert availability_text(found(UP, [], day, NOW + missing_ms)) == f"up 100 % of {text}"
+
+
+@pytest.mark.parametrize(
+    ("share", "percent"),
+    [
+        (1.0, "100"),
+        (0.99999, "99.9"),
+        (0.9999, "99.9"),
+        (0.9989, "99.8"),
+        (0.992, "99.2"),
+        (0.5, "50.0"),
+        (0.0001, "0.1"),
+        (0.0, "0"),
+    ],
+)
+def test_all_and_nothing_are_never_rounded_to(share: float, percent: str) -> None:
+    known = timedelta(hours=3, minutes=4)
+    assert percent_text(share) == f"{percent} %"
+    assert percent_text(nextafter(1.0, 0.0)) == "99.9 %"
+    assert availability_text(Availability(known * share, known)) == f"up {percent} % of the 3h 4m watched in 24h"
+
+
+@given(st.lists(st.tuples(st.sampled_from(UptimeState), st.integers(0, 10_000))))
+def test_up_and_down_are_the_known_time(parts: list[tuple[UptimeState, int]]) -> None:
+    length = dict.fromkeys(UptimeState, 0)
+    for state, seconds in parts:
+        length[state] += seconds
+    intervals = [Interval(state, NOW, ServerMs(NOW + 1000 * seconds)) for state, seconds in parts]
+    up, known = Availability.from_intervals(intervals)
+    assert up == timedelta(seconds=length[UptimeState.UP] + length[UptimeState.FLAPPING])
+    assert known - up == timedelta(seconds=length[UptimeState.DOWN])

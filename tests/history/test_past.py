@@ -1,4 +1,4 @@
-"""The origin of a recording, and records that cannot be read."""
+"""The origin of a recording, unreadable records, and a past as steps: polls with events."""
 
 from __future__ import annotations
 
@@ -6,21 +6,27 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from support.builders import NOW
+from support.lives import plain_life
+from support.recording import ALWAYS, DAY
 
 from envwatch.fleet.events import Event, Kind
 from envwatch.history.past import About, LeftOut, RecordedStep, left_out_of
-from envwatch.model.clock import ServerMs, WallMs
+from envwatch.history.stored import Retention, StoredPast
+from envwatch.history.writer import FolderWriter
+from envwatch.model.clock import Clocks, ServerMs, WallMs
 from envwatch.model.outcome import PollResult, RecordedPoll
 from envwatch.model.text import clean
 from envwatch.model.times import date_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
+
 
 MIDNIGHT = 1_760_054_400_000.0
 """2025-10-10 00:00 UTC."""
 HOUR = 3_600_000.0
-DAY = 24 * HOUR
 DAMAGED = clean("damaged")
 
 
@@ -41,7 +47,7 @@ def test_the_rows_of_an_origin_give_the_origin(*, is_redacted: bool) -> None:
         ({"version": 2, "envwatch": "1.1"}, "https://", "2"),
     ],
 )
-def test_a_copied_day_file_has_a_host_and_a_version_of_its_own(
+def test_a_copied_day_file_has_its_own_host_and_version(
     rows: Mapping[str, object], base_url: str, version: str
 ) -> None:
     found = About.from_rows(rows)
@@ -133,3 +139,27 @@ def test_unreadable_polls_without_a_readable_poll_in_between_are_one_entry(
     steps: list[RecordedStep], found: list[tuple[str, float, float, int | None, str]]
 ) -> None:
     assert [(each.what, each.since, each.until, each.count, each.reason) for each in left_out_of(steps)] == found
+
+
+def test_steps_are_polls_with_their_events_and_events_of_time_alone(tmp_path: Path) -> None:
+    """Over days, with the wall clock set back in between."""
+    expected, number = list[RecordedStep](), 0
+    for at in (NOW, NOW + DAY, NOW - 3_600_000):
+        writer = FolderWriter(tmp_path, Retention())
+        writer.take()
+        life, run = plain_life(at), number + 1
+        for moment, result, events in life.steps:
+            number += 1
+            poll = RecordedPoll(number, moment.now.wall, result, run, 5.0)
+            writer.write(moment, result, events)
+            expected.append(RecordedStep(poll.at, poll, list(events)))
+        blind = Event(kind=Kind.BLIND, at=NOW)
+        later = Clocks(WallMs(moment.now.wall + 1), moment.now.monotonic)
+        writer.write_events(later, [blind, blind])
+        expected.append(RecordedStep(later.wall, None, [blind, blind]))
+        writer.close()
+    steps = [step._replace(events=list(step.events)) for step in StoredPast(tmp_path).steps(*ALWAYS)]
+    assert steps == expected
+    assert [step.poll for step in StoredPast(tmp_path).steps(WallMs(NOW + DAY), WallMs(NOW + DAY))] == [
+        step.poll for step in expected if step.at == NOW + DAY
+    ]

@@ -80,7 +80,7 @@ class Session:
         return exact(stored[1:]) == exact(kept[1:]) and len(stored[0]) == len(kept[0])
 
 
-def test_what_is_recorded_can_be_read_and_is_announced_with_the_first_listing(tmp_path: Path) -> None:
+def test_a_recording_can_be_read_and_is_announced_with_the_first_listing(tmp_path: Path) -> None:
     polls_when_ready: list[int] = []
     session = Session(tmp_path, on_ready=lambda _: polls_when_ready.append(len(content(StoredPast(tmp_path))[0])))
     session.take([failed(at=NOW - 5000), *life(8)])
@@ -139,12 +139,11 @@ def no_folder(folder: Path) -> Iterator[str]:
         folder.unlink()
 
 
-AT_ANY_TIME = [full, locked]
 Trouble = Callable[[Path], AbstractContextManager[str]]
 
 
-@pytest.mark.parametrize("trouble", [*AT_ANY_TIME, read_only, no_folder])
-def test_what_cannot_be_written_is_said_once_and_recording_goes_on_once_it_can(trouble: Trouble) -> None:
+@pytest.mark.parametrize("trouble", [full, read_only, no_folder])
+def test_trouble_at_the_start_is_said_once_and_recording_goes_on_afterwards(trouble: Trouble) -> None:
     with folder_for_anyone() as place:
         folder, outcomes = place / "a@b", life(12)
         with trouble(folder) as reason:
@@ -162,8 +161,8 @@ def test_what_cannot_be_written_is_said_once_and_recording_goes_on_once_it_can(t
         assert exact(stored) == exact(kept[-len(stored) :])
 
 
-@pytest.mark.parametrize("trouble", AT_ANY_TIME)
-def test_trouble_in_the_middle_costs_what_is_polled_meanwhile_and_nothing_else(trouble: Trouble) -> None:
+@pytest.mark.parametrize("trouble", [full, locked])
+def test_trouble_in_the_middle_costs_the_polls_meanwhile_and_nothing_else(trouble: Trouble) -> None:
     with folder_for_anyone() as place:
         folder, outcomes = place / "a@b", life(9)
         session = Session(folder)
@@ -177,7 +176,7 @@ def test_trouble_in_the_middle_costs_what_is_polled_meanwhile_and_nothing_else(t
         assert session.is_exact
 
 
-def test_a_disk_that_is_too_slow_costs_polls_and_no_time(tmp_path: Path) -> None:
+def test_a_slow_disk_costs_polls_and_no_time(tmp_path: Path) -> None:
     goes_on = threading.Event()
     session, outcomes = Session(tmp_path, prepare=lambda: goes_on.wait(PATIENCE_S) and None), life(20)
     session.take(outcomes[:12])
@@ -209,7 +208,7 @@ def test_a_reader_waits_until_the_recorder_is_prepared_or_closed(tmp_path: Path,
     session.close()
 
 
-def test_of_two_at_once_one_records_and_the_other_takes_over_when_it_ends(tmp_path: Path) -> None:
+def test_of_two_at_once_one_records_and_the_other_takes_over_at_its_end(tmp_path: Path) -> None:
     one, outcomes = Session(tmp_path), life(12)
     one.take(outcomes[:1])
     assert one.ready.wait(PATIENCE_S)
@@ -228,7 +227,7 @@ def test_of_two_at_once_one_records_and_the_other_takes_over_when_it_ends(tmp_pa
     assert kinds(tmp_path / TODAY)[4] is FrameKind.KEY
 
 
-def test_one_that_loses_its_folder_before_its_first_listing_is_ready_as_another_records(tmp_path: Path) -> None:
+def test_a_recorder_without_its_folder_is_ready_as_another_records(tmp_path: Path) -> None:
     folder, outcomes = tmp_path / "history", life(3)
     one = Session(folder)
     one.take([failed(at=NOW - 5000)])
@@ -245,7 +244,7 @@ def test_one_that_loses_its_folder_before_its_first_listing_is_ready_as_another_
     other.close()
 
 
-def test_events_that_come_with_no_poll_and_those_of_another_profile_are_recorded(tmp_path: Path) -> None:
+def test_events_without_a_poll_and_of_another_profile_are_recorded(tmp_path: Path) -> None:
     said: list[str] = []
     recorder = HistoryRecorder({A: tmp_path / "a@h", B: tmp_path / "b@h"}, notify=said.append)
     monitor = Monitor.create({A: Limits(), B: Limits(), OTHER: Limits()})
@@ -264,7 +263,7 @@ def test_events_that_come_with_no_poll_and_those_of_another_profile_are_recorded
     assert said == []
 
 
-def test_what_one_profile_lacks_is_said_once_and_costs_another_nothing(tmp_path: Path) -> None:
+def test_trouble_of_one_profile_is_said_once_and_costs_another_nothing(tmp_path: Path) -> None:
     (tmp_path / "bad").touch()
     said: list[str] = []
     folders = {A: tmp_path / "bad" / "a", B: tmp_path / "good", OTHER: tmp_path / "bad" / "other"}
@@ -278,7 +277,7 @@ def test_what_one_profile_lacks_is_said_once_and_costs_another_nothing(tmp_path:
     assert len(said) == 1
 
 
-def test_acknowledgements_are_those_of_the_fleets_own_rows(tmp_path: Path) -> None:
+def test_acknowledgements_of_the_fleets_own_rows_are_recorded(tmp_path: Path) -> None:
     session, down = Session(tmp_path), listed(beating(2, connectionId=None))
     session.take([down])
     own = ack_of(session.monitor.fleet.by_profile[NO_PROFILE].environments[clean("env-1")], NOW, clean("known"))
@@ -290,6 +289,7 @@ def test_acknowledgements_are_those_of_the_fleets_own_rows(tmp_path: Path) -> No
 
 
 NEVER_S = 1e6
+
 WITHOUT_SQLITE = """
 import sys
 
@@ -323,39 +323,34 @@ except HistoryError as error:
 """
 
 
-class TestStart:
-    """The thread imports the writer after the first outcome."""
+def test_nothing_is_written_before_the_first_outcome_and_its_delay(tmp_path: Path) -> None:
+    """The thread imports the writer after the first outcome. An early end writes the waiting outcomes."""
+    prepared = list[int]()
+    session = Session(tmp_path, prepare=lambda: prepared.append(1))
+    assert session.close() == []
+    assert (prepared, [*tmp_path.iterdir()]) == ([], [])
+    session = Session(tmp_path, delay_s=0.05)
+    session.take(life(2))
+    assert session.ready.wait(PATIENCE_S)
+    assert session.close() == []
+    session = Session(tmp_path / "early", delay_s=NEVER_S)
+    session.take(life(2))
+    assert not (tmp_path / "early").exists()
+    assert session.close() == []
+    assert session.is_exact
 
-    def test_nothing_is_written_before_the_first_outcome(self, tmp_path: Path) -> None:
-        prepared = list[int]()
-        session = Session(tmp_path, prepare=lambda: prepared.append(1))
-        assert session.close() == []
-        assert (prepared, [*tmp_path.iterdir()]) == ([], [])
 
-    def test_an_early_end_writes_the_outcomes_that_wait(self, tmp_path: Path) -> None:
-        session = Session(tmp_path, delay_s=NEVER_S)
-        session.take(life(2))
-        assert [*tmp_path.iterdir()] == []
-        assert session.close() == []
-        assert session.is_exact
-
-    def test_the_delay_ends_by_itself(self, tmp_path: Path) -> None:
-        session = Session(tmp_path, delay_s=0.05)
-        session.take(life(2))
-        assert session.ready.wait(PATIENCE_S)
-        assert session.close() == []
-
-    def test_a_python_without_sqlite_is_one_line_and_keeps_nothing(self, tmp_path: Path) -> None:
-        done = subprocess.run(
-            [sys.executable, "-c", WITHOUT_SQLITE, str(tmp_path)],
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            check=False,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-        )
-        assert done.stderr == ""
-        assert done.stdout.splitlines() == [
-            "no history is kept: no SQLite; set history = false, or use a Python with SQLite",
-            "reading: no SQLite",
-        ]
+def test_a_python_without_sqlite_is_one_line_and_keeps_nothing(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_SQLITE, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "no history is kept: no SQLite; set history = false, or use a Python with SQLite",
+        "reading: no SQLite",
+    ]

@@ -21,10 +21,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.budget import THOROUGH, examples
-from support.builders import NOW, beating, listed
+from support.builders import NOW
 from support.exact import exact
 from support.lives import plain_life
-from support.memory_history import recorded
 from support.recording import content, life, record
 from support.rights import folder_for_anyone, without_rights
 
@@ -86,20 +85,6 @@ def test_moments_come_back_in_any_order(order: list[int]) -> None:
             assert file.moment(polls[index]) == LIFE.moments[index]
 
 
-def test_a_long_recording_has_bridges_and_keys_on_the_way(tmp_path: Path) -> None:
-    history = recorded(listed(beating(3, NOW + 5_000 * count), NOW + 5_000 * count) for count in range(800))
-    path = tmp_path / "long.rec"
-    with closing(RecordingWriter(path, ABOUT)) as writer:
-        for poll in history.polls(*ALWAYS):
-            writer.write(history.moment(poll), poll.result)
-    with closing(RecordedFile(path)) as file:
-        polls = file.polls(*ALWAYS)
-        assert file.polls() == polls == history.polls(*ALWAYS)
-        for index in (799, 0, 798, 400, 401, 399, 720, 719, 29, 30, 31):
-            assert file.moment(polls[index]) == history.moment(polls[index])
-        assert list(map(file.moment, polls)) == list(map(history.moment, polls))
-
-
 def with_interval(moment: Moment, interval_s: float) -> Moment:
     return replace(moment, profile_state=replace(moment.profile_state, interval=timedelta(seconds=interval_s)))
 
@@ -133,13 +118,14 @@ def test_runs_and_events_without_a_poll_keep_their_places(tmp_path: Path) -> Non
             file.moment(RecordedPoll(4, at, result, 2, 6.0))
 
 
-def test_what_was_written_can_be_read_at_once(tmp_path: Path) -> None:
-    path, (moment, result, events) = tmp_path / "a.rec", LIFE.steps[0]
+def test_each_poll_can_be_read_at_once_and_nothing_stands_next_to_the_recording(tmp_path: Path) -> None:
+    path = tmp_path / "a.rec"
     with closing(RecordingWriter(path, ABOUT)) as writer:
-        for count in range(3):
+        for count, (moment, result, events) in enumerate(LIFE.steps):
             with closing(RecordedFile(path)) as file:
                 assert len(file.polls()) == count
             writer.write(moment, result, events)
+            assert [*tmp_path.iterdir()] == [path]
 
 
 def read(path: Path) -> tuple[list[Moment], list[Event], bool]:
@@ -156,18 +142,19 @@ def is_prefix(path: Path, moments: list[Moment], events: list[Event]) -> bool:
     return found == moments[: len(found)] and found_events == events[: len(found_events)]
 
 
-def long_recording(path: Path, lives: int = 30) -> tuple[list[Moment], list[Event]]:
+def long_recording(path: Path, lives: int = 12) -> tuple[list[Moment], list[Event]]:
     """Write many lives after each other; return their moments and events."""
     steps = [step for number in range(lives) for step in plain_life(NOW + number * 600_000).steps]
     write(path, steps)
     return [moment for moment, _, _ in steps], [event for _, _, events in steps for event in events]
 
 
-def test_a_file_that_is_cut_anywhere_loses_its_end_alone_and_says_so(tmp_path: Path) -> None:
+def test_a_cut_file_loses_its_end_alone_and_says_so(tmp_path: Path) -> None:
+    """test_faults.py cuts the file of a day, which is a recording, at any byte."""
     path = tmp_path / "a.rec"
     moments, events = long_recording(path)
     whole = path.stat().st_size
-    for length in range(whole - 1, 0, -whole // 14):
+    for length in (whole - 1, whole - 9_001, whole // 2):
         os.truncate(path, length)
         assert is_prefix(path, moments, events), length
         if length > whole - 16_384:
@@ -175,16 +162,13 @@ def test_a_file_that_is_cut_anywhere_loses_its_end_alone_and_says_so(tmp_path: P
             assert len(found) > len(moments) - 100
             assert len(found_events) > len(events) // 2
             assert is_cut
-
-
-def test_of_a_short_recording_without_its_last_bytes_the_polls_are_left(tmp_path: Path) -> None:
-    path = tmp_path / "a.rec"
+    path.unlink()
     os.truncate(path, len(write(path, LIFE.steps)) - 10)
     assert read(path) == (LIFE.moments, [], True)
 
 
 @given(st.data())
-def test_damage_anywhere_is_refused_or_leaves_what_was_recorded(data: st.DataObject) -> None:
+def test_damage_anywhere_is_refused_or_leaves_recorded_moments(data: st.DataObject) -> None:
     whole = PATHS["life"].read_bytes()
     start = data.draw(st.integers(0, len(whole) - 1))
     damage = data.draw(st.binary(min_size=1, max_size=40))
@@ -197,16 +181,8 @@ def test_damage_anywhere_is_refused_or_leaves_what_was_recorded(data: st.DataObj
         events_of(file.steps())
 
 
-def test_nothing_stands_next_to_a_recording_between_two_polls(tmp_path: Path) -> None:
-    path = tmp_path / "a.rec"
-    with closing(RecordingWriter(path, ABOUT)) as writer:
-        for moment, result, events in LIFE.steps:
-            writer.write(moment, result, events)
-            assert [*tmp_path.iterdir()] == [path]
-
-
 @pytest.mark.parametrize("is_writable", [True, False])
-def test_a_process_that_is_killed_within_a_commit_loses_that_commit_alone(is_writable: bool, tmp_path: Path) -> None:  # noqa: FBT001
+def test_a_kill_within_a_commit_loses_this_commit_alone(is_writable: bool, tmp_path: Path) -> None:  # noqa: FBT001
     path, (moment, result, events) = tmp_path / "a.rec", LIFE.steps[0]
     with closing(RecordingWriter(path, ABOUT)) as writer, folder_for_anyone() as folder:
         for step in LIFE.steps:
@@ -244,22 +220,19 @@ def test_a_copy_of_a_day_is_a_recording(tmp_path: Path) -> None:
         assert (file.about.profile, file.about.base_url) == ("prod", "https://letta.example:8443")
 
 
-@pytest.mark.parametrize("at", [math.inf, -1.0, 1e300])
-def test_a_poll_at_a_time_that_no_calendar_has_is_left_out(at: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("at", "interval_s"), [(math.inf, None), (-1.0, None), (1e300, None), (None, -1.0), (None, 1.1e9)]
+)
+def test_a_poll_at_an_impossible_time_or_interval_is_left_out(
+    at: float | None, interval_s: float | None, tmp_path: Path
+) -> None:
     path, (moment, result, events) = tmp_path / "a.rec", LIFE.steps[0]
+    odd = moment if interval_s is None else with_interval(moment, interval_s)
     with closing(RecordingWriter(path, ABOUT)) as writer:
-        writer.write_events(WallMs(at), [BLIND])
-        writer.write(replace(moment, now=moment.now._replace(wall=WallMs(at))), result, events)
-        writer.start_run()
-        writer.write(moment, result, events)
-    assert read(path) == ([moment], list(events), False)
-
-
-@pytest.mark.parametrize("interval_s", [-1.0, 1.1e9])
-def test_a_poll_with_an_interval_that_no_poll_has_is_left_out(interval_s: float, tmp_path: Path) -> None:
-    path, (moment, result, events) = tmp_path / "a.rec", LIFE.steps[0]
-    with closing(RecordingWriter(path, ABOUT)) as writer:
-        writer.write(with_interval(moment, interval_s), result)
+        if at is not None:
+            writer.write_events(WallMs(at), [BLIND])
+            odd = replace(odd, now=moment.now._replace(wall=WallMs(at)))
+        writer.write(odd, result, events if interval_s is None else ())
         writer.start_run()
         writer.write(moment, result, events)
     assert read(path) == ([moment], list(events), False)
@@ -288,7 +261,7 @@ def chunk(kind: int, body: bytes) -> bytes:
     return struct.pack("<IIB", len(body), zlib.crc32(body, zlib.crc32(head[8:])), kind) + body
 
 
-def test_a_recording_of_1_0_that_is_cut_anywhere_loses_its_end_alone(golden: tuple[list[Moment], list[Event]]) -> None:
+def test_a_cut_recording_of_1_0_loses_its_end_alone(golden: tuple[list[Moment], list[Event]]) -> None:
     for length in range(len(GOLDEN) - 1, len(LINE) + 200, -1_009 * (THOROUGH // examples(THOROUGH))):
         path = write_bytes(GOLDEN[:length])
         assert is_prefix(path, *golden)
@@ -296,7 +269,7 @@ def test_a_recording_of_1_0_that_is_cut_anywhere_loses_its_end_alone(golden: tup
 
 
 @given(st.data())
-def test_damage_anywhere_in_a_recording_of_1_0_loses_what_follows_alone(
+def test_damage_anywhere_in_a_recording_of_1_0_loses_the_rest_alone(
     golden: tuple[list[Moment], list[Event]], data: st.DataObject
 ) -> None:
     """Whatever stands in the file, it is refused, or its beginning is read."""
@@ -338,13 +311,15 @@ def life_path(tmp_path_factory: pytest.TempPathFactory, recording: bytes) -> Non
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "it is no recording of envwatch"),
-        (b"SQLite format 3\0", "it is no recording of envwatch"),
-        (b"SQLite format 3\0".ljust(16_384, b"\0"), "it is no recording of envwatch"),
+        *(
+            (content, "it is no recording of envwatch")
+            for content in (b"", b"SQLite format 3\0", b"SQLite format 3\0".ljust(16_384, b"\0"))
+        ),
         (b"envwatch recording %d\n" % (FORMAT_VERSION + 1), "a newer envwatch made it; update this one"),
-        (b"envwatch recording one\n", "it is damaged at its beginning"),
-        (b"envwatch recording 1", "it is damaged at its beginning"),
-        (b"envwatch recording 1\n", "it is damaged at its beginning"),
+        *(
+            (content, "it is damaged at its beginning")
+            for content in (b"envwatch recording one\n", b"envwatch recording 1", b"envwatch recording 1\n")
+        ),
     ],
 )
 def test_another_file_is_refused_with_the_reason(tmp_path: Path, content: bytes, message: str) -> None:
@@ -352,17 +327,10 @@ def test_another_file_is_refused_with_the_reason(tmp_path: Path, content: bytes,
     path.write_bytes(content)
     with pytest.raises(HistoryError, match=f"^{message}$"):
         RecordedFile(path)
-
-
-def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for path, message in (
-        (tmp_path / "none", "No such file or directory"),
-        (tmp_path, "Is a directory"),
-        (tmp_path / "pipe", "Not a regular file"),
-    ):
-        with pytest.raises(HistoryError, match=f"^{message}$"):
-            RecordedFile(path)
+    for other, why in (("none", "No such file or directory"), (".", "Is a directory"), ("pipe", "Not a regular file")):
+        with pytest.raises(HistoryError, match=f"^{why}$"):
+            RecordedFile(tmp_path / other)
 
 
 def test_a_recording_is_private_and_overwrites_nothing(tmp_path: Path) -> None:

@@ -55,41 +55,30 @@ def timeline(**polls: tuple[float, ...]) -> Timeline:
     return Timeline.from_polls(by_profile, WallMs(0))
 
 
-def test_polls_of_several_profiles_are_merged_by_time() -> None:
-    poll_refs = timeline(home=(1, 5, 9), work=(2, 6)).poll_refs
-    assert [(poll_ref.profile, poll_ref.poll.at) for poll_ref in poll_refs] == [
+def test_a_timeline_merges_polls_by_time_and_knows_each_profile_by_its_newest_poll() -> None:
+    line = timeline(home=(1, 5, 9), work=(2, 6))
+    assert [(each.profile, each.poll.at) for each in line.poll_refs] == [
         *((HOME, 1.0), (WORK, 2.0), (HOME, 5.0), (WORK, 6.0), (HOME, 9.0)),
     ]
+    known = [{profile: each.at for profile, each in line.known_at(place).items()} for place in range(5)]
+    assert [(each.get(HOME), each.get(WORK)) for each in known] == [
+        *((1.0, None), (1.0, 2.0), (5.0, 2.0), (5.0, 6.0), (9.0, 6.0)),
+    ]
+    assert line.place_of(PollRef(WORK, poll(2, 6))) == 3
+    assert line.place_of(PollRef(WORK, poll(9, 6))) == -1
 
 
-def test_without_polls_a_timeline_ends_at_its_begin() -> None:
+def test_a_timeline_ends_at_its_begin_or_its_last_poll_also_after_a_clock_was_set_back() -> None:
     assert Timeline.from_polls({}, WallMs(7)).until == WallMs(7)
     assert Timeline().until == WallMs(0)
-
-
-def test_polls_of_one_profile_keep_their_order_where_its_clock_was_set_back() -> None:
     line = timeline(home=(10, 20, 11, 21))
-    assert [poll_ref.poll.at for poll_ref in line.poll_refs] == [10.0, 20.0, 11.0, 21.0]
+    assert [each.poll.at for each in line.poll_refs] == [10.0, 20.0, 11.0, 21.0]
     assert line.until == 21.0
 
 
 @pytest.mark.parametrize(("wall", "place"), [(0.9, -1), (1, 0), (4.9, 1), (5, 2), (99, 4)])
 def test_a_place_is_the_index_of_the_newest_poll_at_or_before_a_moment(wall: float, place: int) -> None:
     assert timeline(home=(1, 5, 9), work=(2, 6)).place_at(WallMs(wall)) == place
-
-
-def test_after_a_poll_each_profile_is_known_by_its_newest_poll() -> None:
-    line = timeline(home=(1, 5, 9), work=(2, 6))
-    known = [{profile: each.at for profile, each in line.known_at(place).items()} for place in range(5)]
-    assert [(each.get(HOME), each.get(WORK)) for each in known] == [
-        *((1.0, None), (1.0, 2.0), (5.0, 2.0), (5.0, 6.0), (9.0, 6.0)),
-    ]
-
-
-def test_a_poll_is_found_by_its_profile_and_number() -> None:
-    line = timeline(home=(1, 5, 9), work=(2, 6))
-    assert line.place_of(PollRef(WORK, poll(2, 6))) == 3
-    assert line.place_of(PollRef(WORK, poll(9, 6))) == -1
 
 
 def lived(history: MemoryHistory, outcomes: list[Outcome]) -> list[Monitor]:
@@ -102,7 +91,7 @@ def lived(history: MemoryHistory, outcomes: list[Outcome]) -> list[Monitor]:
 
 
 @given(st.lists(st.tuples(st.sampled_from([5, 61, 130]), st.sets(st.integers(0, 3)), st.booleans()), max_size=12))
-def test_what_is_rewound_is_what_was_known(life: list[tuple[int, set[int], bool]]) -> None:
+def test_a_rewound_monitor_is_the_monitor_of_then(life: list[tuple[int, set[int], bool]]) -> None:
     outcomes, at = list[object](), float(NOW)
     for passed_s, down, is_listed in life:
         at += passed_s * 1000
@@ -326,7 +315,7 @@ def test_a_log_up_to_a_moment_has_no_later_events_of_any_environment() -> None:
     assert [len(following.when_added(count)) for count in range(4)] == [0, 1, 2, 3]
 
 
-def test_a_log_up_to_a_moment_has_the_events_from_before_the_start_and_none_that_were_dropped() -> None:
+def test_a_log_up_to_a_moment_has_the_events_known_then_also_from_before_the_start() -> None:
     log = EventLog().with_past([event(-2), event(-1)]).with_events([event(1)]).with_events([event(2)])
     assert [each.at for each in log.when_added(1)] == [-2.0, -1.0, 1.0]
     assert [each.at for each in log.when_added(0)] == [-2.0, -1.0]
@@ -334,17 +323,13 @@ def test_a_log_up_to_a_moment_has_the_events_from_before_the_start_and_none_that
     shortened = log.with_events([event(3)], most=2)
     assert [each.at for each in shortened.when_added(2)] == [2.0]
     assert len(shortened.when_added(1)) == 0
-
-
-def test_of_two_profiles_a_log_leaves_out_what_was_not_known_also_if_it_happened_before() -> None:
     home, work = replace(event(2), profile=HOME), replace(event(1), profile=WORK)
-    log = EventLog().with_past([home]).with_past([work])
-    known = log.known(lambda each: each.profile == HOME)
+    known = EventLog().with_past([home]).with_past([work]).known(lambda each: each.profile == HOME)
     assert list(known) == [home]
     assert known.for_environment((WORK, clean("env-1"))) == ()
 
 
-def test_the_log_of_a_moment_is_that_after_the_last_poll_before_it() -> None:
+def test_the_log_of_a_moment_is_the_log_after_the_poll_before() -> None:
     ends, log = LogEnds(), EventLog().with_past([event(0)])
     for wall, came in ((1, []), (2, [event(2)]), (3, []), (4, [event(4)]), (5, [])):
         log = log.with_events(came)

@@ -21,13 +21,22 @@ from envwatch.history.stored import Retention, StoredPast, day_paths, tidy
 from envwatch.history.writer import FolderWriter
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import PollResult
-from envwatch.model.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from support.memory_history import MemoryHistory
+
 MIDNIGHT = NOW // DAY * DAY + DAY
+
+
+def a_day(folder: Path, polls: int = 12, at: float = NOW, **changes: int) -> tuple[MemoryHistory, StoredPast, Path]:
+    """Record a run, and return the same history in memory, the stored past and the file of the first day."""
+    writer = FolderWriter(folder, Retention())
+    history = record(writer, life(polls, at, **changes))
+    writer.close()
+    return history, StoredPast(folder), day_paths(folder)[0]
 
 
 def test_polls_moments_and_events_of_several_runs_and_days_are_read_back_exactly(tmp_path: Path) -> None:
@@ -55,7 +64,7 @@ def test_each_day_and_each_run_begins_with_a_key(tmp_path: Path) -> None:
     assert second == [FrameKind.KEY, FrameKind.STEP, FrameKind.KEY, *[FrameKind.STEP] * 4]
 
 
-def test_a_clock_that_is_set_back_leaves_the_order_of_recording(tmp_path: Path) -> None:
+def test_a_clock_set_back_leaves_the_order_of_recording(tmp_path: Path) -> None:
     writer = FolderWriter(tmp_path, Retention())
     ahead = life(8, MIDNIGHT + DAY + 1_800_000)
     back = life(8, MIDNIGHT + DAY - 1_800_000)  # of the previous day
@@ -70,23 +79,17 @@ def test_a_clock_that_is_set_back_leaves_the_order_of_recording(tmp_path: Path) 
 
 
 def test_every_moment_is_the_same_forward_backward_and_in_leaps(tmp_path: Path) -> None:
-    writer = FolderWriter(tmp_path, Retention())
-    history = record(writer, life(270, rows=3))
-    writer.close()
-    past = StoredPast(tmp_path)
+    history, past, path = a_day(tmp_path, 270, rows=3)
     polls = past.polls(*ALWAYS)
-    assert FrameKind.BRIDGE in kinds(*day_paths(tmp_path))
+    assert FrameKind.BRIDGE in kinds(path)
     leaps = (0, 269, 81, 79, 80, 160, 159, 200, 195, 196, 1, 0, 90, 90)
     for order in (range(270), range(269, -1, -1), leaps):
         for index in order:
             assert past.moment(polls[index]) == history.moment(polls[index]), index
 
 
-def test_a_past_that_forgets_keeps_no_rows_and_rebuilds_the_same_moments(tmp_path: Path) -> None:
-    writer = FolderWriter(tmp_path, Retention())
-    history = record(writer, life(20, rows=3))
-    writer.close()
-    past = StoredPast(tmp_path)
+def test_a_forgetful_past_keeps_no_rows_and_rebuilds_the_same_moments(tmp_path: Path) -> None:
+    history, past, _ = a_day(tmp_path, 20, rows=3)
     polls = past.polls(*ALWAYS)
 
     def builders() -> list[object]:
@@ -100,27 +103,14 @@ def test_a_past_that_forgets_keeps_no_rows_and_rebuilds_the_same_moments(tmp_pat
     assert past.moment(polls[16]) == history.moment(polls[16])
 
 
-def test_what_lies_outside_a_time_is_left_out_and_both_ends_are_in(tmp_path: Path) -> None:
-    writer = FolderWriter(tmp_path, Retention())
-    history = record(writer, life(12))
-    writer.close()
-    past, at = StoredPast(tmp_path), NOW + 10_000
+def test_both_ends_of_a_time_are_in_and_the_outside_is_left_out(tmp_path: Path) -> None:
+    history, past, _ = a_day(tmp_path)
+    at = NOW + 10_000
     for since, until in ((at, at + 30_000), (at + 1, at + 30_000), (at, at + 29_999), (at, at), (at + 1, at + 2)):
         time = (WallMs(since), WallMs(until))
         assert past.polls(*time) == history.polls(*time)
         assert events_of(past.steps(*time)) == history.events(*time)
     assert events_of(past.steps(WallMs(NOW), WallMs(NOW + 30_000)))
-
-
-def test_a_past_is_of_the_profile_that_reads_it(tmp_path: Path) -> None:
-    writer = FolderWriter(tmp_path, Retention())
-    record(writer, life(6))
-    writer.close()
-    past = StoredPast(tmp_path, clean("work"))
-    _, moments, events = content(past)
-    assert {moment.profile_state.profile for moment in moments} == {"work"}
-    assert {tracked.profile for tracked in moments[0].profile_state.environments.values()} == {"work"}
-    assert {event.profile for event in events} == {"work"}
 
 
 def test_no_folder_and_an_empty_one_have_no_past(tmp_path: Path) -> None:
@@ -129,11 +119,9 @@ def test_no_folder_and_an_empty_one_have_no_past(tmp_path: Path) -> None:
         assert content(StoredPast(folder)) == ([], [], [])
 
 
-def test_days_that_cannot_be_read_are_left_out_unless_nothing_is_left(tmp_path: Path) -> None:
-    writer = FolderWriter(tmp_path, Retention())
-    history = record(writer, life(12, MIDNIGHT - 30_000))
-    writer.close()
-    past, (first, second) = StoredPast(tmp_path), day_paths(tmp_path)
+def test_unreadable_days_are_left_out_unless_nothing_is_left(tmp_path: Path) -> None:
+    history, past, first = a_day(tmp_path, at=MIDNIGHT - 30_000)
+    second = day_paths(tmp_path)[1]
     second.write_bytes(b"no database" * 5000)
     assert exact(content(past)[0]) == exact(content(history)[0][:6])
     connection = sqlite3.connect(first)
@@ -152,9 +140,7 @@ def set_aside(path: Path) -> None:
 
 def set_aside_and_begun_anew(path: Path) -> None:
     set_aside(path)
-    writer = FolderWriter(path.parent, Retention())
-    record(writer, life(2, MIDNIGHT + 3_600_000))
-    writer.close()
+    a_day(path.parent, 2, MIDNIGHT + 3_600_000)
 
 
 LOST_DAYS: Final[dict[str, tuple[Callable[[Path], object], str, str]]] = {
@@ -179,9 +165,7 @@ LOST_DAYS: Final[dict[str, tuple[Callable[[Path], object], str, str]]] = {
 
 @pytest.mark.parametrize("damage", LOST_DAYS)
 def test_steps_name_each_unreadable_day(tmp_path: Path, damage: str) -> None:
-    writer = FolderWriter(tmp_path, Retention())
-    history = record(writer, life(12, MIDNIGHT - 30_000))
-    writer.close()
+    history, _, _ = a_day(tmp_path, at=MIDNIGHT - 30_000)
     change, text, reason = LOST_DAYS[damage]
     change(tmp_path / "2025-10-10.sqlite")
     steps = list(StoredPast(tmp_path).steps(*ALWAYS))
@@ -190,7 +174,7 @@ def test_steps_name_each_unreadable_day(tmp_path: Path, damage: str) -> None:
     assert left_out_of(StoredPast(tmp_path).steps(WallMs(NOW), WallMs(MIDNIGHT - 1))) == []
 
 
-def test_a_day_that_is_deleted_while_it_is_read_is_read_to_its_end(tmp_path: Path) -> None:
+def test_a_day_deleted_during_reading_is_read_to_its_end(tmp_path: Path) -> None:
     writer = FolderWriter(tmp_path, Retention())
     history = record(writer, life(12, MIDNIGHT - 30_000))
     past = StoredPast(tmp_path)
@@ -216,11 +200,8 @@ def changed(path: Path, *statements: str) -> None:
     connection.close()
 
 
-def test_a_poll_and_an_event_that_make_no_sense_are_left_out_alone(tmp_path: Path) -> None:
-    writer = FolderWriter(tmp_path, Retention())
-    history = record(writer, life(12))
-    writer.close()
-    (path,) = day_paths(tmp_path)
+def test_a_senseless_poll_and_event_are_left_out_alone(tmp_path: Path) -> None:
+    history, past, path = a_day(tmp_path)
     changed(
         path,
         "UPDATE polls SET result = 'slipped' WHERE number = 4",
@@ -228,7 +209,6 @@ def test_a_poll_and_an_event_that_make_no_sense_are_left_out_alone(tmp_path: Pat
         "UPDATE events SET data = x'00' WHERE number = 2",
         "UPDATE events SET at = 'noon' WHERE number = 3",
     )
-    past = StoredPast(tmp_path)
     polls, events = content(history)[0], content(history)[2]
     assert past.polls(*ALWAYS) == [poll for poll in polls if poll.number not in {4, 7}]
     assert events_of(past.steps(*ALWAYS)) == [events[0], *events[3:]]
@@ -248,12 +228,8 @@ def test_a_poll_and_an_event_that_make_no_sense_are_left_out_alone(tmp_path: Pat
     assert past.last_listing() is None
 
 
-def test_after_a_frame_that_cannot_be_read_others_are_right(tmp_path: Path) -> None:
-    writer = FolderWriter(tmp_path, Retention())
-    history = record(writer, life(12))
-    writer.close()
-    (path,) = day_paths(tmp_path)
-    past = StoredPast(tmp_path)
+def test_after_an_unreadable_frame_others_are_right(tmp_path: Path) -> None:
+    history, past, path = a_day(tmp_path)
     polls = past.polls(*ALWAYS)
     assert past.moment(polls[10]) == history.moment(polls[10])
     changed(path, "DELETE FROM frames WHERE number = 12")
@@ -266,19 +242,12 @@ def test_after_a_frame_that_cannot_be_read_others_are_right(tmp_path: Path) -> N
         else:
             with pytest.raises(HistoryError):
                 past.moment(polls[number - 1])
-
-
-def test_a_difference_under_the_kind_of_a_key_is_no_moment(tmp_path: Path) -> None:
-    writer = FolderWriter(tmp_path, Retention())
-    history = record(writer, life(12))
-    writer.close()
-    (path,) = day_paths(tmp_path)
     changed(path, f"UPDATE polls SET kind = {FrameKind.KEY} WHERE number = 4")
     with pytest.raises(HistoryError, match="the frame before it is missing"):
-        StoredPast(tmp_path).moment(history.polls(*ALWAYS)[3])
+        StoredPast(tmp_path).moment(polls[3])
 
 
-def test_a_reader_that_is_slow_keeps_nothing_from_being_merged(tmp_path: Path) -> None:
+def test_a_slow_reader_keeps_nothing_from_being_merged(tmp_path: Path) -> None:
     writer = FolderWriter(tmp_path, Retention())
     history = record(writer, life(12))
     (path,) = day_paths(tmp_path)
@@ -292,9 +261,7 @@ def test_a_reader_that_is_slow_keeps_nothing_from_being_merged(tmp_path: Path) -
 
 
 def test_reading_leaves_nothing_behind_and_changes_nothing(tmp_path: Path) -> None:
-    writer = FolderWriter(tmp_path, Retention())
-    record(writer, life(12))
-    writer.close()
+    a_day(tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     content(StoredPast(tmp_path))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
@@ -302,7 +269,7 @@ def test_reading_leaves_nothing_behind_and_changes_nothing(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("statement", range(6))
-def test_a_file_that_another_process_begins_meanwhile_is_no_damaged_one(tmp_path: Path, statement: int) -> None:
+def test_a_file_begun_by_another_process_meanwhile_is_not_damaged(tmp_path: Path, statement: int) -> None:
     path = tmp_path / "2025-10-09.sqlite"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")

@@ -84,7 +84,7 @@ def test_a_gap_between_two_runs_is_neither_up_nor_down() -> None:
         assert shares == [1.0, pytest.approx(1 - 59 / 298, abs=0.01), 1.0]
 
 
-def test_rows_that_appear_later_and_are_gone() -> None:
+def test_rows_of_later_and_gone_rows_are_rebuilt() -> None:
     early, late = [[True, True, None]] * 60, [[True, None, True]] * 60
     kept, rebuilt = kept_and_rebuilt([[*early, *late]], 0)
     for record in (kept, rebuilt):
@@ -101,7 +101,4 @@ def test_the_record_of_a_day() -> None:
     assert shares[clean("env-steady")] == 1.0
     assert shares[clean("env-once")] == pytest.approx(1 - 3 / 21, abs=0.02)
     assert record.watched_ms / 3_600_000 == pytest.approx(21, abs=0.2)
-
-
-def test_an_empty_history_gives_an_empty_record() -> None:
     assert recorded_uptimes(MemoryHistory()) == UptimeRecord()

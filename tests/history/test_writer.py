@@ -24,12 +24,23 @@ from envwatch.history.writer import FolderWriter
 from envwatch.model.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
+    from support.memory_history import MemoryHistory
+
     from envwatch.history.past import Moment
+    from envwatch.model.outcome import Outcome
 
 TODAY = "2025-10-09.sqlite"
+
+
+def recorded_in(folder: Path, outcomes: Iterable[Outcome], **settings: int) -> MemoryHistory:
+    """Record a run, and return the same history in memory."""
+    writer = FolderWriter(folder, Retention(**settings))
+    history = record(writer, outcomes)
+    writer.close()
+    return history
 
 
 def mode(path: Path) -> int:
@@ -55,55 +66,39 @@ def test_all_files_are_private_under_any_umask(tmp_path: Path, umask: int) -> No
         os.umask(before)
 
 
-def test_a_file_notes_what_it_is_about(tmp_path: Path) -> None:
+def test_a_file_notes_its_origin_and_a_failed_poll_its_cause(tmp_path: Path) -> None:
     folder = tmp_path / "my%20work@127.0.0.1:8283"
-    writer = FolderWriter(folder, Retention())
-    record(writer, life(1))
-    writer.close()
+    recorded_in(folder, [failed()])
     with closing(DayReader(folder / TODAY)) as reader:
         assert reader.about().items() >= {"profile": "my work", "host": "127.0.0.1:8283"}.items()
         reader.quick_check()
-
-
-def test_a_failed_poll_has_its_cause_in_words(tmp_path: Path) -> None:
-    writer = FolderWriter(tmp_path, Retention())
-    record(writer, [failed()])
-    assert writer.take()
-    writer.close()
-    connection = sqlite3.connect(tmp_path / TODAY)
-    assert connection.execute("SELECT result, cause FROM polls").fetchall() == [("failed", "timeout: timeout")]
-    connection.close()
+    with closing(sqlite3.connect(folder / TODAY)) as connection:
+        assert connection.execute("SELECT result, cause FROM polls").fetchall() == [("failed", "timeout: timeout")]
 
 
 @pytest.mark.parametrize("suffix", ["", "-wal"])
-def test_no_link_is_followed_and_nothing_is_written_beyond_it(tmp_path: Path, suffix: str) -> None:
+def test_no_link_is_followed_and_nothing_is_written_beyond(tmp_path: Path, suffix: str) -> None:
     target = tmp_path / "target"
     target.write_bytes(b"")
     (tmp_path / f"{TODAY}{suffix}").symlink_to(target)
-    writer = FolderWriter(tmp_path, Retention())
     with pytest.raises((OSError, sqlite3.Error), match=r"link|open"):
-        record(writer, life(1))
+        recorded_in(tmp_path, life(1))
     assert target.read_bytes() == b""
-    writer.close()
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
-def test_what_is_no_file_is_neither_opened_nor_replaced(tmp_path: Path, make: object) -> None:
-    make(tmp_path / TODAY)  # type: ignore[operator]
-    writer = FolderWriter(tmp_path, Retention())
+def test_a_pipe_and_a_folder_are_neither_opened_nor_replaced(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / TODAY)
     with pytest.raises(OSError, match="Not a regular file"):
-        record(writer, life(1))
+        recorded_in(tmp_path, life(1))
     assert not (tmp_path / TODAY).is_file()
     with pytest.raises(HistoryError, match="Not a regular file"):
         StoredPast(tmp_path).polls(*ALWAYS)
-    writer.close()
 
 
 def test_numbers_go_on_over_runs_and_where_the_newest_day_is_not_the_last(tmp_path: Path) -> None:
     for count, at in ((3, NOW), (2, NOW + 2 * DAY), (4, NOW + DAY), (1, NOW)):
-        writer = FolderWriter(tmp_path, Retention())
-        record(writer, life(count, at))
-        writer.close()
+        recorded_in(tmp_path, life(count, at))
     assert sorted(numbers(tmp_path)) == list(range(1, 11))
     polls = {poll.number: poll.run for poll in StoredPast(tmp_path).polls(*ALWAYS)}
     assert [polls[number] for number in sorted(polls)] == [1, 1, 1, 4, 4, 6, 6, 6, 6, 10]
@@ -141,9 +136,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_day_is_set_aside_and_a_new_one_begun(tmp_path: Path, damage: str) -> None:
-    first = FolderWriter(tmp_path, Retention())
-    record(first, life(12))
-    first.close()
+    recorded_in(tmp_path, life(12))
     DAMAGES[damage](tmp_path / TODAY)
     damaged = (tmp_path / TODAY).read_bytes()
     notes: list[str] = []
@@ -159,10 +152,8 @@ def test_a_damaged_day_is_set_aside_and_a_new_one_begun(tmp_path: Path, damage: 
     ]
 
 
-def test_a_day_of_a_newer_version_stays_as_it_is_and_the_next_day_is_recorded(tmp_path: Path) -> None:
-    writer = FolderWriter(tmp_path, Retention())
-    record(writer, life(3))
-    writer.close()
+def test_a_day_of_a_newer_version_stays_unchanged_and_the_next_day_is_recorded(tmp_path: Path) -> None:
+    recorded_in(tmp_path, life(3))
     connection = sqlite3.connect(tmp_path / TODAY)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
@@ -177,7 +168,7 @@ def test_a_day_of_a_newer_version_stays_as_it_is_and_the_next_day_is_recorded(tm
     assert len(numbers(tmp_path)) == 2
 
 
-def test_a_day_that_is_deleted_under_the_writer_is_begun_anew(tmp_path: Path) -> None:
+def test_a_day_deleted_under_the_writer_is_begun_anew(tmp_path: Path) -> None:
     writer = FolderWriter(tmp_path, Retention())
     record(writer, life(3))
     for path in day_paths(tmp_path):
@@ -188,10 +179,8 @@ def test_a_day_that_is_deleted_under_the_writer_is_begun_anew(tmp_path: Path) ->
     assert content(StoredPast(tmp_path))[1:] == content(history)[1:]
 
 
-def test_a_day_that_alone_is_too_large_is_not_continued_before_the_next(tmp_path: Path) -> None:
-    writer = FolderWriter(tmp_path, Retention(history_mb=1))
-    record(writer, life(3))
-    writer.close()
+def test_a_day_over_the_limit_alone_is_not_continued(tmp_path: Path) -> None:
+    recorded_in(tmp_path, life(3), history_mb=1)
     os.truncate(tmp_path / TODAY, (1 << 20) + 16384)  # whole pages without references
     writer = FolderWriter(tmp_path, Retention(history_mb=1))
     with pytest.raises(HistoryError, match=r"this day alone has reached history_mb = 1; set it higher"):
@@ -201,7 +190,7 @@ def test_a_day_that_alone_is_too_large_is_not_continued_before_the_next(tmp_path
     assert numbers(tmp_path)[-2:] == [4, 5]
 
 
-def test_after_an_error_the_file_is_opened_again_and_the_numbers_are_those_in_it(tmp_path: Path) -> None:
+def test_after_an_error_the_file_is_opened_again_with_its_numbers(tmp_path: Path) -> None:
     writer = FolderWriter(tmp_path, Retention())
     record(writer, life(2))
     connection = sqlite3.connect(tmp_path / TODAY)
@@ -230,24 +219,19 @@ def test_old_days_are_deleted_at_the_first_poll_and_each_hour(tmp_path: Path) ->
     writer.close()
 
 
-def test_a_clock_that_is_ahead_deletes_nothing(tmp_path: Path) -> None:
-    kept = tmp_path / "2025-09-25.sqlite"
+def test_nothing_is_deleted_by_a_clock_ahead_or_before_the_time_of_the_server_is_known(tmp_path: Path) -> None:
+    kept, ahead = tmp_path / "2025-09-24.sqlite", 4 * 365 * DAY
     kept.touch()
     writer = FolderWriter(tmp_path, Retention())
-    record(writer, [listed(beating(2, NOW), NOW, skew=4 * 365 * DAY)])
-    writer.close()
-    assert kept.exists()
-
-
-def test_nothing_is_deleted_before_the_time_of_the_server_is_known(tmp_path: Path) -> None:
-    kept = tmp_path / "2025-09-24.sqlite"
-    kept.touch()
-    writer = FolderWriter(tmp_path, Retention())
-    record(writer, [failed(at=NOW + 4 * 365 * DAY)])
+    record(writer, [failed(at=NOW + ahead)])
     assert kept.exists()
     record(writer, [listed(beating(2, NOW + 5000), NOW + 5000)])
     assert not kept.exists()
     writer.close()
+    kept = tmp_path / "2025-09-25.sqlite"
+    kept.touch()
+    recorded_in(tmp_path, [listed(beating(2, NOW), NOW, skew=ahead)])
+    assert kept.exists()
 
 
 class Comparing:
@@ -265,7 +249,7 @@ class Comparing:
         ]
 
 
-def test_the_first_listing_is_compared_once_with_the_last_one_of_the_run_before(tmp_path: Path) -> None:
+def test_the_first_listing_is_compared_once_with_the_last_of_the_run_before(tmp_path: Path) -> None:
     comparing = Comparing()
     writer = FolderWriter(tmp_path, Retention(), between_runs=comparing)
     before = record(writer, [*life(3), failed(at=NOW + 15_000)])
@@ -280,7 +264,7 @@ def test_the_first_listing_is_compared_once_with_the_last_one_of_the_run_before(
     assert reasons.count(clean("between")) == 1
 
 
-def test_what_takes_over_is_compared_with_what_was_recorded_last(tmp_path: Path) -> None:
+def test_the_first_moment_after_a_takeover_is_compared_with_the_last_recorded_moment(tmp_path: Path) -> None:
     comparing = Comparing()
     first, second = (FolderWriter(tmp_path, Retention(), between_runs=comparing) for _ in range(2))
     history = record(first, life(3))
@@ -298,7 +282,7 @@ def test_what_takes_over_is_compared_with_what_was_recorded_last(tmp_path: Path)
 
 
 @pytest.mark.parametrize(("is_back", "found"), [(False, [Kind.OFFLINE]), (True, [])])
-def test_a_loss_that_was_seen_while_nothing_was_recorded_is_recorded_after_that(
+def test_a_loss_during_a_pause_of_recording_is_recorded_afterwards(
     tmp_path: Path, *, is_back: bool, found: list[Kind]
 ) -> None:
     """A return is not recorded without the loss either: the environment would have been down all the time before."""

@@ -1,19 +1,26 @@
-"""Reading any bytes gives a moment or an event, or raises `HistoryError`."""
+"""Reading any bytes gives a moment or an event, or raises `HistoryError`.
+
+A stranger's recording may hold any number in place of a clock.
+"""
 
 from __future__ import annotations
 
 import json
 import tracemalloc
 import zlib
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, timedelta
-from typing import TYPE_CHECKING, Any
+from math import inf, nan
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, beating, environment, failed, key_of, listed, reading
+from support.lives import plain_life
+from support.marked_values import fields_of_type
 from support.memory_history import MemoryHistory
 from support.policies import soon
 from support.recording import decode_event, encode_event
@@ -23,25 +30,33 @@ from envwatch.fleet.alerting.incidents import incident_of
 from envwatch.fleet.alerting.losses import Loss
 from envwatch.fleet.alerting.recurring_hours import RecurringHours
 from envwatch.fleet.alerting.silences import recurring_silences, silence_of_environments
+from envwatch.fleet.anomalies import Anomaly, AnomalyFinding, QuarantinedListing, StallDetector
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.monitor import Monitor
-from envwatch.fleet.tracking import EVERYTHING
+from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck
+from envwatch.fleet.profile_state import ProfileState
+from envwatch.fleet.tracking import EVERYTHING, ChangeTag, RecentChange, TrackedEnvironment
 from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.fleet.watched_time import Span
+from envwatch.history.day_file import check_clocks
 from envwatch.history.encoding.codecs import NAMES
 from envwatch.history.encoding.frames import Frame, FrameEncoder, FrameKind, MomentBuilder
 from envwatch.history.encoding.packing import FramePart, checksum_of, packed, unpacked
-from envwatch.history.past import HistoryError
+from envwatch.history.past import About, HistoryError, Moment
+from envwatch.history.recording import RecordingWriter
 from envwatch.history.rewound import rewound
-from envwatch.model.clock import MonotonicS, ServerMs, WallMs
+from envwatch.history.stored import RecordedFile
+from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerClock, ServerMs, WallMs
+from envwatch.model.environment import Environment
 from envwatch.model.limits import Limits
+from envwatch.model.outcome import PollResult
 from envwatch.model.text import clean
 from envwatch.views.table.block import block_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
-    from envwatch.history.past import Moment
 
 _ALWAYS = (WallMs(0), WallMs(2 * NOW))
 
@@ -98,7 +113,7 @@ def test_there_is_something_of_each_kind_to_damage() -> None:
 
 
 @given(st.sampled_from([*(frame.data for frame in FRAMES), *EVENT_BYTES]), st.data())
-def test_a_byte_that_changed_or_is_missing_is_damage(data: bytes, draws: st.DataObject) -> None:
+def test_a_changed_or_missing_byte_is_damage(data: bytes, draws: st.DataObject) -> None:
     place = draws.draw(st.integers(0, len(data) - 1))
     changed = data[:place] + bytes([data[place] ^ draws.draw(st.integers(1, 255))]) + data[place + 1 :]
     for damaged in (changed, data[:place], data + b"x"):
@@ -148,7 +163,7 @@ def _spoil(plain: Any, draws: st.DataObject) -> None:
     holder[key] = draws.draw(_JSON)
 
 
-def test_what_inflates_without_end_is_refused_before_it_fills_the_memory() -> None:
+def test_an_endless_inflation_is_refused_before_the_memory_is_full() -> None:
     deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
     bomb = b"".join([*(deflater.compress(bytes(1 << 20)) for _ in range(20)), deflater.flush()])
     tracemalloc.start()
@@ -161,7 +176,7 @@ def test_what_inflates_without_end_is_refused_before_it_fills_the_memory() -> No
     assert peak < 5 << 20
 
 
-def test_what_is_deflated_to_next_to_nothing_is_read_all_the_same() -> None:
+def test_a_value_deflated_to_next_to_nothing_is_read_all_the_same() -> None:
     """A fleet of equal rows must not be taken for an attack."""
     plain = ["x" * 1_000] * 5_000
     assert unpacked(packed([FramePart(plain)], 9))[0].plain == plain
@@ -191,7 +206,7 @@ def test_a_frame_whose_predecessor_is_missing_is_refused() -> None:
             decoder.moment()
 
 
-def test_what_is_read_is_under_the_label_that_its_reader_gives() -> None:
+def test_a_moment_and_an_event_have_the_label_of_their_reader() -> None:
     decoder = MomentBuilder(clean("prod"))
     decoder.apply(FRAMES[0])
     profile_state = decoder.moment().profile_state
@@ -208,7 +223,7 @@ def test_after_damage_a_whole_frame_is_read_again() -> None:
 
 
 @pytest.mark.parametrize("wall", [float("inf"), -1.1e15, 10**400, "now", None, True])
-def test_a_clock_that_no_machine_shows_is_refused(wall: object) -> None:
+def test_an_impossible_clock_of_a_frame_is_refused(wall: object) -> None:
     part = unpacked(FRAMES[0].data)[0]
     part.plain["now"]["wall"] = wall
     with pytest.raises(HistoryError, match="damaged"):
@@ -233,7 +248,7 @@ def test_unknown_fields_are_never_null_as_metadata_may_be() -> None:
         decoder.apply(Frame(FrameKind.STEP, packed([step], 6)))
 
 
-def test_what_an_earlier_version_did_not_know_has_its_default() -> None:
+def test_a_field_unknown_to_an_earlier_version_has_its_default() -> None:
     part = unpacked(FRAMES[0].data)[0]
     del part.plain["new"][NAMES.index("is_flapping") :]
     del part.plain["fleet"]["failures"]
@@ -242,7 +257,7 @@ def test_what_an_earlier_version_did_not_know_has_its_default() -> None:
     assert decoder.moment() == MOMENTS[0]
 
 
-def test_what_a_later_version_adds_is_ignored() -> None:
+def test_a_field_of_a_later_version_is_ignored() -> None:
     part = unpacked(FRAMES[1].data)[0]
     plain = part.plain
     plain["fleet"]["weather"] = plain["weather"] = {"fine": True}
@@ -254,3 +269,118 @@ def test_what_a_later_version_adds_is_ignored() -> None:
     decoder.apply(Frame(FrameKind.KEY, key))
     decoder.apply(Frame(FrameKind.STEP, packed([part._replace(base=checksum_of(key))], 1)))
     assert decoder.moment().profile_state.environments == MOMENTS[1].profile_state.environments
+
+
+PROFILE_STATE: Final = ProfileState().apply(listed(beating(3)))[0]
+
+
+def wall(at: Any) -> Clocks:
+    return Clocks(WallMs(at), MonotonicS(0.0))
+
+
+def quarantined(since: Any) -> QuarantinedListing:
+    return QuarantinedListing(AnomalyFinding(Anomaly.EMPTIED, clean("empty")), since)
+
+
+PLACES: Final[dict[str, Callable[[Any], ProfileState]]] = {
+    "listed": lambda n: replace(PROFILE_STATE, listed=wall(n)),
+    "listed, monotonic": lambda n: replace(PROFILE_STATE, listed=Clocks(WallMs(NOW), n)),
+    "last up": lambda n: replace(PROFILE_STATE, last_up=wall(n)),
+    "unseen since": lambda n: replace(PROFILE_STATE, unseen_since=wall(n)),
+    "failure": lambda n: replace(PROFILE_STATE, failure=replace(failed(), started=wall(n))),
+    "failure, its end": lambda n: replace(PROFILE_STATE, failure=replace(failed(), ended=wall(n))),
+    "clock": lambda n: replace(PROFILE_STATE, clock=ServerClock((OffsetBounds(n, 0.0),))),
+    "clock, its end": lambda n: replace(PROFILE_STATE, clock=ServerClock((OffsetBounds(0.0, n),))),
+    "elapsed": lambda n: replace(PROFILE_STATE, elapsed_ms=n),
+    "stall": lambda n: replace(PROFILE_STATE, stall_detector=StallDetector(silent_s=n)),
+    "end of a stall": lambda n: replace(PROFILE_STATE, stall_detector=StallDetector(resumed_at=n)),
+    "period": lambda n: replace(PROFILE_STATE, periods=MappingProxyType({Kind.BLIND: n})),
+    "begin": lambda n: replace(PROFILE_STATE, began_at=n),
+    "error of a date": lambda n: replace(PROFILE_STATE, date_error=n),
+    "hold": lambda n: replace(PROFILE_STATE, quarantine=quarantined(n)),
+    "transitions": lambda n: with_row(transitions=(ServerMs(0.0), n)),
+}
+
+
+IN_SECONDS: Final = frozenset({"listed, monotonic", "stall", "hold"})
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_an_impossible_clock_is_refused(place: str) -> None:
+    def check(number: float) -> None:
+        is_divided = place in IN_SECONDS and number != 10**400  # beyond any float
+        check_clocks(Moment(reading(), PLACES[place](number / 1000 if is_divided else number)))
+
+    for possible in (0.0, NOW, 9.99e14, -9.99e14):
+        check(possible)
+    for impossible in (nan, inf, -inf, 1e15, -1e15, 10**400):
+        with pytest.raises(HistoryError, match="a clock in it shows what none can"):
+            check(impossible)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        Moment(wall(nan), PROFILE_STATE),
+        Moment(Clocks(WallMs(NOW), MonotonicS(inf)), PROFILE_STATE),
+        Moment(reading(), replace(PROFILE_STATE, interval=timedelta(milliseconds=1e15))),
+    ],
+)
+def test_an_impossible_present_and_interval_are_refused(moment: Moment) -> None:
+    with pytest.raises(HistoryError):
+        check_clocks(moment)
+    check_clocks(Moment(reading(), replace(PROFILE_STATE, interval=timedelta(milliseconds=9.99e14))))
+
+
+def with_row(**changes: Any) -> ProfileState:
+    first, tracked = next(iter(PROFILE_STATE.environments.items()))
+    in_row = {name: number for name, number in changes.items() if hasattr(tracked.environment, name)}
+    changed = replace(tracked, environment=replace(tracked.environment, **in_row))
+    changed = replace(changed, **{name: number for name, number in changes.items() if name not in in_row})
+    return replace(PROFILE_STATE, environments={**PROFILE_STATE.environments, first: changed})
+
+
+ROWS: Final[dict[str, Callable[[Any], ProfileState]]] = {
+    **{
+        name: lambda n, name=name: with_row(**{name: n})  # type: ignore[misc]
+        for name in (*fields_of_type(Environment, ServerMs), *fields_of_type(TrackedEnvironment, ServerMs))
+    },
+    "last_change": lambda n: with_row(last_change=RecentChange(ChangeTag.NEW, n)),
+    "skew_check": lambda n: with_row(skew_check=SkewCheck(MonotonicS(0.0), None, n, n)),
+    "last known heartbeat": lambda n: with_row(last_known_heartbeat=LastHeartbeat(clean("c"), n, 0.0)),
+    "last known heartbeat, elapsed": lambda n: with_row(
+        last_known_heartbeat=LastHeartbeat(clean("c"), ServerMs(0.0), n)
+    ),
+}
+
+
+@pytest.mark.parametrize("place", ROWS)
+def test_a_row_may_have_any_number_for_calculations(place: str) -> None:
+    for number in (0.0, NOW, inf, -inf, 1e300, 0):
+        check_clocks(Moment(reading(), ROWS[place](number)))
+    for number in (nan, 10**400):
+        with pytest.raises(HistoryError):
+            check_clocks(Moment(reading(), ROWS[place](number)))
+    check_clocks(Moment(reading(), PROFILE_STATE))
+
+
+def test_an_impossible_moment_of_a_file_is_refused_and_the_others_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.rec"
+    about = About(profile=clean("prod"), base_url=clean("https://letta.example"), version=clean("1.0"))
+    with closing(RecordingWriter(path, about)) as writer:
+        for profile_state in (PLACES["clock"](inf), ROWS["last_heartbeat_at"](nan), PROFILE_STATE):
+            writer.start_run()
+            writer.write(Moment(reading(), profile_state), PollResult.LISTED)
+    with closing(RecordedFile(path)) as file:
+        *impossible, fine = file.polls()
+        for poll in impossible:
+            with pytest.raises(HistoryError, match="shows what none can"):
+                file.moment(poll)
+            with pytest.raises(HistoryError, match="shows what none can"):
+                list(map(file.moment, [poll]))
+        assert file.moment(fine).profile_state == PROFILE_STATE
+
+
+def test_a_whole_life_is_possible() -> None:
+    for moment in plain_life().moments:
+        check_clocks(moment)
