@@ -8,8 +8,7 @@ import signal
 
 import pytest
 from support.builders import beating, reading
-from support.fake_clock import Answer, Script, World, error
-from support.watching import taken, targets_of, until
+from support.fake_clock import Answer, Script, World, error, taken, targets_of, until
 
 from envwatch.cli.arguments import StopError
 from envwatch.cli.monitoring import refusal_check, run_until_signalled

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.budget import examples, first_quick
 from support.builders import NOW, counts_of, environment, list_of, listed, reading, watched
-from support.marked_values import fields_of_type
+from support.values import fields_of_type
 
 from envwatch.fleet.events import Kind, flatten
 from envwatch.fleet.plausibility import IMPOSSIBLE_TIMES, date_fault, is_date_wrong, without_impossible

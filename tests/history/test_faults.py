@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import programs
 from support.builders import NOW
-from support.exact import exact
 from support.memory_history import MemoryHistory, recorded
 from support.pty_terminal import ROOT, environment
 from support.recording import ALWAYS, content, life, record
 from support.rights import folder_for_anyone, without_rights
+from support.values import exact
 
 from envwatch.history.day_file import DayReader
 from envwatch.history.past import HistoryError, events_of
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from envwatch.model.outcome import RecordedPoll
 
 TODAY = "2025-10-09.sqlite"
-PROGRAM = (sys.executable, str(Path(__file__).parents[1] / "support" / "recording_program.py"))
+PROGRAM = (sys.executable, str(Path(__file__).parents[1] / "support" / "recording.py"))
 POLLS = 60
 """Of each killed process."""
 

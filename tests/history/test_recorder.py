@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.builders import NOW, beating, failed, key_of, listed, reading
-from support.exact import exact
 from support.memory_history import MemoryHistory
 from support.recording import DAY, PATIENCE_S, content, kinds, life, record
 from support.rights import folder_for_anyone, without_rights
+from support.values import exact
 
 from envwatch.fleet.alerting.acknowledgements import ack_of
 from envwatch.fleet.events import NO_PROFILE, Event, Kind

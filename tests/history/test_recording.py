@@ -22,10 +22,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.budget import THOROUGH, examples
 from support.builders import NOW
-from support.exact import exact
 from support.lives import plain_life
 from support.recording import content, life, record
 from support.rights import folder_for_anyone, without_rights
+from support.values import exact
 
 from envwatch.fleet.events import Event, Kind
 from envwatch.history.encoding.frames import FORMAT_VERSION

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, counts_of, environment, listed, reading
 from support.lives import CAST, Life, plain_life
-from support.marked_values import MARK, field_names, marked
 from support.recording import encode_event
+from support.values import MARK, field_names, marked
 
 from envwatch.fleet.anomalies import _SHAREABLE
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind, flatten

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from support.builders import NOW
-from support.exact import exact
 from support.recording import ALWAYS, DAY, content, kinds, life, record
+from support.values import exact
 
 from envwatch.history.day_file import DayFile, Numbers, check_form
 from envwatch.history.encoding.frames import FrameKind, MomentBuilder

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.budget import examples
 from support.builders import NOW, environment, listed, reading
-from support.memory_history import MemoryHistory
-from support.pasts import day
+from support.memory_history import MemoryHistory, day
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor

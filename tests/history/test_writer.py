@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.builders import NOW, beating, environment, failed, listed
-from support.exact import exact
 from support.memory_history import recorded
 from support.recording import ALWAYS, DAY, content, kinds, life, record
+from support.values import exact
 
 from envwatch.fleet.events import Event, Kind
 from envwatch.history.day_file import DayReader

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.budget import examples
 from support.builders import NOW
+from support.fake_clock import VirtualTime
 from support.incidents import Book, message, runner_of
 from support.receiver import Answer, receiver
-from support.virtual_time import VirtualTime
 
 from envwatch.hooks.message import DeliveryError
 from envwatch.hooks.runner import HookReport, Runner

@@ -12,9 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.budget import examples
 from support.builders import NOW, TEXT_MEMBERS, wire_row, wire_rows
-from support.exact import exact
 from support.hostile_fleet import SURROGATE, hostile_rows
 from support.served import Row, Served, any_rows, header, plain_listing
+from support.values import exact
 
 from envwatch.demo.server import Server
 from envwatch.model.listing_api import LISTING_PATH

@@ -1,24 +1,33 @@
-"""A fake clock that advances only during waits, and a scripted source, for tests of the poller."""
+"""Fake clocks, and a scripted source.
+
+`World` advances only during waits of a single poller. `VirtualTime` is for concurrently waiting tasks: time passes
+only at the test's command. `taken` runs a watch on the fast clock of a `World`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from support.builders import NOW
 
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failure, Snapshot, SourceError
-from envwatch.model.text import clean
-from envwatch.sources.poller import Poller, Runtime
+from envwatch.model.text import SafeText, clean
+from envwatch.sources.poller import Poller, Runtime, Session, Target
+from envwatch.watch.loop import Deadline, MonitorUpdate, Watch, deadline_after
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from datetime import timedelta
+    from collections.abc import Callable, Iterator, Mapping
 
     from envwatch.model.outcome import Outcome
+
 
 Answer: TypeAlias = Snapshot | SourceError
 
@@ -126,3 +135,89 @@ async def outcomes_of(poller: Poller, count: int) -> list[Outcome]:
             if len(found) == count:
                 break
     return found
+
+
+_MANY_TURNS = 12
+"""Turns of the event loop that settle everything except waits for time."""
+
+
+class _Alarm(NamedTuple):
+    at: float
+    rings: asyncio.Event
+
+
+@dataclass
+class VirtualTime:
+    now: float = 0.0
+    """Monotonic seconds."""
+    random: float = 1.0
+    _alarms: list[_Alarm] = field(default_factory=list)
+
+    def clocks(self) -> Clocks:
+        return Clocks(WallMs(NOW + self.now * 1000), MonotonicS(self.now))
+
+    @property
+    def runtime(self) -> Runtime:
+        return Runtime(self.clocks, self.wait, lambda: self.random)
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> None:
+        alarm = _Alarm(self.now + seconds, asyncio.Event())
+        self._alarms.append(alarm)
+        waits = [asyncio.ensure_future(each.wait()) for each in (event, alarm.rings)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
+            if alarm in self._alarms:
+                self._alarms.remove(alarm)
+
+    async def sleep(self, seconds: float) -> None:
+        await self.wait(asyncio.Event(), seconds)
+
+    async def settle(self) -> None:
+        """Run every task up to the next wait for time."""
+        for _ in range(_MANY_TURNS):
+            await asyncio.sleep(0)
+
+    async def pass_to(self, at: float) -> None:
+        """Let time pass to a moment, alarm by alarm."""
+        await self.settle()
+        while due := [alarm for alarm in self._alarms if alarm.at <= at]:
+            alarm = min(due, key=lambda each: each.at)
+            self._alarms.remove(alarm)
+            self.now = max(self.now, alarm.at)
+            alarm.rings.set()
+            await self.settle()
+        self.now = at
+
+    async def pass_by(self, seconds: float) -> None:
+        await self.pass_to(self.now + seconds)
+
+
+def targets_of(world: World, *scripts: Script) -> Mapping[SafeText, Target]:
+    names = [NO_PROFILE] if len(scripts) == 1 else [clean(f"p{number}") for number in range(len(scripts))]
+    return {
+        name: Target(profile=name, host="host", key_origin="", poller=poller_of(world, script))
+        for name, script in zip(names, scripts, strict=True)
+    }
+
+
+async def taken(
+    world: World, *scripts: Script, deadline: Deadline, check: Callable[[MonitorUpdate], None] = lambda _: None
+) -> list[MonitorUpdate]:
+    found: list[MonitorUpdate] = []
+    targets = targets_of(world, *scripts)
+    monitor = Monitor.create({name: target.poller.limits for name, target in targets.items()})
+    async with (
+        Session(targets) as session,
+        aclosing(Watch(monitor, session, deadline=deadline, runtime=world.runtime())) as watch,
+    ):
+        async for update in watch:
+            found.append(update)
+            check(update)
+    return found
+
+
+def until(world: World, seconds: float) -> Deadline:
+    return deadline_after(world.clocks(), timedelta(seconds=seconds))

@@ -20,7 +20,7 @@ from envwatch.model.text import EMPTY, SafeText, clean
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from support.virtual_time import VirtualTime
+    from support.fake_clock import VirtualTime
 
     from envwatch.hooks.message import DeliveryError, Sender
     from envwatch.hooks.runner import HookReport

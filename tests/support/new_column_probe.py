@@ -11,7 +11,7 @@ from pathlib import Path
 
 from support.app_harness import staged
 from support.builders import NOW
-from support.pasts import day, monitor_now, rows_at, with_past
+from support.memory_history import day, monitor_now, rows_at, with_past
 from support.tracked_environments import contexts_at
 
 import envwatch

@@ -1,32 +1,39 @@
-"""Records outcomes with the real recorder, and with a history in memory as the reference."""
+"""Records outcomes with the real recorder, and with a history in memory as the reference.
+
+As a program, records a life into a folder until killed, and prints each written poll's number in a line. Arguments: the
+folder, the moment of the first poll, the number of polls.
+"""
 
 from __future__ import annotations
 
 import sqlite3
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from support.builders import NOW, beating, failed, listed, slept
-from support.memory_history import MemoryHistory
+from support.memory_history import MemoryHistory, recorded
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.history.encoding.events import EventDecoder, EventEncoder
 from envwatch.history.encoding.frames import FrameKind
 from envwatch.history.past import events_of
+from envwatch.history.stored import Retention
+from envwatch.history.writer import FolderWriter
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Slept
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
     from typing import Any
 
     from envwatch.fleet.events import Event
     from envwatch.history.past import Past
-    from envwatch.history.writer import FolderWriter
     from envwatch.model.outcome import Outcome
     from envwatch.model.text import SafeText
+
 
 ALWAYS = (WallMs(float("-inf")), WallMs(float("inf")))
 
@@ -85,3 +92,18 @@ def encode_event(event: Event) -> bytes:
 def decode_event(data: bytes, profile: SafeText) -> Event:
     """Return the event of bytes that refer to no event before."""
     return EventDecoder(profile, lambda _: data).decode(data)
+
+
+def main() -> None:
+    folder, at, count = Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
+    history, writer = recorded(life(count, at)), FolderWriter(folder, Retention())
+    assert writer.take()
+    for poll in history.polls(*ALWAYS):
+        events = history.events(poll.at, poll.at)
+        writer.write(history.moment(poll), poll.result, events)
+        sys.stdout.write(f"{poll.number}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

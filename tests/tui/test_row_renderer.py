@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rich.style import Style
 from support.app_harness import staged, style_in
 from support.builders import NOW, environment, key_of, listed, reading
-from support.pasts import at, day, rows_at, with_past
+from support.memory_history import at, day, rows_at, with_past
 
 from envwatch.fleet.alerting.silences import Silence
 from envwatch.fleet.events import NO_PROFILE

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, listed, reading
-from support.pasts import day, monitor_now, with_past
+from support.memory_history import day, monitor_now, with_past
 from support.tracked_environments import ALL, contexts_at, fleet_of, gone, late, named, offline, online, tracked
 
 from envwatch.fleet.presence import LATE, Presence

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, beating, listed, reading
-from support.pasts import ALL_TIMES, at, day, monitor_now, with_past
+from support.memory_history import ALL_TIMES, at, day, monitor_now, with_past
 from support.tracked_environments import contexts_at, tracked
 
 from envwatch.fleet.events import NO_PROFILE, NOT_RUNNING, Event, EventLog, Kind

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from support.builders import NOW, environment, list_of, listed, reading
-from support.exact import exact
 from support.memory_history import MemoryHistory
 from support.policies import soon
 from support.recording import decode_event, encode_event
@@ -17,6 +16,7 @@ from support.reports import names, section, told, values
 from support.scripted_watch import SilencedNight, recurring_policies
 from support.series import Watch
 from support.tracked_environments import ALL, contexts_at
+from support.values import exact
 
 from envwatch.fleet.alerting.incidents import Incident
 from envwatch.fleet.alerting.recurring_hours import RecurringHours

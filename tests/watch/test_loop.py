@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.builders import NOW, beating, key_of, listed, reading
-from support.fake_clock import Script, World, error
-from support.watching import taken, targets_of, until
+from support.fake_clock import Script, World, error, taken, targets_of, until
 
 from envwatch.fleet.alerting.alert_policy import Word
 from envwatch.fleet.alerting.silences import Silence

@@ -20,10 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, beating, environment, failed, key_of, listed, reading
 from support.lives import plain_life
-from support.marked_values import fields_of_type
 from support.memory_history import MemoryHistory
 from support.policies import soon
 from support.recording import decode_event, encode_event
+from support.values import fields_of_type
 
 from envwatch.fleet.alerting.alert_policy import Word
 from envwatch.fleet.alerting.incidents import incident_of

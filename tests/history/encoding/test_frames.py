@@ -19,11 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.budget import examples
 from support.builders import NOW, beating, environment, listed, reading, watched
-from support.exact import exact
 from support.memory_history import recorded
 from support.recording import decode_event, encode_event
 from support.served_listings import served
 from support.tracked_environments import tracked
+from support.values import exact
 
 from envwatch.fleet.anomalies import Anomaly, AnomalyFinding, QuarantinedListing, StallDetector
 from envwatch.fleet.events import NO_PROFILE, EnvironmentState, Event, Kind

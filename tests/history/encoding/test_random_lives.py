@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 from support.budget import examples
 from support.builders import key_of
-from support.exact import exact
 from support.fleet_state_machine import NUMBERS, SEEDS, SOME, MonitoredMachine
+from support.values import exact
 
 from envwatch.fleet.alerting.alert_policy import AlertPolicy, Word
 from envwatch.fleet.alerting.recurring_hours import RecurringHours

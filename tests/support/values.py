@@ -1,5 +1,6 @@
-"""Values of the package's classes with a marker in every text, made from the declared field types. New fields get
-markers automatically.
+"""Values of the package's classes with a marker in every text, made from the declared field types; exact comparison.
+
+New fields get markers automatically. `exact` compares types and order too, which Python's equality ignores.
 """
 
 from __future__ import annotations
@@ -96,3 +97,19 @@ def _value_of(name: str, module_name: str) -> Any:
     if not isinstance(value, str):
         return value
     return get_type_hints(type(name, (), {"__annotations__": {name: value}}), _names_in(module))[name]
+
+
+def exact(value: Any) -> Any:
+    """Return a form of a value that differs if a type (int or float) or an order differs."""
+    if isinstance(value, str):
+        return value + ""  # an enumeration's member becomes text
+    if dataclasses.is_dataclass(value):
+        compared = [field.name for field in dataclasses.fields(value) if field.compare]
+        return (type(value).__name__, [(name, exact(getattr(value, name))) for name in compared])
+    if isinstance(value, Mapping):
+        return [(exact(key), exact(item)) for key, item in value.items()]
+    if isinstance(value, (set, frozenset)):
+        return ("set", sorted(map(repr, value)))
+    if isinstance(value, (tuple, list)):
+        return (type(value).__name__, list(map(exact, value)))
+    return (type(value).__name__, repr(value))
