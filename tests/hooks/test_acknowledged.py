@@ -150,7 +150,7 @@ def test_only_the_rows_whose_acknowledgement_ended_leave_the_incident() -> None:
 
 
 @pytest.mark.parametrize(("hours", "said"), [(23.9, ["opened a"]), (24.1, [])])
-def test_a_row_that_was_no_problem_at_the_acknowledgement_is_not_lost_anew(hours: float, said: list[str]) -> None:
+def test_a_settled_row_is_not_lost_anew_at_the_end_of_its_acknowledgement(hours: float, said: list[str]) -> None:
     one = hooked("b")
     off = {"connectionId": None, "lastHeartbeat": None, "lastSeenAt": NOW - hours * 3_600_000}
     for poll in range(12):
@@ -175,7 +175,7 @@ def restarted(one: Hooked, seconds: float) -> Hooked:
     return other
 
 
-def test_an_end_that_no_process_saw_is_told_by_the_next_run() -> None:
+def test_an_unseen_end_is_told_by_the_next_run() -> None:
     before = hooked("a", "b").hold(20, "a").ack("a", lasts=600).hold(300, "a")
     after = restarted(before, 1_000).hold(70, "a")
     assert after.said == ["resolved a", "opened a"]
@@ -183,7 +183,7 @@ def test_an_end_that_no_process_saw_is_told_by_the_next_run() -> None:
     assert restarted(after, 60).hold(300, "a").said == []
 
 
-def test_an_end_that_was_told_is_not_told_by_the_next_run() -> None:
+def test_a_told_end_is_not_told_by_the_next_run() -> None:
     before = hooked("a", "b", policies=FOUR_MINUTES).hold(300, "a").ack("a", lasts=60)
     assert before.hold(70, "a").said == ["opened a", "resolved a"]
     assert restarted(before, 10).hold(120, "a").said == ["opened a"]
@@ -227,7 +227,7 @@ def viewed(one: Hooked, *down: str, ack: dict[str, Any] | None = None, times: in
     return one.take(outcome._replace(snapshot=outcome.snapshot._replace(served=RelayInfo(0.0, is_envwatch=True))))
 
 
-def test_what_the_serving_host_acknowledged_is_not_sent_by_a_viewer() -> None:
+def test_a_viewer_sends_no_loss_acknowledged_at_the_serving_host() -> None:
     one = viewed(hooked("a", "b", rule=ACKS, after=30), "a")
     viewed(one, "a", ack={}, times=20)
     assert one.said == []
@@ -250,7 +250,7 @@ def test_the_end_on_the_serving_host_opens_a_new_incident_of_a_viewer_unless_the
     assert ended_by(one) == [None if is_back else "acknowledgement ended"]
 
 
-def test_an_acknowledgement_that_the_first_listing_shows_is_no_event() -> None:
+def test_an_acknowledgement_in_the_first_listing_is_no_event() -> None:
     one = hooked("a", "b")
     one.monitor = new_monitor()
     viewed(one, "a", ack={})

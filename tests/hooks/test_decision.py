@@ -270,7 +270,7 @@ def test_an_event_is_sent_if_its_state_holds_and_somebody_needs_to_know(
     assert sorted(story().said) == sorted(said)
 
 
-def test_a_loss_of_a_row_that_leaves_the_listing_is_sent_after_the_time_of_the_hook() -> None:
+def test_the_loss_of_a_row_gone_from_the_listing_is_sent_after_the_time_of_the_hook() -> None:
     one = hooked("a", "b", on=[Kind.OFFLINE], after=60).poll("a")
     one.names = ["b"]
     assert one.hold(55).said == []
@@ -282,7 +282,7 @@ def test_a_loss_is_sent_after_the_time_of_the_alert_policy_at_least(held: float,
     assert len(hooked("a", on=BOTH).poll("a").wait(held).fired) == count
 
 
-def test_a_row_that_was_off_at_the_first_listing_is_sent_when_online() -> None:
+def test_a_row_off_at_the_first_listing_is_sent_when_online() -> None:
     one = hooked(on=BOTH)
     one.monitor, one.names = new_monitor(), ["a", "b"]
     assert one.poll("a").poll().said == ["online a"]

@@ -36,7 +36,7 @@ async def test_the_event_comes_on_standard_input_and_in_variables() -> None:
 
 
 @pytest.mark.parametrize("program", ["/nonexistent/page", __file__, "no-such-pager"])
-def test_a_program_that_cannot_run_is_a_problem(program: str) -> None:
+def test_an_unusable_program_is_a_problem(program: str) -> None:
     ((problem, fix),) = command(program, "--quiet").problems()
     assert problem == f"there is no program {program} that can be run"
     assert fix
@@ -61,7 +61,7 @@ async def test_apprise_delivers_from_a_process_of_its_own() -> None:
     assert (posted.json["title"], posted.json["message"]) == ("web went offline", "web: went offline")
 
 
-async def test_what_apprise_does_not_deliver_or_know_is_a_failure_that_shows_no_address() -> None:
+async def test_a_failure_of_apprise_shows_no_address() -> None:
     async with receiver(Answer(500)) as service:
         url = service.url.replace("http://", "json://")
         with pytest.raises(DeliveryError) as caught:

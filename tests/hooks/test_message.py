@@ -47,7 +47,7 @@ def pagerduty(message: Message) -> Any:
     return pagerduty_event(message.subject, message)
 
 
-def test_an_incident_of_one_environment_says_which_why_and_when() -> None:
+def test_an_incident_of_one_environment_names_the_row_the_reason_and_the_times() -> None:
     opened, resolved = messages(hooked("web", "b").hold(20, "web").hold(65))
     assert opened.summary == "web went offline · disconnected · was on for 1h"
     assert resolved.summary == "resolved after 1m 20s: web went offline · disconnected · was on for 1h"
@@ -175,7 +175,7 @@ def test_a_mass_is_short_for_people_and_for_pagers() -> None:
     assert sum(map(len, opened.variables.values())) < 4_000
 
 
-def test_an_event_is_the_cloud_event_that_watch_prints() -> None:
+def test_an_event_is_the_cloud_event_printed_by_watch() -> None:
     (offline,) = messages(hooked("web", "b", on=(Kind.OFFLINE,)).hold(20, "web"))
     event = event_of(offline)
     assert (event["type"], event["subject"]) == ("envwatch.environment.offline", "web")

@@ -58,7 +58,7 @@ async def until_ended(pid: int) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_command_occupies_none_of_the_threads_that_polls_need(tmp_path: Path) -> None:
+async def test_a_command_occupies_no_thread_of_the_polls(tmp_path: Path) -> None:
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
     began, go = tmp_path / "began", tmp_path / "go"
     hangs = asyncio.create_task(shell(f"echo . >{began}; until [ -e {go} ]; do sleep 0.02; done"))
@@ -76,12 +76,12 @@ async def test_a_long_event_arrives_whole() -> None:
     assert await shell("wc -c", b"x" * 1_000_000) == "1000000"
 
 
-async def test_what_a_command_says_when_it_fails_is_cleaned() -> None:
+async def test_the_output_of_a_failed_command_is_cleaned() -> None:
     error = await failure_of(shell(r"printf 'no \033[31mpager\nat all\n' >&2; exit 3"))
     assert (str(error), error.output) == ("failed with exit status 3", r"no \x1b[31mpager | at all")
 
 
-async def test_a_command_that_dies_is_named_by_its_signal() -> None:
+async def test_a_killed_command_is_named_by_its_signal() -> None:
     assert str(await failure_of(shell("kill -SEGV $$"))) == "ended by signal 11"
 
 
@@ -93,21 +93,21 @@ async def test_a_command_that_dies_is_named_by_its_signal() -> None:
         ([__file__], "Permission denied"),
     ],
 )
-async def test_a_command_that_cannot_run_is_named(arguments: Sequence[str], why: str) -> None:
+async def test_an_unusable_command_is_named(arguments: Sequence[str], why: str) -> None:
     assert str(await failure_of(run(arguments, ENVIRON, b""))) == f"cannot run {arguments[0]}: {why}"
 
 
-async def test_a_variable_that_no_process_can_have_is_a_failure() -> None:
+async def test_a_too_long_variable_is_a_failure() -> None:
     error = await failure_of(shell("true", environ=ENVIRON | {"ENVWATCH_SUMMARY": "x" * 1_000_000}))
     assert str(error) == "cannot run sh: Argument list too long"
 
 
-async def test_a_command_that_hangs_is_killed() -> None:
+async def test_a_hanging_command_is_killed() -> None:
     error = await failure_of(shell("exec sleep 1000", time_limit=timedelta(seconds=0.2)))
     assert str(error) == "did not end within 0.2 s, and was killed"
 
 
-async def test_a_command_that_stops_reading_is_killed() -> None:
+async def test_a_command_is_killed_once_reading_stops() -> None:
     script = "head -c 4096 >/dev/null; exec sleep 1000"
     error = await failure_of(shell(script, b"x" * 1_000_000, time_limit=timedelta(seconds=0.5)))
     assert str(error) == "did not end within 0.5 s, and was killed"
@@ -122,14 +122,14 @@ async def test_a_command_may_print_64_kib(size: int, *, is_killed: bool) -> None
         await shell(script)
 
 
-async def test_a_command_that_floods_its_output_is_killed() -> None:
+async def test_a_flood_of_output_kills_the_command() -> None:
     error = await failure_of(shell("yes"))
     assert str(error) == "printed more than 64 KiB, and was killed"
     assert error.output is not None
     assert len(error.output) <= 500
 
 
-async def test_a_child_that_outlives_its_command_delays_nothing(tmp_path: Path) -> None:
+async def test_a_child_left_by_a_command_delays_nothing(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     assert await shell(f"sleep 1000 & echo $! > {pids}; echo done") == "done"
     child = int(pids.read_text())

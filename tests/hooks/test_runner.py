@@ -160,7 +160,7 @@ async def test_a_rest_is_any_time_below_its_bound() -> None:
 
 
 @pytest.mark.parametrize(("asked", "rests"), [(0, 1), (17, 17), (300, 300), (301, 300)])
-async def test_a_rest_that_is_asked_for_is_kept_up_to_five_minutes(asked: int, rests: int) -> None:
+async def test_a_requested_rest_is_kept_up_to_five_minutes(asked: int, rests: int) -> None:
     async with scene(DeliveryError("busy", wait=timedelta(seconds=asked))) as one:
         one.put("a")
         await one.until_done()
@@ -191,7 +191,7 @@ async def test_any_other_message_is_given_up_after_half_an_hour(summary: str, fa
         assert any(f"given up: {summary}" in text for text in one.texts) is not sent
 
 
-async def test_the_failure_of_one_message_gives_up_those_that_are_too_old() -> None:
+async def test_the_failure_of_one_message_gives_up_too_old_messages() -> None:
     async with scene(is_up=False) as one:
         one.put("a", "b", "open 1")
         await one.time.pass_by(2_400)
@@ -212,7 +212,7 @@ async def test_all_is_done_when_the_newest_message_is_delivered() -> None:
         assert one.receiver.sent == ["a", "b"]
 
 
-async def test_what_cannot_succeed_is_not_tried_again() -> None:
+async def test_a_final_failure_is_not_tried_again() -> None:
     async with scene(WRONG) as one:
         one.put("a")
         await one.time.settle()
@@ -250,7 +250,7 @@ async def test_a_full_queue_drops_the_newest_event_and_no_incident() -> None:
         ]
 
 
-async def test_a_hook_that_hangs_or_whose_receiver_is_down_delays_no_other_by_anything() -> None:
+async def test_a_hanging_or_failing_hook_delays_no_other() -> None:
     time = VirtualTime()
     slow, down, fine = Receiver(time, takes_s=28), Receiver(time, is_up=False), Receiver(time)
     hooks = {clean("slow"): slow, clean("down"): down, clean("fine"): fine}
@@ -266,7 +266,7 @@ async def test_a_hook_that_hangs_or_whose_receiver_is_down_delays_no_other_by_an
         assert slow.tried_at == [0, 28, 56, 84, 112]
 
 
-async def test_an_incident_that_is_over_before_its_opening_was_delivered_sends_nothing() -> None:
+async def test_an_incident_over_before_the_delivery_of_its_opening_sends_nothing() -> None:
     async with scene(DOWN) as one:
         one.put("open 1")
         await one.time.settle()
@@ -277,7 +277,7 @@ async def test_an_incident_that_is_over_before_its_opening_was_delivered_sends_n
         assert one.texts[-1] == "hook h: nothing sent, as it is due no more: open 1"
 
 
-async def test_an_incident_that_ends_while_its_opening_is_sent_is_resolved_afterwards() -> None:
+async def test_an_end_during_the_delivery_of_the_opening_is_sent_afterwards() -> None:
     async with scene(takes_s=10) as one:
         one.put("open 1")
         await one.time.pass_by(5)
@@ -287,7 +287,7 @@ async def test_an_incident_that_ends_while_its_opening_is_sent_is_resolved_after
         assert one.receiver.sent == ["open 1", "end 1"]
 
 
-async def test_an_incident_that_ends_while_its_opening_fails_sends_nothing() -> None:
+async def test_an_end_during_a_failing_delivery_of_the_opening_sends_nothing() -> None:
     async with scene(DOWN, takes_s=10) as one:
         one.put("open 1")
         await one.time.pass_by(5)
@@ -315,7 +315,7 @@ async def test_a_new_opening_does_not_wait_for_the_rest_and_does_not_make_the_re
         assert one.receiver.sent == ["open 3", "b", "open 2", "open 1"], "the first success ends the rest for all"
 
 
-async def test_a_message_that_always_fails_holds_up_no_other() -> None:
+async def test_an_always_failing_message_holds_up_no_other() -> None:
     async with scene() as one:
         one.receiver.rejects = "open 1"
         one.put("open 1", "b", "open 2", "end 3")
@@ -327,7 +327,7 @@ async def test_a_message_that_always_fails_holds_up_no_other() -> None:
         assert one.unsent == ["open 1"]
 
 
-async def test_a_hook_is_failing_from_ten_minutes_until_it_delivers() -> None:
+async def test_a_hook_is_failing_from_ten_minutes_until_a_delivery() -> None:
     async with scene(is_up=False) as one:
         await one.time.pass_to(50)
         one.put("open 1", "open 2")
@@ -359,7 +359,7 @@ async def test_a_hook_without_waiting_messages_is_failing_by_the_next_failure(
         assert (H in one.runner.failing()) is is_failing
 
 
-async def test_a_hook_that_failed_for_less_than_ten_minutes_and_has_nothing_to_send_is_not_failing() -> None:
+async def test_a_hook_with_nothing_to_send_is_not_failing_within_ten_minutes() -> None:
     async with scene(is_up=False) as one:
         one.put("open 1")
         await one.time.pass_to(590)
@@ -368,7 +368,7 @@ async def test_a_hook_that_failed_for_less_than_ten_minutes_and_has_nothing_to_s
         assert one.runner.failing() == {}
 
 
-async def test_the_end_gives_what_waits_its_time_and_says_what_was_not_sent() -> None:
+async def test_the_end_gives_waiting_messages_time_and_counts_unsent_messages() -> None:
     time, reports = VirtualTime(), list[HookReport]()
     hangs = Receiver(time, takes_s=1_000)
     runner, _ = runner_of({H: hangs}, time, reports.append, Runtime(), timedelta(seconds=0.1))
@@ -390,7 +390,7 @@ async def test_the_end_waits_for_the_messages_of_a_moment_ago() -> None:
     assert [report.text for report in reports] == ["hook h: sent: a"]
 
 
-async def test_a_service_that_refuses_stalls_is_busy_and_fails_gets_its_message_in_the_end() -> None:
+async def test_a_refusing_stalling_busy_and_failing_service_gets_its_message_in_the_end() -> None:
     answers = [Answer(429, headers=("Retry-After: 7",)), Answer(500), Answer(404), Answer(302), Answer(breaks=True)]
     time, reports, rests = VirtualTime(), list[HookReport](), list[float]()
 
@@ -533,7 +533,7 @@ def check_order(hook: Hook) -> None:
 
 @settings(max_examples=examples(1_000))
 @given(STEPS, st.sampled_from([0.1, 0.5, 1.0]))
-def test_each_hook_gets_every_open_incident_in_order_as_if_it_were_alone(steps: list[Step], random: float) -> None:
+def test_each_hook_gets_every_open_incident_in_order_as_without_other_hooks(steps: list[Step], random: float) -> None:
     together = asyncio.run(played(steps, HOOKS, random))
     for name, hook in together.items():
         check_order(hook)

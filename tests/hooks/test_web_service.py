@@ -29,12 +29,12 @@ async def refusal(answer: Answer, **settings: Any) -> DeliveryError:
 
 
 @pytest.mark.parametrize("status", [400, 404, 408, 429, 500, 503])
-async def test_an_answer_that_refuses_is_named(status: int) -> None:
+async def test_a_refusing_answer_is_named(status: int) -> None:
     error = await refusal(Answer(status))
     assert (str(error), error.is_final) == (f"127.0.0.1 answers {status}", False)
 
 
-async def test_a_wait_that_is_asked_for_is_known() -> None:
+async def test_a_requested_wait_is_known() -> None:
     assert (await refusal(Answer(429, headers=("Retry-After: 17",)))).wait == timedelta(seconds=17)
     assert (await refusal(Answer(503))).wait is None
 
@@ -54,12 +54,12 @@ async def test_a_redirect_is_not_followed() -> None:
         ("x" * 100_000, ": " + "x" * 199 + "…"),
     ],
 )
-async def test_what_a_refusal_says_is_cleaned_and_bounded(body: str, words: str) -> None:
+async def test_the_words_of_a_refusal_are_cleaned_and_bounded(body: str, words: str) -> None:
     assert str(await refusal(Answer(400, body))) == f"127.0.0.1 answers 400{words}"
 
 
 @pytest.mark.parametrize("stalls", [True, False])
-async def test_a_refusal_whose_words_do_not_come_is_one_all_the_same(*, stalls: bool) -> None:
+async def test_a_refusal_without_all_its_words_is_a_refusal(*, stalls: bool) -> None:
     error = await refusal(Answer(400, "no te", missing=2, stalls=stalls), time_limit=timedelta(seconds=2))
     assert str(error) == "127.0.0.1 answers 400: no te"
 
@@ -85,12 +85,12 @@ async def test_a_service_or_a_proxy_without_a_route_is_named_with_the_port(url: 
     assert nearest in str(caught.value)
 
 
-async def test_a_service_that_stalls_is_left_after_the_time_limit() -> None:
+async def test_a_stalling_service_is_left_after_the_time_limit() -> None:
     error = await refusal(Answer(stalls=True), time_limit=timedelta(seconds=0.5))
     assert str(error) == "127.0.0.1 does not answer in time"
 
 
-async def test_a_service_that_breaks_off_or_is_not_there_is_named() -> None:
+async def test_a_broken_off_or_absent_service_is_named() -> None:
     await refusal(Answer(breaks=True))
     with pytest.raises(DeliveryError, match=r"^nothing listens at 127\.0\.0\.1:1: is the address right"):
         await service_at("http://127.0.0.1:1").post({}, b"{}")

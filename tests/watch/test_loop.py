@@ -54,6 +54,16 @@ def new_monitor() -> Monitor:
     return Monitor.create({NO_PROFILE: Limits()})
 
 
+def seconds_of_no_time() -> Runtime:
+    """Return a clock that goes on a second at each look, and waits that take no time."""
+    seconds = iter(range(100))
+
+    async def wait(_event: asyncio.Event, _seconds: float) -> None:
+        await asyncio.sleep(0)
+
+    return Runtime(lambda: reading(NOW + next(seconds) * 1000), wait)
+
+
 async def test_an_outcome_before_the_end_of_a_wait_does_not_end_the_next_wait() -> None:
     """Otherwise the loop spins: a wait for an event that is set gives no other task a turn."""
     session, waits = Prompt(), 0
@@ -99,8 +109,7 @@ async def test_a_slow_disk_stops_no_second() -> None:
         goes_on.wait()
         return News()
 
-    seconds = iter(range(100))
-    watch = Watch(new_monitor(), Prompt(), read=read, runtime=Runtime(lambda: reading(NOW + next(seconds) * 1000)))
+    watch = Watch(new_monitor(), Prompt(), read=read, runtime=seconds_of_no_time())
     assert (await anext(watch)).changes.outcome is None
     goes_on.set()
     await watch.aclose()
@@ -137,7 +146,7 @@ async def test_each_outcome_and_each_second_between_is_an_update() -> None:
         assert later.before.fleet.by_profile[NO_PROFILE].listed == earlier.monitor.fleet.by_profile[NO_PROFILE].listed
 
 
-async def test_time_alone_makes_it_blind_and_the_monitor_keeps_no_events() -> None:
+async def test_time_alone_makes_the_profile_blind_and_the_monitor_keeps_no_events() -> None:
     world = World()
     hangs = Script(world, LISTING, error(), takes=0.0)
     found = await taken(world, hangs, deadline=until(world, 90))
@@ -153,14 +162,14 @@ async def test_time_alone_makes_it_blind_and_the_monitor_keeps_no_events() -> No
         deadline_after(reading(), timedelta(seconds=7), datetime.fromtimestamp(NOW / 1000 + 20, UTC)),
     ],
 )
-async def test_it_ends_at_the_earlier_of_a_time_and_a_moment(deadline: Deadline) -> None:
+async def test_a_watch_ends_at_the_earlier_of_a_time_and_a_moment(deadline: Deadline) -> None:
     world = World()
     found = await taken(world, Script(world, LISTING), deadline=deadline)
     assert 6 <= world.now <= 8
     assert found[-1].changes.now.monotonic <= 7
 
 
-async def test_a_moment_counts_time_that_the_machine_slept() -> None:
+async def test_a_moment_counts_the_sleep_of_the_machine() -> None:
     world = World()
     deadline = deadline_after(reading(), until=datetime.fromtimestamp(NOW / 1000 + 3_600, UTC))
     world.schedule(5, lambda: world.suspend(7_200))
@@ -187,8 +196,7 @@ def test_only_a_watch_for_readers_keeps_the_events(has_log: bool) -> None:  # no
 
 
 async def test_a_closed_watch_waits_for_no_outcome() -> None:
-    seconds = iter(range(100))
-    watch = Watch(new_monitor(), runtime=Runtime(lambda: reading(NOW + next(seconds) * 1000)))
+    watch = Watch(new_monitor(), runtime=seconds_of_no_time())
     await anext(watch)
     waiting = len(asyncio.all_tasks())
     async with asyncio.timeout(10):

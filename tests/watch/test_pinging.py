@@ -1,12 +1,13 @@
-"""The dead man's switch against a real web service on loopback: fetches and times."""
+"""The dead man's switch against a real web service on loopback, and notifications to systemd over real sockets."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
+import socket
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -32,15 +33,16 @@ from envwatch.redactor import Secret
 from envwatch.sources.letta.network_settings import checked_hook_url
 from envwatch.sources.poller import Runtime
 from envwatch.watch.loop import Watch
-from envwatch.watch.pinging import DeadMansSwitch, pings_of
+from envwatch.watch.pinging import DeadMansSwitch, ServiceManager, pings_of
 from envwatch.watch.profiles import Profiles, SelectedProfile
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from envwatch.model.outcome import Outcome
     from envwatch.model.text import SafeText
+
 
 ENVWATCH = (sys.executable, "-m", "envwatch")
 OK, FAIL = "/hook?token=t0", "/hook/fail?token=t0"
@@ -64,33 +66,27 @@ class Scene:
     def at(self) -> float:
         return NOW + self.now * 1000
 
-    async def _take(self, outcome: Outcome | None) -> None:
+    async def _take(self, outcome: Outcome | None, *, is_awaited: bool = True) -> None:
         update = self.watch.tick() if outcome is None else self.watch.take(NO_PROFILE, outcome)
         self.switch.take(update, self.watch, self.warnings.append, has_failing_hooks=bool(self.failing))
+        if is_awaited and self.switch.task is not None:
+            await self.switch.task
 
-    async def poll(self, *, at: float) -> None:
+    async def poll(self, *, at: float, is_awaited: bool = True) -> None:
         self.now = at
-        await self._take(listed([row("web", self.at)], self.at))
-        await self.settled()
+        await self._take(listed([row("web", self.at)], self.at), is_awaited=is_awaited)
 
     async def fail(self, *, at: float) -> None:
         self.now = at
         await self._take(failed(at=self.at))
-        await self.settled()
 
     async def tick(self, *, at: float) -> None:
         self.now = at
         await self._take(None)
-        await self.settled()
 
     async def sleep(self, *, until: float) -> None:
         asleep_at, self.now = self.at, until
         await self._take(slept(asleep_at, self.at))
-        await self.settled()
-
-    async def settled(self) -> None:
-        if self.switch.task is not None:
-            await self.switch.task
 
     @property
     def fetched(self) -> list[str]:
@@ -102,12 +98,7 @@ async def scene(*answers: Answer) -> AsyncIterator[Scene]:
     failing, warnings = list[str](), list[str]()
     async with receiver(*answers) as service:
         ping = WebService(checked_hook_url(service.url), {}, time_limit=timedelta(seconds=20))
-        yield Scene(
-            service,
-            DeadMansSwitch(ping, [NO_PROFILE]),
-            failing,
-            warnings,
-        )
+        yield Scene(service, DeadMansSwitch(ping, [NO_PROFILE]), failing, warnings)
 
 
 async def test_a_complete_listing_is_told_at_most_once_a_minute() -> None:
@@ -164,7 +155,7 @@ def test_profiles_with_one_address_share_a_switch() -> None:
     assert found == [("https://ping.example/1", ["a", "c"]), ("https://ping.example/2", ["b"])]
 
 
-async def test_an_address_that_several_profiles_have_is_a_failure_of_all_if_one_cannot_be_seen() -> None:
+async def test_an_address_of_several_profiles_fails_with_one_blind_profile() -> None:
     names = [clean("work"), clean("home")]
     moment = NOW + 0.0
     watch = Watch(Monitor.create({name: Limits() for name in names}), runtime=Runtime(lambda: reading(moment)))
@@ -190,7 +181,7 @@ async def test_an_address_that_several_profiles_have_is_a_failure_of_all_if_one_
         assert [posted.target for posted in service.posted] == [OK, FAIL]
 
 
-async def test_a_failure_that_was_not_taken_is_told_again() -> None:
+async def test_an_undelivered_failure_is_told_again() -> None:
     async with scene(Answer(200), Answer(500), Answer(500)) as one:
         await one.poll(at=0)
         one.failing.append("pager")
@@ -209,11 +200,10 @@ async def test_a_sleep_of_this_machine_is_no_failure() -> None:
         assert one.fetched == [OK, OK]
 
 
-async def test_a_service_that_hangs_delays_nothing_and_gets_no_second_fetch_meanwhile() -> None:
+async def test_a_hanging_service_delays_nothing_and_gets_no_second_fetch_meanwhile() -> None:
     async with scene(Answer(stalls=True)) as one:
         for second in range(0, 400, 5):
-            one.now = second
-            await one._take(listed([row("web", one.at)], one.at))  # noqa: SLF001 - without waiting for the fetch
+            await one.poll(at=second, is_awaited=False)
         await one.service.have_come(1)
         assert one.fetched == [OK]
         await one.switch.end()
@@ -262,3 +252,61 @@ async def test_the_program_fetches_the_address_after_a_complete_listing(
             process.kill()
             process.wait()
         assert [posted.target for posted in service.posted] == [OK]
+
+
+WATCHED = {"WATCHDOG_USEC": "30000000"}
+
+
+@contextmanager
+def manager(address: str) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(f"\0{address[1:]}" if address.startswith("@") else address)
+        receiver.setblocking(False)
+        yield receiver
+
+
+def received(receiver: socket.socket) -> list[bytes]:
+    found = []
+    while True:
+        try:
+            found.append(receiver.recv(1_000))
+        except BlockingIOError:
+            return found
+
+
+@pytest.fixture(params=["path", "abstract"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path / "notify") if request.param == "path" else f"@envwatch-test-{os.getpid()}"
+
+
+def sent_to(address: str, environ: dict[str, str]) -> list[bytes]:
+    with manager(address) as receiver:
+        with ServiceManager(environ | {"NOTIFY_SOCKET": address}) as service:
+            service.ready()
+            service.take(listed([]))
+        return received(receiver)
+
+
+def test_a_service_manager_hears_of_the_begin_each_listing_and_the_end(address: str) -> None:
+    assert sent_to(address, WATCHED) == [b"READY=1", b"WATCHDOG=1", b"STOPPING=1"]
+    assert sent_to(address + "2", WATCHED | {"WATCHDOG_PID": str(os.getpid())})[1] == b"WATCHDOG=1"
+
+
+@pytest.mark.parametrize(
+    "variables", [{}, {"WATCHDOG_USEC": "0"}, {"WATCHDOG_USEC": "x"}, WATCHED | {"WATCHDOG_PID": "1"}]
+)
+def test_the_watchdog_of_another_process_is_not_fed(variables: dict[str, str], tmp_path: Path) -> None:
+    assert sent_to(str(tmp_path / "notify"), variables) == [b"READY=1", b"STOPPING=1"]
+
+
+def test_the_variables_are_not_left_to_child_processes() -> None:
+    environ = {"NOTIFY_SOCKET": "/nowhere", "WATCHDOG_USEC": "1", "WATCHDOG_PID": "1", "HOME": "/"}
+    ServiceManager(environ)
+    assert environ == {"HOME": "/"}
+
+
+@pytest.mark.parametrize("address", ["", "/nowhere/at/all", "@without-a-listener", "vsock:2:1234", "relative"])
+def test_without_a_listener_nothing_happens(address: str) -> None:
+    with ServiceManager({"NOTIFY_SOCKET": address} | WATCHED) as manager:
+        manager.ready()
+        manager.take(listed([]))

@@ -1,4 +1,7 @@
-"""The state files of a long run: changes of this process and of others."""
+"""The state files of a long run: changes of this process and of others, and the file of a profile's uptime record.
+
+One process writes the uptime record, all others read the record, and the history rebuilds a lost file.
+"""
 
 from __future__ import annotations
 
@@ -6,34 +9,48 @@ import asyncio
 import errno
 import fcntl
 from contextlib import closing
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 import pytest
-from support.builders import NOW, key_of, reading
+from support.builders import NOW, environment, failed, key_of, listed, reading
+from support.recording import record
 from support.upstream import wait_until
 
 from envwatch.config.credentials import Credentials
 from envwatch.config.settings import Settings
 from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.uptime_record import UptimeRecord
+from envwatch.history.stored import Retention
+from envwatch.history.writer import FolderWriter
 from envwatch.model.acks import Ack
 from envwatch.model.clock import ServerMs
+from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.redactor import Secret
 from envwatch.storage.state_file import ACKNOWLEDGEMENTS, acknowledged, merge
 from envwatch.watch.loop import Decisions
-from envwatch.watch.profiles import Profiles, SelectedProfile, state_file
-from envwatch.watch.state_files import StateFiles
+from envwatch.watch.profiles import Profiles, SelectedProfile, history_folder_for, state_file
+from envwatch.watch.state_files import StateFiles, UptimeFiles, stored_record, uptime_file_for
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from envwatch.model.text import SafeText
+
 
 ACK = Ack(ServerMs(NOW), clean("disk"))
 OURS, THEIRS = key_of("ours"), key_of("theirs")
 
 
-@pytest.fixture
-def profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Profiles:
+@pytest.fixture(autouse=True)
+def state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+
+@pytest.fixture
+def profiles() -> Profiles:
     credentials = Credentials(Secret("sk-let-0123456789"), "here", "https://letta.example")
     return Profiles({NO_PROFILE: SelectedProfile(credentials, Settings(profile="work"))})
 
@@ -83,3 +100,116 @@ async def test_a_failure_to_write_acknowledgements_is_told_to_those_who_wait(pro
         await files.acks_written()
         assert acknowledged(path).keys() == {OURS}
     assert len(lines) == 1, "a failure is said once"
+
+
+SERVER: Final = "letta.example"
+SETTINGS: Final = Settings(profile="work")
+MINUTE_MS: Final = 60_000.0
+
+
+class Process:
+    """A process that polls every minute; `names` are the rows that are up."""
+
+    def __init__(self, settings: Settings = SETTINGS) -> None:
+        credentials = Credentials(Secret("sk-let-0123456789"), "here", f"https://{SERVER}")
+        self.warnings: list[str] = []
+        profiles = Profiles({NO_PROFILE: SelectedProfile(credentials, settings)})
+        self.files = UptimeFiles(profiles, self.warnings.append)
+        self.monitor = Monitor.create({NO_PROFILE: Limits()})
+
+    def poll(self, minute: float, *names: str) -> Process:
+        at = NOW + minute * MINUTE_MS
+        for profile, found in self.files.newest(reading(at)).items():
+            self.monitor = self.monitor.with_uptime_record(profile, found)
+        rows = [environment(name, lastHeartbeat=at) for name in names]
+        self.monitor, _ = self.monitor.apply(NO_PROFILE, listed(rows, at), reading(at))
+        self.files.keep(self.monitor, reading(at))
+        return self
+
+    def minutes(self, first: int, last: int, *names: str) -> Process:
+        for minute in range(first, last + 1):
+            self.poll(minute, *names)
+        return self
+
+    @property
+    def watched_minutes(self) -> float:
+        return self.monitor.uptime_records[NO_PROFILE].watched_ms / MINUTE_MS
+
+
+def stored_minutes() -> float | None:
+    found = stored_record(SERVER, SETTINGS)
+    return None if found is None else found.watched_ms / MINUTE_MS
+
+
+def test_the_record_is_written_at_the_end_and_goes_on_in_the_next_run() -> None:
+    one = Process().minutes(0, 5, "a", "b")
+    assert (one.watched_minutes, stored_minutes()) == (5.0, None)
+    one.files.close()
+    assert stored_minutes() == 5.0
+    other = Process().minutes(100, 103, "a")
+    assert other.watched_minutes == 8.0
+    other.files.close()
+    assert stored_minutes() == 8.0
+
+
+def test_the_record_is_written_every_ten_minutes() -> None:
+    one = Process().minutes(0, 9, "a")
+    one.files.close()
+    assert stored_minutes() == 9.0
+    other = Process().minutes(100, 109, "a")
+    assert stored_minutes() == 9.0
+    other.poll(110, "a")
+    other.files._files[NO_PROFILE].close()  # noqa: SLF001  waits for the writing thread
+    assert stored_minutes() == 19.0
+    other.files.close()
+
+
+def test_one_process_writes_and_another_reads_and_takes_over() -> None:
+    writer = Process().minutes(0, 3, "a")
+    writer.files.close()
+    writer, reader = Process().minutes(10, 12, "a"), Process().minutes(10, 15, "a")
+    assert (writer.watched_minutes, reader.watched_minutes) == (5.0, 8.0)
+    reader.files.keep(reader.monitor, reading(NOW + 1_000 * MINUTE_MS))
+    assert stored_minutes() == 3.0, "only the writer writes"
+    writer.files.close()
+    assert stored_minutes() == 5.0
+    assert reader.poll(16, "a").watched_minutes == 6.0, "the writer's record, and a minute"
+    reader.files.close()
+    assert stored_minutes() == 6.0
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"rows": {}}', '{"watched_ms": -1, "rows": {}}'])
+def test_without_a_readable_file_the_history_gives_the_record(content: str | None) -> None:
+    folder = history_folder_for(SERVER, SETTINGS)
+    folder.mkdir(parents=True)
+    writer = FolderWriter(folder, Retention())
+    rows = [environment(name, lastHeartbeat=NOW) for name in ("a", "b")]
+    record(writer, [listed(rows, NOW + minute * MINUTE_MS) for minute in range(31)])
+    writer.close()
+    path = uptime_file_for(SERVER, SETTINGS)
+    if content is not None:
+        path.parent.mkdir(parents=True)
+        path.write_text(content)
+    process = Process()
+    found: dict[SafeText, UptimeRecord] = {}
+
+    def has_record() -> bool:
+        found.update(process.files.newest(reading(NOW)))
+        return bool(found)
+
+    wait_until(has_record, "the record of the history")
+    assert found[NO_PROFILE].watched_ms == pytest.approx(30 * MINUTE_MS)
+    assert found[NO_PROFILE].rows.keys() == {"a", "b"}
+    process.files.close()
+    assert [warning.partition(":")[0] for warning in process.warnings] == (
+        ["forgot which environments are nearly always up"] if content == "{" else []
+    )
+
+
+def test_without_history_and_without_a_listing_nothing_is_written() -> None:
+    process = Process(replace(SETTINGS, history=False))
+    assert process.files.newest(reading()) == {NO_PROFILE: UptimeRecord()}
+    monitor, _ = process.monitor.with_uptime_record(NO_PROFILE, UptimeRecord()).apply(NO_PROFILE, failed(), reading())
+    process.files.keep(monitor, reading())
+    process.files.close()
+    assert stored_minutes() is None, "the next run would take no row for a row of the first listing"

@@ -78,11 +78,11 @@ def ended(acks: Acks, *rows: TrackedEnvironment) -> frozenset[ServerKey]:
         (replace(WELL, verdict=GONE), False),
     ],
 )
-def test_a_problem_is_what_is_offline_late_or_flapping(row: TrackedEnvironment, *, is_problem: bool) -> None:
+def test_offline_late_and_flapping_rows_are_problems(row: TrackedEnvironment, *, is_problem: bool) -> None:
     assert row.is_unhealthy is is_problem
 
 
-def test_an_acknowledgement_ends_in_time_and_no_estimate_of_the_clock_revives_it() -> None:
+def test_an_acknowledgement_ends_in_time_and_no_estimate_of_the_clock_revives_the_acknowledgement() -> None:
     fleet = Fleet({NO_PROFILE: ProfileState()})
     acks = {KEY: Ack(NOW - DAY, EMPTY, until=NOW), key_of("env-2"): Ack(NOW - DAY, EMPTY)}
     timed = {KEY: acks[KEY]}
@@ -123,7 +123,7 @@ def test_an_acknowledgement_ends_once_every_listed_row_is_well(
 
 @pytest.mark.parametrize(("sign", "came_back"), [(0, False), (1, True)])
 @pytest.mark.parametrize("field", ["lastSeenAt", "lastHeartbeat"])
-def test_what_is_offline_and_gave_a_sign_since_had_come_back_unseen(
+def test_an_offline_row_with_a_newer_sign_of_life_had_come_back_unseen(
     field: str, sign: float, *, came_back: bool
 ) -> None:
     signs = (
@@ -136,7 +136,7 @@ def test_what_is_offline_and_gave_a_sign_since_had_come_back_unseen(
 
 @pytest.mark.parametrize("skew", [-DAY, -600_000, 0, 600_000, DAY])
 @pytest.mark.parametrize(("sign", "came_back"), [(0, False), (1, True)])
-def test_no_local_clock_decides_whether_it_had_come_back(skew: float, sign: float, *, came_back: bool) -> None:
+def test_no_local_clock_decides_about_an_unseen_return(skew: float, sign: float, *, came_back: bool) -> None:
     """Last seen three minutes before the acknowledgement; all instants are the platform's."""
     seen_at = NOW - 180_000
 
@@ -148,7 +148,7 @@ def test_no_local_clock_decides_whether_it_had_come_back(skew: float, sign: floa
 
 
 @pytest.mark.parametrize("seen", [-1_000, 1_000])
-def test_a_heartbeat_that_the_platform_takes_away_is_no_sign_of_life(seen: float) -> None:
+def test_a_heartbeat_removed_by_the_platform_is_no_sign_of_life(seen: float) -> None:
     lost = tracked(lastHeartbeat=NOW - 130_000, lastSeenAt=NOW - 130_000 + seen)
     acks = {KEY: ack_of(lost, NOW, clean("known"))}
     assert ended(acks, lost) == frozenset()
@@ -169,7 +169,7 @@ def test_a_heartbeat_that_the_platform_takes_away_is_no_sign_of_life(seen: float
         (tracked(id="env-2", connectionId=None), False),
     ],
 )
-def test_what_is_down_when_its_acknowledgement_ends_is_a_loss_that_nobody_knows_of(
+def test_a_row_down_at_the_end_of_its_acknowledgement_is_an_unknown_loss(
     row: TrackedEnvironment, *, is_lost: bool
 ) -> None:
     losses = losses_of({KEY}, [of_profile("work", row)])
@@ -195,7 +195,7 @@ KEYS = st.tuples(st.sampled_from(SERVERS), IDS)
 
 
 @given(st.dictionaries(KEYS, st.builds(Ack, INSTANTS, NOTES, st.none() | INSTANTS)))
-def test_what_is_written_down_reads_the_same(acks: dict[ServerKey, Ack]) -> None:
+def test_written_acknowledgements_read_the_same(acks: dict[ServerKey, Ack]) -> None:
     assert acks_of(json.loads(json.dumps(entries_of(acks)))) == acks
 
 
@@ -252,18 +252,18 @@ ENTRIES = (
 
 
 @given(st.dictionaries(st.text() | st.sampled_from(WEAPONS), ENTRIES, max_size=4))
-def test_whatever_a_file_holds_only_clean_text_of_bounded_length_comes_out(content: dict[str, Any]) -> None:
+def test_any_file_gives_only_clean_text_of_bounded_length(content: dict[str, Any]) -> None:
     for (server, id_), ack in acks_of(content).items():
         assert (server, id_, ack.note) == (clean(server), clean(id_), clean(ack.note, LONGEST_NOTE))
 
 
 @pytest.mark.parametrize("weapon", WEAPONS)
-def test_hostile_text_in_a_file_is_cleaned_when_it_is_read(weapon: str) -> None:
+def test_hostile_text_in_a_file_is_cleaned_by_the_reader(weapon: str) -> None:
     (((server, id_), ack),) = acks_of({weapon: {"at": 5, "note": weapon, "server": weapon, "id": weapon}}).items()
     assert (server, id_, ack.note) == (clean(weapon), clean(weapon), clean(weapon, LONGEST_NOTE))
 
 
-def test_of_two_entries_that_are_one_once_cleaned_the_newest_counts() -> None:
+def test_the_newest_of_two_entries_with_one_cleaned_id_counts() -> None:
     new, old = ({"at": at, "note": note, "server": ""} for at, note in ((5, "new"), (4, "old")))
     twice = {"one": new | {"id": "env-\x1b"}, "two": old | {"id": "env-\\x1b"}}
     for content in (twice, dict(reversed(twice.items()))):
@@ -345,11 +345,11 @@ def test_a_request_covers_no_loss_after_a_newer_sign_of_life(sign_at: float | No
     assert ask(LOST, sign_at)[1].result is result
 
 
-def test_a_row_that_flaps_gives_signs_of_life_all_the_time() -> None:
+def test_a_flapping_row_gives_signs_of_life_all_the_time() -> None:
     assert ask(ROWS["flapping"], SIGN - HOUR)[1].result is AckResult.ACKED
 
 
-def test_a_row_that_never_gave_a_sign_needs_none() -> None:
+def test_a_row_without_any_sign_of_life_needs_none() -> None:
     assert ask(ROWS["missing"], None)[1].result is AckResult.ACKED
 
 

@@ -32,7 +32,7 @@ STATE = state("a", "b", "c")
 CONTENT = json.loads(json.dumps(content_of(STATE, LATER)))
 
 
-def test_a_state_comes_back_as_it_was_but_for_the_rows_of_its_losses() -> None:
+def test_a_state_comes_back_unchanged_but_for_the_rows_of_its_losses() -> None:
     def bare(loss: Any, incident: str) -> Any:
         return replace(loss, incident=incident, before=None, after=None, lasted=None, then=None)
 
@@ -99,7 +99,7 @@ JSON: Any = st.recursive(
 
 
 @given(st.sampled_from([name for name in CONTENT if name != "looked_at"]), JSON)
-def test_damage_in_one_part_costs_that_part_alone(part: str, value: object) -> None:
+def test_damage_in_one_part_costs_no_other_part(part: str, value: object) -> None:
     after = alert_state(CONTENT | {part: value}, NO_PROFILE, LATER)
     whole = alert_state(CONTENT, NO_PROFILE, LATER)
     assert after is not None
@@ -128,7 +128,7 @@ def test_a_damaged_incident_costs_no_other(part: str, value: object) -> None:
 @pytest.mark.parametrize(
     "damage", [{"at": None}, {"at": "7"}, {"kind": None}, {"kind": "online"}, {"id": None}, {"id": ""}]
 )
-def test_an_incident_has_the_losses_that_can_be_read(damage: dict[str, object]) -> None:
+def test_an_incident_has_its_readable_losses(damage: dict[str, object]) -> None:
     (loss,) = INCIDENT["losses"]
     entry = INCIDENT | {"losses": [loss | damage, loss | {"id": "b"}]}
     ((incident,), _) = open_incidents({"inc-1": entry}, NO_PROFILE, LATER)
@@ -136,6 +136,6 @@ def test_an_incident_has_the_losses_that_can_be_read(damage: dict[str, object]) 
     assert open_incidents({"inc-1": INCIDENT | {"losses": [loss | damage]}}, NO_PROFILE, LATER)[0] == ()
 
 
-def test_a_hook_that_cannot_be_read_costs_no_other() -> None:
+def test_an_unreadable_hook_costs_no_other() -> None:
     _, ledger = open_incidents({"inc-1": INCIDENT | {"hooks": [7, "pager", None]}}, NO_PROFILE, LATER)
     assert {id_: [*channels] for id_, channels in ledger.announcements.items()} == {"inc-1": ["pager"]}

@@ -109,7 +109,7 @@ def test_a_lost_heartbeat_is_silent_since_the_heartbeat() -> None:
     assert silences(beats(-7, 23, polls=range(0, 150, 5))) == [23]
 
 
-def test_a_heartbeat_of_uncertain_age_is_silent_since_the_listing_in_which_the_heartbeat_advanced() -> None:
+def test_a_heartbeat_of_uncertain_age_is_silent_since_the_listing_with_the_advance() -> None:
     one = beats(-7, 23, polls=range(0, 200, 5), skew_from=40)
     assert {each.clock_suspect for each in one.monitor.fleet.environments} == {True}
     assert silences(one) == [25]
@@ -125,7 +125,7 @@ def test_a_vanished_row_is_silent_since_the_last_listing_with_the_row() -> None:
     assert silences(vanished) == [5]
 
 
-def test_a_row_that_left_the_list_before_its_connection_closed_is_silent_since_the_last_listing_with_the_row() -> None:
+def test_a_row_gone_from_the_list_before_its_connection_closed_is_silent_since_the_last_listing_with_the_row() -> None:
     assert silences(night("a", "b", "c").poll().poll(without=("a",)).poll("a")) == [5]
 
 
@@ -142,7 +142,7 @@ def test_a_sleep_of_this_machine_counts_as_silence() -> None:
     assert silences(night("a", "b").poll().sleep(3_600).poll("a")) == [5]
 
 
-def test_a_name_that_never_registered_is_silent_since_the_first_listing() -> None:
+def test_a_never_registered_name_is_silent_since_the_first_listing() -> None:
     assert silences(night("a", policies=soon(expect=(clean("never"),))).poll()) == [0]
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW, environment, listed, reading
+from support.builders import NOW, environment, key_of, listed, reading
 from support.policies import soon
+from support.scripted_watch import Night, new_monitor
 
 from envwatch.fleet.alerting.alert_policy import (
     NO_WORDS,
@@ -22,7 +24,7 @@ from envwatch.fleet.alerting.alert_policy import (
     words_of,
 )
 from envwatch.fleet.events import NO_PROFILE, Kind
-from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.monitor import Monitor, MonitorChanges
 from envwatch.fleet.presence import DISCONNECTED, NEVER_LISTED, ONLINE
 from envwatch.fleet.tracking import EVERYTHING, Matcher, TrackedEnvironment
 from envwatch.fleet.uptime import Uptime
@@ -33,6 +35,8 @@ from envwatch.model.text import EMPTY, clean
 from envwatch.views.events.matching import matcher_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from envwatch.fleet.presence import Verdict
 
 HOUR: Final = 3_600_000.0
@@ -89,7 +93,7 @@ SANDBOX: Final[dict[str, Any]] = {"deviceId": "sandbox-agent-1"}
         (decided(metadata={"os": None}), True, Rule.SYSTEM),
     ],
 )
-def test_the_first_rule_that_applies_decides(decision: Decision, *, counts: bool, rule: Rule) -> None:
+def test_the_first_rule_for_a_row_decides(decision: Decision, *, counts: bool, rule: Rule) -> None:
     assert (decision.counts, decision.rule) == (counts, rule)
 
 
@@ -185,75 +189,57 @@ def test_a_damaged_word_is_dropped_alone(damage: dict[str, Any]) -> None:
     assert words_of({"bad": GOOD | damage, "worse": 3, "good": GOOD}) == {("s", "e"): ALWAYS}
 
 
-class Watch:
-    """A monitor over one row and another row, with listings five seconds apart."""
+@dataclass
+class Spoken(Night):
+    """A night over two rows and the words about the first row, `a`."""
 
-    def __init__(self, policy: AlertPolicy, **row: Any) -> None:
-        self.monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy})
-        self.row, self.seconds = row, 0.0
-        self.other: dict[str, Any] = {}
-        self.opened, self.resolved, self.kinds = 0, list[str | None](), list[Kind]()
+    names: Sequence[str] = ("a", "b")
+    kinds: list[Kind] = field(default_factory=list)
+    """The events of words."""
 
-    def poll(self, count: int = 1, **changes: Any) -> Watch:
-        for _ in range(count):
-            self.seconds += 5
-            at = NOW + self.seconds * 1000
-            rows = [
-                environment("env-1", **({"lastHeartbeat": at} | self.row | changes)),
-                environment("env-2", **({"lastHeartbeat": at} | self.other)),
-            ]
-            self.monitor, changed = self.monitor.apply(NO_PROFILE, listed(rows, at), reading(at))
-            self.opened += len(changed.opened)
-            self.resolved += [incident.ended_by for incident in changed.resolved]
-        return self
-
-    def say(self, word: Word | None) -> Watch:
-        words = NO_WORDS if word is None else {(EMPTY, clean("env-1")): word}
-        self.monitor, events = self.monitor.with_words(words, reading(NOW + self.seconds * 1000))
+    def say(self, word: Word | None) -> Spoken:
+        words = NO_WORDS if word is None else {key_of("a"): word}
+        monitor, events = self.monitor.with_words(words, self.clocks)
         self.kinds += [event.kind for event in events]
-        return self
+        return self.step(monitor, MonitorChanges(self.clocks, events=events))
 
 
-DOWN: Final[dict[str, Any]] = {"connectionId": None, "lastHeartbeat": None}
-(SOON,) = soon(alert=EVERYTHING).values()
-(NOT_ASKED,) = soon(alert=NOTHING).values()
+def asked() -> Spoken:
+    return Spoken(monitor=new_monitor()).poll()
+
+
+def not_asked() -> Spoken:
+    """Return a night whose alert setting finds no row."""
+    return Spoken(monitor=new_monitor(policies=soon(alert=NOTHING))).poll()
 
 
 def test_never_ends_the_incident_of_a_row() -> None:
-    watch = Watch(SOON).poll().poll(20, **DOWN)
-    assert watch.opened == 1
-    watch.say(NEVER).poll(**DOWN)
-    assert (watch.resolved, watch.kinds) == (["set to never by ann"], [Kind.NOT_ALERTING])
-    assert watch.poll(20).poll(20, **DOWN).opened == 1
+    one = asked().hold(100, "a")
+    assert one.sizes == ([1], [])
+    one.say(NEVER).poll("a")
+    assert ([each.ended_by for each in one.resolved], one.kinds) == (["set to never by ann"], [Kind.NOT_ALERTING])
+    assert one.hold(100).hold(100, "a").sizes == ([1], [1])
 
 
-def test_an_incident_of_two_rows_whose_other_row_is_back_does_not_end_by_a_word() -> None:
-    watch = Watch(SOON).poll()
-    watch.other = DOWN
-    watch.poll(20, **DOWN)
-    assert watch.opened == 1
-    watch.other = {}
-    watch.say(NEVER).poll(20, **DOWN)
-    assert watch.resolved == [None]
+def test_a_word_does_not_end_an_incident_of_two_rows_whose_other_row_is_back() -> None:
+    one = asked().hold(100, "a", "b")
+    assert one.sizes == ([2], [])
+    assert [each.ended_by for each in one.say(NEVER).hold(100, "a").resolved] == [None]
 
 
-def test_always_makes_a_row_that_is_off_lost_at_that_moment() -> None:
-    watch = Watch(NOT_ASKED).poll().poll(200, **DOWN)
-    assert watch.opened == 0
-    watch.say(ALWAYS).poll(1, **DOWN)
-    assert (watch.opened, watch.kinds) == (0, [Kind.ALERTING])
-    assert watch.poll(20, **DOWN).opened == 1
-    assert watch.poll(20).resolved == [None]
+def test_always_makes_an_offline_row_lost_at_this_moment() -> None:
+    one = not_asked().hold(1_000, "a")
+    assert one.sizes == ([], [])
+    one.say(ALWAYS).poll("a")
+    assert (one.sizes, one.kinds) == (([], []), [Kind.ALERTING])
+    assert one.hold(100, "a").hold(100).sizes == ([1], [1])
+    assert one.resolved[0].ended_by is None
 
 
-def test_a_word_that_changes_nothing_gives_no_event() -> None:
-    watch = Watch(SOON).poll().say(ALWAYS).say(ALWAYS).say(None)
-    assert watch.kinds == []
-
-
-def test_a_withdrawn_word_leaves_the_row_to_the_next_rule() -> None:
-    watch = Watch(NOT_ASKED).poll().say(ALWAYS).say(None).poll(100, **DOWN)
-    assert (watch.opened, watch.kinds) == (0, [Kind.ALERTING, Kind.NOT_ALERTING])
+def test_a_word_without_an_effect_gives_no_event_and_a_withdrawn_word_leaves_the_row_to_the_next_rule() -> None:
+    assert asked().say(ALWAYS).say(ALWAYS).say(None).kinds == []
+    one = not_asked().say(ALWAYS).say(None).hold(500, "a")
+    assert (one.sizes, one.kinds) == (([], []), [Kind.ALERTING, Kind.NOT_ALERTING])
 
 
 @pytest.mark.parametrize(
@@ -269,10 +255,14 @@ def test_a_withdrawn_word_leaves_the_row_to_the_next_rule() -> None:
     ],
 )
 def test_the_end_of_a_managed_sandbox_opens_nothing(row: dict[str, Any], opens: int) -> None:
-    assert Watch(SOON, **row).poll().poll(20, **DOWN).opened == opens
+    one = Night([])
+    for is_up in (True, *[False] * 20):
+        link = {} if is_up else {"connectionId": None}
+        one.later(5).show([environment("a", **{"lastHeartbeat": one.at if is_up else None} | link | row)])
+    assert len(one.opened) == opens
 
 
-def test_what_is_expected_and_missing_needs_somebody_outside_the_query_too() -> None:
+def test_an_expected_missing_row_needs_a_person_outside_the_query_too() -> None:
     policy = AlertPolicy(alert=matcher_of("!name:nas"), expect=(clean("nas"),))
     monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy})
     monitor, _ = monitor.apply(NO_PROFILE, listed([environment("env-1", connectionName="web")]), reading())

@@ -62,7 +62,7 @@ def test_a_loss_opens_once_and_resolves_once_and_all_its_events_have_the_id() ->
     assert mass.ids(Kind.OFFLINE) == {mass.events[0].incident}
 
 
-def test_an_incident_knows_its_lost_environments_while_it_waits_and_while_it_is_open() -> None:
+def test_a_waiting_and_an_open_incident_know_their_lost_environments() -> None:
     lost = night("a", "b", "c").poll().poll("a", "b")
     (loss, _) = lost.monitor.incidents.waiting
     waiting = lost.monitor.incidents.lost_in(loss.incident)
@@ -87,7 +87,7 @@ def test_a_return_in_time_opens_nothing() -> None:
     assert night("a").poll("a").poll().wait(30).sizes == ([], [])
 
 
-def test_sixty_lost_together_are_one_incident_that_resolves_when_the_last_is_back() -> None:
+def test_sixty_lost_together_are_one_incident_until_the_last_is_back() -> None:
     mass = night(*names(60)).hold(15, *names(60))
     assert mass.sizes == ([60], [])
     assert mass.hold(70, "e07").sizes == ([60], [])
@@ -118,7 +118,7 @@ def test_a_row_with_a_loss_in_an_earlier_run_leaves_the_incident_of_this_run() -
     assert both.waiting == earlier.monitor.incidents.waiting
 
 
-def test_a_loss_while_an_incident_waits_opens_with_it_and_a_later_loss_opens_another() -> None:
+def test_a_loss_opens_with_a_waiting_incident_and_a_later_loss_opens_another() -> None:
     one = night("a", "b", "c", "d", policies=soon_after(20)).poll("a").poll("a", "b").poll("a", "b", "c")
     assert one.hold(10, "a", "b", "c").sizes[0] == [3]
     assert one.poll("a", "b", "c", "d").hold(20, "a", "b", "c", "d").sizes[0] == [3, 1]
@@ -210,7 +210,7 @@ def test_after_five_incidents_in_ten_minutes_one_incident_a_minute_holds_all_los
     assert len(one.opened) == (7 if storm else 12)
 
 
-def test_a_storm_holds_losses_that_have_not_lasted_for_alert_after() -> None:
+def test_a_storm_holds_losses_shorter_than_alert_after() -> None:
     one = night(*names(5), "due", "new", "other")
     for count in range(1, 6):
         one.hold(15, *names(count))
@@ -220,7 +220,7 @@ def test_a_storm_holds_losses_that_have_not_lasted_for_alert_after() -> None:
     assert one.opened[5].is_storm
 
 
-def test_a_storm_leaves_out_doubtful_losses_that_have_not_lasted_for_blind_after() -> None:
+def test_a_storm_leaves_out_doubtful_losses_shorter_than_blind_after() -> None:
     hidden = tuple(f"h{number}" for number in range(8))
     one = night("due", *hidden, *names(5), *(f"s{number}" for number in range(10))).hold(75, without=hidden)
     assert {loss.is_doubtful for loss in one.monitor.incidents.waiting} == {True}
@@ -278,7 +278,7 @@ def test_an_environment_is_back_after_a_minute(up: float, resolved: int) -> None
     assert len(night("a", "b").hold(20, "a").poll().wait(up).resolved) == resolved
 
 
-def test_a_row_that_goes_off_and_on_every_seven_seconds_is_one_incident() -> None:
+def test_a_row_with_a_loss_and_a_return_every_seven_seconds_is_one_incident() -> None:
     one = night("a", "b", policies=soon_after(2))
     for second in range(80):
         one.poll(*(["a"] if second // 7 % 2 == 0 else []), after=1)
@@ -286,7 +286,7 @@ def test_a_row_that_goes_off_and_on_every_seven_seconds_is_one_incident() -> Non
     assert one.hold(70).sizes == ([1], [1])
 
 
-def test_an_environment_that_is_back_has_left_its_incident_and_its_next_loss_is_another() -> None:
+def test_a_returned_environment_has_left_its_incident_and_its_next_loss_is_another() -> None:
     mass = night(*names(12)).hold(15, *names(12)).hold(70, "e00").hold(15, "e00", "e01")
     assert mass.sizes == ([12, 1], [])
 
@@ -321,7 +321,7 @@ def test_an_acknowledgement_resolves_the_incident_of_a_gone_or_missing_row_and_n
     assert missing.hold(600).sizes == ([1], [1])
 
 
-def test_a_flapping_environment_is_one_incident_until_it_is_steady() -> None:
+def test_a_flapping_environment_is_one_incident_until_steady() -> None:
     """No single loss lasts for `alert_after`, and a row that is up for two minutes in between is back."""
     flapper = night("a", "b", policies=soon_after(90))
     while not flapper.opened:
@@ -339,7 +339,7 @@ def test_a_flapping_environment_is_one_incident_until_it_is_steady() -> None:
 # Ids
 
 
-def test_two_processes_that_see_a_loss_at_different_moments_give_it_one_id() -> None:
+def test_two_processes_give_one_id_to_a_loss_seen_at_different_moments() -> None:
     one, other = night("a", "b").poll("a", after=5), night("a", "b").poll("a", after=7)
     assert one.wait(10).opened[0].id == other.wait(10).opened[0].id
     assert one.opened[0].id.startswith("inc-")
@@ -429,7 +429,7 @@ def test_blindness_is_no_incident_where_the_policy_says_so() -> None:
     assert night("a", policies=soon(blind_after=None)).fail(61).wait(7_200).sizes == ([], [])
 
 
-def test_a_server_that_never_answered_is_an_incident_about_envwatch() -> None:
+def test_a_server_without_any_answer_is_an_incident_about_envwatch() -> None:
     one = Night([], Monitor.create(LIMITS)).wait(1_000).fail(0).wait(899)
     assert one.sizes == ([], [])
     assert one.wait(1).sizes == ([1], [])
@@ -466,7 +466,7 @@ def test_five_minutes_without_a_heartbeat_from_any_environment_are_one_incident(
         assert one.wait(3_600).sizes == ([1], []), "announced twice"
 
 
-def test_a_stall_ends_with_a_heartbeat_and_rows_that_stay_silent_are_a_loss_of_their_own() -> None:
+def test_a_stall_ends_with_a_heartbeat_and_still_silent_rows_are_a_loss_of_their_own() -> None:
     one = stalled(400)
     while one.now < 800:
         one.later(5).show([beating(name, one.at - 1_000 if name < "e08" else NOW + 100_000) for name in STALLED])
@@ -490,7 +490,7 @@ def test_blind_after_shortens_the_time_of_a_stall_or_turns_the_incident_off(
 
 
 @pytest.mark.parametrize(("held", "opened"), [(2.499, 0), (2.5, 1)])
-def test_a_name_that_never_registered_opens_an_incident_after_two_listings(held: float, opened: int) -> None:
+def test_a_never_registered_name_opens_an_incident_after_two_listings(held: float, opened: int) -> None:
     one = night("a", policies=soon(expect=(clean("never"),))).wait(600)
     assert one.sizes == ([], []), "one listing may lack a row"
     one.poll().wait(held)
@@ -539,7 +539,7 @@ def doubted(one: Night, hidden: str) -> list[Environment]:
 
 @pytest.mark.parametrize("blind_after", [timedelta(minutes=15), None])
 @pytest.mark.parametrize("anomaly", ["vanished", "without heartbeats"])
-def test_rows_that_were_quarantined_wait_for_blind_after(anomaly: str, blind_after: timedelta | None) -> None:
+def test_quarantined_rows_wait_for_blind_after(anomaly: str, blind_after: timedelta | None) -> None:
     """The platform's list may be wrong; listed rows that are down for another reason do not wait."""
     one = Night(
         names(20), Monitor.create(LIMITS, policies=soon(alert_after=limits.ALERT_AFTER, blind_after=blind_after))
@@ -561,7 +561,7 @@ def test_rows_that_were_quarantined_wait_for_blind_after(anomaly: str, blind_aft
 
 
 @pytest.mark.parametrize("anomaly", ["vanished", "without heartbeats"])
-def test_a_row_that_was_quarantined_with_others_and_is_listed_as_down_waits_no_longer(anomaly: str) -> None:
+def test_a_quarantined_row_listed_as_down_later_waits_no_longer(anomaly: str) -> None:
     """A power cut during a fault of the platform's list: the list is correct again before `blind_after` is over."""
     one, opened = Night(names(20), Monitor.create(LIMITS)), list[tuple[int, set[str]]]()
     silent = {name: {} if name < "e02" else {"connectionId": None} for name in names(4)}
@@ -648,7 +648,7 @@ TestIncidents.settings = settings(
 )
 
 
-def test_two_parts_of_a_chain_that_open_in_one_moment_have_two_ids() -> None:
+def test_two_parts_of_a_chain_opened_in_one_moment_have_two_ids() -> None:
     """One part is no longer doubtful, so that the chain has come apart."""
     machine = IncidentMachine()
     machine.begin(skew=0, count=3)

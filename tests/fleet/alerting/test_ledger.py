@@ -174,7 +174,7 @@ def test_no_bell_rings_for_an_incident_of_an_earlier_run() -> None:
 
 
 @pytest.mark.parametrize(("words", "said"), [("dt", "opening, end"), ("dtf", ""), ("d", ""), ("dtk", "end")])
-def test_after_a_kill_a_channel_hears_the_end_of_an_incident_that_the_channel_may_know(words: str, said: str) -> None:
+def test_after_a_kill_a_channel_hears_the_end_of_a_possibly_known_incident(words: str, said: str) -> None:
     """A try that ran at the kill may have reached the receiver, so the opening is sent again before the end."""
     ledger = Ledger().with_earlier(played(words), [NAS]).after((), [NAS], S(50.0))
     heard = []
@@ -328,7 +328,7 @@ def test_an_environment_without_a_name_is_named_by_its_id() -> None:
 
 
 @pytest.mark.parametrize("weapon", WEAPONS)
-def test_no_name_makes_it_long_or_unclean(weapon: str) -> None:
+def test_no_name_makes_a_ring_long_or_unclean(weapon: str) -> None:
     text = ring_text([lost(clean(weapon), "b")])
     assert cells(text) <= 60 + len(" and 1 other went offline")
     assert clean(text) == text

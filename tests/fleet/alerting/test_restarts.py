@@ -41,7 +41,7 @@ def test_an_offline_row_keeps_its_mode_over_a_restart() -> None:
     assert (after.mode, after.version) == (before.row("a").environment.mode, environment("a").version)
 
 
-def test_rows_that_went_down_between_two_runs_are_one_incident() -> None:
+def test_rows_lost_between_two_runs_are_one_incident() -> None:
     later = night("a", "b", "c").poll().restarted(3_600).poll("a", "b").wait(2.4)
     assert later.sizes == ([], [])
     assert later.wait(0.1).sizes == ([2], [])
@@ -54,13 +54,13 @@ def test_a_last_look_of_more_than_a_day_ago_is_named(hours: float, age: str) -> 
     assert incident.losses[0].reason == f"disconnected while envwatch was not running{age}"
 
 
-def test_a_row_that_was_down_before_the_run_before_opens_nothing() -> None:
+def test_a_row_down_before_the_run_before_opens_nothing() -> None:
     assert Night(["a", "b"]).poll("a").restarted(60).poll("a").wait(600).sizes == ([], [])
 
 
 @pytest.mark.parametrize("key", [None, "silent_since"], ids=["a file of this version", "a file of 1.1.0"])
 @pytest.mark.parametrize(("silent_s", "opened"), [(239.999, 0), (240, 1)])
-def test_a_loss_that_waits_when_a_run_ends_opens_in_the_next_by_its_whole_silence(
+def test_a_loss_waiting_at_the_end_of_a_run_opens_in_the_next_by_its_whole_silence(
     silent_s: float, opened: int, key: str | None
 ) -> None:
     first = night("a", "b", policies={}).poll("a")
@@ -82,7 +82,7 @@ def test_an_open_incident_resolves_in_the_next_run_and_its_rows_open_no_other() 
     assert later.hold(65).sizes == ([], [1])
 
 
-def test_a_clock_that_was_set_back_between_two_runs_loses_nothing() -> None:
+def test_a_clock_set_back_between_two_runs_loses_nothing() -> None:
     later = night("a", "b", "c").poll("a").restarted(-7_200).poll("a", "b").wait(10)
     assert sorted(name for names in later.lost() for name in names) == ["a", "b"]
 
@@ -108,7 +108,7 @@ ALL: Final = tuple(FLEET)
 
 
 @pytest.mark.parametrize("expect", [(), (clean("e0"),)])
-def test_a_row_that_was_online_and_is_listed_no_more_is_lost_after_two_listings(expect: tuple[SafeText, ...]) -> None:
+def test_an_online_row_missing_after_a_restart_is_lost_after_two_listings(expect: tuple[SafeText, ...]) -> None:
     later = night(*FLEET, policies=soon(expect=expect)).restarted(600).poll(without=("e0",)).wait(20)
     assert later.sizes == ([], []), "one listing may lack a row"
     later.poll(without=("e0",)).poll(without=("e0",), after=10)
@@ -117,7 +117,7 @@ def test_a_row_that_was_online_and_is_listed_no_more_is_lost_after_two_listings(
     assert later.events == [], "the first listing of a row is a silent baseline"
 
 
-def test_a_loss_that_waited_is_announced_under_its_id_although_no_listing_has_the_row() -> None:
+def test_a_waiting_loss_is_announced_under_its_id_although_no_listing_has_the_row() -> None:
     first = night(*FLEET).poll("e0")
     (loss,) = first.monitor.incidents.waiting
     later = first.restarted(600).hold(50, without=("e0",))
@@ -144,12 +144,12 @@ def test_first_listings_without_a_row_end_no_incident_and_hide_no_loss(lacking: 
     assert later.opened[0].losses[0].reason == "disconnected while envwatch was not running"
 
 
-def test_rows_that_are_listed_again_are_no_loss_and_no_news() -> None:
+def test_rows_listed_again_are_no_loss_and_no_news() -> None:
     later = night(*FLEET).restarted(60).poll(without=("e7",)).hold(120)
     assert (later.sizes, later.events) == (([], []), [])
 
 
-def test_many_rows_that_a_restart_does_not_find_are_doubtful_until_blind_after() -> None:
+def test_many_rows_missing_after_a_restart_are_doubtful_until_blind_after() -> None:
     later = night(*FLEET, policies=soon(blind_after=timedelta(seconds=300))).restarted(60)
     while not later.opened and later.now < 1_000:
         later.poll(without=HALF)
@@ -223,7 +223,7 @@ def test_a_file_of_1_1_0_has_ids_only_and_a_row_without_a_name_is_named_by_the_i
     assert first.restarted(600, content).hold(25, "e1", without=("e0",)).lost() == [{"e0", "e1"}]
 
 
-def test_a_stall_that_began_before_the_run_accuses_no_environment() -> None:
+def test_a_stall_begun_before_the_run_accuses_no_environment() -> None:
     """The platform's heartbeats stood still while envwatch restarted, and the rows expire one after the other."""
 
     def play(one: Night, seconds: range, beats_until: float) -> None:

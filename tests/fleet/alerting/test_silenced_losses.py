@@ -78,7 +78,7 @@ def test_the_end_of_a_silence_is_one_event_in_the_log(begun: Callable[[], Silenc
 
 
 @EVERY_KIND
-def test_a_row_that_is_back_before_the_end_is_no_loss(begun: Callable[[], SilencedNight]) -> None:
+def test_a_return_before_the_end_is_no_loss(begun: Callable[[], SilencedNight]) -> None:
     night = evening(begun).next_day("09:00", "mac-2").poll_until("09:02", "mac-2")
     night.poll("10:00", "mac-2").tick("10:01")
     assert night.lost() == [{"mac-2"}]
@@ -90,7 +90,7 @@ def test_a_loss_before_the_hours_opens_its_incident_within_the_hours() -> None:
     assert (night.lost(), night.silenced()) == ([{"mac-1"}], set())
 
 
-def test_an_incident_that_is_open_when_the_hours_begin_stays_open_until_the_row_is_back() -> None:
+def test_an_incident_open_at_the_begin_of_the_hours_stays_open_until_the_row_is_back() -> None:
     night = SilencedNight().poll("16:00").poll("16:30", "mac-1").poll_until("16:31", "mac-1")
     assert night.lost() == [{"mac-1"}]
     night.poll("18:00", "mac-1")
@@ -105,7 +105,7 @@ def test_an_incident_that_is_open_when_the_hours_begin_stays_open_until_the_row_
 
 
 @EVERY_KIND
-def test_an_incident_of_rows_that_are_not_back_stays_open_in_the_next_night(begun: Callable[[], SilencedNight]) -> None:
+def test_an_incident_of_rows_not_back_stays_open_in_the_next_night(begun: Callable[[], SilencedNight]) -> None:
     night = evening(begun).next_day("10:00", "mac-1", "mac-2").tick("10:01")
     night.poll("18:00", "mac-1", "mac-2").poll_until("18:01", "mac-1", "mac-2")
     night.next_day("10:00", "mac-1", "mac-2").tick("10:01")
@@ -134,7 +134,7 @@ def test_a_power_cut_has_one_size_in_incident_message_log_and_block() -> None:
     assert [each.silenced for each in night.restarted().monitor.incidents.open] == [3]
 
 
-def test_rows_that_are_not_back_are_one_incident_whatever_was_lost_beside_them() -> None:
+def test_rows_not_back_are_one_incident_without_a_server_lost_at_the_same_time() -> None:
     night = evening().poll("20:00", "mac-1", "mac-2").poll("20:00:05", "mac-1", "mac-2")
     night.poll("20:00:10", *ALL, "web-1").poll_until("20:00:20", *ALL, "web-1")
     assert night.lost() == [{"web-1"}]
@@ -144,7 +144,7 @@ def test_rows_that_are_not_back_are_one_incident_whatever_was_lost_beside_them()
     assert len({each.id for each in night.opened}) == 2
 
 
-def test_laptops_that_go_off_at_other_moments_are_not_counted_in_the_message() -> None:
+def test_laptops_off_at_other_moments_are_not_counted_in_the_message() -> None:
     night = SilencedNight().poll("20:00").poll("20:00:05", "mac-1").poll("20:00:10", "mac-1", "mac-2")
     night.poll("20:00:15", *ALL, "web-1").poll_until("20:00:30", *ALL, "web-1")
     # The time from 20:00:05 to 20:00:10 touches the time from 20:00:10 to 20:00:15, the time before does not.
@@ -207,7 +207,7 @@ def test_a_restart_past_the_end_opens_the_incident_of_the_end_once(begun: Callab
     assert again.lost() == []
 
 
-def test_a_row_that_went_off_in_the_hours_while_envwatch_did_not_run_is_not_back_either() -> None:
+def test_a_row_lost_in_the_hours_while_envwatch_did_not_run_is_not_back_either() -> None:
     night = SilencedNight().poll("16:00").poll("16:30").restarted()
     night.off_at = {"mac-1": night.instant("18:00"), "web-1": night.instant("18:30")}
     night.next_day("10:30", "mac-1", "web-1").poll("10:31", "mac-1", "web-1")
@@ -215,7 +215,7 @@ def test_a_row_that_went_off_in_the_hours_while_envwatch_did_not_run_is_not_back
     assert [each.not_back_text for each in night.opened if "mac-1" in str(each.losses)] == ["not back by 10:00"]
 
 
-def test_a_row_that_went_off_in_the_hours_before_the_first_listing_must_be_back_at_the_end() -> None:
+def test_a_row_lost_in_the_hours_before_the_first_listing_must_be_back_at_the_end() -> None:
     night = SilencedNight()
     night.off_at = {"mac-1": night.instant("17:30"), "mac-2": night.instant("16:30")}
     night.poll("20:00", "mac-1", "mac-2").poll_until("20:01", "mac-1", "mac-2")
@@ -262,7 +262,7 @@ def test_no_row_is_silenced_outside_the_hours_and_no_open_incident_ends_because_
         assert are_told[0] or not are_told[1] or len(one.opened) >= limits.STORM_FROM
 
 
-def test_a_loss_before_the_hours_that_is_found_within_the_hours_is_not_silenced() -> None:
+def test_a_loss_before_the_hours_found_within_the_hours_is_not_silenced() -> None:
     night = SilencedNight().poll("16:00").fail("16:05").fail("19:00")
     night.off_at = {"mac-1": night.instant("16:30"), "mac-2": night.instant("17:30")}
     night.poll("20:00", "mac-1", "mac-2")
@@ -288,7 +288,7 @@ def test_rows_of_one_end_are_one_incident_although_each_listing_estimates_the_cl
     assert len(night.lost()) == incidents
 
 
-def test_a_person_silences_a_row_that_was_off_already_and_the_row_counts_from_the_end() -> None:
+def test_a_row_off_before_its_silence_counts_from_the_end() -> None:
     night = SilencedNight()
     night.off_at = {"web-1": night.instant("11:00"), "web-2": night.instant("11:00")}
     night.poll("12:00", "web-1", "web-2").poll_until("12:01", "web-1", "web-2")
@@ -302,7 +302,7 @@ def test_a_person_silences_a_row_that_was_off_already_and_the_row_counts_from_th
     assert night.opened[0].not_back_text == "not back by 13:01"
 
 
-def test_a_waiting_loss_that_is_silenced_counts_from_the_end() -> None:
+def test_a_silenced_waiting_loss_counts_from_the_end() -> None:
     night = SilencedNight().poll("12:00").poll("12:00:05", "web-1")
     night.silence("web-1")
     night.poll_until("12:01", "web-1")
@@ -312,7 +312,7 @@ def test_a_waiting_loss_that_is_silenced_counts_from_the_end() -> None:
     assert night.tick("13:00:15").opened[0].not_back_text == "not back by 13:00"
 
 
-def test_a_row_that_was_off_for_a_day_before_the_silence_opens_nothing_at_the_end() -> None:
+def test_a_row_off_for_a_day_before_the_silence_opens_nothing_at_the_end() -> None:
     night = SilencedNight()
     night.off_at = {"web-1": night.instant("12:00") - 86_400_000, "web-2": night.instant("12:01") - 86_400_000}
     night.poll("12:00", "web-1", "web-2")
@@ -330,7 +330,7 @@ def test_a_row_of_an_open_incident_stays_in_the_incident_and_is_not_told_again_a
     assert (night.lost(), night.resolved, night.alerting()) == ([{"web-1"}], [], {"web-1"})
 
 
-def test_a_row_that_is_silenced_again_counts_from_the_second_end() -> None:
+def test_a_row_silenced_twice_counts_from_the_second_end() -> None:
     night = SilencedNight().poll("12:00")
     night.silence("web-1")
     night.poll("12:30", "web-1").poll("13:00:05", "web-1")
@@ -355,7 +355,7 @@ def test_an_end_by_hand_is_the_end(begun: Callable[[], SilencedNight]) -> None:
     assert night.lost()[1:] == [{"mac-3"}], "nothing is silenced after the end by hand"
 
 
-def test_a_silence_that_is_unknown_after_a_restart_counts_from_the_first_look() -> None:
+def test_a_silence_unknown_after_a_restart_counts_from_the_first_look() -> None:
     """1.1.0 forgot a silence that a person had ended."""
     night = evening(of_a_person).restarted(silences={}).poll("18:11", "mac-1", "mac-2").poll("18:12", "mac-1", "mac-2")
     assert night.lost() == [{"mac-1", "mac-2"}]
@@ -373,7 +373,7 @@ def test_the_alert_state_of_1_1_0_has_another_word_for_a_silenced_loss() -> None
 
 
 @EVERY_KIND
-def test_a_server_that_is_lost_when_the_hours_end_is_another_incident(begun: Callable[[], SilencedNight]) -> None:
+def test_a_server_lost_at_the_end_of_the_hours_is_another_incident(begun: Callable[[], SilencedNight]) -> None:
     night = evening(begun).next_day("09:59:58", "mac-1", "mac-2").tick("10:00:01")
     night.poll("10:00:03", "mac-1", "mac-2", "web-1").poll_until("10:00:20", "mac-1", "mac-2", "web-1")
     assert sorted(night.lost(), key=sorted) == [{"mac-1", "mac-2"}, {"web-1"}]

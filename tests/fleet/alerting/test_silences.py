@@ -62,7 +62,7 @@ def of_environments(*ids: str, lasts: timedelta = HOUR, at: WallMs = AT) -> Sile
 
 
 @pytest.mark.parametrize("silence", [of_query(), of_environments("env-a")], ids=["query", "environments"])
-def test_a_silence_is_of_what_it_finds_or_names_and_of_nothing_else(silence: Silence) -> None:
+def test_a_silence_covers_its_query_or_its_rows_and_nothing_else(silence: Silence) -> None:
     assert (silence.at, silence.until - silence.at, silence.note, silence.by) == (AT, 3_600_000, NOTE, BY)
     assert silence.covers(A, EMPTY, NOW)
     assert not silence.covers(B, EMPTY, NOW)
@@ -105,21 +105,21 @@ def test_the_key_of_a_recurring_silence_is_the_key_in_files() -> None:
     assert silence.recurrence == "84e98837dc2e0cc1"
 
 
-def test_a_persons_silence_covers_rows_that_are_off_already_and_rows_that_are_up() -> None:
+def test_a_persons_silence_covers_rows_off_before_and_rows_up() -> None:
     silence = of_query()
     for row in (OFF, A):
         assert silenced(row, silence) == (silence.until, silence.id)
     assert silenced(offline("b"), silence) is None
 
 
-def test_a_recurring_silence_covers_only_losses_that_begin_in_the_hours() -> None:
+def test_a_recurring_silence_covers_only_losses_begun_in_the_hours() -> None:
     assert silenced(A, recurring=[nightly(-60, 60)]) is None
     assert silenced(OFF, recurring=[nightly(-4, 60)]) is None
     assert silenced(OFF, recurring=[nightly(-5, 60)]) == (NOW + 60 * MINUTE, "quiet-1")
     assert silenced(offline("b"), recurring=[nightly(-60, 60)]) is None
 
 
-def test_a_query_is_asked_by_the_clock_of_the_server_and_the_end_by_that_of_this_machine() -> None:
+def test_a_query_follows_the_clock_of_the_server_and_the_end_the_clock_of_this_machine() -> None:
     silence = of_query(OLD)
     assert silenced(A, silence, after=59_999) is None
     assert silenced(A, silence, after=60_000) == (silence.until, silence.id)
@@ -130,7 +130,7 @@ def test_a_query_is_asked_by_the_clock_of_the_server_and_the_end_by_that_of_this
 @pytest.mark.parametrize(
     ("after", "is_silenced"), [(-300_001, False), (-300_000, True), (3_599_999, True), (3_600_000, False)]
 )
-def test_a_silence_holds_from_the_begin_to_the_end_and_on_a_clock_that_was_set_back_a_little(
+def test_a_silence_holds_from_the_begin_to_the_end_and_on_a_clock_set_back_a_little(
     after: float, *, is_silenced: bool
 ) -> None:
     silence = of_query()
@@ -138,14 +138,14 @@ def test_a_silence_holds_from_the_begin_to_the_end_and_on_a_clock_that_was_set_b
     assert (silenced(A, silence, after=after) is not None) is is_silenced
 
 
-def test_of_several_silences_that_begin_at_once_the_last_to_end_is_named() -> None:
+def test_the_last_to_end_of_several_silences_begun_at_once_is_named() -> None:
     short, long, other = of_query(), of_environments("env-a", lasts=2 * HOUR), of_environments("env-b", lasts=9 * HOUR)
     found = [silenced(A, short, long, other, after=hours * 60 * MINUTE) for hours in (0, 1, 2)]
     assert found == [(long.until, long.id), (long.until, long.id), None]
 
 
 @pytest.mark.parametrize(("gap", "is_one"), [(0, True), (1, False)])
-def test_silences_that_touch_are_one(gap: float, *, is_one: bool) -> None:
+def test_touching_silences_are_one(gap: float, *, is_one: bool) -> None:
     first, second = of_query(), of_query(at=WallMs(NOW + 60 * MINUTE + gap))
     last = second if is_one else first
     assert silenced(OFF, first, second, after=61 * MINUTE, off_at=NOW) == (
@@ -157,7 +157,7 @@ def test_silences_that_touch_are_one(gap: float, *, is_one: bool) -> None:
     assert silenced(OFF, first, recurring=[hours]) == (end, first.id)
 
 
-def test_the_silence_in_force_is_named_with_the_end_of_all_that_touch() -> None:
+def test_the_silence_in_force_is_named_with_the_end_of_all_touching_silences() -> None:
     first, hours = of_query(), nightly(30, 120)
     end = NOW + 120 * MINUTE
     assert silenced(OFF, first, recurring=[hours]) == (end, first.id)
@@ -165,7 +165,7 @@ def test_the_silence_in_force_is_named_with_the_end_of_all_that_touch() -> None:
 
 
 @pytest.mark.parametrize(("before", "is_one"), [(1, True), (0, False)])
-def test_silences_that_touch_are_one_for_a_week(before: int, *, is_one: bool) -> None:
+def test_touching_silences_are_one_for_a_week(before: int, *, is_one: bool) -> None:
     since = WallMs(NOW - 8 * DAY)
     first = of_query(at=since, lasts=timedelta(days=7, milliseconds=-before))
     second = of_query(at=first.until, lasts=timedelta(days=2))
@@ -179,7 +179,7 @@ def test_a_new_silence_of_a_person_covers_a_row_however_long_the_row_was_silence
 
 
 @pytest.mark.parametrize(("hours", "counts"), [(23.999, True), (24, False)])
-def test_a_row_that_was_off_for_a_day_when_the_silence_began_does_not_count_from_the_end(
+def test_a_row_off_for_a_day_at_the_begin_of_the_silence_does_not_count_from_the_end(
     hours: float, *, counts: bool
 ) -> None:
     row, silence = offline("a", since=hours * 3_600), of_query()
@@ -210,7 +210,7 @@ DAILY = st.lists(st.tuples(st.integers(0, 1_439), st.integers(1, 1_439)), max_si
 
 
 @given(once=SPANS, nights=DAILY, off=st.integers(0, 1_400))
-def test_a_row_is_silenced_without_a_gap_from_the_loss_or_a_later_silence_to_the_end_of_all_that_touch(
+def test_a_row_is_silenced_without_a_gap_to_the_end_of_all_touching_silences(
     once: list[tuple[int, int]], nights: list[tuple[int, int]], off: int
 ) -> None:
     silences = [of_query(at=WallMs(NOW + at * MINUTE), lasts=timedelta(minutes=lasts)) for at, lasts in once]
@@ -236,7 +236,7 @@ def test_a_row_is_silenced_without_a_gap_from_the_loss_or_a_later_silence_to_the
     assert found.until > NOW or not any(each.at <= NOW < each.until for each in begun)
 
 
-def test_a_silence_is_known_by_what_it_is_of_and_when() -> None:
+def test_a_silence_is_known_by_its_scope_and_its_time() -> None:
     assert of_environments("b", "a") == of_environments("a", "b", "a")
     different = [
         of_environments("a"),
@@ -250,7 +250,7 @@ def test_a_silence_is_known_by_what_it_is_of_and_when() -> None:
     assert all(len(each.id) == 8 and int(each.id, 16) >= 0 for each in different)
 
 
-def test_what_is_written_is_what_is_read() -> None:
+def test_written_silences_read_the_same() -> None:
     cut = nightly(-60, 60).ended(AT, BY)
     silences = {each.id: each for each in (of_query(), of_environments("env-b", "env-a"), cut)}
     content = json.loads(json.dumps(content_of(silences)))
@@ -289,7 +289,7 @@ def test_a_damaged_silence_costs_itself_alone(raw: object) -> None:
 
 
 @pytest.mark.parametrize(("length", "is_read"), [(1_000, True), (1_001, False)])
-def test_a_query_that_is_too_long_is_not_read(length: int, *, is_read: bool) -> None:
+def test_a_too_long_query_is_not_read(length: int, *, is_read: bool) -> None:
     found = silences_of({"1": GOOD | {"query": "x" * length}}, lambda _: ONLY_A)
     assert bool(found) is is_read
 
@@ -309,7 +309,7 @@ def test_note_and_author_may_be_missing() -> None:
 
 
 @given(text=st.sampled_from(WEAPONS) | st.text(max_size=300))
-def test_no_text_in_a_file_stays_as_it_is_if_it_could_act_on_a_terminal(text: str) -> None:
+def test_no_text_in_a_file_can_act_on_a_terminal(text: str) -> None:
     raw = GOOD | {"query": None, "environments": [text], "servers": [text], "note": text, "by": text}
     for silence in silences_of({text: raw}, matcher_of).values():
         texts = (silence.id, silence.note, silence.by, *(id_ for _, id_ in silence.environments))
@@ -361,7 +361,7 @@ def shown(instant: float | None, zone: tzinfo = BERLIN) -> str | None:
         ("2026-11-30 17:00:00", "Tue 01 10:00:00"),
     ],
 )
-def test_hours_over_midnight_belong_to_the_day_on_which_the_hours_begin(moment: str, end: str | None) -> None:
+def test_hours_over_midnight_belong_to_the_day_of_their_begin(moment: str, end: str | None) -> None:
     assert shown(end_at(NIGHTS, at(moment))) == end
 
 
@@ -387,7 +387,7 @@ def test_hours_of_a_whole_day_on_every_day_never_end(end: int, *, is_always: boo
         ("02:15", "03:15", "2026-03-29 03:00", "2026-03-29 03:15"),
     ],
 )
-def test_a_time_that_the_clocks_skip_is_the_moment_of_the_jump(begin: str, end: str, first: str, last: str) -> None:
+def test_a_time_skipped_by_the_clocks_is_the_moment_of_the_jump(begin: str, end: str, first: str, last: str) -> None:
     (from_hour, from_minute), (to_hour, to_minute) = (map(int, text.split(":")) for text in (begin, end))
     hours = RecurringHours(begin=from_hour * 60 + from_minute, end=to_hour * 60 + to_minute)
     assert end_at(hours, at(first)) == at(last)
@@ -396,13 +396,13 @@ def test_a_time_that_the_clocks_skip_is_the_moment_of_the_jump(begin: str, end: 
     assert end_at(hours, at(last)) is None
 
 
-def test_hours_without_a_moment_that_night_have_no_end() -> None:
+def test_hours_skipped_by_the_clocks_have_no_end() -> None:
     hours = RecurringHours(begin=135, end=165)
     assert end_at(hours, at("2026-03-29 03:00")) is None
     assert end_at(hours, at("2026-03-28 02:15")) == at("2026-03-28 02:45")
 
 
-def test_a_time_that_the_clocks_show_twice_is_the_first_of_both() -> None:
+def test_a_time_shown_twice_by_the_clocks_is_the_first_of_both() -> None:
     # The clocks go from 03:00 back to 02:00.
     hours = RecurringHours(begin=150, end=240)
     assert end_at(hours, at("2026-10-25 02:30")) == at("2026-10-25 04:00")
@@ -412,7 +412,7 @@ def test_a_time_that_the_clocks_show_twice_is_the_first_of_both() -> None:
     assert end_at(until_then, at("2026-10-25 02:29", fold=1)) is None
 
 
-def test_the_day_that_a_zone_skips_has_no_hours_and_ends_no_others() -> None:
+def test_a_day_skipped_by_a_zone_has_no_hours_and_ends_no_others() -> None:
     apia = ZoneInfo("Pacific/Apia")  # without 30 December 2011
     assert end_at(RecurringHours(days=frozenset({3})), at("2011-12-29 12:00", apia), apia) == at(
         "2011-12-31 00:00", apia
@@ -425,7 +425,7 @@ def test_a_zone_of_none_is_the_zone_of_this_machine() -> None:
     assert end_at(NIGHTS, local, None) == datetime(2026, 11, 28, 10, 0).timestamp() * 1000  # noqa: DTZ001
 
 
-def test_a_moment_that_no_clock_shows_is_within_no_hours() -> None:
+def test_a_moment_beyond_all_clocks_is_within_no_hours() -> None:
     for moment in (-1e18, 1e18, float("inf"), float("nan")):
         assert end_at(NIGHTS, moment) is None
         assert near_time_text(moment, 0.0, BERLIN) == "later"
@@ -482,7 +482,7 @@ def test_hours_hold_if_and_only_if_the_clocks_show_a_time_within_the_hours(
 
 
 @given(hours=schedules, zone=zones, moment=moments)
-def test_hours_that_hold_begin_and_end_around_the_moment_within_two_days(
+def test_hours_in_force_begin_and_end_around_the_moment_within_two_days(
     hours: RecurringHours, zone: ZoneInfo, moment: float
 ) -> None:
     if (span := hours.span_at(moment, zone)) is not None:
