@@ -123,17 +123,6 @@ def test_of_two_of_one_name_the_one_that_went_last_is_missing(ids: tuple[str, st
     }
 
 
-def test_what_is_gone_is_not_missing_while_another_of_its_name_is_listed() -> None:
-    watch = Watch("nas")
-    seconds = [("a", "b"), ("b",), ("b",), ("a", "b"), ("a",), ("a",)]
-    for number, present in enumerate([*seconds, ("a",)]):
-        watch.now += 5_000 if number < len(seconds) else 1_000_000
-        nas = [replace(named("nas", watch.now), id=clean(id_)) for id_ in present]
-        outcome = listed([*beating(9, watch.now), *nas], watch.now)
-        watch.monitor, _ = watch.monitor.apply(NO_PROFILE, outcome, reading(watch.now))
-    assert watch.missing == {}
-
-
 def test_a_failed_poll_or_a_listing_with_unreadable_rows_proves_nothing_missing() -> None:
     watch = Watch("nas")
     watch.monitor, _ = watch.monitor.apply(NO_PROFILE, failed(), reading())

@@ -180,15 +180,6 @@ def test_a_heartbeat_can_be_of_2020_and_a_day_ahead_at_most(beat: float, *, is_u
     assert profile_state.is_unknown(tracked, reading()) is is_unknown
 
 
-@pytest.mark.parametrize("skew", [-DAY, -3_600_000.0, 3_600_000.0, DAY])
-@pytest.mark.parametrize("beat", [YEAR_2020 - 1, NOW + DAY, NOW + DAY + 1, NOW + 2 * DAY])
-def test_a_wrong_local_clock_changes_nothing_of_that(beat: float, skew: float) -> None:
-    rows = [environment(lastHeartbeat=beat), environment("env-2")]
-    right, _ = watched([listed(rows), listed(rows, NOW + STEP)])
-    wrong, _ = watched([listed(rows, skew=skew), listed(rows, NOW + STEP, skew=skew)])
-    assert wrong.environments == right.environments
-
-
 def test_without_a_server_time_nothing_is_too_far_ahead() -> None:
     """This machine's clock may have lost battery power: a clock in 1970 says nothing about the rows."""
     profile_state, _ = watched([listed([environment()], skew=-NOW, dated=False)])

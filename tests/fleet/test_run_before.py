@@ -109,15 +109,11 @@ def test_a_run_that_ended_blind_has_seen_nothing_since_its_last_listing() -> Non
     assert group.since == NOW
 
 
-@pytest.mark.parametrize(("gap", "is_group"), [(60_000, False), (60_001, True)])
-def test_too_short_a_gap_to_be_blind_is_as_one_run(gap: float, *, is_group: bool) -> None:
-    (event,) = between(beating(2), [environment(connectionId=None), *beating(2)[1:]], at=NOW + gap)
-    assert event.kind is (Kind.WHILE_BLIND if is_group else Kind.OFFLINE)
-    assert (event.reason == NOT_RUNNING) is is_group
+@pytest.mark.parametrize(("gap", "kind"), [(60_000, Kind.TOGETHER), (60_001, Kind.WHILE_BLIND)])
+def test_too_short_a_gap_to_be_blind_is_as_one_run(gap: float, kind: Kind) -> None:
     lost = [environment(row.id, connectionId=None) for row in beating(12)]
     (event,) = between(beating(12), lost, at=NOW + gap)
-    assert event.kind is (Kind.WHILE_BLIND if is_group else Kind.TOGETHER)
-    assert len(event.members) == 12
+    assert (event.kind, len(event.members), event.reason == NOT_RUNNING) == (kind, 12, kind is Kind.WHILE_BLIND)
 
 
 def test_a_run_that_ended_asleep_or_on_another_boot_is_compared_by_the_wall_clock() -> None:
@@ -300,12 +296,6 @@ def test_a_return_in_the_gap_is_marked_by_its_connection_and_what_is_new_as_such
     assert taken_over(LOST, first, "env-2").tag(NOW + MINUTE) == "JOIN"
     first = lives((HOUR, [row(at, **DOWN), row(at, "env-2")]))
     assert taken_over(LOST, first, "env-2").tag(at) is None
-
-
-def test_what_this_run_has_seen_stands_above_what_the_run_before_knew() -> None:
-    first = lives((MINUTE, [row(NOW + MINUTE)]), (MINUTE + 5_000, [row(NOW + MINUTE, connectionId=None)]))
-    found = taken_over(lives((0, [row(NOW, connectionId="another")])), first)
-    assert found is first.environments[clean("env-1")]
 
 
 def test_reconnects_count_on_and_a_pod_is_remembered() -> None:

@@ -21,8 +21,6 @@ from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import Freshness, ProfileState
-from envwatch.fleet.watched_time import Span
-from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Listed, Slept
 from envwatch.model.text import clean
@@ -229,13 +227,3 @@ def test_a_wall_clock_that_was_set_back_is_followed() -> None:
     profile_state, _ = after(ProfileState(), first, second)
 
     assert profile_state.listed == reading(NOW, skew=-3_600_000)
-
-
-def test_what_was_watched_has_no_hole_where_listings_come_late() -> None:
-    monitor = Monitor.create({NO_PROFILE: Limits()})
-    for step in range(0, 10 * MINUTE, 5_000):
-        outcome = served(listed(beating(3, NOW + step), NOW + step), (step // 5_000 * 7) % 50)
-        monitor, _ = monitor.apply(NO_PROFILE, outcome, outcome.ended)
-
-    spans = monitor.watched[NO_PROFILE].spans
-    assert spans == (Span(NOW, ServerMs(NOW + 10 * MINUTE - 5_000)),)

@@ -21,7 +21,7 @@ from envwatch.fleet.alerting.silences import content_of as content_of_silences
 from envwatch.fleet.events import Kind, flatten
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
-from envwatch.fleet.profile_state import Fleet, Freshness, ProfileState, missing_id
+from envwatch.fleet.profile_state import Fleet, ProfileState, missing_id
 from envwatch.history.past import Moment
 from envwatch.history.rewound import rewound
 from envwatch.model.acks import Ack
@@ -95,13 +95,6 @@ def test_a_silence_quietens_its_environment_under_every_profile_and_no_other(
     assert loud(monitor) == still_loud
     silenced = {each.profile for each in monitor.fleet.environments if monitor.silenced(each, reading()) is not None}
     assert silenced == SERVERS.keys() - still_loud
-
-
-def test_a_renamed_profile_keeps_the_acknowledgements_and_the_silences() -> None:
-    silence = silence_of_environments([(ONE, OTHER_ID)], reading().wall, timedelta(hours=1), clean(""), clean("ana"))
-    monitor = monitor_of({clean("new name"): ONE}, {(ONE, ID): ACK}, row(ID), row(OTHER_ID))
-    assert loud(monitor) == {clean("new name")}
-    assert loud(monitor.with_silences({silence.id: silence})) == set()
 
 
 def test_an_incident_opens_for_the_environment_that_nobody_acknowledged() -> None:
@@ -210,15 +203,6 @@ def silence_of(*keys: ServerKey) -> Silence:
     return silence_of_environments(keys, reading().wall, timedelta(hours=1), clean("disk"), clean("ana"))
 
 
-@given(st.sets(st.sampled_from(KEYS), min_size=1))
-def test_a_silence_of_environments_of_any_servers_reads_the_same(keys: set[ServerKey]) -> None:
-    silence = silence_of(*keys)
-    content = json.loads(json.dumps(content_of_silences({silence.id: silence})))
-    assert silences_of(content, lambda _: None) == {silence.id: silence}
-    (entry,) = content.values()
-    assert {*zip(entry["servers"], entry["environments"], strict=True)} == keys
-
-
 @pytest.mark.parametrize("servers", [None, 5, "ab", [], ["one.example"], ["one.example"] * 3, [5, 5]])
 def test_a_silence_whose_servers_do_not_fit_its_environments_is_dropped(servers: object) -> None:
     silence = silence_of((ONE, ID), (ONE, OTHER_ID))
@@ -268,12 +252,6 @@ def test_the_age_of_the_oldest_listing_is_told_if_a_listing_is_stale_or_blind(
     assert fleet.old_listing_age(reading(NOW + seconds * 1000)) == age
 
 
-def test_each_is_polled_at_its_own_pace() -> None:
-    fleet, _ = both().apply(WORK, listed(beating(1))._replace(interval=timedelta(seconds=120)))
-    fleet, _ = fleet.apply(HOME, listed(beating(1)))
-    assert [each.freshness(reading(NOW + 73_000)) for each in fleet] == [Freshness.LIVE, Freshness.BLIND]
-
-
 def test_each_is_judged_by_its_own_server_s_clock() -> None:
     fleet, _ = both().apply(WORK, listed(beating(1), skew=0))
     # The second server's clock is an hour behind: the heartbeats read as an hour old here, and are ten seconds old.
@@ -283,14 +261,6 @@ def test_each_is_judged_by_its_own_server_s_clock() -> None:
         pytest.approx(3_600_000),
         pytest.approx(0),
     ]
-
-
-def test_a_row_is_doubted_where_its_own_fleet_is_blind() -> None:
-    fleet, _ = both().apply(WORK, listed(beating(1)))
-    fleet, _ = fleet.apply(HOME, listed(beating(1, NOW + 61_000), NOW + 61_000))
-    now = reading(NOW + 62_000)
-    assert [profile_state.freshness(now) for profile_state in fleet] == [Freshness.BLIND, Freshness.LIVE]
-    assert [fleet.for_environment(tracked).is_unknown(tracked, now) for tracked in fleet.environments] == [True, False]
 
 
 def test_events_say_under_which_profile_they_happened() -> None:

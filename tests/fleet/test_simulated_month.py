@@ -10,7 +10,6 @@ from support.month.ordinary import LAPTOPS, ordinary_month
 from support.month.playing import (
     STEP,
     Envwatch,
-    EnvwatchAtDay,
     Message,
     Score,
     Step,
@@ -20,15 +19,12 @@ from support.month.playing import (
 )
 from support.month.script import (
     BEAT,
-    BEGIN,
     CONNECTED_FOR,
     DAY,
     HOUR,
     MINUTE,
-    NEEDED_AFTER,
     NEW_FOR,
     SECOND,
-    WATCHED_HOURS,
     Cause,
     Fault,
     Need,
@@ -37,8 +33,6 @@ from support.month.script import (
 
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.tracking import EVERYTHING
-from envwatch.model.clock import ServerMs
-from envwatch.model.outcome import Listed
 
 EVERY_LOSS = AlertPolicy(alert=EVERYTHING)
 
@@ -116,20 +110,6 @@ def test_a_message_has_more_time_while_nobody_can_see(fault: Fault) -> None:
     assert need.deadline == 15 * MINUTE + more
 
 
-def test_a_row_that_falls_silent_keeps_its_connection_and_its_last_ping() -> None:
-    script = some_script()
-    script.down(0, 10 * MINUTE, 30 * MINUTE, Cause.CUT, is_silent=True)
-    seen = [
-        (step.at, step.outcome.snapshot.pages[0].environments[0])
-        for step in steps(script)
-        if isinstance(step.outcome, Listed) and 11 * MINUTE < step.at < 29 * MINUTE
-    ]
-    assert all(row.last_heartbeat_at == ServerMs(BEGIN + 10 * MINUTE) for _, row in seen)
-    assert all(row.connection_id for _, row in seen)
-    assert any(12 * MINUTE - STEP < at < 12 * MINUTE for at, _ in seen)
-    assert any(12 * MINUTE < at < 12 * MINUTE + STEP for at, _ in seen)
-
-
 def test_the_same_seed_gives_the_same_needs_and_listings() -> None:
     def life(seed: int) -> tuple[list[Need], list[Step]]:
         script = ordinary_month(seed, 1)
@@ -159,15 +139,6 @@ def test_a_need_is_met_within_five_minutes_and_a_message_is_true_while_the_need_
     script.down(0, 10 * MINUTE, 30 * MINUTE, Cause.CRASH)
     found = score(script, [Message(10 * MINUTE + told_after, frozenset({str(script.first[0].id)}))])
     assert (found.missed, found.true) == (missed, true)
-
-
-def test_a_message_is_true_if_one_of_its_rows_is_a_need() -> None:
-    script = some_script()
-    script.down(0, 10 * MINUTE, 30 * MINUTE, Cause.CRASH)
-    ids = [str(env.id) for env in script.first]
-    found = score(script, [Message(12 * MINUTE, frozenset(ids)), Message(12 * MINUTE, frozenset(ids[1:]))])
-    assert (found.messages, found.true, found.missed) == (2, 1, 0)
-    assert list(found.kinds) == ["false: no cause known"]
 
 
 def test_a_delay_leaves_out_the_time_in_which_nobody_could_see() -> None:
@@ -216,19 +187,6 @@ def test_a_row_that_replaces_a_row_is_as_old_as_the_replaced_row() -> None:
 @pytest.mark.parametrize(("true", "brief", "reached"), [(80, 15, True), (79, 16, False), (80, 14, False)])
 def test_of_100_messages_80_are_true_and_5_are_wrong_at_most(true: int, brief: int, *, reached: bool) -> None:
     assert bool(Score(messages=103, vm_ends=2, stalls=1, true=true, brief=brief).unreached) is not reached
-
-
-def test_a_monitor_that_is_off_at_night_tells_in_the_morning_what_is_still_down() -> None:
-    script, watcher = some_script(length=34 * HOUR), EnvwatchAtDay(EVERY_LOSS)
-    begin, end = WATCHED_HOURS
-    script.down(0, end + HOUR, end + 2 * HOUR, Cause.CRASH)
-    script.down(1, end + HOUR, script.length, Cause.CRASH)
-    watched(script, [watcher])
-    (message,) = watcher.messages
-    assert message.ids == {str(script.first[1].id)}
-    assert DAY + begin <= message.at <= DAY + begin + NEEDED_AFTER
-    found = score(watcher.script(script), watcher.messages)
-    assert (found.true, found.missed, found.needs) == (1, 0, 1)
 
 
 def test_a_month_has_every_kind_of_life() -> None:

@@ -10,8 +10,6 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from support.builders import NOW, environment, wire_row
 
 from envwatch.fleet.events import Event, Kind
@@ -307,15 +305,10 @@ def test_coming_back_tells_how_long_it_was_away() -> None:
 
     assert (event.kind, event.before, event.after) == (Kind.ONLINE, "offline", "online")
     assert event.lasted == timedelta(minutes=4, seconds=12)
-
-
-def test_what_was_seen_to_come_back_was_online_since_then_whenever_it_connected() -> None:
-    down = next_value(first_value(), NOW + 5_000, connectionId=None)
-    back = next_value(down, NOW + 60_000, connectionId="conn-2", lastHeartbeat=NOW + 59_000, connectedAt=NOW + 50_000)
-    lost = next_value(back, NOW + 70_000, connectionId=None)
-    (event,) = events_to(back, lost, NOW + 70_000)
-
-    assert (event.kind, event.lasted) == (Kind.OFFLINE, timedelta(seconds=10))
+    # Seen to come back, the row was online since then, whenever it connected.
+    lost = next_value(back, NOW + 270_000, connectionId=None)
+    (event,) = events_to(back, lost, NOW + 270_000)
+    assert (event.kind, event.lasted) == (Kind.OFFLINE, timedelta(seconds=13))
 
 
 @pytest.mark.parametrize(
@@ -334,14 +327,6 @@ def test_a_new_connection_never_seen_offline_is_a_reconnect_or_a_restart(row: di
     assert (event.kind, event.before, event.after) == (kind, "conn-of-env-1", after.environment.connection_id)
     assert after.transitions == (NOW + 5_000,)
     assert after.since_at is None
-
-
-def test_an_upgrade_is_a_restart_and_a_new_version() -> None:
-    before = first_value()
-    metadata = wire_row()["metadata"] | {"lettaCodeVersion": "0.35.0"}
-    after = next_value(before, NOW + 5_000, connectionId="conn-2", metadata=metadata)
-
-    assert kinds(events_to(before, after)) == [Kind.RESTARTED, Kind.VERSION]
 
 
 def test_one_listing_that_lacks_a_row_proves_nothing_and_the_second_that_it_is_gone() -> None:
@@ -462,10 +447,6 @@ def change(kind: Kind, field: str, before: str | None, after: str | None) -> Cha
     return kind, field, None if before is None else clean(before), None if after is None else clean(after)
 
 
-def test_nothing_differs_from_itself() -> None:
-    assert changes_to() == []
-
-
 @pytest.mark.parametrize(
     ("after", "expected"),
     [
@@ -563,11 +544,6 @@ def changed(last: RecentChange | None = None, at: float = NOW, **row: Any) -> Re
     return later_change(last, environment(), environment(**row), ServerMs(at))
 
 
-@pytest.mark.parametrize(("age_ms", "is_recent"), [(0, True), (899_999, True), (900_000, False)])
-def test_a_change_is_recent_for_15_minutes(age_ms: float, *, is_recent: bool) -> None:
-    assert RecentChange(ChangeTag.BACK, NOW).is_recent(NOW + age_ms) is is_recent
-
-
 def test_only_what_is_down_is_marked_as_a_loss() -> None:
     assert [turn(verdict, NOW).tag for verdict in (DISCONNECTED, GONE, ONLINE, LATE)] == ["NEW", "NEW", "BACK", "BACK"]
     assert [appearance(verdict, NOW).tag for verdict in (DISCONNECTED, ONLINE)] == ["NEW", "JOIN"]
@@ -589,14 +565,9 @@ def test_a_lesser_change_does_not_hide_a_recent_one(first: ChangeTag, second: Ch
     if row is None:
         return  # comings and goings always mark the row: `turn`
     last = RecentChange(first, NOW)
+    assert changed(last, NOW + 1e6) is last
     assert changed(last, NOW + 899_999, **row) is last
     assert changed(last, NOW + 900_000, **row) == RecentChange(second, ServerMs(NOW + 900_000))
-
-
-@given(st.sampled_from(ChangeTag), st.floats(0, 2e6))
-def test_a_row_without_changes_keeps_its_mark(tag: ChangeTag, age_ms: float) -> None:
-    last = RecentChange(tag, NOW)
-    assert changed(last, NOW + age_ms) is last
 
 
 # Nagios' flap detection, on percentages calculated by hand

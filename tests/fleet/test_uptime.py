@@ -18,7 +18,7 @@ from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.tracking import EVERYTHING
-from envwatch.fleet.uptime import Uptime, share_text, uptime_text
+from envwatch.fleet.uptime import Uptime, uptime_text
 from envwatch.fleet.uptime_record import UptimeRecord, content_of, record_of
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
@@ -65,8 +65,30 @@ def test_the_share_is_the_weighed_watched_time(pieces: list[tuple[float, bool | 
         # The record takes doubtful time within an outage for a part of the outage.
         if piece[1] is not None or not known or known[-1][1] is not False:
             known.append(piece)
-    share = lived(*((state, hours) for hours, state in known)).share
-    assert (share or 0.0) == pytest.approx(share_by_hand(*known), abs=1e-9)
+    uptime = lived(*((state, hours) for hours, state in known))
+    assert (uptime.share or 0.0) == pytest.approx(share_by_hand(*known), abs=1e-9)
+    # An outage changes no answer while the row is down.
+    lost = uptime.after(uptime.at, is_up=False)
+    later = lost.after(lost.at + 1_000 * HOUR, is_up=False)
+    assert (later.share, later.is_permanent) == (lost.share, lost.is_permanent)
+    assert uptime.watched_for <= timedelta(days=7)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        *([(100.0, True), (hours, False), (1.0, True)] for hours in (1.0, 11.0, 12.0, 13.0, 72.0)),
+        [(60.0, True), (6.0, False), (4.0, True), (300.0, None), (6.0, True)],
+        [(1_000.0, True)],
+    ],
+)
+def test_an_outage_counts_for_twelve_hours_at_most_and_time_without_proof_not_at_all(
+    pieces: list[tuple[float, bool | None]],
+) -> None:
+    uptime = lived(*((state, hours) for hours, state in pieces))
+    assert uptime.share == pytest.approx(share_by_hand(*pieces), abs=1e-9)
+    counted = sum(hours if state else min(hours, 12.0) for hours, state in pieces if state is not None)
+    assert uptime.watched_for / timedelta(hours=1) == pytest.approx(min(counted, 168.0), abs=1.0)
 
 
 @given(
@@ -96,27 +118,6 @@ def test_the_least_share_of_a_permanent_row(share: float) -> None:
     assert Uptime(up=share * WEEK * 0.5, watched=WEEK * 0.5).is_permanent is (share >= 0.9)
 
 
-def test_an_outage_counts_when_the_row_is_back() -> None:
-    up = lived((True, 100.0))
-    down = up.after(up.at, is_up=False)
-    for hours in (1.0, 12.0, 1_000.0):
-        later = down.after(down.at + hours * HOUR, is_up=False)
-        assert (later.share, later.is_permanent) == (up.share, True)
-    assert down.after(down.at + 5 * HOUR, is_up=True).share == pytest.approx(
-        share_by_hand((100.0, True), (5.0, False), (1e-9, True))
-    )
-
-
-def test_an_outage_counts_for_twelve_hours_at_most() -> None:
-    up = lived((True, 200.0), (False, 11.0), (True, 0.0))
-    long, longest = (lived((True, 200.0), (False, hours), (True, 0.0)) for hours in (12.0, 72.0))
-    assert up.share is not None
-    assert long.share is not None
-    assert up.share > long.share
-    assert longest.share == long.share
-    assert longest.is_permanent
-
-
 def test_a_machine_that_is_down_eight_hours_each_night_is_told_three_nights() -> None:
     uptime, told = lived((True, 500.0)), []
     for _ in range(6):
@@ -124,13 +125,6 @@ def test_a_machine_that_is_down_eight_hours_each_night_is_told_three_nights() ->
         told.append(lost.is_permanent)
         uptime = lost.after(lost.at + 8 * HOUR, is_up=True)
     assert told == [True, True, True, False, False, False]
-
-
-def test_time_without_proof_counts_neither_as_up_nor_as_down() -> None:
-    plain = lived((True, 60.0), (False, 6.0), (True, 10.0))
-    gap = lived((True, 60.0), (False, 6.0), (True, 4.0), (None, 300.0), (True, 6.0))
-    assert gap.share == pytest.approx(plain.share)
-    assert gap.watched == pytest.approx(plain.watched)
 
 
 @pytest.mark.parametrize(("is_first", "hours", "is_permanent"), [(True, 1, True), (True, 50, True), (False, 1, False)])
@@ -142,15 +136,12 @@ def test_a_row_of_the_first_listing_counts_until_the_uptime_is_known(
 
 
 @pytest.mark.parametrize(
-    ("share", "text"), [(0.8999, "89 %"), (0.9, "90 %"), (0.9999, "99 %"), (1.0, "100 %"), (0.0, "0 %")]
-)
-def test_a_share_is_rounded_down(share: float, text: str) -> None:
-    assert share_text(share) == text
-
-
-@pytest.mark.parametrize(
     ("uptime", "text"),
     [
+        *(
+            (Uptime(up=share * WEEK, watched=WEEK), f"up {percent} % of 7 days")
+            for share, percent in ((0.8999, 89), (0.9, 90), (0.9999, 99), (1.0, 100), (0.0, 0))
+        ),
         (lived((True, 47.9)), "watched for 47 of 48 h"),
         (lived((True, 48.0)), "up 100 % of 2 days"),
         (lived((True, 71.0)), "up 100 % of 2 days"),
@@ -161,10 +152,6 @@ def test_a_share_is_rounded_down(share: float, text: str) -> None:
 )
 def test_an_uptime_in_words(uptime: Uptime, text: str) -> None:
     assert uptime_text(uptime) == text
-
-
-def test_the_watched_time_is_a_week_at_most() -> None:
-    assert Uptime(up=WEEK, watched=WEEK).watched_for == lived((True, 5_000.0)).watched_for == timedelta(days=7)
 
 
 # The uptime record of a profile
@@ -235,29 +222,19 @@ def test_time_is_watched_between_listings_at_most_a_minute_or_three_of_the_longe
     assert record.watched_ms == pytest.approx(watched_s * 1000)
 
 
-def test_failed_polls_in_between_change_nothing() -> None:
-    record = Record("a").poll()
+def test_failed_polls_are_watched_and_no_time_asleep_or_in_quarantine_is() -> None:
+    names = [f"e{number}" for number in range(10)]
+    record = Record(*names).poll()
     record.seconds += 20
-    record.apply(failed(at=record.at))
-    assert record.poll(after=20).record.watched_ms == pytest.approx(40_000)
-
-
-def test_no_time_is_watched_asleep() -> None:
-    record = Record("a").poll().poll()
+    assert record.apply(failed(at=record.at)).poll(after=20).record.watched_ms == pytest.approx(40_000)
     asleep_at = record.at
     record.seconds += 40
-    record.apply(slept(asleep_at, record.at))
-    assert record.poll(after=1).record.watched_ms == pytest.approx(5_000)
-
-
-def test_no_time_is_watched_in_quarantine() -> None:
-    names = [f"e{number}" for number in range(10)]
-    record = Record(*names).poll().poll()
+    assert record.apply(slept(asleep_at, record.at)).poll(after=1).record.watched_ms == pytest.approx(40_000)
     for _ in range(2):
         record.poll(without=tuple(names[:8]))
     assert record.monitor.fleet.by_profile[NO_PROFILE].quarantine is not None
-    assert record.record.watched_ms == pytest.approx(5_000)
-    assert record.poll().poll().record.watched_ms == pytest.approx(10_000)
+    assert record.record.watched_ms == pytest.approx(40_000)
+    assert record.poll().poll().record.watched_ms == pytest.approx(45_000)
 
 
 def test_no_time_is_watched_while_all_heartbeats_stand_still() -> None:
@@ -355,18 +332,6 @@ def test_uptimes_of_rows_that_left_are_kept_for_two_weeks_of_watched_time() -> N
     assert clean("left") in record.poll(after=15).record.rows
     assert clean("left") not in record.hold(11 * MINUTE).record.rows
     assert clean("a") in record.record.rows
-
-
-@pytest.mark.parametrize(("longer_ms", "is_kept"), [(0, True), (1, False)])
-def test_an_uptime_is_forgotten_after_two_weeks_without_the_row(longer_ms: float, *, is_kept: bool) -> None:
-    rows = {clean("left"): Uptime(9e8, 1e9, at=0.0, is_up=False)}
-    record = Record("a", record=UptimeRecord(14 * 24 * HOUR + longer_ms, rows, has_begun=True)).poll()
-    assert (clean("left") in record.record.rows) is is_kept
-
-
-def test_an_incident_of_a_row_that_counts_by_the_uptime_ends_without_a_reason_when_the_row_is_back() -> None:
-    record = Record("a", "b").poll().poll().hold(10 * MINUTE, "a").hold(3 * MINUTE)
-    assert record.ends == [None]
 
 
 def test_a_row_that_begins_or_stops_counting_is_an_event() -> None:

@@ -151,19 +151,12 @@ def test_the_shape_differs_where_a_span_begins_or_has_its_first_length_and_not_a
     assert (NOT_WATCHED.shape, NOT_WATCHED.began_at, NOT_WATCHED.until) == ((), None, None)
 
 
-def test_a_clock_that_was_set_back_makes_no_time_twice() -> None:
+def test_polls_are_placed_on_the_servers_clock_and_a_clock_that_was_set_back_makes_no_time_twice() -> None:
+    ahead = ServerClock((OffsetBounds(2000, 2000),))
+    assert WatchedTime.recorded([poll(1, 0), poll(2, 5)], (), ahead) == spans((2, 7))
+    assert watched_live([*lists(0, 5), listed(beating(3), NOW + 10_000, skew=5_500)]) == spans((0, 10))
     polls = [poll(1, 0), poll(2, 30), poll(3, 10), poll(4, 40), poll(5, -20)]
     assert WatchedTime.recorded(polls, (), ServerClock()) == spans((-20, -20), (0, 40))
-
-
-def test_polls_of_the_past_are_placed_on_the_servers_clock() -> None:
-    clock = ServerClock((OffsetBounds(2000, 2000),))
-    assert WatchedTime.recorded([poll(1, 0), poll(2, 5)], (), clock) == spans((2, 7))
-
-
-def test_a_server_clock_that_steps_back_makes_no_span() -> None:
-    outcomes = [*lists(0, 5), listed(beating(3), NOW + 10_000, skew=5_500)]
-    assert watched_live(outcomes) == spans((0, 10))
 
 
 def test_the_oldest_spans_are_dropped_where_there_are_too_many() -> None:
@@ -392,13 +385,6 @@ def test_what_was_not_watched_is_not_known(
     assert said(one, events, times) == expected
 
 
-def test_a_reason_is_that_of_the_event_or_of_the_verdict() -> None:
-    reasons = [each.reason for each in states(DOWN, [fell(2)], watched((0, 9)), at(0), at(10))]
-    assert reasons == [None, "disconnected", UNWATCHED]
-    assert states(DOWN, [], ALWAYS, at(0), at(1))[0].reason == "disconnected"
-    assert states(UP, [rose(1)], ALWAYS, at(0), at(2))[0].reason is None
-
-
 @pytest.mark.parametrize(("first", "reason"), [("", "no longer listed"), ("disconnected", "disconnected")])
 def test_a_state_of_several_reasons_has_the_first_that_is_known(first: str, reason: str) -> None:
     events = [
@@ -406,6 +392,9 @@ def test_a_state_of_several_reasons_has_the_first_that_is_known(first: str, reas
         event(Kind.GONE, 4, "offline", "gone", "no longer listed"),
     ]
     assert [each.reason for each in states(LOST, events, ALWAYS, at(0), at(10))] == [None, reason]
+    seen = watched((0, 9))
+    assert [each.reason for each in states(DOWN, [fell(2)], seen, at(0), at(10))] == [None, "disconnected", UNWATCHED]
+    assert states(DOWN, [], ALWAYS, at(0), at(1))[0].reason == "disconnected"
 
 
 def spoken(*parts: tuple[UptimeState, float]) -> str:
