@@ -262,19 +262,6 @@ def test_many_heartbeats_lost_on_a_kept_connection_are_quarantined(lost: int, of
     assert kinds(flatten(events)) == ([Kind.HELD] if quarantined else [Kind.OFFLINE] * lost)
 
 
-def test_lost_heartbeats_are_believed_after_three_listings_and_a_minute() -> None:
-    rows = beating(5)
-    lost = without_beats(rows, 3)
-    profile_state, events = watched(story(rows, *[lost] * 12))
-    assert counts_of(profile_state) == {Presence.ONLINE: 5}
-
-    profile_state, more = watched([listed(lost, NOW + 13 * STEP), listed(lost, NOW + 14 * STEP)], profile_state)
-    events += more
-
-    assert counts_of(profile_state) == {Presence.LATE: 2, Presence.OFFLINE: 3}
-    assert kinds(flatten(events)) == [Kind.HELD, *[Kind.OFFLINE] * 3]
-
-
 @pytest.mark.parametrize("connection_id", [None, "new"])
 def test_heartbeats_lost_with_their_connections_are_no_anomaly(connection_id: str | None) -> None:
     """A new connection may not have beaten yet."""
@@ -509,13 +496,9 @@ def test_rows_that_come_back_together_are_one_event_that_names_nothing_they_shar
     assert (event.kind, event.of, event.reason) == (Kind.TOGETHER, Kind.ONLINE, None)
 
 
-def test_a_mass_that_shares_nothing_of_its_own_names_nothing() -> None:
+def test_a_mass_may_share_nothing_of_its_own_and_fewer_losses_are_single_events() -> None:
     (event,) = events_when_lost(beating(5), 3)
-
     assert (event.of, event.reason) == (Kind.OFFLINE, None)
-
-
-def test_losses_that_are_no_mass_change_stay_single_events() -> None:
     assert [event.kind for event in events_when_lost(beating(6), 3)] == [Kind.OFFLINE] * 3
 
 
@@ -543,6 +526,9 @@ def test_the_blast_radius_is_what_all_the_lost_share_and_no_survivor_has() -> No
 
     assert blast_radius(lost, [environment()]) == (("pod", "pod-7"), ("version", "0.31.2"))
     assert blast_radius(lost, [environment(podId="pod-7")]) == (("version", "0.31.2"),)
+    # A legacy name of a mode is the mode, and a value that nobody has is not shared.
+    modes = [environment(currentMode=mode, podId=None) for mode in ("bypassPermissions", "unrestricted")]
+    assert blast_radius(modes, [environment()]) == (("mode", "unrestricted"),)
 
 
 def test_every_field_that_may_tell_a_cause_is_named_by_its_label() -> None:
@@ -551,13 +537,3 @@ def test_every_field_that_may_tell_a_cause_is_named_by_its_label() -> None:
     lost = [environment(f"env-{number}", metadata=metadata, **members) for number in (1, 2)]
     labels = ["pod", "user", "key owner", "organization", "os", "version", "node", "branch", "mode"]
     assert [label for label, _ in blast_radius(lost, [])] == labels
-
-
-def test_a_value_that_nobody_has_is_not_shared() -> None:
-    assert blast_radius([environment(podId=None), environment(podId=None)], [environment()]) == ()
-
-
-def test_a_legacy_name_of_a_mode_is_the_mode() -> None:
-    lost = [environment(currentMode="bypassPermissions"), environment(currentMode="unrestricted")]
-
-    assert blast_radius(lost, [environment()]) == (("mode", "unrestricted"),)

@@ -21,10 +21,10 @@ from envwatch.model.clock import OffsetBounds, ServerClock, ServerMs
 from envwatch.model.environment import Environment
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean, wrapped
-from envwatch.views.output.formats import json_of, summary_of, table_of
-from envwatch.views.pane.explanation import answer, trace
+from envwatch.views.output.formats import json_of, table_of
+from envwatch.views.pane.explanation import trace
 from envwatch.views.pane.state_details import headline, proof
-from envwatch.views.state_style import clock_text_of, doubt_text, style_of
+from envwatch.views.state_style import clock_text_of, doubt_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -238,22 +238,6 @@ def test_a_date_is_wrong_if_the_clock_before_fits_and_the_date_does_not(
     assert is_date_wrong(pages, 1000 * date_offset_s, 1000 * believed_offset_s, Limits()) is is_wrong
 
 
-def test_a_row_with_an_impossible_heartbeat_is_marked_and_says_why() -> None:
-    profile_state, _ = watched([listed([environment()]), listed([environment(lastHeartbeat=NOW / 1000)], NOW + STEP)])
-    (tracked,) = profile_state.environments.values()
-    now = reading(NOW + STEP)
-    face = style_of(tracked, is_unknown=profile_state.is_unknown(tracked, now))
-    assert (face.glyph, face.word, face.style) == ("?", "clk?", "unknown")
-    pieces = headline(tracked, profile_state, (), now)
-    assert [piece.text for piece in pieces] == ["? UNKNOWN", "· was online", "· clock?"]
-    because = "its heartbeat's time cannot be true: before 2020, or more than a day ahead"
-    assert proof(tracked, profile_state, now, UTC) == because
-    inputs, result, _ = trace(tracked, profile_state, now)["lastHeartbeat"]
-    assert inputs == "before 2020, or more than a day ahead"
-    assert result == "impossible time: unknown, with the last verdict"
-    assert answer(tracked, profile_state, now).startswith("This environment is unknown, was online: ")
-
-
 @pytest.mark.parametrize(
     ("is_dated", "badge", "wrong"),
     [
@@ -306,17 +290,6 @@ def test_rows_with_an_impossible_heartbeat_count_as_unknown_and_are_no_problem()
     known = [row.presence for row in profile_state.known(reading())]
     assert (len(profile_state.environments), known) == (10, [Presence.OFFLINE] * 2)
     assert sum(is_problem(row, NOW) for row in profile_state.environments.values()) == 2
-
-
-def test_a_listing_in_another_unit_is_neither_offline_nor_complete() -> None:
-    (outcome,) = listings([0.001], 10)
-    listing_output = list_of(outcome)
-    assert listing_output.counts() == {"unknown": 8, "offline": 2}
-    assert not listing_output.is_complete
-    assert summary_of(listing_output, "api") == (
-        "10 environments at api: 2 off, 0 on, 8 unknown; incomplete: 8 rows whose heartbeat's time cannot be true"
-    )
-    assert b'"last_state": null' in b"".join(json_of(listing_output))
 
 
 INSTANTS = st.sampled_from([0, -1, 1e-300, NOW / 1000, NOW * 1000, 1e300, -1e300, 9e15, NOW]) | st.floats(
