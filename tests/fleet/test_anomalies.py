@@ -67,7 +67,7 @@ def test_an_emptied_list_is_believed_after_three_listings_and_a_minute(
 
 
 @pytest.mark.parametrize(("seconds", "left_s"), [(5, 60), (35, 30), (65, 0), (100, 0)])
-def test_it_is_known_how_long_it_is_not_believed_at_least(seconds: float, left_s: float) -> None:
+def test_a_quarantine_knows_its_least_remaining_time(seconds: float, left_s: float) -> None:
     profile_state, _ = watched(story(beating(3), []))
 
     assert profile_state.quarantine is not None
@@ -82,7 +82,7 @@ def test_a_list_of_two_may_empty_but_absence_still_needs_two_listings() -> None:
     assert counts_of(profile_state) == {Presence.GONE: 2}
 
 
-def test_an_emptied_list_that_comes_back_during_its_quarantine_changed_nothing() -> None:
+def test_an_emptied_list_filled_again_during_its_quarantine_changed_nothing() -> None:
     rows = beating(3)
     profile_state, events = watched(story(rows, [], [], rows, [], []))
 
@@ -90,7 +90,7 @@ def test_an_emptied_list_that_comes_back_during_its_quarantine_changed_nothing()
     assert kinds(events) == [Kind.HELD, Kind.HELD]
 
 
-def test_a_row_that_a_quarantined_listing_has_is_not_absent() -> None:
+def test_a_row_in_a_quarantined_listing_is_not_absent() -> None:
     rows = beating(10)
     profile_state, events = watched(story(rows, rows[:9], without_beats(rows, 5), rows[:9]))
 
@@ -135,7 +135,7 @@ def ids(first: int, last: int) -> frozenset[SafeText]:
 @pytest.mark.parametrize(
     ("count", "vanished", "is_quarantined"), [(250, 150, True), (250, 51, True), (250, 50, False), (9, 2, False)]
 )
-def test_rows_that_vanish_together_are_quarantined_from_three_and_a_fifth_on(
+def test_rows_vanishing_together_are_quarantined_from_three_and_a_fifth_on(
     count: int, vanished: int, *, is_quarantined: bool
 ) -> None:
     outcomes = [lacking(count, 1, vanished, NOW + step * STEP) for step in range(1, 3)]
@@ -149,7 +149,7 @@ def test_rows_that_vanish_together_are_quarantined_from_three_and_a_fifth_on(
         ]
 
 
-def test_rows_that_are_listed_and_cannot_be_read_have_not_vanished() -> None:
+def test_listed_rows_without_a_readable_entry_have_not_vanished() -> None:
     one = lacking(10, 1, 4, NOW + STEP)
     one = one._replace(snapshot=one.snapshot._replace(rejected=2, rejected_ids=ids(1, 2)))
     profile_state, events = watched([listed(beating(10)), one])
@@ -158,7 +158,7 @@ def test_rows_that_are_listed_and_cannot_be_read_have_not_vanished() -> None:
     assert [tracked.absent for tracked in profile_state.environments.values()].count(1) == 2
 
 
-def test_the_rows_that_are_listed_are_watched_while_the_others_are_quarantined() -> None:
+def test_listed_rows_are_watched_while_the_others_are_quarantined() -> None:
     lost = lacking(10, 1, 5, NOW + 2 * STEP)
     rows = [*lost.snapshot.pages[0].environments[:-1], environment("env-10", connectionId=None)]
     outcomes = [lacking(10, 1, 5, NOW + STEP), listed(rows, NOW + 2 * STEP)]
@@ -168,7 +168,7 @@ def test_the_rows_that_are_listed_are_watched_while_the_others_are_quarantined()
     assert [(event.kind, event.id) for event in events] == [(Kind.HELD, None), (Kind.OFFLINE, "env-10")]
 
 
-def test_rows_that_come_back_while_quarantined_were_never_away() -> None:
+def test_rows_back_during_their_quarantine_were_never_away() -> None:
     """60 rows are missing each time, with variations: 54 rows are missing all the time."""
     moments = [NOW + step * STEP for step in range(1, 14)]
     others = [lacking(250, 1 + step // 2, 60 + step // 2, at) for step, at in enumerate(moments)]
@@ -180,7 +180,7 @@ def test_rows_that_come_back_while_quarantined_were_never_away() -> None:
     assert {leaf.id for leaf in flatten(events) if leaf.kind is Kind.GONE} == ids(61, 66)
 
 
-def test_a_row_that_comes_back_while_quarantined_is_judged_by_when_it_was_listed_and_not_by_the_gap() -> None:
+def test_a_row_back_during_its_quarantine_is_judged_by_its_last_listing_and_not_by_the_gap() -> None:
     """The heartbeat advanced some time since the row was last listed, not since the previous listing."""
     beat = NOW + 31_000
     rows = [environment(f"env-{number}", lastHeartbeat=beat) for number in range(1, 11)]
@@ -191,7 +191,7 @@ def test_a_row_that_comes_back_while_quarantined_is_judged_by_when_it_was_listed
     assert profile_state.environments[clean("env-1")].presence is Presence.LATE
 
 
-def test_other_rows_that_vanish_are_quarantined_anew_without_another_event() -> None:
+def test_other_vanishing_rows_are_quarantined_anew_without_another_event() -> None:
     moments = [NOW + step * 20_000 for step in range(1, 8)]
     parts = [(1, 100), (1, 100), (101, 200), (101, 200), (101, 200), (1, 100), (1, 100)]
     profile_state, events = watched(
@@ -202,7 +202,7 @@ def test_other_rows_that_vanish_are_quarantined_anew_without_another_event() -> 
     assert kinds(events) == [Kind.HELD]
 
 
-def test_rows_that_vanish_later_are_quarantined_for_a_minute_of_their_own() -> None:
+def test_rows_vanishing_later_are_quarantined_for_a_minute_of_their_own() -> None:
     moments = [NOW + step * 20_000 for step in range(1, 8)]
     lasts = [100, 100, 100, 200, 200, 200, 200]
     outcomes = [lacking(250, 1, last, at) for last, at in zip(lasts, moments, strict=True)]
@@ -232,7 +232,7 @@ def test_confirmations_add_up_until_no_more_than_a_fifth_is_left() -> None:
     assert {event.id for event in flatten(events)} == ids(1, 18)
 
 
-def test_an_absence_in_doubt_is_not_believed_however_long_it_lasts() -> None:
+def test_an_absence_in_doubt_is_never_believed() -> None:
     moments = [NOW + step * STEP for step in range(1, 30)]
     profile_state, events = watched(
         [listed(beating(20)), *(lacking(20, 1, 2, at, in_doubt=ids(2, 2)) for at in moments)]
@@ -287,7 +287,7 @@ def standing_still(
 @pytest.mark.parametrize(
     ("count", "seconds", "stalled"), [(10, 59.999, False), (10, 60, True), (10, 600, True), (9, 60, False)]
 )
-def test_ten_heartbeats_that_stand_still_for_a_minute_are_the_platforms_trouble(
+def test_ten_still_heartbeats_are_the_platforms_trouble_after_a_minute(
     count: int, seconds: float, *, stalled: bool
 ) -> None:
     profile_state, events = standing_still(count, NOW + STEP + seconds * 1000)
@@ -296,7 +296,7 @@ def test_ten_heartbeats_that_stand_still_for_a_minute_are_the_platforms_trouble(
     assert kinds(events) == ([Kind.STALLED] if stalled else [])
 
 
-def test_one_heartbeat_that_advances_is_enough_wherever_its_row_stands() -> None:
+def test_one_advancing_heartbeat_anywhere_is_no_stall() -> None:
     for place in (0, 11):
         moments = [NOW + STEP * number for number in range(20)]
         rows = [
@@ -307,7 +307,7 @@ def test_one_heartbeat_that_advances_is_enough_wherever_its_row_stands() -> None
         assert not profile_state.stall_detector.is_stalled
 
 
-def test_stalled_rows_are_counted_as_unknown_and_those_that_are_down_by_their_presence() -> None:
+def test_stalled_rows_count_as_unknown_and_the_others_by_their_presence() -> None:
     rows = [*beating(10, NOW + STEP), environment("down", connectionId=None, lastHeartbeat=None)]
     profile_state, _ = watched(
         [listed([*beating(10), rows[-1]]), *(listed(rows, NOW + STEP * n) for n in range(1, 14))]
@@ -346,7 +346,7 @@ def test_a_short_sleep_proves_no_stall() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "stalled"), [(69.999, False), (70, True)])
-def test_a_failed_poll_in_between_stops_the_count_and_does_not_start_it_over(seconds: float, *, stalled: bool) -> None:
+def test_a_failed_poll_in_between_stops_the_count_without_a_new_start(seconds: float, *, stalled: bool) -> None:
     """A poll fails once a minute; a stall must still be known before the heartbeats are two minutes old."""
     rows = beating(10, NOW + STEP)
     before, _ = standing_still(10, NOW + STEP + 30_000)
@@ -357,7 +357,7 @@ def test_a_failed_poll_in_between_stops_the_count_and_does_not_start_it_over(sec
     assert kinds(events) == ([Kind.STALLED] if stalled else [])
 
 
-def test_a_stall_that_was_known_before_a_gap_lasts_until_a_heartbeat_advances() -> None:
+def test_a_stall_known_before_a_gap_lasts_until_a_heartbeat_advances() -> None:
     before, _ = standing_still(10, NOW + 100_000)
     profile_state, events = watched([failed(at=NOW + 200_000), listed(beating(10, NOW + STEP), NOW + 700_000)], before)
 
@@ -398,7 +398,7 @@ def _last_beat(second: int, n: int) -> float:
     return ((second - 3 * n) // 30 * 30 + 3 * n) * 1000
 
 
-def test_a_new_connection_is_no_sign_that_heartbeats_resumed() -> None:
+def test_a_new_connection_is_no_sign_of_resumed_heartbeats() -> None:
     now = NOW + 600_000
     profile_state, _ = standing_still(12, now)
     rows = [environment("env-1", connectionId="conn-2", lastHeartbeat=now), *beating(12, NOW + STEP)[1:]]
@@ -476,7 +476,7 @@ def test_a_mass_change_of_modes_does_not_hide_a_change_to_unrestricted() -> None
     assert (drift.kind, drift.id, drift.after) == (Kind.MODE, rows[3].id, "unrestricted")
 
 
-def test_rows_lost_together_are_one_event_that_names_what_they_share() -> None:
+def test_rows_lost_together_are_one_event_with_their_common_values() -> None:
     rows = beating(3, podId="pod-7") + beating(5)[3:]
 
     (event,) = events_when_lost(rows, 3)
@@ -487,7 +487,7 @@ def test_rows_lost_together_are_one_event_that_names_what_they_share() -> None:
     ]
 
 
-def test_rows_that_come_back_together_are_one_event_that_names_nothing_they_share() -> None:
+def test_rows_back_together_are_one_event_without_common_values() -> None:
     rows, windows = beating(12), METADATA | {"os": "win32"}
     lost = [environment(row.id, connectionId=None, lastHeartbeat=None, metadata=windows) for row in rows[:10]]
     back = [environment(row.id, metadata=windows) for row in rows[:10]]
@@ -531,7 +531,7 @@ def test_the_blast_radius_is_what_all_the_lost_share_and_no_survivor_has() -> No
     assert blast_radius(modes, [environment()]) == (("mode", "unrestricted"),)
 
 
-def test_every_field_that_may_tell_a_cause_is_named_by_its_label() -> None:
+def test_every_field_with_a_possible_cause_is_named_by_its_label() -> None:
     metadata = {"os": "linux", "lettaCodeVersion": "0.31.2", "nodeVersion": "v20.1.0", "gitBranch": "main"}
     members = {"podId": "p", "userId": "u", "apiKeyOwner": "k", "organizationId": "o", "currentMode": "strict"}
     lost = [environment(f"env-{number}", metadata=metadata, **members) for number in (1, 2)]

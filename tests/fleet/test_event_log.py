@@ -34,7 +34,7 @@ def test_the_events_of_an_environment_are_those_of_its_groups_too() -> None:
 
 
 @pytest.mark.parametrize(("added", "kept"), [(0, [0]), (1, [0, 1]), (3, [0, 1, 2, 3])])
-def test_a_log_has_the_past_and_the_events_that_were_added_first(added: int, kept: list[float]) -> None:
+def test_a_log_has_the_past_and_the_events_added_first(added: int, kept: list[float]) -> None:
     event_log = EventLog().with_past([lost("ada", 0)]).with_events([lost("ada", 1)])
     event_log = event_log.with_events([lost("bob", 2), lost("ada", 3)])
     assert [float(event.at) for event in event_log.when_added(added)] == kept
@@ -49,14 +49,14 @@ def test_each_member_of_a_group_counts(most: int, kept: int, cut_at: float | Non
     assert len(event_log.for_environment(ADA)) == kept
 
 
-def test_a_group_is_kept_however_large_it_is_until_something_newer_comes() -> None:
+def test_a_group_of_any_size_is_kept_until_something_newer_comes() -> None:
     large = merge_streams(*(lost(f"env-{n}") for n in range(9)))
     event_log = EventLog().with_events([lost("ada")], 5).with_events([large], 5)
     assert list(event_log) == [large]
     assert list(event_log.with_events([lost("bob", 1)], 5)) == [lost("bob", 1)]
 
 
-def test_events_that_were_taken_out_leave_room() -> None:
+def test_removed_events_leave_room() -> None:
     first, later = lost("ada"), merge_streams(lost("bob", 1), lost("cyd", 1), at=1)
     event_log = EventLog().with_events([first, later], 3).known(lambda event: event is first)
     assert list(event_log.with_events([later], 3)) == [first, later]
@@ -109,7 +109,7 @@ def test_the_pasts_of_profiles_are_merged_by_time() -> None:
     assert list(EventLog().with_past(other).with_events(live).with_past(one)) == expected
 
 
-def test_what_was_recorded_since_the_start_is_not_twice_in_it() -> None:
+def test_events_recorded_since_the_start_come_once() -> None:
     live = [merge_streams(lost("ada", 5), lost("bob", 5), at=5), lost("ada", 6)]
     past = [lost("ada", 1), merge_streams(lost("ada", 5), lost("bob", 5), at=5), lost("ada", 6)]
     assert list(EventLog().with_events(live).with_past(past)) == [past[0], *live]
@@ -130,14 +130,14 @@ def test_the_past_of_another_profile_finds_its_place_after_some_were_dropped() -
     assert [event.at / 1 for event in event_log.with_past(of_profile("other", 2, 4))] == [2, 3, 4, 9, 9]
 
 
-def test_events_of_the_past_that_came_together_are_found_together() -> None:
+def test_past_events_of_one_poll_are_found_together() -> None:
     past = [lost("ada", 1_000), lost("bob", 1_999), lost("cyd", 2_999)]
     event_log = EventLog().with_events([lost("dan", 3_000)]).with_past(past).with_events([lost("eve", 3_001)])
     assert [len(event_log.with_poll_of(event)) for event in event_log] == [2, 2, 1, 1, 1]
 
 
 @given(st.lists(EVENTS, max_size=8), st.lists(st.lists(EVENTS, max_size=3), max_size=4), st.integers(1, 20))
-def test_a_log_with_a_past_is_one_that_had_it_from_the_start(
+def test_a_log_with_a_later_past_equals_a_log_with_the_past_from_the_start(
     past: list[Event], listings: list[list[Event]], most: int
 ) -> None:
     past = [replace(event, at=ServerMs(-1)) for event in past]

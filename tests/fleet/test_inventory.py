@@ -68,7 +68,7 @@ def test_what_is_expected_and_not_listed_is_missing_from_the_first_listing_on_an
 
 
 @pytest.mark.parametrize("expected", ["nas", "device-nas"])
-def test_it_is_missing_no_longer_once_its_name_or_its_device_is_listed(expected: str) -> None:
+def test_a_row_is_missing_no_longer_once_its_name_or_its_device_is_listed(expected: str) -> None:
     watch = Watch(expected).poll().poll("nas")
     assert watch.missing == {}
     assert [event.kind for event in watch.events] == [Kind.APPEARED]
@@ -97,7 +97,7 @@ def test_an_expected_row_stays_missing_for_hours_as_one_incident_and_returns() -
     assert [event.kind for event in watch.events] == [Kind.GONE, Kind.MISSING, Kind.RETURNED]
 
 
-def test_one_that_returns_under_another_id_leaves_nothing_missing() -> None:
+def test_a_return_under_another_id_leaves_nothing_missing() -> None:
     watch = Watch("nas").poll("nas").poll().poll()
     watch.poll(after=10).poll(after=1_000)
     assert watch.missing == {"nas": GONE}
@@ -109,7 +109,7 @@ def test_one_that_returns_under_another_id_leaves_nothing_missing() -> None:
 
 
 @pytest.mark.parametrize("ids", [("old", "new"), ("new", "old")])
-def test_of_two_of_one_name_the_one_that_went_last_is_missing(ids: tuple[str, str]) -> None:
+def test_of_two_rows_of_one_name_the_last_to_go_is_missing(ids: tuple[str, str]) -> None:
     watch = Watch("nas")
     for present, after in ((ids, 5), ({"new"}, 5), ({"new"}, 5), ((), 5), ((), 5), ((), 1_000)):
         watch.now += after * 1000
@@ -137,7 +137,7 @@ def test_a_failed_poll_or_a_listing_with_unreadable_rows_proves_nothing_missing(
     assert watch.poll("nas", rejected=1).missing == {}
 
 
-def test_it_has_no_instants_in_any_output_and_a_filter_finds_it() -> None:
+def test_a_missing_row_has_no_instants_in_any_output_and_is_found_by_a_filter() -> None:
     watch = Watch("nas").poll()
     (nas,) = [each for each in watch.monitor.fleet.environments if each.presence is Presence.MISSING]
     assert [matches(parse(f"status:{word}"), nas, watch.now) for word in ("missing", "miss", "gone")] == [

@@ -51,7 +51,7 @@ def at(poll: int) -> float:
     return NOW + poll * POLL_MS
 
 
-def test_the_changes_of_each_outcome_hold_the_events_that_the_log_gains() -> None:
+def test_the_changes_of_each_outcome_hold_the_new_events_of_the_log() -> None:
     monitor, all_changes = driven(NEW, [listed(up(at(0)), at(0)), listed(down(), at(1)), listed(up(at(2)), at(2))])
     assert [[event.kind for event in changes.events] for changes in all_changes] == [[], [Kind.OFFLINE], [Kind.ONLINE]]
     assert list(monitor.event_log) == [event for changes in all_changes for event in changes.events]
@@ -72,7 +72,7 @@ def opened(monitor: Monitor, at_ms: float) -> tuple[Monitor, list[str]]:
     return monitor, [loss.id or "" for incident in changes.opened for loss in incident.losses]
 
 
-def test_a_loss_that_is_acknowledged_in_time_opens_none() -> None:
+def test_a_loss_acknowledged_in_time_opens_no_incident() -> None:
     monitor, _ = driven(NEW, [listed(up(at(0)), at(0)), listed(down(), at(1))])
     monitor, early = opened(monitor.with_acks({KEY: Ack(at(1), clean(""))}), at(1) + 10_000)
     assert (early, opened(monitor.with_acks({KEY: None}), at(1) + 20_000)[1]) == ([], [])
@@ -89,7 +89,7 @@ def test_what_ends_in_the_first_listing_is_no_loss() -> None:
     assert opened(monitor, at(0) + 20_000)[1] == []
 
 
-def test_what_ends_in_a_later_listing_is_a_loss_that_opens_an_incident() -> None:
+def test_what_ends_in_a_later_listing_is_a_loss_with_an_incident() -> None:
     signed = [environment(ID, connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - 90_000)]
     monitor = Monitor.create({NO_PROFILE: Limits()}, soon()).with_acks(
         {KEY: Ack(NOW - 90_000, clean("on it"), NOW - 90_000)}
@@ -157,7 +157,7 @@ def kinds(events: Sequence[Event]) -> list[Kind]:
     return [event.kind for event in events]
 
 
-def test_a_blind_time_is_two_events_however_long_it_is() -> None:
+def test_a_blind_time_of_any_length_is_two_events() -> None:
     _, events = logged(answered(0), 61, 62, 300, answered(400), 401, answered(405))
     assert kinds(events) == [Kind.BLIND, Kind.VISIBLE]
     assert (events[0].at, events[0].since, events[1].since) == (second(61), NOW, NOW)
@@ -165,7 +165,7 @@ def test_a_blind_time_is_two_events_however_long_it_is() -> None:
     assert events[1].lasted.total_seconds() == 400
 
 
-def test_a_blind_time_that_passed_unnoticed_has_a_begin_as_well() -> None:
+def test_an_unnoticed_blind_time_has_a_begin_as_well() -> None:
     assert kinds(logged(answered(0), answered(400))[1]) == [Kind.BLIND, Kind.VISIBLE]
 
 
@@ -186,7 +186,7 @@ def test_a_refused_key_begins_at_the_first_401_and_ends_with_the_next_success() 
     assert kinds(logged(refused(0), refused(30), answered(60))[1]) == [Kind.KEY_REFUSED, Kind.KEY_ACCEPTED]
 
 
-def test_a_quarantine_ends_with_what_became_of_it() -> None:
+def test_a_quarantine_ends_with_its_result() -> None:
     _, withdrawn = logged(answered(0), empty(5), empty(10), answered(15))
     _, believed = logged(answered(0), empty(5), empty(35), empty(65))
     assert kinds(withdrawn) == [Kind.HELD, Kind.RELEASED]
@@ -209,7 +209,7 @@ def test_a_sleep_is_one_event_with_both_ends_and_no_blind_time() -> None:
     assert (events[0].since, events[0].at, events[0].lasted) == (second(3), second(9_002), timedelta(seconds=8_999))
 
 
-def test_after_a_sleep_a_failed_poll_makes_it_blind() -> None:
+def test_a_failed_poll_after_a_sleep_begins_a_blind_time() -> None:
     _, events = logged(answered(0), slept(second(3), second(9_000)), failed(at=second(9_001)), 9_002, answered(9_010))
     assert kinds(events) == [Kind.BLIND, Kind.SLEPT, Kind.VISIBLE]
 
@@ -227,7 +227,7 @@ DAYS_S = 3 * 86_400
 
 
 @pytest.mark.parametrize("step_s", [-DAYS_S, -6, 6, DAYS_S])
-def test_a_wall_clock_that_was_set_is_one_notice_and_no_sleep(step_s: float) -> None:
+def test_a_set_wall_clock_is_one_notice_and_no_sleep(step_s: float) -> None:
     awake, later = clocks(5, ahead_s=step_s), clocks(10, ahead_s=step_s)
     monitor, events = logged(answered(0), Slept(clocks(4), awake), listed_by(awake, 5, 4), listed_by(later, 10, 5))
     assert kinds(events) == [Kind.NOTICE, Kind.APPEARED, Kind.APPEARED]
@@ -240,7 +240,7 @@ def test_a_wall_clock_that_was_set_is_one_notice_and_no_sleep(step_s: float) -> 
 
 @pytest.mark.parametrize(("seconds", "is_blind"), [(60, False), (60.001, True)])
 @pytest.mark.parametrize("step_s", [-DAYS_S, DAYS_S])
-def test_before_the_poller_notices_that_the_wall_clock_was_set_the_other_clock_says_whether_the_data_is_old(
+def test_before_the_poller_notices_a_set_wall_clock_the_other_clock_tells_the_age_of_the_data(
     step_s: float, seconds: float, *, is_blind: bool
 ) -> None:
     _, events = logged(answered(0), clocks(seconds, ahead_s=step_s))
@@ -249,7 +249,7 @@ def test_before_the_poller_notices_that_the_wall_clock_was_set_the_other_clock_s
 
 @pytest.mark.parametrize("step_s", [-DAYS_S, 0, DAYS_S])
 @pytest.mark.parametrize("asleep_s", [6, 8 * 3_600])
-def test_a_sleep_lasts_for_the_time_that_the_clock_of_the_server_measures(asleep_s: float, step_s: float) -> None:
+def test_a_sleep_is_measured_by_the_clock_of_the_server(asleep_s: float, step_s: float) -> None:
     awake = clocks(5 + asleep_s, asleep_s=asleep_s, ahead_s=step_s)
     monitor, events = logged(answered(0), Slept(clocks(4), awake), listed_by(awake, 5 + asleep_s, 4))
     slept_event, *notices = events
@@ -337,9 +337,7 @@ def test_a_blind_time_has_the_cause_of_the_newest_failure() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "is_blind"), [(120, False), (120.001, True)])
-def test_a_blind_time_in_which_a_listing_is_quarantined_has_the_cause_of_that(
-    seconds: float, *, is_blind: bool
-) -> None:
+def test_a_blind_time_during_a_quarantine_has_the_cause_of_the_quarantine(seconds: float, *, is_blind: bool) -> None:
     quarantined, *blind = logged(answered(0), empty(5), seconds)[1]
     assert kinds(blind) == ([Kind.BLIND] if is_blind else [])
     assert [event.reason for event in blind] == [quarantined.reason] * is_blind

@@ -109,7 +109,7 @@ def test_a_fleet_first_seen_in_another_unit_is_unknown_and_becomes_known_without
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_one_row_in_another_unit_costs_that_row_alone(number: int) -> None:
+def test_one_row_in_another_unit_costs_one_row(number: int) -> None:
     def outcomes() -> Iterator[Listed]:
         for step in range(20):
             at = NOW + step * STEP
@@ -126,7 +126,7 @@ def test_one_row_in_another_unit_costs_that_row_alone(number: int) -> None:
     assert (events, unknown_in(profile_state, NOW + 19 * STEP)) == ([], 0)
 
 
-def test_a_link_that_is_closed_is_a_loss_whatever_the_times_are() -> None:
+def test_a_closed_link_is_a_loss_whatever_the_times_are() -> None:
     row = environment("env-1", lastHeartbeat=NOW / 1000)
     left = environment("env-1", connectionId=None, connectedAt=None, lastHeartbeat=None)
     for first in (environment("env-1"), row):
@@ -134,13 +134,13 @@ def test_a_link_that_is_closed_is_a_loss_whatever_the_times_are() -> None:
         assert [(event.kind, event.reason) for event in events] == [(Kind.OFFLINE, "disconnected")]
 
 
-def test_a_row_that_is_no_longer_listed_is_gone_whatever_its_times_were() -> None:
+def test_an_unlisted_row_is_gone_whatever_its_times_were() -> None:
     both = [environment("env-1"), environment("env-2", lastHeartbeat=1.0)]
     _, events = watched(listed(rows, NOW + n * STEP) for n, rows in enumerate([both, both[:1], both[:1], both[:1]]))
     assert [(event.kind, event.before, event.after) for event in events] == [(Kind.GONE, "unknown", "gone")]
 
 
-def test_a_machine_that_stopped_meanwhile_is_lost_when_its_times_can_be_true_again() -> None:
+def test_a_machine_stopped_meanwhile_is_lost_when_its_times_can_be_true_again() -> None:
     sane, odd = environment("env-1", lastHeartbeat=NOW + 2_000), environment("env-1", lastHeartbeat=NOW / 1000)
     known = [listed([environment("env-1")]), listed([sane], NOW + STEP)]
     unclear = [listed([odd], NOW + step * STEP) for step in range(2, 120)]
@@ -188,7 +188,7 @@ def test_without_a_server_time_nothing_is_too_far_ahead() -> None:
 
 
 @pytest.mark.parametrize("connected_at", [NOW / 1000, NOW * 1000, 0.0, YEAR_2020 - 1, NOW + 2 * DAY])
-def test_a_connection_is_not_new_by_an_instant_that_cannot_be_true(connected_at: float) -> None:
+def test_a_connection_is_not_new_by_an_impossible_instant(connected_at: float) -> None:
     sane, odd = environment(), environment(connectedAt=connected_at)
     moments = [sane, odd, odd, sane]
     profile_state, events = watched(listed([row], NOW + number * STEP) for number, row in enumerate(moments))
@@ -199,7 +199,7 @@ def test_a_connection_is_not_new_by_an_instant_that_cannot_be_true(connected_at:
 @pytest.mark.parametrize(
     ("by", "kinds"), [(0.5, []), (999, []), (1000, [Kind.RECONNECTED]), (-1000, [Kind.RECONNECTED])]
 )
-def test_a_connection_that_began_within_a_second_of_the_same_is_the_same(by: float, kinds: list[Kind]) -> None:
+def test_a_connection_begun_within_a_second_of_the_known_one_is_the_same(by: float, kinds: list[Kind]) -> None:
     began = NOW - 3_600_000
     rows = [environment(connectedAt=began), environment(connectedAt=began + by)]
     _, events = watched(listed([row], NOW + number * STEP) for number, row in enumerate(rows))
@@ -208,7 +208,7 @@ def test_a_connection_that_began_within_a_second_of_the_same_is_the_same(by: flo
 
 @pytest.mark.parametrize("instant", ["firstSeenAt", "lastSeenAt"])
 @pytest.mark.parametrize(("value", "stays"), [(YEAR_2020 - 1, False), (YEAR_2020, True), (NOW + 2 * DAY, False)])
-def test_an_instant_that_cannot_be_true_is_as_in_the_listing_before(instant: str, value: float, *, stays: bool) -> None:
+def test_an_impossible_instant_is_as_in_the_listing_before(instant: str, value: float, *, stays: bool) -> None:
     changes: dict[str, Any] = {instant: value}
     profile_state, _ = watched([listed([environment()]), listed([environment(**changes)], NOW + STEP)])
     (tracked,) = profile_state.environments.values()
@@ -216,7 +216,7 @@ def test_an_instant_that_cannot_be_true_is_as_in_the_listing_before(instant: str
 
 
 @pytest.mark.parametrize("possible", [YEAR_2020, NOW])
-def test_the_instants_beside_one_that_cannot_be_true_stay(possible: float) -> None:
+def test_the_instants_beside_an_impossible_one_stay(possible: float) -> None:
     others: dict[str, Any] = {"connectedAt": possible, "lastHeartbeat": possible, "lastSeenAt": possible}
     row = without_impossible(environment(firstSeenAt=0, **others), environment(), NOW)
     assert row == environment(**others)
@@ -245,9 +245,7 @@ def test_a_date_is_wrong_if_the_clock_before_fits_and_the_date_does_not(
         (False, "OUR CLOCK", "this machine's clock is at least 2m behind the heartbeats"),
     ],
 )
-def test_the_fault_names_the_clock_and_by_how_much_it_is_wrong_at_least(
-    badge: str, wrong: str, *, is_dated: bool
-) -> None:
+def test_the_fault_names_the_clock_and_its_least_error(badge: str, wrong: str, *, is_dated: bool) -> None:
     rows = [environment(f"env-{number}", lastHeartbeat=NOW + 120_000 + number) for number in range(3)]
     profile_state, _ = watched([listed(rows, dated=is_dated)])
     fault = profile_state.clock_fault
@@ -264,7 +262,7 @@ def test_the_fault_of_a_date_takes_at_most_two_lines_of_80_cells(clock: ServerCl
     assert len(wrapped(date_fault(clock, error_ms).text, 78)) <= 2
 
 
-def test_a_row_in_doubt_that_is_gone_is_no_fault_of_a_clock() -> None:
+def test_a_gone_row_in_doubt_is_no_fault_of_a_clock() -> None:
     odd, down = environment("env-0", lastHeartbeat=NOW + 120_000), environment("env-1", connectionId=None)
     before, _ = watched([listed([odd, down])])
     assert before.clock_fault is not None

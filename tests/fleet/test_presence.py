@@ -73,7 +73,7 @@ def test_without_a_connection_nothing_is_online(connection_id: str | None) -> No
     assert (verdict.presence, verdict.reason) == (Presence.OFFLINE, Reason.DISCONNECTED)
 
 
-def test_a_connection_that_never_beat_is_offline() -> None:
+def test_a_connection_without_a_heartbeat_is_offline() -> None:
     verdict = JUDGE.verdict(environment(lastHeartbeat=None), NOW)
 
     assert (verdict.presence, verdict.reason) == (Presence.OFFLINE, Reason.NEVER_BEAT)
@@ -130,7 +130,7 @@ DAY = 86_400_000
 ONLINE = tracked()
 
 
-def test_a_row_that_is_down_or_flaps_is_a_problem_and_a_late_row_is_none() -> None:
+def test_a_row_down_or_flapping_is_a_problem_and_a_late_row_is_none() -> None:
     assert not is_problem(ONLINE, NOW)
     assert not is_problem(replace(ONLINE, verdict=LATE), NOW)
     assert is_problem(replace(ONLINE, is_flapping=True), NOW)
@@ -144,7 +144,7 @@ def test_a_gone_one_is_a_problem_for_15_minutes(age_ms: float, *, is_one: bool) 
 
 
 @pytest.mark.parametrize(("age_ms", "is_one"), [(DAY - 1, False), (DAY, True)])
-def test_after_a_day_offline_it_is_old_and_no_problem(age_ms: float, *, is_one: bool) -> None:
+def test_after_a_day_offline_a_row_is_old_and_no_problem(age_ms: float, *, is_one: bool) -> None:
     offline = replace(ONLINE, verdict=HEARTBEAT_LOST, since_at=NOW)
     assert is_old(offline, NOW + age_ms) is is_one
     assert is_problem(offline, NOW + age_ms) is not is_one
@@ -177,7 +177,7 @@ def test_what_cannot_be_judged_is_neither() -> None:
     assert state_began_at(untimed, Limits()) is None
 
 
-def test_a_state_begins_when_it_was_seen_to_or_by_the_row() -> None:
+def test_a_state_begins_at_the_change_seen_or_by_the_row() -> None:
     limits, row, since_at = Limits(), ONLINE.environment, ServerMs(NOW - 5_000)
     assert state_began_at(ONLINE, limits) == row.connected_at
     assert state_began_at(replace(ONLINE, since_at=since_at), limits) == since_at
@@ -294,7 +294,7 @@ def test_flapping_rows_unrestricted_rows_and_rows_behind_are_counted_while_up() 
     assert (counts.flapping, counts.unrestricted, counts.behind, counts.newest) == (1, 1, 1, "0.34.12")
 
 
-def test_a_fleet_of_which_nothing_is_up_any_more_knows_since_when() -> None:
+def test_a_fleet_without_a_row_up_knows_since_when() -> None:
     down = environment("env-1", connectionId=None)
     never, _ = ProfileState().apply(listed([down]))
     profile_state, _ = ProfileState().apply(listed([environment("env-1"), environment("env-2")]))

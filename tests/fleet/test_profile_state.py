@@ -39,7 +39,7 @@ def test_the_first_listing_is_a_silent_baseline() -> None:
     assert counts_of(profile_state) == {Presence.ONLINE: 1, Presence.OFFLINE: 2}
 
 
-def test_an_environment_is_gone_when_two_listings_in_a_row_lack_it_and_returns_when_listed() -> None:
+def test_an_environment_is_gone_after_two_listings_without_the_row_and_returns_when_listed() -> None:
     all_three, two = beating(3), beating(2)
     listings = [all_three, two, all_three, two, two, two, all_three]
     _, events = watched(listed(rows, NOW + 5_000 * number) for number, rows in enumerate(listings))
@@ -110,7 +110,7 @@ def test_of_duplicates_the_newest_heartbeat_wins_in_whatever_order_they_come() -
         assert [tracked.environment for tracked in profile_state.environments.values()] == [new]
 
 
-def test_a_page_speaks_for_the_moment_at_which_it_was_asked_for() -> None:
+def test_a_page_speaks_for_the_moment_of_its_request() -> None:
     """During a walk over many pages, the first page's rows grow no older."""
     walk = listed([], NOW + 119_999)
     first, second = beating(2, NOW + 10_000)
@@ -185,9 +185,7 @@ def test_sight_fades_with_the_age_of_the_data_by_whichever_clock_says_more(
         (120, 5, 360_001, Freshness.BLIND),
     ],
 )
-def test_a_new_pace_makes_nothing_old_that_is_as_fresh_as_was_wanted(
-    before: int, after: int, milliseconds: float, freshness: Freshness
-) -> None:
+def test_a_new_pace_makes_no_fresh_data_old(before: int, after: int, milliseconds: float, freshness: Freshness) -> None:
     profile_state, _ = watched([listed(beating(1), interval=timedelta(seconds=before))])
 
     assert profile_state.with_interval(timedelta(seconds=after)).freshness(reading(NOW + milliseconds)) is freshness
@@ -258,7 +256,7 @@ def beats_every_thirty_seconds(minutes: int, *, dated: bool, skew: float) -> Ite
         yield listed([environment("env-0", lastHeartbeat=last), *rows], NOW + second * 1000, dated=dated, skew=skew)
 
 
-def test_a_local_clock_that_is_five_minutes_ahead_does_not_declare_a_beating_fleet_down_for_good() -> None:
+def test_a_local_clock_five_minutes_ahead_declares_no_beating_fleet_down_for_good() -> None:
     """No response is dated, and all heartbeats look five minutes old; the advancing heartbeats are better evidence."""
     profile_state, events = watched(beats_every_thirty_seconds(1, dated=False, skew=300_000))
 
@@ -268,14 +266,14 @@ def test_a_local_clock_that_is_five_minutes_ahead_does_not_declare_a_beating_fle
 
 
 @pytest.mark.parametrize("skew", [-300_000, 300_000])
-def test_a_wrong_local_clock_hides_no_machine_that_stopped(skew: float) -> None:
+def test_a_wrong_local_clock_hides_no_stopped_machine(skew: float) -> None:
     profile_state, events = watched(beats_every_thirty_seconds(8, dated=False, skew=skew))
 
     assert counts_of(profile_state) == {Presence.ONLINE: 10, Presence.OFFLINE: 1}
     assert (events[-1].kind, events[-1].id) == (Kind.OFFLINE, "env-0")
 
 
-def test_a_newcomer_in_a_listing_that_lacks_the_other_is_named_beside_it() -> None:
+def test_a_newcomer_in_a_listing_without_the_other_row_is_named_beside_the_other() -> None:
     """A twin must be in the same listing; a gone row was not offline, so no row replaces it."""
     old = environment(id="old", connectionName="nas", deviceId="d-1")
     new = environment(id="new", connectionName="nas", deviceId="d-1")
@@ -299,7 +297,7 @@ LISTENER: Final = {"listenerInstanceId": "server-0123456789abcdef"}
         (environment(id="old", connectionName="nas", deviceId="d-2"), None),
     ],
 )
-def test_a_newcomer_on_a_listed_device_is_named_with_the_row_of_that_device(
+def test_a_newcomer_on_a_listed_device_is_named_with_the_row_of_the_device(
     other: Environment, reason: str | None
 ) -> None:
     newcomer = environment(id="new", connectionName="nas-2", deviceId="d-1", **LISTENER)

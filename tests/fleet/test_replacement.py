@@ -79,7 +79,7 @@ def seen(events: Iterable[Event]) -> list[tuple[Kind, str | None]]:
     return [(event.kind, event.id) for event in flatten(events)]
 
 
-def test_one_listing_shows_that_a_computer_was_renamed() -> None:
+def test_one_listing_shows_a_renamed_computer() -> None:
     profile_state = after(old(), new())
     tracked = profile_state.environments[old().id]
     assert replaced(profile_state) == {"old": "new"}
@@ -93,7 +93,7 @@ def test_one_listing_shows_that_a_computer_was_renamed() -> None:
 
 
 @pytest.mark.parametrize(("seen_at", "moved_at"), [(-5_000, -5_000), (0, 0), (3_600_000, 0)])
-def test_a_row_that_was_replaced_at_the_first_listing_moved_when_the_new_row_was_first_seen(
+def test_a_row_replaced_at_the_first_listing_moved_when_the_new_row_was_first_seen(
     seen_at: float, moved_at: float
 ) -> None:
     change = after(old(), new(firstSeenAt=NOW + seen_at)).environments[old().id].last_change
@@ -177,12 +177,12 @@ def test_the_new_row_need_not_be_online() -> None:
     assert is_problem(profile_state.environments[new().id], NOW)
 
 
-def test_of_several_rows_one_new_row_replaces_the_one_that_lived_longest() -> None:
+def test_of_several_rows_one_new_row_replaces_the_last_to_live() -> None:
     earlier = row("earlier", C, up=False, beat=LOST - 60_000)
     assert replaced(after(earlier, old(), new())) == {"old": "new"}
 
 
-def test_a_computer_that_was_renamed_twice_leaves_two_replaced_rows() -> None:
+def test_a_computer_renamed_twice_leaves_two_replaced_rows() -> None:
     first = row("first", C, up=False, beat=LOST - 60_000, firstSeenAt=LOST - 90_000)
     second = old(firstSeenAt=LOST - 58_000)
     assert replaced(after(first, second, new())) == {"first": "old", "old": "new"}
@@ -196,12 +196,12 @@ def test_two_rows_of_a_moment_do_not_replace_each_other() -> None:
 
 
 @pytest.mark.parametrize(("count", "is_one"), [(limits.REPLACEMENT_ROWS, True), (limits.REPLACEMENT_ROWS + 1, False)])
-def test_a_device_id_of_many_rows_is_that_of_an_image(count: int, *, is_one: bool) -> None:
+def test_a_device_id_of_many_rows_is_the_id_of_an_image(count: int, *, is_one: bool) -> None:
     rest = [row(f"clone-{number}", f"server-{number:016x}") for number in range(count - 2)]
     assert bool(replaced(after(old(), new(), *rest))) is is_one
 
 
-def test_a_row_that_goes_and_one_that_comes_are_one_renamed_computer() -> None:
+def test_a_going_row_and_a_coming_row_are_one_renamed_computer() -> None:
     up = old(up=True, beat=NOW)
     down = old(beat=NOW + 4_000)
     profile_state, events = lives([up], [down], [down, new(firstSeenAt=NOW + 8_000, beat=NOW + 9_000)])
@@ -225,14 +225,14 @@ def test_the_new_row_may_come_first() -> None:
     assert seen(events) == [(Kind.RENAMED, "old"), (Kind.OFFLINE, "old"), (Kind.APPEARED, "new")]
 
 
-def test_a_row_that_is_online_again_is_no_longer_replaced() -> None:
+def test_a_row_online_again_is_no_longer_replaced() -> None:
     down, back = old(beat=NOW), old(up=True, beat=NOW + 9_000)
     profile_state, _ = lives([old(up=True)], [down, new(firstSeenAt=NOW)], [back, new(firstSeenAt=NOW)])
     assert replaced(profile_state) == {}
     assert profile_state.environments[old().id].tag(NOW) is ChangeTag.BACK
 
 
-def test_a_replaced_row_that_the_server_drops_is_no_loss() -> None:
+def test_a_replaced_row_dropped_by_the_server_is_no_loss() -> None:
     there = [old(beat=NOW), new(firstSeenAt=NOW)]
     profile_state, _ = lives([old(up=True)], there, there[1:], there[1:])
     tracked = profile_state.environments[old().id]
@@ -241,7 +241,7 @@ def test_a_replaced_row_that_the_server_drops_is_no_loss() -> None:
     assert not is_problem(tracked, NOW + 15_000)
 
 
-def test_a_replaced_row_that_the_configuration_expects_is_missing_once_it_is_gone_for_long() -> None:
+def test_an_expected_replaced_row_is_missing_once_gone_for_long() -> None:
     down, minute = old(beat=NOW), 60_000
     listings = [[old(up=True)], [down, new(firstSeenAt=NOW)], *[[new(firstSeenAt=NOW)]] * 20]
     profile_state, seen_missing = ProfileState(expect=(down.name,)), 0
@@ -263,7 +263,7 @@ def test_a_row_whose_successor_leaves_the_list_is_a_loss_again() -> None:
     assert is_problem(tracked, NOW + 15_000)
 
 
-def test_nothing_changes_in_a_listing_that_brings_the_same() -> None:
+def test_nothing_changes_in_a_listing_of_the_same_rows() -> None:
     rows = [old(), new()]
     before, _ = watched([listed(rows)])
     again, events = watched([listed(rows, NOW + 5_000)], before)
@@ -321,7 +321,7 @@ def test_rows_of_another_surface_are_no_twins() -> None:
     assert replaced(profile_state) == {"old": "new"}
 
 
-def test_a_computer_that_gets_its_old_name_back_is_a_renamed_computer() -> None:
+def test_a_computer_with_its_old_name_back_is_a_renamed_computer() -> None:
     a_up, a_down = row("a", A, beat=NOW), row("a", A, up=False, beat=NOW + 1_000)
     b_up, b_down = row("b", B, beat=NOW + 6_000, firstSeenAt=NOW + 3_000), row("b", B, up=False, beat=NOW + 11_000)
     b_down = replace(b_down, first_seen_at=b_up.first_seen_at)
@@ -336,14 +336,14 @@ def test_a_computer_that_gets_its_old_name_back_is_a_renamed_computer() -> None:
     assert replaced(after(a_back, b_down)) == {}
 
 
-def test_a_name_that_was_given_up_long_ago_replaces_nothing() -> None:
+def test_a_name_given_up_long_ago_replaces_nothing() -> None:
     """The row was offline at the same time as the lost row, as a returning row must be, but never comes up."""
     b_down = row("b", B, up=False, beat=NOW - 60_000, firstSeenAt=NOW - 90_000)
     profile_state, _ = lives([row("a", A), b_down], [row("a", A, up=False, beat=NOW + 2_000), b_down])
     assert replaced(profile_state) == {}
 
 
-def test_a_row_that_came_back_and_is_lost_then_still_replaces_the_other_name() -> None:
+def test_a_row_back_and_lost_then_still_replaces_the_other_name() -> None:
     a_down, b_up = row("a", A, up=False, beat=NOW - 60_000), row("b", B)
     b_down = row("b", B, up=False, beat=NOW + 2_000)
     back, lost = row("a", A, beat=NOW + 9_000), row("a", A, up=False, beat=NOW + 12_000)
@@ -352,7 +352,7 @@ def test_a_row_that_came_back_and_is_lost_then_still_replaces_the_other_name() -
     assert is_problem(profile_state.environments[lost.id], NOW + 15_000)
 
 
-def test_a_twin_that_comes_back_replaces_nothing() -> None:
+def test_a_returning_twin_replaces_nothing() -> None:
     a, b = row("a", A), row("b", B)
     a_down, b_down = row("a", A, up=False), row("b", B, up=False, beat=NOW + 7_000)
     profile_state, _ = lives([a, b], [a_down, b], [row("a", A, beat=NOW + 9_000), b_down])
@@ -370,12 +370,12 @@ def test_the_rule_is_off_once_the_server_changes_when_a_row_was_first_seen(moved
     assert is_problem(profile_state.environments[old().id], NOW) is is_off
 
 
-def test_a_row_that_changes_its_device_ends_what_rested_on_the_device() -> None:
+def test_a_row_with_another_device_ends_what_rested_on_the_device() -> None:
     profile_state, _ = lives([old(), new()], [old(), new(deviceId="elsewhere")])
     assert replaced(profile_state) == {}
 
 
-def test_a_row_that_is_listed_anew_may_be_first_seen_anew() -> None:
+def test_a_row_listed_anew_may_be_first_seen_anew() -> None:
     other, anew = environment("env-9"), environment("env-9", firstSeenAt=NOW + 10_000)
     profile_state, _ = lives([old(), new(), other], [old(), new()], [old(), new()], [old(), new(), anew])
     assert replaced(profile_state) == {"old": "new"}
@@ -395,7 +395,7 @@ def monitored(*outcomes: Any) -> tuple[Monitor, list[Incident], list[Incident]]:
     return monitor, opened, resolved
 
 
-def test_a_rename_within_the_time_that_a_loss_must_hold_opens_no_incident() -> None:
+def test_a_rename_within_the_time_of_waiting_for_a_loss_opens_no_incident() -> None:
     down = old(beat=NOW + 4_000)
     there = [down, new(firstSeenAt=NOW + 9_000, beat=NOW + 9_000)]
     outcomes = [
@@ -443,7 +443,7 @@ def test_a_run_knows_who_was_offline_in_the_run_before() -> None:
     assert (Kind.RENAMED, "b") in seen(events)
 
 
-def test_a_replaced_row_that_is_gone_with_its_successor_is_a_loss_of_the_next_run() -> None:
+def test_a_replaced_row_gone_with_its_successor_is_a_loss_of_the_next_run() -> None:
     before, _ = lives([old(), new(), environment("env-9")])
     outcome = listed([environment("env-9")], NOW + 60_000)
     unread = outcome.snapshot._replace(rejected=1, rejected_ids=frozenset({new().id}))
@@ -465,7 +465,7 @@ def test_the_rule_stays_off_in_the_next_run() -> None:
 @pytest.mark.parametrize(
     ("shifts", "is_off"), [((9_000,) * 3, False), ((9_000, 9_000, 12_001), True), ((9_000,) * 2, True)]
 )
-def test_a_clock_that_was_set_between_two_runs_moves_all_rows_by_the_same_time(
+def test_a_clock_set_between_two_runs_moves_all_rows_by_the_same_time(
     shifts: tuple[float, ...], *, is_off: bool
 ) -> None:
     first_seen = NOW - 86_400_000

@@ -56,7 +56,7 @@ def said(events: Sequence[Event]) -> list[tuple[Kind, SafeText | None, SafeText 
     return [(event.kind, event.id, event.before, event.after) for event in events]
 
 
-def test_values_that_an_offline_row_lacks_are_no_change_between_two_runs() -> None:
+def test_values_missing_in_an_offline_row_are_no_change_between_two_runs() -> None:
     lost = environment("env-1", connectionId=None, lastHeartbeat=None, currentMode=None, metadata=None)
     (group,) = between(beating(2), [lost, environment("env-2", lastHeartbeat=LATER)])
     assert said(group.members) == [(Kind.OFFLINE, "env-1", "online", "offline")]
@@ -103,7 +103,7 @@ def test_what_changed_comes_after_the_run_before_if_the_estimates_of_the_clock_m
     assert event.at == NOW + at_ms
 
 
-def test_a_run_that_ended_blind_has_seen_nothing_since_its_last_listing() -> None:
+def test_a_run_with_a_blind_end_has_seen_nothing_since_its_last_listing() -> None:
     before = moment(listed(beating(2)), failed(at=NOW + 2 * HOUR))
     (group,) = changes_between_runs(before, moment(listed(beating(1, LATER), LATER)))
     assert group.since == NOW
@@ -116,7 +116,7 @@ def test_too_short_a_gap_to_be_blind_is_as_one_run(gap: float, kind: Kind) -> No
     assert (event.kind, len(event.members), event.reason == NOT_RUNNING) == (kind, 12, kind is Kind.WHILE_BLIND)
 
 
-def test_a_run_that_ended_asleep_or_on_another_boot_is_compared_by_the_wall_clock() -> None:
+def test_a_run_ended_asleep_or_on_another_boot_is_compared_by_the_wall_clock() -> None:
     asleep = moment(listed(beating(2)), slept(NOW + 1_000, NOW + 2_000))
     (group,) = changes_between_runs(asleep, moment(listed(beating(1, NOW + 3_000), NOW + 3_000)))
     assert (group.kind, group.since) == (Kind.WHILE_BLIND, NOW + 1_000)
@@ -139,7 +139,7 @@ def test_the_rows_of_another_account_are_not_compared() -> None:
     assert between(beating(3), []) != []
 
 
-def test_what_one_listing_lacks_is_gone_for_that_reason_unless_it_may_exist() -> None:
+def test_a_row_without_an_entry_in_one_listing_is_gone_unless_the_row_may_exist() -> None:
     (group,) = between(beating(2), beating(1, LATER))
     assert [(event.kind, event.reason) for event in group.members] == [(Kind.GONE, "not in the first listing")]
 
@@ -153,7 +153,7 @@ def test_what_one_listing_lacks_is_gone_for_that_reason_unless_it_may_exist() ->
     assert changes_between_runs(moment(listed(beating(2))), moment(unread)) == []
 
 
-def test_a_mass_loss_is_found_beside_a_row_that_may_exist() -> None:
+def test_a_mass_loss_is_found_beside_a_row_of_doubtful_absence() -> None:
     lost = [environment(row.id, connectionId=None) for row in beating(12)]
     outcome = listed(lost, NOW + 5_000)
     unread = outcome._replace(snapshot=outcome.snapshot._replace(rejected_ids=frozenset({clean("env-13")})))
@@ -161,7 +161,7 @@ def test_a_mass_loss_is_found_beside_a_row_that_may_exist() -> None:
     assert (event.kind, len(event.members)) == (Kind.TOGETHER, 12)
 
 
-def test_what_was_gone_is_told_when_it_returns_only() -> None:
+def test_what_was_gone_is_told_at_the_return_only() -> None:
     before = moment(listed(beating(2)), *(listed(beating(1, NOW + s), NOW + s) for s in (5_000, 10_000)))
     assert changes_between_runs(before, moment(listed(beating(1, LATER), LATER))) == []
     (group,) = changes_between_runs(before, moment(listed(beating(2, LATER), LATER)))
@@ -175,13 +175,13 @@ def test_a_first_listing_knows_nothing_of_flapping() -> None:
     assert changes_between_runs(before, moment(listed(beating(1, LATER), LATER))) == []
 
 
-def test_a_time_that_cannot_be_true_proves_nothing() -> None:
+def test_an_impossible_time_proves_nothing_between_two_runs() -> None:
     seconds_for_milliseconds = [environment(lastHeartbeat=LATER / 1000)]
     assert between(beating(1), seconds_for_milliseconds) == []
     assert between([environment(lastHeartbeat=NOW / 1000)], beating(1, LATER)) == []
 
 
-def test_an_expected_environment_that_is_missing_in_both_runs_is_no_change() -> None:
+def test_an_expected_environment_missing_in_both_runs_is_no_change() -> None:
     expect = (clean("build-7"),)
     before = moment(listed(beating(1)), profile_state=ProfileState(expect=expect))
     first = moment(listed(beating(1, LATER), LATER), profile_state=ProfileState(expect=expect))
@@ -201,7 +201,7 @@ ROW = st.sampled_from(
     after=st.lists(ROW, min_size=10, max_size=12),
     vanished=st.sets(st.integers(1, 6), max_size=2),
 )
-def test_two_runs_see_what_one_run_that_was_blind_meanwhile_sees(
+def test_two_runs_see_what_one_run_blind_meanwhile_sees(
     before: list[bool], after: list[dict[str, Any]], vanished: set[int]
 ) -> None:
     """Except that a gone row needs a second listing, and the duration of a state is known."""
@@ -242,7 +242,7 @@ LOST = lives((0, [row(NOW)]), (5_000, [row(NOW, **DOWN)]))
 
 
 @pytest.mark.parametrize(("gap", "tag"), [(5 * MINUTE, "NEW"), (15 * MINUTE - 1, "NEW"), (15 * MINUTE, None)])
-def test_a_loss_that_the_run_before_saw_is_marked_as_long_as_it_is_recent(gap: int, tag: str | None) -> None:
+def test_a_loss_seen_by_the_run_before_is_marked_while_recent(gap: int, tag: str | None) -> None:
     at = NOW + 5_000 + gap
     found = taken_over(LOST, lives((5_000 + gap, [row(at, **DOWN)])))
     assert found.since_at == NOW + 5_000
@@ -283,7 +283,7 @@ def test_what_happened_in_a_long_gap_is_marked_if_the_row_says_when(
         ({}, None),
     ],
 )
-def test_all_that_happened_in_a_gap_of_minutes_is_marked(changes: dict[str, Any], tag: str | None) -> None:
+def test_every_change_in_a_gap_of_minutes_is_marked(changes: dict[str, Any], tag: str | None) -> None:
     at = NOW + 10 * MINUTE
     assert taken_over(lives((0, [row(NOW)])), lives((at - NOW, [row(at, **changes)]))).tag(at) == tag
 
@@ -311,7 +311,7 @@ def flaps(until: int) -> list[tuple[float, list[Environment]]]:
     return [(n * 30_000, [row(NOW + n * 30_000, **states[n % 2])]) for n in range(until)]
 
 
-def test_a_row_that_flaps_goes_on_flapping_without_another_event() -> None:
+def test_a_flapping_row_goes_on_flapping_without_another_event() -> None:
     before = lives(*flaps(12))
     assert before.environments[clean("env-1")].is_flapping
     at = 12 * 30_000
@@ -344,7 +344,7 @@ def test_what_is_gone_stays_in_sight_and_may_return(before: ProfileState, since_
     assert (event.kind, event.id) == (Kind.RETURNED, "env-2")
 
 
-def test_what_was_offline_when_it_went_has_no_heartbeat_to_hold_back() -> None:
+def test_a_row_offline_before_going_has_no_heartbeat_to_hold_back() -> None:
     before = lives((0, [row(NOW), row(NOW, "env-2", **DOWN)]))
     assert taken_over(before, lives((20_000, beating(1, NOW + 20_000))), "env-2").last_known_heartbeat is None
 
@@ -356,7 +356,7 @@ def test_what_is_gone_is_kept_for_an_hour(gap: int, *, is_kept: bool) -> None:
     assert ("env-2" in first.environments) is is_kept
 
 
-def test_the_heartbeat_of_what_was_gone_is_no_proof_when_it_returns() -> None:
+def test_the_heartbeat_of_a_gone_row_is_no_proof_at_the_return() -> None:
     """The heartbeat has not advanced between two listings of this run, so only the server's clock gives an age."""
     first = with_run_before(lives((MINUTE, beating(1, NOW + MINUTE))), lives((0, beating(2))))
     rows = [*beating(1, NOW + 10 * MINUTE), row(NOW + MINUTE / 2, "env-2")]
@@ -370,7 +370,7 @@ def test_without_two_listings_nothing_is_taken_over() -> None:
     assert with_run_before(LOST, ProfileState()) is LOST
 
 
-def test_no_row_that_may_be_listed_is_gone() -> None:
+def test_no_possibly_listed_row_is_gone() -> None:
     at = NOW + MINUTE
     outcome = listed(beating(1, at), at)
     snapshot = outcome.snapshot
@@ -387,7 +387,7 @@ def test_no_row_that_may_be_listed_is_gone() -> None:
     assert ServerMs(at) == first.clock.server_time(outcome.started.wall)
 
 
-def test_a_row_that_an_earlier_run_knew_as_lost_or_as_a_twin_alone_has_the_presence_of_the_loss() -> None:
+def test_a_row_known_to_an_earlier_run_as_lost_or_as_a_twin_alone_has_the_presence_of_the_loss() -> None:
     def loss(id_: str, kind: Kind) -> Loss:
         event = Event(kind=kind, at=NOW, id=clean(id_))
         return Loss(event, Span(NOW, NOW), MonotonicS(0.0), MonotonicS(0.0))

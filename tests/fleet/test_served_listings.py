@@ -148,7 +148,7 @@ def test_a_monitor_behind_a_cache_comes_to_the_verdicts_of_a_direct_one(
 
 
 @pytest.mark.parametrize("age_s", [0, 4, 14, 16, 59])
-def test_data_is_stale_and_blind_at_the_moment_at_which_it_is_on_the_serving_host(age_s: int) -> None:
+def test_data_is_stale_and_blind_at_the_same_moment_as_on_the_serving_host(age_s: int) -> None:
     outcome = listed(beating(3))
     host, _ = ProfileState().apply(outcome)
     viewer, _ = after(ProfileState(), served(outcome, age_s), served(outcome, age_s, is_repeat=True))
@@ -159,7 +159,7 @@ def test_data_is_stale_and_blind_at_the_moment_at_which_it_is_on_the_serving_hos
     assert seen(viewer) == seen(host) == [Freshness.LIVE, Freshness.STALE, Freshness.STALE, Freshness.BLIND]
 
 
-def test_the_interval_of_the_server_decides_if_it_is_longer_than_that_of_the_polls() -> None:
+def test_an_interval_of_the_server_longer_than_the_interval_of_the_polls_decides() -> None:
     outcome = served(listed(beating(3)), 50)._replace(interval=timedelta(seconds=60))
     profile_state, _ = ProfileState().apply(outcome)
 
@@ -168,7 +168,7 @@ def test_the_interval_of_the_server_decides_if_it_is_longer_than_that_of_the_pol
 
 
 @pytest.mark.parametrize(("age_s", "is_over"), [(60, True), (60.001, False)])
-def test_a_listing_that_is_too_old_to_be_true_ends_no_blindness(age_s: float, *, is_over: bool) -> None:
+def test_a_listing_too_old_to_be_true_ends_no_blindness(age_s: float, *, is_over: bool) -> None:
     late = served(listed(beating(3), NOW + 10_000), age_s)
     profile_state, events = after(ProfileState(), listed(beating(3)), failed(at=NOW + 70_000), late)
 
@@ -185,7 +185,7 @@ def test_a_failing_period_ends_when_the_server_is_reached_however_old_its_listin
         assert [(event.at, event.lasted) for event in over] == [(NOW + 25_000, timedelta(seconds=15))]
 
 
-def test_a_row_is_not_gone_because_one_listing_without_it_was_served_twice() -> None:
+def test_a_row_is_not_gone_by_one_listing_served_twice() -> None:
     whole, less = listed(beating(3)), listed(beating(2, NOW + 5_000), NOW + 5_000)
     viewer, _ = after(
         ProfileState(), whole, served(less, 1), served(less, 2, is_repeat=True), served(less, 3, is_repeat=True)
@@ -205,7 +205,7 @@ def test_a_listing_served_again_after_a_sleep_ends_the_wait_for_one() -> None:
     assert (awake.unseen_since, of_rows(events)) == (None, [])
 
 
-def test_what_a_listing_from_before_a_sleep_shows_did_not_begin_after_it_was_shown() -> None:
+def test_changes_in_a_listing_from_before_a_sleep_did_not_begin_after_the_listing() -> None:
     asleep, _ = after(ProfileState(), listed(beating(3)), slept(NOW + 6_000, NOW + 13_000))
     lost = beating(2, NOW + 5_000)
     _, events = after(asleep, served(listed(lost, NOW + 5_000), 9), served(listed(lost, NOW + 10_000), 9))
@@ -221,7 +221,7 @@ def test_time_does_not_go_backwards_where_a_request_took_longer_than_the_one_bef
     assert (profile_state.listed, profile_state.elapsed_ms) == (reading(), 0.0)
 
 
-def test_a_wall_clock_that_was_set_back_is_followed() -> None:
+def test_a_wall_clock_set_back_is_followed() -> None:
     first = served(listed(beating(3)), 4.0)
     second = served(listed(beating(3), NOW + 1_000, skew=-3_600_000), 2.0, jitter_s=1.5)
     profile_state, _ = after(ProfileState(), first, second)

@@ -97,7 +97,7 @@ def test_a_silence_quietens_its_environment_under_every_profile_and_no_other(
     assert silenced == SERVERS.keys() - still_loud
 
 
-def test_an_incident_opens_for_the_environment_that_nobody_acknowledged() -> None:
+def test_an_incident_opens_for_the_unacknowledged_environment() -> None:
     policies = dict.fromkeys(SERVERS, *soon().values())
     monitor = Monitor.create(dict.fromkeys(SERVERS, Limits()), policies=policies, servers=SERVERS)
     for profile in SERVERS:
@@ -117,7 +117,7 @@ def test_what_is_lost_again_is_lost_where_the_acknowledgement_counted(
     assert [loss.profile for loss in losses] == profiles
 
 
-def test_an_acknowledgement_of_a_missing_environment_ends_with_the_server_that_does_not_miss_it_any_more() -> None:
+def test_an_acknowledgement_of_a_missing_environment_ends_on_the_server_with_the_environment_back() -> None:
     name = clean("nas")
     id_ = missing_id(name)
     policies = dict.fromkeys((HOME, AWAY), AlertPolicy(expect=(name,)))
@@ -263,7 +263,7 @@ def test_each_is_judged_by_its_own_server_s_clock() -> None:
     ]
 
 
-def test_events_say_under_which_profile_they_happened() -> None:
+def test_events_name_their_profile() -> None:
     fleet = both()
     for profile in BOTH:
         fleet, _ = fleet.apply(profile, listed(beating(12)))

@@ -141,7 +141,7 @@ def test_a_need_is_met_within_five_minutes_and_a_message_is_true_while_the_need_
     assert (found.missed, found.true) == (missed, true)
 
 
-def test_a_delay_leaves_out_the_time_in_which_nobody_could_see() -> None:
+def test_a_delay_leaves_out_the_time_without_sight() -> None:
     script = some_script()
     script.down(0, 10 * MINUTE, 50 * MINUTE, Cause.CRASH)
     script.trouble(11 * MINUTE, 21 * MINUTE, Fault.STOPPED)
@@ -175,7 +175,7 @@ def test_a_row_connected_for_a_day_before_the_first_listing_is_not_new(
     assert [need.is_new for need in script.needs()] == [is_new]
 
 
-def test_a_row_that_replaces_a_row_is_as_old_as_the_replaced_row() -> None:
+def test_a_replacing_row_is_as_old_as_the_replaced_row() -> None:
     script = Script(5 * DAY)
     first = script.row("first", 0)
     second = script.rename(first, DAY, 5 * SECOND, "second")

@@ -78,7 +78,7 @@ def kinds(events: list[Event]) -> list[Kind]:
 
 
 @pytest.mark.parametrize("row", [{}, {"connectionId": None}, NO_BEAT])
-def test_a_row_that_says_nothing_new_leaves_the_very_same_value(row: dict[str, Any]) -> None:
+def test_a_row_without_news_leaves_the_very_same_value(row: dict[str, Any]) -> None:
     first = first_value(**row)
     for tracked in (first, copy.deepcopy(first)):
         assert next_value(tracked, NOW + 5_000, **row) is tracked
@@ -93,7 +93,7 @@ def test_a_heartbeat_alone_and_a_late_heartbeat_are_no_change() -> None:
 
 
 @pytest.mark.parametrize(("at", "clock_suspect"), [(NOW - 37_000, False), (NOW - 37_001, True)])
-def test_a_row_that_does_not_change_makes_a_clock_that_goes_back_suspect(at: float, *, clock_suspect: bool) -> None:
+def test_an_unchanged_row_makes_a_clock_set_back_suspect(at: float, *, clock_suspect: bool) -> None:
     """A listing already held the heartbeat of NOW - 12 s five seconds ago, and one whole beat is tolerated."""
     again = next_value(first_value(), at, listing_at(NOW + 5_000))
 
@@ -107,7 +107,7 @@ def test_only_what_came_after_the_first_listing_reads_as_changed() -> None:
     assert later.last_change == RecentChange(ChangeTag.JOINED, ServerMs(NOW + 5_000))
 
 
-def test_the_pod_of_a_lost_row_is_remembered_until_it_has_another() -> None:
+def test_the_pod_of_a_lost_row_is_remembered_until_the_next_pod() -> None:
     lost = next_value(first_value(podId="p-7"), NOW + 5_000, podId=None, connectionId=None)
     still = next_value(lost, NOW + 10_000, podId=None, connectionId=None, lastSeenAt=NOW + 1)
     back = next_value(still, NOW + 15_000, podId="p-8")
@@ -130,7 +130,7 @@ WITHOUT_VALUES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("leaving", LEAVING.values(), ids=LEAVING)
 @pytest.mark.parametrize("dropped", WITHOUT_VALUES.values(), ids=WITHOUT_VALUES)
-def test_an_offline_row_keeps_the_values_that_the_server_drops(
+def test_an_offline_row_keeps_the_values_dropped_by_the_server(
     leaving: dict[str, Any], dropped: dict[str, Any]
 ) -> None:
     metadata = {"lettaCodeVersion": "0.33.7", "gitBranch": "main", "workingDirectory": "~/src", "os": "linux"}
@@ -157,7 +157,7 @@ def test_an_offline_row_keeps_the_values_that_the_server_drops(
     assert kinds(events_to(lost, back)) == [Kind.ONLINE]
 
 
-def test_a_row_that_is_up_has_the_listed_values_only() -> None:
+def test_a_row_up_has_the_listed_values_only() -> None:
     up = first_value(currentMode="unrestricted", metadata={"gitBranch": "main"})
     assert next_value(up, NOW + 5_000, currentMode=None, metadata=None).environment.mode is None
     lost = next_value(up, NOW + 5_000, currentMode=None, **LEAVING["disconnected"])
@@ -220,7 +220,7 @@ def test_a_new_connection_brings_its_own_heartbeat() -> None:
 @pytest.mark.parametrize(
     ("age", "clock_suspect"), [(-30_001, True), (-30_000, False), (0, False), (35_000, False), (35_001, True)]
 )
-def test_a_heartbeat_that_advanced_must_be_fresh_by_the_clock(age: float, *, clock_suspect: bool) -> None:
+def test_an_advanced_heartbeat_must_be_fresh_by_the_clock(age: float, *, clock_suspect: bool) -> None:
     at = NOW + 5_000
     tracked = next_value(first_value(lastHeartbeat=NOW - 3_600_000), at, lastHeartbeat=at - age)
 
@@ -279,7 +279,7 @@ def test_silence_proves_nothing_while_the_platforms_heartbeats_stand_still() -> 
         ({"lastHeartbeat": NOW - 116_000}, "heartbeat lost (121 s)"),
     ],
 )
-def test_going_offline_tells_why_and_how_long_it_was_online(after: dict[str, Any], said: str) -> None:
+def test_going_offline_tells_why_and_how_long_the_row_was_online(after: dict[str, Any], said: str) -> None:
     before = first_value(lastHeartbeat=NOW - 116_000, connectedAt=NOW - 95_000)
     tracked = next_value(before, NOW + 5_000, **after)
 
@@ -297,7 +297,7 @@ def test_going_offline_tells_why_and_how_long_it_was_online(after: dict[str, Any
     ]
 
 
-def test_coming_back_tells_how_long_it_was_away() -> None:
+def test_coming_back_tells_how_long_the_row_was_away() -> None:
     up = first_value()
     down = next_value(up, NOW + 5_000, connectionId=None)
     back = next_value(down, NOW + 257_000, connectionId="conn-2", lastHeartbeat=NOW + 256_000)
@@ -329,7 +329,7 @@ def test_a_new_connection_never_seen_offline_is_a_reconnect_or_a_restart(row: di
     assert after.since_at is None
 
 
-def test_one_listing_that_lacks_a_row_proves_nothing_and_the_second_that_it_is_gone() -> None:
+def test_one_listing_without_a_row_proves_nothing_and_the_second_proves_the_row_gone() -> None:
     tracked = first_value()
     absent = marked_absent(tracked, ServerMs(NOW + 5_000), listing_at(NOW + 5_000))
     gone = marked_absent(absent, ServerMs(NOW + 10_000), listing_at(NOW + 10_000, number=3))
@@ -341,7 +341,7 @@ def test_one_listing_that_lacks_a_row_proves_nothing_and_the_second_that_it_is_g
 
 
 @pytest.mark.parametrize(("connection_id", "after"), [("conn-of-env-1", "online"), (None, "offline")])
-def test_a_row_that_is_listed_after_it_was_gone_returned(connection_id: str | None, after: str) -> None:
+def test_a_gone_row_listed_again_returned(connection_id: str | None, after: str) -> None:
     gone = first_value()
     for _ in range(2):
         gone = marked_absent(gone, ServerMs(NOW + 10_000), listing_at(NOW + 10_000))
@@ -390,7 +390,7 @@ def test_flapping_ends_even_if_the_row_never_changes_again() -> None:
     assert kinds(events_to(flapping, steady)) == [Kind.STEADY]
 
 
-def test_what_is_down_for_another_reason_has_been_down_since_it_went() -> None:
+def test_a_row_down_for_another_reason_has_been_down_since_the_first() -> None:
     lost = next_value(first_value(), NOW + 150_000)
     then_closed = next_value(lost, NOW + 155_000, connectionId=None)
     closed = next_value(first_value(), NOW + 5_000, connectionId=None)
@@ -422,7 +422,7 @@ def test_a_copy_of_a_tracked_environment_changes_as_the_original_does(
             assert events_to(twin, after) == events_to(original, after)
 
 
-def test_a_lost_heartbeat_stays_lost_when_the_servers_clock_is_set_back_behind_it() -> None:
+def test_a_lost_heartbeat_stays_lost_when_the_servers_clock_is_set_back_behind_the_heartbeat() -> None:
     lost = first_value(lastHeartbeat=NOW - 130_000)
     assert lost.verdict == HEARTBEAT_LOST
 
@@ -466,7 +466,7 @@ def change(kind: Kind, field: str, before: str | None, after: str | None) -> Cha
         ({"podId": "pod-2"}, change(Kind.CHANGED, "pod", "pod-1", "pod-2")),
     ],
 )
-def test_a_field_that_somebody_set_is_a_change(after: dict[str, Any], expected: Change) -> None:
+def test_a_field_set_by_a_person_is_a_change(after: dict[str, Any], expected: Change) -> None:
     assert changes_to(**after) == [expected]
 
 
@@ -594,7 +594,7 @@ def changes_in(*slots: int) -> list[float]:
         ((20,), 0.0),  # past the window
     ],
 )
-def test_the_rate_is_that_of_nagios(slots: tuple[int, ...], percent: float) -> None:
+def test_the_rate_is_the_rate_of_nagios(slots: tuple[int, ...], percent: float) -> None:
     assert change_rate(changes_in(*slots), NOW) == pytest.approx(percent, abs=1e-9)
 
 

@@ -118,7 +118,7 @@ def test_the_least_share_of_a_permanent_row(share: float) -> None:
     assert Uptime(up=share * WEEK * 0.5, watched=WEEK * 0.5).is_permanent is (share >= 0.9)
 
 
-def test_a_machine_that_is_down_eight_hours_each_night_is_told_three_nights() -> None:
+def test_a_machine_down_for_eight_hours_each_night_is_told_three_nights() -> None:
     uptime, told = lived((True, 500.0)), []
     for _ in range(6):
         lost = uptime.after(uptime.at + 16 * HOUR, is_up=False)
@@ -261,7 +261,7 @@ def test_time_of_a_row_with_a_doubtful_clock_is_neither_up_nor_down() -> None:
     assert doubtful.share == 1.0
 
 
-def test_a_row_that_vanishes_is_down_until_it_returns() -> None:
+def test_a_vanished_row_is_down_until_the_return() -> None:
     record = Record("a", "b").poll().hold(20 * MINUTE)
     for _ in range(4):
         record.poll(without=("a",))
@@ -284,7 +284,7 @@ def test_a_row_that_vanishes_is_down_until_it_returns() -> None:
         ({"connectedAt": None}, False),
     ],
 )
-def test_rows_of_the_first_listing_that_count_at_once(fields: dict[str, Any], *, is_first: bool) -> None:
+def test_servers_in_the_first_listing_count_at_once(fields: dict[str, Any], *, is_first: bool) -> None:
     record = Record("a", "b")
     record.fields["a"] = fields
     assert record.poll().uptime("a").is_first is is_first
@@ -296,14 +296,14 @@ def test_rows_of_the_first_listing_that_count_at_once(fields: dict[str, Any], *,
     )
 
 
-def test_a_row_that_appears_later_or_is_down_at_first_does_not_count_at_once() -> None:
+def test_a_row_first_seen_later_or_down_does_not_count_at_once() -> None:
     record = Record("a", "b").poll("a").poll()
     record.names.append("late")
     assert [record.poll().uptime(name).is_first for name in ("a", "b", "late")] == [False, True, False]
 
 
 @pytest.mark.parametrize("lost_for", [0, HOUR_S])
-def test_a_row_that_replaces_another_takes_the_uptime_over_without_an_outage(lost_for: float) -> None:
+def test_a_replacing_row_takes_the_uptime_over_without_an_outage(lost_for: float) -> None:
     record = Record("old", "b")
     listener = {"deviceId": "d", "listenerInstanceId": "server-0123456789abcdef"}
     record.fields["old"] = {**listener, "firstSeenAt": LONG_AGO, "lastSeenAt": NOW + 2 * HOUR}
@@ -321,7 +321,7 @@ def test_a_row_that_replaces_another_takes_the_uptime_over_without_an_outage(los
     assert record.hold(20 * MINUTE, "old").uptime("new").watched > before.watched
 
 
-def test_uptimes_of_rows_that_left_are_kept_for_two_weeks_of_watched_time() -> None:
+def test_uptimes_of_absent_rows_are_kept_for_two_weeks_of_watched_time() -> None:
     rows = {clean("left"): Uptime(9e8, 1e9, at=1e9, is_up=True), clean("a"): Uptime(9e8, 1e9, at=1e9)}
     record = Record("a", record=UptimeRecord(1e9, rows, has_begun=True)).poll()
     assert record.uptime("left").is_up is False
@@ -334,7 +334,7 @@ def test_uptimes_of_rows_that_left_are_kept_for_two_weeks_of_watched_time() -> N
     assert clean("a") in record.record.rows
 
 
-def test_a_row_that_begins_or_stops_counting_is_an_event() -> None:
+def test_a_row_beginning_or_ceasing_to_count_is_an_event() -> None:
     almost = Uptime(is_up=True).after(47.9 * HOUR, is_up=True)
     edge = Uptime(up=0.905e8, watched=1e8 * 3, at=almost.at)._replace(up=0.9001 * 3e8)
     record = Record("new", "edge", "b", record=UptimeRecord(almost.at, {clean("new"): almost, clean("edge"): edge}))
@@ -357,7 +357,7 @@ def test_a_row_that_begins_or_stops_counting_is_an_event() -> None:
         (("safe",), None),
     ],
 )
-def test_the_end_of_an_incident_says_which_rows_count_no_more(lost: tuple[str, ...], text: str | None) -> None:
+def test_the_end_of_an_incident_names_the_rows_without_further_alerts(lost: tuple[str, ...], text: str | None) -> None:
     always = Uptime(is_up=True).after(150 * HOUR, is_up=True)
     edge = always._replace(up=0.9001 * always.watched)
     rows = {clean("edge"): edge, clean("verge"): edge, clean("safe"): always, clean("b"): always}
@@ -399,7 +399,7 @@ def test_a_record_survives_the_file(rows: dict[Any, Uptime]) -> None:
     assert record_of(json.loads(json.dumps(content_of(record)))) == record
 
 
-def test_the_file_keeps_which_rows_count_at_once() -> None:
+def test_the_file_keeps_the_rows_counting_at_once() -> None:
     rows = {clean("a"): Uptime(is_first=True), clean("b"): Uptime(), clean("c"): Uptime(1e9, 1e9, is_first=True)}
     found = record_of(content_of(UptimeRecord(1e9, rows)))
     assert found is not None

@@ -117,7 +117,7 @@ def test_recorded_polls_say_what_was_watched_live(steps: list[tuple[str, int]]) 
 
 
 @pytest.mark.parametrize(("interval", "step"), [(5, 65), (30, 85)])
-def test_a_time_in_which_no_listing_was_believed_is_a_gap_though_polls_succeeded(interval: int, step: int) -> None:
+def test_a_time_without_a_believed_listing_is_a_gap_though_polls_succeeded(interval: int, step: int) -> None:
     """In the longer interval the polls are frequent enough, and only the event proves the blind time."""
     quarantined = [listed([], at, interval=timedelta(seconds=interval)) for at in at_seconds(step, 2 * step)]
     outcomes = [*lists(0, interval=interval), *quarantined, *lists(3 * step, interval=interval)]
@@ -136,7 +136,7 @@ def poll(number: int, second: float, run: int = 1, interval_s: float = 5.0) -> R
     return RecordedPoll(number, WallMs(NOW + 1000 * second), PollResult.LISTED, run, interval_s)
 
 
-def test_recorded_polls_end_a_span_after_three_intervals_also_without_an_event_that_says_so() -> None:
+def test_recorded_polls_end_a_span_after_three_intervals_also_without_an_event() -> None:
     for second, expected in ((180, [(0, 180)]), (180.001, [(0, 0), (180.001, 180.001)])):
         polls = [poll(1, 0, interval_s=60), poll(2, second, interval_s=60)]
         assert WatchedTime.recorded(polls, (), ServerClock()) == spans(*expected)
@@ -151,7 +151,7 @@ def test_the_shape_differs_where_a_span_begins_or_has_its_first_length_and_not_a
     assert (NOT_WATCHED.shape, NOT_WATCHED.began_at, NOT_WATCHED.until) == ((), None, None)
 
 
-def test_polls_are_placed_on_the_servers_clock_and_a_clock_that_was_set_back_makes_no_time_twice() -> None:
+def test_polls_are_placed_on_the_servers_clock_and_a_clock_set_back_makes_no_time_twice() -> None:
     ahead = ServerClock((OffsetBounds(2000, 2000),))
     assert WatchedTime.recorded([poll(1, 0), poll(2, 5)], (), ahead) == spans((2, 7))
     assert watched_live([*lists(0, 5), listed(beating(3), NOW + 10_000, skew=5_500)]) == spans((0, 10))
@@ -208,7 +208,7 @@ def test_an_event_says_when_the_listing_of_a_recorded_poll_was_asked_for() -> No
     assert WatchedTime.recorded([poll(1, 5)], [replace(lost, id=None, members=(lost,))], ServerClock()) == spans((0, 5))
 
 
-def test_of_a_time_both_ends_belong_to_it() -> None:
+def test_both_ends_belong_to_a_span() -> None:
     (first, last, end) = map(ServerMs, at_seconds(0, 10, 20))
     assert spans((0, 10)).between(last, end) == spans((10, 10))
     assert spans((10, 20)).between(first, last) == spans((10, 10))
@@ -242,7 +242,7 @@ def test_spans_are_sets_of_moments(
         assert list(each.spans) == sorted(each.spans)
 
 
-def test_it_is_watched_until_now_while_the_newest_listing_holds() -> None:
+def test_the_watched_time_reaches_until_now_while_the_newest_listing_holds() -> None:
     monitor = Monitor.create({NO_PROFILE: Limits()})
     for second, outcome in zip((0, 5), lists(0, 5), strict=True):
         monitor, _ = monitor.apply(NO_PROFILE, outcome, reading(NOW + 1000 * second))
@@ -348,7 +348,7 @@ def said(one: TrackedEnvironment | None, events: list[Event], times: WatchedTime
         ),
     ],
 )
-def test_what_it_was_follows_from_its_events_and_from_what_it_is(
+def test_past_states_follow_from_the_events_and_the_present_state(
     one: TrackedEnvironment | None, events: list[Event], expected: str
 ) -> None:
     assert said(one, events) == expected
@@ -386,7 +386,7 @@ def test_what_was_not_watched_is_not_known(
 
 
 @pytest.mark.parametrize(("first", "reason"), [("", "no longer listed"), ("disconnected", "disconnected")])
-def test_a_state_of_several_reasons_has_the_first_that_is_known(first: str, reason: str) -> None:
+def test_a_state_of_several_reasons_has_the_first_known_one(first: str, reason: str) -> None:
     events = [
         event(Kind.OFFLINE, 2, "online", "offline", first),
         event(Kind.GONE, 4, "offline", "gone", "no longer listed"),
@@ -426,7 +426,7 @@ D, U, F, N, A = UptimeState.DOWN, UptimeState.UP, UptimeState.FLAPPING, UptimeSt
         ([(A, 2), (D, 5)], "2-7:5…"),
     ],
 )
-def test_an_outage_lasts_until_it_was_seen_up(parts: list[tuple[UptimeState, float]], expected: str) -> None:
+def test_an_outage_lasts_until_the_row_was_seen_up(parts: list[tuple[UptimeState, float]], expected: str) -> None:
     assert spoken(*parts) == expected
 
 
@@ -617,7 +617,7 @@ def up_or_down(intervals: Iterable[Interval]) -> list[tuple[UptimeState, float]]
 
 
 @given(STEPS, st.sampled_from([10, 70, 4_000]), STEPS)
-def test_the_states_before_a_run_are_those_that_the_run_before_knew(
+def test_the_states_before_a_run_are_as_the_run_before_knew_them(
     first_life: list[Step], between: int, second_life: list[Step]
 ) -> None:
     history = MemoryHistory()

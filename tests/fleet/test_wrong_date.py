@@ -98,7 +98,7 @@ def test_a_wrong_clock_of_this_machine_casts_no_doubt_on_a_right_date(skew: floa
 
 
 @pytest.mark.parametrize("skew", [-HOUR, 0.0, HOUR])
-def test_a_fleet_that_is_stale_by_both_clocks_is_offline(skew: float) -> None:
+def test_a_fleet_stale_by_both_clocks_is_offline(skew: float) -> None:
     profile_state, _ = watched([dated(rows_at(NOW, up=0), skew=skew)])
     assert counts_of(profile_state) == {Presence.OFFLINE: 21}
     assert (
@@ -112,7 +112,7 @@ def test_where_both_clocks_are_wrong_the_date_holds() -> None:
     assert (counts_of(profile_state), profile_state.date_error) == ({Presence.OFFLINE: 60}, None)
 
 
-def test_a_clock_that_is_behind_by_just_the_silence_of_all_is_found_out_within_75_seconds() -> None:
+def test_a_clock_behind_by_just_the_silence_of_all_is_found_out_within_75_seconds() -> None:
     """The only case in which a correct `Date` looks wrong: rows are doubted, and offline once late."""
     silent, skew = [environment("env-1", lastHeartbeat=NOW - 600_000)], -630_000.0
     before = [dated(silent, NOW + second * 1000, skew=skew) for second in range(0, 75, 5)]
@@ -139,7 +139,7 @@ def test_a_wrong_date_takes_nothing_offline_before_any_heartbeat_was_seen_to_adv
 
 @pytest.mark.parametrize("sign", [-1, 1])
 @pytest.mark.parametrize(("jump", "is_believed"), [(30_000, True), (30_001, False)])
-def test_a_date_that_jumps_by_more_than_a_beat_waits_for_a_second_listing(
+def test_a_date_jumping_by_more_than_a_beat_waits_for_a_second_listing(
     jump: float, sign: int, *, is_believed: bool
 ) -> None:
     rows = rows_at(NOW)
@@ -156,7 +156,7 @@ def test_a_date_that_jumps_by_more_than_a_beat_waits_for_a_second_listing(
 
 @pytest.mark.parametrize("error", [-HOUR, HOUR])
 @pytest.mark.parametrize("first_wrong", [0, 1, 10])
-def test_a_date_that_stays_wrong_hides_no_machine_that_stopped(error: float, first_wrong: int) -> None:
+def test_a_date_wrong_for_good_hides_no_stopped_machine(error: float, first_wrong: int) -> None:
     stopped_at = NOW + 60_000
 
     def listings() -> Iterator[Listed]:
@@ -174,7 +174,7 @@ def test_a_date_that_stays_wrong_hides_no_machine_that_stopped(error: float, fir
 @example(error=-480_001.0, wrong={0})
 @example(error=-635_001.0, wrong={0, 17, 18})
 @settings(max_examples=examples(30), deadline=None)
-def test_whatever_listings_have_a_wrong_date_no_machine_that_beats_is_lost(error: float, wrong: set[int]) -> None:
+def test_no_beating_machine_is_lost_by_any_listings_with_a_wrong_date(error: float, wrong: set[int]) -> None:
     moments = [NOW + number * STEP for number in range(20)]
     rights = [dated(rows_at(at, 12), at) for at in moments]
     wrongs = [dated(rows_at(at, 12), at, error=error if number in wrong else 0.0) for number, at in enumerate(moments)]
@@ -211,7 +211,7 @@ def test_a_wrong_date_is_named_where_a_verdict_is_explained() -> None:
         (-HOUR, "the server's clock (Date) is 1h behind this machine's and all heartbeats"),
     ],
 )
-def test_a_listing_names_a_date_that_is_not_believed(error: float, warning: str) -> None:
+def test_a_listing_names_an_unbelieved_date(error: float, warning: str) -> None:
     listing_output = list_of(dated(rows_at(NOW), error=error))
     assert listing_output.clock_warnings == (
         f"{warning}: rows (clk?) are judged by this machine's clock, losses still count",
@@ -275,7 +275,7 @@ def kinds_and_ids(events: Iterable[Event]) -> list[tuple[Kind, str | None]]:
 
 
 @pytest.mark.parametrize(("age", "is_ruled_out"), [(29_999, True), (30_000, False), (1e12, False)])
-def test_a_heartbeat_is_no_younger_than_the_listing_that_first_held_it(age: float, *, is_ruled_out: bool) -> None:
+def test_a_heartbeat_is_no_younger_than_its_first_listing(age: float, *, is_ruled_out: bool) -> None:
     """The listings prove an age of one minute, and one whole beat is tolerated."""
     skew_check = SkewCheck.for_heartbeat(NOW, MonotonicS(40.0))
     assert skew_check.contradicts(ServerMs(NOW + age), MonotonicS(100.0), 100_000.0) is is_ruled_out
@@ -309,7 +309,7 @@ def test_one_wrong_date_takes_no_fleet_offline_and_brings_none_back(error: float
 
 @pytest.mark.parametrize("error", [-DAY, -HOUR])
 @pytest.mark.parametrize(("seconds", "is_up"), [(115, True), (120, False)])
-def test_a_date_that_stays_wrong_hides_no_machine_that_never_advanced(
+def test_a_date_wrong_for_good_hides_no_machine_without_a_second_heartbeat(
     error: float, seconds: int, *, is_up: bool
 ) -> None:
     """A first listing two minutes ago proves an age of two minutes."""
@@ -350,7 +350,7 @@ def test_waking_without_a_date_on_a_wrong_clock_takes_nothing_offline() -> None:
     assert (events, counts_of(profile_state)[Presence.OFFLINE]) == ([], 0)
 
 
-def test_a_row_that_a_listing_lacked_is_still_known_by_its_heartbeat_before() -> None:
+def test_a_row_without_an_entry_in_one_listing_is_still_known_by_its_heartbeat_before() -> None:
     """No answer has a time, the clock is an hour ahead, and a row is absent just at a beat."""
 
     def rows(number: int) -> list[Environment]:
@@ -374,7 +374,7 @@ def wrong_by(sign: int) -> st.SearchStrategy[float]:
     stopped=st.dictionaries(st.integers(0, 11), st.integers(36_000, 90_000).map(lambda after: NOW + after), max_size=2),
 )
 @settings(max_examples=examples(40), deadline=None)
-def test_whatever_dates_come_once_all_have_beaten_just_those_that_stopped_are_lost(
+def test_whatever_dates_come_just_the_stopped_machines_are_lost(
     errors: dict[int, float], stopped: dict[int, float]
 ) -> None:
     profile_state, events = story(54, errors, stopped)

@@ -156,7 +156,7 @@ def marked(**marks: Any) -> Environment:
     return environment(envwatch=marks)
 
 
-def test_marks_are_read_from_the_field_that_a_server_adds() -> None:
+def test_marks_are_read_from_the_field_added_by_a_server() -> None:
     row = marked(
         ack={"by": "ops-1", "at": NOW, "note": "on it"}, silence={"by": "ops-2", "until": LATER, "reason": "new disks"}
     )
@@ -214,7 +214,7 @@ def test_marks_are_single_lines_of_clean_text_and_of_bounded_width(text: str) ->
 
 
 @pytest.mark.parametrize("field", [None, 7, "ack", ["ack"], True])
-def test_a_field_that_is_no_object_says_nothing(field: Any) -> None:
+def test_a_field_without_an_object_says_nothing(field: Any) -> None:
     assert shared_ack_of(environment(envwatch=field)) is None
     assert shared_silence_of(environment(envwatch=field), NOW) is None
 
@@ -227,7 +227,7 @@ def test_the_decision_of_the_host_has_a_reason_and_a_share(share: float, *, coun
 
 
 @pytest.mark.parametrize("share", [None, True, False, -0.001, 1.001, "0.5", [0.5], 2**200])
-def test_a_share_that_cannot_be_true_is_left_out(share: Any) -> None:
+def test_an_impossible_share_is_left_out(share: Any) -> None:
     row = marked(alerts={"counts": True, "why": "always", "share": share})
     assert shared_alerts_of(row) == SharedAlerts(counts=True, why=clean("always"))
 

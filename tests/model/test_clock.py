@@ -39,11 +39,11 @@ def test_answers_are_intersected() -> None:
     assert clock.offset == 450
 
 
-def test_bounds_that_only_touch_still_agree() -> None:
+def test_bounds_with_a_common_end_still_agree() -> None:
     assert clock_of((0, 1000), (1000, 2000)).bounds == OffsetBounds(1000, 1000)
 
 
-def test_answers_that_contradict_each_other_start_over_with_the_newest() -> None:
+def test_contradicting_answers_start_over_with_the_newest() -> None:
     assert clock_of((0, 1000), (100, 900), (1000.5, 2000)).samples == (OffsetBounds(1000.5, 2000),)
 
 
@@ -82,7 +82,7 @@ def test_the_bounds_hold_the_truth_whatever_the_network_and_the_local_clock_do(
 
 @pytest.mark.parametrize("sign", [-1, 1])
 @pytest.mark.parametrize(("drift", "slept"), [(5_000, False), (5_001, True)])
-def test_clocks_that_drift_apart_by_more_than_five_seconds_mean_sleep(drift: float, sign: int, *, slept: bool) -> None:
+def test_clocks_apart_by_more_than_five_seconds_mean_sleep(drift: float, sign: int, *, slept: bool) -> None:
     earlier, later = (
         Clocks(WallMs(NOW), MonotonicS(100)),
         Clocks(WallMs(NOW + 30_000 + sign * drift), MonotonicS(130)),
@@ -108,7 +108,7 @@ def test_clocks_that_drift_apart_by_more_than_five_seconds_mean_sleep(drift: flo
         "earlier, and the wall clock was set back",
     ],
 )
-def test_a_reading_not_before_another_follows_a_wall_clock_that_was_set(
+def test_a_reading_not_before_another_follows_a_set_wall_clock(
     wall_s: float, monotonic_s: float, expected: tuple[float, float]
 ) -> None:
     found = Clocks(WallMs(wall_s * 1000), MonotonicS(monotonic_s)).not_before(Clocks(WallMs(100_000), MonotonicS(100)))

@@ -216,7 +216,7 @@ SENT = st.dictionaries(NAMES, st.none() | st.booleans() | st.integers(0, 9) | st
 
 @settings(max_examples=examples(200), deadline=None)
 @given(unknown=SENT)
-def test_a_row_that_is_sent_and_read_again_is_the_same_row(unknown: dict[str, Any]) -> None:
+def test_a_row_sent_and_read_again_is_the_same_row(unknown: dict[str, Any]) -> None:
     row = environment_of(wire_row() | {f"{name}\ufe0f": value for name, value in unknown.items()})
 
     assert environment_of(sent_row(row)) == row

@@ -53,7 +53,7 @@ def test_a_query_has_parameters(query: str, params: PageParams) -> None:
         "source=x",
     ],
 )
-def test_a_value_that_is_not_allowed_is_400_and_named(query: str) -> None:
+def test_a_forbidden_value_is_400_and_named(query: str) -> None:
     with pytest.raises(RefusedError) as refusal:
         PageParams.from_query(query, 100)
     assert refusal.value.status == 400
@@ -105,7 +105,7 @@ def test_a_page_has_the_first_rows_and_says_whether_there_are_more(count: int, l
     assert has_next_page is (limit is not None and count > limit)
 
 
-def test_a_page_reads_one_row_beyond_it() -> None:
+def test_a_page_reads_one_row_beyond_its_end() -> None:
     rows = iter(range(10))
     page_of_rows(rows, 3)
     assert next(rows) == 4
@@ -141,5 +141,5 @@ def test_a_row_passes_the_filters_of_its_organization_and_its_user() -> None:
         ("*", False),
     ],
 )
-def test_gzip_is_accepted_where_it_is_named(header: str, expected: bool) -> None:  # noqa: FBT001  # a table's column
+def test_gzip_is_accepted_where_named(header: str, expected: bool) -> None:  # noqa: FBT001  # a table's column
     assert accepts_gzip(header) is expected

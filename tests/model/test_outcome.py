@@ -85,7 +85,7 @@ def test_a_listing_costs_requests_rows_and_time(
     assert outcome._replace(ended=ended).cost == cost._replace(took=timedelta(seconds=2.5))
 
 
-def test_a_count_that_is_not_given_is_nothing() -> None:
+def test_a_missing_count_is_nothing() -> None:
     snapshot = Snapshot.of_pages(())
 
     assert (snapshot.rejected, snapshot.requests, snapshot.received) == (0, 0, 0)

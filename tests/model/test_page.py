@@ -116,7 +116,7 @@ def test_the_last_of_two_members_of_one_name_holds() -> None:
     assert only(page_of_both_ways(with_member('"connectionName": "second"'))).name == "second"
 
 
-def test_the_cursor_is_the_last_id_as_it_was_received() -> None:
+def test_the_cursor_is_the_last_id_as_received() -> None:
     page = page_of(page_bytes([wire_row("env-1"), wire_row("a\u202eb")], has_next=True))
 
     assert page.has_next_page
@@ -157,7 +157,7 @@ def test_the_cursor_of_an_empty_page_is_none() -> None:
         '"id": ["env-2"]',
     ],
 )
-def test_a_row_that_does_not_fit_is_set_aside(member: str) -> None:
+def test_an_unfit_row_is_set_aside(member: str) -> None:
     bad = with_member(member).replace(b'"connections": [', b'"connections": [' + json.dumps(wire_row()).encode() + b",")
 
     page = page_of_both_ways(bad)
@@ -212,7 +212,7 @@ BAD_MEMBERS: dict[str, bytes] = {
 
 @pytest.mark.parametrize("member", BAD_MEMBERS.values(), ids=BAD_MEMBERS)
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_a_row_that_no_parser_takes_costs_that_row_alone(member: bytes, place: int) -> None:
+def test_a_row_no_parser_takes_costs_one_row(member: bytes, place: int) -> None:
     ids = [f"env-{number}" for number in range(3)]
     bad = json.dumps(wire_row(ids[place]))[:-1].encode() + b", " + member + b"}"
     rows = [bad if number == place else json.dumps(wire_row(id_)).encode() for number, id_ in enumerate(ids)]
@@ -224,7 +224,7 @@ def test_a_row_that_no_parser_takes_costs_that_row_alone(member: bytes, place: i
     assert (page.cursor, page.has_next_page) == ("env-2", True)
 
 
-def test_a_row_that_grew_too_large_is_not_taken_from_the_listing_before() -> None:
+def test_a_row_grown_too_large_is_not_taken_from_the_listing_before() -> None:
     known = {row.id: row for row in page_of(page_bytes([wire_row("env-1")])).environments}
     large = wire_row("env-1", metadata={"a": [["x" * 1000] * 30] * 9})
 
@@ -236,7 +236,7 @@ def test_the_largest_value_has_256_kib_as_json() -> None:
     assert is_too_large("x" * (256 * 1024 - 1))
 
 
-def test_a_row_whose_id_cannot_be_read_is_counted_without_it() -> None:
+def test_a_row_with_an_unreadable_id_is_counted_without_the_id() -> None:
     page = page_of(page_bytes([wire_row("env-1"), wire_row("env-X")], has_next=True).replace(b"env-X", b"env-\xe9"))
 
     assert (page.rejected, page.rejected_ids, page.cursor) == (1, (), "env-1")
@@ -273,7 +273,7 @@ def test_a_row_whose_id_cannot_be_read_is_counted_without_it() -> None:
     ],
     ids=lambda data: f"{data[:24]!r}{len(data)}",
 )
-def test_a_page_that_cannot_be_read_is_an_error_of_one_short_line(data: bytes) -> None:
+def test_an_unreadable_page_is_an_error_of_one_short_line(data: bytes) -> None:
     with pytest.raises(PageError, match=r"\A[\x20-\x7e]{1,140}\Z"):
         page_of(data)
 
@@ -391,7 +391,7 @@ def test_an_id_as_servers_send_them_is_its_own_key(id_: str) -> None:
 # Rows shared with the previous listing
 
 
-def test_a_row_that_has_not_changed_is_the_very_same_object() -> None:
+def test_an_unchanged_row_is_the_very_same_object() -> None:
     before = page_of(page_bytes([wire_row("env-1"), wire_row("env-2")])).environments
     data = page_bytes([wire_row("env-2", lastHeartbeat=1), wire_row("env-1"), wire_row("env-3")])
 
@@ -412,7 +412,7 @@ def test_one_changed_row_of_a_large_page_leaves_the_other_rows_the_same_objects(
 
 
 @pytest.mark.parametrize("value", [None, [], "row", 5])
-def test_a_value_that_is_no_object_is_no_row(value: JsonValue) -> None:
+def test_a_value_without_members_is_no_row(value: JsonValue) -> None:
     with pytest.raises(ValueError, match="no object"):
         environment_of(value)
 
@@ -454,7 +454,7 @@ def test_an_id_changed_by_cleaning_is_kept_as_received_if_a_url_can_hold_the_id(
     assert set_aside.received_ids == {clean_key("a\u202eb"): "a\u202eb"}
 
 
-def test_a_row_that_escapes_make_too_large_is_set_aside_so_that_it_reads_the_same_when_it_is_sent_again() -> None:
+def test_a_row_made_too_large_by_escapes_is_set_aside_and_reads_the_same_when_sent_again() -> None:
     metadata = {f"m{number}": "\U000e0041" * 100 for number in range(300)}
 
     page = page_of(page_bytes([wire_row("large", metadata=metadata), wire_row("usual")]))
@@ -498,7 +498,7 @@ def test_every_page_falls_into_its_rows_and_the_rest(
 
 
 @given(st.lists(OBJECTS, min_size=1, max_size=3), st.data())
-def test_a_page_that_ends_too_early_is_never_whole(rows: list[Any], data: st.DataObject) -> None:
+def test_a_page_with_an_early_end_is_never_whole(rows: list[Any], data: st.DataObject) -> None:
     page = json.dumps({"hasNextPage": False, "connections": rows}).encode()
     pieces = split(page[: data.draw(st.integers(0, len(page) - 1))])
 
@@ -517,7 +517,7 @@ def test_the_id_of_a_row_is_found_without_reading_the_row(row: dict[str, Any], i
     assert (None if found is None else json.loads(found)) == id_
 
 
-def test_the_last_of_two_ids_holds_as_it_does_for_a_parser() -> None:
+def test_the_last_of_two_ids_holds_as_for_a_parser() -> None:
     assert id_in(b'{"id": "a", "x": [{}], "id": "b"}') == b'"b"'
     assert id_in(b'{"id": "a", "id": 5}') == b'"a"'
 
@@ -591,7 +591,7 @@ def test_a_document_proven_plain_has_nothing_to_clean(value: list[str], ascii_on
 
 @quick
 @given(st.lists(st.sampled_from(PIECES), max_size=12))
-def test_no_bytes_that_parse_are_wrongly_proven_plain(pieces: list[str]) -> None:
+def test_no_parsable_bytes_are_wrongly_proven_plain(pieces: list[str]) -> None:
     data = ('"' + "".join(pieces) + '"').encode()
     if is_plain_json(data):
         try:
@@ -642,7 +642,7 @@ NESTED = st.recursive(
 
 
 @given(st.lists(st.dictionaries(st.sampled_from(["os", "machine", "x"]), NESTED), max_size=6))
-def test_what_is_shared_reads_as_it_did(rows: list[dict[str, Any]]) -> None:
+def test_shared_values_read_as_before(rows: list[dict[str, Any]]) -> None:
     pool = Pool()
     for row in rows:
         before = copy.deepcopy(row)
@@ -660,7 +660,7 @@ def test_rows_of_different_pages_share_what_is_equal_in_their_metadata() -> None
     assert all(one.metadata[name] is other.metadata[name] for name in one.metadata)
 
 
-def test_a_value_that_is_new_in_a_known_row_is_shared() -> None:
+def test_a_new_value_in_a_known_row_is_shared() -> None:
     pool = Pool()
     known = {row.id: row for row in page_of(page_bytes([wire_row("env-1")])).environments}
     rows = [wire_row(id_, metadata={"rack": [1, 2]}) for id_ in ("env-1", "env-2")]
@@ -671,7 +671,7 @@ def test_a_value_that_is_new_in_a_known_row_is_shared() -> None:
     assert one.metadata["rack"] is other.metadata["rack"]
 
 
-def test_no_more_values_are_kept_than_are_worth_it() -> None:
+def test_a_pool_keeps_a_bounded_number_of_values() -> None:
     pool = Pool()
     for number in range(LIMIT + 10):
         pool.share({"name": f"text {number}", "list": [number]})

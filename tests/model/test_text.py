@@ -116,7 +116,7 @@ def is_mark(character: str) -> bool:
 @example("\u0301" * 10_000)
 @example("\x00" * 2000)
 @example("\ufe0f" * 2000)
-def test_cleaned_text_holds_nothing_that_a_terminal_obeys_or_hides(text: str) -> None:
+def test_cleaned_text_holds_nothing_for_a_terminal_to_obey_or_hide(text: str) -> None:
     shown = clean(text)
     assert FORBIDDEN.isdisjoint(map(unicodedata.category, shown))
     assert shown.isprintable()
@@ -128,7 +128,7 @@ def test_cleaned_text_holds_nothing_that_a_terminal_obeys_or_hides(text: str) ->
 
 @quick
 @given(st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E)))
-def test_printable_ascii_comes_back_as_it_is(text: str) -> None:
+def test_printable_ascii_comes_back_unchanged(text: str) -> None:
     assert clean(text) is text
 
 
@@ -140,7 +140,7 @@ def test_a_text_is_cleaned_as_its_characters_are_one_by_one(text: str) -> None:
     assert clean(text + "\x1b") == clean(text) + r"\x1b"
 
 
-def test_a_character_is_cleaned_as_it_is_within_an_unsafe_text() -> None:
+def test_a_character_is_cleaned_alone_as_within_an_unsafe_text() -> None:
     for character in map(chr, chain(range(0x10000), range(0x1F000, 0x20000))):
         assert clean(f"{character}\x1b") == clean(character) + r"\x1b"
 
@@ -224,7 +224,7 @@ ASSIGNED = (0, 1, 14)
     [ASSIGNED, pytest.param(sorted({*range(17)} - {*ASSIGNED}), marks=pytest.mark.slow)],
     ids=["assigned", "others"],
 )
-def test_every_code_point_once_clean_has_a_width_on_which_all_agree(planes: Sequence[int]) -> None:
+def test_every_clean_code_point_has_one_width_for_all_libraries(planes: Sequence[int]) -> None:
     assert len(planes) in {len(ASSIGNED), (sys.maxunicode + 1) // PLANE - len(ASSIGNED)}
     for point in (start + place for start in (plane * PLANE for plane in planes) for place in range(PLANE)):
         character = chr(point)
@@ -245,7 +245,9 @@ def test_rich_and_wcwidth_measure_cleaned_text_as_we_do(text: str) -> None:
 
 @quick
 @given(CLEAN, WIDTHS, KEEPS, st.sampled_from(("…", "..", "")))
-def test_shortened_text_fits_and_is_whole_when_it_can_be(text: SafeText, width: int, keep: Keep, ellipsis: str) -> None:
+def test_shortened_text_fits_and_is_whole_with_enough_room(
+    text: SafeText, width: int, keep: Keep, ellipsis: str
+) -> None:
     short = shortened(text, width, keep=keep, ellipsis=ellipsis)
     room = max(width, 0)
     if cells(text) <= room:
@@ -281,7 +283,7 @@ def test_shortened_text_fits_and_is_whole_when_it_can_be(text: SafeText, width: 
         ("e\u0301xyz", 2, "start", "e\u0301…"),
     ],
 )
-def test_text_is_cut_where_it_says_least(text: str, width: int, keep: Keep, short: str) -> None:
+def test_text_is_cut_at_its_least_telling_part(text: str, width: int, keep: Keep, short: str) -> None:
     assert shortened(clean(text), width, keep=keep) == short
 
 
@@ -349,7 +351,7 @@ def test_a_number_of_thirteen_thousand_bits_is_the_largest(sign: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e999", '{"a": [NaN]}'])
-def test_a_number_that_is_not_finite_is_refused(text: str) -> None:
+def test_an_infinite_number_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not finite"):
         cleaned(json.loads(text))
 
@@ -397,7 +399,7 @@ PAIRS = [
 @pytest.mark.parametrize(
     ("left", "right"), [*PAIRS, ("ı", "1"), *(("server-10", twin) for twin in [*TWINS, "server-10 "])]
 )
-def test_a_name_that_resembles_another_is_found_with_its_twin(left: str, right: str) -> None:
+def test_a_name_like_another_is_found_with_its_twin(left: str, right: str) -> None:
     """One name twice resembles nothing."""
     names = [clean(name) for name in (left, right, "server-11", "server-01", "server-01")]
     assert look_alikes(names) == {left, right}
@@ -610,11 +612,11 @@ def test_every_way_to_make_a_safe_text_without_cleaning_is_found(source: str) ->
 
 
 @pytest.mark.parametrize("source", ['clean("SafeText")', "names: list[SafeText] = []", "def f(x: SafeText): ..."])
-def test_a_type_that_is_only_named_is_no_cast(source: str) -> None:
+def test_a_type_by_name_only_is_no_cast(source: str) -> None:
     assert not [*casts_in(source)]
 
 
-def test_only_functions_that_clean_make_a_safe_text() -> None:
+def test_only_cleaning_functions_make_a_safe_text() -> None:
     modules = [module for module in MODULES if not module.startswith(MAKERS)]
     assert len(modules) > 500
     sources = {module: (ROOT / module).read_text() for module in modules}

@@ -265,7 +265,7 @@ AFTERNOON = datetime(2026, 11, 25, 14, 30, tzinfo=UTC)
         ("2027-07-01 12:00", "2027-07-01T10:00:00"),
     ],
 )
-def test_a_moment_is_in_the_zone_unless_it_names_one(text: str, moment: str) -> None:
+def test_a_moment_without_a_zone_is_in_the_local_zone(text: str, moment: str) -> None:
     assert moment_of(text, AFTERNOON, BERLIN) == datetime.fromisoformat(moment).replace(tzinfo=UTC)
 
 
@@ -334,7 +334,7 @@ def berlin(text: str, utc: str) -> str:
     return f"{at:%dT%H:%M}"
 
 
-def test_a_time_that_comes_twice_is_the_last_one_past_and_on_a_day_the_first() -> None:
+def test_a_time_of_two_moments_is_the_last_one_past_and_on_a_day_the_first() -> None:
     """On 25 October 2026 at 3:00 (1:00 UTC) the clocks go back to 2:00."""
     assert berlin("02:30", "2026-10-25T00:29") == "24T00:30"
     assert berlin("02:30", "2026-10-25T00:30") == "25T00:30"
@@ -343,14 +343,14 @@ def test_a_time_that_comes_twice_is_the_last_one_past_and_on_a_day_the_first() -
     assert berlin("2026-10-25 02:30", "2026-10-25T06:00") == berlin("today 02:30", "2026-10-25T06:00") == "25T00:30"
 
 
-def test_a_time_that_the_clocks_skip_has_the_offset_before() -> None:
+def test_a_time_skipped_by_the_clocks_has_the_offset_before() -> None:
     """On 29 March 2026 at 2:00 (1:00 UTC) the clocks go forward to 3:00: 2:30 is half an hour after 2:00."""
     assert berlin("02:30", "2026-03-29T01:29") == "28T01:30"
     assert berlin("02:30", "2026-03-29T01:30") == "29T01:30"
     assert berlin("2026-03-29 02:30", "2026-03-29T06:00") == "29T01:30"
 
 
-def test_a_time_that_comes_on_no_clock_of_yesterday_was_the_day_before() -> None:
+def test_a_time_on_no_clock_of_yesterday_was_the_day_before() -> None:
     """Samoa had no 30 December 2011: on the 31st at 1:00, 2:00 was last on the 29th."""
     now = datetime(2011, 12, 30, 11, tzinfo=UTC)
     assert past_moment_of("02:00", now, ZoneInfo("Pacific/Apia")) == datetime(2011, 12, 29, 12, tzinfo=UTC)
@@ -369,25 +369,21 @@ MINUTES = st.datetimes(datetime(2005, 1, 1), datetime(2026, 1, 1)).map(  # noqa:
 @given(now=MINUTES, zone=ZONES, ago=st.integers(0, 36 * 60))
 @example(now=datetime(2006, 10, 29, 3, 0, tzinfo=UTC), zone=ZoneInfo("America/St_Johns"), ago=30)
 @example(now=datetime(2026, 10, 25, 1, 10, tzinfo=UTC), zone=BERLIN, ago=30)
-def test_a_time_of_day_is_the_last_minute_at_which_the_clocks_showed_it(
-    now: datetime, zone: ZoneInfo, ago: int
-) -> None:
+def test_a_time_of_day_is_the_last_such_minute_of_the_clocks(now: datetime, zone: ZoneInfo, ago: int) -> None:
     text = f"{(now - timedelta(minutes=ago)).astimezone(zone):%H:%M}"
     back = (now - timedelta(minutes=count) for count in range(ago + 1))
     assert past_moment_of(text, now, zone) == next(at for at in back if f"{at.astimezone(zone):%H:%M}" == text)
 
 
 @given(at=MINUTES, later=st.timedeltas(timedelta(), timedelta(days=400)), zone=ZONES)
-def test_an_iso_date_with_its_offset_is_that_instant_once_it_is_past(
-    at: datetime, later: timedelta, zone: ZoneInfo
-) -> None:
+def test_an_iso_date_with_its_offset_is_its_instant_once_past(at: datetime, later: timedelta, zone: ZoneInfo) -> None:
     text = at.astimezone(zone).isoformat()
     assert past_moment_of(text, at + later, UTC) == at
     assert past_moment_of(text, at - timedelta(microseconds=1), UTC) is None
 
 
 @given(day=st.dates(date(2005, 1, 2), date(2025, 12, 31)), zone=ZONES)
-def test_a_day_begins_with_the_first_instant_of_it(day: date, zone: ZoneInfo) -> None:
+def test_a_day_begins_with_its_first_instant(day: date, zone: ZoneInfo) -> None:
     at = past_moment_of(day.isoformat(), datetime(2026, 1, 1, 12, tzinfo=UTC), zone)
     assert at is not None
     assert at.astimezone(zone).date() == day
@@ -423,7 +419,7 @@ def test_an_impossible_zone_is_shown_as_utc(name: str, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(("name", "offset"), USUAL)
-def test_every_other_zone_is_shown_as_it_is(name: str, offset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_other_zone_is_shown_unchanged(name: str, offset: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with local_zone(name, monkeypatch):
         assert date_text(NOW, None)[19:] == offset
 

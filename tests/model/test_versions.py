@@ -88,7 +88,7 @@ def newest_version(environments: Iterable[TrackedEnvironment]) -> SafeText | Non
         *((["0.9.0", "0.9.0", None, text, text], "0.9.0") for text in ("nightly", "20261124", "0.35.0 or so", "")),
     ],
 )
-def test_the_newest_version_is_one_that_two_machines_have_reached(versions: list[str | None], newest: str) -> None:
+def test_the_newest_version_has_been_reached_by_two_machines(versions: list[str | None], newest: str) -> None:
     assert newest_version(running(*versions)) == newest
     assert newest_version(running(*versions[::-1])) == newest
 
@@ -104,7 +104,7 @@ def test_old_versions_are_marked_only_if_fewer_than_half_of_the_rows_are_behind(
     assert is_mark_useful(versions, clean("0.34.12")) is is_useful
 
 
-def test_two_listeners_on_one_machine_count_as_one_and_listeners_that_are_down_as_none() -> None:
+def test_two_listeners_on_one_machine_count_as_one_and_listeners_down_as_none() -> None:
     twins = [tracked(id=f"env-{n}", deviceId="same", metadata={"lettaCodeVersion": "999.0"}) for n in (7, 8)]
     down = [tracked(connectionId=None, deviceId=f"d-{n}", metadata={"lettaCodeVersion": "0.35.0"}) for n in (1, 2, 3)]
     assert newest_version([*running("0.34.9", "0.34.12", "0.34.12"), *twins, *down]) == "0.34.12"
@@ -141,6 +141,6 @@ def test_a_release_is_a_version_with_any_suffix(text: str) -> None:
         ("1.0-rc1", ["1.0-rc", "1.0-rc1"], ["1.0-rc2", "1.0", "1.0.1"]),
     ],
 )
-def test_a_range_ends_above_all_that_its_version_covers(version: str, within: list[str], above: list[str]) -> None:
+def test_a_range_ends_above_every_version_in_the_range(version: str, within: list[str], above: list[str]) -> None:
     assert all(version_key(each) < end_of_range(version) for each in within)
     assert all(version_key(each) > end_of_range(version) for each in above)
