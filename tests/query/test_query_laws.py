@@ -272,14 +272,6 @@ def test_limits_are_refused_exactly_if_they_leave_out_no_day(bounds: list[tuple[
     assert (parsed(" ".join(terms)) is None) is lets_all
 
 
-@given(TERMS, environments())
-def test_a_negated_term_finds_exactly_the_rest(term: tuple[Sample, bool], one: TrackedEnvironment) -> None:
-    sample, _ = term
-    negated, plain = (parse(line([(sample, is_negated)])) for is_negated in (True, False))
-
-    assert matches(negated, one, columns=SHOWN) is not matches(plain, one, columns=SHOWN)
-
-
 @given(st.lists(environments(), max_size=4), st.lists(environments(), max_size=4), st.lists(TERMS, max_size=3))
 def test_a_search_cache_changes_no_result(
     before: list[TrackedEnvironment], after: list[TrackedEnvironment], terms: list[Any]

@@ -140,23 +140,6 @@ def test_an_unusable_setting_stops_the_client_unless_the_client_stays_on_this_ma
     client_of("http://127.0.0.1", environ)
 
 
-@pytest.mark.parametrize(
-    "environ",
-    [
-        {},
-        {"HTTPS_PROXY": "", "SSL_CERT_FILE": "", "NO_PROXY": " "},
-        {"HTTPS_PROXY": "proxy:3128"},
-        {"HTTPS_PROXY": "http://u:p@proxy:3128/"},
-        {"HTTPS_PROXY": "https://proxy"},
-        {"NO_PROXY": "localhost,127.0.0.1, ::1 [::1],.corp.example *.x 10.0.0.0/8,fd00::/8,a:8080,b.,*"},
-        {"SSL_CERT_FILE": str(CERTS / "localhost.pem")},
-        {"SSL_CERT_DIR": str(CERTS)},
-    ],
-)
-def test_usable_settings_stop_no_client(environ: dict[str, str]) -> None:
-    client_of("https://api.letta.com", environ)
-
-
 EXEMPT = {"ALL_PROXY": "http://b", "NO_PROXY": "10.0.0.0/8,2001:db8::/32"}
 
 
@@ -168,6 +151,11 @@ EXEMPT = {"ALL_PROXY": "http://b", "NO_PROXY": "10.0.0.0/8,2001:db8::/32"}
         (SERVER, {"HTTPS_PROXY": "http://a", "ALL_PROXY": "http://b"}, "http://a"),
         (SERVER, {"https_proxy": "a:1", "HTTPS_PROXY": "http://b"}, "http://a:1"),
         (SERVER, {"ALL_PROXY": "http://b"}, "http://b"),
+        (SERVER, {"HTTPS_PROXY": "", "SSL_CERT_FILE": "", "NO_PROXY": " "}, None),
+        (SERVER, {"HTTPS_PROXY": "http://u:p@proxy:3128/"}, "http://proxy:3128/"),
+        (SERVER, {"HTTPS_PROXY": "https://proxy"}, "https://proxy"),
+        (SERVER, {"NO_PROXY": "localhost,127.0.0.1, ::1 [::1],.corp *.x 10.0.0.0/8,fd00::/8,a:8080,b.,*"}, None),
+        (SERVER, {"SSL_CERT_FILE": str(CERTS / "localhost.pem"), "SSL_CERT_DIR": str(CERTS)}, None),
         *(
             (SERVER, {"ALL_PROXY": "http://b", "NO_PROXY": exempt}, None)
             for exempt in ("letta.com", ".letta.com", "x,API.letta.com:443", "*")
@@ -183,6 +171,7 @@ EXEMPT = {"ALL_PROXY": "http://b", "NO_PROXY": "10.0.0.0/8,2001:db8::/32"}
 def test_the_proxy_is_the_one_of_curl_and_this_machine_needs_none(
     url: str, environ: dict[str, str], proxy: str | None
 ) -> None:
+    client_of("https://api.letta.com" if url is SERVER else url, environ)
     found = proxy_for(httpx.URL(url), environ)
     assert (found and str(found.url)) == proxy
 
