@@ -205,7 +205,7 @@ def test_every_variable_is_set_and_empty_without_a_value() -> None:
     }
 
 
-def test_a_verdict_that_is_out_of_date_is_unknown_beside_the_last_one() -> None:
+def test_an_outdated_verdict_is_unknown_next_to_the_last_verdict() -> None:
     assert variables()["ENVWATCH_STATE"] == "online"
     found = variables(is_unknown=True, profile="work")
     assert (found["ENVWATCH_STATE"], found["ENVWATCH_LAST_STATE"]) == ("unknown", "online")
@@ -213,7 +213,7 @@ def test_a_verdict_that_is_out_of_date_is_unknown_beside_the_last_one() -> None:
 
 
 @given(st.text() | st.sampled_from(WEAPONS))
-def test_no_value_has_a_character_that_a_terminal_or_an_environment_would_take_for_more_than_text(text: str) -> None:
+def test_every_value_is_text_alone_for_terminal_and_environment(text: str) -> None:
     found = variables(connectionName=text, podId=text, metadata={"gitBranch": text, "workingDirectory": text})
     assert all(value == clean(value) and "\0" not in value for value in found.values())
 

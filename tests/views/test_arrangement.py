@@ -311,14 +311,11 @@ def test_rows_without_a_value_come_last_in_both_directions(*, is_inverted: bool)
     assert ordered[2:] == ["c", "x"]
 
 
-def test_ties_go_by_name_then_id_in_both_directions() -> None:
+def test_ties_go_by_name_then_id_and_versions_sort_as_versions() -> None:
     rows = [named("b", podId="p"), named("A", podId="p"), tracked(id="env-0", connectionName="a", podId="p")]
     for is_inverted in (False, True):
         ordered = [tracked.environment.id for tracked in sorted_by(rows, "pod", is_inverted=is_inverted)]
         assert ordered == ["env-0", "env-A", "env-b"]
-
-
-def test_versions_sort_as_versions_in_the_table() -> None:
     rows = [named(version, metadata={"lettaCodeVersion": version}) for version in ("0.34.12", "0.9.0", "0.34.9")]
     assert names_of(sorted_by(rows, "version", is_inverted=False)) == ["0.9.0", "0.34.9", "0.34.12"]
     rows = [named(version, metadata={"nodeVersion": version}) for version in ("v22.1.0", "v9.1.0", "v100.0.0")]
@@ -350,13 +347,17 @@ def test_presets_show_parts_of_the_fleet(preset: Preset) -> None:
     assert set(seen(ONE_OF_EACH, View(preset=preset))) == PARTS[preset]
 
 
-def test_all_words_must_match_in_either_case_within_the_preset() -> None:
+def test_all_words_must_match_in_the_visible_columns_within_the_preset() -> None:
     rows = [named("Build-1", podId="p-7"), named("build-2", podId="p-8"), offline("build-3")]
     assert seen(rows, View(query=parse("BUILD p-7"))) == ["Build-1"]
     assert seen(rows, View(query=parse("build"), preset=Preset.OFFLINE)) == ["build-3"]
     assert not View(sort="name", is_inverted=True).is_narrowed
     assert View(preset=Preset.LATE).is_narrowed
     assert View(query=parse("x")).is_narrowed
+    profile_state = fleet_of([named("a", podId="p-7")])
+    visible = [column for column in ALL if column.id != "pod"]
+    assert arrange(contexts_at(profile_state, NOW), View(query=parse("p-7")), visible).rows == []
+    assert len(arrange(contexts_at(profile_state, NOW), View(query=parse("p-7")), ALL).rows) == 1
 
 
 def test_search_caches_spare_reading_unchanged_rows_again() -> None:
@@ -374,13 +375,6 @@ def test_search_caches_spare_reading_unchanged_rows_again() -> None:
             "bob"
         ]
     assert len(reads) == 2
-
-
-def test_words_are_looked_for_only_in_visible_columns() -> None:
-    profile_state = fleet_of([named("a", podId="p-7")])
-    visible = [column for column in ALL if column.id != "pod"]
-    assert arrange(contexts_at(profile_state, NOW), View(query=parse("p-7")), visible).rows == []
-    assert len(arrange(contexts_at(profile_state, NOW), View(query=parse("p-7")), ALL).rows) == 1
 
 
 @pytest.mark.parametrize(
@@ -404,12 +398,9 @@ def test_an_ambiguous_name_has_a_part_of_the_id_outside_the_name(name: str, id_:
     assert id_tail(clean(name), None if id_ is None else clean(id_), ambiguous) == tail
 
 
-def test_equal_and_similar_names_are_ambiguous() -> None:
+def test_equal_and_similar_names_are_ambiguous_but_not_one_environment_under_two_profiles() -> None:
     found = ambiguous_names(Counter(clean(name) for name in ("nas", "nas", "hiro", "hirο", "mac-1")))
     assert found == {"nas", "hiro", "hirο"}
-
-
-def test_one_environment_under_two_profiles_is_no_pair_of_twins() -> None:
     home, work = clean("home"), clean("work")
     both = [replace(named("nas"), profile=profile) for profile in (home, work)]
     assert AmbiguousNames().among(both) == frozenset()

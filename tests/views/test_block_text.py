@@ -96,15 +96,12 @@ def test_while_blind_a_line_keeps_its_word_and_looks_unknown() -> None:
     assert (look.style, blind.style) == ("offline", "unknown")
 
 
-def test_a_line_says_how_many_are_acknowledged_or_quotes_the_notes_of_all() -> None:
+def test_a_line_counts_acknowledgements_or_quotes_the_notes_of_all() -> None:
     one = BlockNight().poll("a+ b+ c+ d+ e+", after=0).poll("ax bx cx dx e+")
     assert said(one.ack("a", "b", "c", note="disk swap"))[2] == "disconnected · 3 acked"
     assert said(one.ack("d", note="disk swap"))[2] == "acked: disk swap"
     assert said(one.ack("d", note="other"))[2] == "acked: disk swap, other"
     assert said(BlockNight().poll("ax b+", after=0).ack("a"))[2] == "acked"
-
-
-def test_an_acknowledgement_of_the_serving_host_is_named() -> None:
     marks = {"a": {"envwatch": {"ack": {"by": "ana", "at": 1, "note": "disk"}}}}
     one = BlockNight(changes=marks).poll("ax b+", after=0)
     assert said(one)[2] == "acked by ana: disk"
@@ -145,17 +142,17 @@ def test_as_many_names_as_fit_follow_the_shared_values(room: int, text: str) -> 
     assert named(line_of(["web-1", "web-2", "web-3", "web-4"], shared="pod p-7"), room) == text
 
 
-def test_counts_of_thousands_have_a_separator() -> None:
-    line = line_of([f"web-{number}" for number in range(1_201)])
-    assert named(line, 20) == "web-0 and 1,200 more"
-    assert state_of(line, Monitor(), BlockNight().clocks)[1] == "1,201 off"
-
-
-def test_a_single_name_has_no_shared_value_and_is_shortened_in_its_middle() -> None:
+def test_a_single_name_is_shortened_in_its_middle_and_an_equal_name_has_a_part_of_its_id() -> None:
     line = line_of(["bjorn-home-server-12"], shared="pod p-7")
     assert named(line, 20) == "bjorn-home-server-12"
     assert named(line, 11) == "bjorn-h…-12"
     assert named(line, 11, ellipsis="~") == "bjorn-h~-12"
+    line = line_of([f"web-{number}" for number in range(1_201)])
+    assert named(line, 20) == "web-0 and 1,200 more"
+    assert state_of(line, Monitor(), BlockNight().clocks)[1] == "1,201 off"
+    line = line_of(["web-1", "web-2"])
+    text = names_text(line, frozenset({clean("web-1")}), 60, has_profiles=False, ellipsis="…")
+    assert text == "web-1 env, web-2"
 
 
 def test_the_profile_is_named_where_there_are_several() -> None:
@@ -167,12 +164,6 @@ def test_the_profile_is_named_where_there_are_several() -> None:
     long = line_of(["a-rather-long-name-of-a-machine"])
     assert named(long, 25, has_profiles=True) == "work a-rather-long-na…ine"
     assert named(long, 24, has_profiles=True) == "a-rather-long-name-…hine"
-
-
-def test_names_that_are_used_twice_are_followed_by_a_part_of_their_ids() -> None:
-    line = line_of(["web-1", "web-2"])
-    text = names_text(line, frozenset({clean("web-1")}), 60, has_profiles=False, ellipsis="…")
-    assert text == "web-1 env, web-2"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, environment, key_of, listed, reading
-from support.hostile_fleet import WEAPONS, hostile_rows
+from support.hostile_fleet import WEAPONS
 from support.served_listings import served
 from support.tracked_environments import tracked
 
@@ -28,7 +28,6 @@ from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.fleet.watched_time import Span
 from envwatch.model.clock import MonotonicS, WallMs
 from envwatch.model.limits import Limits
-from envwatch.model.page import environment_of
 from envwatch.model.text import SafeText, clean
 from envwatch.views.events.matching import matcher_of
 from envwatch.views.output.check_result import (
@@ -120,7 +119,7 @@ def metrics(found: CheckResult) -> Mapping[str, float]:
     return {metric.label: metric.value for metric in found.metrics(None, ZERO)}
 
 
-def test_problems_are_what_the_alert_policy_finds() -> None:
+def test_the_alert_policy_finds_the_problems_and_an_old_listing_has_its_age() -> None:
     found = check_result(FLEET)
     assert names(found) == ["down"]
     text = "1 problem in 4 environments (1 offline, 1 old): down"
@@ -129,6 +128,9 @@ def test_problems_are_what_the_alert_policy_finds() -> None:
     assert {label: value for label, value in metrics(found).items() if value} == counts
     assert [*metrics(found)] == ["problems", *_STATE_LABELS, *_ASIDE_LABELS]
     assert [str(detail) for detail in found.details] == ["down: offline (disconnected), last seen 1h ago"]
+    recent, old = (check_result(served(listed([UP, DOWN]), age_s), at=NOW + age_s * 1000) for age_s in (15, 50))
+    assert recent.text == "1 problem in 2 environments (1 offline): down"
+    assert old.text == "1 problem in 2 environments (1 offline, listing 50s old): down"
 
 
 def test_a_late_row_alone_is_ok_and_counts_in_the_performance_data() -> None:
@@ -138,12 +140,6 @@ def test_a_late_row_alone_is_ok_and_counts_in_the_performance_data() -> None:
     late = check_result([UP, LATE], Metric.LATE)
     assert late.status_and_text(None, ZERO) == (PluginStatus.CRITICAL, "1 of 2 late: late")
     assert late.details == ["late: late (a ping was missed), last heartbeat 1m ago"]
-
-
-def test_the_first_line_has_the_age_of_an_old_served_listing() -> None:
-    recent, old = (check_result(served(listed([UP, DOWN]), age_s), at=NOW + age_s * 1000) for age_s in (15, 50))
-    assert recent.text == "1 problem in 2 environments (1 offline): down"
-    assert old.text == "1 problem in 2 environments (1 offline, listing 50s old): down"
 
 
 @pytest.mark.parametrize(
@@ -217,24 +213,24 @@ def test_other_kinds_count_all_of_them(of: Metric) -> None:
     assert result.text.startswith(f"{len(found)} of {len(rows)} {of}")
 
 
-def test_a_count_of_online_rows_names_the_others() -> None:
+def test_three_names_are_told_of_the_others_if_online_rows_are_counted() -> None:
     found = check_result(FLEET, Metric.ONLINE)
     at_least_2 = parse_nagios_range("2:")
     assert found.status_and_text(None, at_least_2) == (PluginStatus.CRITICAL, "1 of 4 online, others: down, old, late")
     labels = [metric.label for metric in found.metrics(None, at_least_2)]
     assert labels == ["online", "offline", "late", "missing", "unknown", *_ASIDE_LABELS]
-
-
-def test_more_than_three_names_are_counted_and_a_row_without_a_name_has_its_id() -> None:
     found = check_result([offline(f"down-{number}", seen_s=300 + number) for number in range(5)])
     assert found.text == "5 problems in 5 environments (5 offline): down-0, down-1, down-2 and 2 more"
     assert len(found.details) == 5
     assert check_result([UP, BLANK]).text == f"1 problem in 2 environments (1 offline): {BLANK.id}"
 
 
-def test_a_filter_leaves_the_others_out() -> None:
+def test_a_filter_leaves_the_others_out_and_without_a_match_only_an_alert_stands() -> None:
     found = check_result([*FLEET, offline("off", seen_s=300)], query="!name:down")
     assert (names(found), found.total) == (["off"], 4)
+    found = check_result([UP], Metric.ONLINE, query="name:other")
+    assert found.status_and_text(None, parse_nagios_range("1:")) == (PluginStatus.CRITICAL, "0 of 0 online")
+    assert found.status_and_text(None, ZERO) == (PluginStatus.UNKNOWN, "no environment matches the filter")
 
 
 @pytest.mark.parametrize("of", [of for of in Metric if of is not Metric.MISSING])
@@ -334,28 +330,9 @@ def test_an_empty_listing_proves_nothing_unless_something_is_expected() -> None:
     )
 
 
-def test_with_a_filter_without_a_match_only_an_alert_stands() -> None:
-    found = check_result([UP], Metric.ONLINE, query="name:other")
-    assert found.status_and_text(None, parse_nagios_range("1:")) == (PluginStatus.CRITICAL, "0 of 0 online")
-    assert found.status_and_text(None, ZERO) == (PluginStatus.UNKNOWN, "no environment matches the filter")
-
-
 def test_a_wrong_clock_is_a_detail() -> None:
     found = check_result(listed([UP], skew=600_000))
     assert found.details == ["this machine's clock is 10m ahead of the server's; ages are by the server's"]
-
-
-def test_a_hostile_fleet_adds_no_line_and_no_separator() -> None:
-    rows = [environment_of(wire) for wire in hostile_rows(NOW)]
-    for of in Metric:
-        found = check_result(rows, of)
-        status, text = found.status_and_text(None, ZERO)
-        output = output_of(status, text, found.metrics(None, ZERO), found.details)
-        assert output.count("|") == 1
-        assert output.replace("\n", "").isprintable()
-        lines = output.splitlines()
-        assert lines == output.removesuffix("\n").split("\n")
-        assert len(lines) <= 1 + len(found.details)
 
 
 @pytest.mark.parametrize(("silent_s", "noticed_s", "count"), [(239.9, 239.9, 0), (240, 60, 1), (600, 59.9, 0)])

@@ -178,7 +178,7 @@ def test_an_empty_table_has_no_cursor_and_moving_it_is_harmless() -> None:
     assert Screen().take("").cursor.place is None
 
 
-def test_until_it_is_moved_the_cursor_stands_on_the_first_row_at_the_top() -> None:
+def test_an_unmoved_cursor_stands_on_the_first_row_at_the_top() -> None:
     screen = Screen().take("a+ b+ c+")
     assert (screen.on, screen.top) == ("a", 0)
     screen.take("a+ b+ c~")
@@ -188,7 +188,7 @@ def test_until_it_is_moved_the_cursor_stands_on_the_first_row_at_the_top() -> No
 
 
 @pytest.mark.parametrize("after", ["a~ bx c+ d+", "a+ b~ c+ d+", "a+ c+ d+", "a~ c+ d+ e+"])
-def test_a_row_under_a_moved_cursor_keeps_its_place_whatever_happens_to_it(after: str) -> None:
+def test_a_row_under_a_moved_cursor_keeps_its_place_after_any_change(after: str) -> None:
     screen = Screen().take("a+ b+ c+ d+")
     screen.go(1)
     screen.take(after)
@@ -196,7 +196,7 @@ def test_a_row_under_a_moved_cursor_keeps_its_place_whatever_happens_to_it(after
     assert (screen.on, screen.line) == ("b", 1)
 
 
-def test_when_the_cursor_leaves_a_row_it_goes_where_it_belongs() -> None:
+def test_a_row_left_by_the_cursor_goes_to_its_place() -> None:
     screen = Screen().take("a+ b+ c+")
     screen.go(1)
     screen.take("a+ b~ c+")
@@ -208,16 +208,6 @@ def test_when_the_cursor_leaves_a_row_it_goes_where_it_belongs() -> None:
     assert (screen.shown, screen.on, screen.line) == ("bac", "c", 2)
 
 
-def test_a_late_row_that_recovers_under_the_cursor_keeps_its_place_until_it_is_left() -> None:
-    screen = Screen().take("a+ b~ c~")
-    screen.go(1)
-    screen.take("a+ b~ c+")
-    assert screen.shown == "bca"
-    screen.go(0)
-    screen.take("a+ b~ c+")
-    assert screen.shown == "bac"
-
-
 def test_time_alone_does_not_move_the_row_under_the_cursor() -> None:
     screen = Screen().take("ax bx c+")
     screen.go(2)
@@ -227,7 +217,7 @@ def test_time_alone_does_not_move_the_row_under_the_cursor() -> None:
     assert screen.on == "b"
 
 
-def test_a_row_that_disappears_under_the_cursor_stays_until_the_cursor_leaves_it() -> None:
+def test_a_vanished_row_under_the_cursor_stays_until_the_cursor_leaves() -> None:
     screen = Screen().take("a+ b+ c+")
     screen.go(1)
     screen.take("c+ d+")
@@ -238,7 +228,7 @@ def test_a_row_that_disappears_under_the_cursor_stays_until_the_cursor_leaves_it
     assert (screen.shown, screen.on) == ("cd", "d")
 
 
-def test_another_view_puts_every_row_where_it_belongs_and_leaves_no_ghost() -> None:
+def test_another_view_orders_every_row_and_leaves_no_ghost() -> None:
     screen = Screen().take("a+ b+ c+")
     screen.go(1)
     screen.take("a+ b~ c+")
@@ -271,15 +261,12 @@ def test_a_row_leaves_a_preset_only_after_the_cursor() -> None:
     assert (screen.shown, screen.on) == ("ac", "a")
 
 
-def test_steady_rows_keep_their_places_and_new_ones_come_last() -> None:
+def test_steady_rows_keep_their_places_before_new_and_old_rows() -> None:
     screen = Screen().take("a~ b+ c+")
     screen.take("a~ b+ c~ d+", is_steady=True)
     assert (screen.shown, screen.cursor.is_due) == ("abcd", True)
     screen.take("a~ b+ c~ d+")
     assert (screen.shown, screen.cursor.is_due) == ("acbd", False)
-
-
-def test_steady_rows_keep_old_rows_apart_at_the_end() -> None:
     rows = [online("a"), online("b"), offline("o", 90_000), offline("p", 99_000)]
     screen = Screen()
     for number, fleet in enumerate((rows, [*rows[1:], online("d")], [*rows[1:3], online("d")])):
@@ -287,15 +274,12 @@ def test_steady_rows_keep_old_rows_apart_at_the_end() -> None:
     assert screen.shown == "bd[offline for over 24 h]"
     (old,) = [line for line in screen.cursor.table_lines if isinstance(line, GroupHeader)]
     assert [row.environment.name for row in old.environments] == ["o"]
-
-
-def test_rows_leave_and_enter_the_block_while_rows_are_steady() -> None:
     screen = Screen().take("a+ bx c+", incident("b"))
     screen.take("ax b+ c+ d+", incident("a"), is_steady=True)
     assert (screen.block, screen.shown) == (["<a>"], "cbd")
 
 
-def test_a_row_that_changed_while_rows_were_steady_stays_if_the_cursor_came_to_it() -> None:
+def test_a_row_changed_between_steady_rows_stays_under_the_cursor() -> None:
     screen = Screen().take("a+ b+ c+ d+")
     screen.go(1)
     screen.take("a+ b+ c~ d+", is_steady=True)
@@ -325,7 +309,7 @@ def test_the_cursor_goes_to_the_header_of_a_folded_row_and_stays_there() -> None
     assert grouped.cursor.heading() is grouped.cursor.lines[0]
 
 
-def test_what_is_visible_stays_where_it_is_when_late_rows_come_above() -> None:
+def test_visible_rows_stay_in_place_below_new_late_rows() -> None:
     screen = Screen(3).take("a+ b+ c+ d+ e+ f+")
     screen.top = 2
     screen.take("a+ b+ c+ d+ e~ f+")
@@ -333,22 +317,6 @@ def test_what_is_visible_stays_where_it_is_when_late_rows_come_above() -> None:
     screen.take("a+ b+ c~ d+ e~ f+")
     assert screen.shown == "ceabdf"
     assert screen.shown[screen.top : screen.top + 3] == "bdf"
-
-
-def test_what_is_visible_stays_when_a_row_above_goes_into_the_block() -> None:
-    screen = Screen(3).take("a+ b+ c+ d+ e+ f+ g+")
-    screen.top = 2
-    screen.take("ax b+ c+ d+ e+ f+ g+", incident("a"))
-    assert screen.shown == "bcdefg"
-    assert screen.shown[screen.top : screen.top + 3] == "cde"
-
-
-def test_a_list_at_its_top_shows_new_late_rows_unless_the_cursor_was_moved_there() -> None:
-    screen = Screen(3).take("a+ b+ c+ d+")
-    screen.go(3)
-    screen.top = 0
-    screen.take("a+ b+ c~ d+")
-    assert screen.top == 0
 
 
 KINDS_OF_ROWS = st.dictionaries(st.sampled_from("abcdefghij"), st.sampled_from("+~x"))
@@ -406,7 +374,7 @@ def test_the_row_under_the_cursor_keeps_its_line_and_no_row_is_lost(
             assert screen.cursor.cursor is not None or not screen.cursor.lines
 
 
-def test_until_it_is_moved_the_cursor_stands_on_the_newest_loss() -> None:
+def test_an_unmoved_cursor_stands_on_the_newest_loss() -> None:
     screen = Screen().take("a+ bx c+", incident("b"))
     assert (screen.on, screen.shown) == ("<b>", "ac")
     screen.take("ax bx c+", incident("a", 9), incident("b"))
@@ -425,24 +393,17 @@ def test_the_cursor_moves_through_the_block_into_the_table() -> None:
     assert (found[0], found[5]) == (found[1], found[4])
 
 
-def test_the_cursor_follows_its_environment_into_the_block() -> None:
+def test_the_cursor_follows_its_environment_its_line_and_the_members_of_its_line() -> None:
     screen = Screen().take("a+ b+ c+")
     screen.go(1)
     screen.take("a+ bx c+", incident("a", 9), incident("b"))
     assert screen.on == "<b>"
     screen.take("a+ bx cx", incident("a", 9), incident("bc", id_="b"))
     assert screen.on == "<bc>"
-
-
-def test_the_cursor_follows_its_line_wherever_the_line_goes() -> None:
     screen = Screen().take("ax bx cx", incident("a", 3), incident("b", 2), incident("c", 1))
     screen.go(1)
     screen.take("ax bx cx dx", incident("d", 4), incident("a", 3), incident("c", 1), incident("b", 2, state="acked"))
     assert (screen.on, screen.cursor.place) == ("<b>", 3)
-
-
-def test_the_cursor_follows_the_members_of_its_line_into_another_line() -> None:
-    """Unrelated losses become one incident if there are too many."""
     screen = Screen().take("ax bx cx", incident("a", 3), incident("b", 2), incident("c", 1))
     screen.go(2)
     screen.take("ax bx cx", incident("ac", 3, id_="storm"), incident("b", 2))
@@ -475,7 +436,7 @@ def test_a_line_whose_members_are_back_stays_as_long_as_the_cursor_is_on_it() ->
     assert (screen.block, screen.on, screen.shown) == (["<a>"], "<a>", "bc")
 
 
-def test_a_line_under_the_cursor_whose_member_is_lost_again_is_not_shown_twice() -> None:
+def test_a_line_under_the_cursor_with_a_member_lost_again_is_not_shown_twice() -> None:
     screen = Screen().take("ax b+", incident("a"))
     screen.go(0)
     screen.take("a+ b+", incident("a", state="back"))
@@ -497,7 +458,7 @@ def test_the_members_of_the_unfolded_incident_are_lines_and_the_cursor_stays_on_
     assert (screen.block, screen.on) == (["<d>", "<c>", "<ab>"], "<ab>")
 
 
-def test_members_that_are_back_are_lines_of_the_table_alone() -> None:
+def test_only_members_off_are_lines_and_an_incident_of_one_does_not_unfold() -> None:
     screen = Screen().take("ax bx c+", incident("ab"))
     screen.go(0)
     screen.cursor.unfolded = ("incident", "", "ab")
@@ -506,9 +467,6 @@ def test_members_that_are_back_are_lines_of_the_table_alone() -> None:
     screen.take("a+ b+ c+", incident("ab", state="back"))
     assert (screen.block, screen.on) == (["<ab>"], "b")
     assert screen.shown.count("b") == 1
-
-
-def test_an_incident_of_one_environment_does_not_unfold() -> None:
     screen = Screen()
     screen.cursor.unfolded = ("incident", "", "a")
     assert screen.take("ax", incident("a")).block == ["<a>"]
@@ -547,7 +505,7 @@ def test_after_a_filter_the_cursor_stays_on_a_match_or_goes_to_the_first_in_bloc
     assert screen.take("ax bx cx dx e+ f+", *LOST, view=view).on == expected
 
 
-def test_the_cursor_returns_to_a_line_of_the_block_that_a_filter_did_not_match() -> None:
+def test_the_cursor_returns_to_a_line_of_the_block_outside_a_filter() -> None:
     screen = Screen().take("ax bx cx dx e+ f+", *LOST)
     screen.go(1)
     found = []
@@ -600,7 +558,7 @@ def test_a_line_whose_members_are_back_matches_by_its_rows_in_the_table() -> Non
     assert screen.take("ax b+ c+ e+", incident("a"), incident("bc", state="back"), view=filtered("c")).on == "<bc>"
 
 
-def test_a_line_that_goes_or_is_acknowledged_passes_the_cursor_on_to_a_match_only() -> None:
+def test_a_gone_or_acknowledged_line_passes_the_cursor_on_to_a_match_only() -> None:
     screen = Screen().take("ax bx cx dx e+", *LOST, view=filtered("a", "d", "e"))
     screen.go(0)
     screen.cursor.passes_on = True
@@ -630,7 +588,7 @@ def test_a_move_to_a_line_outside_the_filter_holds_until_another_filter() -> Non
         (1, [incident(name, state="acked") for name in "abc"], "<b>"),
     ],
 )
-def test_the_cursor_goes_on_to_the_next_open_line_once_its_line_is_acknowledged(
+def test_the_cursor_goes_on_to_the_next_open_line_after_an_acknowledgement(
     place: int, after: list[BlockLine], on: str
 ) -> None:
     screen = Screen().take("d+", *map(incident, "abc"))
@@ -648,7 +606,7 @@ def test_the_cursor_passes_on_at_once_or_not_at_all() -> None:
     assert screen.take("d+", incident("b"), incident("a", state="acked")).on == "<a>"
 
 
-def test_from_an_acknowledged_member_the_cursor_passes_on_to_the_first_member_that_is_open() -> None:
+def test_from_an_acknowledged_member_the_cursor_passes_on_to_the_first_open_member() -> None:
     """Acknowledged members come last."""
     screen = Screen()
     screen.cursor.unfolded = ("incident", "", "ab")
@@ -660,12 +618,6 @@ def test_from_an_acknowledged_member_the_cursor_passes_on_to_the_first_member_th
     assert screen.take("d+", ab, other).on == "b"
     screen.cursor.passes_on = True
     assert screen.take("d+", other, ab._replace(acked=2)).on == "<c>"
-
-
-def test_without_that_the_cursor_stays_on_the_line_that_is_acknowledged() -> None:
-    screen = Screen().take("d+", *map(incident, "ab"))
-    screen.go(0)
-    assert screen.take("d+", incident("b"), incident("a", state="acked")).on == "<a>"
 
 
 def visited(screen: Screen, direction: int, count: int) -> str:
@@ -689,7 +641,7 @@ def test_the_next_line_is_the_newest_not_visited_then_the_next_below_and_back_is
     assert visited(screen, -1, 3) == "bad"
 
 
-def test_the_first_step_stays_on_the_newest_line_unless_the_line_was_visited_or_is_the_only_one() -> None:
+def test_the_first_step_is_the_newest_line_unless_visited_and_the_way_back_leads_to_the_row() -> None:
     screen = Screen().take("d+", *map(incident, "abc"))
     assert visited(screen, 1, 4) == "abca"
     assert visited(screen, -1, 1) == "c"
@@ -697,16 +649,13 @@ def test_the_first_step_stays_on_the_newest_line_unless_the_line_was_visited_or_
     screen = Screen().take("d+", *map(incident, "ab"))
     screen.cursor.pin()
     assert visited(screen, 1, 1) == "b"
-
-
-def test_from_the_table_the_way_leads_into_the_block_and_back_to_the_row() -> None:
     screen = Screen().take("c+ d+", *map(incident, "ab"))
     screen.go(3)
     assert visited(screen, 1, 2) == "ab"
     assert visited(screen, -1, 2) == "ad"
 
 
-def test_a_line_with_a_newer_loss_counts_as_not_visited() -> None:
+def test_a_line_counts_as_not_visited_only_after_a_newer_loss() -> None:
     screen = Screen().take("d+", *map(incident, "abc"))
     screen.go(0)
     assert visited(screen, 1, 2) == "bc"
@@ -714,9 +663,6 @@ def test_a_line_with_a_newer_loss_counts_as_not_visited() -> None:
     assert visited(screen, 1, 2) == "bc"
     screen.take("d+", incident("e", 90), incident("a"), incident("b", 60), incident("c"))
     assert visited(screen, 1, 1) == "e"
-
-
-def test_a_line_whose_newest_loss_is_acknowledged_was_visited_all_the_same() -> None:
     screen = Screen().take("d+", incident("a"), incident("b", 60), incident("c"))
     screen.go(0)
     assert visited(screen, 1, 2) == "bc"

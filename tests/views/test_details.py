@@ -115,15 +115,17 @@ def test_a_mode_has_its_meaning_and_unrestricted_is_marked(mode: str, text: str,
     assert (line.text, line.style) == (text, style)
 
 
-def test_a_version_is_compared_with_the_newest_of_the_fleet() -> None:
+def test_the_fleet_gives_the_newest_version_and_twins_and_churn_counts_changes_of_connection() -> None:
     other = environment("env-2", metadata={"lettaCodeVersion": "0.35.0"})
     assert lines_of(other)["version"] == "0.34.12 · behind 0.35.0"
     assert lines_of(metadata={"lettaCodeVersion": "nightly"})["version"] == "nightly"
-
-
-def test_twins_are_environments_of_one_device() -> None:
     assert lines_of(environment("env-2", deviceId="device-of-env-1", connectionName="twin"))["twins"] == "twin"
     assert "twins" not in lines_of(environment("env-2"))
+    rows = [environment("env-1", connectionId=clean(f"conn-{number}")) for number in range(3)]
+    profile_state, _ = watched([listed([row], NOW + 5_000 * number) for number, row in enumerate(rows)])
+    lines = by_label(all_lines(profile_state.environments[rows[0].id], profile_state))
+    assert lines["churn"] == "2 changes of connection in the last hour"
+    assert "churn" not in lines_of()
 
 
 ITSELF = "by itself, when its listener restarts"
@@ -331,14 +333,6 @@ def test_sixty_lines_of_unknown_fields_are_shown_and_the_rest_is_counted(count: 
 def test_a_size_of_memory_is_shown_if_a_machine_may_have_the_memory(size: float, shown: str | None) -> None:
     text = " ".join(lines_of(metadata={"machine": {"memoryBytes": size}}).values())
     assert shown in text if shown else not re.search("[0-9] (Byte|[A-Z]iB)", text)
-
-
-def test_churn_counts_changes_of_connection() -> None:
-    rows = [environment("env-1", connectionId=clean(f"conn-{number}")) for number in range(3)]
-    profile_state, _ = watched([listed([row], NOW + 5_000 * number) for number, row in enumerate(rows)])
-    lines = by_label(all_lines(profile_state.environments[rows[0].id], profile_state))
-    assert lines["churn"] == "2 changes of connection in the last hour"
-    assert "churn" not in lines_of()
 
 
 def test_the_parts_worth_copying_are_offered_by_name() -> None:

@@ -49,12 +49,9 @@ def chosen(*event_log: Event, after: float = 10) -> Event | None:
     return headline(event_log, lambda _: NOW + after * 1000)
 
 
-def test_the_newest_of_minor_events_is_chosen() -> None:
+def test_the_newest_of_minor_events_is_chosen_or_of_one_listing_the_largest() -> None:
     first, second = event(Kind.MODE), event(Kind.RECONNECTED, 5)
     assert chosen(first, second) is second
-
-
-def test_of_minor_events_of_one_listing_the_event_of_most_environments_is_chosen() -> None:
     many, one = event(Kind.TOGETHER, 5, of=Kind.ONLINE, count=3), event(Kind.RETURNED, 5, "env-9")
     assert chosen(many, one) is chosen(one, many) is many
     assert chosen(many, replace(one, at=ServerMs(NOW + 6_000))).kind is Kind.RETURNED  # type: ignore[union-attr]
@@ -155,14 +152,11 @@ def test_changes_of_one_poll_become_one_sentence_and_the_number_of_the_others() 
     assert merged(LOST, log.with_poll_of(LOST)) == (LOST, 1)
 
 
-def test_a_group_is_one_other_change_and_no_other_change_if_all_its_environments_are_named() -> None:
+def test_other_changes_are_groups_with_other_environments() -> None:
     modes = event(Kind.TOGETHER, of=Kind.MODE, count=3)
     assert merged(LOST, [LOST, modes]) == (LOST, 0)
     assert merged(LOST, [LOST, modes, event(Kind.NOTICE)]) == (LOST, 0)
     assert merged(LOST, [LOST, event(Kind.TOGETHER, of=Kind.MODE, count=4)]) == (LOST, 1)
-
-
-def test_the_other_changes_of_the_same_environment_in_one_poll_belong_to_its_event() -> None:
     back, version, other = event(Kind.ONLINE), event(Kind.VERSION), event(Kind.VERSION, 0, "env-2")
     assert same_environment(back, [back, version, other, LOST]) == [version]
     fleet_wide = Event(kind=Kind.BLIND, at=ServerMs(NOW))

@@ -149,11 +149,13 @@ FIRST = listed([*beating(2), environment("env-3", podId="p-7")])
 THEN = listed([environment("env-1", **OFF), *beating(2)[1:], environment("env-3", podId=None, **OFF)], NOW + 5_000)
 
 
-def test_a_line_has_columns_and_a_profile_only_with_room_for_the_profile() -> None:
+def test_a_line_has_columns_and_a_profile_only_with_several() -> None:
     words = clean("offline"), clean("work"), clean("web"), clean("disconnected")
     assert Layout(5).line(NOW, *words) == "2025-10-09T08:53:20Z  offline       web    disconnected"
     assert Layout(5, 6).line(NOW, *words) == "2025-10-09T08:53:20Z  offline       work    web    disconnected"
     assert Layout(1).line(1e300, *words[:3], clean("")) == "–  offline       web"
+    profiles = clean("home"), clean("office")
+    assert layout_of(Monitor.create(dict.fromkeys(profiles, Limits())).fleet) == Layout(1, 6)
 
 
 @pytest.mark.parametrize(
@@ -177,31 +179,23 @@ def test_the_name_has_room_for_the_longest_name_and_for_the_number_of_a_group(na
     assert layout_of(fleet_of(rows)).profile == 0
 
 
-def test_several_profiles_have_a_column_as_wide_as_the_longest_name() -> None:
-    profiles = clean("home"), clean("office")
-    assert layout_of(Monitor.create(dict.fromkeys(profiles, Limits())).fleet) == Layout(1, 6)
-
-
-def test_the_first_listing_is_written_only_if_asked_for() -> None:
+def test_the_first_listing_is_optional_and_a_filter_keeps_events_about_the_fleet() -> None:
     assert lines(text(), FIRST) == []
     assert len(lines(text(initial=True), FIRST)) == 3
     assert len(lines(text(initial=True), FIRST, FIRST)) == 3
+    found = lines(text("pod:none-such"), FIRST, failed(at=NOW + 100_000))
+    assert [line.split()[1] for line in found] == ["blind"]
 
 
 @pytest.mark.parametrize(
     ("query", "first", "then"),
     [("", 3, {"env-1", "env-3"}), ("pod:p-7", 1, {"env-3"}), ("!pod:p-7", 2, {"env-1"}), ("env-1", 1, {"env-1"})],
 )
-def test_a_filter_keeps_the_environments_that_match_as_they_were(query: str, first: int, then: set[str]) -> None:
+def test_a_filter_keeps_environments_with_a_match_at_the_time(query: str, first: int, then: set[str]) -> None:
     found = lines(text(query, initial=True), FIRST, THEN)
     assert len([line for line in found if " initial " in line]) == first
     assert {id_ for line in found if " offline " in line for id_ in ("env-1", "env-3") if id_ in line} >= then
     assert len([line for line in found if " initial " not in line]) == len(then)
-
-
-def test_a_filter_keeps_what_is_about_the_fleet() -> None:
-    found = lines(text("pod:none-such"), FIRST, failed(at=NOW + 100_000))
-    assert [line.split()[1] for line in found] == ["blind"]
 
 
 def test_each_profile_has_its_own_first_lines_and_source() -> None:
@@ -324,7 +318,7 @@ def test_a_loss_has_the_row_after_it_and_what_changed() -> None:
     assert data["members"] == []
 
 
-def test_a_row_that_counts_no_more_has_the_decision_and_the_reason() -> None:
+def test_a_row_without_alerts_from_now_on_has_the_decision_and_the_reason() -> None:
     monitor, _ = after(beating(1), beating(1))
     never = Word(is_always=False, at=WallMs(NOW), by=clean("ann"))
     monitor, (event,) = monitor.with_words({key_of("env-1"): never}, reading())
@@ -348,7 +342,7 @@ def test_the_members_of_a_group_are_rows_with_their_changes() -> None:
     assert {member["incident"] for member in members} == {found["data"]["incident"]}
 
 
-def test_a_change_without_a_reason_keeps_that_of_the_state() -> None:
+def test_a_change_without_a_reason_keeps_the_reason_of_the_state() -> None:
     monitor, (event,) = after(beating(1), beating(1, currentMode="unrestricted"))
     data = read(of(event, monitor))["data"]
     assert (data["field"], data["before"], data["after"]) == ("mode", "standard", "unrestricted")
@@ -409,7 +403,7 @@ def test_a_reason_distinguishes_events_about_the_fleet_and_no_events_about_a_row
     assert re.fullmatch("evt-[0-9a-f]{24}", own)
 
 
-def test_an_environment_that_has_left_the_fleet_is_as_it_was_then() -> None:
+def test_an_environment_outside_the_fleet_is_as_before() -> None:
     monitor, (event,) = after(beating(3), [*beating(2), environment("env-3", **OFF)])
     data = read(of(event, Monitor.create({NO_PROFILE: Limits()})))["data"]
     assert (data["id"], data["connection_id"]) == ("env-3", "conn-of-env-3")

@@ -464,30 +464,24 @@ def test_no_line_says_its_kind_twice_and_every_name_stands_in_one_column(kind: K
     assert not details.startswith((word, kind.value, "2 changed")) or kind is Kind.TOGETHER
 
 
-def test_several_profiles_have_a_column() -> None:
-    text = log_line(Kind.ONLINE, Layout(name=12, profile=6), profile=clean("work"))
-    assert text == "2025-10-09T08:53:27Z  online        work    mac-mini-2"
-
-
 def monitored(*names: str) -> Monitor:
     rows = [environment(f"env-{number}", connectionName=name) for number, name in enumerate(names, 1)]
     monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, listed(rows), reading())
     return monitor
 
 
-def test_columns_are_as_wide_as_the_names_up_to_forty_cells_and_nothing_is_cut() -> None:
+def test_columns_are_as_wide_as_the_names_up_to_forty_cells_and_equal_names_have_a_part_of_their_id() -> None:
     assert layout_of(monitored("漢字漢字").fleet).name == 8
     assert layout_of(monitored("a", "b").fleet).name == len("2 environments")
     assert layout_of(monitored("a", "x" * 40).fleet).name == 40
     assert layout_of(monitored("a", "x" * 41).fleet).name == 40
     assert "x" * 41 in log_line(Kind.ONLINE, name=clean("x" * 41))
-
-
-def test_equal_names_have_a_part_of_their_id() -> None:
     layout = layout_of(monitored("build", "build", "other").fleet)
     assert log_line(Kind.ONLINE, layout, name=clean("build")).endswith("online        build nv-1")
     assert log_line(Kind.ONLINE, layout, name=clean("other")).endswith("online        other")
     assert layout.name == len("3 environments")
+    text = log_line(Kind.ONLINE, Layout(name=12, profile=6), profile=clean("work"))
+    assert text == "2025-10-09T08:53:27Z  online        work    mac-mini-2"
 
 
 def test_the_initial_line_has_the_state_and_why() -> None:
@@ -507,12 +501,9 @@ def test_with_any_name_an_event_is_one_line_without_escapes(weapon: str) -> None
     assert data.decode().removesuffix("\n").isprintable()
 
 
-def test_in_ascii_the_words_of_envwatch_stay_readable() -> None:
+def test_in_ascii_the_words_of_envwatch_stay_readable_and_an_impossible_time_is_a_dash() -> None:
     text = clean(log_line(Kind.MODE, name=clean("東"), field="mode", before="a", after="b"))
     assert encoded(text, "utf-8", ascii_only=True).endswith(b"mode          \\u6771            a -> b\n")
     assert encoded(text, "latin-1", ascii_only=False).endswith(b" a \\u2192 b\n")
-
-
-def test_an_instant_outside_the_calendar_is_a_dash() -> None:
     event = replace(Event(kind=Kind.NOTICE, at=AT, reason=clean("x")), at=ServerMs(1e18))
     assert event_line(event, LAYOUT).startswith("–  notice")

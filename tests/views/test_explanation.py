@@ -273,13 +273,10 @@ def test_a_row_in_doubt_is_not_gone_after_two_listings() -> None:
     )
 
 
-def test_a_quarantined_listing_is_named() -> None:
+def test_a_quarantined_listing_or_loss_is_named() -> None:
     found = results(listed(beating(3)), listed([], NOW + 5_000), at=NOW + 5_000)
     assert found["platform"].result == "the newest listing is not believed yet"
     assert found["verdict"].result == "online"
-
-
-def test_a_loss_of_many_rows_at_once_is_named() -> None:
     found = results(listed(beating(6)), listed(beating(3), NOW + 5_000), at=NOW + 5_000)
     assert found["platform"].inputs == "3 of 6 rows vanished at once, 1 listing in a row"
     assert found["platform"].result == "the loss is not believed yet"
@@ -358,16 +355,13 @@ def test_a_name_in_use_again_is_explained_by_the_listing_before() -> None:
     assert rule.inputs.endswith("; laptop of env-2 was offline while this row was online, and returned later")
 
 
-def test_an_older_row_of_the_machine_does_not_explain_a_loss() -> None:
+def test_older_rows_of_the_machine_do_not_explain_a_loss() -> None:
     rule = replacement(listed([environment(**LOST), beside(firstSeenAt=NOW - 75_000)]))
     assert rule.result == "not replaced by another row: a loss counts"
     assert rule.inputs.endswith(
         "; laptop of env-2, the newest, was first seen 65 s before this row's last sign of life"
     )
     assert rule.is_against
-
-
-def test_the_newest_of_several_older_rows_is_named() -> None:
     rows = [
         beside(id_, connectionName=id_, firstSeenAt=NOW - age_s * 1_000)
         for id_, age_s in (("b", 900), ("c", 75), ("d", 800))

@@ -110,16 +110,10 @@ def test_words_match_the_name_the_text_and_the_kind(text: str, kept: list[Event]
     assert found(text) == kept
 
 
-def test_a_word_does_not_match_across_two_parts() -> None:
+def test_a_word_matches_within_one_part_also_in_the_profile_and_in_a_time() -> None:
     assert found('"env-1 went"') == found('"env-1\nwent"') == []
-
-
-def test_a_word_finds_the_profile() -> None:
     there = event(Kind.ONLINE, profile="prod")
     assert found("prod", [event(Kind.ONLINE), there]) == [there]
-
-
-def test_times_in_a_text_are_in_the_zone_of_the_screen() -> None:
     group = Event(kind=Kind.WHILE_BLIND, at=NOW, since=ServerMs(NOW - HOUR), members=(FELL,))
     assert found('"07:53:20Z"', [group]) == [group]
 
@@ -146,15 +140,22 @@ def test_terms_match_the_environment_as_it_was_and_events_without_one_pass_only_
 
 
 @pytest.mark.parametrize(("age", "is_kept"), [(89_999, False), (90_000, True)])
-def test_ages_are_those_at_the_event(age: float, *, is_kept: bool) -> None:
+def test_ages_are_of_the_event(age: float, *, is_kept: bool) -> None:
     then = EnvironmentState(environment("env-3", lastHeartbeat=NOW - age), JUDGE.verdict(ROWS["env-3"], NOW))
     assert bool(found("beat:>=90s", [replace(event(Kind.MODE, "env-3", field="mode"), then=then)])) is is_kept
 
 
-def test_the_profile_is_that_of_the_event() -> None:
+def test_an_event_is_found_by_its_profile_its_new_value_and_the_last_pod() -> None:
     event_log = [event(Kind.ONLINE, profile=profile) for profile in ("here", "there")]
     assert [one.profile for one in found("profile:=here", event_log)] == ["here"]
     assert [one.profile for one in found("!profile:=here", event_log)] == ["there"]
+    drift, *_ = events_of([environment()], [environment(connectionId=None, currentMode="plan")])[::-1]
+    assert drift.kind is Kind.MODE
+    assert found("mode:plan", [drift]) == [drift]
+    stays, off = environment("env-2"), environment("env-1", podId=None, connectionId=None)
+    (lost, gone) = events_of([environment("env-1", podId="p-7"), stays], [off, stays], [stays], [stays])
+    assert (lost.kind, gone.kind) == (Kind.OFFLINE, Kind.GONE)
+    assert found("pod:p-7", [lost, gone]) == [lost, gone]
 
 
 def events_of(*listings: Sequence[Environment]) -> list[Event]:
@@ -162,7 +163,7 @@ def events_of(*listings: Sequence[Environment]) -> list[Event]:
     return events
 
 
-def test_a_loss_is_found_by_the_pod_of_that_time_wherever_the_environments_run_now() -> None:
+def test_a_loss_is_found_by_the_pod_of_its_time() -> None:
     ids = [f"env-{n}" for n in range(12)]
     (lost, back) = events_of(
         [environment(id_, podId="p-7") for id_ in ids],
@@ -174,20 +175,7 @@ def test_a_loss_is_found_by_the_pod_of_that_time_wherever_the_environments_run_n
     assert found("pod:none", [lost, back]) == []
 
 
-def test_one_that_is_gone_after_it_was_offline_is_found_by_its_last_pod() -> None:
-    stays, off = environment("env-2"), environment("env-1", podId=None, connectionId=None)
-    (lost, gone) = events_of([environment("env-1", podId="p-7"), stays], [off, stays], [stays], [stays])
-    assert (lost.kind, gone.kind) == (Kind.OFFLINE, Kind.GONE)
-    assert found("pod:p-7", [lost, gone]) == [lost, gone]
-
-
-def test_a_change_in_the_listing_of_a_loss_is_found_by_its_new_value() -> None:
-    drift, *_ = events_of([environment()], [environment(connectionId=None, currentMode="plan")])[::-1]
-    assert drift.kind is Kind.MODE
-    assert found("mode:plan", [drift]) == [drift]
-
-
-def test_a_status_is_the_one_that_the_event_led_to() -> None:
+def test_a_status_is_the_result_of_the_event() -> None:
     down = environment(connectionId=None)
     event_log = events_of([environment()], [down], [environment()], [down])
     assert [one.kind for one in event_log] == [Kind.OFFLINE, Kind.ONLINE, Kind.OFFLINE]
@@ -195,14 +183,14 @@ def test_a_status_is_the_one_that_the_event_led_to() -> None:
     assert found("status:online", event_log) == [event_log[1]]
 
 
-def test_changed_finds_what_marks_a_row_and_no_other_change() -> None:
+def test_changed_finds_the_marks_of_a_row_and_no_other_change() -> None:
     fell, drifted = event(Kind.OFFLINE), event(Kind.MODE, field="mode")
     assert found("status:changed", [fell, drifted, event(Kind.BRANCH, field="branch")]) == [fell, drifted]
     assert found("status:changed", [missing := event(Kind.MISSING)]) == [missing]
 
 
 @pytest.mark.parametrize(("status", "holds"), [("flapping", "is_flapping"), ("doubted", "clock_suspect")])
-def test_flapping_and_doubted_are_those_at_the_event(status: str, holds: str) -> None:
+def test_flapping_and_doubted_are_of_the_event(status: str, holds: str) -> None:
     verdict = JUDGE.verdict(ROWS["env-2"], NOW)
     marked: dict[str, Any] = {holds: True}
     one = replace(FELL, then=EnvironmentState(ROWS["env-2"], verdict, **marked))
@@ -239,7 +227,7 @@ def test_a_group_is_kept_whole_if_any_member_matches_with_the_text_of_the_group(
 @pytest.mark.parametrize(
     "text", ['!"offline together"', "!offline", "!went", "!p-7", "!together", "!status:offline", "!os:linux"]
 )
-def test_a_query_that_hides_every_member_hides_the_group(text: str) -> None:
+def test_a_query_against_every_member_hides_the_group(text: str) -> None:
     members = [event(Kind.OFFLINE, "env-1"), event(Kind.OFFLINE, "env-1", "other")]
 
     assert found(text, [replace(LOST, members=tuple(members))]) == []
@@ -316,32 +304,23 @@ def test_filtering_by_words_then_by_terms_gives_the_same(event_log: list[Event],
 # Queries of the alert policy and of silences.
 
 
-def test_an_age_is_that_of_the_moment() -> None:
+def test_a_query_of_a_policy_matches_ages_of_the_moment_and_words_of_every_column() -> None:
     matcher, one = matcher_of("beat:>90s"), tracked(lastHeartbeat=NOW)
     assert [matcher.matches(one, NOW + ms) for ms in (90_000, 90_001, 90_000)] == [False, True, False]
-
-
-def test_words_are_looked_for_in_every_column() -> None:
     assert matcher_of("pod-1").matches(tracked(), NOW)
     assert not matcher_of("pod-2").matches(tracked(), NOW)
+    assert matcher_of("  ").matches(tracked(), NOW)
+    assert matcher_of("a   b") == matcher_of("a b") != matcher_of("a c")
 
 
-def test_rows_without_a_profile_are_of_the_only_one() -> None:
+def test_rows_and_events_without_a_profile_are_of_the_only_profile() -> None:
     assert matcher_of("profile:work", clean("work")).matches(tracked(), NOW)
     assert not matcher_of("profile:work", clean("home")).matches(tracked(), NOW)
     assert (matcher := matcher_or_none("profile:work", clean("work"))) is not None
     assert matcher.matches(tracked(), NOW)
-
-
-def test_an_event_without_a_profile_is_of_the_only_one() -> None:
     one = tracked()
     event = Event(kind=Kind.MODE, at=NOW, id=one.environment.id, then=EnvironmentState(one.environment, one.verdict))
     assert [event_test("profile:work", clean(name))(event) for name in ("work", "home")] == [True, False]
-
-
-def test_no_query_matches_everything_and_equal_queries_are_equal() -> None:
-    assert matcher_of("  ").matches(tracked(), NOW)
-    assert matcher_of("a   b") == matcher_of("a b") != matcher_of("a c")
 
 
 def test_a_mistake_is_an_error_or_none() -> None:
@@ -376,16 +355,18 @@ def test_so_many_must_match(count: int, *, is_met: bool) -> None:
     assert (len(found.matching), found.is_met, found.is_proven) == (2, is_met, True)
 
 
-def test_an_environment_must_match_every_query() -> None:
+def test_an_environment_must_match_every_query_and_be_judged() -> None:
     assert progress("status:online", after(0, "1", "2"), also="laptop*1").is_met
     assert [row.environment.id for row in progress("status:online", after(0, "1", "2"), also='"env-1"').matching] == [
         "env-1"
     ]
-
-
-def test_nothing_is_met_before_the_first_listing() -> None:
     assert progress("status:online") == ([], False, False)
     assert progress("status:online", is_absence=True) == ([], False, False)
+    seconds_for_milliseconds = environment("env-2", lastHeartbeat=NOW / 1000)
+    first = listed([*beating(1), seconds_for_milliseconds])
+    assert not progress("env-2", first).is_met
+    assert not progress("env-2", first, is_absence=True).is_met
+    assert progress("env-1", first).is_met
 
 
 @pytest.mark.parametrize(("query", "is_met"), [("env-9", True), ("env-1", False), ("status:offline", True)])
@@ -393,7 +374,7 @@ def test_absence_is_met_when_none_matches(query: str, *, is_met: bool) -> None:
     assert progress(query, after(0, "1"), is_absence=True).is_met is is_met
 
 
-def test_what_is_gone_matches_a_query_for_states_only() -> None:
+def test_a_gone_row_matches_a_query_for_states_only() -> None:
     went = (
         after(0, "1", "2", "3", "4", "5", "6"),
         *(after(s, "2", "3", "4", "5", "6") for s in (5, 10)),
@@ -413,14 +394,6 @@ def test_blind_asleep_quarantined_and_stalled_prove_nothing() -> None:
     still = [listed(beating(10), NOW + 5_000 * number) for number in range(16)]
     assert not progress("mode:standard", *still).is_proven
     assert progress("mode:standard", *still[:2]).is_proven
-
-
-def test_a_row_that_cannot_be_judged_is_no_match_and_no_proof_of_absence() -> None:
-    seconds_for_milliseconds = environment("env-2", lastHeartbeat=NOW / 1000)
-    first = listed([*beating(1), seconds_for_milliseconds])
-    assert not progress("env-2", first).is_met
-    assert not progress("env-2", first, is_absence=True).is_met
-    assert progress("env-1", first).is_met
 
 
 def test_every_profile_must_be_seen() -> None:

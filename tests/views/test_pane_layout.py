@@ -203,7 +203,7 @@ def test_on_windows_no_mark_of_continuation_is_added() -> None:
 
 
 @pytest.mark.parametrize("fit", [Fit.COMMAND, Fit.WINDOWS_COMMAND])
-def test_a_command_that_ascii_would_change_is_not_shown_but_can_be_copied(fit: Fit) -> None:
+def test_a_command_outside_ascii_is_not_shown_but_can_be_copied(fit: Fit) -> None:
     line = DetailLine("do", clean("letta server --computer-name='東京-a'"), "online", fit=fit, letter="l")
     assert "東京-a" in "".join(texts(PaneLayout(80).rows(line)))
     (row,) = texts(PaneLayout(80, is_ascii=True).rows(line))
@@ -212,7 +212,7 @@ def test_a_command_that_ascii_would_change_is_not_shown_but_can_be_copied(fit: F
 
 
 @given(st.sampled_from(WEAPONS), st.integers(NARROWEST, 120))
-def test_an_argument_that_is_wider_than_the_pane_is_shown_whole(weapon: str, width: int) -> None:
+def test_an_argument_wider_than_the_pane_is_shown_whole(weapon: str, width: int) -> None:
     text = clean(weapon)
     rows = texts(PaneLayout(width).rows(DetailLine("update", text, fit=Fit.COMMAND, letter="u")))
     shown = "".join(row[9:] if row.startswith("update") else row for row in rows)
@@ -223,19 +223,18 @@ def test_an_argument_that_is_wider_than_the_pane_is_shown_whole(weapon: str, wid
 # Ids, directories, names.
 
 
-def test_an_id_is_shortened_in_its_middle_and_only_if_it_has_to_be() -> None:
+def test_an_id_is_shortened_in_its_middle_a_directory_keeps_its_end_and_a_section_is_a_rule() -> None:
     line = DetailLine("device", clean("5b491561-2c3d-4e5f-8a9b-0c1d2e6437b7"), fit=Fit.ENDS, letter="d")
     (row,) = texts(PaneLayout(33).rows(line))
     assert row == "device   5b491561-2c3d-4…7b7  y d"
     (row,) = texts(PaneLayout(60).rows(line))
     assert re.fullmatch(rf"device   {line.text} +y d", row)
-
-
-def test_a_long_directory_keeps_its_end() -> None:
     line = DetailLine("in", clean("/home/hiro/code/a-long-project-name/portal"), fit=Fit.END)
     (row,) = texts(PaneLayout(33).rows(line))
     assert row.startswith("in       …")
     assert row.endswith("name/portal")
+    assert text_of(PaneLayout(20).section("about")) == "── about ───────────"
+    assert text_of(PaneLayout(8, ellipsis="..", rule="-").section("since the baseline")) == "-- sin.."
 
 
 def test_a_separator_stands_neither_at_the_start_nor_at_the_end_of_a_row() -> None:
@@ -255,8 +254,3 @@ def test_a_date_keeps_its_time_and_a_number_its_unit(text: str) -> None:
     for width in range(max(len(text), 9), 40):
         for rows in (PaneLayout(width).sentence([Piece(whole)]), PaneLayout(9 + width).rows(DetailLine("", whole))):
             assert any(text in row for row in texts(rows))
-
-
-def test_a_section_is_a_rule_over_the_whole_width() -> None:
-    assert text_of(PaneLayout(20).section("about")) == "── about ───────────"
-    assert text_of(PaneLayout(8, ellipsis="..", rule="-").section("since the baseline")) == "-- sin.."

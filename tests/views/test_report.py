@@ -109,7 +109,7 @@ def test_rows_lost_alike_share_a_sentence() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(90, "All of it was watched."), (91, "Watched 97.5 %; 1m not seen.")])
-def test_the_newest_listing_holds_until_it_would_be_blind(seconds: int, text: str) -> None:
+def test_the_newest_listing_holds_until_blindness(seconds: int, text: str) -> None:
     """At 30 s between polls, the listing is blind after 90 s."""
     night = Night().add("ana").until("23:00")
     until = night.at - 30_000 + seconds * 1000
@@ -285,13 +285,10 @@ def test_a_loss_after_a_silence_is_not_as_old_as_the_end_of_the_silence() -> Non
     assert line.startswith("`ana` offline since 21:59 (1m)")
 
 
-def test_equal_names_have_the_end_of_their_ids() -> None:
+def test_equal_names_have_the_end_of_their_ids_and_a_row_has_its_newest_name() -> None:
     night = Night().add("id-of-aaaa", "id-of-bbbb", connectionName="web").add("ana").poll(2)
     night.lose("id-of-aaaa", "id-of-bbbb").poll(2)
     assert told(report(night), "down")[0].startswith("`web` `aaaa` and `web` `bbbb` offline since ")
-
-
-def test_a_row_without_events_has_its_newest_name() -> None:
     night = Night().add("id-1", connectionName="web").poll(2).change("id-1", connectionName="web-2").poll(2)
     assert names(report_of(replace(recorded(night.history, night.wall), events=())), "availability") == ["web-2"]
 
@@ -406,24 +403,14 @@ def outages(night: Night, hours: float = 1) -> list[tuple[str, str | None, str |
     return [(each["name"], clock(each["began_at"]), clock(each["ended_at"])) for each in found]
 
 
-def test_an_outage_from_before_the_period_has_its_begin() -> None:
+def test_an_outage_has_its_begin_if_known_or_else_the_least_length() -> None:
     night = Night().add("ana", "ben").until("22:10").lose("ana").until("22:30").restore("ana").until("23:00")
     assert outages(night, hours=0.75) == [("ana", "22:10:00", "22:30:00")]
     assert told(report(night, 0.75), "outages") == ["`ana` down 20m, 22:10 to 22:30: disconnected"]
-
-
-def test_a_row_listed_as_offline_has_been_down_since_then() -> None:
     night = Night().add("ana").until("22:10").add("ben", down_h=3).until("22:30").restore("ben").until("22:45")
     assert outages(night) == [("ben", "22:10:00", "22:30:00")]
-
-
-def test_a_loss_during_a_new_start_of_envwatch_has_its_begin() -> None:
     night = Night(latency_ms=200).add("ana", "ben", "chen").until("22:10").lose("ana").stop_for(1_000).until("22:40")
     assert outages(night) == [("ana", "22:10:01", None)]
-
-
-def test_an_outage_with_an_unknown_begin_has_the_least_length() -> None:
-    """A row with an impossible last-seen instant gives no begin."""
     night = Night().add("ana", "ben").lose("ana", lastSeenAt=1_000.0).until("22:20").restore("ana").until("22:30")
     assert told(report(night, 0.5), "outages") == ["`ana` down at least 20m, until 22:20: disconnected"]
 
@@ -507,7 +494,7 @@ def test_changes_of_modes_are_told_unless_the_row_is_still_unrestricted() -> Non
     ]
 
 
-def test_old_versions_and_steps_back_are_told() -> None:
+def test_old_versions_are_told_the_most_frequent_first_and_steps_back_are_changes() -> None:
     night = Night().add("ana", "ben", "chen").until("22:10").change("ana", version="0.34.13").until("22:20")
     night.change("ana", version="0.33.1").change("ben", version="0.34.13").until("22:30")
     found = report(night)
@@ -517,9 +504,6 @@ def test_old_versions_and_steps_back_are_told() -> None:
         "`ana` (22:10) and `ben` (22:20) to version `0.34.13`",
         "`ana` (22:20) back to version `0.33.1`",
     ]
-
-
-def test_the_most_frequent_old_version_comes_first() -> None:
     night = Night().add("ana", "ben", "chen", "dan", "eve").change("ana", version="0.33.1")
     for name in ("ben", "chen"):
         night.change(name, version="0.33.2")
@@ -557,12 +541,6 @@ def test_a_row_begins_or_stops_to_alert_with_time_and_reason() -> None:
     ]
     _, first = values(profile, "changes")
     assert (first["id"], first["kind"], first["reason"]) == ("ana", "not-alerting", "up 88 % of 7 days")
-
-
-def test_a_gap_before_a_run_of_a_single_listing_has_the_cause_of_the_stop() -> None:
-    night = Night(latency_ms=200).add("ana", "ben", "chen").until("22:10").lose("ana").stop("22:30").poll()
-    night.lose("ben").stop("22:40").until("22:50")
-    assert {gap["cause"] for gap in values(report(night, 0.5), "unseen")} == {"envwatch did not run"}
 
 
 def test_the_least_available_rows_come_first_and_rows_never_up_last() -> None:

@@ -54,9 +54,10 @@ def periods(*events: Event, still: tuple[Kind, ...] = (), run_ends: tuple[float,
     return [*shown(causes_in(events, still, [at(minute) for minute in run_ends], PERIOD))]
 
 
-def test_a_period_lasts_from_its_begin_to_its_end_with_the_reason_of_its_begin() -> None:
+def test_a_period_lasts_from_begin_to_end_with_the_reason_of_its_begin_and_a_sleep_is_one_event() -> None:
     begin = event(Kind.FAILING, 11, since=10, reason="timeout: no answer")
     assert periods(begin, event(Kind.REACHED, 20, since=10)) == [(10, 20, "polls failed", "timeout: no answer", False)]
+    assert periods(event(Kind.SLEPT, 50, since=40)) == [(40, 50, "this machine slept", None, False)]
 
 
 @pytest.mark.parametrize(("minute", "found"), [(0, []), (1, [(0, 1, "blind", None, False)])])
@@ -73,10 +74,6 @@ def test_a_period_without_an_end_lasts_to_the_end_or_no_longer_than_its_run() ->
         (29, 40, "blind", "timeout", False),
         (60, 70, "blind", None, False),
     ]
-
-
-def test_a_sleep_is_one_event() -> None:
-    assert periods(event(Kind.SLEPT, 50, since=40)) == [(40, 50, "this machine slept", None, False)]
 
 
 def cause_of(gap: Span, *events: Event, starts: tuple[float, ...] = ()) -> tuple[str, str | None]:
@@ -127,6 +124,9 @@ def test_a_doubt_is_named_unless_a_gap_names_the_time() -> None:
     causes = causes_in(events, (), [], PERIOD)
     gaps = with_causes([Span(at(5), at(7))], causes, [], PERIOD)
     assert shown(doubts_in(causes, gaps)) == [(11, 12, "not believed", "the list came back empty", False)]
+    wrong = (event(Kind.CLOCK_WRONG, 11, reason="the clock of this machine jumps"), event(Kind.CLOCK_RIGHT, 15))
+    (doubt,) = doubts_in(causes_in(wrong, (), [], PERIOD), [])
+    assert (doubt.since, doubt.until, doubt.cause) == (at(11), at(15), "a clock was wrong")
 
 
 @pytest.mark.parametrize(
@@ -147,12 +147,6 @@ def test_records_left_out_are_the_cause_of_a_gap_up_to_the_next_run() -> None:
         assert gap.cause == cause
     (gap,) = with_causes([Span(at(10), at(20))], (lost,), [at(20)], PERIOD)
     assert gap.cause == "2 polls left out"
-
-
-def test_a_time_with_a_wrong_clock_is_in_doubt() -> None:
-    events = (event(Kind.CLOCK_WRONG, 11, reason="the clock of this machine jumps"), event(Kind.CLOCK_RIGHT, 15))
-    (doubt,) = doubts_in(causes_in(events, (), [], PERIOD), [])
-    assert (doubt.since, doubt.until, doubt.cause) == (at(11), at(15), "a clock was wrong")
 
 
 @pytest.mark.parametrize(("at", "first"), [(0.5, 1.0), (1.0, 2.0), (1.5, 2.0), (2.0, 9.0), (5.0, 9.0)])

@@ -100,10 +100,11 @@ def test_a_narrow_reason_has_the_mark_of_a_person_and_a_wide_reason_has_the_caus
     assert texts[2:] == ["acked: known", "disconnected · acked: known"]
 
 
-def test_a_late_row_promises_no_end_while_the_profile_is_unknown() -> None:
+def test_a_row_of_an_unknown_profile_promises_no_end_and_has_the_style_of_unknown_rows() -> None:
     monitor = monitor_of(one(**LATE))
     assert snapshot(monitor).rest.ticking[0] == "off in 60 s"
     assert snapshot(monitor, NOW + 3_600_000).rest.ticking[0] is None
+    assert snapshot(monitor_of(one(**LOST)), NOW + 3_600_000).look.style == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -119,13 +120,9 @@ def test_a_late_row_promises_no_end_while_the_profile_is_unknown() -> None:
         ({"connectionName": "test-1", "lastHeartbeat": NOW - 1_000}, False, "online", "healthy"),
     ],
 )
-def test_a_row_that_needs_nobody_is_soft(*, row: dict[str, Any], silenced: bool, style: str, tone: str | None) -> None:
+def test_a_row_in_need_of_nobody_is_soft(*, row: dict[str, Any], silenced: bool, style: str, tone: str | None) -> None:
     found = snapshot(monitor_of(one(**row), silenced=["env-1"] if silenced else ()))
     assert (found.look.style, found.rest.tone) == (style, tone)
-
-
-def test_an_unknown_row_keeps_the_style_of_unknown_rows() -> None:
-    assert snapshot(monitor_of(one(**LOST)), NOW + 3_600_000).look.style == "unknown"
 
 
 @pytest.mark.parametrize(("acked", "silenced"), [(False, False), (True, False), (False, True)])
@@ -147,12 +144,9 @@ def test_a_loss_has_no_tag_in_the_table() -> None:
     assert snapshot(monitor, NOW + 10_000).rest.tag is None
 
 
-def test_only_an_ambiguous_name_has_a_part_of_the_id_and_an_id_has_none() -> None:
+def test_an_ambiguous_name_has_a_part_of_the_id_and_no_version_is_behind_if_most_are() -> None:
     tails = [snapshot(monitor_of(one(connectionName=name))).rest.tail for name in ("web", "db", " ")]
     assert tails == [" nv-1", "", ""]
-
-
-def test_no_version_is_behind_if_most_rows_of_the_profile_are_behind() -> None:
     monitor = monitor_of(one())
     assert snapshot(monitor).rest.newest == "0.34.12"
     assert snapshot(monitor, is_mostly_behind=True).rest.newest is None
@@ -190,21 +184,15 @@ def test_a_group_has_the_mark_of_all_of_its_problems(acked: str, silenced: str, 
     assert are_headers_ticking(contexts_at(monitor)) is bool(silenced)
 
 
-def test_a_group_without_problems_has_no_mark() -> None:
-    monitor = monitor_of(one())
-    assert header_values(header_of(monitor), contexts_at(monitor))[0] is None
-
-
-def test_a_group_of_silenced_rows_says_until_when_the_first_is_silenced() -> None:
+def test_a_group_says_until_when_the_first_row_is_silenced_and_counts_unknown_rows_by_question_marks() -> None:
     monitor = monitor_of([environment(id_, **LOST) for id_ in "ab"], silenced="ab")
     monitor = monitor.with_silences({clean("2" * 8): silence_of("b", lasts_s=99)._replace(id=clean("2" * 8))})
     mark, pieces = header_values(header_of(monitor), contexts_at(monitor))
     assert mark == "silenced"
     assert pieces[0] == Piece(clean("○ 2"), "gone")
     assert pieces[1].text.startswith("silenced until ")
-
-
-def test_a_group_counts_rows_by_question_marks_once_all_are_unknown() -> None:
     monitor = monitor_of([environment("up"), environment("late", **LATE)])
     _, pieces = header_values(header_of(monitor), contexts_at(monitor, NOW + 3_600_000))
     assert pieces == [Piece(clean("? 1"), "unknown"), Piece(clean("? 1"), "unknown")]
+    monitor = monitor_of(one())
+    assert header_values(header_of(monitor), contexts_at(monitor))[0] is None

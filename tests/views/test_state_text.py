@@ -249,7 +249,7 @@ def test_without_listings_nothing_is_counted_and_then_nothing_is_known(
     assert found[1].endswith(ends)
 
 
-def test_no_environment_is_called_silent_while_all_heartbeats_have_just_stood_still() -> None:
+def test_no_environment_is_called_silent_during_a_standstill_of_all_heartbeats() -> None:
     row = environment("env-1", lastHeartbeat=NOW - 50_000)
     profile_state = replace(listed_state(row), stall_detector=StallDetector(is_stalled=True))
     assert head(profile_state) == (
@@ -500,14 +500,11 @@ def test_how_far_a_moment_lies_back_has_two_units_from_an_hour_on(before_s: floa
     assert ago_text(NOW - before_s * 1000, NOW, ascii_only=True) == text.replace("−", "-")
 
 
-def test_a_moment_has_its_date_unless_today_and_its_zone_if_chosen() -> None:
+def test_a_moment_has_date_and_zone_if_needed_and_a_mistake_comes_with_examples() -> None:
     assert moment_text(NOW - 60_000, NOW, None) == "08:52:20"
     assert moment_text(NOW - 60_000, NOW, UTC) == "08:52:20Z"
     assert moment_text(NOW - 10 * 3_600_000, NOW, None) == "2025-10-08 22:53:20"
     assert moment_text(float("inf"), NOW, None) == "–"
-
-
-def test_a_mistake_comes_with_examples() -> None:
     for text in ("", "nonsense"):
         assert "3m ago, 02:13, yesterday 14:00, 2026-11-25 14:00" in mistake_text(text)
 

@@ -129,13 +129,10 @@ def test_columns_chosen_in_a_view_with_columns_belong_to_the_view() -> None:
     assert GPU.chosen(View(columns=("name", "mode"))).with_columns(()).visible_columns == ()
 
 
-def test_every_built_in_view_has_its_key_and_an_id_of_its_own() -> None:
+def test_every_view_has_key_id_and_description() -> None:
     assert [view.key for view in BUILT_IN_VIEWS.values()] == [*"1234560"]
     assert [view.id for view in BUILT_IN_VIEWS.values()] == [f"find.{name}" for name in (*Preset, "reset")]
     assert (GPU.id, GPU._replace(name="late").id) == ("view.gpu", "view.late")
-
-
-def test_a_view_is_described_by_the_rows_or_the_name() -> None:
     assert [view.description for view in BUILT_IN_VIEWS.values()] == [
         *(f"Show {preset}" for preset in Preset),
         "Reset the view except the columns",
@@ -268,11 +265,14 @@ def test_differences_are_in_a_fixed_order_presence_first() -> None:
     assert [differences(*pair)[0].style for pair in pairs] == ["online", "gone", "online"]
 
 
-def test_only_a_change_to_unrestricted_is_highlighted() -> None:
+def test_only_a_change_to_unrestricted_is_highlighted_and_differences_are_limited() -> None:
     (back,) = differences(tracked(currentMode="bypassPermissions"), tracked())
     assert (back.before, back.after, back.style) == ("unrestricted", "standard", "")
     (branch,) = differences(tracked(), tracked(metadata={"gitBranch": "unrestricted"}))
     assert (branch.style, difference_text(())) == ("", "")
+    found = differences(tracked(), tracked(metadata={f"key-{number}": "x" * 1000 for number in range(200)}))
+    assert len(found) == 60
+    assert all(cells(difference.after or clean("")) <= 200 for difference in found)
 
 
 def test_no_instant_is_a_difference() -> None:
@@ -286,12 +286,6 @@ def test_no_instant_is_a_difference() -> None:
         skew_check=SkewCheck(MonotonicS(1.0), 0.0),
     )
     assert differences(tracked(), seen) == ()
-
-
-def test_differences_of_the_metadata_are_limited_in_number_and_width() -> None:
-    found = differences(tracked(), tracked(metadata={f"key-{number}": "x" * 1000 for number in range(200)}))
-    assert len(found) == 60
-    assert all(cells(difference.after or clean("")) <= 200 for difference in found)
 
 
 def test_only_differing_environments_are_returned_lost_ones_last_and_as_they_were() -> None:
