@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from support.budget import first_quick
 from support.load import at_most
 from support.programs import TIMEOUT_S
 from support.pty_terminal import Terminal
@@ -46,8 +45,11 @@ WAYS: dict[str, tuple[str | signal.Signals, int]] = {
 def test_every_way_to_end_restores_the_terminal_within_a_second(
     environ: dict[str, str], way: str | signal.Signals, code: int
 ) -> None:
+    """With all modes on: also the modes that a terminal offers later."""
     with with_parent(environ, *ENVWATCH) as terminal:
         terminal.wait_for(SHOWN)
+        terminal.press("\x1b[?2048;2$y")
+        terminal.wait_until(lambda: modes_after(terminal.received).private >= {IN_BAND_RESIZE}, "the mode set")
         during = modes_after(terminal.received)
         assert during.private >= {ALTERNATE_SCREEN, BRACKETED_PASTE, 1000, 1006}
         assert during.ever & MOUSE == {1000, 1006}
@@ -59,31 +61,6 @@ def test_every_way_to_end_restores_the_terminal_within_a_second(
             os.kill(child_of(terminal), way)
         wait_until_restored(terminal)
         assert_sane(terminal, code)
-
-
-def test_keys_that_come_before_the_first_frame_are_text_of_the_filter_that_the_first_key_opens(
-    environ: dict[str, str],
-) -> None:
-    with Terminal(ENVWATCH, environ) as terminal:
-        terminal.press("/", "b", "?")
-        terminal.wait_for("^ b[?] *$")
-        terminal.wait_for("⏎ Keep the filter")
-        assert " Keys " not in terminal.text
-        terminal.press("\x03")
-        assert terminal.wait_for_end() == 130
-
-
-def test_one_click_on_quit_asks_and_the_second_click_quits(environ: dict[str, str]) -> None:
-    with Terminal(ENVWATCH, environ) as terminal:
-        terminal.wait_for(SHOWN)
-        terminal.press("p")  # a new loss would insert a key before the click
-        terminal.wait_for("PAUSED")
-        terminal.wait_for("q Quit$")
-        for answer in ("one more click quits", None):
-            terminal.click(terminal.display[-1].index("Quit"), 23)
-            if answer is not None:
-                terminal.wait_for(answer)
-        assert terminal.wait_for_end() == 0
 
 
 PATIENT: Final = """
@@ -106,30 +83,15 @@ def test_the_end_does_not_wait_until_the_input_thread_looks_up(environ: dict[str
         assert restored(terminal)
 
 
-def test_modes_that_a_terminal_offers_are_reset_too(environ: dict[str, str]) -> None:
-    with with_parent(environ, *ENVWATCH) as terminal:
-        terminal.wait_for(SHOWN)
-        terminal.press("\x1b[?2048;2$y")
-        terminal.wait_until(lambda: modes_after(terminal.received).private >= {IN_BAND_RESIZE}, "the mode set")
-        os.kill(child_of(terminal), signal.SIGTERM)
-        assert_sane(terminal, 143)
-
-
-def test_signals_that_the_parent_ignores_stay_ignored(environ: dict[str, str]) -> None:
+def test_signals_that_the_parent_ignores_stay_ignored_and_a_closed_terminal_ends_the_program_without_a_busy_loop(
+    environ: dict[str, str],
+) -> None:
     with by_script(environ, 'trap "" HUP INT; exec "$@"', *ENVWATCH) as terminal:
         terminal.wait_for(SHOWN)
         terminal.send_signal(signal.SIGHUP)
         terminal.send_signal(signal.SIGINT)
         terminal.press("?")
         terminal.wait_for("approves everything")
-        terminal.send_signal(signal.SIGTERM)
-        assert terminal.wait_for_end() == 143
-
-
-@pytest.mark.parametrize("script", first_quick(['exec "$@"', 'trap "" HUP; exec "$@"']), ids=["usual", "nohup"])
-def test_a_closed_terminal_ends_the_program_without_a_busy_loop(environ: dict[str, str], script: str) -> None:
-    with by_script(environ, script, *ENVWATCH) as terminal:
-        terminal.wait_for(SHOWN)
         with at_most(5):
             terminal.hang_up()
             _, status, usage = os.wait4(terminal.process.pid, 0)
@@ -188,8 +150,11 @@ def test_a_terminal_that_is_not_read_does_not_delay_the_end(environ: dict[str, s
 SIZES = [(1, 1), (2, 1), (1, 24), (80, 1), (3, 2), (10, 5), (39, 8), (40, 7), (40, 8), (500, 3), (80, 24)]
 
 
-def test_any_size_from_one_cell_up_keeps_the_app_and_the_selection(environ: dict[str, str]) -> None:
-    with with_parent(environ, *ENVWATCH) as terminal:
+def test_a_start_in_one_cell_and_any_size_keep_the_app_and_the_selection(environ: dict[str, str]) -> None:
+    with with_parent(environ, *ENVWATCH, columns=1, lines=1) as terminal:
+        terminal.wait_until(lambda: modes_after(terminal.received).keyboard, "the start")
+        terminal.resize(80, 24)
+        os.kill(child_of(terminal), signal.SIGWINCH)
         terminal.wait_for(SHOWN)
         terminal.press("pjjj")  # paused, because changes of the fleet would move the rows
         selected = cursor_line(terminal, after=3)
@@ -199,22 +164,10 @@ def test_any_size_from_one_cell_up_keeps_the_app_and_the_selection(environ: dict
         terminal.wait_for("PAUSED")
         terminal.wait_for("^ / Filter .* q Quit$")
         terminal.wait_for(f"^[▌ ]►.{{18}}{re.escape(selected[20:40])}")  # below a loss, small sizes have scrolled
+        terminal.resize(39, 8)
+        os.kill(child_of(terminal), signal.SIGWINCH)
         terminal.press("q")
         assert_sane(terminal, 0)
-
-
-@pytest.mark.parametrize(("columns", "lines"), [(1, 1), pytest.param(39, 8, marks=pytest.mark.slow)])
-def test_a_start_in_a_too_small_terminal_can_be_quit_or_enlarged(
-    environ: dict[str, str], columns: int, lines: int
-) -> None:
-    with Terminal(ENVWATCH, environ, columns=columns, lines=lines) as terminal:
-        terminal.wait_until(lambda: modes_after(terminal.received).keyboard, "the start")
-        terminal.resize(80, 24)
-        terminal.wait_for(SHOWN)
-        terminal.resize(columns, lines)
-        terminal.press("q")
-        assert terminal.wait_for_end() == 0
-        assert restored(terminal)
 
 
 def test_300_resizes_in_ten_packs_end_in_the_last_size_with_every_row_in_its_place(environ: dict[str, str]) -> None:
@@ -263,32 +216,53 @@ def cursor_line(terminal: Terminal, *, after: int) -> str:
     return rows()[after]
 
 
-def test_without_the_mouse_no_mode_of_it_is_ever_set(environ: dict[str, str]) -> None:
-    with Terminal([*ENVWATCH, "--no-mouse"], environ) as terminal:
-        terminal.wait_for(SHOWN)
-        terminal.press("\x1b[?2048;2$y")  # after this answer Textual asks for mouse pixels
-        terminal.wait_until(lambda: IN_BAND_RESIZE in modes_after(terminal.received).private, "the mode set")
-        terminal.press("q")
-        assert terminal.wait_for_end() == 0
-        assert not modes_after(terminal.received).ever & MOUSE
-
+TITLE = re.compile(rb"\x1b\][012];|\x1b\[2[23];[012]?t")
+"""Sets, saves or restores a title."""
 
 PLAIN_C = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 
+LOOKS: Final = {
+    "linux": ({"TERM": "linux"}, 1),
+    "no title wanted": ({"TERM": "screen", "ENVWATCH_TITLE": "false"}, 1),
+    "xterm of 256": ({"TERM": "xterm-256color"}, 2),
+    "tmux": ({"TERM": "tmux-256color"}, 2),
+    "true colour": ({"TERM": "xterm-256color", "COLORTERM": "truecolor"}, 4),
+}
+"""Variables of a terminal, and the length of its longest colour."""
+
 
 @pytest.mark.parametrize(
-    ("locale", "option"),
+    ("terminal_is", "depth"),
+    [pytest.param(*look, id=name, marks=pytest.mark.slow if name == "tmux" else []) for name, look in LOOKS.items()],
+)
+def test_each_terminal_gets_supported_colours_and_a_title_unless_the_user_wants_none(
+    environ: dict[str, str], terminal_is: dict[str, str], depth: int
+) -> None:
+    with Terminal(ENVWATCH, environ | terminal_is) as terminal:
+        terminal.wait_for(SHOWN)
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0
+        assert max(map(len, colours(terminal.received))) == depth
+        has_title = terminal_is["TERM"] != "linux" and "ENVWATCH_TITLE" not in terminal_is
+        assert bool(TITLE.search(terminal.received)) == has_title
+        assert restored(terminal)
+
+
+@pytest.mark.parametrize(
+    ("more", "options"),
     [
         pytest.param(PLAIN_C, (), id="LANG=C"),
-        pytest.param({"LC_ALL": "C"}, (), id="LC_ALL=C"),
-        pytest.param({}, ("--ascii",), id="--ascii", marks=pytest.mark.slow),
+        pytest.param({"TERM": "linux"}, ("--ascii", "--no-mouse"), id="--ascii", marks=pytest.mark.slow),
     ],
 )
-def test_an_ascii_terminal_gets_only_ascii(
-    environ: dict[str, str], locale: dict[str, str], option: tuple[str, ...]
+def test_without_colour_and_unicode_all_is_legible_ascii_in_grey(
+    environ: dict[str, str], more: dict[str, str], options: tuple[str, ...]
 ) -> None:
-    with Terminal([*ENVWATCH, *option], environ | locale, columns=130, lines=40) as terminal:
-        terminal.wait_for(r"\+ [0-9]+ on .*x [0-9]+ off")
+    plain = environ | {"NO_COLOR": "1"} | more
+    with Terminal([*ENVWATCH, *options], plain, columns=130, lines=40) as terminal:
+        for state in (r"^.>x off ", r"^. \+ on ", r"\+ [0-9]+ on  .*x [0-9]+ off", "^ / Filter"):
+            terminal.wait_for(state)
+        assert_legible(terminal)
         for key, shown in (("G", r"^ >"), ("?", "approves everything"), ("q", r"^ >"), (":", "Search")):
             terminal.press(key)
             terminal.wait_for(shown)
@@ -298,35 +272,15 @@ def test_an_ascii_terminal_gets_only_ascii(
         assert terminal.wait_for_end() == 0
         assert terminal.received.isascii()
         assert b"\\u" not in terminal.received
-
-
-BLOCKS = "▁▂▃▄▅▆▇█"
-"""The ends of a scrollbar's thumb."""
-
-
-def assert_legible(terminal: Terminal, name: str) -> None:
-    """Assert that no character has the colour of the background.
-
-    With 16 colours, a scrollbar's thumb and track match; a screen has at most two thumb ends.
-    """
-    rows = terminal.screen.buffer.values()
-    cells = [(x, cell) for row in rows for x, cell in row.items() if not cell.data.isspace()]
-    hidden = [(x, cell.data) for x, cell in cells if cell.fg == cell.bg]
-    assert hidden == [] or (name == "linux" and len(hidden) <= 2), terminal.text
-    assert all(x == 79 and character in BLOCKS for x, character in hidden)
-
-
-@pytest.mark.parametrize("name", first_quick(["xterm-256color", "linux"]))
-def test_without_colour_everything_is_legible_and_offline_is_a_word(environ: dict[str, str], name: str) -> None:
-    with Terminal(ENVWATCH, environ | {"NO_COLOR": "1", "TERM": name}) as terminal:
-        terminal.wait_for(r"^..○ off ")
-        assert_legible(terminal, name)
-        terminal.press("x", *("j" * 25))
-        terminal.wait_until(lambda: any(line[-1] in BLOCKS for line in terminal.display), "a scrollbar's thumb")
-        assert_legible(terminal, name)
         assert all(is_grey(colour) for colour in colours(terminal.received)), set(colours(terminal.received))
-        terminal.press("q")
-        assert terminal.wait_for_end() == 0
+        assert bool(modes_after(terminal.received).ever & MOUSE) == (not options)
+
+
+def assert_legible(terminal: Terminal) -> None:
+    """Assert that no character but the scrollbar's has the colour of the background."""
+    rows = terminal.screen.buffer.values()
+    cells = [cell for row in rows for cell in row.values() if not cell.data.isspace()]
+    assert {cell.data for cell in cells if cell.fg == cell.bg} <= {"#"}, terminal.text
 
 
 def colours(received: bytes | bytearray) -> list[tuple[int, ...]]:
@@ -353,31 +307,3 @@ def is_grey(colour: tuple[int, ...]) -> bool:
             return index >= 232 or index in {0, 7, 8, 15, 16, 231} or (index - 16) % 43 == 0
         case _:
             return colour[0] in {0, 7, 8, 9, 15, 17}
-
-
-TITLE = re.compile(rb"\x1b\][012];|\x1b\[2[23];[012]?t")
-"""Sets, saves or restores a title."""
-
-
-@pytest.mark.parametrize(
-    ("terminal_is", "depth"),
-    [
-        ({"TERM": "linux"}, 1),
-        ({"TERM": "screen", "ENVWATCH_TITLE": "false"}, 1),
-        ({"TERM": "xterm-256color"}, 2),
-        pytest.param({"TERM": "tmux-256color"}, 2, marks=pytest.mark.slow),
-        ({"TERM": "xterm-256color", "COLORTERM": "truecolor"}, 4),
-    ],
-    ids=lambda value: "-".join(value.values()) if isinstance(value, dict) else "",
-)
-def test_each_terminal_gets_colours_and_a_title_if_it_supports_them_and_the_user_wants_one(
-    environ: dict[str, str], terminal_is: dict[str, str], depth: int
-) -> None:
-    with Terminal(ENVWATCH, environ | terminal_is) as terminal:
-        terminal.wait_for(SHOWN)
-        terminal.press("q")
-        assert terminal.wait_for_end() == 0
-        assert max(map(len, colours(terminal.received))) == depth
-        has_title = terminal_is["TERM"] != "linux" and "ENVWATCH_TITLE" not in terminal_is
-        assert bool(TITLE.search(terminal.received)) == has_title
-        assert restored(terminal)

@@ -55,22 +55,11 @@ def test_nonsense_ends_nothing_and_keys_work_after_it(environ: dict[str, str], n
         assert restored(terminal)
 
 
-def test_latin_1_text_can_be_pasted(environ: dict[str, str]) -> None:
-    with Terminal(ENVWATCH, environ) as terminal:
-        terminal.wait_for(SHOWN)
-        terminal.press("/")
-        terminal.send(b"\x1b[200~caf\xe9\x1b[201~")
-        terminal.wait_for("caf\ufffd")
-        terminal.press("\x03")
-        assert terminal.wait_for_end() == 130
-
-
-@pytest.mark.parametrize("reports", first_quick([b"\x1b[O\x1b[I" * 500, b"\x1b[I" * 1000]), ids=["both", "one"])
-def test_1_000_focus_reports_delay_no_key(environ: dict[str, str], reports: bytes) -> None:
+def test_1_000_focus_reports_delay_no_key(environ: dict[str, str]) -> None:
     with Terminal(ENVWATCH, environ) as terminal:
         terminal.wait_for(SHOWN)
         with at_most(2):
-            terminal.send(reports + b"q")
+            terminal.send(b"\x1b[O\x1b[I" * 500 + b"q")
             assert terminal.wait_for_end() == 0
 
 
