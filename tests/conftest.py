@@ -57,7 +57,7 @@ LONG = (
     "test_soak.py",
     "test_alerts.py",
     "test_new_parts.py",
-    "test_hostile_views.py",
+    "test_hostile.py",
     "test_packages.py",
     "test_night_in_block.py",
     "e2e",

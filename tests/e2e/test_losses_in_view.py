@@ -1,26 +1,27 @@
-"""Losses in the real program after any user action: the screen names the losses, and few keys handle a loss.
-
-All tests' programs run at once.
-"""
+"""Losses in the real program: the screen names a loss after any user action, with marks, and few keys handle a loss."""
 
 from __future__ import annotations
 
 import re
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from support import programs
-from support.losses import CURSORS, LOSSES, NEWEST, NOTE, SITUATIONS, TOGETHER, deal_with, misses_of
-from support.pty_terminal import environment
+from support.builders import wire_row
+from support.byte_scanner import clipboard
+from support.faulty_server import Faulty, down, serving, unlimited, up
+from support.losses import ASK, FILTER, ONLY_WEB, SITUATIONS, TOGETHER, USUAL, Fleet, do, misses_of, watched
+from support.pty_terminal import ENTER, Terminal, environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from concurrent.futures import Future
-
-    from support.losses import Dealt
+    from pathlib import Path
 
 AT_ONCE = 24
 
@@ -34,10 +35,10 @@ QUICK = ("nothing touched", "help", "about to acknowledge", "all groups folded",
 def outcomes(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Future[Any]]]:
-    """Begin the runs of all selected tests, after the program that later programs are forked from."""
+    """Begin the runs of all selected situations at once, after the program that later programs are forked from."""
     programs.run([sys.executable, "-m", "envwatch", "--version"], environment(tmp_path_factory.mktemp("first")))
     items = [item for item in request.session.items if item.path == request.path and isinstance(item, pytest.Function)]
-    runs: dict[str, Any] = {item.nodeid: item.callspec.params["outcome"] for item in items}
+    runs: dict[str, Any] = {item.nodeid: item.callspec.params["outcome"] for item in items if hasattr(item, "callspec")}
     with ThreadPoolExecutor(AT_ONCE) as threads:
         yield {id_: threads.submit(run, tmp_path_factory.mktemp("home")) for id_, run in runs.items()}
 
@@ -66,28 +67,184 @@ def test_two_losses_3_s_apart_are_in_view_after_two_polls_and_after_twelve(outco
     assert not misses, "\n".join(misses)
 
 
-@pytest.mark.parametrize(
-    "outcome",
-    [
-        pytest.param(
-            partial(deal_with, loss=loss, cursor=cursor),
-            id=f"{name}-{place}",
-            marks=pytest.mark.slow if cursor and len(loss.names) + len(loss.steps) > 1 else [],
+def test_three_keys_and_a_note_lead_to_a_loss_behind_a_filter_explained_known_and_told(tmp_path: Path) -> None:
+    fleet = Fleet([*USUAL, *TOGETHER])
+    with watched(tmp_path, fleet) as terminal:
+        do(terminal, [FILTER, ("j", ONLY_WEB)])
+        fleet.lose(*TOGETHER)
+        terminal.wait_for(r"12 off .*NEW .*pod-01.*disconnected")
+        do(terminal, [("n", r"^.►.* pod-01\b"), ASK, (f"swap{ENTER}", r"^(?=.*✓).*\b12 off\b.* pod-01\b.*")])
+        terminal.press("ys")
+        terminal.wait_until(lambda: clipboard(bytes(terminal.received)), "the clipboard")
+        (copied,) = clipboard(bytes(terminal.received))
+        assert all(text in copied for text in (*TOGETHER[:4], "8 more", "offline since", "disconnected", "swap")), (
+            copied
         )
-        for name, loss in LOSSES.items()
-        for place, cursor in CURSORS.items()
-    ],
-    indirect=True,
-)
-def test_three_keys_and_a_note_lead_from_a_loss_to_a_loss_that_is_explained_known_and_told(
-    outcome: Future[Dealt],
-) -> None:
-    dealt = outcome.result()
-    (line,) = dealt.lines
-    assert re.search("NEW .*disconnected", line)
-    assert len(dealt.commands) <= 3
-    assert NOTE in dealt.acknowledged
-    is_of_twelve = "12 off" in line
-    assert ("12 off" in dealt.acknowledged) is is_of_twelve
-    whose = [*TOGETHER[:4], "8 more"] if is_of_twelve else [NEWEST]
-    assert all(text in dealt.copied for text in (*whose, "offline since", "disconnected", NOTE)), dealt.copied
+
+
+# -- the block ---------------------------------------------------------------------------------------------------------
+NAMES = [f"host-{number:02}" for number in range(40)]
+STARTED = time.time() * 1000
+HOUR = 3_600_000
+ORANGE = "ff8700"
+TEAL = "87d7ff"
+CURSOR = "3a3a3a"
+
+
+def rows(lost: Collection[str]) -> list[dict[str, Any]]:
+    """Return 40 rows: `lost` offline, and one row offline for two days."""
+    now = time.time() * 1000
+    changes: dict[str, Any] = {"lastHeartbeat": now - 5_000, "lastSeenAt": now - 5_000, "connectedAt": STARTED - HOUR}
+    down = {"connectionId": None, "lastHeartbeat": None, "lastSeenAt": now - 5_000}
+    found = [wire_row(name, connectionName=name, **(changes | down if name in lost else changes)) for name in NAMES]
+    return [*found, wire_row("old", connectionName="old", **(down | {"lastSeenAt": now - 172_800_000}))]
+
+
+def lose(server: Faulty, lost: Collection[str], *terminals: Terminal) -> None:
+    server.rows = rows(lost)
+    for terminal in terminals:
+        terminal.press("r")
+
+
+def assert_marks(usual: Terminal, plain: Terminal, ansi: Terminal) -> None:
+    """Assert the loss with bar, tag and reason below the status line, next to the cursor; then the rule."""
+    for terminal, marks in ((usual, "▌►○"), (plain, "!>x"), (ansi, "▌►○")):
+        terminal.wait_for(rf"^{re.escape(marks)} off +[0-9]+s NEW +host-20 +disconnected$")
+        assert " host-20 " in terminal.display[1]
+        assert re.match("(── 39 online · 1 old ─|-- 39 online . 1 old -)", terminal.display[2])
+        assert terminal.display[3].startswith("  STATE    FOR BEAT NAME ")
+    place = usual.display[1].index("NEW")
+    bar, mark, tag = (usual.screen.buffer[1][x] for x in (0, 1, place))
+    assert (bar.fg, tag.fg, tag.bold, mark.bg, tag.bg) == (ORANGE, ORANGE, True, CURSOR, CURSOR)
+    assert plain.screen.buffer[1][plain.display[1].index("NEW")].reverse
+    tag = ansi.screen.buffer[1][place]
+    assert (ansi.screen.buffer[1][0].fg, tag.reverse, "red" in (tag.fg, tag.bg)) == ("red", True, True)
+
+
+def assert_one_place(server: Faulty, usual: Terminal) -> None:
+    """The cursor follows a row into the block and stays on the line when the row returns; the table omits the row."""
+    usual.press("jjj")
+    usual.wait_for("^ ►● on .* host-02 ")
+    lose(server, {"host-20", "host-02"}, usual)
+    usual.wait_for(r"^▌►○ (2 )?off +[0-9]+s NEW +.*host-02\b.* disconnected$")
+    assert sum("host-02" in line for line in usual.display[:-2]) == 1
+    lose(server, (), usual)
+    usual.wait_for(r"^▌►● .*back .* BACK +.*host-02\b")
+    assert_tagged(usual, "^▌►● .*back ", "BACK", TEAL)
+    assert sum("host-02" in line for line in usual.display[:-2]) == 1
+
+
+def assert_an_answer_where_nobody_is_needed(server: Faulty, usual: Terminal) -> None:
+    lose(server, {"host-30"}, usual)
+    usual.wait_for("NEW +host-30 ")
+    usual.press("n")
+    usual.wait_for("^▌►○ off .* host-30 ")
+    usual.press("a")
+    usual.wait_for("Acknowledge host-30")
+    usual.press("disk swap", ENTER)
+    usual.wait_for("^ ►✓ off .* host-30 .*disk swap")
+    assert usual.screen.buffer[usual.cursor_line][0].fg != ORANGE
+    usual.press("n")
+    usual.wait_for("nothing needs a person: 1 acknowledged, 1 old")
+
+
+def test_losses_stand_in_the_block_with_marks_and_in_one_place(tmp_path: Path) -> None:
+    with serving(rows(())) as server, ExitStack() as stack:
+
+        def start(home: str, *options: str, **environ: str) -> Terminal:
+            (tmp_path / home).mkdir()
+            command = ("--interval", "10m", *options)
+            program = Terminal.of_envwatch(
+                *command, home=tmp_path / home, environ=unlimited(server) | {"COLORTERM": "truecolor"} | environ
+            )
+            terminal = stack.enter_context(program)
+            terminal.wait_for("40 on")
+            return terminal
+
+        usual = start("usual")
+        plain = start("plain", "--ascii", NO_COLOR="1")
+        ansi = start("ansi", ENVWATCH_THEME="envwatch-ansi")
+        for terminal in (usual, plain, ansi):
+            assert re.match("(──|--) 40 online ", terminal.display[1]), "the block takes no line"
+        lose(server, {"host-20"}, usual, plain, ansi)
+        assert_marks(usual, plain, ansi)
+        assert_one_place(server, usual)
+        assert_an_answer_where_nobody_is_needed(server, usual)
+        for terminal in (usual, plain, ansi):
+            terminal.press("q")
+            assert terminal.wait_for_end() == 0
+
+
+def assert_tagged(terminal: Terminal, pattern: str, tag: str, colour: str) -> None:
+    """Assert a bar and a bold coloured tag, or a tag in reverse video with few colours or none."""
+    terminal.wait_for(pattern)
+    y = next(y for y, line in enumerate(terminal.display) if re.match(pattern, line))
+    bar, mark = terminal.screen.buffer[y][0], terminal.screen.buffer[y][terminal.display[y].index(tag)]
+    assert (bar.fg, mark.fg, mark.bold, mark.reverse) == (colour, colour, True, False) or mark.reverse
+
+
+def block_of(terminal: Terminal) -> list[str]:
+    lines = terminal.display[1:]
+    return lines[: next((y for y, line in enumerate(lines) if re.match("──| +STATE ", line)), 0)]
+
+
+def test_the_block_takes_a_third_of_the_screen_and_counts_the_lines_without_room(tmp_path: Path) -> None:
+    with watched(tmp_path, Fleet(USUAL, older=12)) as terminal:
+        for columns, lines, most in ((80, 50, 12), (80, 24, 8), (60, 15, 3), (40, 8, 2)):
+            terminal.resize(columns, lines)
+            for keys in ("g", "G", "n", "n"):
+                terminal.press(keys)
+                terminal.wait_until(lambda most=most: len(block_of(terminal)) == most, f"{most} lines")  # type: ignore[misc]
+                block = block_of(terminal)
+                assert "older-01" in block[0], "the newest loss"
+                left = 12 - sum(" older-" in line for line in block)
+                if most > 2:  # of two lines, one is the cursor's
+                    assert re.match(rf" \+{left} more · n *$" if left else ".* older-12 ", block[-1])
+            assert (terminal.display[most + 1][:2] == "──") is (lines > 9)
+            terminal.wait_until(
+                lambda most=most: terminal.cursor_line in range(1, most + 1),  # type: ignore[misc]
+                "n leads to a line that is then in view",
+            )
+
+
+# -- the first start without a line of configuration -------------------------------------------------------------------
+SERVERS = {name: {"connectedAt": STARTED - 72 * HOUR} for name in ("db-1", "nas", "web-1", "web-2")}
+LAPTOPS: dict[str, dict[str, Any]] = {
+    "mac-ana": {"connectedAt": STARTED - 72 * HOUR, "metadata": {"os": "darwin"}},
+    "pc-ben": {"connectedAt": STARTED - 30 * HOUR, "metadata": {"os": "win32"}},
+    "linux-cyd": {"connectedAt": STARTED - 9 * HOUR},
+}
+JOBS = {f"ci-{number}": {"connectedAt": STARTED - HOUR // 3} for number in range(3)}
+EVERY_ROW = {**SERVERS, **LAPTOPS, **JOBS}
+
+
+def fleet(now: float) -> list[dict[str, Any]]:
+    return [up(name, now, podId=None, **values) for name, values in EVERY_ROW.items()]
+
+
+def fleet_without_power(now: float) -> list[dict[str, Any]]:
+    return [
+        down(name, now - 2_000, podId=None, **{**values, "connectedAt": None}) for name, values in EVERY_ROW.items()
+    ]
+
+
+def test_of_servers_laptops_and_jobs_that_all_go_down_the_block_names_the_servers(tmp_path: Path) -> None:
+    with serving(fleet) as server:
+        environ = {**unlimited(server), "ENVWATCH_ALERT": "", "ENVWATCH_INTERVAL": "1s"}
+        with Terminal.of_envwatch(home=tmp_path, environ=environ) as terminal:
+            terminal.wait_for(r"^── 10 online ─")
+            server.script = fleet_without_power
+            terminal.wait_for(r"^▌.○ 4 off +[0-9]+s NEW ")
+            terminal.wait_for(r"^── 6 not alerting ─")
+            (line,) = [line for line in terminal.display if "NEW" in line and "▌" in line]
+            assert set(re.findall(r"[a-z]+-?[a-z0-9]*", line.partition("NEW")[2])) & set(EVERY_ROW) == set(SERVERS)
+            terminal.press("G", ENTER)
+            terminal.wait_for(r"alerts +a loss needs nobody: watched for 0 of 48 h")
+            for name, word, shown in (("ci-0", "always", "5 off"), ("nas", "never", "4 of 5 off|4 off")):
+                command = [sys.executable, "-m", "envwatch", "alerts", "set", name, word]
+                ended = programs.run(command, environment(tmp_path, **environ))
+                assert (ended.returncode, word in ended.stderr.decode()) == (0, True)
+                terminal.wait_for(shown)
+            terminal.wait_for(r"^── 6 not alerting \(1 never\) ─")
+            terminal.press("q", "q")
+            assert terminal.wait_for_end() == 0

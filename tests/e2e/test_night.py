@@ -1,23 +1,34 @@
-"""A night on the real program at 80x24: the screen after each poll, without pressing a key."""
+"""Bad nights on the real program: status line, news, block, title and bell, without a key pressed or with few."""
 
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support import programs
+from support.builders import wire_rows
+from support.byte_scanner import kinds_in
 from support.demo_screen import titles_line
-from support.faulty_server import Faulty, credentials, down, running, says, up
-from support.pty_terminal import Terminal
+from support.faulty_server import credentials, down, says, serving, unlimited, up
+from support.load import scaled
+from support.pty_terminal import ESC, Terminal, environment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from support.faulty_server import Faulty
+
+
+# -- each poll of a night ----------------------------------------------------------------------------------------------
 POD = [f"db-{number:02}" for number in range(14)]
 OTHERS = [f"web-{number:03}" for number in range(186)]
 
@@ -122,28 +133,27 @@ def expect(terminal: Terminal, seen: Seen, *, lines: Sequence[int] = (1,)) -> No
 
 @pytest.mark.slow
 def test_a_night_shows_at_each_poll_what_is_wrong_and_moves_nothing(tmp_path: Path) -> None:
-    profile_state = Fleet()
-    server = Faulty(profile_state.rows)
+    fleet = Fleet()
     config = tmp_path / "config.toml"
     config.write_text(CONFIG, encoding="utf-8")
-    with running(server):
+    with serving(fleet.rows) as server:
         environ = credentials(server) | {"ENVWATCH_CONFIG": str(config)}
         with Terminal.of_envwatch(home=tmp_path, environ=environ) as terminal:
             terminal.wait_for("200 on")
             terminal.press("\x04" * 4, "kk")
             terminal.wait_for("►● on .* web-060 ")
             expect(terminal, quiet := Seen(), lines=(19,))
-            lost = lose_a_pod(terminal, profile_state, quiet)
-            lost = change_it(terminal, profile_state, lost)
-            hide_it(terminal, profile_state, server, lost)
-            end_it(terminal, profile_state, lost)
+            lost = lose_a_pod(terminal, fleet, quiet)
+            lost = change_it(terminal, fleet, lost)
+            hide_it(terminal, fleet, server, lost)
+            end_it(terminal, fleet, lost)
             terminal.press("q")
             assert terminal.wait_for_end() == 0
 
 
-def lose_a_pod(terminal: Terminal, profile_state: Fleet, quiet: Seen) -> Seen:
+def lose_a_pod(terminal: Terminal, fleet: Fleet, quiet: Seen) -> Seen:
     """The losses take one line above the table; one key goes to that line, and one key to the table's top."""
-    profile_state.lose(*POD)
+    fleet.lose(*POD)
     lost = replace(
         quiet,
         status="● 186 on ○ 14 off 1 new live",
@@ -158,11 +168,11 @@ def lose_a_pod(terminal: Terminal, profile_state: Fleet, quiet: Seen) -> Seen:
     return lost
 
 
-def change_it(terminal: Terminal, profile_state: Fleet, lost: Seen) -> Seen:
+def change_it(terminal: Terminal, fleet: Fleet, lost: Seen) -> Seen:
     """Two rows return to the table, and a lost row is renamed."""
     terminal.press("g")
     terminal.wait_for("^  ● on .* web-000 ")
-    profile_state.bring_back("db-03", "db-04")
+    fleet.bring_back("db-03", "db-04")
     lost = replace(
         lost,
         status="● 188 on ○ 12 off 1 new live",
@@ -172,13 +182,13 @@ def change_it(terminal: Terminal, profile_state: Fleet, lost: Seen) -> Seen:
         newest="○ 14 went offline together: all pod p-7 2 back",
     )
     expect(terminal, lost)
-    profile_state.names = {"db-00": "zeta"}
+    fleet.names = {"db-00": "zeta"}
     lost = replace(lost, block="▌►○ 12 of 14 off NEW pod p-7: db-01, db-02, db-05 and 9 more disconnected")
     expect(terminal, lost)
     return lost
 
 
-def hide_it(terminal: Terminal, profile_state: Fleet, server: Faulty, lost: Seen) -> None:
+def hide_it(terminal: Terminal, fleet: Fleet, server: Faulty, lost: Seen) -> None:
     """While the key is refused and while the list is empty, only the notices change."""
     server.break_page(0, says(401, '{"message":"Unauthorized"}'))
     host = server.url.removeprefix("http://")
@@ -192,27 +202,27 @@ def hide_it(terminal: Terminal, profile_state: Fleet, server: Faulty, lost: Seen
     server.heal()
     terminal.press("r")
     expect(terminal, lost)
-    profile_state.is_empty = True
+    fleet.is_empty = True
     held = "the list came back empty (TIME): not believed before TIME; rows are as of TIME (r asks now)"
     # The badge takes the place of words.
     held_seen = replace(lost, status="● 188 ○ 12 1 new HOLD empty list data", newest=held)
     expect(terminal, held_seen)
-    profile_state.is_empty = False
+    fleet.is_empty = False
     expect(terminal, lost)
 
 
-def end_it(terminal: Terminal, profile_state: Fleet, lost: Seen) -> None:
+def end_it(terminal: Terminal, fleet: Fleet, lost: Seen) -> None:
     """One row is deleted; then all return, and the cursor is still on the incident's line."""
-    profile_state.deleted = {"db-05"}
+    fleet.deleted = {"db-05"}
     gone = replace(
         lost,
         status="● 188 on ○ 11 off · 1 gone 1 new live",
         block="▌►○ 12 of 14 lost NEW db-01 and 11 more 11 disconnected · 1 not listed",
     )
     expect(terminal, gone)
-    with profile_state.at_once:
-        profile_state.deleted = set()
-        profile_state.bring_back(*profile_state.lost_at)
+    with fleet.at_once:
+        fleet.deleted = set()
+        fleet.bring_back(*fleet.lost_at)
     over = Seen(
         block="▌►● 14 back BACK pod p-7: db-01, db-02, db-03, db-04, db-05 and 9 more",
         tags={"▌BACK": 13},
@@ -220,3 +230,253 @@ def end_it(terminal: Terminal, profile_state: Fleet, lost: Seen) -> None:
         newest="● 11 came back together: zeta, db-01, db-02, db-06 and 7 more",
     )
     expect(terminal, over)
+
+
+# -- status line and news ----------------------------------------------------------------------------------------------
+SIZES = [(60, 15), (80, 24), (200, 50)]
+
+DAY_MS = 86_400_000
+STARTED = time.time() * 1000
+
+ORANGE, GREY, YELLOW = "ff8700", "c6c6c6", "ffd75f"
+"""Colours of down, unknown and warnings; reversed in a badge."""
+
+REFUSED = "Unauthorized"
+BROKEN = f"all connections are taken, ask again later {'and later ' * 11}END"
+"""An error message that fits into two lines only at the largest size."""
+
+
+def rows(now: float) -> list[dict[str, Any]]:
+    """Return rows: 34 up, 2 just down, 3 down for a month, and one with an impossible time."""
+    found = [up(f"env-{number}", now, connectionName="hiro-laptop") for number in range(40)]
+    found[:2] = [down(f"env-{number}", STARTED - 60_000, connectionName="hiro-laptop") for number in range(2)]
+    found[2:5] = [down(f"env-{number}", STARTED - 30 * DAY_MS, connectionName="hiro-laptop") for number in range(2, 5)]
+    found[5]["lastHeartbeat"] = now + 2 * DAY_MS
+    return found
+
+
+def look(terminal: Terminal, line: int, pattern: str) -> tuple[str, str, bool, bool]:
+    """Return foreground, background, bold and reverse of the first match in a line, which must be uniform."""
+    found = re.search(pattern, terminal.display[line])
+    assert found is not None, (pattern, terminal.text)
+    cells = [terminal.screen.buffer[line][x] for x in range(found.start(), found.end())]
+    looks = {(cell.fg, cell.bg, cell.bold, cell.reverse) for cell in cells if cell.data != " "}
+    assert len(looks) == 1, (pattern, looks, terminal.text)
+    return looks.pop()
+
+
+def badge_colour(terminal: Terminal, pattern: str) -> str:
+    foreground, background, _, is_reversed = look(terminal, 0, pattern)
+    return foreground if is_reversed else background
+
+
+def at_each_size(terminal: Terminal, status: str, news: str = "") -> Iterator[tuple[int, int]]:
+    """Resize the terminal, wait for the status line and the news, and check the profile."""
+    for columns, lines in SIZES:
+        terminal.resize(columns, lines)
+        terminal.wait_until(
+            lambda lines=lines: (  # type: ignore[misc]  # bound to this turn of the loop
+                re.search(status, terminal.display[0])
+                and re.search(news, terminal.text)
+                and terminal.display[lines - 1].startswith(" / Filter")
+            ),
+            f"{columns}x{lines}: {status} and {news}",
+        )
+        host = terminal.display[0].split("  ")[0].split(" · ")
+        assert host[0] == " default"
+        assert re.fullmatch(r"127\.0\.0\.1:[0-9]+|127.*….*[0-9]", host[1]), terminal.text
+        assert look(terminal, 0, "default")[2], "the profile is bold"
+        yield columns, lines
+
+
+@pytest.fixture
+def server() -> Iterator[Faulty]:
+    with serving(rows) as running:
+        yield running
+
+
+def events(terminal: Terminal) -> str:
+    """Return the event log's lines without the repeated event under the cursor; close the log again."""
+    terminal.press("e")
+    terminal.wait_for("^ events  watched since")
+    found = re.sub(r"(?m)^ *[0-9]{4}-[0-9]{2}-[0-9]{2} .*$", "", terminal.text)
+    terminal.press(ESC)
+    terminal.wait_for("/ Filter  ⏎ Detail")
+    return found
+
+
+def test_a_bad_night_can_be_read_from_the_status_line_and_the_news(tmp_path: Path, server: Faulty) -> None:
+    environ = unlimited(server)
+    with Terminal.of_envwatch("--interval", "1", home=tmp_path, environ=environ) as terminal:
+        _counts_are_those_of_the_rows(terminal)
+        _an_empty_list_is_held(terminal, server)
+        _a_long_failure_is_in_two_lines_and_whole_in_the_log(terminal, server)
+        _a_refused_key_says_what_to_do(terminal, server)
+        terminal.resize(200, 50)
+        log = events(terminal)
+        for begin, end in (
+            ("not believed yet: the list came back empty", "hold ended after"),
+            ("key refused ·", "key accepted"),
+        ):
+            assert (log.count(begin), log.count(end)) == (1, 1), log
+        assert len(re.findall("polls fail ·.*all connections", log)) == len(re.findall("polls succeed again", log)) == 1
+
+
+def _counts_are_those_of_the_rows(terminal: Terminal) -> None:
+    counts = r"● 34(?: on)?  ○ 2(?: off)?  .*\? 1(?: unknown)?"
+    for columns, _ in at_each_size(terminal, counts):
+        assert look(terminal, 0, "○ 2")[:3] == (ORANGE, look(terminal, 0, "default")[1], True)
+        assert badge_colour(terminal, r"\? 1") == GREY
+        terminal.wait_for("^── 34 online · 1 unknown · 3 old ─")
+        assert re.match("▌►○ 2 off ", terminal.display[1])
+        if columns == 200:
+            terminal.wait_for("▸ offline for over 24 h  ○ 3")
+            table = terminal.display[titles_line(terminal) + 1 : -3]
+            assert [sum(line.startswith(f"  {glyph}") for line in table) for glyph in "●○?"] == [34, 0, 1]
+
+
+def _an_empty_list_is_held(terminal: Terminal, server: Faulty) -> None:
+    server.script = lambda _: ()
+    message = r"(?s)the list came back empty \([0-9:]+\): not\s+believed\s+before.*rows\s+are\s+as\s+of"
+    for columns, _ in at_each_size(terminal, " HOLD ", message):
+        assert badge_colour(terminal, "HOLD") == YELLOW
+        assert "live" not in terminal.display[0]
+        assert "● 34" in terminal.display[0], "the rows are still those that were believed"
+        if columns > 60:
+            assert re.search(f" HOLD empty list {'[0-9]+s ' if columns > 80 else ''}", terminal.display[0])
+            assert "STALE" in terminal.display[0] or look(terminal, 0, "data [0-9]+s")[0] == YELLOW
+    server.script = rows
+    terminal.wait_for("hold ended after .* a later listing contradicts it")
+
+
+def _a_long_failure_is_in_two_lines_and_whole_in_the_log(terminal: Terminal, server: Faulty) -> None:
+    server.break_every_page(says(500, f'{{"detail":"{BROKEN}"}}'))
+    # A resize takes several frames; in the first frames, events are below the message.
+    in_two_lines = r"server error:.* next try in [0-9]+s, r tries now\n(.* e: all of it\n / Filter|.* END\n)"
+    for columns, _ in at_each_size(terminal, "failing|STALE", in_two_lines):
+        line = next(number for number, text in enumerate(terminal.display) if "server error:" in text)
+        foreground, background, _, is_reversed = look(terminal, line, "server error:")
+        assert (foreground if is_reversed else background) == YELLOW
+        assert ("e: all of it" in terminal.text) is (columns < 200)
+    terminal.resize(60, 15)
+    terminal.wait_for("e: all of it")
+    terminal.press("e")
+    terminal.wait_for("^ events")
+    terminal.wait_for(r"later\s+END$")
+    terminal.wait_for("polls fail ·")  # from the second failed poll on
+    terminal.press(ESC)
+    server.heal()
+    terminal.press("r")
+    terminal.wait_for("polls succeed again")
+
+
+def _a_refused_key_says_what_to_do(terminal: Terminal, server: Faulty) -> None:
+    server.break_every_page(says(401, f'{{"message":"{REFUSED}"}}'))
+    message = r"(?s)key refused: (?=.*next try in [0-9]+s, r tries now).*127[^/]*(still valid\?|e: all of it)"
+    for columns, _ in at_each_size(terminal, " KEY REFUSED [0-9]+s ", message):
+        assert badge_colour(terminal, "KEY REFUSED") == YELLOW
+        assert not re.search("STALE|BLIND|live", terminal.display[0])
+        if columns > 60:
+            assert re.search(r"Is the key from LETTA_API_KEY right,\s+and still valid\?", terminal.text)
+    server.heal()
+    terminal.press("r")
+    terminal.wait_for("key accepted")
+
+
+def test_title_list_and_check_say_the_numbers_of_the_dashboard_with_a_silence_by_hours(
+    tmp_path: Path, server: Faulty
+) -> None:
+    hours = "-".join(f"{datetime.now(UTC) + timedelta(minutes=minutes):%H:%M}" for minutes in (-60, 61))
+    quiet = f'[{{ filter = "id:env-1", hours = "{hours}" }}]'
+    variables = unlimited(server) | {"ENVWATCH_QUIET": quiet, "ENVWATCH_TIMEZONE": "UTC"}
+    command = [sys.executable, "-m", "envwatch"]
+
+    def printed(*arguments: str) -> str:
+        done = programs.run([*command, *arguments], environment(tmp_path, **variables))
+        return f"{done.stdout.decode()}{done.stderr.decode()}"
+
+    with Terminal.of_envwatch("--interval", "1", home=tmp_path, environ=variables) as terminal:
+        terminal.wait_for(r"^── 34 online · 1 unknown · 3 old · 1 silenced ─")
+        terminal.press("a\r")
+        terminal.wait_for("1 acked")
+        terminal.resize(200, 50)
+        terminal.wait_for(r"● 34 on  ○ 1 off  .*\? 1 unknown  1 acked")
+        titles = re.findall(rb"\x1b\]2;([^\x07\x1b]*)", terminal.received)
+        assert titles[-1].decode().split() == ["○1", "?1", "default"]
+        assert re.match("○1 ●34 [?]1 127.0.0.1:[0-9]+ [0-9]+s$", printed("list", "-o", "line"))
+        assert ": 1 off, 34 on, 1 unknown, 3 old, 1 silenced; incomplete" in printed("list")
+        assert f'"reason":"silenced until {hours[6:]}"' in printed("list", "-o", "json").replace('": "', '":"')
+        check = printed("check")
+        assert "- no problem in 40 environments (1 unknown, 1 acked, 3 old, 1 silenced) |" in check
+        data = re.findall("([a-z]+)=([1-9][0-9]*);", check)
+        counts = {"offline": "1", "online": "34", "unknown": "1", "old": "3", "silenced": "1"}
+        assert {label: value for label, value in data if label != "time"} == counts
+
+
+def test_a_listing_slower_than_the_interval_is_told_and_neither_stale_nor_paced_by_the_budget(
+    tmp_path: Path,
+) -> None:
+    with serving(lambda now: [up(f"env-{number}", now) for number in range(3)]) as server:
+        server.break_every_page(lambda reply: replace(reply, latency=0.7))
+        environ = unlimited(server) | {"ENVWATCH_PAGE_SIZE": "1"}
+        with Terminal.of_envwatch("--interval", "1", home=tmp_path, environ=environ) as terminal:
+            for columns, lines in SIZES[1:]:
+                terminal.resize(columns, lines)
+                terminal.wait_until(
+                    lambda: re.search(
+                        r" default .*live [0-9]s.*  a listing takes [3-9]s$", terminal.display[0].rstrip()
+                    ),
+                    "the reason",
+                )
+            terminal.press("?")
+            terminal.wait_for("polls come every [3-9]s, not every 1s: a listing takes [3-9]s")
+            terminal.wait_for("a greater `page_size` may help")
+            terminal.press("?")
+            server.heal()
+            terminal.wait_for_no("a listing takes")
+
+
+# -- the bell ----------------------------------------------------------------------------------------------------------
+COUNT = 12
+BELL = "control '\\x07'"
+
+
+def beating(lost: int = 0) -> list[dict[str, Any]]:
+    now = time.time() * 1000
+    up = [{**row, "lastHeartbeat": now, "lastSeenAt": now} for row in wire_rows(COUNT)]
+    return [{**row, "connectionId": None, "connectedAt": None, "lastHeartbeat": None} for row in up[:lost]] + up[lost:]
+
+
+@contextmanager
+def watching(server: Faulty, home: Path, *, bell: bool) -> Iterator[Terminal]:
+    environ = credentials(server) | {"ENVWATCH_BELL": str(bell).lower(), "ENVWATCH_ALERT_AFTER": "10s"}
+    home.mkdir()
+    with Terminal.of_envwatch("--interval", "1", home=home, columns=120, environ=environ) as terminal:
+        terminal.wait_for(f"● {COUNT} on")
+        yield terminal
+
+
+def bells(terminal: Terminal) -> int:
+    return kinds_in(bytes(terminal.received))[BELL]
+
+
+@pytest.mark.slow
+def test_a_mass_loss_that_lasts_rings_once_after_ten_seconds_and_only_if_the_bell_is_on(tmp_path: Path) -> None:
+    with (
+        serving(beating()) as server,
+        watching(server, tmp_path / "on", bell=True) as loud,
+        watching(server, tmp_path / "off", bell=False) as quiet,
+    ):
+        started = time.monotonic()
+        server.rows = beating(lost=10)
+        loud.wait_for("10 went offline together")
+        seen = time.monotonic()
+        loud.wait_until(lambda: bells(loud), "the bell")
+        rung = time.monotonic()
+        assert rung - started >= 10 - 1.5, "the silence began with the last listing before the loss, a second ago"
+        assert rung - seen < 10 + scaled(5)
+        for terminal in (loud, quiet):
+            terminal.wait_for("10 went offline together: .* (1[2-9]|[2-9][0-9])s ago$")
+            terminal.press("q")
+            assert terminal.wait_for_end() == 0
+        assert (bells(loud), bells(quiet)) == (1, 0)

@@ -1,238 +1,364 @@
-"""State that the real program keeps between runs, and state that is dropped."""
+"""State that the real program keeps between runs: decisions, looks, history, recordings; and what prevents that."""
 
 from __future__ import annotations
 
 import json
-import re
 import stat
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from support import programs
-from support.budget import first_quick
-from support.demo_screen import titles_line
+from support.builders import NOW, beating, environment, listed
+from support.faulty_server import credentials, down, serving, up
+from support.memory_history import recorded
 from support.own_keys import own_keys
-from support.pty_terminal import ENTER, Terminal, environment
-from support.still_server import still_server
+from support.pty_terminal import ENTER, ESC, Terminal
+from support.pty_terminal import environment as environ_of
+from support.recording import ALWAYS, record
+from support.uncleaned import uncleaned
+
+from envwatch.fleet.events import Kind, flatten
+from envwatch.history.past import About, events_of
+from envwatch.history.recording import RecordingWriter
+from envwatch.history.stored import Retention, StoredPast, history_folder
+from envwatch.history.writer import FolderWriter
+from envwatch.model.clock import WallMs
+from envwatch.model.page import environment_of
+from envwatch.model.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from envwatch.demo.server import Server
-
-KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
+    from support.faulty_server import Faulty
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with still_server(size=40, key=KEY) as running:  # columns have the same width in every run
-        yield running
+def dashboard(server: Faulty, home: Path, *options: str) -> Terminal:
+    environ = credentials(server) | own_keys(home)
+    return Terminal.of_envwatch("--interval", "1s", *options, home=home, columns=120, environ=environ)
 
 
-@contextmanager
-def dashboard(server: Server, home: Path, columns: int = 140) -> Iterator[Terminal]:
-    environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url, "XDG_STATE_HOME": str(home / "state")}
-    environ |= own_keys(home)
-    with Terminal.of_envwatch("--interval", "60", home=home, columns=columns, lines=26, environ=environ) as terminal:
-        terminal.wait_for(r"○ [0-9]+ off")
-        terminal.wait_for("^.►")
-        yield terminal
-        terminal.press("q")
-        assert terminal.wait_for_end() == 0
+def run(server: Faulty, home: Path, *arguments: str) -> str:
+    done = programs.run([sys.executable, "-m", "envwatch", *arguments], environ_of(home, **credentials(server)))
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()
 
 
-def header(terminal: Terminal) -> str:
-    return terminal.display[titles_line(terminal)].partition("▏")[0]
+def quit_from(terminal: Terminal) -> None:
+    terminal.press("q")
+    assert terminal.wait_for_end() == 0
+
+
+def state_of(home: Path) -> Path:
+    return home / ".local" / "state" / "envwatch"
 
 
 def kept(home: Path, name: str) -> dict[str, Any]:
-    path = home / "state" / "envwatch" / name
-    if not path.exists():
-        return {}
+    path = state_of(home) / name
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     content = json.loads(path.read_text())
     assert isinstance(content, dict)
     return content
 
 
-def wait_for_mark(terminal: Terminal, name: str) -> None:
-    terminal.wait_for(rf"^.►○ off .* {name} +✓ ")
+# -- decisions and looks -----------------------------------------------------------------------------------------------
+LOST_AT = time.time() * 1000 - 600_000
 
 
-def find(terminal: Terminal, name: str) -> None:
-    terminal.press(f"/{name[:4]}")
-    terminal.wait_for(" 1/[0-9]+ ")
-    terminal.press(ENTER)
-    terminal.wait_for("/ Filter")
-    terminal.press("G")  # below the block, which no filter changes
-    terminal.wait_for(rf"^.►○ off .* {name} ")
+def two_rows(now: float) -> list[dict[str, Any]]:
+    return [up("web-1", now), down("old-nas", LOST_AT)]
 
 
-def acknowledge_quickly(terminal: Terminal, name: str, note: str = "") -> None:
-    find(terminal, name)
+def acknowledge(terminal: Terminal, note: str) -> None:
+    terminal.wait_for("^▌►○ off .* old-nas ")
     terminal.press("a")
-    terminal.wait_for(f"Acknowledge {name} on this machine, until it recovers")
+    terminal.wait_for("Acknowledge old-nas on this machine, until it recovers")
     terminal.press(f"{note}{ENTER}")
+    terminal.wait_for("^.►✓ off .* old-nas ")
 
 
-def acknowledge(terminal: Terminal, name: str, note: str) -> None:
-    acknowledge_quickly(terminal, name, note)
-    terminal.wait_for(f"acknowledged on this machine until it recovers: {name}")
-    wait_for_mark(terminal, name)
-    terminal.press("0")
-    terminal.wait_for_no("[0-9]/[0-9]+  ")
+def test_decisions_reach_running_dashboards_and_the_next_run_until_they_are_withdrawn(tmp_path: Path) -> None:
+    with serving(two_rows) as server:
+        with dashboard(server, tmp_path) as reader:
+            reader.wait_for("^▌►○ off .* old-nas ")
+            with dashboard(server, tmp_path) as writer:
+                acknowledge(writer, "waits for a new disk")
+                writer.press("B")
+                writer.wait_for("bell on: rings when an environment stays down")
+                quit_from(writer)
+            reader.wait_for("^.►✓ off .* old-nas .*new disk")
+            run(server, tmp_path, "silence", "--filter", "name:old-nas", "--for", "1h", "--note", "by a command")
+            reader.wait_for("by a command")
+            run(server, tmp_path, "alerts", "set", "old-nas", "never")
+            reader.wait_for(r"1 not alerting \(1 never\)")
+            run(server, tmp_path, "alerts", "set", "old-nas", "always")
+            quit_from(reader)
+        ((name, ack),) = kept(tmp_path, "acknowledged.json").items()
+        assert (name, ack["note"]) == (f"{ack['server']} {ack['id']}", "waits for a new disk")
+        assert kept(tmp_path, "state.json") == {"bell": True}
+        with dashboard(server, tmp_path) as terminal:
+            terminal.wait_for(" bell ")
+            terminal.press("G")
+            terminal.wait_for(r"▏ acked +(just now|[0-9]+[sm] ago) on this machine: waits")
+            terminal.press("a")
+            terminal.wait_for("Withdraw")
+            terminal.press("\x12")
+            terminal.wait_for("no longer acknowledged: old-nas")
+            quit_from(terminal)
+        (ended,) = kept(tmp_path, "acknowledged.json").values()
+        assert ended["until"] <= time.time() * 1000
 
 
-def test_a_problem_that_was_acknowledged_with_a_note_still_is_in_the_next_run_until_it_is_withdrawn(
-    server: Server, tmp_path: Path
-) -> None:
-    with dashboard(server, tmp_path) as terminal:
-        acknowledge(terminal, "old-jenkins-21", "waits for a new disk")
-    ((name, ack),) = kept(tmp_path, "acknowledged.json").items()
-    assert ack["id"].startswith("env-")
-    assert name == f"{ack['server']} {ack['id']}"
-    assert ack["note"] == "waits for a new disk"
-    with dashboard(server, tmp_path) as terminal:
-        find(terminal, "old-jenkins-21")
-        wait_for_mark(terminal, "old-jenkins-21")
-        terminal.wait_for(r"▏ acked +(just now|[0-9]+m ago) on this machine: waits")
-        terminal.press("a")
-        terminal.wait_for("Withdraw")
-        terminal.press("\x12")
-        terminal.wait_for("no longer acknowledged: old-jenkins-21")
-        terminal.wait_for_no("✓|acked")
-    (ended,) = kept(tmp_path, "acknowledged.json").values()
-    assert ended["until"] <= time.time() * 1000
-    with dashboard(server, tmp_path) as terminal:
-        find(terminal, "old-jenkins-21")
-        terminal.wait_for("▏ no live connection")
-        assert not re.search("acked|new disk", terminal.text)
+def test_what_cannot_be_read_or_written_is_told_once_and_nothing_else_suffers(tmp_path: Path) -> None:
+    state = state_of(tmp_path)
+    state.mkdir(parents=True)
+    (state / "history").write_text("a file where the folder would be")
+    (state / "acknowledged.json").write_text('{"env-1": {"at": 1, "no')
+    with serving(two_rows) as server:
+        with dashboard(server, tmp_path) as terminal:
+            terminal.wait_for("live")
+            terminal.press("e")
+            terminal.wait_for("no history is kept: .*; check the owner and the mode of that folder, or set history = f")
+            terminal.wait_for(r"forgot which problems were acknowledged: damaged\s")
+            terminal.press(ESC)
+            acknowledge(terminal, "")
+            terminal.wait_for("set aside what was damaged")
+            quit_from(terminal)
+        assert (state / "acknowledged.json.damaged").read_text() == '{"env-1": {"at": 1, "no'
+        assert len(kept(tmp_path, "acknowledged.json")) == 1
+        assert (state / "envwatch.log").read_text().count("no history is kept") == 1
+        command = [sys.executable, "-m", "envwatch", "watch", "--interval=1s", "--for=2s"]
+        done = programs.run(command, environ_of(tmp_path, **credentials(server)))
+        assert done.returncode == 0
+        assert done.stderr.decode().count("envwatch: no history is kept: ") == 1
+
+
+def test_without_history_there_is_no_file_of_it(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("history = false\n")
+    with serving(two_rows) as server:
+        run(server, tmp_path, "watch", "--interval=1s", "--for=1s", "--config", str(tmp_path / "config.toml"))
+        run(server, tmp_path, "watch", "--interval=1s", "--for=1s", "--no-history")
+    assert not list(tmp_path.rglob("history"))
+    assert list(tmp_path.rglob("envwatch.log"))
+
+
+# -- a loss over the runs ----------------------------------------------------------------------------------------------
+POD = [f"db-{number:02}" for number in range(12)]
+HOUR_MS = 3_600_000
+OTHERS = [f"web-{number:02}" for number in range(20)]
+
+
+class Fleet:
+    lost_at: float | None = None
+    back_at: float | None = None
+    mode = "standard"
+
+    def rows(self, now: float) -> list[dict[str, Any]]:
+        others = [up(id_, now, podId="p-2") for id_ in OTHERS[1:]]
+        return [self._of_pod(id_, now) for id_ in POD] + [
+            up(OTHERS[0], now, podId="p-2", currentMode=self.mode),
+            *others,
+        ]
+
+    def _of_pod(self, id_: str, now: float) -> dict[str, Any]:
+        if self.lost_at is None:
+            return up(id_, now, podId="p-7")
+        if self.back_at is None:
+            return down(id_, self.lost_at, podId=None)
+        return up(id_, now, podId="p-7", connectionId=f"again-{id_}", connectedAt=self.back_at)
+
+
+def go_back_to_the_loss(terminal: Terminal) -> None:
+    """Step by event back to the loss, which is the oldest; the pod's return may be the newest moment."""
+    terminal.press("{", "{")
+    terminal.wait_for("○ 12 off +[0-9]+s NEW +pod p-7: db-00, db-01, db-02.* more +disconnected")
+    terminal.wait_for("12 went offline together: all pod p-7")
+
+
+def test_a_loss_is_found_again_explained_cut_out_replayed_and_reported(tmp_path: Path) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    for folder in (home, elsewhere):
+        folder.mkdir()
+    file, fleet = tmp_path / "pod.rec", Fleet()
+    with serving(fleet.rows) as server:
+        with dashboard(server, home) as terminal:
+            terminal.wait_for("● 32 on")
+            terminal.wait_until(lambda: len(server.seen) >= 3, "more listings than the first")
+            fleet.lost_at = time.time() * 1000 - 6_000
+            terminal.wait_for("12 went offline together: all pod p-7")
+            polls = len(server.seen)
+            terminal.wait_until(lambda: len(server.seen) >= polls + 2, "a listing after the loss")
+            quit_from(terminal)
+
+        fleet.back_at = time.time() * 1000
+        with dashboard(server, home) as terminal:
+            terminal.wait_for("12 came back together")
+            go_back_to_the_loss(terminal)
+            terminal.press("x", "j")
+            terminal.wait_for("► +○ off +[0-9]+s +db-00 ")
+            terminal.press("E")
+            terminal.wait_for("no connectionId|no live connection")
+            terminal.press(ESC, "L")
+            terminal.wait_for("● 32 on")
+            quit_from(terminal)
+
+        run(server, home, "record", "--since", "1h ago", "-o", str(file))
+        report = run(server, home, "report", "--since", "1h")
+
+    with Terminal.of_envwatch("replay", str(file), home=elsewhere, columns=120) as terminal:
+        terminal.press("L")  # to the end
+        terminal.wait_for("PAUSED")
+        go_back_to_the_loss(terminal)
+        quit_from(terminal)
+
+    assert "12 went offline together, all `pod p-7`: `db-00`, `db-01`" in report
+    assert "; all back within" in report
+    assert "\x1b" not in report
+
+
+def test_the_next_run_shows_what_happened_before_and_what_changed_meanwhile(tmp_path: Path) -> None:
+    began = time.time() * 1000 - 3 * HOUR_MS
+    lost_at = began + 30_000
+
+    def rows(now: float, *lost: str, **of_dora: Any) -> list[dict[str, Any]]:
+        pair = [down(name, lost_at) if name in lost else up(name, now) for name in ("ana", "ben")]
+        return [*pair, up("dora", now, **of_dora), up("emil", now)]
+
+    before = [(0, ()), (30_000, ()), (35_000, ("ana",)), (40_000, ("ana",))]
+    with serving(lambda now: rows(now, "ana", "ben", currentMode="unrestricted")) as server:
+        folder = history_folder(state_of(tmp_path), "default", server.url.partition("://")[2])
+        writer = FolderWriter(folder, Retention())
+        record(
+            writer,
+            [listed([environment_of(row) for row in rows(began + ms, *lost)], began + ms) for ms, lost in before],
+        )
+        writer.close()
+        with dashboard(server, tmp_path) as terminal:
+            terminal.wait_for(r"in (2h 59m|3h) since the last run: 1 offline, 1 unrestricted +[0-9]+s ago")
+            assert "NEW" not in terminal.text, "hours ago is not lately"
+            terminal.press("e")
+            terminal.wait_for("^ events +watched since")
+            terminal.wait_for(r"○ +ana +went offline")
+            terminal.press(ESC)
+            terminal.wait_for("⏎ Detail")
+            quit_from(terminal)
+        past = StoredPast(folder)
+        (group,) = (event for event in events_of(past.steps(*ALWAYS)) if event.kind is Kind.WHILE_BLIND)
+        assert {(event.kind, event.id) for event in group.members} == {(Kind.OFFLINE, "ben"), (Kind.MODE, "dora")}
 
 
 @pytest.mark.slow
-def test_two_instances_at_once_keep_each_others_acknowledgements(server: Server, tmp_path: Path) -> None:
-    with dashboard(server, tmp_path) as one, dashboard(server, tmp_path) as other:
-        acknowledge(one, "old-jenkins-21", "by one")
-        acknowledge(other, "qa-bench-25", "by the other")
-        acknowledge(one, "db-replica-23", "by one as well")
-    notes = {ack["note"] for ack in kept(tmp_path, "acknowledged.json").values()}
-    assert notes == {"by one", "by the other", "by one as well"}
-    with dashboard(server, tmp_path) as terminal:
-        for name in ("old-jenkins-21", "qa-bench-25", "db-replica-23"):
-            find(terminal, name)
-            wait_for_mark(terminal, name)
-            terminal.press("0")
-            terminal.wait_for_no("[0-9]/[0-9]+  ")
+def test_of_two_dashboards_one_records_and_the_other_takes_over_after_a_hang_up(tmp_path: Path) -> None:
+    fleet = Fleet()
+    with serving(fleet.rows) as server, dashboard(server, tmp_path) as one:
+        one.wait_for("● 32 on")
+        past = StoredPast(history_folder(state_of(tmp_path), "default", server.url.partition("://")[2]))
+        with dashboard(server, tmp_path) as other:
+            other.wait_for("● 32 on")
+            fleet.lost_at = time.time() * 1000 - 6_000
+            for terminal in (one, other):
+                terminal.wait_for("12 went offline together")
+            assert len({poll.run for poll in past.polls(*ALWAYS)}) == 1
+            one.hang_up()
+            other.wait_until(lambda: len({poll.run for poll in past.polls(*ALWAYS)}) == 2, "another run")
+            fleet.back_at = time.time() * 1000
+            other.wait_for("12 came back together")
+            quit_from(other)
+        events = [*flatten(events_of(past.steps(*ALWAYS)))]
+        assert [sum(event.kind is kind for event in events) for kind in (Kind.OFFLINE, Kind.ONLINE)] == [12, 12]
 
 
-def test_decisions_of_another_process_are_on_a_running_dashboard_with_the_next_poll(
-    server: Server, tmp_path: Path
-) -> None:
-    name = "old-jenkins-21"
-    variables = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url, "XDG_STATE_HOME": str(tmp_path / "state")}
-
-    def run(*arguments: str) -> None:
-        done = programs.run([sys.executable, "-m", "envwatch", *arguments], environment(tmp_path, **variables))
-        assert done.returncode == 0, done.stderr
-
-    with dashboard(server, tmp_path) as reader:
-        find(reader, name)
-        with dashboard(server, tmp_path) as writer:
-            acknowledge(writer, name, "by another")
-        reader.press("r")
-        wait_for_mark(reader, name)
-        run("silence", "--filter", f"name:{name}", "--for", "1h", "--note", "by a command")
-        run("alerts", "set", name, "never")
-        reader.press("r")
-        reader.wait_for("by a command")
-        reader.wait_for("needs nobody: never")
-
-
-def test_columns_and_bell_are_those_of_the_last_run(server: Server, tmp_path: Path) -> None:
-    with dashboard(server, tmp_path) as terminal:
-        usual = header(terminal)
-        assert not re.search("KEY OWNER|UPDATE", usual)
-        terminal.press("B")
-        terminal.wait_for("bell on: rings when an environment stays down")
-        terminal.press("C")
-        terminal.wait_for("Columns after NAME")
-        wanted = {"KEY OWNER", "UPDATE"}
-        marks, titles = zip(*re.findall(r"\[([x ])\] ([A-Z0-9 ]*[A-Z])", terminal.text), strict=True)
-        for place, title in enumerate(titles):
-            terminal.press(*(["j"] if place else []), *([" "] if (marks[place] == "x") != (title in wanted) else []))
-        terminal.press("k" * (len(titles) - 1 - titles.index("UPDATE")), "KK", ENTER)  # UPDATE moves up by two
-        terminal.wait_for("^  STATE    FOR BEAT NAME +UPDATE +KEY OWNER.*▏")
-        chosen = header(terminal).split()
-    assert kept(tmp_path, "state.json") == {"bell": True, "columns": ["state", "name", "update", "owner"]}
-    with dashboard(server, tmp_path) as terminal:
-        terminal.wait_for("^  STATE    FOR BEAT NAME +UPDATE +KEY OWNER.*▏")
-        assert header(terminal).split() == chosen
-        terminal.wait_for(r" bell ")
-        terminal.press("B")
-        terminal.wait_for("bell off")
-        terminal.press("C")
-        terminal.wait_for("Columns after NAME")
-        terminal.press("0")
-        terminal.wait_for("columns: as many as fit")
-    with dashboard(server, tmp_path) as terminal:
-        assert header(terminal) == usual
-        assert " bell " not in terminal.display[0]
+# -- the demo ----------------------------------------------------------------------------------------------------------
+def test_each_demo_shows_the_same_day_and_forgets_what_was_acknowledged(tmp_path: Path) -> None:
+    past = StoredPast(history_folder(state_of(tmp_path), "demo", "demo"))
+    for _ in range(2):
+        with Terminal.of_envwatch("demo", "--no-hints", home=tmp_path, columns=120) as terminal:
+            terminal.wait_for("^▌►○ off ")
+            terminal.press("e")
+            terminal.wait_for("13 came back together")
+            terminal.wait_for(r"7 went offline together \(\+6 need nobody\): all pod p-4")
+            terminal.press(ESC)
+            terminal.wait_for("⏎ Detail")
+            terminal.press("a", ENTER)
+            terminal.wait_for("1 acked|^.►✓ ")
+            quit_from(terminal)
+        polls = past.polls(*ALWAYS)
+        assert len({poll.run for poll in polls}) == 3
+        first = next(poll for poll in polls if poll.run == polls[-1].run)
+        before = polls[polls.index(first) - 1]
+        events = [event for step in past.steps(WallMs(before.at + 1), first.at) for event in flatten(step.events)]
+        assert {event.id for event in events if event.id is not None} == set(), "no loss between the day and the demo"
+        assert not (state_of(tmp_path) / "acknowledged.json").exists()
+    done = programs.run([sys.executable, "-m", "envwatch", "report", "--profile", "demo"], environ_of(tmp_path))
+    assert "7 went offline together (+6 need nobody), all `pod p-4`" in done.stdout.decode()
 
 
-def test_what_was_acknowledged_in_the_demo_is_forgotten_with_it_but_not_how_it_looked(tmp_path: Path) -> None:
-    environ = {"XDG_STATE_HOME": str(tmp_path / "state")}
-    environ |= own_keys(tmp_path)
-    with Terminal.of_envwatch("demo", "--no-history", home=tmp_path, columns=140, environ=environ) as terminal:
-        terminal.wait_for("^.►")
-        acknowledge(terminal, "old-jenkins-21", "only a demo")
-        terminal.press("B")
-        terminal.wait_for("bell on")
-        terminal.press("q")
-        assert terminal.wait_for_end() == 0
-    assert kept(tmp_path, "acknowledged.json") == {}
-    assert kept(tmp_path, "state.json") == {"bell": True}
-    with Terminal.of_envwatch("demo", "--no-history", home=tmp_path, columns=140, environ=environ) as terminal:
-        terminal.wait_for("○ [0-9]+ off")
-        find(terminal, "old-jenkins-21")
-        terminal.wait_for("▏ no live connection")
-        assert not re.search("acked|only a demo", terminal.text)
-        terminal.press("q")
-        assert terminal.wait_for_end() == 0
+# -- a stranger's recording --------------------------------------------------------------------------------------------
+HOSTILE = "\x1b]52;c;ZXZpbA==\x07\x9b5n"
+"""Sets a terminal's clipboard, and queries the terminal."""
 
 
-def test_a_folder_that_cannot_be_written_is_reported_on_the_screen_once(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "state").touch()  # a file where the folder should be
-    with dashboard(server, tmp_path) as terminal:
-        acknowledge_quickly(terminal, "old-jenkins-21")
-        terminal.wait_for(r"cannot remember which problems were acknowledged: Not a directory\s")
-        wait_for_mark(terminal, "old-jenkins-21")
-        terminal.press("a")
-        terminal.wait_for("Withdraw")
-        terminal.press("\x12")
-        terminal.wait_for("no longer acknowledged: old-jenkins-21")
-        terminal.press("B")
-        terminal.wait_for(r"cannot remember how the screen looked: Not a directory\s")
-        terminal.press("0B")
-        terminal.wait_for("bell off")
+def strangers_recording(path: Path) -> Path:
+    """Record a loss with hostile names, and cut the end of the file off."""
+    rows = [*beating(3), environment("env-9", lastHeartbeat=NOW)]
+    lost = environment("env-9", connectionId=None, lastHeartbeat=None)
+    history = recorded(
+        [listed(rows), *(listed([*beating(3, NOW + 5_000 * n), lost], NOW + 5_000 * n) for n in range(1, 400))]
+    )
+    about = About(profile=uncleaned(f"prod{HOSTILE}"), base_url=clean("https://letta.example"), version=clean("1.0"))
+    with closing(RecordingWriter(path, about)) as writer:
+        for poll in history.polls(WallMs(0), WallMs(NOW * 2)):
+            moment = history.moment(poll)
+            hostile = {
+                id_: replace(tracked, environment=replace(tracked.environment, name=uncleaned(f"{HOSTILE}{id_}")))
+                for id_, tracked in moment.profile_state.environments.items()
+            }
+            moment = replace(moment, profile_state=replace(moment.profile_state, environments=hostile))
+            writer.write(moment, poll.result, history.events(poll.at, poll.at))
+    path.write_bytes(path.read_bytes()[:-3])
+    return path
 
 
-@pytest.mark.parametrize("name", first_quick(["acknowledged", "state"]))
-def test_a_damaged_file_is_reported_on_the_screen_and_set_aside_with_the_next_change(
-    server: Server, tmp_path: Path, name: str
-) -> None:
-    path = tmp_path / "state" / "envwatch" / f"{name}.json"
-    path.parent.mkdir(parents=True)
-    path.write_text('{"env-1": {"at": 1, "no')
-    with dashboard(server, tmp_path) as terminal:
-        terminal.wait_for(r"forgot (how the screen looked|which problems were acknowledged): damaged\s")
-        if name == "state":
-            terminal.press("B")
-        else:
-            acknowledge_quickly(terminal, "old-jenkins-21")
-        terminal.wait_for("set aside what was damaged")
-    assert path.with_name(f"{name}.json.damaged").read_text() == '{"env-1": {"at": 1, "no'
-    assert len(kept(tmp_path, f"{name}.json")) == 1
+def test_a_strangers_recording_plays_without_key_network_or_settings(tmp_path: Path) -> None:
+    """From a start time, at a speed; `p` pauses; control characters do not reach the terminal."""
+    path, home = strangers_recording(tmp_path / "night.rec"), tmp_path / "home"
+    home.mkdir()
+    arguments = ("replay", str(path), "--speed", "2", "--at", "08:53:30")
+    with Terminal.of_envwatch(*arguments, home=home, columns=120) as terminal:
+        terminal.wait_for(r"the end of night\.rec is missing")
+        terminal.wait_for(r"night\.rec · prod\\x1b\S* · letta\.example +● 3 on +○ 1 off +1 new +REPLAY 2x")
+        terminal.wait_for(r"○ off .* \\x1b\]52;c;.* disconnected")
+        terminal.press("p")
+        terminal.wait_for(r"PAUSED .*08:5[3-7]:\d\d$")
+        terminal.press("L")
+        terminal.wait_for(r"PAUSED .*09:\d\d:\d\d$")
+        terminal.press("{")
+        terminal.wait_for(r"PAUSED .*08:53:25$")
+        quit_from(terminal)
+    received = bytes(terminal.received)
+    assert b"\x1b]52" not in received
+    assert b"\x9b5n" not in received
+    assert not (home / ".local/state/envwatch/history").exists()
+
+
+def test_a_view_chooses_what_a_replay_prints_and_shows(tmp_path: Path) -> None:
+    path = str(strangers_recording(tmp_path / "night.rec"))
+    (tmp_path / "config.toml").write_text('[views.nine]\nfilter = "env-9"\ncolumns = ["mode"]\n')
+    environ = environ_of(tmp_path, ENVWATCH_CONFIG=str(tmp_path / "config.toml"))
+
+    def printed(*arguments: str) -> tuple[int, list[bool], str]:
+        done = programs.run([sys.executable, "-m", "envwatch", "replay", path, "-o", "text", *arguments], environ)
+        lines = done.stdout.decode().splitlines()
+        return done.returncode, ["env-9" in line for line in lines], done.stderr.decode().splitlines()[0]
+
+    assert printed("--view", "nine")[:2] == (0, [True])
+    assert printed("--view", "nine", "--filter", "env-1")[:2] == (0, [])
+    assert printed("--view", "nien") == (2, [], "envwatch: --view: names no view; did you mean nine?")
+    command = ("replay", path, "--view", "nine")
+    with Terminal.of_envwatch(*command, home=tmp_path, columns=120, environ=environ) as terminal:
+        terminal.wait_for(r" 1/4 VIEW nine")
+        terminal.wait_for("STATE +FOR BEAT NAME +MODE +▏")
+        quit_from(terminal)

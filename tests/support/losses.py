@@ -9,9 +9,8 @@ import re
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from threading import RLock
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from support.byte_scanner import clipboard
 from support.faulty_server import KEY, Faulty, down, running, up
 from support.pty_terminal import ENTER, ESC, Terminal
 
@@ -239,55 +238,3 @@ def misses_of(home: Path, situation: Situation, columns: int, lines: int) -> lis
         if FIRST not in both:
             sight.go_to(FIRST)
         return sight.misses
-
-
-NOTE: Final = "swap"
-
-
-class Loss(NamedTuple):
-    names: Sequence[str]
-    steps: Steps = ()
-
-
-LOSSES: Final = {
-    "one loss": Loss([NEWEST]),
-    "twelve lost together": Loss(TOGETHER),
-    "a loss behind a filter": Loss([NEWEST], [FILTER]),
-}
-
-CURSORS: Final[dict[str, Steps]] = {
-    "cursor not moved": (),
-    "cursor moved": [("jj", r"^.►.* (api|web)-003\b")],
-    "cursor on an acknowledged loss": [TO_OLDER, ASK, (f"known{ENTER}", f"^(?=.*✓).* {OLDER}")],
-}
-"""Steps to the cursor's place at the loss."""
-
-
-class Dealt(NamedTuple):
-    commands: list[str]
-    """Keys pressed, without the note; a letter in a menu counts with the menu's key."""
-    lines: list[str]
-    """Lines that name the loss before the person acts."""
-    acknowledged: str
-    copied: str
-
-
-def deal_with(home: Path, loss: Loss, cursor: Steps) -> Dealt:
-    """Lose machines, go to the loss, acknowledge with a note, and copy the sentence for a chat."""
-    fleet = Fleet([*USUAL, *loss.names], older=int(TO_OLDER in cursor))
-    with watched(home, fleet) as terminal:
-        do(terminal, [*loss.steps, *cursor])
-        name = loss.names[0]
-        fleet.lose(*loss.names)
-        terminal.wait_until(lambda: is_named(terminal, name), f"a line of {name}", within=10)
-        lines = [line for line in terminal.display if re.search(rf"\boff\b.*\b({'|'.join(loss.names)})\b", line)]
-        commands = ["a", "ys"]
-        if not is_on(terminal, name):
-            commands.insert(0, "n")
-            do(terminal, [("n", rf"^.►.*\b{name}\b")])
-        acknowledged = rf"^(?=.*✓).*\boff\b.*\b{name}\b.*"
-        do(terminal, [ASK, (f"{NOTE}{ENTER}", acknowledged)])
-        terminal.press("ys")
-        terminal.wait_until(lambda: clipboard(bytes(terminal.received)), "the clipboard", within=10)
-        (copied,) = clipboard(bytes(terminal.received))
-        return Dealt(commands, lines, terminal.wait_for(acknowledged)[0], copied)
