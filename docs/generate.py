@@ -1,6 +1,6 @@
 """Makes files that derive from the code: completion scripts, manual page, tables of fields and budgets.
 
-`uv run python docs/generate.py` writes the files; `tests/cli/test_generated_files.py` compares them.
+`uv run python docs/generate.py` writes the files; `tests/cli/test_shipped_files.py` compares them.
 """
 
 from __future__ import annotations

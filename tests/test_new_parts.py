@@ -18,7 +18,7 @@ from support.builders import wire_row
 from support.byte_scanner import findings
 from support.documents import blocks, page, section
 from support.faulty_server import serving
-from support.project_copy import changed_files, copy_project, environ_in, insert_last, run_in
+from support.project_copy import changed_files, copy_project, environ_in, insert_last, remove_bytecode, run_in
 from support.pty_terminal import ENTER, Terminal
 
 if TYPE_CHECKING:
@@ -74,13 +74,14 @@ def promise(copy: Path, title: str, name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     copy = tmp_path_factory.mktemp("copy")
     copy_project(copy)
     changed = insert_field(copy) | insert_column(copy) | insert_delivery(copy)
     assert changed_files(copy) == changed | {"docs/stability.md"}
     run_in(copy, "docs/generate.py")
-    return copy
+    yield copy
+    remove_bytecode(copy)
 
 
 def test_a_new_field_is_decoded_drawn_found_recorded_redacted_and_served_by_three_edits(copy: Path) -> None:
@@ -205,17 +206,18 @@ def test_a_new_delivery_is_accepted_shown_sent_and_documented(
 
 
 def test_mistakes_with_a_new_delivery_are_named(copy: Path, tmp_path: Path) -> None:
-    for hook, why in (
-        ("", "needs what takes its messages: command, url, url_env, apprise or syslog"),
-        ('syslog = "a:1"\ncommand = ["b"]', "has command and syslog, and can have one of them only"),
-        ('syslog = "a:1"\nkey_env = "K"', "has key_env, which goes with url only"),
-        ("syslog = 3", "syslog must be a text of one line"),
-    ):
-        command = [sys.executable, "-m", "envwatch", "config", "validate"]
-        ended = subprocess.run(
-            command, env=environ_with(copy, tmp_path, hook), cwd=copy, capture_output=True, check=False
-        )
-        assert why in ended.stderr.decode()
+    reasons = {
+        "": "needs what takes its messages: command, url, url_env, apprise or syslog",
+        'syslog = "a:1"\ncommand = ["b"]': "has command and syslog, and can have one of them only",
+        'syslog = "a:1"\nkey_env = "K"': "has key_env, which goes with url only",
+        "syslog = 3": "syslog must be a text of one line",
+    }
+    environ = environ_with(copy, tmp_path, "\n[[hooks]]\n".join(reasons))
+    command = [sys.executable, "-m", "envwatch", "config", "validate"]
+    ended = subprocess.run(command, env=environ, cwd=copy, capture_output=True, check=False)
+    assert [why in line for why, line in zip(reasons.values(), ended.stderr.decode().splitlines(), strict=True)] == [
+        True
+    ] * 4
 
 
 @pytest.mark.slow
@@ -224,7 +226,7 @@ def test_the_tests_of_rows_columns_and_pages_are_green_in_the_copy(copy: Path) -
         "tests/test_stability.py",
         "tests/test_recipes.py",
         "tests/test_documents.py",
-        "tests/cli/test_generated_files.py",
+        "tests/cli/test_shipped_files.py",
         "tests/model",
         "tests/history/test_golden.py",
         "tests/history/test_redaction.py",

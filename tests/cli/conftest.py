@@ -1,4 +1,4 @@
-"""The home of commands that run in the test's process."""
+"""Commands in the test's process: their home, and their server in another thread."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from support.faulty_server import Faulty, running
+from support.in_process import Envwatch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -19,3 +22,26 @@ def empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
         monkeypatch.setenv(name, str(tmp_path))
     return tmp_path
+
+
+@pytest.fixture
+def envwatch(empty_home: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Envwatch:
+    return Envwatch(empty_home, capfd, monkeypatch)
+
+
+@pytest.fixture
+def faulty(envwatch: Envwatch) -> Iterator[Faulty]:
+    """Serve an empty listing to the commands until the test sets rows; every loss needs a person."""
+    server = Faulty([])
+    with running(server):
+        envwatch.connect(server.url, ENVWATCH_ALERT="id:*")
+        yield server
+
+
+@pytest.fixture
+def scripted(request: pytest.FixtureRequest, envwatch: Envwatch) -> Iterator[Faulty]:
+    """Serve the rows of the module's function `fleet` to the commands."""
+    server = Faulty(request.module.fleet)
+    with running(server):
+        envwatch.connect(server.url)
+        yield server

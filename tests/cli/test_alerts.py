@@ -1,4 +1,4 @@
-"""`envwatch alerts`: the decisions about rows, a person's word, and the outages that would have been told."""
+"""`envwatch alerts` and `envwatch silence`: which losses need a person, by rules and by a person's word."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.builders import beating, listed
-from support.faulty_server import KEY, Faulty, running, up
+from support.faulty_server import KEY, Faulty, up
+from support.pty_terminal import Terminal
 from support.recording import record
 
-from envwatch.cli.arguments import StopError, options_in
-from envwatch.cli.commands.alerts import run as run_command
 from envwatch.config.settings import all_settings_of
 from envwatch.fleet.uptime import Uptime
 from envwatch.fleet.uptime_record import UptimeRecord, content_of
@@ -24,7 +23,8 @@ from envwatch.watch.state_files import uptime_file_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from support.in_process import Envwatch
 
     from envwatch.model.outcome import Listed
 
@@ -48,40 +48,16 @@ def fleet(now: float) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def server(empty_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faulty]:  # noqa: ARG001  a home of its own
-    scripted = Faulty(fleet)
-    with running(scripted):
-        monkeypatch.setenv("LETTA_API_KEY", KEY)
-        monkeypatch.setenv("LETTA_BASE_URL", scripted.url)
-        yield scripted
-
-
-@pytest.fixture
-def record_of_week(server: Faulty) -> None:
+def record_of_week(scripted: Faulty) -> None:
     rows = {"web-1": WEEK, "mac": OFTEN_DOWN, "job": NEW, "box-1": WEEK, "box-2": WEEK, "run": WEEK}
     (settings,) = all_settings_of({}, {})
     content = content_of(UptimeRecord(168 * HOUR, {clean(id_): uptime for id_, uptime in rows.items()}))
-    merge(uptime_file_for(server.url.partition("://")[2], settings), UPTIME, content)
-
-
-def run(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    code = run_command(options_in(["alerts", *arguments]))
-    return code, *capfd.readouterr()
-
-
-def refusal(*arguments: str) -> tuple[int, str]:
-    with pytest.raises(StopError) as raised:
-        run_command(options_in(["alerts", *arguments]))
-    return raised.value.code, str(raised.value)
-
-
-def words(home: Path) -> dict[str, bool]:
-    return {id_: word.is_always for (_, id_), word in words_in(home / "envwatch" / "alerts-by-hand.json").items()}
+    merge(uptime_file_for(scripted.url.partition("://")[2], settings), UPTIME, content)
 
 
 @pytest.mark.usefixtures("record_of_week")
-def test_each_row_is_listed_with_decision_share_and_rule(capfd: pytest.CaptureFixture[str]) -> None:
-    code, out, err = run(capfd)
+def test_each_row_is_listed_with_decision_share_and_rule(envwatch: Envwatch) -> None:
+    code, out, err = envwatch("alerts")
     assert code == 0
     assert [line.split(None, 4) for line in out.splitlines()] == [
         ["NAME", "ALERTS", "UP7D", "WHY"],
@@ -95,61 +71,38 @@ def test_each_row_is_listed_with_decision_share_and_rule(capfd: pytest.CaptureFi
     assert err == "3 rows count, 1 not permanent, 1 in a sandbox, 1 watched for under two days\n"
 
 
+@pytest.mark.parametrize(
+    ("query", "ids"),
+    [
+        ("up7d:<90", ["mac"]),
+        ("permanent:yes", ["box-1", "box-2", "run", "web-1"]),
+        ("permanent:no", ["job", "mac"]),
+    ],
+)
 @pytest.mark.usefixtures("record_of_week")
-def test_a_filter_and_json_give_the_same_decisions_to_programs(capfd: pytest.CaptureFixture[str]) -> None:
-    code, out, err = run(capfd, "--filter", "up7d:<90", "-o", "json")
-    assert (code, err) == (0, "")
-    assert json.loads(out) == [
-        {
-            "id": "mac",
-            "name": "mac",
-            "profile": None,
-            "alerting": False,
-            "alerting_rule": "uptime",
-            "why": "up 88 % of 5 days",
-            "up7d": 0.8877,
-        }
-    ]
-    for query, ids in (("permanent:yes", ["box-1", "box-2", "run", "web-1"]), ("permanent:no", ["job", "mac"])):
-        assert [row["id"] for row in json.loads(run(capfd, "--filter", query, "-o", "json")[1])] == ids
-
-
-@pytest.mark.usefixtures("server")
-def test_a_name_of_several_rows_is_refused_with_their_ids(empty_home: Path) -> None:
-    code, text = refusal("set", "box", "never")
-    assert (code, text) == (2, "2 environments are called box: name one by its id: box-1, box-2")
-    assert words(empty_home) == {}
+def test_a_filter_knows_the_uptime_record(envwatch: Envwatch, query: str, ids: list[str]) -> None:
+    assert [row["id"] for row in json.loads(envwatch("alerts", "--filter", query, "-o", "json").out)] == ids
 
 
 @pytest.mark.parametrize(
-    ("what", "refused"),
+    ("what", "code", "refused"),
     [
-        ("boxx", (1, "no environment is called boxx; a filter has a field: name:boxx*")),
-        ("name:boxx", (1, "name:boxx matches none of 6 environments")),
-        ("beat:soon", (2, "NAME|QUERY: write a duration like 1h30m or a date like 2026-11-24T03:00 (at character 6")),
-        ("*", (2, "this filter marks every environment; confirm with --yes")),
-        ("!name:none-such", (2, "this filter marks every environment; confirm with --yes")),
+        ("box", 2, "2 environments are called box: name one by its id: box-1, box-2"),
+        ("boxx", 1, "no environment is called boxx; a filter has a field: name:boxx*"),
+        ("name:boxx", 1, "name:boxx matches none of 6 environments"),
+        ("beat:soon", 2, "NAME|QUERY: write a duration like 1h30m or a date like 2026-11-24T03:00 (at character 6"),
+        ("*", 2, "this filter marks every environment; confirm with --yes"),
+        ("!name:none-such", 2, "this filter marks every environment; confirm with --yes"),
     ],
 )
-@pytest.mark.usefixtures("server")
-def test_a_word_for_no_row_or_without_a_yes_for_every_row_is_refused(
-    empty_home: Path, what: str, refused: tuple[int, str]
+@pytest.mark.usefixtures("scripted")
+def test_a_name_of_no_row_or_of_several_and_every_row_without_a_yes_are_refused(
+    envwatch: Envwatch, what: str, code: int, refused: str
 ) -> None:
-    code, text = refusal("set", what, "never")
-    assert (code, text[: len(refused[1])]) == refused
-    assert words(empty_home) == {}
-
-
-@pytest.mark.usefixtures("server")
-def test_without_a_listing_nothing_is_listed_or_set(
-    empty_home: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LETTA_BASE_URL", "http://127.0.0.1:9")
-    for arguments in ((), ("set", "web-1", "never")):
-        code, out, err = run(capfd, *arguments)
-        assert (code, out) == (3, "")
-        assert err.startswith("envwatch: unreachable: ")
-    assert words(empty_home) == {}
+    ended = envwatch("alerts", "set", what, "never")
+    assert ended.code == code
+    assert ended.err.splitlines()[-1].startswith(f"envwatch: {refused}")
+    assert words_in(envwatch.home / "envwatch" / "alerts-by-hand.json") == {}
 
 
 def outages(now: float) -> Iterator[Listed]:
@@ -163,25 +116,53 @@ def outages(now: float) -> Iterator[Listed]:
         yield listed(rows, at)
 
 
-def test_since_lists_the_recorded_outages_that_would_have_been_told_by_the_present_rules(
-    empty_home: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_since_lists_the_recorded_outages_with_an_incident_by_the_present_rules(
+    envwatch: Envwatch,
 ) -> None:
-    monkeypatch.setenv("LETTA_BASE_URL", "https://work.example")
-    writer = FolderWriter(history_folder(empty_home / "envwatch", "default", "work.example"), Retention())
+    envwatch.connect("https://work.example")
+    writer = FolderWriter(history_folder(envwatch.home / "envwatch", "default", "work.example"), Retention())
     record(writer, outages(time.time() * 1000))
     writer.close()
     (settings,) = all_settings_of({}, {})
     rows = {"env-2": WEEK, "env-3": WEEK, "env-4": OFTEN_DOWN}
     content = content_of(UptimeRecord(168 * HOUR, {clean(id_): uptime for id_, uptime in rows.items()}))
     merge(uptime_file_for("work.example", settings), UPTIME, content)
-    code, out, err = run(capfd, "--since", "15m")
+    code, out, err = envwatch("alerts", "--since", "15m")
     assert len(out.splitlines()) == 2, out
     titles, line = out.splitlines()
     assert (code, titles.split()) == (0, ["BEGAN", "LASTED", "NAME", "WHY"])
     assert line.split(None, 2)[2].split() == ["6m", "laptop", "of", "env-2", "disconnected"]
     assert err == "1 outage would have been told, 1 too short, 1 of rows that do not count\n"
-    (found,) = json.loads(run(capfd, "--since", "15m", "-o", "json")[1])
-    assert list(found) == ["id", "name", "profile", "began_at", "ended_at", "lasted_s", "reason"]
+    (found,) = json.loads(envwatch("alerts", "--since", "15m", "-o", "json")[1])
     assert (found["id"], found["profile"], found["lasted_s"]) == ("env-2", None, 360.0)
-    assert found["reason"] == "disconnected"
-    assert json.loads(run(capfd, "--since", "15m", "-o", "json", "--filter", "id:env-3")[1]) == []
+    assert json.loads(envwatch("alerts", "--since", "15m", "-o", "json", "--filter", "id:env-3")[1]) == []
+
+
+# Silences.
+
+
+def held(envwatch: Envwatch) -> list[str]:
+    return [silence["query"] for silence in json.loads(envwatch("silence", "list", "-o", "json").out)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"), [("\r", 1), ("n\r", 1), ("\x04", 1), ("y\r", 0)], ids=["enter", "no", "end", "yes"]
+)
+def test_a_terminal_asks_before_every_environment_is_silenced(
+    envwatch: Envwatch, scripted: Faulty, answer: str, code: int
+) -> None:
+    command = ("silence", "--filter", "!name:no-such", "--for", "1h")
+    environ = {"XDG_STATE_HOME": str(envwatch.home), "LETTA_API_KEY": KEY, "LETTA_BASE_URL": scripted.url}
+    with Terminal.of_envwatch(*command, home=envwatch.home, columns=120, environ=environ) as terminal:
+        terminal.wait_for(r"matches 6 of 6 environments now: .* and 3 more")
+        terminal.wait_for(r"Silence every environment\? \[y/N\]")
+        terminal.press(answer)
+        assert terminal.wait_for_end() == code
+        assert ("nothing is silenced" in terminal.text) is bool(code)
+    assert held(envwatch) == ["!name:no-such"] * (code == 0)
+
+
+@pytest.mark.parametrize("query", ["*", "name:*", "name:web,* *"])
+def test_a_wildcard_needs_a_yes_without_a_listing_too(envwatch: Envwatch, query: str) -> None:
+    assert envwatch("silence", "--filter", query, "--for", "1h").code == 2
+    assert held(envwatch) == []

@@ -17,34 +17,25 @@ from envwatch.cli.arguments import COMMANDS, DASHBOARD, GROUPS, HelpRequested, O
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("--no-such",),
         ("--onl",),
         ("nonsense",),
         ("--interval", "0.99"),
         ("--interval", "601"),
         ("--interval", "nan"),
-        ("--interval", "soon"),
         ("--page-size", "0"),
         ("--page-size", "1001"),
         ("--page-size", "9" * 5000),
-        ("--source", "elsewhere"),
         ("--user", ""),
         ("--user", "a\nb"),
         ("demo", "--size", "-1"),
-        ("demo", "--size", "100001"),
-        ("list", "-o", "xml"),
         ("list", "--size", "5"),
-        ("list", "--interval", "5"),
         ("--interval", "5", "list"),
         ("--interval", "5", "--page-size", "5", "list"),
-        ("--profile", "a", "demo"),
-        ("list", "json"),
-        ("list", "--filter"),
         ("list", "--filter", "a\nb"),
         ("--filter", "\x1b]0;a"),
     ],
 )
-def test_wrong_options_are_one_line_that_names_the_help(arguments: tuple[str, ...]) -> None:
+def test_wrong_options_are_one_line_with_the_help(arguments: tuple[str, ...]) -> None:
     with pytest.raises(StopError) as caught:
         options_in(arguments)
     assert caught.value.code == 2
@@ -68,7 +59,7 @@ def test_every_option_with_a_duration_reads_the_same_texts_and_explains_a_wrong_
     for text, seconds in (("90", 90), ("90s", 90), ("1m30s", 90), ("0d2m", 120)):
         options = options_in([*command.split(), option, text])
         assert getattr(options, name) == timedelta(seconds=seconds), text
-    for text in ("5x", "-1", "0", "soon"):
+    for text in ("5x", "-1", "0", "soon", "", "366d", "1h 30m", "h", "٣h"):
         with pytest.raises(StopError, match=r"must be .* to .*, written like 45s, 2m or a number of seconds; see "):
             options_in([*command.split(), f"{option}={text}"])
 
@@ -101,10 +92,9 @@ def test_the_bounds_themselves_are_allowed(arguments: tuple[str, ...]) -> None:
         ("--config", "c.toml"),
     ],
 )
-def test_options_that_change_a_setting_are_options_of_config_show(given: tuple[str, ...]) -> None:
+def test_options_of_a_setting_are_options_of_config_show(given: tuple[str, ...]) -> None:
     options = options_in(["config", "show", *given])
     assert vars(options) == vars(options_in([*given, "config", "show"]))
-    assert vars(options) == vars(options_in(["config", *given, "show"]))
     assert vars(options) == vars(options_in(["config", *given, "show"]))
     assert vars(options).keys() > {"command", "action"}
 
@@ -120,14 +110,14 @@ WITHOUT_SETTINGS = [action for action in ACTIONS if action != "show"]
         *product(WITHOUT_SETTINGS, ("--interval=5", "--page-size=7", "--profile=a", "--filter=web")),
     ],
 )
-def test_an_action_takes_no_option_that_changes_nothing_there(action: str, option: str) -> None:
+def test_an_action_takes_no_option_without_an_effect_there(action: str, option: str) -> None:
     for arguments in (["config", action, option], [option, "config", action]):
         with pytest.raises(StopError, match=option.partition("=")[0]):
             options_in(arguments)
     assert options_in(["config", action, "--config", "c.toml"]).config == "c.toml"
 
 
-def test_options_before_a_command_hold_for_it_too() -> None:
+def test_options_before_a_command_hold_for_the_command_too() -> None:
     options = options_in(["--page-size", "7", "--ascii", "demo", "--page-size", "8"])
     assert (options.page_size, options.ascii, options.command) == (8, True, "demo")
 
@@ -150,21 +140,35 @@ def test_a_filter_is_an_option_of_every_command(command: tuple[str, ...]) -> Non
         ("beat:>90s beat:<2m", r"these alternatives .* \(at character 11: beat:<2m\)"),
     ],
 )
-@pytest.mark.parametrize("command", [(), ("demo",), ("list",)])
-def test_a_mistake_in_a_filter_is_one_line_that_points_at_it(command: tuple[str, ...], query: str, line: str) -> None:
+def test_a_mistake_in_a_filter_is_one_line_with_its_place(query: str, line: str) -> None:
     with pytest.raises(StopError) as caught:
-        options_in([*command, "--filter", query])
+        options_in(["list", "--filter", query])
     assert caught.value.code == 2
     assert re.fullmatch(f"--filter: {line}", str(caught.value)), str(caught.value)
 
 
-@pytest.mark.parametrize("query", ["KEY:x", "status:KEY", "status:late,KEY", "name:>KEY", '"KEY', "beat:KEY", "!!KEY"])
-def test_a_key_that_was_pasted_into_a_filter_is_not_repeated(query: str) -> None:
-    key = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
+KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (KEY,),
+        ("-k", KEY),
+        ("--api-key", KEY),
+        (f"--api-key={KEY}",),
+        ("list", KEY),
+        *(
+            ("list", "--filter", query.replace("KEY", KEY))
+            for query in ("KEY:x", "status:KEY", "status:late,KEY", "name:>KEY", '"KEY', "beat:KEY", "!!KEY")
+        ),
+    ],
+)
+def test_a_key_in_a_wrong_place_is_refused_and_not_repeated(arguments: tuple[str, ...]) -> None:
     with pytest.raises(StopError) as caught:
-        options_in(["list", "--filter", query.replace("KEY", key)])
-    assert not {key[at : at + 8] for at in range(len(key) - 7) if key[at : at + 8] in str(caught.value)}
-    assert "(at character " in str(caught.value)
+        options_in(arguments)
+    assert caught.value.code == 2
+    assert not {KEY[at : at + 8] for at in range(len(KEY) - 7) if KEY[at : at + 8] in str(caught.value)}
 
 
 @pytest.mark.parametrize(
@@ -175,7 +179,7 @@ def test_a_key_that_was_pasted_into_a_filter_is_not_repeated(query: str) -> None
         ("directory:>/home/hiro/code/portal2/src", 'directory:">/home/hiro/code/portal2/src"'),
     ],
 )
-def test_a_long_word_in_a_filter_that_is_no_key_is_repeated_as_typed(query: str, message: str) -> None:
+def test_a_long_word_of_a_filter_without_a_key_is_repeated_as_typed(query: str, message: str) -> None:
     with pytest.raises(StopError) as caught:
         options_in(["list", "--filter", query])
     assert message in str(caught.value)

@@ -1,61 +1,43 @@
-"""`envwatch config`, and a configuration's effect on other commands: real processes."""
+"""`envwatch config`, and the setting `timezone` in other commands.
+
+The transcripts have the output of each action; `tests/config` has each mistake.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
-from typing import TYPE_CHECKING, Final, NamedTuple
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
 
 import pytest
-from support import programs
-from support.budget import first_quick
-from support.builders import wire_rows
-from support.documents import ROOT, blocks, page
-from support.faulty_server import faulty_server
-from support.pty_terminal import Terminal, without_settings
+from support.documents import ROOT
+from support.faulty_server import KEY
+from support.pty_terminal import without_settings
 
+from envwatch.cli.arguments import Exit, Options, StopError, options_in
+from envwatch.cli.bootstrap import all_settings_for, display_settings_of, past_moment
 from envwatch.config.declared import ALTERNATIVES, COMMON, SETTINGS
 from envwatch.config.describe import starter
 from envwatch.config.hooks import HookSettings
 from envwatch.config.schema import Command, Config, Document, OwnView, document_of
-from envwatch.demo.server import Server
+from envwatch.model.times import in_zone
 from envwatch.tui.themes import THEMES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
+    from support.in_process import Envwatch
 
 
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-def config_file(home: Path, text: str) -> Path:
-    path = home / ".config" / "envwatch" / "config.toml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path
-
-
-def key_file(home: Path, name: str, mode: int = 0o600, content: str = KEY, *, at: Path | None = None) -> Path:
-    path = at or home / ".config" / "envwatch" / name
+def key_file(path: Path, mode: int = 0o600, content: str = KEY) -> Path:
     path.write_text(f"{content}\n")
     path.chmod(mode)
     return path
-
-
-def run(home: Path, *arguments: str, **environ: str) -> Ended:
-    done = programs.run([sys.executable, "-m", "envwatch", *arguments], without_settings(home, **environ))
-    assert KEY.encode() not in done.stdout + done.stderr
-    return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 def rows(output: str) -> dict[str, list[str]]:
@@ -63,82 +45,83 @@ def rows(output: str) -> dict[str, list[str]]:
     return {name: rest for name, *rest in parts}
 
 
-def test_key_and_address_are_shown_with_their_origins(tmp_path: Path) -> None:
-    text = '[profiles.a]\napi_key_env = "A_KEY"\nbase_url = "https://a.example"\n[profiles.b]\napi_key_env = "A_KEY"\n'
-    path = config_file(tmp_path, text)
-    environ = {"A_KEY": KEY, "LETTA_API_KEY": KEY, "LETTA_BASE_URL": "https://c.example"}
-
-    def shown(*arguments: str, **more: str) -> tuple[str, list[str]]:
-        values = rows(run(tmp_path, "config", "show", *arguments, **environ, **more).out)
-        return values["api_key"][1], values["base_url"]
-
-    assert shown("--profile", "a") == ("A_KEY", ["https://a.example", f"{path}:3"])
-    assert shown("--profile", "b") == ("A_KEY", ["https://api.letta.com", "default"])
-    assert shown(ENVWATCH_PROFILE="a") == ("LETTA_API_KEY", ["https://c.example", "LETTA_BASE_URL"])
-    del environ["LETTA_API_KEY"]
-    assert shown(ENVWATCH_PROFILE="a") == ("A_KEY", ["https://a.example", f"{path}:3"])
+# Validation.
 
 
 @pytest.mark.parametrize(("alert_after", "is_short"), [("179s", True), ("3m", False)])
 def test_a_short_alert_after_is_a_warning_for_every_profile(
-    tmp_path: Path, alert_after: str, *, is_short: bool
+    envwatch: Envwatch, alert_after: str, *, is_short: bool
 ) -> None:
-    path = config_file(tmp_path, f'[profiles.a]\nalert_after = "{alert_after}"\n[profiles.b]\n')
+    path = envwatch.write_config(f'[profiles.a]\nalert_after = "{alert_after}"\n[profiles.b]\n')
     warning = f"envwatch: {path}:2: alert_after is under 3m: one outage may be several messages\n" * is_short
     fine = f"{path}: fine; checked 1 setting, 2 profiles (a, b)\n"
-    assert run(tmp_path, "config", "validate") == (0, "", warning + fine)
+    assert envwatch("config", "validate") == (0, "", warning + fine)
 
 
-def test_themes_and_bindings_are_checked_for_every_profile(tmp_path: Path) -> None:
-    path = config_file(
-        tmp_path,
-        'theme = "envwatch-drak"\n[profiles.a]\nonline_for = 30\n[profiles.b]\ntheme = "dark"\n'
-        '[keys]\nrow.explian = "x"\npoll.pause = "ctrl-x"\nrow.copy = "q"\napp.help = "h"\n',
+def test_themes_keys_views_and_commands_are_checked_for_every_profile(envwatch: Envwatch) -> None:
+    path = envwatch.write_config(
+        'theme = "envwatch-drak"\nview = "x"\n[profiles.a]\nonline_for = 30\n[profiles.b]\ntheme = "dark"\n'
+        '[keys]\nrow.explian = "x"\npoll.pause = "ctrl-x"\nrow.copy = "q"\napp.help = "h"\n'
+        '[views.gpu]\nkey = "n"\nsort = "y"\n[views.cpu]\nkey = "V"\n[commands.ssh]\nkey = "V"\nrun = ["x"]\n'
     )
-    ended = run(tmp_path, "config", "validate")
-    assert ended.code == 2
-    assert [line.removeprefix(f"envwatch: {path}") for line in ended.err.splitlines()] == [
+    ended = envwatch("config", "validate")
+    starts = [
         ":1: there is no such theme; did you mean envwatch-dark?",
-        ":3: late_after (45s) must be shorter than online_for (30s)",
-        f":5: there is no such theme; it must be {', '.join(theme.name for theme in THEMES)} or one of Textual's",
-        ":7: keys.row.explian is no binding; did you mean row.explain?",
-        ":8: keys.poll.pause cannot have ctrl-x as a key; write x, f5, ctrl+x or question_mark",
-        ":9: keys.row.copy has a key that app.quit has too: give that another one",
+        ":2: view names no view: there are gpu, ",
+        ":4: late_after (45s) must be shorter than online_for (30s)",
+        f":6: there is no such theme; it must be {', '.join(theme.name for theme in THEMES)} or one of Textual's",
+        ":8: keys.row.explian is no binding; did you mean row.explain?",
+        ":9: keys.poll.pause cannot have ctrl-x as a key; write x, f5, ctrl+x or question_mark",
+        ":10: keys.row.copy has a key that app.quit has too: give that another one",
+        ":13: views.gpu.key is the key of find.ne",
+        ":14: views.gpu.sort must be one of probl",
+        ":18: commands.ssh.key is the key of view",
     ]
+    lines = [line.removeprefix(f"envwatch: {path}") for line in ended.err.splitlines()]
+    assert ended.code == 2
+    assert [line[: len(start)] for line, start in zip(lines, starts, strict=True)] == starts
 
 
-def test_the_key_file_of_every_profile_is_checked(tmp_path: Path) -> None:
+def test_the_key_file_of_every_profile_is_checked(envwatch: Envwatch) -> None:
     names = ("good", "open", "short", "none")
     text = "".join(f'[profiles.{name}]\napi_key_file = "{name}.key"\n' for name in names)
-    path = config_file(tmp_path, f'default_profile = "good"\n{text}')
-    key_file(tmp_path, "good.key")
-    readable = key_file(tmp_path, "open.key", 0o644)
-    short = key_file(tmp_path, "short.key", content="sk-let")
-    ended = run(tmp_path, "config", "validate")
+    path = envwatch.write_config(f'default_profile = "good"\n{text}')
+    files = {name: path.with_name(f"{name}.key") for name in names}
+    key_file(files["good"])
+    readable, length = key_file(files["open"], 0o644), "a key has 8 to 512 characters without spaces"
+    key_file(files["short"], content="sk-let")
+    ended = envwatch("config", "validate")
     assert (ended.code, ended.out) == (2, "")
     assert "sk-let" not in ended.err
-    missing = path.parent / "none.key"
-    length = "a key has 8 to 512 characters without spaces"
     assert ended.err.splitlines() == [
         f"envwatch: {path}:5: api_key_file: the key file {readable} can be read by others: `chmod 600 {readable}`",
-        f"envwatch: {path}:7: api_key_file: the key in {short} is no API key: {length}",
-        f"envwatch: {path}:9: api_key_file: the key file {missing} cannot be read: No such file or directory",
+        f"envwatch: {path}:7: api_key_file: the key in {files['short']} is no API key: {length}",
+        f"envwatch: {path}:9: api_key_file: the key file {files['none']} cannot be read: No such file or directory",
     ]
     for name in names[1:]:
-        key_file(tmp_path, f"{name}.key")
+        key_file(files[name])
     fine = f"{path}: fine; checked 5 settings, 4 profiles (good, open, short, none), 4 key files\n"
-    assert run(tmp_path, "config", "validate") == (0, "", fine)
+    assert envwatch("config", "validate") == (0, "", fine)
 
 
-def test_every_mistake_of_every_kind_is_listed_in_one_go(tmp_path: Path) -> None:
-    path = config_file(
-        tmp_path,
+def test_an_unusable_file_of_tokens_is_a_mistake(envwatch: Envwatch) -> None:
+    path = envwatch.write_config('serve_name = "ops"\nserve_tokens_file = "tokens"\n')
+    tokens = key_file(path.with_name("tokens"), 0o644, "ann token-of-ann-0123456789")
+    remedy = f"the file of tokens {tokens} can be read by others: `chmod 600 {tokens}`"
+    assert envwatch("config", "validate") == (2, "", f"envwatch: {path}:2: serve_tokens_file: {remedy}\n")
+    tokens.chmod(0o600)
+    assert envwatch("config", "validate").code == 0
+    assert f"serve_tokens_file    {tokens}" in envwatch("config", "show").out
+
+
+def test_every_mistake_of_every_kind_is_listed_in_one_go(envwatch: Envwatch) -> None:
+    path = envwatch.write_config(
         'theme = "nrod"\ninterval 5\ncolumns = ["name",\nintervall = 5\npage_size = 0\nsort = 7\n'
         'default_profile = "wrok"\n[profiles.work]\nfilter = "mode:"\napi_key_file = "work.key"\n'
         'online_for = "20s"\nwalk_deadline = "5s"\n[profiles.work]\nbell = 1\n[keys]\nrow.explian = "z"\n',
     )
-    readable = key_file(tmp_path, "work.key", 0o644)
-    ended = run(tmp_path, "config", "validate", ENVWATCH_BELL="loud", ENVWATCH_PROFILE="home", ENVWATCH_THEMES="x")
+    readable = key_file(path.with_name("work.key"), 0o644)
+    ended = envwatch("config", "validate", ENVWATCH_BELL="loud", ENVWATCH_PROFILE="home", ENVWATCH_THEMES="x")
     assert (ended.code, ended.out) == (2, "")
     starts = [
         f"{path}:1: there is no such theme; did you mean nord?",
@@ -162,30 +145,32 @@ def test_every_mistake_of_every_kind_is_listed_in_one_go(tmp_path: Path) -> None
     assert [line.removeprefix("envwatch: ")[: len(start)] for line, start in zip(lines, starts, strict=True)] == starts
 
 
-def test_init_writes_a_private_file_once_and_says_where(tmp_path: Path) -> None:
-    path = tmp_path / ".config" / "envwatch" / "config.toml"
-    ended = run(tmp_path, "config", "init")
+# The file of `config init`.
+
+
+def test_init_writes_a_private_file_once_and_says_where(envwatch: Envwatch) -> None:
+    path = envwatch.home / "envwatch" / "config.toml"
+    ended = envwatch("config", "init")
     assert (ended.code, ended.out) == (0, f"{path}\n")
-    assert "envwatch config validate" in ended.err
     assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     path.write_text("bell = true\n")
-    again = run(tmp_path, "config", "init")
-    assert (again.code, again.out, again.err.count("\n"), path.read_text()) == (1, "", 1, "bell = true\n")
-    assert f"{path} exists and is not overwritten: move it away first" in again.err
+    again = envwatch("config", "init")
+    assert (again.code, path.read_text()) == (1, "bell = true\n")
+    assert again.line.startswith(f"{path} exists and is not overwritten: move it away first")
 
 
-def test_the_comments_of_the_file_that_init_writes_are_plain_lines_of_a_terminal() -> None:
+def test_the_comments_of_the_first_file_are_plain_lines_of_a_terminal() -> None:
     text = starter()
     assert "\\" not in text
     comments = [line for line in text.splitlines() if line.startswith("# ")]
     assert max(map(len, comments)) <= 120
 
 
-def test_each_line_of_the_file_that_init_writes_is_a_setting_once_it_is_no_comment(tmp_path: Path) -> None:
+def test_each_commented_line_of_the_first_file_is_a_setting(envwatch: Envwatch, tmp_path: Path) -> None:
     path, text = tmp_path / "config.toml", starter()
-    key_file(tmp_path, "work.key", at=tmp_path / "work.key")
+    key_file(tmp_path / "work.key")
     (tmp_path / "inventory.txt").write_text("build-3\n")
-    key_file(tmp_path, "serve-tokens", content="ann token-of-ann-0123456789", at=tmp_path / "serve-tokens")
+    key_file(tmp_path / "serve-tokens", content="ann token-of-ann-0123456789")
     lines = text.splitlines()
     commented = [number for number, line in enumerate(lines) if line.startswith("#") and line[1:2] not in {" ", ""}]
     command = lines.index("#[commands.ssh]")  # followed by other tables
@@ -206,20 +191,22 @@ def test_each_line_of_the_file_that_init_writes_is_a_setting_once_it_is_no_comme
     alternatives = {number for number in commented if re.match("#(api_key|ping_url)_env", lines[number])}
     chosen = {*commented} - alternatives
     path.write_text("\n".join(line[1:] if place in chosen else line for place, line in enumerate(lines)))
-    ended = run(tmp_path, "config", "validate", "--config", str(path))
+    ended = envwatch("config", "validate", "--config", str(path))
     assert (ended.code, ended.out) == (0, ""), ended.err
     others = "1 profile (work), the keys of 2 actions, 1 command (ssh), 1 view (gpu), 1 hook, 1 key file"
     assert f"checked {len(settings & Config.model_fields.keys()) - len(alternatives)} settings, {others}" in ended.err
 
 
-def test_every_declared_setting_is_taken_from_the_file_and_from_its_variable(tmp_path: Path) -> None:
+# Settings of a file and of variables.
+
+
+def test_every_declared_setting_is_taken_from_the_file_and_from_its_variable(envwatch: Envwatch) -> None:
     shown_apart = {"base_url", *ALTERNATIVES["key"]}
-    (tmp_path / ".config" / "envwatch").mkdir(parents=True)
     examples = {name: declared.metadata["example"] for name, declared in SETTINGS.items()}
     del examples["api_key_env"], examples["ping_url_env"]
     lines = {name: number for number, name in enumerate(examples, 1)}
-    path = config_file(tmp_path, "".join(f"{name} = {example}\n" for name, example in examples.items()))
-    of_file = rows(run(tmp_path, "config", "show").out)
+    path = envwatch.write_config("".join(f"{name} = {example}\n" for name, example in examples.items()))
+    of_file = rows(envwatch("config", "show").out)
     assert {name: of_file[name][1] for name in lines.keys() - shown_apart} == {
         name: f"{path}:{number}" for name, number in lines.items() if name not in shown_apart
     }
@@ -231,7 +218,7 @@ def test_every_declared_setting_is_taken_from_the_file_and_from_its_variable(tmp
         return examples[name] if isinstance(value[0], dict) else ",".join(value)
 
     of_variables = rows(
-        run(tmp_path, "config", "show", **{f"ENVWATCH_{name.upper()}": written(name) for name in COMMON}).out
+        envwatch("config", "show", **{f"ENVWATCH_{name.upper()}": written(name) for name in COMMON}).out
     )
     assert {name: of_variables[name][1] for name in COMMON} == {name: f"ENVWATCH_{name.upper()}" for name in COMMON}
     paths = {name for name in COMMON if name.endswith("_file")}
@@ -240,183 +227,104 @@ def test_every_declared_setting_is_taken_from_the_file_and_from_its_variable(tmp
     }
 
 
-OPTIONS_OF_WIDGETS: Final = """
-import os
+DECLARED: Final = {"config/declared.py": "the permanent rows", "views/screen_settings.py": "the columns that fit"}
+"""Modules that declare settings, each with the end of a comment above which the test declares one more."""
+
+PROBE: Final = """
+import json, os, sys
+from envwatch.cli.main import main
 from envwatch.config.settings import all_settings_of
 from envwatch.tui.state import DisplayOptions
-print(DisplayOptions(all_settings_of({}, os.environ)[0]).settings.doors)
+for variables, arguments in json.loads(sys.argv[1]):
+    os.environ |= variables
+    print(main(["config", *arguments]), end="\\f", flush=True)
+print(DisplayOptions(all_settings_of({}, os.environ)[0]).settings.doors1)
 """
 
 
-@pytest.mark.parametrize(
-    ("module", "before"),
-    [
-        ("config/declared.py", "    # The empty default stands for the permanent rows.\n"),
-        ("views/screen_settings.py", "    # The empty default stands for the columns that fit.\n"),
-    ],
-)
-def test_a_setting_that_is_declared_once_is_in_file_variable_schema_and_output(
-    tmp_path: Path, module: str, before: str
-) -> None:
-    home, copy = tmp_path / "home", tmp_path / "copy"
-    shutil.copytree(ROOT / "envwatch", copy / "envwatch", ignore=shutil.ignore_patterns("__pycache__"))
-    declared = copy / "envwatch" / module
-    lines = [
-        'doors: int = setting(3, bounds=(1, 9), example="4", part="view")',
-        '"""How many doors are open."""',
+def test_a_setting_declared_once_is_in_file_variable_schema_and_output(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "envwatch", tmp_path / "envwatch", ignore=shutil.ignore_patterns("__pycache__"))
+    for number, (module, comment) in enumerate(DECLARED.items()):
+        declared = tmp_path / "envwatch" / module
+        text, before = declared.read_text(encoding="utf-8"), f"    # The empty default stands for {comment}.\n"
+        assert text.count(before) == 1
+        setting = f'doors{number}: int = setting(3, bounds=(1, 9), example="{number + 4}", part="view")'
+        declared.write_text(text.replace(before, f'    {setting}\n    """How many doors are open."""\n{before}'))
+    (tmp_path / "c.toml").write_text("doors0 = 4\ndoors1 = 5\n")
+    steps: list[tuple[dict[str, str], list[str]]] = [
+        ({}, ["show"]),
+        ({}, ["show", "--config", "c.toml"]),
+        ({}, ["schema"]),
+        ({}, ["init", "--config", "new.toml"]),
+        ({"ENVWATCH_DOORS0": "10"}, ["show"]),
+        ({"ENVWATCH_DOORS0": "9", "ENVWATCH_DOORS1": "8"}, ["show"]),
     ]
-    text = declared.read_text(encoding="utf-8")
-    assert text.count(before) == 1
-    declared.write_text(text.replace(before, "".join(f"    {line}\n" for line in lines) + before), encoding="utf-8")
-
-    def output(*arguments: str, **environ: str) -> Ended:
-        return python("-m", "envwatch", *arguments, **environ)
-
-    def python(*arguments: str, **environ: str) -> Ended:
-        environ = without_settings(home, PYTHONPATH=str(copy), **environ)
-        done = subprocess.run(
-            [sys.executable, *arguments], env=environ, cwd=copy, capture_output=True, text=True, check=False
-        )
-        return Ended(done.returncode, done.stdout, done.stderr)
-
-    assert rows(output("config", "show").out)["doors"] == ["3", "default"]
-    assert output("config", "init").code == 0
-    path = home / ".config" / "envwatch" / "config.toml"
-    init = path.read_text(encoding="utf-8")
-    assert "\n# How many doors are open.\n#doors = 4\n" in init
-    path.write_text(init.replace("#doors", "doors"), encoding="utf-8")
-    assert rows(output("config", "show").out)["doors"][0] == "4"
-    assert rows(output("config", "show", ENVWATCH_DOORS="9").out)["doors"] == ["9", "ENVWATCH_DOORS"]
-    refused = output("config", "show", ENVWATCH_DOORS="10")
-    assert refused == (2, "", "envwatch: ENVWATCH_DOORS must be a whole number from 1 to 9\n")
-    in_schema = json.loads(output("config", "schema").out)["$defs"]["Profile"]["properties"]["doors"]
-    assert (in_schema["minimum"], in_schema["maximum"]) == (1, 9)
-    assert in_schema["description"] == "How many doors are open."
-    if module == "views/screen_settings.py":
-        assert python("-c", OPTIONS_OF_WIDGETS, ENVWATCH_DOORS="9") == (0, "9\n", "")
+    environ = without_settings(tmp_path, PYTHONPATH=str(tmp_path), PYTHONDONTWRITEBYTECODE="1")
+    command = [sys.executable, "-c", PROBE, json.dumps(steps)]
+    done = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, text=True, check=True)
+    default, of_file, in_schema, _, refused, of_variables, in_widgets = done.stdout.split("\f")
+    for number in (0, 1):
+        name = f"doors{number}"
+        assert rows(default)[name] == ["3", "default"]
+        assert rows(of_file)[name] == [f"{number + 4}", f"c.toml:{number + 1}"]
+        assert rows(of_variables)[name] == [f"{9 - number}", f"ENVWATCH_DOORS{number}"]
+        assert f"\n# How many doors are open.\n#{name} = {number + 4}\n" in (tmp_path / "new.toml").read_text()
+        declaration = json.loads(in_schema.removesuffix("0"))["$defs"]["Profile"]["properties"][name]
+        assert (declaration["minimum"], declaration["maximum"]) == (1, 9)
+        assert declaration["description"] == "How many doors are open."
+    assert (refused, in_widgets) == ("2", "8\n")
+    assert "envwatch: ENVWATCH_DOORS0 must be a whole number from 1 to 9\n" in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [("config", "validate"), ("config", "show"), ("list",)])
-def test_a_folder_that_cannot_be_entered_is_one_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    folder = tmp_path / ("x" * 300)  # which not even root can enter
-    ended = run(tmp_path, *arguments, LETTA_API_KEY=KEY, XDG_CONFIG_HOME=str(folder))
-    line = f"envwatch: {folder}/envwatch/config.toml: cannot be read: File name too long\n"
-    assert ended == (2, "", line)
+# The setting `timezone` in commands and options.
 
-
-def test_a_key_in_the_file_is_never_repeated(tmp_path: Path) -> None:
-    config_file(tmp_path, f'api_key = "{KEY}"\nuser = 1\n[profiles."{KEY}"]\n')
-    for action in ("show", "validate"):
-        assert "api_key_file" in run(tmp_path, "config", action).err
-
-
-def test_the_example_with_every_setting_fits_the_schema(tmp_path: Path) -> None:
-    schema = json.loads(run(tmp_path, "config", "schema").out)
-    assert schema["additionalProperties"] is False
-    (example,) = (block.text for block in blocks(page("configuration.md")) if block.language == "toml")
-    path = config_file(tmp_path, example)
-    key_file(tmp_path, "home.key")
-    tokens = path.parent / "serve-tokens"
-    tokens.write_text("ann ew-0123456789abcdef0123456789\n")
-    tokens.chmod(0o600)
-    (path.parent / "inventory.txt").write_text("build-3\n")
-    ended = run(tmp_path, "config", "validate")
-    assert (ended.code, ended.out, ended.err.startswith(f"{path}: fine; checked ")) == (0, "", True)
-    table = tomllib.loads(example)
-    in_example = table.keys() | {name for profile in table["profiles"].values() for name in profile}
-    assert in_example == set(schema["properties"]) - {"ephemeral"}, "ephemeral is for files of 1.1.0"
-
-
-async def test_a_listing_uses_the_settings_of_its_profile(tmp_path: Path) -> None:
-    async def run_beside(*arguments: str, **environ: str) -> Ended:
-        return await asyncio.to_thread(run, tmp_path, "list", *arguments, **environ)
-
-    async with faulty_server(wire_rows(3)) as faulty:
-        config_file(
-            tmp_path,
-            f'page_size = 2\n[profiles.work]\nbase_url = "{faulty.url}"\napi_key_file = "work.key"\n'
-            'online_only = true\nsource = "remote"\nuser = "me"\n',
-        )
-        key = key_file(tmp_path, "work.key")
-        ended = await run_beside("--profile", "work", "-o", "jsonl")
-        assert ended.code == 0, ended.err
-        asked = {"limit": "2", "onlineOnly": "true", "source": "remote", "userId": "me"}
-        assert faulty.seen[0].query == asked
-        await run_beside("--profile=work", "--no-online-only", "--user=u", ENVWATCH_SOURCE="local")
-        assert faulty.seen[-1].query.items() >= {"limit": "2", "source": "local", "userId": "u"}.items()
-        assert "onlineOnly" not in faulty.seen[-1].query
-        key.chmod(0o644)
-        code, out, line = await run_beside("--profile", "work")
-        assert (code, out, line.count("\n"), line[:10]) == (2, "", 1, "envwatch: ")
-        assert f"chmod 600 {key}" in line
-
-
-def test_the_dashboard_uses_the_settings_of_its_profile(tmp_path: Path) -> None:
-    with Server(30, key=KEY) as server:
-        config_file(
-            tmp_path,
-            f'default_profile = "work"\n[profiles.work]\nbase_url = "{server.base_url}"\napi_key_env = "WORK_KEY"\n'
-            'filter = "name:chen-nas"\nsort = "version"\n[keys]\napp.help = "h"\n',
-        )
-        with Terminal.of_envwatch(home=tmp_path, columns=170, lines=75, environ={"WORK_KEY": KEY}) as terminal:
-            terminal.wait_for(r" 1/30")
-            terminal.wait_for("^ work · ")
-            terminal.wait_for("VERSION▲")
-            terminal.press("?", "h")
-            terminal.wait_for("the key from WORK_KEY")
-            terminal.wait_for(r" h +Help")
-            terminal.press("q", "q")
-            assert terminal.wait_for_end() == 0
-        assert KEY.encode() not in terminal.received
+ZONES: Final = """
+timezone = "Asia/Tokyo"
+[profiles.kathmandu]
+timezone = "Asia/Kathmandu"
+[profiles.tokyo]
+"""
+NEW_YEAR: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("query", "shown"), [("name:chen-nas", r" 1/\d\d "), ("", r"unrestricted +(?:\d behind [\d.]+ +)?live")]
-)
-def test_a_filter_on_the_command_line_goes_before_the_configurations(tmp_path: Path, query: str, shown: str) -> None:
-    config_file(tmp_path, 'filter = "no-such-thing"\n')
-    with Server(30, key=KEY) as server:
-        environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url, "ENVWATCH_FILTER": "nor-such-a-thing"}
-        with Terminal.of_envwatch("--filter", query, home=tmp_path, columns=100, environ=environ) as terminal:
-            terminal.wait_for(shown)
-            terminal.wait_for("chen-nas")
-            terminal.press("q")
-            assert terminal.wait_for_end() == 0
-
-
-@pytest.mark.parametrize("named", first_quick(["a,b", "no-such-profile", ","]))
-def test_the_demo_has_no_profile_whatever_the_variable_names(tmp_path: Path, named: str) -> None:
-    environ = {"ENVWATCH_PROFILE": named}
-    with Terminal.of_envwatch(
-        "demo", "--no-history", "--size", "5", home=tmp_path, columns=100, environ=environ
-    ) as terminal:
-        terminal.wait_for("^ demo · ")
-        terminal.press("q")
-        assert terminal.wait_for_end() == 0
-
-
-def test_the_demo_takes_a_filter_too(tmp_path: Path) -> None:
-    with Terminal.of_envwatch(
-        "demo", "--no-history", "--filter", "name:chen-nas", home=tmp_path, columns=100
-    ) as terminal:
-        terminal.wait_for(r" 1/\d\d")
-        terminal.press("q")
-        assert terminal.wait_for_end() == 0
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
+    ("options", "environ", "hours"),
     [
-        ('theme = "envwatch-drak"', "there is no such theme; did you mean envwatch-dark?"),
-        ('[keys]\nrow.explian = "x"', "keys.row.explian is no binding; did you mean row.explain?"),
+        ({"profile": "kathmandu"}, {}, 5.75),
+        ({"profile": "tokyo,kathmandu"}, {}, 9),
+        ({"profile": "kathmandu,tokyo"}, {}, 5.75),
+        ({}, {"ENVWATCH_TIMEZONE": "Asia/Kathmandu"}, 5.75),
     ],
 )
-def test_an_unknown_theme_or_binding_is_reported_before_the_screen_is_taken(
-    tmp_path: Path, text: str, message: str
+def test_the_zone_is_of_the_variable_or_of_the_first_profile(
+    envwatch: Envwatch, options: dict[str, str], environ: dict[str, str], hours: float
 ) -> None:
-    config_file(tmp_path, text)
-    environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": "http://127.0.0.1:9"}
-    with Terminal.of_envwatch(home=tmp_path, columns=200, environ=environ) as terminal:
-        assert terminal.wait_for_end() == 2
-        assert terminal.text.strip().endswith(message)
-        assert b"\x1b" not in terminal.received
+    config = str(envwatch.write_config(ZONES))
+    all_settings_for(Options(command="list", config=config, **options), environ)
+    assert in_zone(NEW_YEAR).utcoffset() == timedelta(hours=hours)
+
+
+def test_the_demo_has_the_zone_of_the_file_and_no_profile(envwatch: Envwatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = in_zone(NEW_YEAR).utcoffset()
+    display_settings_of(options_in(["demo"]))
+    assert in_zone(NEW_YEAR).utcoffset() == own
+    envwatch.write_config(ZONES)
+    for named in ("kathmandu", "a,b", ","):
+        monkeypatch.setenv("ENVWATCH_PROFILE", named)
+        assert display_settings_of(options_in(["demo"])).profile == "default"
+        assert in_zone(NEW_YEAR).utcoffset() == timedelta(hours=9)
+
+
+@pytest.mark.parametrize(("zone", "has_come"), [("Pacific/Kiritimati", True), ("UTC", False)])
+def test_a_moment_without_an_offset_has_come_in_the_zone_or_not(zone: str, *, has_come: bool) -> None:
+    """Kiritimati is 14 hours ahead of UTC."""
+    text = f"{datetime.now(UTC) + timedelta(hours=7):%Y-%m-%d %H:%M}"
+    options = options_in(["record", "-o", "a.rec", "--since", text])
+    all_settings_for(options, {"ENVWATCH_TIMEZONE": zone})
+    if has_come:
+        ago = datetime.now(UTC) - past_moment(options.since)
+        assert timedelta(hours=6.5) < ago < timedelta(hours=7.5)
+        return
+    with pytest.raises(StopError, match=r"has not come yet: here it is [-0-9]{10} [:0-9]{8}Z$") as stop:
+        past_moment(options.since)
+    assert stop.value.code is Exit.USAGE

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import TYPE_CHECKING
 
 import pytest
-from support import programs
-from support.pty_terminal import environment
+from support.lives import plain_life
 
 from envwatch.cli.demo_past import write_past
 from envwatch.demo.fleet import DemoFleet
@@ -22,14 +20,20 @@ from envwatch.model.outcome import PollResult
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from support.in_process import Envwatch
+
 START = 1_764_000_000_000
 HOUR = 3_600_000
 ALWAYS = WallMs(0), WallMs(START * 2)
 
 
 @pytest.fixture(scope="module")
-def past(tmp_path_factory: pytest.TempPathFactory) -> StoredPast:
-    folder = tmp_path_factory.mktemp("past") / "demo@demo"
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("past") / "demo@demo"
+
+
+@pytest.fixture(scope="module")
+def past(folder: Path) -> StoredPast:
     write_past(folder, START)
     return StoredPast(folder)
 
@@ -71,7 +75,7 @@ def test_the_log_has_every_kind_of_event(events: list[Event]) -> None:
     assert {len(event.members) for event in together} == {13}
 
 
-def test_one_machine_is_down_for_hours_and_acknowledged_until_it_recovers(past: StoredPast) -> None:
+def test_one_machine_is_down_for_hours_and_acknowledged_until_its_recovery(past: StoredPast) -> None:
     moments = [past.moment(poll) for poll in past.polls(*ALWAYS)]
     acknowledged = [moment for moment in moments if moment.acks]
     ((id_, ack),) = acknowledged[0].acks.items()
@@ -79,16 +83,6 @@ def test_one_machine_is_down_for_hours_and_acknowledged_until_it_recovers(past: 
     assert all(moment.profile_state.environments[id_].presence is Presence.OFFLINE for moment in acknowledged)
     assert acknowledged[-1].now.wall - acknowledged[0].now.wall > 4 * HOUR
     assert not moments[-1].acks
-
-
-def test_a_later_demo_begins_anew_and_a_fleet_without_a_day_has_no_past(tmp_path: Path) -> None:
-    folder = tmp_path / "demo@demo"
-    for opening in (START, START + 30 * HOUR):
-        write_past(folder, opening)
-        polls = StoredPast(folder).polls(WallMs(0), WallMs(opening * 2))
-        assert 0 <= polls[0].at - (opening - 24 * HOUR) < 300_000
-    write_past(folder, None)
-    assert day_paths(folder) == []
 
 
 def test_nothing_changes_while_another_demo_records(tmp_path: Path) -> None:
@@ -99,24 +93,27 @@ def test_nothing_changes_while_another_demo_records(tmp_path: Path) -> None:
     recording.close()
 
 
-def report(home: Path, *arguments: str) -> tuple[int, str, str]:
-    done = programs.run(
-        [sys.executable, "-m", "envwatch", "report", "--profile", "demo", *arguments], environment(home)
-    )
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
+def test_the_newest_demo_is_reported_as_a_profile_unless_the_configuration_has_the_profile(envwatch: Envwatch) -> None:
+    ended = envwatch("report", "--profile", "demo")
+    assert (ended.code, ended.line) == (1, "there is no recorded demo: run `envwatch demo` first")
+    writer = FolderWriter(history_folder(envwatch.home / "envwatch", "demo", "demo"), Retention())
+    writer.take()
+    for moment, result, events in plain_life(time.time() * 1000 - HOUR).steps:
+        writer.write(moment, result, events)
+    writer.close()
+    ended = envwatch("report", "--profile", "demo", "--since", "24h")
+    assert (ended.code, ended.out.splitlines()[0]) == (0, "# envwatch: `demo` on `demo`")
+    envwatch.write_config('[profiles.demo]\nbase_url = "https://letta.example.com"\n')
+    ended = envwatch("report", "--profile", "demo")
+    assert ended.code == 1
+    assert "nothing was recorded of profile demo on letta.example.com" in ended.err
 
 
-def test_the_newest_demo_is_read_under_the_name_of_a_profile_unless_the_configuration_has_the_profile(
-    tmp_path: Path,
-) -> None:
-    assert report(tmp_path) == (1, "", "envwatch: there is no recorded demo: run `envwatch demo` first\n")
-    write_past(history_folder(tmp_path / ".local/state/envwatch", "demo", "demo"), int(time.time() * 1000))
-    code, output, _ = report(tmp_path, "--since", "24h")
-    assert code == 0
-    assert output.startswith("# envwatch: `demo` on `demo`\n")
-    assert "envwatch did not run" in output
-    config = tmp_path / "config.toml"
-    config.write_text('[profiles.demo]\nbase_url = "https://letta.example.com"\n')
-    code, _, messages = report(tmp_path, "--config", str(config))
-    assert code == 1
-    assert "nothing was recorded of profile demo on letta.example.com" in messages
+def test_a_later_demo_begins_anew_and_a_fleet_without_a_day_has_no_past(past: StoredPast, folder: Path) -> None:
+    """Last, because the test replaces the past of the other tests."""
+    opening = START + 30 * HOUR
+    write_past(folder, opening)
+    polls = past.polls(WallMs(0), WallMs(opening * 2))
+    assert 0 <= polls[0].at - (opening - 24 * HOUR) < 300_000
+    write_past(folder, None)
+    assert day_paths(folder) == []

@@ -1,4 +1,4 @@
-"""The checks of `envwatch doctor` about this machine, boundaries, the order of checks, and the printed findings."""
+"""`envwatch doctor`: checks of this machine, hooks and the clock, the order of checks, and printed findings."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW, environment
+from support.builders import NOW
+from support.builders import environment as environment_row
+from support.faulty_server import KEY
 
 from envwatch.cli.commands.doctor import lines_of, verdict_of
 from envwatch.cli.doctor import (
-    MACHINE,
-    PROFILE,
     Check,
     Facts,
     Finding,
@@ -25,7 +25,6 @@ from envwatch.cli.doctor import (
     Problem,
     Server,
     check_clock,
-    check_config,
     check_hooks,
     check_ping,
     check_state,
@@ -49,16 +48,14 @@ if TYPE_CHECKING:
 
     from envwatch.model.environment import Environment
 
-KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
+
+PIECES = {KEY[at : at + 8] for at in range(len(KEY) - 7)}
 WALL = WallMs(NOW)
 TERMINAL: dict[str, Any] = {"term": "xterm-256color", "columns": 80, "lines": 24, "encoding": "utf-8"}
 
 
 def names_in(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
-
-
-# This machine.
 
 
 @pytest.mark.parametrize(
@@ -166,24 +163,6 @@ async def test_a_state_folder_is_writable_without_damaged_files(
     )
 
 
-async def test_all_mistakes_of_the_configuration_are_named(tmp_path: Path) -> None:
-    config = tmp_path / "c.toml"
-    config.write_text("interval = 0\ncolor = 1\n")
-    problem = await check_config(Machine({"config": str(config)}, {}), {})
-    assert problem is not None
-    first, second = problem.summary.split("; ")[0], problem.summary.split(f"; {config}")[-1]
-    assert (problem.status, first.startswith(f"{config}:1: "), second.startswith(":2: ")) == ("failure", True, True)
-
-
-async def test_a_wrong_configuration_leaves_out_hooks_and_servers(tmp_path: Path) -> None:
-    config, failed = tmp_path / "c.toml", dict[str, str]()
-    config.write_text("interval = 0\n")
-    machine = [one async for one in findings_of(MACHINE, Machine({"config": str(config)}, {}), failed)]
-    assert [one["id"] for one in machine if "needs" in one["data"]] == ["hooks"]
-    servers = [one async for one in findings_of(PROFILE, Server(Settings(), {}), failed)]
-    assert {one["summary"] for one in servers} == {"not checked, because of config"}
-
-
 def settings_of(folder: Path, text: str) -> Settings:
     path = folder / "config.toml"
     path.write_text(text)
@@ -200,7 +179,7 @@ def settings_of(folder: Path, text: str) -> Settings:
         ('url_env = "HTTP_URL"', "the address must start with https://: plain http would show your messages"),
     ],
 )
-async def test_a_hook_that_cannot_run_is_named_with_the_reason(tmp_path: Path, hook: str, problem: str) -> None:
+async def test_an_unusable_hook_is_named_with_the_reason(tmp_path: Path, hook: str, problem: str) -> None:
     settings = settings_of(tmp_path, f'[[hooks]]\nname = "pager"\n{hook}\n')
     environ = {"PATH": os.environ["PATH"], "HTTP_URL": "http://example.com/secret-part-of-it"}
     found = await check_hooks(Machine({}, environ, [settings]), {})
@@ -219,7 +198,7 @@ async def test_a_fix_of_several_hooks_is_named_once(tmp_path: Path) -> None:
     assert found == Problem(f"hook 1: {problem}; hook 2: {problem}", fix)
 
 
-async def test_hooks_that_can_run_are_fine(tmp_path: Path) -> None:
+async def test_usable_hooks_are_fine(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, '[[hooks]]\ncommand = ["sh"]\n[[hooks]]\nurl = "http://localhost:1/x"\n')
     facts: Facts = {}
     assert await check_hooks(Machine({}, {"PATH": os.environ["PATH"]}, [settings]), facts) is None
@@ -227,12 +206,10 @@ async def test_hooks_that_can_run_are_fine(tmp_path: Path) -> None:
 
 
 async def test_a_dead_mans_switch_is_checked_without_a_ping(tmp_path: Path) -> None:
-    settings = settings_of(tmp_path, 'ping_url_env = "PING"\n')
-    problem = await check_ping(Server(settings, {}), {})
-    assert problem == Problem("ping_url_env: PING is not set", "set the variable, or correct the address")
-    for one, ping in ((settings, "set"), (settings_of(tmp_path, ""), None)):
+    for text, ping in (('ping_url_env = "PING"\n', "set"), ("", None)):
         facts: Facts = {}
-        assert await check_ping(Server(one, {"PING": "https://hc-ping.invalid/x"}), facts) is None
+        server = Server(settings_of(tmp_path, text), {"PING": "https://hc-ping.invalid/x"})
+        assert await check_ping(server, facts) is None
         assert facts == {"ping_url": ping}
 
 
@@ -266,16 +243,15 @@ async def test_a_wrong_clock_is_named_with_the_bounds_of_all_responses(offset_s:
     assert f"{offset_s - 2:+.1f} to {offset_s + 2:+.1f} s" in problem.summary
 
 
-async def test_a_date_that_contradicts_every_heartbeat_is_a_fault_of_the_servers_clock() -> None:
-    rows = [environment(f"env-{number}", lastHeartbeat=WALL - 10_000) for number in range(3)]
-    problem, _ = await clock_problem(OffsetBounds(599_500, 600_500), rows=rows)
-    assert problem is not None
-    assert problem.summary == "the server's clock (Date) is 10m ahead of this machine's and all heartbeats"
-    assert "set the server's clock" in problem.fix
-    old = [environment("env-0", lastHeartbeat=WALL - 600_000)]
-    problem, _ = await clock_problem(OffsetBounds(599_500, 600_500), rows=old)
-    assert problem is not None
-    assert problem.summary.startswith("this machine is 10m behind the server")
+async def test_a_date_against_every_heartbeat_is_a_fault_of_the_servers_clock() -> None:
+    for age_ms, said in (
+        (10_000, "the server's clock (Date) is 10m ahead of"),
+        (600_000, "this machine is 10m behind"),
+    ):
+        rows = [environment_row(f"env-{number}", lastHeartbeat=WALL - age_ms) for number in range(3)]
+        problem, _ = await clock_problem(OffsetBounds(599_500, 600_500), rows=rows)
+        assert problem is not None
+        assert problem.summary.startswith(said)
 
 
 async def test_responses_without_a_date_leave_the_clock_unknown() -> None:
@@ -338,9 +314,7 @@ async def test_a_warning_and_an_unused_function_keep_no_other_check_from_running
         (PermissionError(13, "Permission denied", "/x"), "warning", "/x cannot be read: Permission denied"),
     ],
 )
-async def test_a_check_that_raises_has_a_problem_and_the_others_run(
-    error: Exception, status: str, summary: str
-) -> None:
+async def test_a_raising_check_has_a_problem_and_the_others_run(error: Exception, status: str, summary: str) -> None:
     checks = (Check("a", returns(error)), Check("b", returns(None, x=1)))
     first, second = [finding async for finding in findings_of(checks, None, {})]
     assert (first["status"], first["summary"], second["status"]) == (status, summary, "ok")
@@ -377,7 +351,7 @@ def findings(*statuses: str, profile: str | None = None) -> list[Finding]:
         ),
     ],
 )
-def test_the_verdict_names_the_problems_and_the_rows_that_count(found: list[Finding], verdict: str) -> None:
+def test_the_verdict_names_the_problems_and_counts_alerting_rows(found: list[Finding], verdict: str) -> None:
     assert verdict_of(found) == verdict
 
 
@@ -394,15 +368,14 @@ def test_lines_fit_the_terminal_and_hold_no_control_characters(status: str, summ
     assert "".join("".join(lines)[19:].split()).startswith("".join(clean(summary).split())[:20])
 
 
-PIECES = (*"aä\x1b\u202e\ufe0f ", KEY[:8], KEY[20:30], KEY, "\ufe0f".join(KEY))
+TEXTS = (*"aä\x1b\u202e\ufe0f ", KEY[:8], KEY[20:30], KEY, "\ufe0f".join(KEY))
 
 
-@given(st.lists(st.sampled_from(PIECES), max_size=20).map("".join))
+@given(st.lists(st.sampled_from(TEXTS), max_size=20).map("".join))
 def test_no_piece_of_a_key_is_in_any_output_whatever_a_check_says(text: str) -> None:
     redactor().learn(KEY)
     (raw,) = ({**one, "summary": text, "fix": text, "profile": text} for one in findings("failure"))
     finding = safe({**raw, "data": {"one": text, "many": [text, {text: text}], "pair": (text, 3)}})
-    pieces = {KEY[at : at + 8] for at in range(len(KEY) - 7)}
     for output in ("\n".join(lines_of(finding, None)), json.dumps(finding), verdict_of([finding])):
-        assert [piece for piece in pieces if piece in output] == []
+        assert [piece for piece in PIECES if piece in output] == []
     assert finding["data"]["pair"][1] == 3

@@ -1,82 +1,297 @@
-"""Work next to the polls of `envwatch serve`: files that change meanwhile."""
+"""Work of `envwatch serve` next to the polls: listings, changed tokens, acknowledgements answered after the write."""
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import json
+import re
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
-from support.demo_client import Client
+from support.builders import NOW, environment, listed, reading
+from support.demo_client import Answer, Client
+from support.serving import OTHER, TOKEN
 from support.upstream import wait_until
 
 from envwatch.cli.monitoring import Monitoring
 from envwatch.cli.serving import Plan, Service
 from envwatch.config.settings import Settings
 from envwatch.fleet.monitor import Monitor
+from envwatch.model.acks import Ack, AckedLoss, AckRequest
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.redactor import Redactor
+from envwatch.serving.app import Act
 from envwatch.serving.listening import Address, listen
 from envwatch.serving.tokens import TokensFile
+from envwatch.sources.poller import Runtime, read_clocks
 from envwatch.storage.log import PollLog
-from envwatch.watch.loop import Watch
+from envwatch.watch.loop import Decisions, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-FIRST, SECOND = "token-of-the-first-day", "token-of-the-second-day"
+    from envwatch.fleet.alerting.acknowledgements import Acks
+    from envwatch.model.clock import Clocks
+    from envwatch.model.environment import Environment
+    from envwatch.model.outcome import Listed
+
+SERVER = clean("letta.example")
+WORK = clean("work")
+SIGN = NOW - 300_000.0
+UUID, NEXT = "0f0e0d0c-0b0a-4908-8706-050403020100", "1f0e0d0c-0b0a-4908-8706-050403020100"
+AT_NOW = partial(reading, NOW)
+IDS = ("env-1", "env-2")
+KEYS = [(SERVER, clean(id_)) for id_ in IDS]
+ACK = Ack(NOW - 60_000, clean("disk swap"), SIGN, clean("ann"), NOW + 3_540_000, clean(UUID), clean("127.0.0.1"))
 
 
-def tokens_file(path: Path, token: str) -> TokensFile:
-    write_token(path, token)
-    return TokensFile(path, lambda _: None)
+@dataclass
+class Disk:
+    """A disk that a test may hold up or break."""
+
+    is_free: asyncio.Event = field(default_factory=asyncio.Event)
+    is_asked: asyncio.Event = field(default_factory=asyncio.Event)
+    error: OSError | None = None
+
+    @classmethod
+    def free(cls) -> Disk:
+        disk = cls()
+        disk.is_free.set()
+        return disk
+
+    async def written(self) -> None:
+        self.is_asked.set()
+        await self.is_free.wait()
+        if self.error is not None:
+            raise self.error
 
 
-def write_token(path: Path, token: str) -> None:
-    path.write_text(f"ann {token}\n")
-    path.chmod(0o600)
-
-
+@dataclass
 class Running:
-    def __init__(self, tokens: dict[str, TokensFile]) -> None:
-        listening = listen(Address("127.0.0.1", 0))
-        self.port: int = listening.getsockname()[1]
-        self.warnings: list[str] = []
-        settings = {clean(name): Settings(profile=name) for name in tokens}
-        files = {clean(name): file for name, file in tokens.items()}
-        plan = Plan(settings, files, listening, None)
-        watch = Watch(Monitor.create(dict.fromkeys(settings, Limits())))
-        self.service = Service(plan, Monitoring(watch, {}, PollLog(None, Redactor()), self.warnings.append, at_once))
+    service: Service
+    watch: Watch
+    port: int
+    disk: Disk
+    decisions: list[Decisions]
 
-    def status(self, profile: str, token: str) -> int:
-        with Client(f"http://127.0.0.1:{self.port}", token) as client:
-            return client.ask(f"/profiles/{profile}/v1/environments").status
+    @property
+    def acks(self) -> Acks:
+        return self.watch.monitor.acks
+
+    async def ask(
+        self, method: str = "PUT", uuid: str = UUID, token: str = TOKEN, ids: tuple[str, ...] = IDS, **members: Any
+    ) -> Answer:
+        content = {"rows": [{"id": id_, "sign_at": SIGN} for id_ in ids], "note": "disk swap", "for_s": 3_600}
+        body = json.dumps(content | members).encode() if method == "PUT" else None
+
+        def send() -> Answer:
+            with Client(f"http://127.0.0.1:{self.port}", token) as client:
+                path = f"/v1/envwatch/acks/{uuid}"
+                return client.ask(path, method=method, body=body, **{"Content-Type": "application/json"})
+
+        return await asyncio.to_thread(send)
 
 
-async def at_once() -> None:
-    pass
+def logged(folder: Path) -> str:
+    path = folder / "log"
+    return path.read_text() if path.exists() else ""
+
+
+def results(answer: Answer) -> list[str]:
+    assert answer.status == 200, answer
+    return [" ".join(filter(None, [row["result"], row.get("by")])) for row in answer.json["rows"]]
 
 
 @asynccontextmanager
-async def running(tokens: dict[str, TokensFile]) -> AsyncIterator[Running]:
-    found = Running(tokens)
+async def running(
+    folder: Path,
+    acks: Acks | None = None,
+    clocks: Callable[[], Clocks] = AT_NOW,
+    first: Listed | None = None,
+) -> AsyncIterator[Running]:
+    """Serve a first listing, by default of two rows that are off, to ann and ben; with earlier acknowledgements."""
+    path = folder / "tokens"
+    path.write_text(f"ann {TOKEN} ack\nben {OTHER} ack\n")
+    path.chmod(0o600)
+    listening = listen(Address("127.0.0.1", 0))
+    plan = Plan({WORK: Settings(profile=WORK)}, {WORK: TokensFile(path, lambda _: None)}, listening, None)
+    monitor = replace(Monitor.create({WORK: Limits()}, servers={WORK: SERVER}), acks=acks or {})
+    decisions = list[Decisions]()
+    watch = Watch(monitor, keep=decisions.append, runtime=Runtime(clocks=clocks))
+    disk, log = Disk.free(), PollLog(folder / "log", Redactor())
+    lines = list[str]()
+    service = Service(plan, Monitoring(watch, {}, log, lines.append, disk.written))
+    port: int = listening.getsockname()[1]
+    rows = [environment(id_, connectionId=None, lastHeartbeat=None, lastSeenAt=SIGN) for id_ in IDS]
+    service.take(watch.take(WORK, first or listed(rows)), {})
     try:
-        yield found
+        yield Running(service, watch, port, disk, decisions)
     finally:
-        await found.service.aclose()
+        await service.aclose()
+        log.close()
+        assert lines == []
+
+
+async def test_a_quarantined_listing_reaches_no_viewer(tmp_path: Path) -> None:
+    """An empty listing, a listing of few rows, and a listing without heartbeats are not believed at once."""
+    now = read_clocks()
+
+    def at_present(rows: list[Environment]) -> Listed:
+        return listed(rows, now.wall)._replace(started=now, ended=now)
+
+    rows = [environment(f"env-{number}", lastHeartbeat=now.wall - 1_000) for number in range(60)]
+    silent = [environment(row.id, lastHeartbeat=None) for row in rows]
+    for unlikely in ([], rows[:7], silent):
+        async with running(tmp_path, clocks=read_clocks, first=at_present(rows)) as served:
+            served.service.take(served.watch.take(WORK, at_present(unlikely)), {})
+            with Client(f"http://127.0.0.1:{served.port}", TOKEN) as client:
+                found = await asyncio.to_thread(client.rows, limit=7)
+        assert [(row["id"], row["lastHeartbeat"]) for row in found] == [(row.id, row.last_heartbeat_at) for row in rows]
 
 
 @pytest.mark.parametrize("broken", ["work", "home"])
-async def test_a_file_of_tokens_that_cannot_be_used_holds_up_no_other(broken: str, tmp_path: Path) -> None:
-    other = "home" if broken == "work" else "work"
-    files = {name: tokens_file(tmp_path / name, FIRST) for name in ("work", "home")}
-    async with running(files) as served:
+async def test_an_unusable_file_of_tokens_holds_up_no_other(broken: str, tmp_path: Path) -> None:
+    other, listening, warnings = "home" if broken == "work" else "work", listen(Address("127.0.0.1", 0)), list[str]()
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+    def file_of(name: str, token: str = TOKEN) -> TokensFile:
+        (tmp_path / name).write_text(f"ann {token}\n")
+        (tmp_path / name).chmod(0o600)
+        return TokensFile(tmp_path / name, lambda _: None)
+
+    def status(profile: str, token: str) -> int:
+        with Client(url, token) as client:
+            return client.ask(f"/profiles/{profile}/v1/environments").status
+
+    settings = {clean(name): Settings(profile=name) for name in ("work", "home")}
+    watch = Watch(Monitor.create(dict.fromkeys(settings, Limits())))
+    monitoring = Monitoring(watch, {}, PollLog(None, Redactor()), warnings.append, Disk.free().written)
+    service = Service(Plan(settings, {clean(name): file_of(name) for name in settings}, listening, None), monitoring)
+    try:
         (tmp_path / broken).write_text("no token\n")
-        write_token(tmp_path / other, SECOND)
-        await served.service.renew()
-        wait_until(lambda: served.status(other, SECOND) == 503, "the new token opens its profile")
-        assert served.status(other, FIRST) == 401
-        assert served.status(broken, FIRST) == 503
-        (warning,) = served.warnings
+        file_of(other, OTHER)
+        await service.renew()
+        await asyncio.to_thread(wait_until, lambda: status(other, OTHER) == 503, "the new token opens its profile")
+        assert [status(other, TOKEN), status(broken, TOKEN)] == [401, 503]
+        (warning,) = warnings
         assert warning.startswith(f"the tokens stay as they were: {tmp_path / broken}:1: ")
+    finally:
+        await service.aclose()
+
+
+# Acknowledgements.
+
+
+async def test_the_answer_follows_the_write(tmp_path: Path) -> None:
+    async with running(tmp_path) as served:
+        served.disk.is_free.clear()
+        asking = asyncio.ensure_future(served.ask())
+        await served.disk.is_asked.wait()
+        assert served.acks
+        assert not asking.done()
+        served.disk.is_free.set()
+        assert results(await asking) == ["acked ann", "acked ann"]
+        assert served.acks == dict.fromkeys(KEYS, replace(ACK, at=NOW, until=NOW + 3_600_000))
+
+
+async def test_a_repetition_has_the_same_answer_without_another_decision(tmp_path: Path) -> None:
+    async with running(tmp_path) as served:
+        served.disk.is_free.clear()
+        asking = [asyncio.ensure_future(served.ask()) for _ in range(3)]
+        await served.disk.is_asked.wait()
+        served.disk.is_free.set()
+        answers = [await each for each in asking]
+        first = answers[0]
+        assert {each.body for each in answers} == {first.body}
+        assert (await served.ask("DELETE")).status == 200
+        assert (await served.ask()).body == first.body
+        assert [{*each.acks} for each in served.decisions] == [{*KEYS}, {*KEYS}]
+
+
+async def test_a_uuid_with_another_body_is_refused(tmp_path: Path) -> None:
+    async with running(tmp_path) as served:
+        assert (await served.ask(ids=("env-1",))).status == 200
+        for refused in (await served.ask(), await served.ask(ids=("env-1",), note="other")):
+            assert refused.status == 409
+            assert refused.json == {"error": f"another request has the uuid {UUID}: take a new uuid"}
+        assert len(served.decisions) == 1
+
+
+async def test_of_two_people_at_once_exactly_one_acknowledges(tmp_path: Path) -> None:
+    async with running(tmp_path) as served:
+        one, other = await asyncio.gather(served.ask(), served.ask(uuid=NEXT, token=OTHER))
+        assert sorted([results(one), results(other)]) in (
+            [["acked ann"] * 2, ["already ann"] * 2],
+            [["acked ben"] * 2, ["already ben"] * 2],
+        )
+
+
+async def test_anybody_with_the_right_ends_an_acknowledgement_and_the_end_is_kept(tmp_path: Path) -> None:
+    async with running(tmp_path, {KEYS[0]: ACK}) as served:
+        missing = await served.ask("DELETE", NEXT)
+        assert (missing.status, missing.json) == (404, {"error": f"there is no acknowledgement {NEXT}"})
+        for _ in range(2):
+            ended = await served.ask("DELETE", token=OTHER)
+            assert (ended.status, ended.json) == (200, {"rows": []})
+        (decision,) = served.decisions
+        (made,) = decision.acks.values()
+        assert made is not None
+        assert made.ended_by == "ben"
+        assert made.until == NOW - 1_000, "no estimate of the platform's clock puts the end into the future"
+        assert results(await served.ask(uuid=NEXT, token=OTHER)) == ["acked ben", "acked ben"]
+
+
+async def test_a_full_disk_refuses_and_nothing_is_acknowledged(tmp_path: Path) -> None:
+    async with running(tmp_path) as served:
+        served.disk.error = OSError(errno.ENOSPC, "No space left on device")
+        refused = await served.ask()
+        why = {"error": "acknowledgements cannot be saved: No space left on device", "errorCode": "envwatch_unsaved"}
+        assert (refused.status, refused.json, served.acks) == (503, why, {})
+        served.disk.error = None
+        assert results(await served.ask()) == ["acked ann", "acked ann"]
+        served.disk.error = OSError(errno.ENOSPC, "No space left on device")
+        assert (await served.ask("DELETE")).status == 503
+        assert {ack.until for ack in served.acks.values()} == {NOW + 3_600_000}
+        assert results(await served.ask(uuid=NEXT, token=OTHER)) == ["already ann", "already ann"]
+
+
+@pytest.mark.parametrize("until", [NOW + 3_540_000, NOW - 1])
+async def test_after_a_restart_a_repetition_revives_nothing_and_another_note_or_duration_is_refused(
+    until: float, tmp_path: Path
+) -> None:
+    async with running(tmp_path, dict.fromkeys(KEYS, replace(ACK, until=until))) as served:
+        assert results(await served.ask()) == ["acked ann", "acked ann"]
+        assert [(await served.ask(note="other")).status, (await served.ask(for_s=None)).status] == [409, 409]
+        assert served.decisions == []
+
+
+@pytest.mark.parametrize(("count", "rows", "kept"), [(1_001, 1, 1_000), (21, 1_000, 20)])
+async def test_the_answers_in_memory_are_bounded(count: int, rows: int, kept: int, tmp_path: Path) -> None:
+    request = AckRequest(tuple(AckedLoss(clean(f"other-{number}"), None) for number in range(rows)))
+    async with running(tmp_path) as served:
+        for _ in range(count):
+            act = Act("work", clean(str(uuid4())), clean("ann"), clean("192.0.2.7"), request)
+            await served.service._decided(act)  # noqa: SLF001
+        assert len(served.service._answers) == kept  # noqa: SLF001
+
+
+async def test_the_log_has_a_line_for_each_act(tmp_path: Path) -> None:
+    async with running(tmp_path) as served:
+        assert (await served.ask(ids=("env-1", "env-9"), note="disk\nswap \x1b[2J")).status == 200
+        assert (await served.ask(ids=("env-1", "env-9"), note="disk\nswap \x1b[2J")).status == 200
+        assert (await served.ask(uuid=NEXT, token=OTHER, note="", for_s=None)).status == 200
+        assert (await served.ask("DELETE", token=OTHER)).status == 200
+        assert (await served.ask("DELETE", token=OTHER)).status == 200
+        await asyncio.to_thread(wait_until, lambda: "ended" in logged(tmp_path), "the log")
+        assert re.findall(r"info (\w+ \(.*)", logged(tmp_path)) == [
+            f"ann (127.0.0.1) acknowledged 1 of 2 rows for 1h, {UUID}: disk swap \\x1b[2J",
+            f"ben (127.0.0.1) acknowledged 1 of 2 rows until back, {NEXT}",
+            f"ben (127.0.0.1) ended the acknowledgement of 1 row, {UUID}: disk swap \\x1b[2J",
+        ]

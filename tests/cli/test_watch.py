@@ -1,4 +1,7 @@
-"""`envwatch watch` and `envwatch wait` as users run them: real programs, real servers, real pipes and signals."""
+"""`envwatch watch`, `wait` and `hooks`: lines when polls are judged, earlier events, a refused key, signals, messages.
+
+The transcripts have the lines, the failures and the ends; `tests/watch` has the loop.
+"""
 
 from __future__ import annotations
 
@@ -8,31 +11,154 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from support import programs
-from support.budget import first_quick
-from support.builders import wire_row, wire_rows
-from support.faulty_server import KEY, Faulty, faulty_server, says
+from support.builders import NOW, beating, reading, wire_row, wire_rows
+from support.fake_clock import Answer, Script, World, error, taken, targets_of, until
+from support.faulty_server import KEY, Faulty, faulty_server
+from support.memory_history import MemoryHistory
 from support.pty_terminal import Terminal, environment
+from support.receiver import Answer as Answered
+from support.receiver import receiver
 
-from envwatch.cli.arguments import Exit, options_in
-from envwatch.cli.commands.watch import stream_of
-from envwatch.config.settings import DEFAULT, Sources, settings_of
+from envwatch.cli.arguments import Exit, StopError, options_in
+from envwatch.cli.commands.watch import EarlierEvents, stream_of
+from envwatch.cli.monitoring import refusal_check, run_until_signalled
+from envwatch.config.settings import all_settings_of
+from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.acks import Ack
+from envwatch.model.outcome import Cause, ListedPage, Snapshot
 from envwatch.model.text import clean
 from envwatch.storage.state_file import ACKNOWLEDGEMENTS, acknowledged, merge
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
 
+    from envwatch.model.clock import WallMs
+    from envwatch.model.outcome import RecordedPoll
+
+# In the test's process.
+
+LISTING = Snapshot.of_pages(pages=(ListedPage(beating(3), reading().wall),), requests=1)
+REFUSED = error(Cause.UNAUTHORIZED)
+
+
+async def refused(world: World, *scripts: Script, seconds: float = 400) -> tuple[float, str] | None:
+    """Return time and reason of the end by a refused key, or None."""
+    check = refusal_check(targets_of(world, *scripts))
+    try:
+        await taken(world, *scripts, deadline=until(world, seconds), check=check)
+    except StopError as stop:
+        return world.now, f"{stop.code.name}: {stop}"
+    return None
+
+
+@pytest.mark.parametrize(
+    ("answers", "ends_at"),
+    [
+        ((REFUSED,), 30),
+        ((LISTING, REFUSED), 35),
+        ((REFUSED, LISTING, REFUSED, LISTING), None),
+        ((REFUSED, LISTING), None),
+        ((error(Cause.SERVER),), None),
+    ],
+)
+async def test_a_run_ends_when_a_refused_key_is_refused_again(
+    answers: tuple[Answer, ...], ends_at: float | None
+) -> None:
+    world = World()
+    found = await refused(world, Script(world, *answers))
+    if ends_at is None:
+        assert found is None
+    else:
+        assert found is not None
+        at, line = found
+        assert ends_at - 2 <= at <= ends_at + 2
+        assert line.startswith("AUTHENTICATION: refused again: ")
+
+
+async def test_a_run_goes_on_while_another_profile_has_an_accepted_key() -> None:
+    world = World()
+    assert await refused(world, Script(world, REFUSED), Script(world, LISTING)) is None
+    world = World()
+    assert await refused(world, Script(world, REFUSED), Script(world, REFUSED)) is not None
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, Exit.HUNG_UP)]
+)
+def test_an_interrupted_run_cleans_up_and_has_the_code_of_the_signal(number: int, code: int) -> None:
+    cleaned: list[int] = []
+
+    async def main() -> int:
+        os.kill(os.getpid(), number)
+        try:
+            await asyncio.sleep(60)
+        finally:
+            cleaned.append(number)
+        return 0
+
+    assert run_until_signalled(main) == code
+    assert cleaned == [number]
+
+
+@pytest.mark.parametrize(
+    ("view", "query"), [("offline", "name:a status:offline,gone"), ("ml", "name:a name:ml-*"), (None, "name:a")]
+)
+def test_a_view_is_a_filter_next_to_the_option_and_the_filter_of_the_file_is_for_the_dashboard(
+    tmp_path: Path, view: str | None, query: str
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text('view = "other"\nfilter = "name:nothing"\n[views.ml]\nfilter = "name:ml-*"\n[views.other]\n')
+    (settings,) = all_settings_of({"config": str(config)}, {})
+    options = options_in(["watch", *(() if view is None else ("--view", view)), "--filter", "name:a"])
+    assert str(stream_of(options, settings, {}, clean("default")).query) == query
+
+
+class Stalled(MemoryHistory):
+    """Starts reading, and returns nothing until allowed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_read = threading.Event()
+        self.may_end = threading.Event()
+        self.has_ended = False
+
+    def polls(self, since: WallMs, until: WallMs) -> Sequence[RecordedPoll]:
+        self.is_read.set()
+        self.may_end.wait(5)
+        self.may_end.set()
+        self.has_ended = True
+        return super().polls(since, until)
+
+
+async def read_until_cancelled(past: Stalled) -> None:
+    since = datetime.fromtimestamp(NOW / 1000 - 60, UTC)
+    task = asyncio.create_task(EarlierEvents.read({NO_PROFILE: past}, since, reading(NOW)))
+    assert await asyncio.to_thread(past.is_read.wait, 30)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+def test_the_end_does_not_wait_for_a_disk_without_an_answer() -> None:
+    past = Stalled()
+    asyncio.run(read_until_cancelled(past))
+    assert not past.has_ended
+    past.may_end.set()
+
+
+# As a program.
+
 ENVWATCH = (sys.executable, "-m", "envwatch")
-TIMEOUT_S = programs.TIMEOUT_S
 OFF = {"connectionId": None, "lastHeartbeat": None}
 
 
@@ -49,12 +175,12 @@ class Running:
     lines: list[str] = field(default_factory=list)
 
     async def line(self) -> str:
-        async with asyncio.timeout(TIMEOUT_S):
+        async with asyncio.timeout(programs.TIMEOUT_S):
             line = (await self.reader.readline()).decode()
         assert line.endswith("\n"), self.errors.read_text()
         return line.removesuffix("\n")
 
-    async def ended(self, *, within: float = TIMEOUT_S) -> int:
+    async def ended(self, *, within: float = programs.TIMEOUT_S) -> int:
         return await asyncio.to_thread(self.process.wait, within)
 
 
@@ -85,7 +211,7 @@ def fresh(count: int, **of_first: object) -> list[dict[str, object]]:
     return [wire_row("env-1", **of_first), *rows[1:]]
 
 
-async def test_a_line_is_in_the_pipe_when_its_poll_is_judged_and_a_signal_ends_it(tmp_path: Path) -> None:
+async def test_a_line_is_in_the_pipe_when_its_poll_is_judged_and_a_signal_ends_the_watch(tmp_path: Path) -> None:
     """The dashboard's acknowledgement on this server is known, and ends when the environment is back."""
     notify, acks = tmp_path / "notify", tmp_path / ".local/state/envwatch/acknowledged.json"
     acks.parent.mkdir(parents=True)
@@ -125,41 +251,17 @@ async def test_a_line_is_in_the_pipe_when_its_poll_is_judged_and_a_signal_ends_i
     )
 
 
-async def test_an_interrupt_and_a_closed_pipe_end_it_without_a_word_though_nothing_happens(tmp_path: Path) -> None:
+async def test_a_closed_pipe_ends_a_watch_without_events_without_a_word(tmp_path: Path) -> None:
     async with faulty_server(fresh(1)) as server:
-        environ = environ_for(server, tmp_path)
-        async with running(environ, tmp_path, "watch", "--initial") as watch:
-            assert " initial " in await watch.line()
-            watch.process.send_signal(signal.SIGINT)
-            assert await watch.ended() == Exit.INTERRUPTED
-        async with running(environ, tmp_path, "watch", "--initial") as watch:
+        async with running(environ_for(server, tmp_path), tmp_path, "watch", "--initial") as watch:
             assert " initial " in await watch.line()
             watch.reader._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001  our end of the pipe
             assert await watch.ended() == Exit.BROKEN_PIPE
         assert watch.errors.read_text().count("\n") == 1
 
 
-async def test_it_survives_a_server_that_fails_and_tells_people_beside_the_lines(tmp_path: Path) -> None:
-    async with faulty_server(fresh(1)) as server:
-        environ = environ_for(server, tmp_path)
-        async with running(environ, tmp_path, "watch", "--initial", "--interval=1s") as watch:
-            assert " initial " in await watch.line()
-            server.break_every_page(says(500))
-            assert " failing " in await watch.line()
-            server.heal()
-            server.rows = fresh(2)
-            words = [(await watch.line()).split()[1] for _ in range(2)]
-            assert words == ["reached", "appeared"]
-            watch.process.send_signal(signal.SIGINT)
-            await watch.ended()
-        narration = watch.errors.read_text().splitlines()
-    assert [line.split(":")[0] for line in narration] == ["envwatch"] * 3
-    assert "polls fail" in narration[1]
-    assert "polls succeed again" in narration[2]
-
-
-async def test_since_tells_what_was_recorded_and_then_goes_on_without_a_gap_or_a_repetition(tmp_path: Path) -> None:
-    """Also next to a recording process; without a history, `--since` is a mistake."""
+async def test_since_prints_the_record_and_then_goes_on_without_a_gap_or_a_repetition(tmp_path: Path) -> None:
+    """Also next to a recording process."""
 
     async def event(watch: Running) -> dict[str, Any]:
         found = json.loads(await watch.line())
@@ -195,52 +297,9 @@ async def test_since_tells_what_was_recorded_and_then_goes_on_without_a_gap_or_a
                 lines = [await text.line() for _ in range(5)]
                 assert [line.split()[1] for line in lines] == ["while-blind", *["mode"] * 4]
                 assert "  nothing was recorded for 59m" in lines[0]
-        done = await asyncio.to_thread(
-            programs.run, [*ENVWATCH, "watch", "--since", "1h", "--no-history"], environ_for(server, tmp_path)
-        )
-    assert (done.returncode, done.stdout) == (Exit.USAGE, b"")
-    assert b"--since needs the history: set history = true" in done.stderr
 
 
-@pytest.mark.parametrize("output", ["text", "jsonl"])
-async def test_a_view_and_a_filter_choose_the_rows_together(output: str, tmp_path: Path) -> None:
-    config = tmp_path / "config.toml"
-    config.write_text('view = "other"\nfilter = "name:nothing"\n[views.ml]\nfilter = "name:ml-*"\n[views.other]\n')
-    names = ("ml-1", "ml-2", "web-1")
-
-    def rows(mode: str) -> list[dict[str, object]]:
-        return [wire_row(f"env-{name}", connectionName=name, currentMode=mode) for name in names]
-
-    async with faulty_server(rows("standard")) as server:
-        environ = environ_for(server, tmp_path, ENVWATCH_CONFIG=str(config))
-        choice = ("--view", "ml", "--filter", "!name:ml-1")
-        async with running(environ, tmp_path, "watch", "--initial", "--interval=1s", "-o", output, *choice) as watch:
-            lines = [await watch.line()]
-            server.rows = rows("unrestricted")
-            lines.append(await watch.line())
-    assert [[name for name in names if name in line] for line in lines] == [["ml-2"], ["ml-2"]]
-    assert [word in line for word, line in zip(("initial", "mode"), lines, strict=True)] == [True, True]
-
-
-def test_a_built_in_view_of_watch_is_a_filter() -> None:
-    settings = settings_of(Sources(), "default", DEFAULT)
-    options = options_in(["watch", "--view", "offline", "--filter", "name:a"])
-    assert str(stream_of(options, settings, {}, clean("default")).query) == "name:a status:offline,gone"
-
-
-async def test_wait_comes_back_when_it_comes_about(tmp_path: Path) -> None:
-    arguments = ("wait", "--interval=1s", "appeared*env-2")
-    async with (
-        faulty_server(fresh(1, **OFF)) as server,
-        running(environ_for(server, tmp_path), tmp_path, *arguments) as wait,
-    ):
-        await server.settled(1)
-        server.rows = [*fresh(1, **OFF), wire_row("env-2", connectionName="appeared as env-2")]
-        assert await wait.line() == "appeared as env-2"
-        assert await wait.ended() == Exit.FINE
-
-
-async def test_a_terminal_gets_one_line_of_progress_and_nothing_stays_of_it(tmp_path: Path) -> None:
+async def test_a_terminal_gets_one_line_of_progress_and_nothing_of_the_line_stays(tmp_path: Path) -> None:
     async with faulty_server(fresh(1)) as server:
         arguments = ("wait", "pod:p-9", "--interval=1s", "--timeout=2s")
         environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.url}
@@ -251,13 +310,111 @@ async def test_a_terminal_gets_one_line_of_progress_and_nothing_stays_of_it(tmp_
         assert b"\x1b" not in terminal.received
 
 
-@pytest.mark.parametrize("arguments", first_quick([("wait", "mode:standard"), ("watch", "--for", "1s")]))
-async def test_neither_imports_a_terminal_library(arguments: tuple[str, ...], tmp_path: Path) -> None:
-    program = (
-        "import sys; from envwatch.cli.main import main; code = main(); "
-        "sys.exit(code or sorted({'textual', 'rich', 'click'} & set(sys.modules)) or 0)"
-    )
-    async with faulty_server(fresh(1)) as server:
-        command = [sys.executable, "-c", program, *arguments]
-        done = await asyncio.to_thread(programs.run, command, environ_for(server, tmp_path))
-    assert done.returncode == 0, done.stderr
+# Hooks.
+
+ROUTING_KEY = "routing-key-0123456789abcdef"
+
+
+def environ_of(home: Path, text: str, **more: str) -> dict[str, str]:
+    path = home / "config.toml"
+    path.write_text(text)
+    named = {"ENVWATCH_CONFIG": str(path), "XDG_STATE_HOME": str(home / "state"), "PD_KEY": ROUTING_KEY}
+    return environment(home, LETTA_API_KEY=KEY, **(named | more))
+
+
+async def test_each_hook_gets_an_incident_and_its_end_and_each_failure_is_named(tmp_path: Path) -> None:
+    written = tmp_path / "written"
+    async with receiver() as fine, receiver(Answered(202), Answered(400, '{"message": "no such team"}')) as wrong:
+        text = f"""
+[[hooks]]
+name = "page"
+command = ["sh", "-c", 'echo "$ENVWATCH_EVENT $LETTA_API_KEY$PD_KEY" >> {written}']
+[[hooks]]
+name = "gone"
+command = ["/nonexistent/page"]
+[[hooks]]
+url = "{wrong.url}"
+[[hooks]]
+name = "duty"
+url = "{fine.url}"
+format = "pagerduty"
+key_env = "PD_KEY"
+"""
+        environ = environ_of(tmp_path, text)
+        done = await asyncio.to_thread(programs.run, [*ENVWATCH, "hooks", "test"], environ)
+    assert done.returncode == 1
+    lines = done.stdout.decode().splitlines()
+    assert (lines[0], lines[3]) == ("page  ok      opened and resolved", "duty  ok      opened and resolved")
+    assert lines[1].startswith("gone  failed  cannot run /nonexistent/page: No such file or directory (after ")
+    assert lines[2].startswith("3  failed  127.0.0.1 answers 400: no such team (after ")
+    assert written.read_text() == "incident opened \nincident resolved \n", "no key of the API or of another hook"
+    first, last = [posted.json for posted in fine.posted]
+    assert (first["event_action"], last["event_action"]) == ("trigger", "resolve")
+    assert first["dedup_key"] == last["dedup_key"]
+    assert first["routing_key"] == ROUTING_KEY
+    assert not {secret for secret in (KEY, ROUTING_KEY, "t0") if secret.encode() in done.stdout + done.stderr}
+
+
+WATCH = ("watch", "--hooks", "--interval=1s")
+
+
+async def listed(server: Faulty, count: int) -> None:
+    count += len(server.seen)
+    async with asyncio.timeout(programs.TIMEOUT_S):
+        while len(server.seen) < count:  # noqa: ASYNC110 - the server has no event for it
+            await asyncio.sleep(0.01)
+
+
+async def has_no_open_incident(state: Path) -> None:
+    async with asyncio.timeout(programs.TIMEOUT_S):
+        while json.loads(await asyncio.to_thread(state.read_bytes))["open"]:  # noqa: ASYNC110 - a file has no event
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.slow
+async def test_an_incident_is_sent_by_one_run_and_its_end_by_the_next(tmp_path: Path) -> None:
+    up = [wire_row(f"env-{number}", lastHeartbeat=time.time() * 1000) for number in (1, 2)]
+    async with faulty_server(up) as server, receiver(Answered(503)) as service:
+        text = f"""
+alert_after = 0
+online_for = "1h"
+late_after = "30m"
+[[hooks]]
+name = "duty"
+url = "{service.url}"
+format = "pagerduty"
+key_env = "PD_KEY"
+[[hooks]]
+name = "gone"
+command = ["/nonexistent/page"]
+"""
+        environ = environ_of(tmp_path, text, LETTA_BASE_URL=server.url)
+        async with running(environ, tmp_path, *WATCH) as first_run:
+            await listed(server, 2)
+            server.rows = [wire_row("env-1", **OFF), up[1]]
+            first, second = [posted.json for posted in await service.have_come(2)]
+            assert first == second, "tried again after the 503"
+            await listed(server, 2)
+            first_run.process.send_signal(signal.SIGTERM)
+            assert await first_run.ended() == Exit.TERMINATED
+            errors = first_run.errors.read_text()
+        (kept,) = (tmp_path / "state" / "envwatch" / "alerts").glob("*.json")
+        channels = json.loads(kept.read_bytes())["ledger"][first["dedup_key"]]
+        told = [hook for hook, announcement in channels.items() if announcement["progress"] == "told"]
+        assert told == ["duty"], "the other hook has not sent it"
+        async with running(environ, tmp_path, *WATCH):
+            await listed(server, 3)
+            assert len(service.posted) == 2, "what is still open is not sent again"
+        server.rows = up
+        async with running(environ, tmp_path, *WATCH):
+            resolved = (await service.have_come(3))[2].json
+            await has_no_open_incident(kept)
+    assert (first["event_action"], resolved["event_action"]) == ("trigger", "resolve")
+    assert first["dedup_key"] == resolved["dedup_key"]
+    assert "(profile default), with 2 hooks; ctrl+c ends it" in errors
+    assert errors.count("hook gone: cannot run /nonexistent/page") == 1
+    assert "hook duty: 127.0.0.1 answers 503: next try" in errors
+    assert "hook duty: works again, after 1 failure\n" in errors
+    log = (tmp_path / "state" / "envwatch" / "envwatch.log").read_text()
+    assert "hook duty: sent" in log
+    assert not {secret for secret in (KEY, ROUTING_KEY, "t0") if secret in errors + log}

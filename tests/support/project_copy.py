@@ -28,6 +28,12 @@ def copy_project(copy: Path) -> None:
             shutil.copy(source, copy / name)
 
 
+def remove_bytecode(copy: Path) -> None:
+    """Remove the copy's bytecode from the place where `conftest.py` keeps bytecode."""
+    if sys.pycache_prefix is not None:
+        shutil.rmtree(f"{sys.pycache_prefix}{copy}", ignore_errors=True)
+
+
 def insert_last(path: Path, block: str, container: str) -> None:
     """Append lines to a class, or to a tuple at the top of a module, with the same indentation."""
     text = path.read_text(encoding="utf-8")
@@ -51,8 +57,7 @@ def changed_files(copy: Path) -> set[str]:
 
 
 def environ_in(copy: Path, **more: str) -> dict[str, str]:
-    paths = f"{copy}:{copy / 'tests'}"
-    return environment(copy, PYTHONPATH=paths, PYTHONDONTWRITEBYTECODE="1", LETTA_API_KEY=KEY, **more)
+    return environment(copy, PYTHONPATH=f"{copy}:{copy / 'tests'}", LETTA_API_KEY=KEY, **more)
 
 
 def run_in(copy: Path, *arguments: str, environ: Mapping[str, str] | None = None) -> bytes:
