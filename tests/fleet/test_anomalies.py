@@ -56,7 +56,6 @@ def test_an_emptied_list_is_believed_after_three_listings_and_a_minute(
 ) -> None:
     first = [listed(beating(3)), listed(beating(3, NOW + step), NOW + step)]
     profile_state, events = watched([*first, *(listed([], NOW + step * number) for number in range(2, 2 + listings))])
-
     assert (profile_state.quarantine is None) is believed
     assert counts_of(profile_state) == {Presence.GONE if believed else Presence.ONLINE: 3}
     assert [(leaf.kind, leaf.reason) for leaf in flatten(events)] == [
@@ -69,7 +68,6 @@ def test_an_emptied_list_is_believed_after_three_listings_and_a_minute(
 @pytest.mark.parametrize(("seconds", "left_s"), [(5, 60), (35, 30), (65, 0), (100, 0)])
 def test_a_quarantine_knows_its_least_remaining_time(seconds: float, left_s: float) -> None:
     profile_state, _ = watched(story(beating(3), []))
-
     assert profile_state.quarantine is not None
     assert profile_state.quarantine.left_s(MonotonicS(seconds)) == left_s
 
@@ -77,7 +75,6 @@ def test_a_quarantine_knows_its_least_remaining_time(seconds: float, left_s: flo
 def test_a_list_of_two_may_empty_but_absence_still_needs_two_listings() -> None:
     profile_state, events = watched(story(beating(2), []))
     assert (profile_state.quarantine, counts_of(profile_state), events) == (None, {Presence.ONLINE: 2}, [])
-
     profile_state, events = watched([listed([], NOW + 2 * STEP)], profile_state)
     assert counts_of(profile_state) == {Presence.GONE: 2}
 
@@ -85,7 +82,6 @@ def test_a_list_of_two_may_empty_but_absence_still_needs_two_listings() -> None:
 def test_an_emptied_list_filled_again_during_its_quarantine_changed_nothing() -> None:
     rows = beating(3)
     profile_state, events = watched(story(rows, [], [], rows, [], []))
-
     assert (quarantined(profile_state), counts_of(profile_state)) == ((Anomaly.EMPTIED, 2), {Presence.ONLINE: 3})
     assert kinds(events) == [Kind.HELD, Kind.HELD]
 
@@ -93,7 +89,6 @@ def test_an_emptied_list_filled_again_during_its_quarantine_changed_nothing() ->
 def test_a_row_in_a_quarantined_listing_is_not_absent() -> None:
     rows = beating(10)
     profile_state, events = watched(story(rows, rows[:9], without_beats(rows, 5), rows[:9]))
-
     assert kinds(events) == [Kind.HELD]
     assert profile_state.environments[clean("env-10")].absent == 1
     profile_state, events = watched([listed(rows[:9], NOW + 4 * STEP)], profile_state)
@@ -102,14 +97,12 @@ def test_a_row_in_a_quarantined_listing_is_not_absent() -> None:
 
 def test_a_failed_poll_neither_confirms_nor_clears_a_quarantined_listing() -> None:
     profile_state, events = watched([*story(beating(3), [], []), failed(at=NOW + 3 * STEP), listed([], NOW + 65_000)])
-
     assert counts_of(profile_state) == {Presence.GONE: 3}
     assert kinds(flatten(events)) == [Kind.HELD, *[Kind.GONE] * 3]
 
 
 def test_the_data_on_the_screen_grows_old_while_a_listing_is_quarantined() -> None:
     profile_state, _ = watched(story(beating(3), [], []))
-
     assert profile_state.age(reading(NOW + 2 * STEP)) == profile_state.interval * 2
 
 
@@ -140,7 +133,6 @@ def test_rows_vanishing_together_are_quarantined_from_three_and_a_fifth_on(
 ) -> None:
     outcomes = [lacking(count, 1, vanished, NOW + step * STEP) for step in range(1, 3)]
     profile_state, events = watched([listed(beating(count)), *outcomes])
-
     assert quarantined(profile_state) == ((Anomaly.VANISHED, 2) if is_quarantined else None)
     assert counts_of(profile_state)[Presence.GONE] == (0 if is_quarantined else vanished)
     if is_quarantined:
@@ -153,7 +145,6 @@ def test_listed_rows_without_a_readable_entry_have_not_vanished() -> None:
     one = lacking(10, 1, 4, NOW + STEP)
     one = one._replace(snapshot=one.snapshot._replace(rejected=2, rejected_ids=ids(1, 2)))
     profile_state, events = watched([listed(beating(10)), one])
-
     assert (quarantined(profile_state), events) == (None, [])
     assert [tracked.absent for tracked in profile_state.environments.values()].count(1) == 2
 
@@ -163,7 +154,6 @@ def test_listed_rows_are_watched_while_the_others_are_quarantined() -> None:
     rows = [*lost.snapshot.pages[0].environments[:-1], environment("env-10", connectionId=None)]
     outcomes = [lacking(10, 1, 5, NOW + STEP), listed(rows, NOW + 2 * STEP)]
     profile_state, events = watched([listed(beating(10)), *outcomes])
-
     assert profile_state.age(reading(NOW + 2 * STEP)) == timedelta()
     assert [(event.kind, event.id) for event in events] == [(Kind.HELD, None), (Kind.OFFLINE, "env-10")]
 
@@ -173,7 +163,6 @@ def test_rows_back_during_their_quarantine_were_never_away() -> None:
     moments = [NOW + step * STEP for step in range(1, 14)]
     others = [lacking(250, 1 + step // 2, 60 + step // 2, at) for step, at in enumerate(moments)]
     profile_state, events = watched([listed(beating(250)), *others])
-
     assert profile_state.quarantine is None
     assert {event.id for event in flatten(events) if event.kind is Kind.GONE} == ids(7, 60)
     profile_state, events = watched([lacking(250, 61, 66, moments[-1] + STEP)], profile_state)
@@ -186,7 +175,6 @@ def test_a_row_back_during_its_quarantine_is_judged_by_its_last_listing_and_not_
     rows = [environment(f"env-{number}", lastHeartbeat=beat) for number in range(1, 11)]
     outcomes = [lacking(10, 1, 5, NOW + at) for at in (STEP, 90_000.0)]
     profile_state, _ = watched([listed(beating(10)), *outcomes, listed(rows, NOW + 95_000)])
-
     assert {tracked.clock_suspect for tracked in profile_state.environments.values()} == {False}
     assert profile_state.environments[clean("env-1")].presence is Presence.LATE
 
@@ -197,7 +185,6 @@ def test_other_vanishing_rows_are_quarantined_anew_without_another_event() -> No
     profile_state, events = watched(
         [listed(beating(250)), *(lacking(250, *part, at) for part, at in zip(parts, moments, strict=True))]
     )
-
     assert (quarantined(profile_state), counts_of(profile_state)[Presence.GONE]) == ((Anomaly.VANISHED, 2), 0)
     assert kinds(events) == [Kind.HELD]
 
@@ -208,7 +195,6 @@ def test_rows_vanishing_later_are_quarantined_for_a_minute_of_their_own() -> Non
     outcomes = [lacking(250, 1, last, at) for last, at in zip(lasts, moments, strict=True)]
     profile_state, events = watched([listed(beating(250)), *outcomes[:4]])
     assert (quarantined(profile_state), counts_of(profile_state)[Presence.GONE]) == ((Anomaly.VANISHED, 1), 100)
-
     profile_state, events = watched(outcomes[4:6], profile_state)
     assert (quarantined(profile_state), events) == ((Anomaly.VANISHED, 3), [])
     profile_state, events = watched(outcomes[6:], profile_state)
@@ -238,7 +224,6 @@ def test_an_absence_in_doubt_is_never_believed() -> None:
         [listed(beating(20)), *(lacking(20, 1, 2, at, in_doubt=ids(2, 2)) for at in moments)]
     )
     assert [event.id for event in events] == ["env-1"]
-
     profile_state, events = watched([lacking(20, 1, 2, NOW + 30 * STEP)], profile_state)
     assert [(event.kind, event.id) for event in events] == [(Kind.GONE, "env-2")]
 
@@ -247,7 +232,6 @@ def test_another_anomaly_in_between_starts_the_count_over_and_makes_nothing_gone
     rows = beating(10)
     outcomes = [lacking(10, 1, 5, NOW + STEP), listed([], NOW + 2 * STEP), lacking(10, 1, 5, NOW + 3 * STEP)]
     profile_state, events = watched([listed(rows), *outcomes])
-
     assert (quarantined(profile_state), counts_of(profile_state)) == ((Anomaly.VANISHED, 1), {Presence.ONLINE: 10})
     assert kinds(events) == [Kind.HELD] * 3
 
@@ -256,7 +240,6 @@ def test_another_anomaly_in_between_starts_the_count_over_and_makes_nothing_gone
 def test_many_heartbeats_lost_on_a_kept_connection_are_quarantined(lost: int, of: int, *, quarantined: bool) -> None:
     rows = beating(of)
     profile_state, events = watched(story(rows, without_beats(rows, lost)))
-
     assert (profile_state.quarantine is not None) is quarantined
     assert counts_of(profile_state)[Presence.OFFLINE] == (0 if quarantined else lost)
     assert kinds(flatten(events)) == ([Kind.HELD] if quarantined else [Kind.OFFLINE] * lost)
@@ -268,7 +251,6 @@ def test_heartbeats_lost_with_their_connections_are_no_anomaly(connection_id: st
     rows = beating(5)
     cut_off = [environment(row.id, connectionId=connection_id, lastHeartbeat=None) for row in rows]
     profile_state, events = watched(story(rows, cut_off))
-
     assert (profile_state.quarantine, counts_of(profile_state)) == (None, {Presence.OFFLINE: 5})
     assert kinds(flatten(events)) == [Kind.OFFLINE] * 5
 
@@ -291,7 +273,6 @@ def test_ten_still_heartbeats_are_the_platforms_trouble_after_a_minute(
     count: int, seconds: float, *, stalled: bool
 ) -> None:
     profile_state, events = standing_still(count, NOW + STEP + seconds * 1000)
-
     assert profile_state.stall_detector.is_stalled is stalled
     assert kinds(events) == ([Kind.STALLED] if stalled else [])
 
@@ -312,10 +293,8 @@ def test_stalled_rows_count_as_unknown_and_the_others_by_their_presence() -> Non
     profile_state, _ = watched(
         [listed([*beating(10), rows[-1]]), *(listed(rows, NOW + STEP * n) for n in range(1, 14))]
     )
-
     assert [row.presence for row in profile_state.known(reading())] == [Presence.OFFLINE]
     assert counts_of(profile_state) == {Presence.LATE: 10, Presence.OFFLINE: 1}
-
     moving, _ = watched([listed([*beating(10, NOW + 14 * STEP), rows[-1]], NOW + 14 * STEP)], profile_state)
     known = Counter(row.presence for row in moving.known(reading()))
     assert known == {Presence.ONLINE: 10, Presence.OFFLINE: 1}
@@ -352,7 +331,6 @@ def test_a_failed_poll_in_between_stops_the_count_without_a_new_start(seconds: f
     before, _ = standing_still(10, NOW + STEP + 30_000)
     moments = [NOW + STEP + second * 1000 for second in (40, 45, 50, 55, 60, 65, seconds)]
     profile_state, events = watched([failed(at=NOW + STEP + 35_000), *(listed(rows, at) for at in moments)], before)
-
     assert profile_state.stall_detector.is_stalled is stalled
     assert kinds(events) == ([Kind.STALLED] if stalled else [])
 
@@ -360,7 +338,6 @@ def test_a_failed_poll_in_between_stops_the_count_without_a_new_start(seconds: f
 def test_a_stall_known_before_a_gap_lasts_until_a_heartbeat_advances() -> None:
     before, _ = standing_still(10, NOW + 100_000)
     profile_state, events = watched([failed(at=NOW + 200_000), listed(beating(10, NOW + STEP), NOW + 700_000)], before)
-
     assert (profile_state.stall_detector.is_stalled, counts_of(profile_state), events) == (True, counts_of(before), [])
 
 
@@ -369,7 +346,6 @@ def test_a_disconnect_is_believed_while_heartbeats_stand_still() -> None:
     profile_state, _ = standing_still(12, now)
     rows = [environment("env-1", connectionId=None, lastHeartbeat=None), *beating(12, NOW + STEP)[1:]]
     profile_state, events = watched([listed(rows, now + STEP)], profile_state)
-
     assert kinds(events) == [Kind.OFFLINE]
 
 
@@ -403,7 +379,6 @@ def test_a_new_connection_is_no_sign_of_resumed_heartbeats() -> None:
     profile_state, _ = standing_still(12, now)
     rows = [environment("env-1", connectionId="conn-2", lastHeartbeat=now), *beating(12, NOW + STEP)[1:]]
     profile_state, events = watched([listed(rows, now + STEP)], profile_state)
-
     assert profile_state.stall_detector.is_stalled
     assert kinds(events) == [Kind.RECONNECTED]
 
@@ -478,9 +453,7 @@ def test_a_mass_change_of_modes_does_not_hide_a_change_to_unrestricted() -> None
 
 def test_rows_lost_together_are_one_event_with_their_common_values() -> None:
     rows = beating(3, podId="pod-7") + beating(5)[3:]
-
     (event,) = events_when_lost(rows, 3)
-
     assert (event.kind, event.of, event.reason) == (Kind.TOGETHER, Kind.OFFLINE, "pod pod-7")
     assert [(leaf.id, leaf.kind, leaf.after) for leaf in event.members] == [
         (f"env-{number}", Kind.OFFLINE, "offline") for number in (1, 2, 3)
@@ -523,7 +496,6 @@ def test_the_blast_radius_is_what_all_the_lost_share_and_no_survivor_has() -> No
         environment(userId="u-1", podId="pod-7", metadata=METADATA | {"lettaCodeVersion": "0.31.2", "os": "darwin"}),
         environment(userId="u-2", podId="pod-7", metadata=METADATA | {"lettaCodeVersion": "0.31.2", "os": "linux"}),
     ]
-
     assert blast_radius(lost, [environment()]) == (("pod", "pod-7"), ("version", "0.31.2"))
     assert blast_radius(lost, [environment(podId="pod-7")]) == (("version", "0.31.2"),)
     # A legacy name of a mode is the mode, and a value that nobody has is not shared.

@@ -101,7 +101,6 @@ def test_a_whole_fleet_whose_unit_changes_and_changes_back_is_no_event(factor: f
 def test_a_fleet_first_seen_in_another_unit_is_unknown_and_becomes_known_without_an_event(factor: float) -> None:
     profile_state, _ = watched(listings([factor]))
     assert unknown_in(profile_state, NOW) == 120
-
     profile_state, events = watched(listings([factor] * 3 + [1.0]))
     assert events == []
     assert unknown_in(profile_state, NOW + 3 * STEP) == 0

@@ -61,7 +61,6 @@ def official_rule(connection_id: str | None, last_heartbeat: float | None, now: 
 )
 def test_the_age_of_the_heartbeat_decides(age: float, presence: Presence, reason: Reason) -> None:
     verdict = JUDGE.verdict(environment(lastHeartbeat=NOW - age), NOW)
-
     assert (verdict.presence, verdict.reason) == (presence, reason)
     assert verdict.is_up is (presence is not Presence.OFFLINE)
 
@@ -69,19 +68,16 @@ def test_the_age_of_the_heartbeat_decides(age: float, presence: Presence, reason
 @pytest.mark.parametrize("connection_id", [None, ""])
 def test_without_a_connection_nothing_is_online(connection_id: str | None) -> None:
     verdict = JUDGE.verdict(environment(connectionId=connection_id, lastHeartbeat=NOW), NOW)
-
     assert (verdict.presence, verdict.reason) == (Presence.OFFLINE, Reason.DISCONNECTED)
 
 
 def test_a_connection_without_a_heartbeat_is_offline() -> None:
     verdict = JUDGE.verdict(environment(lastHeartbeat=None), NOW)
-
     assert (verdict.presence, verdict.reason) == (Presence.OFFLINE, Reason.NEVER_BEAT)
 
 
 def test_the_limits_are_the_users() -> None:
     rule = PresenceRule(Limits(online_for=timedelta(seconds=60), late_after=timedelta(seconds=31)))
-
     ages = (30_999, 31_000, 59_999, 60_000)
     presences = [rule.verdict(environment(lastHeartbeat=NOW - age), NOW).presence.value for age in ages]
     assert presences == ["online", "late", "late", "offline"]
@@ -89,7 +85,6 @@ def test_the_limits_are_the_users() -> None:
 
 def test_an_age_is_never_negative_and_never_too_long() -> None:
     ages = [heartbeat_age(environment(lastHeartbeat=beat), NOW) for beat in (NOW + 5_000, 1e300, NOW - 5_000, None)]
-
     assert ages == [timedelta(), timedelta(), timedelta(seconds=5), None]
     assert heartbeat_age(environment(lastHeartbeat=-1e300), NOW) == timedelta(milliseconds=1e14)
 

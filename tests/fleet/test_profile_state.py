@@ -34,7 +34,6 @@ def kinds(events: list[Event]) -> list[Kind]:
 def test_the_first_listing_is_a_silent_baseline() -> None:
     rows = [environment("env-1"), environment("env-2", connectionId=None), environment("env-3", lastHeartbeat=0)]
     profile_state, events = watched([listed(rows)])
-
     assert events == []
     assert counts_of(profile_state) == {Presence.ONLINE: 1, Presence.OFFLINE: 2}
 
@@ -43,7 +42,6 @@ def test_an_environment_is_gone_after_two_listings_without_the_row_and_returns_w
     all_three, two = beating(3), beating(2)
     listings = [all_three, two, all_three, two, two, two, all_three]
     _, events = watched(listed(rows, NOW + 5_000 * number) for number, rows in enumerate(listings))
-
     assert [(event.kind, event.id, event.at - NOW) for event in events] == [
         (Kind.GONE, "env-3", 20_000),
         (Kind.RETURNED, "env-3", 30_000),
@@ -83,7 +81,6 @@ def test_what_is_gone_and_then_cannot_be_read_stays_gone() -> None:
     one = listed(beating(1), NOW + 15_000)
     one = one._replace(snapshot=one.snapshot._replace(rejected=1, rejected_ids=frozenset({clean("env-2")})))
     profile_state, events = watched([one], gone)
-
     assert events == []
     assert profile_state.environments[clean("env-2")] is gone.environments[clean("env-2")]
 
@@ -94,9 +91,7 @@ def test_what_is_gone_is_remembered_for_an_hour(age: float, kind: Kind) -> None:
     rest = [listed(beating(1, gone_at + part * age), gone_at + part * age) for part in (0.5, 1)]
     back = listed(beating(2, gone_at + age), gone_at + age + 1)
     profile_state, _ = watched([listed(beating(2)), listed(beating(1), NOW + 5_000), listed(beating(1), gone_at)])
-
     events = watched([*rest, back], profile_state)[1]
-
     assert [(leaf.kind, leaf.id) for leaf in flatten(events)] == [(kind, "env-2")]
 
 
@@ -104,7 +99,6 @@ def test_of_duplicates_the_newest_heartbeat_wins_in_whatever_order_they_come() -
     old = environment(lastHeartbeat=NOW - 130_000, currentMode="strict")
     new = environment(lastHeartbeat=NOW - 10_000)
     without = environment(lastHeartbeat=None, lastSeenAt=NOW)
-
     for rows in ([old, new, without], [new, without, old], [without, old, new]):
         profile_state, _ = watched([listed(rows, page_size=1)])
         assert [tracked.environment for tracked in profile_state.environments.values()] == [new]
@@ -116,7 +110,6 @@ def test_a_page_speaks_for_the_moment_of_its_request() -> None:
     first, second = beating(2, NOW + 10_000)
     pages = (ListedPage([first], WallMs(NOW + 119_999)), ListedPage([second], WallMs(NOW + 120_000)))
     profile_state, _ = watched([with_pages(walk, *pages)])
-
     assert [tracked.presence for tracked in profile_state.environments.values()] == [Presence.LATE, Presence.OFFLINE]
 
 
@@ -132,7 +125,6 @@ def test_a_row_on_two_pages_is_one_row_with_one_event() -> None:
 def test_a_failed_poll_changes_no_verdict_and_is_no_event_of_a_row(cause: Cause) -> None:
     before, _ = watched([listed(beating(3))])
     after, events = watched([failed(cause, NOW + second * 1000, pages_read=2) for second in range(5, 3_600, 5)], before)
-
     assert events == []
     assert after.environments is before.environments
     assert (after.failures, after.failure and after.failure.cause) == (719, cause)
@@ -142,7 +134,6 @@ def test_a_failed_poll_changes_no_verdict_and_is_no_event_of_a_row(cause: Cause)
 
 def test_before_the_first_listing_there_is_nothing_to_be_blind_to() -> None:
     profile_state, events = watched([failed(), failed()])
-
     assert (profile_state.freshness(reading(NOW + DAY)), profile_state.age(reading()), events) == (
         Freshness.WAITING,
         None,
@@ -171,7 +162,6 @@ def test_sight_fades_with_the_age_of_the_data_by_whichever_clock_says_more(
     now = reading(NOW + milliseconds)
     if sleeping != "neither":
         now = Clocks(WallMs(NOW), now.monotonic) if sleeping == "wall" else Clocks(now.wall, MonotonicS(0))
-
     assert profile_state.freshness(now) is freshness
     assert profile_state.is_unknown(profile_state.environments[environment().id], now) is (freshness is Freshness.BLIND)
 
@@ -187,14 +177,12 @@ def test_sight_fades_with_the_age_of_the_data_by_whichever_clock_says_more(
 )
 def test_a_new_pace_makes_no_fresh_data_old(before: int, after: int, milliseconds: float, freshness: Freshness) -> None:
     profile_state, _ = watched([listed(beating(1), interval=timedelta(seconds=before))])
-
     assert profile_state.with_interval(timedelta(seconds=after)).freshness(reading(NOW + milliseconds)) is freshness
 
 
 def test_the_first_failure_at_a_shorter_pace_ends_the_patience_of_the_longer_one() -> None:
     profile_state, _ = watched([listed(beating(1), interval=timedelta(seconds=120))])
     profile_state, _ = watched([failed()], profile_state.with_interval(timedelta(seconds=5)))
-
     assert [profile_state.freshness(reading(NOW + age)) for age in (60_000, 60_001)] == [
         Freshness.STALE,
         Freshness.BLIND,
@@ -209,7 +197,6 @@ def test_what_changed_while_blind_is_one_event_with_its_beginning_and_end() -> N
     _, (event,) = watched(
         [listed(beating(2)), listed(beating(2, NOW + 5_000), NOW + 5_000), failed(), listed(CHANGED, AFTER)]
     )
-
     assert (event.kind, event.since, event.at) == (Kind.WHILE_BLIND, NOW + 5_000, AFTER)
     assert [(leaf.kind, leaf.id) for leaf in event.members] == [(Kind.OFFLINE, "env-1"), (Kind.MODE, "env-2")]
 
@@ -226,7 +213,6 @@ def test_a_gap_is_blindness_only_when_the_screen_said_so(before: int, after: int
     first = listed(beating(1), interval=timedelta(seconds=before))
     lost = listed([environment(connectionId=None)], NOW + gap, interval=timedelta(seconds=after))
     _, events = watched([first, *([failed()] if before == after else []), lost])
-
     assert kinds(events) == [Kind.WHILE_BLIND if blind else Kind.OFFLINE]
 
 
@@ -234,17 +220,14 @@ def test_what_changed_while_asleep_is_one_event_however_short_the_sleep() -> Non
     sleeps: list[Outcome] = [slept(NOW + 1_000, NOW + 7_000), failed(), slept(NOW + 8_000, NOW + 20_000)]
     profile_state, events = watched([listed(beating(2)), *sleeps])
     assert events == []
-
     profile_state, (event,) = watched([listed(CHANGED, NOW + 21_000)], profile_state)
     assert (event.kind, event.since, event.at) == (Kind.WHILE_BLIND, NOW + 1_000, NOW + 21_000)
-
     _, events = watched([listed(beating(2, NOW + 26_000), NOW + 26_000)], profile_state)
     assert kinds(events) == [Kind.ONLINE, Kind.MODE]
 
 
 def test_sleep_starts_the_offset_over() -> None:
     profile_state, _ = watched([listed(beating(1), skew=HOUR), slept(NOW, AFTER)])
-
     assert not profile_state.clock.is_known
 
 
@@ -259,7 +242,6 @@ def beats_every_thirty_seconds(minutes: int, *, dated: bool, skew: float) -> Ite
 def test_a_local_clock_five_minutes_ahead_declares_no_beating_fleet_down_for_good() -> None:
     """No response is dated, and all heartbeats look five minutes old; the advancing heartbeats are better evidence."""
     profile_state, events = watched(beats_every_thirty_seconds(1, dated=False, skew=300_000))
-
     assert counts_of(profile_state) == {Presence.ONLINE: 11}
     assert all(tracked.clock_suspect for tracked in profile_state.environments.values())
     assert [(event.kind, event.of) for event in events] == [(Kind.TOGETHER, Kind.ONLINE)]
@@ -268,7 +250,6 @@ def test_a_local_clock_five_minutes_ahead_declares_no_beating_fleet_down_for_goo
 @pytest.mark.parametrize("skew", [-300_000, 300_000])
 def test_a_wrong_local_clock_hides_no_stopped_machine(skew: float) -> None:
     profile_state, events = watched(beats_every_thirty_seconds(8, dated=False, skew=skew))
-
     assert counts_of(profile_state) == {Presence.ONLINE: 10, Presence.OFFLINE: 1}
     assert (events[-1].kind, events[-1].id) == (Kind.OFFLINE, "env-0")
 

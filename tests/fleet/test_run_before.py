@@ -142,12 +142,10 @@ def test_the_rows_of_another_account_are_not_compared() -> None:
 def test_a_row_without_an_entry_in_one_listing_is_gone_unless_the_row_may_exist() -> None:
     (group,) = between(beating(2), beating(1, LATER))
     assert [(event.kind, event.reason) for event in group.members] == [(Kind.GONE, "not in the first listing")]
-
     before = moment(listed(beating(2)), listed(beating(1, NOW + 5_000), NOW + 5_000))
     assert before.profile_state.environments[clean("env-2")].absent == 1
     (group,) = changes_between_runs(before, moment(listed(beating(1, LATER), LATER)))
     assert [event.reason for event in group.members] == ["no longer listed"]
-
     outcome = listed(beating(1, LATER), LATER)
     unread = outcome._replace(snapshot=outcome.snapshot._replace(rejected_ids=frozenset({clean("env-2")})))
     assert changes_between_runs(moment(listed(beating(2))), moment(unread)) == []

@@ -162,7 +162,6 @@ def test_data_is_stale_and_blind_at_the_same_moment_as_on_the_serving_host(age_s
 def test_an_interval_of_the_server_longer_than_the_interval_of_the_polls_decides() -> None:
     outcome = served(listed(beating(3)), 50)._replace(interval=timedelta(seconds=60))
     profile_state, _ = ProfileState().apply(outcome)
-
     assert profile_state.freshness(reading(NOW + 179_000)) is Freshness.LIVE
     assert profile_state.freshness(reading(NOW + 181_000)) is Freshness.BLIND
 
@@ -171,7 +170,6 @@ def test_an_interval_of_the_server_longer_than_the_interval_of_the_polls_decides
 def test_a_listing_too_old_to_be_true_ends_no_blindness(age_s: float, *, is_over: bool) -> None:
     late = served(listed(beating(3), NOW + 10_000), age_s)
     profile_state, events = after(ProfileState(), listed(beating(3)), failed(at=NOW + 70_000), late)
-
     assert [event.kind for event in events] == [Kind.BLIND, *([Kind.VISIBLE] if is_over else [])]
     assert (profile_state.freshness(late.started) is not Freshness.BLIND) is is_over
 
@@ -191,7 +189,6 @@ def test_a_row_is_not_gone_by_one_listing_served_twice() -> None:
         ProfileState(), whole, served(less, 1), served(less, 2, is_repeat=True), served(less, 3, is_repeat=True)
     )
     assert viewer.environments[clean("env-3")].presence is Presence.ONLINE
-
     viewer, events = after(viewer, served(listed(beating(2, NOW + 10_000), NOW + 10_000), 1))
     assert [event.kind for event in events] == [Kind.GONE]
 
@@ -200,7 +197,6 @@ def test_a_listing_served_again_after_a_sleep_ends_the_wait_for_one() -> None:
     outcome = listed(beating(3))
     asleep, _ = after(ProfileState(), outcome, slept(NOW + 1_000, NOW + 8_000))
     awake, events = after(asleep, served(outcome, 9, is_repeat=True))
-
     assert asleep.unseen_since is not None
     assert (awake.unseen_since, of_rows(events)) == (None, [])
 
@@ -209,7 +205,6 @@ def test_changes_in_a_listing_from_before_a_sleep_did_not_begin_after_the_listin
     asleep, _ = after(ProfileState(), listed(beating(3)), slept(NOW + 6_000, NOW + 13_000))
     lost = beating(2, NOW + 5_000)
     _, events = after(asleep, served(listed(lost, NOW + 5_000), 9), served(listed(lost, NOW + 10_000), 9))
-
     assert of_rows(events)
     assert all(event.since is None or event.since <= event.at for event in events)
 
@@ -217,7 +212,6 @@ def test_changes_in_a_listing_from_before_a_sleep_did_not_begin_after_the_listin
 def test_time_does_not_go_backwards_where_a_request_took_longer_than_the_one_before() -> None:
     first, second = served(listed(beating(3)), 4.0), served(listed(beating(3), NOW + 100), 4.0, jitter_s=2.0)
     profile_state, _ = after(ProfileState(), first, second)
-
     assert (profile_state.listed, profile_state.elapsed_ms) == (reading(), 0.0)
 
 
@@ -225,5 +219,4 @@ def test_a_wall_clock_set_back_is_followed() -> None:
     first = served(listed(beating(3)), 4.0)
     second = served(listed(beating(3), NOW + 1_000, skew=-3_600_000), 2.0, jitter_s=1.5)
     profile_state, _ = after(ProfileState(), first, second)
-
     assert profile_state.listed == reading(NOW, skew=-3_600_000)

@@ -87,7 +87,6 @@ def test_a_row_without_news_leaves_the_very_same_value(row: dict[str, Any]) -> N
 def test_a_heartbeat_alone_and_a_late_heartbeat_are_no_change() -> None:
     before = first_value()
     later, late = next_value(before, NOW + 5_000, lastHeartbeat=NOW), next_value(before, NOW + 60_000)
-
     assert (later.last_change, later.since_at, late.presence) == (None, None, Presence.LATE)
     assert events_to(before, later) == events_to(before, late) == []
 
@@ -96,13 +95,11 @@ def test_a_heartbeat_alone_and_a_late_heartbeat_are_no_change() -> None:
 def test_an_unchanged_row_makes_a_clock_set_back_suspect(at: float, *, clock_suspect: bool) -> None:
     """A listing already held the heartbeat of NOW - 12 s five seconds ago, and one whole beat is tolerated."""
     again = next_value(first_value(), at, listing_at(NOW + 5_000))
-
     assert again.clock_suspect is clock_suspect
 
 
 def test_only_what_came_after_the_first_listing_reads_as_changed() -> None:
     later = next_value(None, NOW + 5_000, listing_at(NOW + 5_000, number=7))
-
     assert first_value().last_change is None
     assert later.last_change == RecentChange(ChangeTag.JOINED, ServerMs(NOW + 5_000))
 
@@ -111,7 +108,6 @@ def test_the_pod_of_a_lost_row_is_remembered_until_the_next_pod() -> None:
     lost = next_value(first_value(podId="p-7"), NOW + 5_000, podId=None, connectionId=None)
     still = next_value(lost, NOW + 10_000, podId=None, connectionId=None, lastSeenAt=NOW + 1)
     back = next_value(still, NOW + 15_000, podId="p-8")
-
     assert [tracked.pod_id for tracked in (lost, still, back)] == ["p-7", "p-7", "p-8"]
     assert next_value(back, NOW + 20_000, podId=None).pod_id == "p-8"
     assert first_value(podId=None).pod_id is None
@@ -166,7 +162,6 @@ def test_a_row_up_has_the_listed_values_only() -> None:
 
 def test_a_heartbeat_does_not_go_backwards_on_one_connection() -> None:
     tracked = next_value(first_value(lastHeartbeat=NOW), NOW + 5_000, lastHeartbeat=NOW - 30_000)
-
     assert tracked.environment.last_heartbeat_at == NOW
 
 
@@ -176,7 +171,6 @@ def test_a_stored_heartbeat_of_the_future_is_dropped_because_the_servers_clock_w
 ) -> None:
     at = NOW + 5_000
     tracked = next_value(first_value(lastHeartbeat=at + ahead), at, lastHeartbeat=NOW - 10_000)
-
     assert tracked.environment.last_heartbeat_at == (at + ahead if kept else NOW - 10_000)
     assert (tracked.presence, tracked.clock_suspect) == (Presence.ONLINE, False)
 
@@ -187,7 +181,6 @@ def test_a_dead_row_stays_dead_unless_its_heartbeat_advances_by_half_a_beat(adva
     dead = first_value(lastHeartbeat=NOW - 1_000_000)
     moved = next_value(dead, NOW + 5_000, lastHeartbeat=NOW - 1_000_000 + advance)
     again = next_value(moved, NOW + 10_000, lastHeartbeat=NOW - 1_000_000)
-
     assert [each.verdict.is_up for each in (dead, moved, again)] == [False, is_up, is_up]
 
 
@@ -197,14 +190,12 @@ def test_a_heartbeat_does_not_go_backwards_after_a_row_without_one(between: dict
     tracked = next_value(first_value(lastHeartbeat=NOW), NOW + 5_000, **({"lastHeartbeat": NOW} | between))
     tracked = next_value(tracked, NOW + 10_000, **({"lastHeartbeat": NOW} | between))
     tracked = next_value(tracked, NOW + 15_000, lastHeartbeat=NOW - 110_000)
-
     assert (tracked.environment.last_heartbeat_at, tracked.presence) == (NOW, Presence.ONLINE)
     assert next_value(tracked, NOW + 20_000, lastHeartbeat=NOW - 109_000).environment.last_heartbeat_at == NOW
 
 
 def test_the_last_known_heartbeat_does_not_hold_back_a_newer_one_nor_another_connections() -> None:
     without_beat = next_value(first_value(lastHeartbeat=NOW), NOW + 5_000, lastHeartbeat=None)
-
     for row in ({"lastHeartbeat": NOW + 8_000}, {"connectionId": "conn-2", "lastHeartbeat": NOW - 9_000}):
         tracked = next_value(without_beat, NOW + 10_000, **row)
         assert tracked.environment.last_heartbeat_at == row["lastHeartbeat"]
@@ -212,7 +203,6 @@ def test_the_last_known_heartbeat_does_not_hold_back_a_newer_one_nor_another_con
 
 def test_a_new_connection_brings_its_own_heartbeat() -> None:
     tracked = next_value(first_value(lastHeartbeat=NOW), NOW + 5_000, connectionId="conn-2", lastHeartbeat=NOW - 30_000)
-
     assert tracked.environment.last_heartbeat_at == NOW - 30_000
 
 
@@ -223,7 +213,6 @@ def test_a_new_connection_brings_its_own_heartbeat() -> None:
 def test_an_advanced_heartbeat_must_be_fresh_by_the_clock(age: float, *, clock_suspect: bool) -> None:
     at = NOW + 5_000
     tracked = next_value(first_value(lastHeartbeat=NOW - 3_600_000), at, lastHeartbeat=at - age)
-
     assert tracked.clock_suspect is clock_suspect
 
 
@@ -236,13 +225,11 @@ def test_a_doubted_row_is_judged_by_the_time_since_its_heartbeat_advanced(
     doubted = next_value(first_value(lastHeartbeat=at - skew - 30_000), at, lastHeartbeat=at - skew)
     assert doubted.clock_suspect
     assert doubted.presence is Presence.ONLINE
-
     assert next_value(doubted, at + elapsed, lastHeartbeat=at - skew).verdict.is_up is is_up
 
 
 def test_doubt_ends_when_the_clocks_agree_again() -> None:
     doubted = next_value(first_value(), NOW + 5_000, lastHeartbeat=NOW + 305_000)
-
     assert not next_value(doubted, NOW + 310_000, lastHeartbeat=NOW + 309_000).clock_suspect
 
 
@@ -266,7 +253,6 @@ def test_an_old_heartbeat_is_no_contradiction_when_nobody_saw_the_heartbeats_mea
 def test_silence_proves_nothing_while_the_platforms_heartbeats_stand_still() -> None:
     at = NOW + 200_000
     stalled = listing_at(at, beats_count=False)
-
     assert next_value(first_value(), at, stalled).verdict.is_up
     assert not next_value(first_value(), at, stalled, connectionId=None).verdict.is_up
 
@@ -323,7 +309,6 @@ def test_a_new_connection_never_seen_offline_is_a_reconnect_or_a_restart(row: di
     before = first_value()
     after = next_value(before, NOW + 5_000, **row)
     (event,) = events_to(before, after)
-
     assert (event.kind, event.before, event.after) == (kind, "conn-of-env-1", after.environment.connection_id)
     assert after.transitions == (NOW + 5_000,)
     assert after.since_at is None
@@ -333,7 +318,6 @@ def test_one_listing_without_a_row_proves_nothing_and_the_second_proves_the_row_
     tracked = first_value()
     absent = marked_absent(tracked, ServerMs(NOW + 5_000), listing_at(NOW + 5_000))
     gone = marked_absent(absent, ServerMs(NOW + 10_000), listing_at(NOW + 10_000, number=3))
-
     assert (absent.verdict, events_to(tracked, absent)) == (tracked.verdict, [])
     assert (gone.verdict, gone.last_change) == (GONE, RecentChange(ChangeTag.NEW, ServerMs(NOW + 10_000)))
     (event,) = events_to(absent, gone)
@@ -347,7 +331,6 @@ def test_a_gone_row_listed_again_returned(connection_id: str | None, after: str)
         gone = marked_absent(gone, ServerMs(NOW + 10_000), listing_at(NOW + 10_000))
     back = next_value(gone, NOW + 15_000, connectionId=connection_id)
     (event,) = events_to(gone, back, NOW + 15_000)
-
     assert (event.kind, event.before, event.after) == (Kind.RETURNED, "gone", after)
     assert event.lasted == timedelta(seconds=5)
     assert (back.since_at, back.transitions, back.absent) == (NOW + 15_000, (NOW + 15_000,), 0)
@@ -355,7 +338,6 @@ def test_a_gone_row_listed_again_returned(connection_id: str | None, after: str)
 
 def test_a_new_environment_appeared() -> None:
     (event,) = events_between(None, first_value(connectionId=None), NOW)
-
     assert (event.kind, event.before, event.after, event.reason) == (Kind.APPEARED, None, "offline", "disconnected")
 
 
@@ -378,7 +360,6 @@ def test_what_flaps_and_is_gone_flaps_no_longer_and_gone_is_its_only_event() -> 
     flapping = replace(first_value(), transitions=(NOW,), is_flapping=True)
     absent = marked_absent(flapping, ServerMs(NOW + 5_000), listing_at(NOW + 5_000))
     gone = marked_absent(absent, ServerMs(NOW + 10_000), listing_at(NOW + 10_000))
-
     assert (absent.is_flapping, gone.is_flapping, gone.is_unhealthy) == (True, False, False)
     assert kinds(events_to(absent, gone, NOW + 10_000)) == [Kind.GONE]
 
@@ -386,7 +367,6 @@ def test_what_flaps_and_is_gone_flaps_no_longer_and_gone_is_its_only_event() -> 
 def test_flapping_ends_even_if_the_row_never_changes_again() -> None:
     flapping = replace(first_value(), transitions=(NOW,), is_flapping=True)
     steady = next_value(flapping, NOW + 5_000)
-
     assert kinds(events_to(flapping, steady)) == [Kind.STEADY]
 
 
@@ -395,7 +375,6 @@ def test_a_row_down_for_another_reason_has_been_down_since_the_first() -> None:
     then_closed = next_value(lost, NOW + 155_000, connectionId=None)
     closed = next_value(first_value(), NOW + 5_000, connectionId=None)
     then_lost = next_value(closed, NOW + 150_000)
-
     assert (lost.verdict, closed.verdict) == (HEARTBEAT_LOST, DISCONNECTED)
     assert (then_closed.verdict, then_closed.since_at) == (DISCONNECTED, NOW + 150_000)
     assert (then_lost.verdict, then_lost.since_at) == (HEARTBEAT_LOST, NOW + 5_000)
@@ -425,7 +404,6 @@ def test_a_copy_of_a_tracked_environment_changes_as_the_original_does(
 def test_a_lost_heartbeat_stays_lost_when_the_servers_clock_is_set_back_behind_the_heartbeat() -> None:
     lost = first_value(lastHeartbeat=NOW - 130_000)
     assert lost.verdict == HEARTBEAT_LOST
-
     at = NOW - 160_000
     again = next_value(lost, at, listing_at(at, asked_at=5.0, elapsed_ms=GAP), lastHeartbeat=NOW - 130_000)
     assert (again.verdict, again.clock_suspect) == (HEARTBEAT_LOST, True)
@@ -472,7 +450,6 @@ def test_a_field_set_by_a_person_is_a_change(after: dict[str, Any], expected: Ch
 
 def test_several_changes_come_in_a_fixed_order() -> None:
     after = {"metadata": METADATA | {"os": "win32", "gitBranch": "x"}, "currentMode": "strict", "connectionName": "n"}
-
     assert [field for _, field, _, _ in changes_to(**after)] == ["name", "mode", "branch", "os"]
 
 

@@ -90,7 +90,6 @@ def watched_live(outcomes: Sequence[Outcome]) -> WatchedTime:
 def test_a_span_ends_where_no_listing_came_for_too_long(life: str) -> None:
     outcomes, expected = LIVES[life]
     past = recorded(outcomes)
-
     assert watched_live(outcomes) == spans(*expected)
     assert WatchedTime.recorded(past.polls(*ALL), past.events(*ALL), ServerClock()) == spans(*expected)
 
@@ -509,9 +508,7 @@ def states_text(monitor: Monitor, name: str, end: float) -> str:
 def test_a_past_is_continued() -> None:
     up, down = beating(2, at(200)), [*beating(1, at(200)), environment("env-2", connectionId=None)]
     history = recorded([listed(up, at(0)), listed(down, at(30)), listed(up, at(60))])
-
     monitor = seeded(history, listed(up, at(200)), listed(up, at(250)))
-
     assert states_text(monitor, "env-1", 260) == "up@0 unknown@60 up@200"
     assert states_text(monitor, "env-2", 260) == "up@0 down@30 unknown@60 up@200"
     # The earlier run's heartbeats lie in the future of its clock.

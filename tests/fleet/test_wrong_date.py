@@ -119,7 +119,6 @@ def test_a_clock_behind_by_just_the_silence_of_all_is_found_out_within_75_second
     profile_state, _ = watched(before)
     (tracked,) = profile_state.environments.values()
     assert (tracked.presence, tracked.clock_suspect, profile_state.date_error) == (Presence.ONLINE, True, -skew)
-
     profile_state, (event,) = watched([dated(silent, NOW + 75_000, skew=skew)], profile_state)
     assert (event.kind, event.reason, profile_state.date_error) == (Kind.OFFLINE, "heartbeat lost (675 s)", None)
 
@@ -147,7 +146,6 @@ def test_a_date_jumping_by_more_than_a_beat_waits_for_a_second_listing(
     assert (profile_state.date_error, profile_state.clock.offset) == (
         (None, sign * jump) if is_believed else (sign * jump, 0.0)
     )
-
     again, _ = watched([dated(rows, NOW + 2 * STEP, error=sign * jump)], profile_state)
     assert (again.date_error, again.clock.offset) == (None, sign * jump)
     other, _ = watched([dated(rows, NOW + 2 * STEP, error=sign * (jump + 40_000))], profile_state)
@@ -301,7 +299,6 @@ def test_one_wrong_date_takes_no_fleet_offline_and_brings_none_back(error: float
     profile_state, events = story(13, {12: error})
     assert (events, counts_of(profile_state)[Presence.OFFLINE]) == ([], 0)
     assert all(tracked.clock_suspect for tracked in profile_state.environments.values())
-
     profile_state, events = watched([dated(machines_at(NOW + 13 * STEP), NOW + 13 * STEP)], profile_state)
     assert events == []
     assert not any(tracked.clock_suspect for tracked in profile_state.environments.values())
@@ -316,7 +313,6 @@ def test_a_date_wrong_for_good_hides_no_machine_without_a_second_heartbeat(
     dead = environment("env-1", lastHeartbeat=NOW - 1_000)
     moments = range(0, seconds + 1, 5)
     profile_state, _ = watched(dated([dead], NOW + second * 1000, error=error if second else 0.0) for second in moments)
-
     (tracked,) = profile_state.environments.values()
     assert (tracked.verdict.is_up, tracked.clock_suspect) == (is_up, True)
 
@@ -333,7 +329,6 @@ def test_a_heartbeat_from_the_future_is_doubted_and_no_longer_believed_than_any_
     profile_state, events = watched(dated(row, NOW + number * STEP) for number in range(24))
     (tracked,) = profile_state.environments.values()
     assert (tracked.presence, tracked.clock_suspect, events) == (Presence.LATE, True, [])
-
     _, (event,) = watched([dated(row, NOW + 24 * STEP)], profile_state)
     assert (event.kind, event.reason) == (Kind.OFFLINE, Reason.HEARTBEAT_LOST.value)
 

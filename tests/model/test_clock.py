@@ -22,7 +22,6 @@ def clock_of(*bounds: tuple[float, float]) -> ServerClock:
 
 def test_without_an_answer_the_local_clock_is_all_there_is() -> None:
     clock = ServerClock()
-
     assert not clock.is_known
     assert clock.bounds is None
     assert clock.server_time(WallMs(NOW)) == NOW
@@ -34,7 +33,6 @@ def test_an_answer_bounds_the_offset_by_its_way_there_and_back() -> None:
 
 def test_answers_are_intersected() -> None:
     clock = clock_of((-300, 1000), (200, 1400), (-100, 700))
-
     assert clock.bounds == OffsetBounds(200, 700)
     assert clock.offset == 450
 
@@ -49,7 +47,6 @@ def test_contradicting_answers_start_over_with_the_newest() -> None:
 
 def test_only_the_last_twelve_answers_count() -> None:
     narrow_and_old = [(400.0, 600.0)] + [(0.0, 1000.0)] * 11
-
     assert clock_of(*narrow_and_old).bounds == OffsetBounds(400, 600)
     assert clock_of(*narrow_and_old, (0, 1000)).bounds == OffsetBounds(0, 1000)
 
@@ -73,7 +70,6 @@ def test_the_bounds_hold_the_truth_whatever_the_network_and_the_local_clock_do(
     for since, there, back in answers:
         date = (NOW + since + there) // 1000 * 1000
         clock = clock.with_bounds(OffsetBounds.of_answer(date, NOW + since + skew, NOW + since + there + back + skew))
-
     bounds = clock.bounds
     assert bounds is not None
     assert bounds.low <= -skew <= bounds.high
@@ -87,7 +83,6 @@ def test_clocks_apart_by_more_than_five_seconds_mean_sleep(drift: float, sign: i
         Clocks(WallMs(NOW), MonotonicS(100)),
         Clocks(WallMs(NOW + 30_000 + sign * drift), MonotonicS(130)),
     )
-
     assert later.slept_since(earlier) is slept
 
 

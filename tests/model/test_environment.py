@@ -132,7 +132,6 @@ def test_a_metadata_field_has_a_value_of_the_declared_type_or_none() -> None:
     row = environment(
         metadata={"supported_commands": ["a\x1b", 7, "b"], "gitBranch": 5, "supportsPairedListenerGenerations": True}
     )
-
     assert (row.supported_commands, row.branch, row.has_paired_generations) == ((r"a\x1b", "b"), None, True)
     assert environment(metadata=None).supported_commands is None
     assert Environment.branch is METADATA_FIELDS["gitBranch"]
@@ -143,7 +142,6 @@ def test_a_metadata_field_has_a_value_of_the_declared_type_or_none() -> None:
 
 def test_the_examples_of_the_demo_take_turns() -> None:
     declared = ApiField("region", 99, examples=("a", "b", "c"))
-
     assert [declared.example(index) for index in range(7)] == [*"abcabca"]
 
 
@@ -169,7 +167,6 @@ def test_json_and_csv_have_the_fields_in_the_order_of_the_declarations() -> None
     names = "id name device_id connection_id listener_instance_id last_heartbeat_at connected_at first_seen_at"
     names += " last_seen_at mode version branch os node_version working_directory organization_id pod_id user_id"
     names += " api_key_owner self_update supported_commands metadata unknown"
-
     assert " ".join(OUTPUT_NAMES[: len(names.split())]) == names
 
 
@@ -180,14 +177,12 @@ NULL_WHEN_OFFLINE = ("connectionId", "connectedAt", "lastHeartbeat", "podId")
 
 def test_a_row_is_sent_as_received() -> None:
     row = wire_row(apiKeyOwner="hiro", userId="user-1", lastHeartbeat=NOW - 0.5, region={"zone": [1, 2.5]})
-
     assert sent_row(environment_of(row)) == row
 
 
 def test_a_fact_without_a_value_is_null_or_left_out() -> None:
     bare = wire_row(metadata=None) | dict.fromkeys(NULL_WHEN_OFFLINE)
     sent = sent_row(environment_of({key: bare[key] for key in bare.keys() - {"currentMode", "listenerInstanceId"}}))
-
     assert {key for key, value in sent.items() if value is None} == set(NULL_WHEN_OFFLINE)
     assert sent.keys() == wire_row().keys() - {"currentMode", "listenerInstanceId", "metadata"}
 
@@ -218,5 +213,4 @@ SENT = st.dictionaries(NAMES, st.none() | st.booleans() | st.integers(0, 9) | st
 @given(unknown=SENT)
 def test_a_row_sent_and_read_again_is_the_same_row(unknown: dict[str, Any]) -> None:
     row = environment_of(wire_row() | {f"{name}\ufe0f": value for name, value in unknown.items()})
-
     assert environment_of(sent_row(row)) == row

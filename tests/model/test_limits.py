@@ -153,7 +153,6 @@ UNDOCUMENTED: Final[Mapping[str, object]] = {
 def test_the_documentation_names_the_limit(name: str, unit: Any, document: str, sentence: str) -> None:
     number = getattr(limits, name) / unit
     stated = sentence.format(f"{number:g}", word=WORDS.get(number))
-
     assert stated in " ".join(page(document).split())
 
 
@@ -166,7 +165,6 @@ def test_every_limit_has_a_sentence_or_a_known_number() -> None:
     names = {
         name for name, value in vars(limits).items() if name.isupper() and isinstance(value, int | float | timedelta)
     }
-
     assert names == {name for name, *_ in DOCUMENTED} | UNDOCUMENTED.keys()
 
 
@@ -188,7 +186,6 @@ def test_every_limit_has_a_sentence_or_a_known_number() -> None:
 def test_a_setting_has_a_default_and_bounds(name: str, default: object, least: object, most: object) -> None:
     (declared,) = [each for each in fields(Limits) if each.name == name]
     bounds = [number * S if isinstance(default, timedelta) else number for number in declared.metadata["bounds"]]
-
     assert (declared.default, bounds) == (default, [least, most])
 
 

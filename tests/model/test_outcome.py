@@ -44,7 +44,6 @@ def test_of_two_rows_with_one_id_the_newest_heartbeat_counts(
     rows = [environment(**first), environment(**second)]
     pages = tuple(ListedPage([row], WallMs(NOW + place)) for place, row in enumerate(rows))
     clock = ServerClock((OffsetBounds(-1_000, -1_000),))
-
     snapshot = Snapshot.of_pages(pages)
     assert snapshot.rows == {"env-1": rows[kept]}
     assert [*snapshot.timed_rows(clock)] == [(rows[kept], NOW + kept - 1_000)]
@@ -61,7 +60,6 @@ def test_only_a_server_with_a_stored_listing_repeats_a_listing(served: RelayInfo
 def test_a_stored_listing_was_asked_for_before_the_poll(served: RelayInfo | None, age_s: float) -> None:
     outcome = listed(beating(1))
     asked = outcome._replace(snapshot=outcome.snapshot._replace(served=served)).asked
-
     assert asked == (NOW - 1_000 * age_s, outcome.started.monotonic - age_s)
 
 
@@ -80,14 +78,12 @@ def test_a_listing_costs_requests_rows_and_time(
     pages = tuple(ListedPage([environment()] * size, WallMs(NOW)) for size in sizes)
     outcome = listed([])._replace(snapshot=Snapshot.of_pages(pages, rejected=rejected, requests=requests))
     ended = Clocks(outcome.started.wall, MonotonicS(outcome.started.monotonic + 2.5))
-
     assert outcome.cost == cost
     assert outcome._replace(ended=ended).cost == cost._replace(took=timedelta(seconds=2.5))
 
 
 def test_a_missing_count_is_nothing() -> None:
     snapshot = Snapshot.of_pages(())
-
     assert (snapshot.rejected, snapshot.requests, snapshot.received) == (0, 0, 0)
     assert ListingCost() == ListingCost(1, 0, 0, is_paged=False, took=timedelta())
     failure = Failure(Cause.TIMEOUT, clean("late"))
@@ -97,5 +93,4 @@ def test_a_missing_count_is_nothing() -> None:
 
 def test_each_kind_of_outcome_has_a_result() -> None:
     outcomes: list[Outcome] = [listed([]), failed(), slept(NOW, NOW + 1)]
-
     assert [PollResult.from_outcome(each) for each in outcomes] == ["listed", "failed", "slept"]

@@ -63,7 +63,6 @@ def only(page: Page) -> Environment:
 
 def test_a_row_is_read_under_the_names_of_this_program() -> None:
     row = only(page_of_both_ways(page_bytes([wire_row("env-7", currentMode="acceptEdits", lastHeartbeat=5)])))
-
     assert (row.id, row.name, row.mode, row.last_heartbeat_at) == ("env-7", "laptop of env-7", "acceptEdits", 5.0)
     assert (row.version, row.branch, row.os, row.node_version) == ("0.34.12", "main", "linux", "v22.1.0")
     assert row.working_directory == "/home/hiro/code/portal"
@@ -76,9 +75,7 @@ def test_a_row_is_read_under_the_names_of_this_program() -> None:
 def test_what_is_null_when_offline_may_be_null_or_missing() -> None:
     nullable = {"connectionId", "connectedAt", "lastHeartbeat", "podId", "currentMode", "metadata"}
     missing = {key: value for key, value in wire_row().items() if key not in nullable}
-
     rows = page_of_both_ways(page_bytes([wire_row() | dict.fromkeys(nullable), missing])).environments
-
     assert rows[0] == rows[1]
     assert (rows[0].connection_id, rows[0].last_heartbeat_at, rows[0].version) == (None, None, None)
 
@@ -90,14 +87,12 @@ def test_an_instant_is_an_integer_or_a_float(value: float) -> None:
 
 def test_unknown_fields_are_kept_and_cleaned() -> None:
     row = only(page_of_both_ways(with_member('"region\\u001b[31m": {"zone": "a\\u202eb"}')))
-
     assert row.unknown == {r"region\x1b[31m": {"zone": r"a\u202eb"}}
 
 
 @pytest.mark.parametrize("name", ["name", "mode", "unknown", "device_id", "\0"])
 def test_a_field_of_the_wire_cannot_pass_for_one_of_ours(name: str) -> None:
     row = only(page_of(page_bytes([wire_row(**{name: "forged"})])))
-
     assert row == environment(**{name: "forged"})
     assert row.unknown == {clean(name): "forged"}
     assert row.name == "laptop of env-1"
@@ -105,9 +100,7 @@ def test_a_field_of_the_wire_cannot_pass_for_one_of_ours(name: str) -> None:
 
 def test_metadata_of_a_wrong_type_is_shown_and_not_interpreted() -> None:
     metadata = {"lettaCodeVersion": 34, "gitBranch": ["main"], "self_update": "no", "supported_commands": "abort"}
-
     row = only(page_of_both_ways(page_bytes([wire_row(metadata=metadata)])))
-
     assert row.metadata == metadata
     assert (row.version, row.branch, row.self_update, row.supported_commands) == (None, None, None, None)
 
@@ -118,7 +111,6 @@ def test_the_last_of_two_members_of_one_name_holds() -> None:
 
 def test_the_cursor_is_the_last_id_as_received() -> None:
     page = page_of(page_bytes([wire_row("env-1"), wire_row("a\u202eb")], has_next=True))
-
     assert page.has_next_page
     assert page.cursor == "a\u202eb"
     assert page.environments[-1].id == r"a\u202eb~1f7a9d5e"
@@ -159,9 +151,7 @@ def test_the_cursor_of_an_empty_page_is_none() -> None:
 )
 def test_an_unfit_row_is_set_aside(member: str) -> None:
     bad = with_member(member).replace(b'"connections": [', b'"connections": [' + json.dumps(wire_row()).encode() + b",")
-
     page = page_of_both_ways(bad)
-
     assert page.rejected == 1
     assert page.environments == [environment()]
 
@@ -180,7 +170,6 @@ def test_a_row_just_within_the_limits_is_not(member: str) -> None:
 
 def test_what_is_no_object_is_set_aside() -> None:
     page = page_of_both_ways(page_bytes([1, None, "x", [], wire_row("env-9"), {}]))
-
     assert page.rejected == 5
     assert [row.id for row in page.environments] == ["env-9"]
     assert page.cursor == "env-9"
@@ -216,9 +205,7 @@ def test_a_row_no_parser_takes_costs_one_row(member: bytes, place: int) -> None:
     ids = [f"env-{number}" for number in range(3)]
     bad = json.dumps(wire_row(ids[place]))[:-1].encode() + b", " + member + b"}"
     rows = [bad if number == place else json.dumps(wire_row(id_)).encode() for number, id_ in enumerate(ids)]
-
     page = page_of(b'{"hasNextPage": true, "connections": [' + b" , ".join(rows) + b" ] }")
-
     assert [row.id for row in page.environments] == [id_ for id_ in ids if id_ != ids[place]]
     assert (page.rejected, page.rejected_ids) == (1, (ids[place],))
     assert (page.cursor, page.has_next_page) == ("env-2", True)
@@ -227,7 +214,6 @@ def test_a_row_no_parser_takes_costs_one_row(member: bytes, place: int) -> None:
 def test_a_row_grown_too_large_is_not_taken_from_the_listing_before() -> None:
     known = {row.id: row for row in page_of(page_bytes([wire_row("env-1")])).environments}
     large = wire_row("env-1", metadata={"a": [["x" * 1000] * 30] * 9})
-
     assert page_of(page_bytes([large, wire_row("env-2")]), known).rejected_ids == ("env-1",)
 
 
@@ -238,7 +224,6 @@ def test_the_largest_value_has_256_kib_as_json() -> None:
 
 def test_a_row_with_an_unreadable_id_is_counted_without_the_id() -> None:
     page = page_of(page_bytes([wire_row("env-1"), wire_row("env-X")], has_next=True).replace(b"env-X", b"env-\xe9"))
-
     assert (page.rejected, page.rejected_ids, page.cursor) == (1, (), "env-1")
     assert page_of(page_bytes([wire_row(), wire_row() | {"id": ""}])).rejected_ids == ()
 
@@ -290,7 +275,6 @@ def test_a_broken_page_raises_nothing_else(edits: list[tuple[int, str, bytes]]) 
     data = bytearray(page_bytes([wire_row("env-1"), wire_row("env-2", region="\u202e")]))
     for place, edit, replacement in edits:
         data[place : place + (0 if edit == "i" else len(replacement))] = b"" if edit == "d" else replacement
-
     try:
         page = page_of(bytes(data))
     except PageError:
@@ -320,7 +304,6 @@ ROWS = st.fixed_dictionaries(
 def test_a_page_of_plain_text_reads_the_same_in_one_go_and_row_by_row(rows: list[dict[str, Any]]) -> None:
     escaped = page_of_both_ways(page_bytes(rows))
     page = page_of_both_ways(json.dumps({"connections": rows, "hasNextPage": False}, ensure_ascii=False).encode())
-
     assert page == escaped
     assert len(page.environments) + page.rejected == len(rows)
 
@@ -329,7 +312,6 @@ def test_a_page_of_plain_text_reads_the_same_in_one_go_and_row_by_row(rows: list
 @pytest.mark.parametrize(("text", "shown"), [("a\x1b]52;", r"a\x1b]52;"), ("a\u3164", r"a\u3164"), ("aé", "aé")])
 def test_each_text_of_a_row_is_cleaned(field: str, text: str, shown: str) -> None:
     row = only(page_of_both_ways(page_bytes([wire_row(**{field: text})])))
-
     assert shown in [value for value in astuple(row) if isinstance(value, str)]
     assert text == shown or text not in astuple(row)
 
@@ -339,7 +321,6 @@ def test_metadata_is_cleaned_however_deep_a_text_stands(text: str) -> None:
     deep: list[JsonValue] = [{text: 1}, {"a": text}, {"a": [text]}, {"a": {text: 1}}, {"a": {"b": [{"c": text}]}}]
     for metadata in deep:
         row = only(page_of_both_ways(page_bytes([wire_row(metadata=metadata)])))
-
         assert row.metadata == cleaned(metadata) != metadata
 
 
@@ -394,9 +375,7 @@ def test_an_id_as_servers_send_them_is_its_own_key(id_: str) -> None:
 def test_an_unchanged_row_is_the_very_same_object() -> None:
     before = page_of(page_bytes([wire_row("env-1"), wire_row("env-2")])).environments
     data = page_bytes([wire_row("env-2", lastHeartbeat=1), wire_row("env-1"), wire_row("env-3")])
-
     page = page_of(data, {row.id: row for row in before})
-
     assert page == page_of(data)
     assert [any(row is known for known in before) for row in page.environments] == [False, True, False]
     assert page.environments[0].metadata is before[1].metadata
@@ -405,9 +384,7 @@ def test_an_unchanged_row_is_the_very_same_object() -> None:
 def test_one_changed_row_of_a_large_page_leaves_the_other_rows_the_same_objects() -> None:
     rows = [wire_row(f"env-{number}", metadata={"note": "x" * 1_000}) for number in range(300)]
     known = {row.id: row for row in page_of(page_bytes(rows)).environments}
-
     again = page_of(page_bytes([wire_row("env-0", metadata={"note": "y"}), *rows[1:]]), known).environments
-
     assert [row is known[row.id] for row in again] == [False] + [True] * 299
 
 
@@ -456,9 +433,7 @@ def test_an_id_changed_by_cleaning_is_kept_as_received_if_a_url_can_hold_the_id(
 
 def test_a_row_made_too_large_by_escapes_is_set_aside_and_reads_the_same_when_sent_again() -> None:
     metadata = {f"m{number}": "\U000e0041" * 100 for number in range(300)}
-
     page = page_of(page_bytes([wire_row("large", metadata=metadata), wire_row("usual")]))
-
     assert [row.id for row in page.environments] == ["usual"]
     assert page.rejected_ids == ("large",)
 
@@ -491,7 +466,6 @@ def test_every_page_falls_into_its_rows_and_the_rest(
     others = {key: value for key, value in others.items() if key != "connections"}
     page = {"connections": rows} | others if rows_first else others | {"connections": rows}
     pieces = split(json.dumps(page, indent=indent, ensure_ascii=ascii_only).encode())
-
     assert pieces is not None
     assert [json.loads(row) for row in pieces[0]] == rows
     assert json.loads(pieces[1]) == page | {"connections": []}
@@ -501,7 +475,6 @@ def test_every_page_falls_into_its_rows_and_the_rest(
 def test_a_page_with_an_early_end_is_never_whole(rows: list[Any], data: st.DataObject) -> None:
     page = json.dumps({"hasNextPage": False, "connections": rows}).encode()
     pieces = split(page[: data.draw(st.integers(0, len(page) - 1))])
-
     if pieces is not None:
         with pytest.raises(ValueError, match=r"."):
             json.loads(pieces[1])
@@ -513,7 +486,6 @@ def test_the_id_of_a_row_is_found_without_reading_the_row(row: dict[str, Any], i
     if id_ is not None:
         row["id"] = id_
     found = id_in(json.dumps(row, ensure_ascii=False).encode())
-
     assert (None if found is None else json.loads(found)) == id_
 
 
@@ -653,7 +625,6 @@ def test_shared_values_read_as_before(rows: list[dict[str, Any]]) -> None:
 def test_rows_of_different_pages_share_what_is_equal_in_their_metadata() -> None:
     pool = Pool()
     one, other = (page_of(page_bytes([wire_row(id_)]), None, pool).environments[0] for id_ in ("env-1", "env-2"))
-
     assert one.metadata is not None
     assert other.metadata is not None
     assert one.metadata is not other.metadata
@@ -665,7 +636,6 @@ def test_a_new_value_in_a_known_row_is_shared() -> None:
     known = {row.id: row for row in page_of(page_bytes([wire_row("env-1")])).environments}
     rows = [wire_row(id_, metadata={"rack": [1, 2]}) for id_ in ("env-1", "env-2")]
     one, other = page_of(page_bytes(rows), known, pool).environments
-
     assert one.metadata is not None
     assert other.metadata is not None
     assert one.metadata["rack"] is other.metadata["rack"]
@@ -677,6 +647,5 @@ def test_a_pool_keeps_a_bounded_number_of_values() -> None:
         pool.share({"name": f"text {number}", "list": [number]})
     last: dict[str, Any] = {"name": "text 0", "list": [0], "new": "new", "more": [{"a": "new"}]}
     pool.share(last)
-
     assert last == {"name": "text 0", "list": [0], "new": "new", "more": [{"a": "new"}]}
     assert len(pool) == 2 * LIMIT

@@ -470,7 +470,6 @@ def test_a_text_is_wrapped_at_spaces_and_within_longer_words(text: str, width: i
 @given(CLEAN, st.integers(2, 20))
 def test_wrapped_lines_fit_and_keep_every_character(text: SafeText, width: int) -> None:
     lines = wrapped(text, width)
-
     assert all(cells(line) <= width for line in lines)
     assert "".join(lines).replace(" ", "") == "".join(text.split())
 

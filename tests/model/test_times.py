@@ -152,7 +152,6 @@ def test_an_age_fits_into_its_column(duration: timedelta) -> None:
 @given(AGES)
 def test_a_typed_long_age_is_the_duration_without_the_smaller_units(duration: timedelta) -> None:
     typed = duration_of(long_age(duration).replace(" ", "")) if duration < timedelta(days=10_000) else duration
-
     assert typed is not None
     assert typed <= duration < typed + max(typed / 24, timedelta(minutes=1))
 
