@@ -1,4 +1,7 @@
-"""An environment is (server, id): two profiles of one server share an environment; two servers with one id have two."""
+"""An environment is (server, id): two profiles of one server share an environment; two servers with one id have two.
+
+Profiles stand side by side, each with a clock, listings and doubts.
+"""
 
 from __future__ import annotations
 
@@ -95,6 +98,13 @@ def test_a_silence_quietens_its_environment_under_every_profile_and_no_other(
     assert loud(monitor) == still_loud
     silenced = {each.profile for each in monitor.fleet.environments if monitor.silenced(each, reading()) is not None}
     assert silenced == SERVERS.keys() - still_loud
+
+
+def test_a_renamed_profile_keeps_the_acknowledgements_and_the_silences() -> None:
+    silence = silence_of_environments([(ONE, OTHER_ID)], reading().wall, timedelta(hours=1), clean(""), clean("ana"))
+    monitor = monitor_of({clean("new name"): ONE}, {(ONE, ID): ACK}, row(ID), row(OTHER_ID))
+    assert loud(monitor) == {clean("new name")}
+    assert loud(monitor.with_silences({silence.id: silence})) == set()
 
 
 def test_an_incident_opens_for_the_unacknowledged_environment() -> None:
@@ -207,11 +217,12 @@ def silence_of(*keys: ServerKey) -> Silence:
 def test_a_silence_whose_servers_do_not_fit_its_environments_is_dropped(servers: object) -> None:
     silence = silence_of((ONE, ID), (ONE, OTHER_ID))
     ((id_, entry),) = content_of_silences({silence.id: silence}).items()
-    assert silences_of({id_: entry}, lambda _: None)
+    assert silences_of({id_: entry}, lambda _: None) == {silence.id: silence}
     assert silences_of({id_: entry | {"servers": servers}}, lambda _: None) == {}
 
 
-WORK, HOME = clean("work"), clean("home")
+# Several profiles
+
 BOTH = (WORK, HOME)
 
 
@@ -292,16 +303,13 @@ def test_what_happens_under_one_profile_is_what_would_happen_without_the_other(
 def test_a_filter_asks_for_a_profile_and_uses_each_fleets_clock() -> None:
     fleet, _ = both().apply(WORK, listed([environment("a", lastHeartbeat=NOW - 50_000)]))
     fleet, _ = fleet.apply(HOME, listed([environment("b", lastHeartbeat=NOW - 50_000)], NOW, skew=3_600_000))
-    assert [tracked.key for tracked in arrange(contexts_at(fleet, NOW), View(query=parse("profile:wo")), ALL).rows] == [
-        (WORK, "a")
-    ]
-    assert [
-        tracked.key for tracked in arrange(contexts_at(fleet, NOW), View(query=parse("!profile:=work")), ALL).rows
-    ] == [(HOME, "b")]
+
+    def found(query: str) -> list[tuple[str, str]]:
+        return [tracked.key for tracked in arrange(contexts_at(fleet, NOW), View(query=parse(query)), ALL).rows]
+
+    assert (found("profile:wo"), found("!profile:=work"), found("profile:none")) == ([(WORK, "a")], [(HOME, "b")], [])
     # By the first server's clock the time is NOW, by the second server's an hour before.
-    found = arrange(contexts_at(fleet, NOW), View(query=parse("beat:45s..55s")), ALL).rows
-    assert [tracked.key for tracked in found] == [(WORK, "a")]
-    assert arrange(contexts_at(fleet, NOW), View(query=parse("profile:none")), ALL).rows == []
+    assert found("beat:45s..55s") == [(WORK, "a")]
 
 
 def test_a_fleet_is_refused_while_the_newest_poll_was() -> None:
