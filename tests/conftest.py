@@ -17,7 +17,7 @@ if sys.dont_write_bytecode:
 
 import pytest
 from hypothesis import given, settings, strategies
-from support import budget, collector, idle, stylesheets
+from support import budget, quick_apps
 
 from envwatch.model.times import use_zone
 
@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 budget.register()
-collector.relax()
-idle.install()
-stylesheets.share()
+quick_apps.install()
 
 for each in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
     # A shell ignores these signals in background jobs, as `nohup` does; started programs would inherit that and survive

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 from support.app_harness import target_of
 from support.builders import page_bytes, wire_row
-from support.collector import DEFAULTS
 from support.fake_clock import Script, World, poller_of
 from support.programs import TIMEOUT_S
+from support.quick_apps import DEFAULT_THRESHOLDS
 
 from envwatch.cli import gc_tuning
 from envwatch.fleet.events import NO_PROFILE
@@ -52,7 +52,7 @@ def looks() -> Iterator[list[int]]:
 @pytest.fixture(autouse=True)
 def _defaults() -> Iterator[None]:
     relaxed = gc.get_threshold()
-    gc.set_threshold(*DEFAULTS)
+    gc.set_threshold(*DEFAULT_THRESHOLDS)
     yield
     gc.set_threshold(*relaxed)
 

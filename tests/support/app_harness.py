@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from support.builders import NOW, listed, reading
 from support.fake_clock import Script, World, walk
-from support.idle import draw_when_idle
 from support.own_keys import OWN_KEYS
+from support.quick_apps import draw_when_idle
 from textual.events import Key
 from textual.keys import REPLACED_KEYS, key_to_character
 
@@ -161,12 +161,9 @@ class Stage:
     def clocks(self) -> Clocks:
         return reading(self.at)
 
-    def hand_out(self, outcome: Outcome, profile: SafeText = NO_PROFILE) -> None:
-        self._queue.outcomes.put_nowait((profile, outcome))
-
     async def take(self, outcome: Outcome, profile: SafeText = NO_PROFILE) -> None:
         """Queue an outcome, and wait until the app shows the result."""
-        self.hand_out(outcome, profile)
+        self._queue.outcomes.put_nowait((profile, outcome))
         await self._queue.outcomes.join()
         await self.pilot.pause()
 

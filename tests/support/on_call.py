@@ -1,11 +1,15 @@
-"""A night of 30 minutes on call: 200 machines, a script of events, and the truth at every moment.
+"""A night of 30 minutes on call: 200 machines, a script of events, the truth, and the rules of every screen.
 
 The truth knows only the rows of the API and three documented rules: a row is gone after two complete listings, data
 older than 60 s is blind, and a heartbeat older than 120 s is lost.
+
+`Oracle` judges the text of a screen by the truth: the block never scrolls away, the newest loss is named everywhere, an
+environment is in one place, a fresh loss is marked, and the counts add up to all rows.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -15,7 +19,7 @@ from support.builders import NOW, environment
 from envwatch.model.outcome import Cause
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from envwatch.model.environment import Environment
 
@@ -211,3 +215,209 @@ def polls() -> Iterable[int]:
     """Return the seconds of the polls: every 5 s around an event, otherwise every 30 s."""
     around = {second + after for second in (0, 1_490, *SCRIPT) for after in (-5, 0, 5, 60, 65)}
     return sorted(second for second in around | {*range(0, END_S, 30)} if 0 <= second < END_S)
+
+
+_INCIDENT: Final = re.compile(
+    r".[ ►+◆](?P<glyph>\S) (?:(?P<off>\d+) (?:of (?P<total>\d+) )?)?(?P<word>off|lost|miss|gone|back|on) +"
+    r"(?P<lasted>\d+[smhd](?: \d+[smhd])?) +(?:(?P<tag>NEW|BACK) +)?(?P<rest>.*)"
+)
+_MEMBER: Final = re.compile(r".[ ►+◆] {3}\S (?P<word>off|miss|gone|on|late) +\S+ +(?:\d+[mh] +)?(?P<name>\S+)")
+_MORE_MEMBERS: Final = re.compile(r" +(\d+) more: enter shows them all *")
+_MORE: Final = re.compile(r" \+(?P<lines>\d+) more(?:, (?P<fresh>\d+) new)? · n *")
+_RULE: Final = re.compile(r"── (?P<counts>[\d,]+ (?:online|unknown|old|silenced|not alerting|replaced|gone)\b.*?) ─*")
+_ROW: Final = re.compile(r"[ ▌][ ►+◆][●◐○·!?] ")
+_HEADER: Final = re.compile(r"[ ▌][ ►+◆][▾▸] ")
+_OVERLAY: Final = re.compile("┌─|^▔▔")
+"""The upper edge of a menu, a prompt or the palette."""
+_PAST: Final = re.compile(r" (?:REWOUND|REPLAY|PAUSED \d)")
+_ASIDES: Final = ("old", "silenced", "not alerting", "replaced")
+_NOW: Final = " now "
+_STEADY_S: Final = 5
+"""Seconds after a cursor move in which lines may keep places."""
+_COUNTED: Final = {"off": "off", "gone": "gone in block", "unknown": "unknown"}
+"""Words of the status line, each with the key in `OnCall.counts`."""
+_GLYPHS: Final = {"●": "on", "◐": "late", "○": "off", "·": "gone", "?": "unknown"}
+
+
+class _Line(NamedTuple):
+    incident: Incident | None
+    """None if all members are back."""
+    names: tuple[str, ...]
+    """All members."""
+    tag: str
+    has_cursor: bool
+    is_acked: bool
+
+
+class Oracle:
+    def __init__(self, night: OnCall) -> None:
+        self._night = night
+        self._left_s: dict[str, float] = {}
+        """When the cursor was last seen on an incident's line, by the incident's first member."""
+
+    def check(self, screen: Sequence[str]) -> None:
+        night = self._night
+        try:
+            self._check(screen)
+        except AssertionError as error:
+            text = "\n".join(line.rstrip() for line in screen)
+            error.add_note(f"at {night.now:.0f} s, acknowledged {night.acked}, silenced {night.silenced}\n{text}")
+            raise
+
+    def _check(self, screen: Sequence[str]) -> None:
+        night = self._night
+        assert screen[0].startswith(" default"), "no status line"
+        rule = next((place for place, line in enumerate(screen) if _RULE.fullmatch(line)), None)
+        titles = next((place for place, line in enumerate(screen) if re.match(r"  STATE.* NAME", line)), None)
+        end = rule if rule is not None else titles
+        if _PAST.search(screen[0]):
+            assert night.newest is None or screen[1].startswith(_NOW), "the newest loss is not marked as the present"
+            _names_newest([screen[1].removeprefix(_NOW)], night)
+        elif end is None or any(_OVERLAY.search(line) for line in screen):
+            _names_newest(screen[1 : 3 if len(screen) < 10 else 2], night)  # a low screen has no rule above the pane
+            _check_counts(screen[0], None, night)
+        else:
+            _names_newest(screen[1:end], night)
+            _check_counts(screen[0], None if rule is None else screen[rule], night)
+            lines = _check_block(screen[1:end], night, self._may_be_back())
+            self._left_s |= {line.names[0]: night.now for line in lines if line.has_cursor}
+            left = {line.names for line in lines if line.incident is None} - self._may_be_back()
+            assert not left, f"up for over a minute: {left}"
+            if titles is not None:
+                _check_table(screen[titles:], lines, night)
+
+    def _may_be_back(self) -> set[tuple[str, ...]]:
+        """Return the machines of lines that may say `back`: for a minute, or until the cursor has left the line."""
+        held = {name for name, left_s in self._left_s.items() if self._night.now - left_s <= _STEADY_S}
+        active = {incident.names for incident in self._night.incidents()}
+        return {*self._night.resolved(), *(names for names in INCIDENTS if names[0] in held)} - active
+
+
+def _names_newest(lines: Sequence[str], night: OnCall) -> None:
+    if (newest := night.newest) is None:
+        return
+    found = [line for line in lines if (match := _INCIDENT.fullmatch(line)) and _is_about(match["rest"], newest.off)]
+    assert found, f"the newest loss is not named: {newest.off[0]}"
+
+
+def _is_about(text: str, names: Sequence[str]) -> bool:
+    return any(re.search(rf"(?<![\w-]){name}(?![\w-])", text) for name in names)
+
+
+def _check_block(lines: Sequence[str], night: OnCall, back: Collection[tuple[str, ...]]) -> list[_Line]:
+    """Return the incidents' lines. `back` has the machines of lines that may say `back`."""
+    shown, hidden, fresh_hidden = list[_Line](), 0, 0
+    for line in lines:
+        if match := _MORE.fullmatch(line):
+            hidden, fresh_hidden = int(match["lines"]), int(match["fresh"] or 0)
+        elif match := _INCIDENT.fullmatch(line):
+            shown.append(_incident(line, match, night))
+        elif match := _MEMBER.match(line):
+            _check_member(match["name"], match["word"], shown[-1] if len(lines) > 3 else None, night)
+        else:
+            assert _MORE_MEMBERS.fullmatch(line), f"a line that says nothing: {line!r}"
+        for name in (RENAMED, NEW_NAME):
+            assert not (night.is_renamed and _is_about(line, [name])), f"a renamed machine in the block: {line}"
+    keys = [line.names for line in shown]
+    assert len(set(keys)) == len(keys), "an incident has two lines"
+    incidents = night.incidents()
+    named = sum(line.incident is not None for line in shown)
+    may_be_back = len([names for names in back if names not in keys])
+    if hidden or len(incidents) == named:
+        assert len(incidents) <= named + hidden <= len(incidents) + may_be_back, f"{named} + {hidden} incidents"
+    else:
+        assert named <= 3, f"{named} of {len(incidents)} incidents, and no number of the others"
+        assert sum(line.has_cursor or line.incident is night.newest for line in shown) >= named - 1
+    fresh_named = sum(line.tag == "NEW" for line in shown)
+    assert not hidden or fresh_named + fresh_hidden == _fresh(night), "the number of new lines is wrong"
+    order = [line.incident for line in shown if line.incident is not None]
+    assert order == sorted(order, key=lambda each: (each.is_acked, -each.lost_s)), "not the newest first"
+    return shown
+
+
+def _incident(line: str, match: re.Match[str], night: OnCall) -> _Line:
+    """Return the incident of a line in the block, and check the line's words."""
+    has_cursor, tag, rest = line[1] in "►◆", match["tag"] or "", match["rest"]
+    found = [each for each in night.incidents() if _is_about(rest, each.names)]
+    if not found:
+        assert match["word"] in {"back", "on"}, f"nothing of this is lost: {line}"
+        assert tag != "NEW", f"nothing of this is lost: {line}"
+        (names,) = (names for names in INCIDENTS if _is_about(rest, names))
+        return _Line(None, names, tag, has_cursor, is_acked=False)
+    (incident,) = found
+    assert match["word"] not in {"back", "on"}, f"this is still lost: {line}"
+    off, total = int(match["off"] or 1), int(match["total"] or match["off"] or 1)
+    assert off == len(incident.off), f"{len(incident.off)} are off: {line}"
+    if not night.silenced.intersection(incident.names):
+        assert total == len(incident.names), f"{len(incident.names)} were lost: {line}"
+    is_acked = match["glyph"] == "✓"
+    assert is_acked == incident.is_acked, f"acknowledged or not: {line}"
+    assert (tag == "NEW") == _is_fresh(incident, night), f"new or not: {line}"
+    assert night.is_blind == (match["glyph"] == "?") or is_acked, f"unknown or not: {line}"
+    return _Line(incident, incident.names, tag, has_cursor, is_acked)
+
+
+def _check_member(name: str, word: str, head: _Line | None, night: OnCall) -> None:
+    """Check a member of an unfolded incident. `head` is None if the incident's line may lack room."""
+    if word in {"on", "late"}:
+        assert head is None or head.incident is None, f"up, and a member of what is lost: {name}"
+        assert not night.machines[name].is_down, f"down: {name}"
+    else:
+        off = [name for incident in night.incidents() for name in incident.off]
+        assert name in (off if head is None or head.incident is None else head.incident.off), f"no member: {name}"
+
+
+def _is_fresh(incident: Incident, night: OnCall) -> bool:
+    return not incident.is_acked and night.now - incident.lost_s < FRESH_S
+
+
+def _fresh(night: OnCall) -> int:
+    return sum(_is_fresh(incident, night) for incident in night.incidents())
+
+
+def _check_table(lines: Sequence[str], block: Sequence[_Line], night: OnCall) -> None:
+    column = lines[0].index(" NAME") + 1
+    lost = {name for incident in night.incidents() for name in incident.off}
+    back = {line.names[0] for line in block if line.incident is None and len(line.names) == 1}
+    for name in _names_of(lines[1:], column):
+        assert name not in lost, f"in the block and in the table: {name}"
+        assert name not in back, f"back in the block, and in the table: {name}"
+
+
+def _names_of(lines: Sequence[str], column: int) -> Iterator[str]:
+    for line in lines:
+        if _ROW.match(line):
+            yield line[column:].split()[0]
+        elif not _HEADER.match(line):
+            return
+
+
+def _check_counts(status: str, rule: str | None, night: OnCall) -> None:
+    """Check each visible number, and that all numbers that fit are visible."""
+    counts = night.counts()
+    shown = {_GLYPHS[glyph]: _number(count) for glyph, count in re.findall(r" ([●◐○·?]) ([\d,]+)(?= )", status)}
+    new = re.search(r" (\d+) new ", status)
+    if new is not None:
+        shown["new"] = int(new[1])
+    up, true = counts.get("online", 0), {word: counts.get(key, 0) for word, key in _COUNTED.items()}
+    true["new"] = _fresh(night)
+    wrong = {word for word, count in shown.items() if word in true and count != true[word]}
+    if re.search(r" ● [\d,]+ on ", status):  # words are dropped before counts
+        wrong |= {word for word, count in true.items() if count and word not in shown}
+        assert shown["on"] + shown.get("late", 0) == up, f"{up} rows are on or late"
+    assert shown.get("on", 0) + shown.get("late", 0) <= up, f"{up} rows are on or late"
+    assert not wrong, f"wrong numbers in the status line: {sorted(wrong)} of {true}"
+    if rule is None or "…" in rule:
+        return
+    silenced_up = re.search(r" \(([\d,]+) silenced\)", rule)
+    true_up = 0 if night.is_blind else sum(not night.machines[name].is_down for name in night.silenced)
+    assert (_number(silenced_up[1]) if silenced_up else 0) == true_up, f"{true_up} silenced rows are up"
+    rule = re.sub(r" \([\d,]+ silenced\)", "", rule)
+    asides = {word: _number(count) for count, word in re.findall(r"([\d,]+) (not alerting|[a-z]+)", rule)}
+    for word in ("online", "unknown", *_ASIDES):
+        assert asides.get(word, 0) == counts.get(word, 0), f"the number of {word} rows is wrong"
+    assert not asides.keys() - {"online", "unknown", *_ASIDES}, "the rule line counts what is not there"
+
+
+def _number(text: str) -> int:
+    return int(text.replace(",", ""))

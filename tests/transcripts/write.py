@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support import collector, idle, stylesheets
+from support import quick_apps
 from support.transcripts import FOLDER, sections_of
 from transcripts import screen_stories
 from transcripts.screen_stories import SIZES, STORIES, file_of, told
@@ -27,9 +27,7 @@ def main() -> None:
     for path in (files[name] for name in names if name in files):
         lines = [line for section in sections_of(path) for line in section.played()]
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    collector.relax()  # as `tests/conftest.py` does
-    idle.install()
-    stylesheets.share()
+    quick_apps.install()  # as `tests/conftest.py` does
     screen_stories.FOLDER.mkdir(exist_ok=True)
     screens = {file_of(name, size): (name, size) for name in names if name in STORIES for size in SIZES}
     for path, (name, size) in screens.items():

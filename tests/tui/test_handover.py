@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from support.app_harness import Stage, running, staged
 from support.builders import NOW, beating, key_of, listed
-from support.idle import held_by_the_test
 from support.memory_history import MemoryHistory, recorded
+from support.quick_apps import held_by_the_test
 from support.rewinding import BACK, LIFE, is_travelling, lived, press, rows, show, until
 
 from envwatch.fleet.events import NO_PROFILE

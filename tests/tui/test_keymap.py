@@ -11,100 +11,83 @@ from envwatch.tui.keymap import binding_ids, command_mistakes, mistakes, view_mi
 from envwatch.views.command_context import RowCommand
 from envwatch.views.table.table_view import NamedView
 
-
-def mistake(key: str, **keys: tuple[str, ...]) -> str:
-    command = RowCommand(name="ssh", key=key, run=("ssh",), description="ssh")
-    return " ".join(text for _, text in command_mistakes({"ssh": command}, keys))
-
-
-@pytest.mark.parametrize("key", ["S", "f5", "ctrl+x", "v", "alt+s", "comma", "dollar_sign"])
-def test_a_free_key_is_accepted(key: str) -> None:
-    assert mistake(key) == ""
-
-
-@pytest.mark.parametrize(
-    ("key", "owner"),
-    [
-        ("n", "find.next_problem"),
-        ("/", "find.filter"),
-        ("slash", "find.filter"),
-        ("question_mark", "app.help"),
-        ("ctrl+c", "app.interrupt"),
-        ("down", "move.down"),
-        ("1", "find.all"),
-    ],
-)
-def test_a_taken_key_names_its_owner(key: str, owner: str) -> None:
-    assert mistake(key) == f"is the key of {owner} already: give the command another one"
+FREE = ("S", "f5", "ctrl+x", "v", "alt+s", "comma", "dollar_sign")
+OWNERS = {
+    "n": "find.next_problem",
+    "/": "find.filter",
+    "slash": "find.filter",
+    "question_mark": "app.help",
+    "ctrl+c": "app.interrupt",
+    "down": "move.down",
+    "1": "find.all",
+    "0": "find.reset",
+}
 
 
-def test_the_users_own_keys_count_and_free_the_defaults() -> None:
-    own = {"row.explain": ("S",)}
-    assert "row.explain" in mistake("S", **own)
-    assert mistake("E", **own) == ""
-
-
-def test_two_commands_cannot_have_one_key() -> None:
-    commands = {name: RowCommand(name=name, key="S", run=("x",), description=name) for name in ("one", "two")}
-    assert list(command_mistakes(commands, {})) == [
-        ("two", "is the key of commands.one already: give the command another one")
-    ]
-
-
-@pytest.mark.parametrize("key", ["no key", "hyper+", "qq"])
-def test_a_key_no_terminal_sends_is_refused(key: str) -> None:
-    assert mistake(key).startswith(f"cannot have {key} as a key")
-
-
-# Keys of views.
+def commands(**keys: str) -> dict[str, RowCommand]:
+    return {name: RowCommand(name=name, key=key, run=("x",), description=name) for name, key in keys.items()}
 
 
 def views(**keys: str) -> dict[str, NamedView]:
     return {name: NamedView(name=name, key=key) for name, key in keys.items()}
 
 
-@pytest.mark.parametrize(("key", "owner"), [("n", "find.next_problem"), ("1", "find.all"), ("0", "find.reset")])
-def test_a_view_whose_key_is_taken_names_the_other_action(key: str, owner: str) -> None:
-    found = list(view_mistakes(views(gpu=key), {}))
-    assert found == [("gpu", f"is the key of {owner} already: give the view another one")]
+def is_taken(owner: str, by: str) -> str:
+    return f"is the key of {owner} already: give the {by} another one"
 
 
-def test_two_views_or_a_view_and_a_command_cannot_have_one_key() -> None:
-    assert list(view_mistakes(views(gpu="V", cpu="V"), {})) == [
-        ("cpu", "is the key of view.gpu already: give the view another one")
-    ]
-    ssh = RowCommand(name="ssh", key="V", run=("x",), description="ssh")
-    assert list(command_mistakes({"ssh": ssh}, {}, views(gpu="V"))) == [
-        ("ssh", "is the key of view.gpu already: give the command another one")
-    ]
+@pytest.mark.parametrize("key", FREE)
+def test_a_free_key_is_accepted(key: str) -> None:
+    assert list(command_mistakes(commands(ssh=key), {})) == []
+    assert list(view_mistakes(views(gpu=key), {})) == []
 
 
-def test_a_view_without_a_key_takes_none_and_a_wrong_key_is_named() -> None:
+@pytest.mark.parametrize(("key", "owner"), OWNERS.items())
+def test_a_taken_key_names_its_owner(key: str, owner: str) -> None:
+    assert list(command_mistakes(commands(ssh=key), {})) == [("ssh", is_taken(owner, "command"))]
+    assert list(view_mistakes(views(gpu=key), {})) == [("gpu", is_taken(owner, "view"))]
+
+
+@pytest.mark.parametrize("key", ["no key", "hyper+", "qq"])
+def test_a_key_no_terminal_sends_is_refused(key: str) -> None:
+    ((_, of_command),) = command_mistakes(commands(ssh=key), {})
+    ((_, of_view),) = view_mistakes(views(gpu=key), {})
+    assert of_command.startswith(f"cannot have {key} as a key")
+    assert of_view.startswith(f"cannot have {key} as a key")
+
+
+def test_two_commands_or_views_cannot_have_one_key_and_no_key_is_no_mistake() -> None:
+    assert list(command_mistakes(commands(one="S", two="S"), {})) == [("two", is_taken("commands.one", "command"))]
+    assert list(view_mistakes(views(gpu="V", cpu="V"), {})) == [("cpu", is_taken("view.gpu", "view"))]
+    assert list(command_mistakes(commands(ssh="V"), {}, views(gpu="V"))) == [("ssh", is_taken("view.gpu", "command"))]
     assert list(view_mistakes(views(gpu=""), {})) == []
-    ((name, text),) = view_mistakes(views(gpu="no key"), {})
-    assert (name, text.startswith("cannot have no key as a key")) == ("gpu", True)
 
 
-def test_the_table_of_keys_knows_views_by_their_ids() -> None:
-    assert list(mistakes({"view.gpu": ("V",)}, views(gpu=""))) == []
-    assert list(mistakes({"view.gpuu": ("V",)}, views(gpu=""))) == [
-        ("view.gpuu", "is no binding; did you mean view.gpu?")
-    ]
-    assert list(mistakes({"view.gpu": ("n",)}, views(gpu="V"))) == [
-        ("view.gpu", "has a key that find.next_problem has too: give that another one")
-    ]
-    assert list(mistakes({"find.next_problem": ("V",)}, views(gpu="V"))) == [
-        ("find.next_problem", "has a key that view.gpu has too: give that another one")
-    ]
+def test_the_users_own_keys_count_and_free_the_defaults() -> None:
+    own = {"row.explain": ("S",)}
+    assert list(command_mistakes(commands(ssh="S"), own)) == [("ssh", is_taken("row.explain", "command"))]
+    assert list(command_mistakes(commands(ssh="E"), own)) == []
+    assert list(view_mistakes(views(gpu="n"), {"view.gpu": ("W",)})) == []
 
 
-def test_a_key_of_the_table_frees_the_key_of_the_view() -> None:
-    keys = {"view.gpu": ("W",)}
-    assert list(view_mistakes(views(gpu="n"), keys)) == []
-    assert list(mistakes(keys, views(gpu="n"))) == []
-    assert list(mistakes(keys, views(gpu="n", cpu="W"))) == [
-        ("view.gpu", "has a key that view.cpu has too: give that another one")
+@pytest.mark.parametrize(
+    ("keys", "of_views", "found"),
+    [
+        ({"view.gpu": ("V",)}, {"gpu": ""}, []),
+        ({"view.gpuu": ("V",)}, {"gpu": ""}, [("view.gpuu", "is no binding; did you mean view.gpu?")]),
+        ({"view.gpu": ("n",)}, {"gpu": "V"}, [("view.gpu", "find.next_problem")]),
+        ({"find.next_problem": ("V",)}, {"gpu": "V"}, [("find.next_problem", "view.gpu")]),
+        ({"view.gpu": ("W",)}, {"gpu": "n"}, []),
+        ({"view.gpu": ("W",)}, {"gpu": "n", "cpu": "W"}, [("view.gpu", "view.cpu")]),
+    ],
+)
+def test_the_table_of_keys_knows_views_by_their_ids(
+    keys: dict[str, tuple[str, ...]], of_views: dict[str, str], found: list[tuple[str, str]]
+) -> None:
+    texts = [
+        (name, text if " " in text else f"has a key that {text} has too: give that another one") for name, text in found
     ]
+    assert list(mistakes(keys, views(**of_views))) == texts
 
 
 # Keys without an effect.

@@ -14,9 +14,8 @@ from support.app_harness import staged
 from support.budget import examples
 from support.builders import NOW, environment, failed
 from support.memory_history import MemoryHistory
-from support.on_call import SCRIPT, OnCall, polls
+from support.on_call import SCRIPT, OnCall, Oracle, polls
 from support.rewinding import settle
-from support.screen_oracle import Oracle
 from support.scripted_watch import recurring_policies
 from textual.command import CommandPalette
 

@@ -13,7 +13,7 @@ from envwatch.model.text import clean
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.dialogs import ColumnPicker, Menu, SortMenu
 from envwatch.tui.widgets.status_bar import StatusBar
-from envwatch.views.table.table_view import BUILT_IN_VIEWS, OLD, NamedView
+from envwatch.views.table.table_view import OLD, NamedView
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -374,6 +374,8 @@ async def test_the_key_of_a_view_chooses_rows_columns_order_and_groups_and_zero_
         await stage.press("escape")  # closes the pane
         before = stage.block
         assert "lost" in "".join(before)
+        await stage.press("3")
+        assert (" late " in status(stage), "VIEW" in status(stage)) == (True, False), "a built-in view has no name"
         await stage.press("V")
         assert stage.names == ["gpu-2", "gpu-1", "gpu-3"]
         assert stage.titles.split() == ["STATE", "FOR", "BEAT", "NAME", "META.TEAM"]
@@ -455,14 +457,6 @@ async def test_the_first_view_is_there_at_the_start_and_the_keys_are_the_users_o
         assert stage.news == "V does nothing here: ? shows the keys"
         await stage.press("f6")
         assert " late 0/5 VIEW gpu* " in status(stage)
-
-
-async def test_built_in_views_have_no_name_in_the_status_line() -> None:
-    async with with_views() as stage:
-        for view in BUILT_IN_VIEWS.values():
-            await stage.press(view.key)
-            assert "VIEW" not in status(stage)
-            assert (f" {view.name} " in status(stage)) is (view.preset not in (None, "all"))
 
 
 # Columns of metadata.

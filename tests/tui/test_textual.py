@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from support.idle import FRAME_S, draw_when_idle, skip, wait_for_idle
+from support.quick_apps import FRAME_S, draw_when_idle, skip, wait_for_idle
 from textual._xterm_parser import XTermParser
 from textual.app import App
 from textual.binding import BindingsMap

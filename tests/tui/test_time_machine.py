@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import asynccontextmanager
-from datetime import timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -13,10 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.app_harness import BELL, Stage, running, staged
 from support.budget import examples
-from support.builders import NOW, environment, failed, listed
-from support.idle import held_by_the_test
+from support.builders import NOW, failed, listed
 from support.memory_history import MemoryHistory, recorded
 from support.policies import soon
+from support.quick_apps import held_by_the_test
 from support.rewinding import (
     BACK,
     ESTIMATED_ANEW,
@@ -48,7 +47,6 @@ from envwatch.history.past import NO_EVENTS, HistoryError
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import Cause
 from envwatch.model.text import EMPTY, clean
-from envwatch.model.times import use_zone
 from envwatch.tui.arguments import Replay
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.widgets.status_bar import DayBar
@@ -272,19 +270,6 @@ async def test_a_step_to_an_event_leads_to_the_incident_of_several_losses() -> N
         assert len(line.members) == 3
 
 
-async def test_a_step_to_an_event_opens_the_folded_group_of_the_row() -> None:
-    async with lived(((0, ()),)) as stage:
-        for at in (5, 10):
-            await stage.tick(5)
-            moved = environment("env-3", connectionId=f"c-{at}", lastHeartbeat=stage.at)
-            await stage.show([*rows(stage.at)[:3], moved])
-        await press(stage, "b", "m", "enter", "x")
-        assert "laptop of env-0" not in stage.text
-        await press(stage, EVENT_BACK)
-        assert (seconds(stage), stage.cursor) == (5, "laptop of env-3")
-        assert "laptop of env-0" in stage.text
-
-
 async def test_a_step_to_an_event_of_a_hidden_row_names_the_filter() -> None:
     async with lived(((0, ()), (5, (1,)), (10, ()), (15, (1,)), (20, (1,)))) as stage:
         await press(stage, "4", EVENT_BACK)
@@ -452,18 +437,6 @@ async def test_acknowledgements_copies_and_exports_are_of_the_moment(tmp_path: P
         assert b"2025-10-09T08:53:40" in written[0]
 
 
-async def test_the_cursor_waits_for_its_row_where_the_row_was_not_listed() -> None:
-    async with lived(LIFE[:1]) as stage:
-        for at in (5, 10, 15):
-            await show(stage, at, count=5)
-        await stage.press("G")
-        await press(stage, BACK)
-        assert stage.cursor == "laptop of env-4"
-        await press(stage, BACK, BACK)
-        assert (seconds(stage), len(stage.app.state.monitor.fleet)) == (0, 4)
-        assert stage.cursor is not None
-
-
 async def test_a_wide_line_of_events_has_a_legend_and_the_help_the_whole_legend() -> None:
     async with lived(size=(200, 50)) as stage:
         await press(stage, BACK, BACK)
@@ -498,13 +471,6 @@ async def test_the_line_of_events_belongs_to_the_moment_after_a_read_of_another_
         await settle(stage)
         begin, *_, end = (word for word in day_line(stage).split() if ":" in word)
         assert (begin, end) == ("08:53", "20:53")
-
-
-async def test_the_line_of_events_has_the_zone_of_the_settings() -> None:
-    use_zone(timezone(timedelta(hours=9)))
-    async with lived() as stage:
-        await press(stage, BACK)
-        assert day_line(stage).startswith(" 17:53:20 ")
 
 
 async def test_the_badge_stands_at_every_size_also_in_ascii() -> None:

@@ -1,15 +1,17 @@
-"""Idle detection for an app under test, by the state of the event loop.
+"""Makes apps under test quick: exact waits for an idle app, shared stylesheets, and rare collections of garbage.
 
-Textual's pilot calls an app idle after some milliseconds of little CPU use, which is wrong on a busy machine.
-
-When only a frame's time is missing, the loop's clock jumps ahead. While a thread works, the clock runs normally.
+Textual's pilot calls an app idle after some milliseconds of little CPU use, which is wrong on a busy machine. Here the
+state of the event loop decides. When only a frame's time is missing, the loop's clock jumps ahead. While a thread
+works, the clock runs normally.
 
 A third of a test's CPU time would go into frames that no test reads. An app of `draw_when_idle` draws once it is idle.
+Textual parses the stylesheet anew for every app. Most objects of a suite live on, so fewer collections are needed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from contextlib import contextmanager
@@ -20,6 +22,8 @@ import textual._time
 import textual.app
 import textual.pilot
 from textual.app import ScreenStackError, UnknownModeError
+from textual.css.stylesheet import Stylesheet
+from textual.dom import DOMNode
 from textual.pilot import Pilot, WaitForScreenTimeout
 from textual.screen import UPDATE_PERIOD, Screen
 
@@ -27,7 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from textual.app import App
+    from textual.css.model import RuleSet
+    from textual.css.styles import RulesMap
     from textual.message_pump import MessagePump
+
+DEFAULT_THRESHOLDS = gc.get_threshold()
 
 FRAME_S = 2 * UPDATE_PERIOD + 0.001
 """Seconds within which a timer counts as due. A late Textual timer skips the present period and one more, so the next
@@ -169,7 +177,57 @@ def _time_of(loop: object) -> float:
     return time.monotonic() + getattr(loop, "skipped", 0.0)
 
 
+def _share_rules() -> None:
+    """Cache the parsed rules of each text and set of variables: a rule set does not change after parsing."""
+    parse = Stylesheet._parse_rules  # noqa: SLF001  it has a cache, but one for each stylesheet
+    parsed: dict[Any, list[RuleSet]] = {}
+
+    def parse_once(self: Stylesheet, *arguments: Any, **named: Any) -> list[RuleSet]:
+        variables = tuple(self._variables.items())
+        key = (arguments, tuple(named.items()), variables)
+        if key not in parsed:
+            parsed[key] = parse(self, *arguments, **named)
+        return parsed[key]
+
+    Stylesheet._parse_rules = parse_once  # type: ignore[method-assign]  # noqa: SLF001
+
+
+def _share_component_styles() -> None:
+    """Cache the styles of component classes by all that a selector can ask of a widget and the widget's ancestors."""
+    process = Stylesheet._process_component_classes  # noqa: SLF001
+    known: dict[Any, dict[str, RulesMap]] = {}
+    rules: dict[tuple[RuleSet, ...], int] = {}
+
+    def process_once(self: Any, node: Any) -> None:
+        components = node._get_component_classes()  # noqa: SLF001
+        if not components:
+            return
+        if getattr(self, "shared_rules", None) is not self.rules:
+            self.shared_rules, self.rules_key = self.rules, rules.setdefault(tuple(self.rules), len(rules))
+        path = tuple((type(each), each.id, each.classes, each.pseudo_classes) for each in node.css_path_nodes)
+        key = (self.rules_key, path, frozenset(components))
+        if key not in known:
+            process(self, node)
+            known[key] = {name: styles.base.get_rules() for name, styles in node._component_styles.items()}  # noqa: SLF001
+            return
+        before, after = node._component_styles, {}  # noqa: SLF001
+        for name, found in known[key].items():
+            part = DOMNode(classes=name)
+            part._attach(node)  # noqa: SLF001
+            part.styles.base.merge_rules(found)
+            after[name] = part.styles
+        node._component_styles = after  # noqa: SLF001
+        if any(before.get(name) != styles for name, styles in after.items()):
+            node.refresh()
+
+    Stylesheet._process_component_classes = process_once  # type: ignore[method-assign]  # noqa: SLF001
+
+
 def install() -> None:
+    """Replace the parts of Textual and asyncio for all apps of this process."""
+    gc.set_threshold(20_000, 20, 20)  # young objects; Python's default is 700 or 2,000 allocations
+    _share_rules()
+    _share_component_styles()
     asyncio.BaseEventLoop.time = _time_of  # type: ignore[method-assign,assignment]
     textual._time.get_time = lambda: _time_of(asyncio._get_running_loop())  # noqa: SLF001  Textual's timers ask it
     Screen._compositor_refresh = _draw_or_postpone  # type: ignore[method-assign,assignment]  # noqa: SLF001
