@@ -134,7 +134,8 @@ def told(monitor: Monitor, at: float) -> object:
     classify_loss = monitor.loss_classifier(now)
     statuses = {key: classify_loss(key) for key in monitor.incidents.lost}
     block = replace(block_of(monitor, now), changes_at=0.0)
-    return {row.key: of_row(row) for row in monitor.fleet.environments}, waiting, opened, statuses, block
+    rows = {row.key: of_row(row) for row in monitor.fleet.environments}
+    return rows, monitor.words, waiting, opened, statuses, block
 
 
 def in_file(moments: Sequence[Moment]) -> Sequence[Moment]:
