@@ -16,6 +16,7 @@ from support.memory_history import MemoryHistory
 from support.policies import soon
 from support.scripted_watch import SilencedNight
 
+from envwatch.fleet.alerting.acknowledgements import ack_of
 from envwatch.fleet.alerting.alert_policy import Rule, Word, needs_text
 from envwatch.fleet.alerting.incidents import Incidents
 from envwatch.fleet.alerting.silences import silence_of_query
@@ -135,7 +136,7 @@ def told(monitor: Monitor, at: float) -> object:
     statuses = {key: classify_loss(key) for key in monitor.incidents.lost}
     block = replace(block_of(monitor, now), changes_at=0.0)
     rows = {row.key: of_row(row) for row in monitor.fleet.environments}
-    return rows, monitor.words, waiting, opened, statuses, block
+    return rows, monitor.acks, monitor.words, waiting, opened, statuses, block
 
 
 def in_file(moments: Sequence[Moment]) -> Sequence[Moment]:
@@ -202,7 +203,7 @@ def test_a_silence_of_an_hour_ago_is_shown_with_the_rows_and_the_end_of_then() -
     assert_rewound_as_live(night.history, lived)
 
 
-def test_words_and_uptimes_are_those_of_the_moment() -> None:
+def test_words_acknowledgements_and_uptimes_of_the_moment_are_rewound() -> None:
     night, lived = SilencedNight(monitor=Monitor.create({NO_PROFILE: Limits()})), list[tuple[float, Monitor]]()
     night.monitor = night.monitor.with_uptime_record(NO_PROFILE, UptimeRecord())
     night.poll("12:00")
@@ -214,6 +215,11 @@ def test_words_and_uptimes_are_those_of_the_moment() -> None:
         night.monitor, _ = night.monitor.with_words(spoken, reading(night.at))
         night.poll(time, "web-1", "web-2", "mac-1")
         lived.append((night.at, night.monitor))
+    known = ack_of(night.row("web-2"), night.at, clean("known"))
+    night.monitor = night.monitor.with_acks({key_of_row("web-2"): known})
+    night.poll("12:00:15", "web-1", "web-2", "mac-1")
+    assert night.monitor.acks
+    lived.append((night.at, night.monitor))
     last = lived[-1][1].decision_of
     rows_at = {name: last(night.row(name), night.at) for name in ("web-1", "web-2", "mac-1")}
     assert [(each.counts, each.rule) for each in rows_at.values()] == [

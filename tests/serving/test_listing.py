@@ -159,6 +159,14 @@ def test_a_row_gone_meanwhile_still_marks_its_place(
     assert [row["id"] for row in page["connections"]] == [id_ for id_ in [*twice, "stays"] if id_ > cursor]
 
 
+def test_a_place_is_kept_when_the_row_before_leaves_as_well() -> None:
+    served = Served()
+    for number, ids in enumerate(["abcd", "abd", "ad"]):
+        served.poll([wire_row(id_) for id_ in ids], NOW + 5_000 * number)
+    page = json.loads(served.ask("after=c", NOW + 11_000).body)
+    assert [row["id"] for row in page["connections"]] == ["d"]
+
+
 def test_a_row_back_again_has_its_new_place() -> None:
     served = Served()
     for number, ids in enumerate([["a", "b", "c"], ["a", "c"], ["c", "b", "a"]]):
