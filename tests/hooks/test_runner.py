@@ -266,36 +266,27 @@ async def test_a_hanging_or_failing_hook_delays_no_other() -> None:
         assert slow.tried_at == [0, 28, 56, 84, 112]
 
 
-async def test_an_incident_over_before_the_delivery_of_its_opening_sends_nothing() -> None:
-    async with scene(DOWN) as one:
+@pytest.mark.parametrize(
+    ("takes_s", "failures", "sent", "text"),
+    [
+        (0, [DOWN], [], "nothing sent, as it is due no more: open 1"),
+        (10, [DOWN], [], "no answer: the incident is over: open 1"),
+        (10, [], ["open 1", "end 1"], "sent: end 1"),
+    ],
+    ids=["after a failure", "during a failing delivery", "during the delivery"],
+)
+async def test_an_end_is_sent_only_after_its_opening(
+    takes_s: float, failures: list[DeliveryError], sent: list[str], text: str
+) -> None:
+    async with scene(*failures, takes_s=takes_s) as one:
         one.put("open 1")
-        await one.time.settle()
+        await one.time.pass_by(takes_s / 2)
         one.put("end 1")
-        assert one.unsent == []
-        await one.time.pass_by(3_600)
-        assert (one.receiver.tried_at, one.receiver.sent) == ([0], [])
-        assert one.texts[-1] == "hook h: nothing sent, as it is due no more: open 1"
-
-
-async def test_an_end_during_the_delivery_of_the_opening_is_sent_afterwards() -> None:
-    async with scene(takes_s=10) as one:
-        one.put("open 1")
-        await one.time.pass_by(5)
-        one.put("end 1")
-        assert one.unsent == ["open 1"]
-        await one.until_done()
-        assert one.receiver.sent == ["open 1", "end 1"]
-
-
-async def test_an_end_during_a_failing_delivery_of_the_opening_sends_nothing() -> None:
-    async with scene(DOWN, takes_s=10) as one:
-        one.put("open 1")
-        await one.time.pass_by(5)
-        one.put("end 1")
+        assert one.unsent == (["open 1"] if takes_s else [])
         await one.until_done()
         await one.time.pass_by(3_600)
-        assert (one.receiver.tried_at, one.receiver.sent) == ([0], [])
-        assert one.texts[-1] == "hook h: no answer: the incident is over: open 1"
+        assert (one.receiver.tried_at, one.receiver.sent) == ([0, 10] if sent else [0], sent)
+        assert one.texts[-1] == f"hook h: {text}"
 
 
 async def test_a_new_opening_does_not_wait_for_the_rest_and_does_not_make_the_rest_longer() -> None:

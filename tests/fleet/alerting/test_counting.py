@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.builders import NOW, key_of, listed
@@ -18,6 +18,9 @@ from envwatch.fleet.watched_time import Span
 from envwatch.model.acks import Ack
 from envwatch.model.clock import MonotonicS, OffsetBounds
 from envwatch.model.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SECOND = timedelta(seconds=1)
 
@@ -105,45 +108,42 @@ def beats(*beat_at: float, polls: range, skew_from: float = 1_000) -> Night:
     return one
 
 
-def test_a_lost_heartbeat_is_silent_since_the_heartbeat() -> None:
-    assert silences(beats(-7, 23, polls=range(0, 150, 5))) == [23]
-
-
-def test_a_heartbeat_of_uncertain_age_is_silent_since_the_listing_with_the_advance() -> None:
-    one = beats(-7, 23, polls=range(0, 200, 5), skew_from=40)
-    assert {each.clock_suspect for each in one.monitor.fleet.environments} == {True}
-    assert silences(one) == [25]
-
-
-def test_a_closed_connection_is_silent_since_the_last_listing_with_the_connection() -> None:
-    assert silences(night("a", "b").poll().poll("a", after=7)) == [5]
-
-
-def test_a_vanished_row_is_silent_since_the_last_listing_with_the_row() -> None:
-    vanished = night("a", "b", "c").poll().poll(without=("a",)).poll(without=("a",), after=7)
-    assert [loss.event.kind for loss in vanished.monitor.incidents.waiting] == [Kind.GONE]
-    assert silences(vanished) == [5]
-
-
-def test_a_row_gone_from_the_list_before_its_connection_closed_is_silent_since_the_last_listing_with_the_row() -> None:
-    assert silences(night("a", "b", "c").poll().poll(without=("a",)).poll("a")) == [5]
-
-
-def test_after_blindness_a_closed_connection_is_silent_since_the_last_listing_before() -> None:
-    assert silences(night("a", "b").poll().poll("a", after=600)) == [5]
-
-
-def test_after_blindness_a_lost_heartbeat_is_silent_since_the_heartbeat() -> None:
+def listed_after_blindness() -> Night:
     one = night("a", "b").later(600)
-    assert silences(one.show([beating("a", one.at - 130_000), beating("b", one.at)])) == [470]
+    return one.show([beating("a", one.at - 130_000), beating("b", one.at)])
 
 
-def test_a_sleep_of_this_machine_counts_as_silence() -> None:
-    assert silences(night("a", "b").poll().sleep(3_600).poll("a")) == [5]
+SILENT_SINCE: dict[str, tuple[Callable[[], Night], float]] = {
+    "a lost heartbeat: the heartbeat": (lambda: beats(-7, 23, polls=range(0, 150, 5)), 23),
+    "a heartbeat of uncertain age: the listing in which the heartbeat advanced": (
+        lambda: beats(-7, 23, polls=range(0, 200, 5), skew_from=40),
+        25,
+    ),
+    "a closed connection: the last listing with the connection": (lambda: night("a", "b").poll().poll("a", after=7), 5),
+    "a vanished row: the last listing with the row": (
+        lambda: night("a", "b", "c").poll().poll(without=("a",)).poll(without=("a",), after=7),
+        5,
+    ),
+    "a row that left the list before its connection closed": (
+        lambda: night("a", "b", "c").poll().poll(without=("a",)).poll("a"),
+        5,
+    ),
+    "a closed connection after blindness: the last listing before": (
+        lambda: night("a", "b").poll().poll("a", after=600),
+        5,
+    ),
+    "a lost heartbeat after blindness: the heartbeat": (listed_after_blindness, 470),
+    "a sleep of this machine counts": (lambda: night("a", "b").poll().sleep(3_600).poll("a"), 5),
+    "a never registered name: the first listing": (
+        lambda: night("a", policies=soon(expect=(clean("never"),))).poll(),
+        0,
+    ),
+}
 
 
-def test_a_never_registered_name_is_silent_since_the_first_listing() -> None:
-    assert silences(night("a", policies=soon(expect=(clean("never"),))).poll()) == [0]
+@pytest.mark.parametrize(("story", "since"), SILENT_SINCE.values(), ids=SILENT_SINCE)
+def test_a_row_is_silent_since_its_last_sign_of_life(story: Callable[[], Night], since: float) -> None:
+    assert silences(story()) == [since]
 
 
 def test_the_end_of_a_silence_begins_the_count() -> None:
