@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, entries_of, key_of
 from support.hostile_fleet import WEAPONS
+from support.policies import soon
+from support.scripted_watch import night
 from support.tracked_environments import tracked
 
 from envwatch.fleet.alerting.acknowledgements import (
@@ -145,6 +148,20 @@ def test_no_local_clock_decides_about_an_unseen_return(skew: float, sign: float,
 
     acks = {KEY: ack_of(lost(seen_at), NOW + skew, clean("known"))}
     assert (ended(acks, lost(seen_at + sign)) == {KEY}) is came_back
+
+
+@pytest.mark.parametrize(("lasts", "until"), [(None, None), (timedelta(hours=1), NOW + 3_600_000)])
+def test_an_acknowledgement_has_the_newest_sign_of_life_and_its_own_end(
+    lasts: timedelta | None, until: float | None
+) -> None:
+    assert ack_of(OFFLINE, NOW, clean("known"), lasts) == Ack(NOW, clean("known"), NOW - 12_000, until=until)
+
+
+def test_the_acknowledgement_of_a_missing_name_ends_with_a_row_of_the_name() -> None:
+    one = night("a", policies=soon(expect=(clean("b"), clean("c")))).hold(20).ack("expected b", "expected c").hold(20)
+    assert one.monitor.acks.keys() == {key_of("expected b"), key_of("expected c")}
+    one.names = ["a", "b"]
+    assert one.poll().monitor.acks.keys() == {key_of("expected c")}
 
 
 @pytest.mark.parametrize("seen", [-1_000, 1_000])

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from support.builders import NOW, reading
 from support.scripted_watch import hooked
 
-from envwatch.fleet.alerting.alert_state import AlertState, alert_state, content_of, dropped_values, open_incidents
+from envwatch.fleet.alerting.alert_state import (
+    AlertState,
+    alert_state,
+    content_of,
+    dropped_values,
+    ledger_content,
+    open_incidents,
+)
 from envwatch.fleet.alerting.incidents import Blindness
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import MonotonicS, ServerMs, WallMs
@@ -42,6 +49,14 @@ def test_a_state_comes_back_unchanged_but_for_the_rows_of_its_losses() -> None:
     assert len(waiting) == 2
     assert len(incidents) == 1
     assert after == replace(STATE, waiting=waiting, open=incidents, ledger=STATE.ledger.only({clean("page")}))
+
+
+def test_a_file_has_the_announcements_of_its_own_profile() -> None:
+    (incident,) = STATE.open
+    assert {id_: [*hooks] for id_, hooks in ledger_content(STATE.ledger, NO_PROFILE, LATER).items()} == {
+        incident.id: ["page"]
+    }
+    assert ledger_content(STATE.ledger, clean("other"), LATER) == {}
 
 
 def test_an_empty_file_has_no_state() -> None:

@@ -88,8 +88,8 @@ def test_a_return_in_time_opens_nothing() -> None:
 
 
 def test_sixty_lost_together_are_one_incident_until_the_last_is_back() -> None:
-    mass = night(*names(60)).hold(15, *names(60))
-    assert mass.sizes == ([60], [])
+    mass = night(*reversed(names(60))).hold(15, *names(60))
+    assert [[loss.name for loss in each.losses] for each in mass.opened] == [names(60)], "in the order of ids"
     assert mass.hold(70, "e07").sizes == ([60], [])
     assert mass.hold(65).sizes == ([60], [60])
 
@@ -403,11 +403,15 @@ def test_a_policy_by_age_is_asked_at_the_moment() -> None:
     assert one.poll("a").poll("a", after=45).sizes == ([1], [])
 
 
-@pytest.mark.parametrize(("pod", "shared"), [("pod-2", "pod pod-2"), ("pod-1", None)])
-def test_an_incident_says_what_its_environments_share_and_no_other_has(pod: str, shared: str | None) -> None:
-    one = Night([]).show([*(row(name, NOW, podId=pod) for name in "ab"), row("c", NOW)])
+@pytest.mark.parametrize(
+    ("lost", "pod", "shared"), [("ab", "pod-2", "pod pod-2"), ("ab", "pod-1", None), ("a", "pod-2", None)]
+)
+def test_an_incident_names_the_values_its_environments_share_with_no_other(
+    lost: str, pod: str, shared: str | None
+) -> None:
+    one = Night([]).show([*(row(name, NOW, podId=pod) for name in lost), row("c", NOW)])
     for _ in range(3):
-        one.later(5).show([*(row(name, one.at, is_up=False) for name in "ab"), row("c", one.at)])
+        one.later(5).show([*(row(name, one.at, is_up=False) for name in lost), row("c", one.at)])
     assert [incident.shared for incident in one.opened] == [shared]
 
 

@@ -153,7 +153,13 @@ def test_one_bell_rings_in_ten_seconds_and_later_incidents_wait(later: float, *,
     ledger, _ = Ledger().after([NAS], (), S(10.0)).ringing([NAS], S(10.0))
     ledger, ringing = ledger.after([MAC], (), S(10.1)).ringing([NAS, MAC], S(10.1))
     assert ringing == ()
-    assert ledger.ringing([NAS, MAC], S(later))[1] == ((MAC,) if rings else ())
+    ledger, ringing = ledger.ringing([NAS, MAC], S(later))
+    assert ringing == ((MAC,) if rings else ())
+    third = incident("web")
+    ledger = ledger.after([third], (), S(25.0))
+    assert ledger.ringing([NAS, MAC, third], S(25.0))[1] == (() if rings else (MAC, third)), (
+        "10 s after the newest bell"
+    )
 
 
 def test_an_incident_over_before_the_bell_never_rings_and_no_bell_rings_for_an_end() -> None:
