@@ -1,4 +1,4 @@
-"""The counts of `check`, unknown rows, verdict and words; and the plugin's output, read by the guidelines alone."""
+"""The counts of `check`, unknown rows, verdict and words; the plugin's output and ranges by the guidelines alone."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import re
 from dataclasses import replace
 from datetime import timedelta
 from itertools import product
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from support.builders import NOW, environment, key_of, listed, reading
 from support.hostile_fleet import WEAPONS
@@ -170,16 +171,6 @@ def test_a_row_without_a_problem_is_counted_by_the_word_of_the_dashboard(
     assert (metrics(found)["offline"], metrics(found).get(label, 0)) == (off, 1 - off)
     assert names(check_result([UP, DOWN], Metric.OFFLINE, **quiet)) == ["down"] * off
     assert names(check_result([UP, DOWN])) == ["down"]
-
-
-@pytest.mark.parametrize(("interval_s", "silent_s"), [(5, 240), (30, 240), (60, 230)])
-@pytest.mark.parametrize("count", [0, 1])
-def test_a_loss_is_a_problem_after_the_silence_of_the_alert_policy(
-    interval_s: int, silent_s: float, count: int
-) -> None:
-    rows = [UP, row("lost", lastHeartbeat=NOW - silent_s * 1000 + 1 - count)]
-    found = check_result(listed(rows, interval=timedelta(seconds=interval_s)))
-    assert (found.count, found.waiting) == (count, 1 - count)
 
 
 def test_an_expected_name_without_a_row_is_a_problem() -> None:
@@ -401,9 +392,6 @@ def test_a_check_without_an_uptime_record_says_so(*, has_record: bool) -> None:
         assert [doubt.startswith("no uptime record") for doubt in found.doubts] == [True]
 
 
-# The plugin's output.
-
-
 RANGES = ("10", "10:", "~:10", "10:20", "@10:20", "0", "@0:0", "~:", "0.5:2.")
 
 
@@ -550,3 +538,66 @@ def test_a_doubt_hides_no_alert_and_makes_none() -> None:
         else:
             assert certain == min(each)
             assert certain is not PluginStatus.OK or set(each) == {PluginStatus.OK}
+
+
+# Ranges.
+
+
+NUMBERS = st.decimals(-1_000_000, 1_000_000, places=3).map(lambda number: f"{number:f}")
+
+
+VALUES = st.floats(-2_000_000, 2_000_000)
+
+
+def alerting(text: str, *values: float) -> list[bool]:
+    return [parse_nagios_range(text).alerts(value) for value in values]
+
+
+def test_the_guidelines_examples() -> None:
+    assert alerting("10", -0.001, 0, 10, 10.001) == [True, False, False, True]  # < 0 or > 10
+    assert alerting("10:", 9.999, 10, inf) == [True, False, False]  # < 10
+    assert alerting("~:10", -inf, 10, 10.001) == [False, False, True]  # > 10
+    assert alerting("10:20", 9.999, 10, 20, 20.001) == [True, False, False, True]  # < 10 or > 20
+    assert alerting("@10:20", 9.999, 10, 20, 20.001) == [False, True, True, False]  # >= 10 and <= 20
+
+
+@given(NUMBERS, NUMBERS, VALUES)
+def test_a_range_alerts_outside_and_with_at_inside(start: str, end: str, value: float) -> None:
+    assume(float(start) <= float(end))
+    is_inside = float(start) <= value <= float(end)
+    assert alerting(f"{start}:{end}", value) == [not is_inside]
+    assert alerting(f"@{start}:{end}", value) == [is_inside]
+
+
+@given(NUMBERS, VALUES)
+def test_what_is_left_out_is_zero_or_infinity(number: str, value: float) -> None:
+    limit = float(number)
+    assert alerting(f"{number}:", value) == [value < limit]
+    assert alerting(f"~:{number}", value) == [value > limit]
+    if limit >= 0:
+        assert alerting(number, value) == alerting(f"0:{number}", value) == alerting(f":{number}", value)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "@", "~", "x", "1:2:3", "10:~", "20:10", "-1", "@~", "1,5", "٣", " 1", "1 ", "nan", "inf", "9" * 65]
+)
+def test_everything_else_is_refused_in_words(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^(an empty text|.{1,16}) is no range"):
+        parse_nagios_range(text)
+    assert parse_nagios_range("9" * 64).end == float("9" * 64)
+
+
+@pytest.mark.parametrize(("text", "start", "end"), [("20:10", "20", "10"), ("-1", "0", "-1"), (":-2", "0", "-2")])
+def test_a_start_above_its_end_is_named(text: str, start: str, end: str) -> None:
+    with pytest.raises(ValueError, match=rf"its start, {start}, is greater than its end, {end}$"):
+        parse_nagios_range(text)
+
+
+@given(st.text(alphabet="0123456789.:@~+- x", max_size=12))
+def test_no_text_breaks_the_parser(text: str) -> None:
+    try:
+        parsed = parse_nagios_range(text)
+    except ValueError:
+        return
+    assert parsed.text == text
+    assert parsed.start <= parsed.end

@@ -171,7 +171,7 @@ def test_nothing_hidden_and_no_rows_count_nothing() -> None:
     assert Arrangement() == Arrangement(rows=(), old=0, wall=0.0)
 
 
-def test_an_empty_table_has_no_cursor_and_moving_it_is_harmless() -> None:
+def test_an_empty_table_has_no_cursor_and_a_move_is_harmless() -> None:
     cursor = RowCursor()
     assert cursor.cursor is None
     assert not cursor.move_to(3)
@@ -383,16 +383,6 @@ def test_an_unmoved_cursor_stands_on_the_newest_loss() -> None:
     assert screen.on == "a"
 
 
-def test_the_cursor_moves_through_the_block_into_the_table() -> None:
-    screen = Screen().take("ax bx c+ d+", incident("a"), incident("b"))
-    found = []
-    for place in range(-1, 5):
-        screen.go(place)
-        found.append((screen.on, screen.cursor.is_in_block, screen.cursor.table_place))
-    assert found[1:5] == [("<a>", True, None), ("<b>", True, None), ("c", False, 0), ("d", False, 1)]
-    assert (found[0], found[5]) == (found[1], found[4])
-
-
 def test_the_cursor_follows_its_environment_its_line_and_the_members_of_its_line() -> None:
     screen = Screen().take("a+ b+ c+")
     screen.go(1)
@@ -423,7 +413,7 @@ def test_when_the_cursors_line_goes_the_cursor_goes_to_the_next_line_or_to_the_f
     assert screen.on == on
 
 
-def test_a_line_whose_members_are_back_stays_as_long_as_the_cursor_is_on_it() -> None:
+def test_a_line_with_all_members_back_stays_under_the_cursor() -> None:
     screen = Screen().take("ax bx c+", incident("a"), incident("b"))
     screen.go(1)
     screen.take("ax b+ c+", incident("a"), incident("b", state="back"))
@@ -553,7 +543,7 @@ def test_an_unfolded_member_outside_the_filter_yields_to_its_incident_if_another
     assert screen.take("ax bx cx dx e+", *LOST, view=filtered("c", "d")).on == "c"
 
 
-def test_a_line_whose_members_are_back_matches_by_its_rows_in_the_table() -> None:
+def test_a_line_with_all_members_back_matches_by_its_rows_in_the_table() -> None:
     screen = Screen().take("ax b+ c+ e+", incident("a"), incident("bc", state="back"))
     assert screen.take("ax b+ c+ e+", incident("a"), incident("bc", state="back"), view=filtered("c")).on == "<bc>"
 

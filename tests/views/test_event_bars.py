@@ -60,7 +60,7 @@ def test_the_newest_of_minor_events_is_chosen_or_of_one_listing_the_largest() ->
 
 
 @pytest.mark.parametrize("small", [Kind.MODE, Kind.VERSION, Kind.RECONNECTED, Kind.APPEARED, Kind.FLAPPING])
-def test_a_loss_outranks_minor_events_after_it(small: Kind) -> None:
+def test_a_loss_outranks_later_minor_events(small: Kind) -> None:
     fell = event(Kind.OFFLINE)
     assert chosen(fell, event(small, 5, "env-9")) is fell
 
@@ -161,14 +161,6 @@ def test_other_changes_are_groups_with_other_environments() -> None:
     assert same_environment(back, [back, version, other, LOST]) == [version]
     fleet_wide = Event(kind=Kind.BLIND, at=ServerMs(NOW))
     assert same_environment(fleet_wide, [version, replace(fleet_wide, kind=Kind.VISIBLE)]) == []
-
-
-def test_the_polls_of_a_full_log_stay_apart() -> None:
-    log, last = EventLog(), event(Kind.MODE, 4, "env-2")
-    for n in range(5):
-        log = log.with_events([event(Kind.MODE, n, "env-1"), last if n == 4 else event(Kind.MODE, n, "env-2")], most=3)
-    assert len(log.with_poll_of(last)) == 2
-    assert len(log.with_poll_of(log[0])) == 1
 
 
 def of_row(kind: Kind, seconds: float, *, is_flapping: bool) -> Event:

@@ -293,7 +293,7 @@ def read(event: dict[str, Any]) -> dict[str, Any]:
     return {**found.get_attributes(), "data": data}
 
 
-def test_a_loss_has_the_row_after_it_and_what_changed() -> None:
+def test_a_loss_has_the_new_row_and_the_change() -> None:
     monitor, (event,) = after(beating(3), [*beating(2), environment("env-3", **OFF, podId=None)])
     found = read(of(event, monitor))
     assert {name: found[name] for name in ("specversion", "source", "type", "subject", "datacontenttype")} == {
@@ -373,7 +373,7 @@ def test_every_kind_has_a_type_of_its_own(kind: Kind) -> None:
     assert type_of(event) not in others
 
 
-def test_an_id_is_the_same_for_the_same_event_and_no_other_has_it() -> None:
+def test_an_id_is_of_one_event_alone_also_in_another_run() -> None:
     rows = beating(3)
     monitor, events = after(rows, [*beating(1, currentMode="x", connectionName="y", userId="z"), environment("env-9")])
     again, same = after(rows, [*beating(1, currentMode="x", connectionName="y", userId="z"), environment("env-9")])

@@ -176,7 +176,7 @@ def test_a_skewed_local_clock_makes_the_official_client_disagree() -> None:
     assert results(listed([environment()], dated=False))["clock"].result == "ages count by this machine's clock"
 
 
-def test_the_skew_check_says_when_the_heartbeat_advanced_once_it_has() -> None:
+def test_the_skew_check_says_when_the_heartbeat_advanced() -> None:
     first = listed([environment()])
     once = results(first, listed([environment()], NOW + 5_000), at=NOW + 5_000)
     assert once["clock check"].inputs == "envwatch has seen no newer heartbeat yet"

@@ -133,7 +133,7 @@ def test_a_word_matches_within_one_part_also_in_the_profile_and_in_a_time() -> N
         ("!mode:unrestricted !heartbeat", [FORGOTTEN]),
     ],
 )
-def test_terms_match_the_environment_as_it_was_and_events_without_one_pass_only_negated_terms(
+def test_terms_match_the_environment_of_the_time_and_other_events_pass_only_negated_terms(
     text: str, kept: list[Event]
 ) -> None:
     assert found(text) == kept

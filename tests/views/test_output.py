@@ -611,7 +611,7 @@ def test_the_filter_is_printed_in_its_canonical_spelling_and_the_rest_stays() ->
         ({"note": "on it"}, None),
     ],
 )
-def test_an_acknowledgement_of_the_serving_host_says_whose_it_is_unless_there_is_one_here(
+def test_an_acknowledgement_of_the_serving_host_has_its_name_unless_there_is_another_here(
     ack: dict[str, str], text: str | None
 ) -> None:
     listing = listing_of(environment(envwatch={"ack": ack}))

@@ -176,7 +176,7 @@ def test_a_labelled_line_has_the_text_in_the_tenth_cell_and_the_letter_at_the_ri
         (5, 8, ["ab cd ef"]),
     ],
 )
-def test_a_row_of_a_command_has_room_for_the_mark_unless_it_is_the_last(
+def test_every_row_of_a_command_but_the_last_has_room_for_the_mark(
     width: int, first: int | None, rows: list[str]
 ) -> None:
     assert command_rows(clean("ab cd ef"), width, clean(" \\"), first=first or width) == rows

@@ -11,12 +11,10 @@ import pytest
 from support.builders import NOW, environment, list_of, listed, reading
 from support.memory_history import MemoryHistory
 from support.policies import soon
-from support.recording import decode_event, encode_event
 from support.reports import names, section, told, values
 from support.scripted_watch import SilencedNight, recurring_policies
 from support.series import Watch
 from support.tracked_environments import ALL, contexts_at
-from support.values import exact
 
 from envwatch.fleet.alerting.incidents import Incident
 from envwatch.fleet.alerting.recurring_hours import RecurringHours
@@ -24,7 +22,6 @@ from envwatch.fleet.alerting.silences import silence_of_environments
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.problems import counts_at
-from envwatch.history.encoding.frames import FrameEncoder, MomentBuilder
 from envwatch.history.past import Moment
 from envwatch.history.redaction import Redaction
 from envwatch.hooks.decision import HookRule, HookState
@@ -246,7 +243,7 @@ def test_a_row_down_and_silenced_all_the_time_has_no_availability() -> None:
 CONTEXT = Context(source="https://letta.example/v1/environments", host="host", profile="work")
 
 
-def test_one_message_says_which_rows_are_not_back() -> None:
+def test_one_message_names_the_rows_not_back() -> None:
     night, state = two_laptops(), HookState(hook=EMPTY, rule=HookRule())
     night.day += 1
     night.poll("09:59", "mac-1", "mac-2")
@@ -367,30 +364,13 @@ def test_a_report_has_a_short_outage_and_a_rename_instead_of_a_loss(*, is_rename
     assert [(each["before"], each["after"]) for each in renamed] == ([("old", "new")] if is_renamed else [])
 
 
-def test_the_event_is_a_rename_of_the_old_row_in_stream_log_and_record() -> None:
+def test_the_event_is_a_rename_of_the_old_row_in_stream_and_log() -> None:
     event = cloud_event(RENAMED, MONITOR, reading(END), "https://host/v1/environments")
     assert event["type"].endswith(".renamed")
     data = {name: event["data"][name] for name in ("id", "before", "after", "reason")}
     assert data == {"id": "env-old", "before": "old", "after": "new", "reason": "replaced by new"}
     for query, is_found in (("old", True), ("new", True), ("status:changed", True), ("third", False)):
         assert [*EventFilter(parse(query)).results(RENAMED)] == [is_found], query
-    assert exact(decode_event(encode_event(RENAMED), NO_PROFILE)) == exact(RENAMED)
-
-
-def test_a_recorded_moment_is_rebuilt_with_twins_and_replacements() -> None:
-    twins = [row("a"), row("b"), row("old", up=False, deviceId="other"), row("new", firstSeenAt=NOW, deviceId="other")]
-    encoder, decoder = FrameEncoder(), MomentBuilder(NO_PROFILE)
-    monitor = Monitor.create({NO_PROFILE: Limits()})
-    back = row("old", beat=NOW + 10_000, deviceId="other")
-    for number, rows in enumerate((twins, twins, [*twins[:2], back, twins[3]], twins[1:])):
-        outcome = listed(rows, NOW + 5_000 * number)
-        monitor, _ = monitor.apply(NO_PROFILE, outcome, outcome.ended)
-        moment = Moment(outcome.ended, monitor.fleet.by_profile[NO_PROFILE], {})
-        decoder.apply(encoder.encode(moment))
-        assert exact(decoder.moment()) == exact(moment)
-    fields = [(each.twins, each.offline_beside) for each in monitor.fleet.by_profile[NO_PROFILE].environments.values()]
-    assert any(twins for twins, _ in fields)
-    assert any(beside for _, beside in fields)
 
 
 def test_a_redacted_recording_keeps_the_link_and_no_name() -> None:

@@ -415,7 +415,7 @@ def test_an_outage_has_its_begin_if_known_or_else_the_least_length() -> None:
     assert told(report(night, 0.5), "outages") == ["`ana` down at least 20m, until 22:20: disconnected"]
 
 
-def test_the_longest_outage_of_each_row_is_told_unless_another_section_tells_it() -> None:
+def test_the_longest_outage_of_each_row_is_told_unless_told_in_another_section() -> None:
     night = Night().add("ana", "ben", "chen", "dan", "eve").until("22:05").lose("ana").until("22:07").restore("ana")
     night.until("22:15").lose("ana", "ben").until("22:24").restore("ana", "ben").until("22:30")
     night.lose("ana").until("22:35").restore("ana").until("22:40").lose("chen").until("22:50")
