@@ -27,6 +27,8 @@ from envwatch.sources.letta.client import Client
 from envwatch.sources.letta.errors import FAILURES, Endpoint
 from envwatch.sources.letta.errors import failure_of as failure_from
 
+WRONG_URL = "wrong LETTA_BASE_URL?"
+SELF_HOSTED = "A self-hosted Letta server has no such route: environments are a feature of Letta's cloud"
 HTML = "<!DOCTYPE html>\n<html><head><title>502 Bad\n Gateway</title></head><body><h1>nginx</h1></body></html>"
 GOOD = page_bytes([wire_row("env-x")])
 
@@ -239,42 +241,37 @@ async def test_an_endless_first_listing_is_ended_by_its_deadline_at_little_cost(
 
 
 @pytest.mark.parametrize(
-    ("fault", "message"),
+    ("status", "body", "headers", "message"),
     [
+        (302, "", {"Location": "https://User:pw@Evil.example:444/x"}, f"redirect to evil.example:444: {WRONG_URL}"),
+        (302, "", {"Location": "/login?next=%1b"}, f"redirect to HOST/login: {WRONG_URL}"),
+        (302, "", {}, f"redirect to nowhere: {WRONG_URL}"),
         (
-            says(302, Location="https://User:pw@Evil.example:444/x"),
-            "redirect to evil.example:444: wrong LETTA_BASE_URL?",
-        ),
-        (says(302, Location="/login?next=%1b"), "redirect to HOST/login: wrong LETTA_BASE_URL?"),
-        (says(302), "redirect to nowhere: wrong LETTA_BASE_URL?"),
-        (
-            says(401, '{"message":"Unauthorized"}'),
+            401,
+            '{"message":"Unauthorized"}',
+            {},
             "401: Unauthorized. Is the key from LETTA_API_KEY right, and still valid?",
         ),
-        (says(403, '{"error":"for enterprise"}'), "403: for enterprise"),
-        (
-            says(404, '{"detail":"Not Found"}'),
-            "404: Not Found. A self-hosted Letta server has no such route: environments are a feature of Letta's cloud",
-        ),
-        (
-            says(404, '{"error":"the base URL must end with /profiles/work"}'),
-            "404: the base URL must end with /profiles/work",
-        ),
-        (says(429, '{"error":"Rate limit exceeded","errorCode":"rps"}'), "429: Rate limit exceeded (rps)"),
-        (says(503, '{"errorCode":"cloud_api_shutting_down","retryable":true}'), "503: cloud_api_shutting_down"),
-        (says(502, HTML, Content_Type="text/html"), "502: a web page, “502 Bad Gateway”"),
-        (says(502, HTML), "502: a web page, “502 Bad Gateway”"),
-        (says(504, "<html></html>"), "504: a web page"),
-        (says(500), "500: Internal Server Error"),
-        (says(599), "599"),
-        (says(500, " a\r\n\x1b]0;b\x07 "), r"500: a \x1b]0;b\x07"),
-        (says(500, "x" * 300), f"500: {'x' * 199}…"),
-        (says(500, '{"message": 1, "error": ""}'), '500: {"message": 1, "error": ""}'),
-        (says(200, HTML), "a web page, “502 Bad Gateway”: wrong LETTA_BASE_URL, or a proxy's login page?"),
+        (403, '{"error":"for enterprise"}', {}, "403: for enterprise"),
+        (404, '{"detail":"Not Found"}', {}, f"404: Not Found. {SELF_HOSTED}"),
+        (404, '{"error":"the base URL must end with /a"}', {}, "404: the base URL must end with /a"),
+        (429, '{"error":"Rate limit exceeded","errorCode":"rps"}', {}, "429: Rate limit exceeded (rps)"),
+        (503, '{"errorCode":"shutting_down","retryable":true}', {}, "503: shutting_down"),
+        (502, HTML, {"Content_Type": "text/html"}, "502: a web page, “502 Bad Gateway”"),
+        (502, HTML, {}, "502: a web page, “502 Bad Gateway”"),
+        (504, "<html></html>", {}, "504: a web page"),
+        (500, "", {}, "500: Internal Server Error"),
+        (599, "", {}, "599"),
+        (500, " a\r\n\x1b]0;b\x07 ", {}, r"500: a \x1b]0;b\x07"),
+        (500, "x" * 300, {}, f"500: {'x' * 199}…"),
+        (500, '{"message": 1, "error": ""}', {}, '500: {"message": 1, "error": ""}'),
+        (200, HTML, {}, "a web page, “502 Bad Gateway”: wrong LETTA_BASE_URL, or a proxy's login page?"),
     ],
 )
-async def test_an_error_quotes_the_server_and_adds_advice(fault: Fault, message: str) -> None:
-    text = await message_of(fault)
+async def test_an_error_quotes_the_server_and_adds_advice(
+    status: int, body: str, headers: dict[str, str], message: str
+) -> None:
+    text = await message_of(says(status, body, **headers))
     assert text in {f"HOST answered {message}", f"HOST answered with {message}", f"HOST answered with a {message}"}
 
 
@@ -358,55 +355,48 @@ def refused_certificate(code: int, message: str) -> ssl.SSLCertVerificationError
     return error
 
 
+UNREACHED = OSError(errno.ENETUNREACH, "unreachable")
+NO_ADDRESS = "no address is known for HOST: is the name right, and DNS up?"
+UNKNOWN_NAME = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+OLD_TLS = ssl.SSLError(1, "[SSL: TLSV1_ALERT_PROTOCOL_VERSION] tlsv1 alert protocol version")
+UNKNOWN_ISSUER = refused_certificate(20, "unable to get local issuer certificate")
+NO_TLS = "no TLS with HOST (no reason given): is that an https port?"
+COMPANY = "is from an unknown authority: name your company's file in SSL_CERT_FILE"
+
+
 @pytest.mark.parametrize(
     ("error", "cause", "message"),
     [
-        (httpx.ConnectTimeout(""), Cause.TIMEOUT, "no connection to api.letta.com within 5 s"),
-        (httpx.ReadTimeout(""), Cause.TIMEOUT, "api.letta.com was silent for 10 s"),
-        (httpx.PoolTimeout(""), Cause.TIMEOUT, "api.letta.com was silent for 10 s"),
-        (httpx.ReadError(""), Cause.UNREACHABLE, "api.letta.com broke the connection"),
-        (httpx.WriteError(""), Cause.UNREACHABLE, "api.letta.com broke the connection"),
-        (httpx.ConnectError(""), Cause.UNREACHABLE, "no connection to api.letta.com"),
+        (httpx.ConnectTimeout(""), Cause.TIMEOUT, "no connection to HOST within 5 s"),
+        (httpx.ReadTimeout(""), Cause.TIMEOUT, "HOST was silent for 10 s"),
+        (httpx.PoolTimeout(""), Cause.TIMEOUT, "HOST was silent for 10 s"),
+        (httpx.ReadError(""), Cause.UNREACHABLE, "HOST broke the connection"),
+        (httpx.WriteError(""), Cause.UNREACHABLE, "HOST broke the connection"),
+        (httpx.ConnectError(""), Cause.UNREACHABLE, "no connection to HOST"),
         (
-            connect_error(socket.gaierror(socket.EAI_NONAME, "Name or service not known")),
+            connect_error(UNKNOWN_NAME),
             Cause.UNREACHABLE,
-            "no address is known for api.letta.com: is the name right, and DNS up?",
+            "no address is known for HOST: is the name right, and DNS up?",
         ),
-        (
-            connect_error(OSError(errno.ENETUNREACH, "unreachable"), OSError(errno.ENETUNREACH, "unreachable")),
-            Cause.UNREACHABLE,
-            "no way to api.letta.com: is this machine's network up?",
-        ),
-        (
-            connect_error(ssl.SSLError(1, "[SSL: TLSV1_ALERT_PROTOCOL_VERSION] tlsv1 alert protocol version")),
-            Cause.TLS,
-            "no TLS with api.letta.com (no reason given): is that an https port?",
-        ),
-        (
-            connect_error(refused_certificate(20, "unable to get local issuer certificate")),
-            Cause.TLS,
-            "the certificate of api.letta.com is from an unknown authority: name your company's file in SSL_CERT_FILE",
-        ),
+        (connect_error(UNREACHED, UNREACHED), Cause.UNREACHABLE, "no way to HOST: is this machine's network up?"),
+        (connect_error(OLD_TLS), Cause.TLS, NO_TLS),
+        (connect_error(UNKNOWN_ISSUER), Cause.TLS, f"the certificate of HOST {COMPANY}"),
         (
             connect_error(refused_certificate(23, "certificate revoked\x1b")),
             Cause.TLS,
-            r"the certificate of api.letta.com is refused: certificate revoked\x1b",
+            r"the certificate of HOST is refused: certificate revoked\x1b",
         ),
-        (
-            ssl.SSLError(1, "bad record mac"),
-            Cause.TLS,
-            "no TLS with api.letta.com (no reason given): is that an https port?",
-        ),
-        (zlib.error(""), Cause.GARBLED, "the answer of api.letta.com is damaged: its gzip data cannot be inflated"),
-        (RecursionError(), Cause.GARBLED, "the answer of api.letta.com cannot be decoded (RecursionError)"),
-        (MemoryError(), Cause.GARBLED, "the answer of api.letta.com cannot be decoded (MemoryError)"),
-        (OverflowError(), Cause.GARBLED, "the answer of api.letta.com cannot be decoded (OverflowError)"),
+        (ssl.SSLError(1, "bad record mac"), Cause.TLS, NO_TLS),
+        (zlib.error(""), Cause.GARBLED, "the answer of HOST is damaged: its gzip data cannot be inflated"),
+        (RecursionError(), Cause.GARBLED, "the answer of HOST cannot be decoded (RecursionError)"),
+        (MemoryError(), Cause.GARBLED, "the answer of HOST cannot be decoded (MemoryError)"),
+        (OverflowError(), Cause.GARBLED, "the answer of HOST cannot be decoded (OverflowError)"),
     ],
 )
 def test_a_failure_has_a_plain_message(error: Exception, cause: Cause, message: str) -> None:
     assert isinstance(error, FAILURES)
     found = failure_from(error, DIRECT)
-    assert (found.failure.cause, found.failure.message) == (cause, message)
+    assert (found.failure.cause, found.failure.message) == (cause, message.replace("HOST", "api.letta.com"))
     assert found.__cause__ is found.__context__ is None
 
 
@@ -415,10 +405,7 @@ def test_a_failure_has_a_plain_message(error: Exception, cause: Cause, message: 
     [
         (httpx.ConnectTimeout(""), "no connection to the proxy proxy:3128 within 5 s"),
         (httpx.ConnectError(""), "no connection to the proxy proxy:3128"),
-        (
-            httpx.ProxyError("407 Proxy Authentication Required"),
-            "the proxy proxy:3128 refused: 407 Proxy Authentication Required",
-        ),
+        (httpx.ProxyError("407 Authentication Required"), "the proxy proxy:3128 refused: 407 Authentication Required"),
         (httpx.ReadError(""), "api.letta.com broke the connection"),
     ],
 )

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 CERTS = Path(__file__).parents[1] / "support" / "certs"
 SERVER = "https://api.letta.com/v1/environments"
 PROXY = {"HTTPS_PROXY": "proxy:3128"}
+SOCKS = "a SOCKS proxy, which needs the package `httpx[socks]`"
 
 
 def client_of(base_url: str, environ: Mapping[str, str]) -> Client:
@@ -111,14 +112,8 @@ def test_plain_http_never_leaves_this_machine(text: str) -> None:
 @pytest.mark.parametrize(
     ("environ", "message"),
     [
-        (
-            {"ALL_PROXY": "socks5://127.0.0.1:1080"},
-            "ALL_PROXY names a SOCKS proxy, which needs the package `httpx[socks]`",
-        ),
-        (
-            {"all_proxy": "socks5h://u:hunter2@h"},
-            "all_proxy names a SOCKS proxy, which needs the package `httpx[socks]`",
-        ),
+        ({"ALL_PROXY": "socks5://127.0.0.1:1080"}, f"ALL_PROXY names {SOCKS}"),
+        ({"all_proxy": "socks5h://u:hunter2@h"}, f"all_proxy names {SOCKS}"),
         ({"HTTPS_PROXY": "ftp://u:hunter2@h"}, "HTTPS_PROXY is no usable proxy: write http://host:port"),
         ({"HTTPS_PROXY": "http://u:hunter2@h:port"}, "HTTPS_PROXY is no usable proxy: write http://host:port"),
         ({"https_proxy": "http://u:hunter2@[bad"}, "https_proxy names no host: write http://host:port"),
@@ -208,12 +203,7 @@ async def test_a_trusted_certificate_is_accepted() -> None:
 @pytest.mark.parametrize(
     ("served", "trusted", "host", "reason"),
     [
-        (
-            "localhost.pem",
-            None,
-            "localhost",
-            "is self-signed: to trust it, name its file in SSL_CERT_FILE",
-        ),
+        ("localhost.pem", None, "localhost", "is self-signed: to trust it, name its file in SSL_CERT_FILE"),
         ("expired.pem", "expired.pem", "localhost", "has expired"),
         ("localhost.pem", "localhost.pem", "127.0.0.1", "is for another address: wrong LETTA_BASE_URL?"),
     ],
