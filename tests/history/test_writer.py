@@ -104,12 +104,6 @@ def test_numbers_go_on_over_runs_and_where_the_newest_day_is_not_the_last(tmp_pa
     assert [polls[number] for number in sorted(polls)] == [1, 1, 1, 4, 4, 6, 6, 6, 6, 10]
 
 
-def _overwritten(path: Path, page: int) -> None:
-    with path.open("r+b") as file:
-        file.seek(page * 16384)
-        file.write(bytes(16384))
-
-
 def _as_another_program_has_it(path: Path) -> None:
     path.unlink()
     connection = sqlite3.connect(path)
@@ -124,11 +118,7 @@ def _with_a_damaged_name(path: Path) -> None:
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "no database": lambda path: path.write_bytes(b"\x00\x01garbage" * 4000),
-    "text": lambda path: path.write_text("hello"),
     "cut in the first page": lambda path: os.truncate(path, 5000),
-    "cut between pages": lambda path: os.truncate(path, 3 * 16384),
-    "cut within a page": lambda path: os.truncate(path, path.stat().st_size - 1),
-    "a page of the middle lost": lambda path: _overwritten(path, page=3),
     "another program's database": _as_another_program_has_it,
     "the name of a column": _with_a_damaged_name,
 }
