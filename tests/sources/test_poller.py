@@ -8,6 +8,7 @@ import time
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from itertools import accumulate, cycle
 from typing import TYPE_CHECKING, Any
 
@@ -222,7 +223,9 @@ RELAYS = {
     "without a listing at the usual pace, early": Case(after(*[4.5] * 200), [relayed()], random=0.0),
     "retry-after": Case([0, 30, 60, 90], [relayed(30)]),
     "other failures back off": Case(after(5, 5, 5, 4, 8, 16, 30, 30), [*[relayed()] * 3, error(Cause.UNAVAILABLE)]),
-    "the age of a listing": Case([0, 5, 10], [Snapshot.of_pages(pages=(), requests=1, served=RelayInfo(50.0))]),
+    "the age and the interval of a listing": Case(
+        [0, 5, 10], [Snapshot.of_pages(pages=(), requests=1, served=RelayInfo(50.0, timedelta(seconds=60)))]
+    ),
 }
 
 SLEEP = {
@@ -296,7 +299,7 @@ async def test_polls_come_at_their_times(case: Case) -> None:
             delays.append(None)
 
     for moment, act in case.acts:
-        world.schedule(moment, lambda act=act: do(act))  # type: ignore[misc]
+        world.schedule(moment, partial(do, act))
     async with aclosing(poller.outcomes()) as outcomes:
         async for outcome in outcomes:
             letters += LETTERS[type(outcome)]
@@ -335,13 +338,20 @@ async def test_polls_are_slow_by_the_budget_or_by_the_duration(
     assert poller.schedule.is_slow is is_slow
 
 
-async def test_a_schedule_does_not_change_with_new_random_numbers() -> None:
+async def test_the_schedule_shows_a_change_at_once_and_does_not_roll_anew() -> None:
     poller = poller_of(world := World(0.25), Script(world))
     await outcomes_of(poller, 1)
-    first = poller.schedule.next_at
+    schedules = [poller.schedule]
     world.random = 0.75
+    schedules.append(poller.schedule)
+    poller.want_interval(timedelta(seconds=30))
+    schedules.append(poller.schedule)
+    poller.pause(paused=True)
+    schedules.append(poller.schedule)
 
-    assert (first, poller.schedule.next_at) == (4.75, 4.75)
+    assert [(schedule.next_at, schedule.interval.total_seconds()) for schedule in schedules] == [
+        *((4.75, 5), (4.75, 5), (28.5, 30), (None, 30)),
+    ]
 
 
 FIVE = timedelta(seconds=5)
@@ -374,48 +384,30 @@ async def test_the_schedule_has_the_next_poll_and_the_pause(
 ) -> None:
     poller, found = poller_of(world := World(), Script(world, *answers, takes=takes)), dict[float, PollSchedule]()
     for moment, act in acts:
-        world.schedule(moment, lambda act=act: act(poller, world))  # type: ignore[misc]
+        world.schedule(moment, partial(act, poller, world))
+
+    def note(moment: float) -> None:
+        found[moment] = poller.schedule
+
     for moment in schedules:
-        world.schedule(moment, lambda moment=moment: found.update({moment: poller.schedule}))  # type: ignore[misc]
+        world.schedule(moment, partial(note, moment))
     await outcomes_of(poller, 3)
 
     assert found == schedules
 
 
-async def test_the_schedule_shows_a_change_at_once() -> None:
-    poller = poller_of(world := World(), Script(world))
-    await outcomes_of(poller, 1)
-    schedules = [poller.schedule]
-    poller.want_interval(timedelta(seconds=30))
-    schedules.append(poller.schedule)
-    poller.pause(paused=True)
-    schedules.append(poller.schedule)
-
-    assert [(schedule.next_at, schedule.interval.total_seconds()) for schedule in schedules] == [
-        (5, 5),
-        (30, 30),
-        (None, 30),
-    ]
-
-
-async def test_the_pages_of_a_poll_are_counted_anew() -> None:
-    poller = poller_of(world := World(), Script(world, takes=3))
-    pages: list[int] = []
+async def test_a_failed_outcome_has_all_of_the_error_and_the_pages_are_counted_anew() -> None:
+    failure = error(Cause.TIMEOUT, timedelta(seconds=3), pages_read=2)
+    poller, pages = poller_of(world := World(), Script(world, failure, takes=4)), list[int]()
     world.schedule(1, lambda: poller.note_pages(7, 700))
-    for moment in (2, 6):
+    for moment in (2, 8):
         world.schedule(moment, lambda: pages.append(poller.pages_read))
-    await outcomes_of(poller, 2)
-
-    assert pages == [7, 0]
-
-
-async def test_a_failed_outcome_holds_everything_about_the_error() -> None:
-    script = Script(world := World(), error(Cause.TIMEOUT, timedelta(seconds=3), pages_read=2), takes=4)
-    (outcome,) = await outcomes_of(poller_of(world, script), 1)
+    outcome, _ = await outcomes_of(poller, 2)
 
     assert isinstance(outcome, Failed)
     assert (outcome.cause, outcome.retry_after, outcome.pages_read) == (Cause.TIMEOUT, timedelta(seconds=3), 2)
     assert (float(outcome.started.monotonic), float(outcome.ended.monotonic)) == (0, 4)
+    assert pages == [7, 0]
 
 
 async def test_an_exception_other_than_a_source_error_is_raised() -> None:
@@ -445,21 +437,17 @@ async def test_a_wanted_interval_has_bounds(wanted: timedelta, interval: timedel
     assert poller.interval == interval
 
 
-async def test_outcomes_of_a_relay_have_its_interval_and_the_age_of_its_listing() -> None:
+async def test_outcomes_have_the_interval_of_a_relay_and_the_clocks_around_sleep() -> None:
     slow = Snapshot.of_pages(pages=(), requests=1, served=RelayInfo(50.0, timedelta(seconds=60)))
     script = Script(world := World(), slow, slow, relayed())
     outcomes = await outcomes_of(poller_of(world, script), 4)
-
     assert [outcome.interval for outcome in outcomes if not isinstance(outcome, Slept)] == [timedelta(seconds=60)] * 4
     assert [float(outcome.asked.monotonic) for outcome in outcomes if isinstance(outcome, Listed)] == [-50, -45]
-    assert script.asked_at == [0, 5, 10, 15]
 
-
-async def test_sleep_has_the_readings_of_the_clocks_before_and_after() -> None:
-    script = Script(world := World())
+    world = World()
     world.schedule(2.5, lambda: world.suspend(28_800))
-    (slept,) = [outcome for outcome in await outcomes_of(poller_of(world, script), 3) if isinstance(outcome, Slept)]
-
+    outcomes = await outcomes_of(poller_of(world, Script(world)), 3)
+    (slept,) = [outcome for outcome in outcomes if isinstance(outcome, Slept)]
     assert (float(slept.last_awake.monotonic), float(slept.awake.monotonic)) == (2, 3)
     assert slept.awake.wall - slept.last_awake.wall == 28_801_000
 
