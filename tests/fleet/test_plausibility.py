@@ -14,12 +14,11 @@ from support.builders import NOW, counts_of, environment, list_of, listed, readi
 from support.values import fields_of_type
 
 from envwatch.fleet.events import Kind, flatten
-from envwatch.fleet.plausibility import IMPOSSIBLE_TIMES, date_fault, is_date_wrong, without_impossible
+from envwatch.fleet.plausibility import IMPOSSIBLE_TIMES, date_fault, without_impossible
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_problem
 from envwatch.model.clock import OffsetBounds, ServerClock, ServerMs
 from envwatch.model.environment import Environment
-from envwatch.model.limits import Limits
 from envwatch.model.text import clean, wrapped
 from envwatch.views.output.formats import json_of, table_of
 from envwatch.views.pane.explanation import trace
@@ -195,16 +194,6 @@ def test_a_connection_is_not_new_by_an_impossible_instant(connected_at: float) -
     assert not any(tracked.clock_suspect for tracked in profile_state.environments.values())
 
 
-@pytest.mark.parametrize(
-    ("by", "kinds"), [(0.5, []), (999, []), (1000, [Kind.RECONNECTED]), (-1000, [Kind.RECONNECTED])]
-)
-def test_a_connection_begun_within_a_second_of_the_known_one_is_the_same(by: float, kinds: list[Kind]) -> None:
-    began = NOW - 3_600_000
-    rows = [environment(connectedAt=began), environment(connectedAt=began + by)]
-    _, events = watched(listed([row], NOW + number * STEP) for number, row in enumerate(rows))
-    assert [event.kind for event in events] == kinds
-
-
 @pytest.mark.parametrize("instant", ["firstSeenAt", "lastSeenAt"])
 @pytest.mark.parametrize(("value", "stays"), [(YEAR_2020 - 1, False), (YEAR_2020, True), (NOW + 2 * DAY, False)])
 def test_an_impossible_instant_is_as_in_the_listing_before(instant: str, value: float, *, stays: bool) -> None:
@@ -219,22 +208,6 @@ def test_the_instants_beside_an_impossible_one_stay(possible: float) -> None:
     others: dict[str, Any] = {"connectedAt": possible, "lastHeartbeat": possible, "lastSeenAt": possible}
     row = without_impossible(environment(firstSeenAt=0, **others), environment(), NOW)
     assert row == environment(**others)
-
-
-@pytest.mark.parametrize(
-    ("date_offset_s", "believed_offset_s", "is_wrong"),
-    [
-        # By the `Date`, a row that beat 10 s ago by the wall clock may be up from -30 s to 120 s.
-        *((-40.001, 0, True), (-40, 0, False), (109.999, 0, False), (110, 0, True)),
-        # By the previous clock, the row is certainly up from -30 s to 45 s.
-        *((200, -40.001, False), (200, -40, True), (200, 34.999, True), (200, 35, False)),
-    ],
-)
-def test_a_date_is_wrong_if_the_clock_before_fits_and_the_date_does_not(
-    date_offset_s: float, believed_offset_s: float, *, is_wrong: bool
-) -> None:
-    pages = listed([environment(lastHeartbeat=NOW - 10_000), environment("env-2", connectionId=None)]).snapshot.pages
-    assert is_date_wrong(pages, 1000 * date_offset_s, 1000 * believed_offset_s, Limits()) is is_wrong
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +11,7 @@ from support.builders import NOW, beating, environment, failed, listed, reading,
 
 from envwatch.fleet.alerting.alert_state import AlertState
 from envwatch.fleet.alerting.losses import Loss
-from envwatch.fleet.events import NO_PROFILE, NOT_RUNNING, Event, Kind, flatten
+from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_problem
 from envwatch.fleet.profile_state import ProfileState
@@ -20,7 +19,7 @@ from envwatch.fleet.run_before import known_rows, with_run_before
 from envwatch.fleet.watched_time import Span
 from envwatch.history.earlier_runs import changes_between_runs
 from envwatch.history.past import Moment
-from envwatch.model.clock import MonotonicS, OffsetBounds, ServerMs, WallMs
+from envwatch.model.clock import MonotonicS, ServerMs, WallMs
 from envwatch.model.outcome import Slept
 from envwatch.model.text import SafeText, clean
 
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.environment import Environment
-    from envwatch.model.outcome import Listed, Outcome
+    from envwatch.model.outcome import Outcome
 
 
 HOUR = 3_600_000.0
@@ -56,66 +55,6 @@ def said(events: Sequence[Event]) -> list[tuple[Kind, SafeText | None, SafeText 
     return [(event.kind, event.id, event.before, event.after) for event in events]
 
 
-def test_values_missing_in_an_offline_row_are_no_change_between_two_runs() -> None:
-    lost = environment("env-1", connectionId=None, lastHeartbeat=None, currentMode=None, metadata=None)
-    (group,) = between(beating(2), [lost, environment("env-2", lastHeartbeat=LATER)])
-    assert said(group.members) == [(Kind.OFFLINE, "env-1", "online", "offline")]
-
-
-def test_what_changed_between_two_runs_is_one_group_with_its_beginning_and_end() -> None:
-    rows = beating(6, LATER)
-    now = [
-        environment("env-1", connectionId=None),
-        environment("env-2", lastHeartbeat=LATER, currentMode="unrestricted"),
-        environment("env-3", lastHeartbeat=LATER, connectionName="renamed"),
-        environment("env-4", lastHeartbeat=LATER, connectionId="another"),
-        *rows[5:],
-        environment("env-7", lastHeartbeat=LATER),
-    ]
-    (group,) = between(beating(6), now)
-    assert (group.kind, group.reason, group.since, group.at) == (Kind.WHILE_BLIND, NOT_RUNNING, NOW, LATER)
-    assert [(event.kind, event.id) for event in group.members] == [
-        (Kind.OFFLINE, "env-1"),
-        (Kind.MODE, "env-2"),
-        (Kind.RENAMED, "env-3"),
-        (Kind.RECONNECTED, "env-4"),
-        (Kind.APPEARED, "env-7"),
-        (Kind.GONE, "env-5"),
-    ]
-    assert {event.lasted for event in group.members} == {None}, "when the state before ended was not seen"
-    assert {event.at for event in group.members} == {LATER}
-
-
-@pytest.mark.parametrize(
-    ("offset_ms", "at_ms"), [(299, 300), (300, 301), (400, 401), (5_299, 5_300), (5_300, 300), (3_600_000, 300)]
-)
-def test_what_changed_comes_after_the_run_before_if_the_estimates_of_the_clock_may_both_be_right(
-    offset_ms: float, at_ms: float
-) -> None:
-    """If the estimates contradict each other, a clock was set back, and no event has a future time."""
-
-    def dated(listing: Listed, offset_ms: float) -> Listed:
-        return listing._replace(snapshot=listing.snapshot._replace(clock=(OffsetBounds(offset_ms, offset_ms),)))
-
-    lost = [environment("env-1", connectionId=None), *beating(3, NOW + 300)[1:]]
-    before, first = moment(dated(listed(beating(3)), offset_ms)), moment(dated(listed(lost, NOW + 300), 0))
-    (event,) = changes_between_runs(before, first)
-    assert event.at == NOW + at_ms
-
-
-def test_a_run_with_a_blind_end_has_seen_nothing_since_its_last_listing() -> None:
-    before = moment(listed(beating(2)), failed(at=NOW + 2 * HOUR))
-    (group,) = changes_between_runs(before, moment(listed(beating(1, LATER), LATER)))
-    assert group.since == NOW
-
-
-@pytest.mark.parametrize(("gap", "kind"), [(60_000, Kind.TOGETHER), (60_001, Kind.WHILE_BLIND)])
-def test_too_short_a_gap_to_be_blind_is_as_one_run(gap: float, kind: Kind) -> None:
-    lost = [environment(row.id, connectionId=None) for row in beating(12)]
-    (event,) = between(beating(12), lost, at=NOW + gap)
-    assert (event.kind, len(event.members), event.reason == NOT_RUNNING) == (kind, 12, kind is Kind.WHILE_BLIND)
-
-
 def test_a_run_ended_asleep_or_on_another_boot_is_compared_by_the_wall_clock() -> None:
     asleep = moment(listed(beating(2)), slept(NOW + 1_000, NOW + 2_000))
     (group,) = changes_between_runs(asleep, moment(listed(beating(1, NOW + 3_000), NOW + 3_000)))
@@ -127,28 +66,11 @@ def test_a_run_ended_asleep_or_on_another_boot_is_compared_by_the_wall_clock() -
     assert (group.kind, group.since) == (Kind.WHILE_BLIND, NOW)
 
 
-@pytest.mark.parametrize("runs", [(failed(), listed(beating(1))), (listed(beating(1)), failed())])
-def test_without_two_listings_nothing_is_compared(runs: tuple[Outcome, Outcome]) -> None:
-    assert changes_between_runs(*map(moment, runs)) == ()
-
-
 def test_the_rows_of_another_account_are_not_compared() -> None:
     others = [environment("other-1", organizationId="org-2")]
     assert between(beating(3), others) == []
     assert between(beating(3), [*others, *beating(3, LATER)]) != []
     assert between(beating(3), []) != []
-
-
-def test_a_row_without_an_entry_in_one_listing_is_gone_unless_the_row_may_exist() -> None:
-    (group,) = between(beating(2), beating(1, LATER))
-    assert [(event.kind, event.reason) for event in group.members] == [(Kind.GONE, "not in the first listing")]
-    before = moment(listed(beating(2)), listed(beating(1, NOW + 5_000), NOW + 5_000))
-    assert before.profile_state.environments[clean("env-2")].absent == 1
-    (group,) = changes_between_runs(before, moment(listed(beating(1, LATER), LATER)))
-    assert [event.reason for event in group.members] == ["no longer listed"]
-    outcome = listed(beating(1, LATER), LATER)
-    unread = outcome._replace(snapshot=outcome.snapshot._replace(rejected_ids=frozenset({clean("env-2")})))
-    assert changes_between_runs(moment(listed(beating(2))), moment(unread)) == []
 
 
 def test_a_mass_loss_is_found_beside_a_row_of_doubtful_absence() -> None:
@@ -157,20 +79,6 @@ def test_a_mass_loss_is_found_beside_a_row_of_doubtful_absence() -> None:
     unread = outcome._replace(snapshot=outcome.snapshot._replace(rejected_ids=frozenset({clean("env-13")})))
     (event,) = changes_between_runs(moment(listed(beating(13))), moment(unread))
     assert (event.kind, len(event.members)) == (Kind.TOGETHER, 12)
-
-
-def test_what_was_gone_is_told_at_the_return_only() -> None:
-    before = moment(listed(beating(2)), *(listed(beating(1, NOW + s), NOW + s) for s in (5_000, 10_000)))
-    assert changes_between_runs(before, moment(listed(beating(1, LATER), LATER))) == []
-    (group,) = changes_between_runs(before, moment(listed(beating(2, LATER), LATER)))
-    assert said(group.members) == [(Kind.RETURNED, "env-2", "gone", "online")]
-
-
-def test_a_first_listing_knows_nothing_of_flapping() -> None:
-    before = moment(listed(beating(1)))
-    flapping = {id_: replace(each, is_flapping=True) for id_, each in before.profile_state.environments.items()}
-    before = replace(before, profile_state=replace(before.profile_state, environments=flapping))
-    assert changes_between_runs(before, moment(listed(beating(1, LATER), LATER))) == []
 
 
 def test_an_impossible_time_proves_nothing_between_two_runs() -> None:
