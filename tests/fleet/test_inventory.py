@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +20,7 @@ from envwatch.views.output.environment_list import environment_list
 from envwatch.views.output.formats import csv_of, table_of
 
 if TYPE_CHECKING:
+    from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.environment import Environment
 
 
@@ -43,15 +43,18 @@ class Watch:
         return self
 
     @property
+    def missing_rows(self) -> list[TrackedEnvironment]:
+        return [each for each in self.monitor.fleet.environments if each.presence is Presence.MISSING]
+
+    @property
     def missing(self) -> dict[str, str]:
-        tracked = self.monitor.fleet.environments
-        return {
-            each.environment.name: each.verdict.reason.value for each in tracked if each.presence is Presence.MISSING
-        }
+        return {each.environment.name: each.verdict.reason.value for each in self.missing_rows}
 
 
-def named(name: str, at: float) -> Environment:
-    return environment(f"id-{name}", connectionName=name, deviceId=f"device-{name}", lastHeartbeat=at - 1_000)
+def named(name_and_id: str, at: float) -> Environment:
+    """Return a row of a name, or of a name and an id, such as `nas@old`."""
+    name, _, id_ = name_and_id.partition("@")
+    return environment(id_ or f"id-{name}", connectionName=name, deviceId=f"device-{name}", lastHeartbeat=at - 1_000)
 
 
 NEVER, GONE = "expected, never listed", "expected, no longer listed"
@@ -61,7 +64,7 @@ def test_what_is_expected_and_not_listed_is_missing_from_the_first_listing_on_an
     watch = Watch("nas", "mac").poll("mac").poll("mac")
     assert watch.missing == {"nas": NEVER}
     assert watch.events == []
-    (nas,) = [each for each in watch.monitor.fleet.environments if each.presence is Presence.MISSING]
+    (nas,) = watch.missing_rows
     assert watch.monitor.is_alerting(nas, reading(watch.now))
     assert watch.monitor.is_alerting(nas, reading(watch.now + 90 * 86_400_000))
     assert nas.tag(watch.now) is None
@@ -101,10 +104,7 @@ def test_a_return_under_another_id_leaves_nothing_missing() -> None:
     watch = Watch("nas").poll("nas").poll().poll()
     watch.poll(after=10).poll(after=1_000)
     assert watch.missing == {"nas": GONE}
-    watch.now += 5_000
-    rows = [*beating(9, watch.now), replace(named("nas", watch.now), id=clean("id-new"))]
-    watch.monitor, _ = watch.monitor.apply(NO_PROFILE, listed(rows, watch.now), reading(watch.now))
-    assert watch.missing == {}
+    assert watch.poll("nas@id-new").missing == {}
     assert watch.monitor.fleet.by_profile[NO_PROFILE].environments[clean("id-nas")].presence is Presence.GONE
 
 
@@ -112,10 +112,7 @@ def test_a_return_under_another_id_leaves_nothing_missing() -> None:
 def test_of_two_rows_of_one_name_the_last_to_go_is_missing(ids: tuple[str, str]) -> None:
     watch = Watch("nas")
     for present, after in ((ids, 5), ({"new"}, 5), ({"new"}, 5), ((), 5), ((), 5), ((), 1_000)):
-        watch.now += after * 1000
-        nas = [replace(named("nas", watch.now), id=clean(id_)) for id_ in present]
-        outcome = listed([*beating(9, watch.now), *nas], watch.now)
-        watch.monitor, _ = watch.monitor.apply(NO_PROFILE, outcome, reading(watch.now))
+        watch.poll(*(f"nas@{id_}" for id_ in present), after=after)
     absent = [tracked for tracked in watch.monitor.fleet.environments if tracked.presence.is_absent]
     assert {tracked.environment.id: tracked.presence for tracked in absent} == {
         "old": Presence.GONE,
@@ -131,7 +128,7 @@ def test_a_failed_poll_or_a_listing_with_unreadable_rows_proves_nothing_missing(
     assert watch.poll().missing == {"nas": NEVER}
     (event,) = watch.events
     assert (event.kind, event.name, event.after, event.reason) == (Kind.MISSING, "nas", "missing", NEVER)
-    (nas,) = [each for each in watch.monitor.fleet.environments if each.presence is Presence.MISSING]
+    (nas,) = watch.missing_rows
     assert nas.tag(watch.now) is ChangeTag.NEW
     assert watch.poll(rejected=1).missing == {"nas": NEVER}
     assert watch.poll("nas", rejected=1).missing == {}
@@ -139,7 +136,7 @@ def test_a_failed_poll_or_a_listing_with_unreadable_rows_proves_nothing_missing(
 
 def test_a_missing_row_has_no_instants_in_any_output_and_is_found_by_a_filter() -> None:
     watch = Watch("nas").poll()
-    (nas,) = [each for each in watch.monitor.fleet.environments if each.presence is Presence.MISSING]
+    (nas,) = watch.missing_rows
     assert [matches(parse(f"status:{word}"), nas, watch.now) for word in ("missing", "miss", "gone")] == [
         True,
         True,
