@@ -129,6 +129,20 @@ async def test_the_key_asks_for_a_note_and_the_row_stands_marked_behind_the_open
         assert " 2/4 " in stage.lines[0]
 
 
+async def test_enter_and_a_never_act_outside_of_the_filter() -> None:
+    async with dashboard() as stage:
+        assert stage.cursor == "ada"
+        await stage.type("/bob")
+        await stage.press("enter", "a")
+        assert "Acknowledge bob on this machine" in stage.text
+        await stage.press("escape", "slash", "ctrl+u")
+        await stage.type("zzz")
+        await stage.press("enter", "enter")
+        assert "nothing matches the filter" in stage.news
+        await stage.press("a")
+        assert stage.news == "nothing to acknowledge: no environment under the cursor"
+
+
 async def test_the_same_key_edits_the_note_or_withdraws_and_the_pane_shows_the_note() -> None:
     kept: list[Mapping[ServerKey, Ack | None]] = []
     async with dashboard((120, 36), kept=lambda each: kept.append(each.acks)) as stage:
@@ -181,7 +195,7 @@ async def test_a_note_is_clean_and_no_longer_than_what_is_kept() -> None:
 
 
 @pytest.mark.parametrize("is_edit", [False, True])
-async def test_a_row_that_recovers_while_its_note_is_typed_is_not_acknowledged(*, is_edit: bool) -> None:
+async def test_no_row_is_acknowledged_after_a_recovery_while_its_note_is_typed(*, is_edit: bool) -> None:
     async with dashboard() as stage:
         if is_edit:
             await acknowledge(stage, "x")
@@ -194,7 +208,7 @@ async def test_a_row_that_recovers_while_its_note_is_typed_is_not_acknowledged(*
         assert stage.app.state.monitor.acks == {}
 
 
-async def test_a_row_that_is_lost_again_while_its_note_is_typed_is_acknowledged_with_its_last_sign_of_life() -> None:
+async def test_a_row_lost_again_while_its_note_is_typed_is_acknowledged_with_its_last_sign_of_life() -> None:
     async with dashboard() as stage:
         await stage.press("a")
         lost_again = lost("ada", -5_000)
@@ -207,7 +221,7 @@ async def test_a_row_that_is_lost_again_while_its_note_is_typed_is_acknowledged_
         assert list(stage.app.state.monitor.acks) == [key_of(ADA)]
 
 
-async def test_the_row_that_was_under_the_cursor_is_acknowledged_once_though_another_is_the_first_meanwhile() -> None:
+async def test_the_row_of_the_question_is_acknowledged_once_though_another_is_the_first_meanwhile() -> None:
     kept: list[Mapping[ServerKey, Ack | None]] = []
     async with dashboard(kept=lambda each: kept.append(each.acks)) as stage:
         await stage.press("a")
@@ -234,50 +248,6 @@ async def test_an_earlier_acknowledgement_stays_until_a_recovery_is_listed_and_t
         await stage.show(rows(stage.at))
         assert (kept[1:], signs(stage)["ada"]) == ([], "○")
         assert "acked" not in stage.lines[0]
-
-
-async def test_n_skips_acknowledged_lines() -> None:
-    async with staged() as stage:
-        await stage.show([*rows(), lost("eve", 900_000)])
-        stage.go_to("env-bob")
-        await acknowledge(stage)
-        assert stage.cursor == "eve"
-        for key, cursor in (("n", "ada"), ("n", "eve"), ("N", "ada")):
-            await stage.press(key)
-            assert stage.cursor == cursor
-        await acknowledge(stage)
-        await stage.press("n")
-        assert stage.news == "this is the only line that needs a person"
-        await acknowledge(stage)
-        await stage.press("n")
-        assert stage.news == "nothing needs a person: 3 acknowledged"
-        assert stage.cursor == "eve"
-
-
-async def test_enter_and_a_never_act_outside_of_the_filter() -> None:
-    nothing = "nothing to acknowledge: no environment under the cursor"
-    async with dashboard() as stage:
-        for name, cursor, answer in (
-            ("cyd", "cyd", "Acknowledge cyd on this machine"),
-            ("bob", "bob", "Acknowledge bob on this machine"),
-            ("zzz", None, nothing),
-        ):
-            assert stage.cursor == "ada", name
-            await stage.type(f"/{name}")
-            assert stage.cursor == cursor
-            await stage.press("enter", "enter")
-            assert (name if cursor else "nothing matches the filter") in (stage.lines[4] if cursor else stage.news)
-            await stage.press(*(["escape"] if cursor else []), "a")
-            assert answer in stage.text
-            await stage.press("escape", "0", "g")
-
-
-async def test_a_view_key_moves_the_cursor_to_its_first_row_and_the_wider_view_moves_it_back() -> None:
-    async with dashboard() as stage:
-        await stage.press("j")
-        for key, cursor in {"3": "cyd", "4": "bob", "2": "cyd", "1": "bob", "5": None, "0": "ada"}.items():
-            await stage.press(key)
-            assert stage.cursor == cursor, key
 
 
 async def test_a_on_a_group_header_acknowledges_all_problems_of_the_group() -> None:
@@ -360,6 +330,8 @@ async def test_after_an_acknowledgement_the_cursor_is_on_the_next_open_line_and_
             await acknowledge(stage)
             assert stage.cursor == "web-1, web-2"
         assert in_block(stage) == ["pod", "bob", "eve"]
+        await stage.press("n")
+        assert stage.news == "nothing needs a person: 4 acknowledged"
 
 
 async def test_members_of_an_unfolded_incident_are_acknowledged_one_by_one() -> None:
@@ -385,7 +357,7 @@ async def test_members_of_an_unfolded_incident_are_acknowledged_one_by_one() -> 
         assert stage.cursor == "web-1", "rows elsewhere were acknowledged"
 
 
-async def test_a_on_an_incident_acknowledges_all_of_it_and_the_line_is_dim_and_last() -> None:
+async def test_a_on_an_incident_acknowledges_all_members_and_the_line_is_dim_and_last() -> None:
     async with power_cut() as stage:
         await stage.press("a")
         assert "Acknowledge pod p-7: web-1, web-2 on this machine, until they" in stage.text

@@ -145,7 +145,7 @@ async def test_a_fresh_loss_has_a_tag_and_a_bar_for_15_minutes_also_when_only_ti
             assert ("1 new" in stage.lines[0]) is is_marked, seconds
 
 
-async def test_a_row_that_cannot_be_read_is_named_and_its_verdict_reads_unknown() -> None:
+async def test_an_unreadable_row_is_named_and_its_verdict_reads_unknown() -> None:
     async with staged() as stage:
         await stage.show(fleet_of_three(stage.at))
         stage.now = 5
@@ -157,7 +157,7 @@ async def test_a_row_that_cannot_be_read_is_named_and_its_verdict_reads_unknown(
         assert row.split()[:2] == ["▌►?", "off"]
 
 
-async def test_before_the_first_listing_an_error_stands_once_with_the_keys_that_work() -> None:
+async def test_before_the_first_listing_an_error_stands_once_with_the_keys_of_use() -> None:
     message = clean("too many requests, error 1015")
     async with staged() as stage:
         for wait, key in (
@@ -176,7 +176,7 @@ async def test_before_the_first_listing_an_error_stands_once_with_the_keys_that_
         assert "polls fail · rate limited: too many requests" in stage.text
 
 
-async def test_a_failing_hook_stays_on_the_screen_until_it_works_and_a_fresh_loss_comes_first() -> None:
+async def test_a_failing_hook_stays_on_the_screen_until_a_success_and_a_fresh_loss_comes_first() -> None:
     failing: dict[SafeText, WallMs] = {}
     down = environment(beating(1)[0].id, connectionId=None, lastHeartbeat=None)
     async with staged(news=lambda _: News(failing_hooks=dict(failing))) as stage:
@@ -331,7 +331,7 @@ async def test_the_explanation_follows_the_cursor_and_goes_before_the_pane_and_w
             assert "This environment is online" not in stage.text
 
 
-async def test_the_pane_opens_where_there_is_room_and_stands_beside_or_below_the_table_or_covers_it() -> None:
+async def test_the_pane_opens_where_there_is_room_beside_or_below_the_table_or_covers_the_table() -> None:
     async with staged((119, 39)) as stage:
         await stage.show(fleet_of_three(stage.at))
         dashboard = stage.app.dashboard
@@ -386,7 +386,7 @@ async def test_the_pane_shows_the_row_under_the_cursor_and_its_events() -> None:
             assert any("back online" in line for line in pane) is has_events
 
 
-async def test_a_command_that_ascii_would_change_is_not_shown() -> None:
+async def test_no_command_is_shown_changed_in_ascii() -> None:
     update = {"self_update": {"supported": False, "manual_command": "npm i @例/code"}}
     async with staged((130, 50), ascii_only=True) as stage:
         row = {"deviceId": own_device_id(), "connectionName": "東京-a", "connectionId": None, "metadata": update}
@@ -452,7 +452,7 @@ async def test_a_small_fleet_leaves_less_than_a_third_of_the_lines_empty() -> No
         assert sum(not line.strip(" │▏▎") for line in stage.lines) < 36 / 3
 
 
-async def test_an_end_that_is_requested_while_the_first_screen_is_built_is_no_crash() -> None:
+async def test_an_end_while_the_first_screen_is_built_is_no_crash() -> None:
     app = Stage().app
     app.call_later(app.exit, None, 143)
     await app.run_async(headless=True)

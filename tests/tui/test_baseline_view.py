@@ -97,7 +97,7 @@ async def test_an_empty_fleet_is_a_baseline_too() -> None:
         assert differences(stage) == {"ada": "new, online"}
 
 
-async def test_only_rows_that_differ_are_shown_until_a_new_mark() -> None:
+async def test_only_differing_rows_are_shown_until_a_new_mark() -> None:
     async with marked() as stage:
         await stage.press("equals_sign")
         assert stage.names == []
@@ -118,7 +118,7 @@ async def test_only_rows_that_differ_are_shown_until_a_new_mark() -> None:
         assert differences(stage) == {"ada": "mode unrestricted → standard"}
 
 
-async def test_a_row_that_came_back_equal_stays_under_the_cursor_until_it_is_left() -> None:
+async def test_a_row_equal_again_stays_under_the_cursor_until_the_cursor_leaves() -> None:
     async with marked() as stage:
         await change(stage)
         await stage.press("equals_sign", "g", "j", "j")
@@ -166,7 +166,7 @@ async def test_a_comparison_can_be_sorted_grouped_and_filtered() -> None:
         assert stage.names == []
 
 
-async def test_a_loss_stays_in_the_block_whether_it_is_a_difference_or_not() -> None:
+async def test_a_loss_stays_in_the_block_whether_a_difference_or_not() -> None:
     async with staged() as stage:
         await stage.show([lost("ada", stage.at), *those(stage.at, "dan", "eve")])
         await stage.press("m", "equals_sign")
@@ -200,7 +200,7 @@ async def test_the_pane_shows_with_and_without_comparing_what_differs_also_a_nam
         assert "since the baseline" not in stage.text
 
 
-async def test_profiles_are_compared_side_by_side_and_one_that_was_not_listed_does_not_read_as_new() -> None:
+async def test_profiles_are_compared_side_by_side_and_one_without_a_listing_does_not_read_as_new() -> None:
     work, home = clean("work"), clean("home")
     async with staged((120, 24), profiles=(work, home)) as stage:
         await stage.show(those(stage.at, "bob"), work)

@@ -1,171 +1,48 @@
-"""The bell: the key, and the bytes to the terminal."""
+"""The bell: the key, the bytes to the terminal, and when a watch rings."""
 
 from __future__ import annotations
 
 import re
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.app_harness import BELL, staged
-from support.builders import NOW, environment, failed, key_of
+from support.app_harness import BELL, Stage, staged
+from support.builders import NOW, environment, failed, key_of, listed
 from support.policies import soon
 
+from envwatch.fleet.alerting.acknowledgements import ended_by_person
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.acks import Ack
 from envwatch.model.text import clean
+from envwatch.watch.loop import Decisions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from support.app_harness import Stage
-
     from envwatch.model.environment import Environment
+    from envwatch.model.outcome import Outcome
+
+OFF: dict[str, Any] = {"connectionId": None, "lastHeartbeat": None}
 
 
 def rows(at: float, lost: int = 0, count: int = 4) -> list[Environment]:
-    off: dict[str, Any] = {"connectionId": None, "lastHeartbeat": None}
-    return [environment(f"env-{n}", **(off if n < lost else {"lastHeartbeat": at})) for n in range(count)]
-
-
-@asynccontextmanager
-async def ringing(lost: int = 1, count: int = 4, **wishes: Any) -> AsyncIterator[Stage]:
-    async with staged(**{"bell": True, "policies": soon(), **wishes}) as stage:
-        await stage.show(rows(stage.at, 0, count))
-        stage.now = 5
-        await stage.show(rows(stage.at, lost, count))
-        yield stage
-
-
-async def pass_on(stage: Stage, seconds: int, lost: int, count: int = 4) -> None:
-    for _ in range(seconds // 5):
-        await stage.tick(5)
-        await stage.show(rows(stage.at, lost, count))
+    return [environment(f"env-{n}", **(OFF if n < lost else {"lastHeartbeat": at})) for n in range(count)]
 
 
 async def test_the_bell_is_off_until_its_key_and_rings_for_no_loss_from_before() -> None:
     kept: list[dict[str, Any]] = []
-    async with ringing(bell=False, keep=lambda **changes: kept.append(changes)) as stage:
+    async with staged(policies=soon(), keep=lambda **changes: kept.append(changes)) as stage:
         assert "bell" not in stage.lines[0]
-        await pass_on(stage, 15, 1)
-        await stage.press("B")
-        assert stage.news == "bell on: rings when an environment stays down"
-        assert re.search(r" bell on ", stage.lines[0])
-        await pass_on(stage, 15, 1)
-        assert stage.app.sent == []
-        await stage.press("B")
-        assert stage.news == "bell off"
-        assert "bell" not in stage.lines[0]
-    assert kept == [{"bell": True}, {"bell": False}]
-
-
-@pytest.mark.parametrize(("held", "sent"), [(4.999, []), (5.0, [BELL])])
-async def test_a_loss_rings_once_after_ten_seconds_of_silence(held: float, sent: list[str]) -> None:
-    async with ringing() as stage:
-        assert stage.app.sent == []
-        await stage.tick(held)
-        assert stage.app.sent == sent
-        await pass_on(stage, 20, 1)
-        assert stage.app.sent == [BELL]
-
-
-async def test_the_first_listing_and_failed_polls_ring_for_no_environment() -> None:
-    async with staged(bell=True, policies=soon()) as stage:
-        await stage.show(rows(stage.at, 2))
-        await pass_on(stage, 15, 2)
-        for _ in range(20):
-            await stage.tick(5)
-            await stage.take(failed(at=stage.at))
-        assert stage.app.sent == []
-
-
-async def test_a_mass_rings_once() -> None:
-    async with ringing(12, 20) as stage:
-        assert "12 went offline together" in stage.news
-        await pass_on(stage, 20, 12, 20)
-        assert stage.app.sent == [BELL]
-
-
-async def test_a_loss_soon_after_a_bell_waits_for_ten_seconds_between_two() -> None:
-    policies = {NO_PROFILE: AlertPolicy(alert_after=timedelta(seconds=4))}
-    async with ringing(policies=policies) as stage:
-        await stage.tick(4)
-        assert stage.app.sent == [BELL]
-        await stage.tick(1)
-        await stage.show(rows(stage.at, 3))
-        await stage.tick(8)
-        assert stage.app.sent == [BELL]
-        await stage.tick(1)
-        assert stage.app.sent == [BELL, BELL]
-
-
-async def test_nothing_rings_for_a_row_that_came_back_in_time() -> None:
-    async with ringing() as stage:
-        await stage.tick(4)
         await stage.show(rows(stage.at))
-        await pass_on(stage, 15, 0)
-        assert stage.app.sent == []
-
-
-async def test_nothing_rings_for_an_acknowledged_loss_until_the_acknowledgement_is_withdrawn() -> None:
-    async with ringing() as stage:
-        await stage.press("a", "enter")
-        await pass_on(stage, 20, 1)
-        assert stage.app.sent == []
-        await stage.press("a", "ctrl+r")
-        await pass_on(stage, 20, 1)
-        assert (stage.app.state.monitor.acks, stage.app.sent) == ({}, [BELL])
-
-
-async def test_a_row_that_was_acknowledged_before_and_fails_anew_rings() -> None:
-    async with ringing(acks={key_of("env-0"): Ack(NOW, clean(""))}) as stage:
-        await pass_on(stage, 15, 1)
-        assert stage.app.sent == [BELL]
-
-
-async def test_an_acknowledged_flapper_that_stays_down_rings_once_as_it_begins_to_flap() -> None:
-    """The incident opened at the begin of flapping, and stays open while the environment is down."""
-    lost: dict[str, Any] = {"connectionId": None, "lastHeartbeat": None, "lastSeenAt": NOW + 481_000}
-    policies = {NO_PROFILE: AlertPolicy(alert_after=timedelta(minutes=10))}
-    async with staged((40, 8), bell=True, policies=policies) as stage:
-        for minute in range(9):
-            stage.now = 60 * minute
-            await stage.show(rows(stage.at, minute % 2))
-        await stage.press("g", "a", "enter")
-        counts = []
-        for _ in range(30):
-            await stage.tick(60)
-            await stage.show([environment("env-0", **lost), *rows(stage.at)[1:]])
-            counts.append((len(stage.app.state.monitor.acks), len(stage.app.sent)))
-    assert counts == sorted(counts, reverse=True), "an acknowledgement came back"
-    assert set(counts) == {(1, 1), (0, 1)}
-
-
-@pytest.mark.parametrize(("listings_before", "sent"), [(0, []), (1, [BELL])])
-async def test_a_row_that_came_back_unseen_and_fell_again_rings_unless_it_was_so_from_the_first(
-    listings_before: int, sent: list[str]
-) -> None:
-    async with staged(bell=True, policies=soon(), acks={key_of("env-0"): Ack(NOW, clean(""), NOW - 500_000)}) as stage:
-        first = [environment("env-0", connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - 500_000)]
-        for _ in range(listings_before):
-            await stage.show(first)
-            assert list(stage.app.state.monitor.acks) == [key_of("env-0")]
-        await pass_on(stage, 15, 1, 1)
-        assert (stage.app.state.monitor.acks, stage.app.sent) == ({}, sent)
-
-
-async def test_nothing_rings_while_blind_and_a_loss_that_still_holds_rings_after_it() -> None:
-    async with ringing() as stage:
-        await stage.take(failed(at=stage.at))
-        await stage.tick(61)
-        assert "BLIND" in stage.lines[0]
-        await stage.tick(30)
-        assert stage.app.sent == []
-        await stage.show(rows(stage.at, 1))
-        await stage.tick()
-        assert stage.app.sent == [BELL]
+        for lost in (1, 2):
+            for _ in range(4):
+                await stage.tick(5)
+                await stage.show(rows(stage.at, lost))
+            assert stage.app.sent == [BELL] * (lost - 1)
+            await stage.press("B")
+            assert stage.news == ("bell on: rings when an environment stays down" if lost == 1 else "bell off")
+            assert bool(re.search(r" bell on ", stage.lines[0])) is (lost == 1)
+    assert kept == [{"bell": True}, {"bell": False}]
 
 
 @pytest.mark.parametrize(
@@ -179,6 +56,139 @@ async def test_a_notification_is_sent_with_the_bell_if_configured(
     monkeypatch: pytest.MonkeyPatch, style: str, sequence: str
 ) -> None:
     monkeypatch.delenv("TMUX", raising=False)
-    async with ringing(notify=style) as stage:
-        await stage.tick(10)
+    async with staged(bell=True, policies=soon(), notify=style) as stage:
+        await stage.show(rows(stage.at))
+        await stage.show(rows(stage.at, 1))
+        await stage.tick(15)
         assert stage.app.sent == [BELL, sequence]
+
+
+# -- without a screen --------------------------------------------------------------------------------------------------
+class Ringing(Stage):
+    """Counts the bells of the watch of an app that does not run."""
+
+    def __init__(self, *listings: list[Environment], **options: Any) -> None:
+        super().__init__(**{"policies": soon(), **options})
+        self.bells = 0
+        for listing in listings:
+            self.hear(listed(listing, self.at))
+
+    def hear(self, outcome: Outcome) -> None:
+        self.watch.take(NO_PROFILE, outcome)
+        self.bells += bool(self.watch.due_alerts())
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        self.watch.tick()
+        self.bells += bool(self.watch.due_alerts())
+
+    def pass_on(self, seconds: int, lost: int, count: int = 4) -> None:
+        for _ in range(seconds // 5):
+            self.wait(5)
+            self.hear(listed(rows(self.at, lost, count), self.at))
+
+
+def with_a_loss(lost: int = 1, count: int = 4, **options: Any) -> Ringing:
+    """Return a watch five seconds after the first listing, whose rows were up."""
+    ringing = Ringing(rows(NOW, 0, count), **options)
+    ringing.now = 5
+    ringing.hear(listed(rows(ringing.at, lost, count), ringing.at))
+    return ringing
+
+
+@pytest.mark.parametrize(("held", "bells"), [(4.999, 0), (5.0, 1)])
+@pytest.mark.parametrize("lost", [1, 3])
+async def test_losses_of_one_moment_ring_once_after_ten_seconds_of_silence(held: float, bells: int, lost: int) -> None:
+    ringing = with_a_loss(lost)
+    assert ringing.bells == 0
+    ringing.wait(held)
+    assert ringing.bells == bells
+    ringing.pass_on(60, lost)
+    assert ringing.bells == 1
+
+
+async def test_the_first_listing_failed_polls_and_a_return_in_time_ring_for_nothing() -> None:
+    ringing = Ringing(rows(NOW, 3))
+    ringing.pass_on(30, 3)
+    assert ringing.bells == 0
+    ringing.hear(listed(rows(ringing.at, 4), ringing.at))
+    ringing.wait(4)
+    ringing.pass_on(30, 3)
+    for _ in range(40):
+        ringing.wait(5)
+        ringing.hear(failed(at=ringing.at))
+    assert ringing.bells == 0
+
+
+async def test_a_loss_soon_after_a_bell_waits_for_ten_seconds_between_two() -> None:
+    ringing = with_a_loss(policies={NO_PROFILE: AlertPolicy(alert_after=timedelta(seconds=4))})
+    ringing.wait(4)
+    assert ringing.bells == 1
+    ringing.wait(1)
+    ringing.hear(listed(rows(ringing.at, 3), ringing.at))
+    for seconds, bells in ((8, 1), (1, 2)):
+        ringing.wait(seconds)
+        assert ringing.bells == bells
+
+
+async def test_an_acknowledged_loss_rings_only_after_the_withdrawal_and_a_new_loss_rings() -> None:
+    ringing = with_a_loss()
+    made = Ack(ringing.at, clean(""), NOW)
+    for ack, bells in ((made, 0), (ended_by_person(made, ringing.at + 30_000), 1)):
+        ringing.watch.decide(Decisions(acks={key_of("env-0"): ack}))
+        ringing.pass_on(30, 1)
+        assert ringing.bells == bells
+    earlier = with_a_loss(acks={key_of("env-0"): Ack(NOW, clean(""))})
+    earlier.pass_on(30, 1)
+    assert earlier.bells == 1
+
+
+async def test_an_acknowledged_flapper_rings_once_at_the_begin_of_flapping_though_down_afterwards() -> None:
+    """The incident opened at the begin of flapping, and stays open while the environment is down."""
+    ringing = Ringing(policies={NO_PROFILE: AlertPolicy(alert_after=timedelta(minutes=10))})
+    for minute in range(9):
+        ringing.now = 60 * minute
+        ringing.hear(listed(rows(ringing.at, minute % 2), ringing.at))
+    ringing.watch.decide(Decisions(acks={key_of("env-0"): Ack(ringing.at, clean(""), NOW + 480_000)}))
+    counts = []
+    for _ in range(60):
+        ringing.wait(30)
+        down = environment("env-0", lastSeenAt=NOW + 481_000, **OFF)
+        ringing.hear(listed([down, *rows(ringing.at)[1:]], ringing.at))
+        counts.append((len(ringing.watch.monitor.acks), ringing.bells))
+    assert counts == sorted(counts, reverse=True), "an acknowledgement came back"
+    assert set(counts) == {(1, 1), (0, 1)}
+
+
+@pytest.mark.parametrize(("listings_before", "bells"), [(0, 0), (1, 1)])
+async def test_a_loss_after_an_unseen_return_rings_unless_found_in_the_first_listing(
+    listings_before: int, bells: int
+) -> None:
+    first = [environment("env-0", lastSeenAt=NOW - 500_000, **OFF)]
+    ringing = Ringing(*[first] * listings_before, acks={key_of("env-0"): Ack(NOW, clean(""), NOW - 500_000)})
+    assert list(ringing.watch.monitor.acks) == [key_of("env-0")]
+    ringing.pass_on(30, 1, 1)
+    assert (ringing.watch.monitor.acks, ringing.bells) == ({}, bells)
+
+
+async def test_an_acknowledgement_of_the_serving_host_rings_nothing_and_a_silence_counts_there_only() -> None:
+    acked = {"ack": {"by": "ops-1", "at": 1, "note": "on it"}}
+    silenced = {"silence": {"by": "ops-1", "until": NOW + 3_600_000, "reason": "disks"}}
+    for marks, bells in ((acked, 0), (silenced, 1)):
+        ringing = Ringing(rows(NOW))
+        for _ in range(5):
+            ringing.wait(5)
+            lost = environment("env-0", envwatch=marks, **OFF)
+            ringing.hear(listed([lost, *rows(ringing.at)[1:]], ringing.at))
+        assert ringing.bells == bells
+
+
+async def test_nothing_rings_while_blind_and_a_lasting_loss_rings_afterwards() -> None:
+    ringing = with_a_loss()
+    ringing.hear(failed(at=ringing.at))
+    for seconds in (61, 30):
+        ringing.wait(seconds)
+        assert ringing.bells == 0
+    ringing.hear(listed(rows(ringing.at, 1), ringing.at))
+    ringing.wait(1)
+    assert ringing.bells == 1

@@ -71,7 +71,7 @@ LETTERS = {
 }
 
 
-async def test_c_copies_the_name_and_a_letter_in_the_menu_what_it_stands_for_at_once_and_only_that() -> None:
+async def test_c_copies_the_name_and_a_letter_in_the_menu_its_text_at_once() -> None:
     async with dashboard() as stage:
         assert stage.app.sent == []
         for keys, text in {"c": "ada", **{f"y{letter}": text for letter, text in LETTERS.items()}}.items():
@@ -356,7 +356,7 @@ async def test_an_empty_fleet_can_be_exported_even_before_the_first_listing(fold
         assert taken(folder).count("\n") == 1
 
 
-async def test_a_folder_that_takes_no_file_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_folder_without_the_right_to_write_is_answered(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     removed = folder / "gone"
     removed.mkdir()
     async with of_four() as stage:

@@ -127,7 +127,7 @@ def eventful(steps: Sequence[Recorded]) -> list[float]:
 
 
 @given(lives())
-def test_steps_from_event_to_event_lead_to_every_poll_that_brought_some_and_to_each_once(steps: list[Recorded]) -> None:
+def test_steps_from_event_to_event_lead_once_to_every_poll_with_an_event(steps: list[Recorded]) -> None:
     asyncio.run(_walk(steps))
 
 
@@ -160,16 +160,19 @@ async def test_what_time_alone_brought_after_the_last_poll_of_a_recording_is_at_
     assert walk.text == "no later event of the visible rows"
 
 
-async def test_of_several_profiles_the_nearest_poll_comes_first_also_if_its_event_was_recorded_later() -> None:
+async def test_of_several_profiles_the_nearest_poll_comes_first_and_polls_of_one_moment_are_two_steps() -> None:
     steps = (
         *(Recorded(0, profile=HOME), Recorded(1, profile=WORK)),
         *(Recorded(40, 1, is_poll=False, profile=WORK), Recorded(55, 1, profile=HOME)),
         *(Recorded(60, profile=WORK), Recorded(65, profile=HOME)),
     )
-    assert await Walk(*steps).all_events(-1) == [60, 55]
+    assert await Walk(*steps).all_events(-1) == [60, 55], "the event of the nearest was recorded before"
     forth = Walk(*steps)
     await forth.go(1)
     assert [await forth.event(1), await forth.event(1)] == [55, 60]
+    both = (Recorded(5, 1, profile=HOME), Recorded(5, 1, profile=WORK))
+    walk = Walk(Recorded(0, profile=HOME), Recorded(0, profile=WORK), *both, Recorded(9, profile=HOME))
+    assert await walk.all_events(-1) == [5, 5]
 
 
 async def test_the_newest_poll_is_the_present_and_in_a_replay_its_end() -> None:
@@ -180,7 +183,7 @@ async def test_the_newest_poll_is_the_present_and_in_a_replay_its_end() -> None:
         assert walk.text.startswith("at 10")
 
 
-async def test_a_poll_that_was_deleted_meanwhile_is_a_message() -> None:
+async def test_a_poll_deleted_meanwhile_is_a_message() -> None:
     walk = Walk(Recorded(0), Recorded(5, 1), Recorded(20_000, 1), Recorded(20_005))
     assert await walk.event(-1) == 20_000
     walk.pasts[NO_PROFILE].begins_at = NOW + 10_000_000
@@ -195,9 +198,3 @@ async def test_many_events_at_once_lead_as_far_as_one_by_one_also_over_days() ->
         assert await walk.event(-count) == hours[-1 - count]
         await walk.go(-1)
         assert await walk.event(count) == hours[count - 1]
-
-
-async def test_polls_of_two_profiles_at_the_same_moment_are_two_steps() -> None:
-    both = (Recorded(5, 1, profile=HOME), Recorded(5, 1, profile=WORK))
-    walk = Walk(Recorded(0, profile=HOME), Recorded(0, profile=WORK), *both, Recorded(9, profile=HOME))
-    assert await walk.all_events(-1) == [5, 5]

@@ -168,7 +168,7 @@ async def test_a_row_is_drawn_once_while_only_the_cursor_and_what_is_in_sight_mo
         assert table.table.render_line(2) is not before[3]
 
 
-async def test_rows_that_were_drawn_before_take_the_colours_of_another_theme() -> None:
+async def test_rows_drawn_before_take_the_colours_of_another_theme() -> None:
     async with stand() as table:
         await table.show(several("a"))
         before, dark = table.table.render_line(1), THEMES[0]
@@ -184,7 +184,7 @@ async def test_rows_that_were_drawn_before_take_the_colours_of_another_theme() -
         assert "#ff0000" in str([segment.style for segment in table.table.render_line(1)])
 
 
-async def test_a_row_that_vanishes_under_the_cursor_stays_as_a_ghost_until_it_is_left() -> None:
+async def test_a_row_gone_under_the_cursor_stays_as_a_ghost_until_the_cursor_leaves() -> None:
     async with stand() as table:
         await table.show([named("a"), named("b", deviceId=f"{SANDBOX_DEVICE}b"), named("c")])
         await table.press("j")
@@ -240,7 +240,7 @@ async def test_keys_move_and_stop_at_the_ends() -> None:
         assert (first, last) == (table.names[0], table.names[-1])
 
 
-async def test_the_cursor_keeps_its_line_on_the_screen_when_rows_come_above_it() -> None:
+async def test_the_cursor_keeps_its_line_on_the_screen_when_rows_come_above() -> None:
     async with stand(height=11) as table:
         await table.show([named(f"m{number:03}") for number in range(100)])
         await table.press(*("pagedown",) * 3)
@@ -290,7 +290,7 @@ async def test_columns_come_with_the_width_and_filter_words_look_into_them() -> 
         assert table.names == ["a"]
 
 
-async def test_every_line_is_as_wide_as_the_table_whatever_stands_in_it() -> None:
+async def test_every_line_is_as_wide_as_the_table_with_any_text() -> None:
     names = ["漢字" * 30, "é" * 90, "e\u0301\u0301" * 50, "🚀" * 40, "a", "한글" * 9 + "x", "-" * 200]
     rows = [named(name, currentMode=name, metadata={"gitBranch": name, "lettaCodeVersion": name}) for name in names]
     async with stand() as table:

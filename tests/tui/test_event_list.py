@@ -123,7 +123,7 @@ async def test_of_a_longer_log_only_the_new_events_are_searched() -> None:
         assert events.matches == 7
 
 
-async def test_events_from_before_the_start_that_are_read_later_are_listed_and_filtered_as_well() -> None:
+async def test_events_of_earlier_runs_read_later_are_listed_and_filtered_as_well() -> None:
     async with event_list() as events:
         since_start = EventLog().with_events([group(NOW)])
         for query in (Query(), parse("web")):
@@ -135,7 +135,7 @@ async def test_events_from_before_the_start_that_are_read_later_are_listed_and_f
             assert len(lines(events)) == (2 if query else 3)
 
 
-async def test_events_that_the_log_drops_leave_the_filtered_list() -> None:
+async def test_events_dropped_by_the_log_leave_the_filtered_list() -> None:
     async with event_list() as events:
         log = EventLog().with_events(singles(5))
         events.state = MonitorState(monitor=Monitor(event_log=log))
@@ -144,7 +144,7 @@ async def test_events_that_the_log_drops_leave_the_filtered_list() -> None:
         assert ["".join(line.split()[-3:-2]) for line in lines(events)] == ["web-6", "web-5", "web-4", "web-3"]
 
 
-async def test_other_work_goes_on_while_a_long_log_is_filtered_and_new_events_are_listed_with_it() -> None:
+async def test_other_work_goes_on_while_a_long_log_is_filtered_and_new_events_join_the_list() -> None:
     async with event_list() as events:
         log = EventLog().with_events(singles(EVENTS_KEPT // 5))
         events.state = MonitorState(monitor=Monitor(event_log=log))
@@ -229,7 +229,7 @@ def acknowledged(stage: Stage) -> list[str]:
     return sorted(id_.removeprefix("env-") for _, id_ in stage.app.state.monitor.acks)
 
 
-async def test_one_event_acts_on_all_of_its_incident_and_the_log_answers_until_it_is_closed() -> None:
+async def test_one_event_acts_on_all_of_its_incident_and_the_log_answers_until_its_end() -> None:
     async with opened_log(("bob",), ("bob", "cyd")) as stage:
         assert len({event.incident for event in stage.app.state.monitor.event_log}) == 1
         await stage.press("a")
@@ -257,7 +257,7 @@ async def test_one_event_acts_on_all_of_its_incident_and_the_log_answers_until_i
         assert {word.is_always for word in stage.app.state.monitor.words.values()} == {False}
 
 
-async def test_an_incident_that_is_open_is_acted_on_as_a_whole() -> None:
+async def test_an_open_incident_is_acted_on_as_a_whole() -> None:
     async with opened_log(*[("bob", "cyd", "dan")] * 4, policies=soon()) as stage:
         (incident,) = stage.app.state.monitor.incidents.open
         assert len(incident.remaining) == 3
@@ -268,7 +268,7 @@ async def test_an_incident_that_is_open_is_acted_on_as_a_whole() -> None:
         assert acknowledged(stage) == ["bob", "cyd"]
 
 
-async def test_a_row_that_has_been_gone_for_long_is_acknowledged_until_it_leaves_the_fleet() -> None:
+async def test_a_row_gone_for_long_can_be_acknowledged_until_the_fleet_forgets_the_row() -> None:
     async with opened_log() as stage:
         for stage.now in (5, 10, 15, 120, 1_200):
             await stage.show([row for row in rows(stage.at) if row.name != "bob"])
@@ -284,7 +284,7 @@ async def test_a_row_that_has_been_gone_for_long_is_acknowledged_until_it_leaves
         assert answer(stage) == "nothing to acknowledge: bob left the fleet"
 
 
-async def test_a_loss_that_is_over_is_said_to_be_over() -> None:
+async def test_a_past_loss_is_said_to_be_over() -> None:
     async with opened_log(("bob",), ()) as stage:
         for key, verb in (("a", "acknowledge"), ("M", "silence")):
             for move in ("g", "G"):
@@ -292,7 +292,7 @@ async def test_a_loss_that_is_over_is_said_to_be_over() -> None:
                 assert answer(stage) == f"nothing to {verb}: bob is up again", move
 
 
-async def test_a_change_of_one_that_was_never_lost_is_no_problem_and_can_be_silenced() -> None:
+async def test_a_change_of_a_row_never_lost_is_no_problem_and_the_row_can_be_silenced() -> None:
     async with opened_log(()) as stage:
         stage.now += 5
         await stage.show([*rows(stage.at, mode="plan")[:1], *rows(stage.at)[1:]])
@@ -316,7 +316,7 @@ async def test_an_event_without_an_environment_says_so() -> None:
 
 
 @pytest.mark.usefixtures("_no_tmux")
-async def test_y_copies_from_the_incident_of_the_event_or_from_an_environment_that_is_up_again() -> None:
+async def test_y_copies_from_the_incident_of_the_event_or_from_an_environment_up_again() -> None:
     async with opened_log(("bob",), ("bob", "cyd"), ("cyd",)) as stage:
         for move in ("g", "j", "G"):
             await stage.press(move, "y")
@@ -345,7 +345,7 @@ async def test_a_group_without_an_incident_opens_closes_and_acts_on_its_members(
         assert answer(stage) == "nothing to acknowledge: new-0, new-1, new-2, new-3 and 8 more, no problem"
 
 
-async def test_in_the_past_the_keys_that_act_on_the_present_are_refused_in_the_log() -> None:
+async def test_in_the_past_the_keys_of_the_present_are_refused_in_the_log() -> None:
     async with lived() as stage:
         await press(stage, BACK, "e")
         for key in ("a", "M", "A"):
@@ -365,7 +365,7 @@ async def test_a_key_without_a_meaning_says_so() -> None:
             assert "bob · went offline" in answer(stage)
 
 
-async def test_the_log_goes_to_a_row_that_the_filter_hides() -> None:
+async def test_the_log_goes_to_a_row_hidden_by_the_filter() -> None:
     async with opened_log(("bob",)) as stage:
         await stage.press("q", "2")
         assert "bob" not in stage.names
@@ -383,7 +383,7 @@ async def test_a_filter_with_fewer_lines_than_the_cursors_place_moves_the_cursor
         assert stage.lines[title + 1].startswith("►")
 
 
-async def test_the_log_opens_on_a_message_that_is_cut_and_has_each_such_message_once() -> None:
+async def test_the_log_opens_on_a_cut_message_and_has_each_such_message_once() -> None:
     async with staged((60, 15)) as stage:
         await stage.show(beating(3, stage.at))
         stage.app.answer(f"cannot export: {'the folder is full, ' * 12}THE END")

@@ -149,7 +149,7 @@ async def test_the_keymap_reaches_dialogs_and_the_event_log() -> None:
         assert top(stage) is Dashboard
 
 
-async def test_layers_close_by_their_own_key_by_escape_and_by_q_which_quits_only_on_the_table() -> None:
+async def test_layers_close_by_their_own_key_by_escape_and_by_q_and_q_quits_only_on_the_table() -> None:
     async with staged() as stage:
         await stage.show(problems_and_old(stage.at))
         await stage.press("j", "enter", "enter")  # an environment: an incident of several has no explanation
@@ -226,7 +226,7 @@ async def test_every_screen_over_the_dashboard_leaves_status_line_and_newest_los
                 await stage.press("escape")
 
 
-async def test_a_key_that_can_do_nothing_now_says_so() -> None:
+async def test_a_key_without_an_effect_now_says_so() -> None:
     async with staged() as stage:
         await stage.show(beating(3, stage.at))
         view, start = stage.app.dashboard.view, stage.lines
@@ -298,7 +298,7 @@ async def test_help_shows_every_binding_once_with_all_of_its_keys() -> None:
 HERE: Final = {"e": "Open group or row", "o": "Choose", "C": "Show or hide"}
 
 
-async def test_help_is_there_on_every_screen_and_begins_with_the_keys_of_that() -> None:
+async def test_help_is_there_on_every_screen_and_begins_with_the_keys_of_the_screen() -> None:
     async with staged((80, 48)) as stage:
         await stage.show(problems_and_old(stage.at))
         for key, text in HERE.items():
@@ -329,7 +329,7 @@ async def offered(stage: Stage) -> dict[str, str]:
     return {hit.text or "": str(hit.prompt).removeprefix(hit.text or "").strip() for hit in hits}
 
 
-async def test_the_palette_offers_what_works_now_with_its_key_and_finds_it_by_its_description() -> None:
+async def test_the_palette_offers_each_action_of_now_with_its_key_and_finds_each_by_its_description() -> None:
     async with staged() as stage:
         await stage.show(problems_and_old(stage.at))
         moves = {binding.description for id_, binding in IDS.items() if id_.startswith("move.")}
@@ -365,10 +365,11 @@ async def test_the_palette_opens_by_two_keys_and_offers_quit_once() -> None:
         await stage.press("colon")
         await stage.type("quit")
         async with asyncio.timeout(30):
-            while re.search("[|│] Filter", stage.text):
+            while "│ Filter" in stage.text:
                 await stage.pilot.pause()
-        boxed = [line for line in stage.lines if re.search("[|│] +[A-Z]", line)]
-        assert [line for line in boxed if " Quit" in line] == boxed[:1]
+        boxed = [line for line in stage.lines if "│ " in line]
+        assert len([line for line in boxed if "│ Quit" in line]) == 1
+        assert "│ Quit" in boxed[0]
 
 
 async def test_the_palette_finds_profiles_and_says_how_to_watch_others() -> None:
@@ -397,7 +398,7 @@ FOUND: Final = {
 }
 
 
-async def test_the_palette_finds_beginnings_of_words_alone_and_names_that_begin_as_typed_first() -> None:
+async def test_the_palette_finds_beginnings_of_words_alone_and_first_of_names() -> None:
     async with staged() as stage:
         rows = [environment(f"env-{n}", connectionName=f"my-sofa-{n}") for n in range(60)]
         await stage.show([*rows, environment("env-x", connectionName="sofia")])
@@ -410,7 +411,7 @@ async def test_the_palette_finds_beginnings_of_words_alone_and_names_that_begin_
         assert "Show offline" in ranked
 
 
-async def test_nothing_that_comes_from_outside_is_markup_in_the_palette() -> None:
+async def test_nothing_from_outside_is_markup_in_the_palette() -> None:
     evil = "[link=javascript:x]my-box[/link][/]"
     profile = clean(evil)
     async with staged((200, 24), profiles=(profile, clean("other"))) as stage:
@@ -423,65 +424,15 @@ async def test_nothing_that_comes_from_outside_is_markup_in_the_palette() -> Non
                 await stage.pilot.pause()
 
 
-ACTS: Final[dict[str, tuple[str, ...]]] = {
-    "move.down": (),
-    "move.up": ("G",),
-    "move.top": ("G",),
-    "move.bottom": (),
-    "move.page_down": (),
-    "move.page_up": ("G",),
-    "move.pane_down": ("enter",),
-    "move.pane_up": ("enter", "G"),
-    "move.pane_top": ("enter", "G"),
-    "move.pane_bottom": ("enter",),
-    "move.pane_page_down": ("enter",),
-    "move.pane_page_up": ("enter", "G"),
-    "find.filter": (),
-    "find.complete": ("slash", "m", "o"),
-    "find.keep": ("slash", "m", "o"),
-    "find.cancel": ("slash", "m", "o"),
-    "find.next_problem": (),
-    "find.previous_problem": (),
-    "find.all": ("2",),
-    "find.online": (),
-    "find.late": (),
-    "find.offline": (),
-    "find.flapping": (),
-    "find.changed": (),
-    "find.reset": ("2",),
-    "sort.pick": (),
-    "sort.columns": (),
-    "sort.group": (),
-    "sort.fold": (),
-    "baseline.mark": (),
+BEFORE: Final[dict[str, tuple[str, ...]]] = {
+    **dict.fromkeys(("move.up", "move.top", "move.page_up"), ("G",)),
+    **dict.fromkeys(("move.pane_down", "move.pane_bottom", "move.pane_page_down"), ("enter",)),
+    **dict.fromkeys(("move.pane_up", "move.pane_top", "move.pane_page_up"), ("enter", "G")),
+    **dict.fromkeys(("find.complete", "find.keep", "find.cancel"), ("slash", "m", "o")),
+    **dict.fromkeys(("find.all", "find.reset", "app.back"), ("2",)),
     "baseline.compare": ("m",),
-    "row.acknowledge": (),
-    "row.silence": (),
-    "row.alerts": (),
-    "row.mark": (),
-    "row.copy_name": (),
-    "row.copy": (),
-    "row.open": (),
-    "row.explain": (),
-    "history.back": (),
-    "history.forward": (),
-    "history.event_back": (),
-    "history.event_forward": (),
-    "history.time": (),
-    "history.live": (),
-    "poll.pause": (),
-    "poll.now": (),
-    "app.back": ("2",),
-    "app.events": (),
-    "app.export": (),
-    "app.help": (),
-    "app.palette": (),
 }
-"""For each binding, the keys to a state where the binding has an effect."""
-
-
-def test_every_binding_is_tried() -> None:
-    assert set(ACTS) == {id_ for id_, binding in IDS.items() if has_key(binding)} - LEAVES
+"""The keys to a state where a binding has an effect; the others have an effect at the start."""
 
 
 def state(stage: Stage) -> tuple[Any, ...]:
@@ -498,7 +449,7 @@ def state(stage: Stage) -> tuple[Any, ...]:
 
 
 async def is_seen(stage: Stage, id_: str) -> bool:
-    await stage.press(*ACTS[id_])
+    await stage.press(*BEFORE.get(id_, ()))
     await settle(stage)
     was = state(stage)
     await stage.press(keys_of(IDS[id_])[0])
@@ -507,18 +458,18 @@ async def is_seen(stage: Stage, id_: str) -> bool:
     return state(stage) != was
 
 
-async def test_every_key_does_something_that_can_be_seen() -> None:
+async def test_every_key_has_a_visible_effect() -> None:
     async with staged((80, 16)) as stage:
         await stage.show(problems_and_old(stage.at))
         view, start = stage.app.dashboard.view, stage.lines
-        for id_ in ACTS:
+        for id_ in sorted(id_ for id_, binding in IDS.items() if has_key(binding) and id_ not in LEAVES):
             assert await is_seen(stage, id_), id_
             await begin_again(stage, view)
             assert stage.lines == start, id_
 
 
 @pytest.mark.parametrize(("id_", "code"), [("app.quit", 0), ("app.interrupt", 130)])
-async def test_a_key_that_ends_the_program_gives_its_code(id_: str, code: int) -> None:
+async def test_a_key_to_end_the_program_gives_its_code(id_: str, code: int) -> None:
     async with staged((80, 16)) as stage:
         await stage.show(problems_and_old(stage.at))
         await stage.press(keys_of(IDS[id_])[0])
@@ -569,7 +520,7 @@ async def test_every_key_before_the_first_listing_on_a_group_while_comparing_and
         assert stage.app.is_running
 
 
-async def test_every_key_in_the_filter_bar_is_typed_or_closes_it() -> None:
+async def test_every_key_in_the_filter_bar_is_typed_or_closes_the_bar() -> None:
     async with staged() as stage:
         await stage.show(problems_and_old(stage.at))
         await stage.press("slash")
@@ -594,7 +545,7 @@ async def click(stage: Stage, label: str) -> None:
     await stage.turns()
 
 
-async def test_on_a_group_header_enter_folds_or_opens_it() -> None:
+async def test_on_a_group_header_enter_folds_or_opens_the_group() -> None:
     async with staged() as stage:
         await stage.show(beating(3))
         for keys, label in (((), "Detail"), (("b", "p", "enter", "g"), "Fold"), (("enter",), "Open")):
@@ -629,7 +580,7 @@ async def test_a_wider_footer_has_more_keys_and_the_narrowest_has_help_and_quit(
         assert foot(stage) == "f Filter ⏎ Detail n Next w Events a Ack y Copy E Explain { Past : Palette ? Help q Quit"
 
 
-async def test_the_footer_of_the_past_has_no_key_that_needs_the_present() -> None:
+async def test_the_footer_of_the_past_has_no_key_of_the_present() -> None:
     async with lived(size=(200, 24)) as stage:
         await press(stage, BACK)
         assert "E Explain x Fold o Sort space Mark" in foot(stage)
@@ -663,7 +614,7 @@ async def test_a_click_on_a_key_does_what_the_key_does_and_two_clicks_quit() -> 
         assert stage.app.return_code == 0
 
 
-async def test_a_click_on_the_row_under_the_cursor_opens_it_and_one_on_another_only_selects() -> None:
+async def test_a_click_on_the_row_under_the_cursor_opens_the_row_and_one_on_another_only_selects() -> None:
     async with staged((120, 30)) as stage:
         await stage.show(beating(3))
         for is_open in (False, True):
@@ -674,7 +625,7 @@ async def test_a_click_on_the_row_under_the_cursor_opens_it_and_one_on_another_o
             await stage.tick(2)
 
 
-async def test_the_menu_of_themes_begins_with_our_own_and_shows_a_theme_before_it_is_chosen() -> None:
+async def test_the_menu_of_themes_begins_with_our_own_and_shows_a_theme_before_the_choice() -> None:
     kept = dict[str, object]()
     async with staged(theme="envwatch-light", keep=lambda **values: kept.update(values)) as stage:
         await stage.show(beating(3))

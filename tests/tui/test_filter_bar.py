@@ -107,7 +107,7 @@ async def test_an_invalid_term_filters_nothing_and_nothing_vanishes_on_the_way_t
                 assert stage.names != [], text[:end]
 
 
-async def test_a_word_that_may_become_a_field_counts_where_it_finds_something_and_once_it_is_kept() -> None:
+async def test_the_begin_of_a_fields_name_counts_only_with_a_match_or_once_kept() -> None:
     async with box() as stage:
         for text in ("bo b", "bo beat"):
             await typed(stage, text)
@@ -130,7 +130,7 @@ async def test_a_value_without_a_match_has_a_hint_while_typing_and_above_the_emp
         assert "name:" in stage.lines[-3]
 
 
-async def test_escape_restores_the_filter_from_before_and_then_clears_it() -> None:
+async def test_escape_restores_the_filter_from_before_and_a_second_escape_clears_the_filter() -> None:
     async with box() as stage:
         for text in ("x foo:", ""):
             await typed(stage, "mode:unrestricted")
@@ -145,7 +145,7 @@ async def test_escape_restores_the_filter_from_before_and_then_clears_it() -> No
             await stage.press("slash")
 
 
-async def test_the_way_to_a_hidden_row_says_that_the_filter_went() -> None:
+async def test_the_way_to_a_hidden_row_clears_the_filter_and_says_so() -> None:
     async with box() as stage:
         await typed(stage, "ada")
         await stage.press("enter")

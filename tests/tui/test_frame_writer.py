@@ -298,7 +298,7 @@ def test_a_change_of_one_half_draws_the_whole_wide_character() -> None:
     assert screen.display == ["a漢b"]
 
 
-def test_a_line_that_is_too_long_is_cut_without_half_a_character() -> None:
+def test_a_long_line_is_cut_without_half_a_character() -> None:
     shadow = ScreenBuffer(3, 1)
     shadow.put(0, 0, cells_of(strip("漢字"), ColorSystem.TRUECOLOR))
     assert shadow.update(HOME) == "\x1b[H漢\x1b[3G \x1b[H"
@@ -453,7 +453,7 @@ def test_the_start_and_a_tick_of_all_ages_stay_within_the_byte_budgets(columns: 
         assert looks(frames.screen) == reference(columns, lines, ticks=21)
 
 
-def test_a_resized_terminal_shows_what_textual_shows_at_that_size() -> None:
+def test_a_resized_terminal_shows_what_textual_shows_at_the_size() -> None:
     with Terminal() as frames:
         for *passed, last in ([(100, 30)], [(40, 10), (1, 1), (3, 2), (81, 25)]):
             for size in (*passed, last):
@@ -462,7 +462,7 @@ def test_a_resized_terminal_shows_what_textual_shows_at_that_size() -> None:
             frames.wait(lambda: looks(frames.screen) == expected)  # noqa: B023  it is called at once
 
 
-def test_a_size_that_changes_and_returns_unnoticed_is_redrawn() -> None:
+def test_a_size_changed_and_restored_unnoticed_is_redrawn() -> None:
     with Terminal() as frames:
         expected = looks(frames.screen)
         frames.screen.reset()
@@ -486,7 +486,7 @@ def test_a_box_looks_as_with_textual_and_leaves_no_trace() -> None:
         frames.wait(lambda: looks(frames.screen) == before)
 
 
-def test_the_cursor_is_where_textual_puts_it_in_a_text_input() -> None:
+def test_the_cursor_is_where_textual_has_the_cursor_in_a_text_input() -> None:
     with Terminal("plain") as textual, Terminal("frames") as frames:
         for app in (textual, frames):
             app.press("m")
@@ -529,7 +529,7 @@ def test_a_stalled_terminal_does_not_block_the_app_and_gets_the_newest_frame_aft
         assert len(frames.received) - started < floods * 80 * 22 / 2
 
 
-def test_long_frames_are_marked_where_the_terminal_supports_it_and_a_report_of_its_size_causes_none() -> None:
+def test_long_frames_are_marked_where_supported_and_a_report_of_the_size_causes_none() -> None:
     with Terminal() as frames:
         frames.press("\x1b[?2026;2$y")
         frames.press("f")
@@ -569,7 +569,7 @@ def test_the_clipboard_gets_exactly_the_text(text: str, in_tmux: bool) -> None: 
     assert payload(clipboard_sequence(text, in_tmux=in_tmux)) == text
 
 
-def test_a_text_that_is_too_long_is_cut_between_characters() -> None:
+def test_a_text_is_cut_between_characters_at_its_limit() -> None:
     assert payload(clipboard_sequence("a" * LONGEST_COPY, in_tmux=False)) == "a" * LONGEST_COPY
     assert payload(clipboard_sequence("a" + "é" * LONGEST_COPY, in_tmux=False)) == "a" + "é" * ((LONGEST_COPY - 1) // 2)
 
@@ -588,7 +588,7 @@ def test_tmux_gets_the_sequence_itself_and_one_to_pass_on() -> None:
         ("osc777", True, b"\x1bPtmux;\x1b\x1b]777;notify;envwatch;nas went offline\x07\x1b\\"),
     ],
 )
-def test_a_notification_is_one_sequence_that_tmux_hands_on(style: Kind, expected: bytes, *, in_tmux: bool) -> None:
+def test_a_notification_is_one_sequence_also_in_tmux(style: Kind, expected: bytes, *, in_tmux: bool) -> None:
     assert notification_sequence(clean("nas went offline"), style, in_tmux=in_tmux).encode() == expected
 
 

@@ -8,7 +8,6 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from support.app_harness import BELL, staged
 from support.builders import NOW, environment, key_of
 from support.policies import soon
@@ -16,7 +15,6 @@ from support.scripted_watch import recurring_policies
 
 from envwatch.fleet.alerting.alert_policy import AlertPolicy, Word
 from envwatch.fleet.alerting.recurring_hours import RecurringHours
-from envwatch.fleet.alerting.silences import silence_of_environments
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.acks import Ack
 from envwatch.model.clock import ServerMs, WallMs
@@ -24,7 +22,6 @@ from envwatch.model.text import SafeText, clean
 from envwatch.model.times import clock_text
 from envwatch.tui.screens.dialogs import Menu
 from envwatch.tui.screens.row_actions import RowActions, change_acks, decide_alerts, end_silences, silence_rows
-from envwatch.watch.loop import Decisions, News, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,6 +30,7 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.alerting.silences import Silence
     from envwatch.model.environment import Environment
+    from envwatch.watch.loop import Decisions, Watch
 
 A, HOUR, NOTE = clean("env-a"), timedelta(hours=1), clean("new disks")
 KEY = (NO_PROFILE, A)
@@ -84,7 +82,7 @@ async def test_a_silenced_row_rings_from_the_end_of_the_silence_on() -> None:
         assert stage.news == "the silence has ended already"
 
 
-async def test_a_row_that_has_left_the_fleet_meanwhile_has_no_silence_and_no_word() -> None:
+async def test_a_row_forgotten_meanwhile_has_no_silence_and_no_word() -> None:
     gone = [(NO_PROFILE, clean("env-z"))]
     async with staged() as stage:
         await stage.show(rows(stage.at))
@@ -95,23 +93,7 @@ async def test_a_row_that_has_left_the_fleet_meanwhile_has_no_silence_and_no_wor
         assert (stage.app.state.monitor.silences, stage.app.state.monitor.words) == ({}, {})
 
 
-async def test_silences_and_words_of_another_process_hold_from_the_next_poll_on() -> None:
-    news = News()
-    async with staged(bell=True, policies=soon(), news=lambda _: news) as stage:
-        await stage.show(rows(stage.at))
-        theirs = silence_of_environments([key_of(A)], WallMs(stage.at), HOUR, NOTE, clean("bob"))
-        word = Word(True, WallMs(stage.at), clean("bob"))
-        news = News(silences={theirs.id: theirs}, words={key_of("env-b"): word})
-        await lose(stage)
-        assert stage.app.sent == []
-        assert (stage.app.state.monitor.silences, stage.app.state.monitor.words) == (news.silences, news.words)
-        news = News(silences={})
-        await lose(stage)
-        assert stage.app.state.monitor.silences == {}
-        assert stage.app.sent == [BELL]
-
-
-async def test_rows_that_recover_while_the_reason_is_typed_are_not_silenced() -> None:
+async def test_rows_recovered_while_the_reason_is_typed_are_not_silenced() -> None:
     def group(at: float, *late: str) -> list[Environment]:
         return [row(name, NOW - 60_000 if name in late else at) for name in "abc"]
 
@@ -165,7 +147,7 @@ async def test_table_rule_and_pane_show_a_silenced_row_until_the_silence_ends() 
         assert stage.rule.startswith("── 1 online (1 silenced) ──")
 
 
-async def test_big_m_ends_the_present_hours_of_a_silence_that_recurs() -> None:
+async def test_big_m_ends_the_present_hours_of_a_recurring_silence() -> None:
     kept: list[Mapping[SafeText, Silence | None]] = []
     hours = RecurringHours(begin=8 * 60, end=9 * 60)
     policies = recurring_policies(hours)
@@ -229,7 +211,7 @@ async def test_never_takes_a_loss_out_of_the_block_and_by_rule_brings_the_loss_b
         assert [each.words for each in kept] == [never, never, {key: None}]
 
 
-async def test_always_makes_a_row_that_is_off_a_loss() -> None:
+async def test_always_makes_an_offline_row_a_loss() -> None:
     async with staged(policies=soon(alert=None)) as stage:
         await stage.show([row("mac", stage.at, is_up=False, metadata={"os": "darwin"}), row("web", stage.at)])
         assert stage.block == []
@@ -274,7 +256,7 @@ def line_of(stage: Stage, name: str) -> str:
     return next(line for line in (*stage.block, *stage.body) if f" {name} " in line)
 
 
-async def test_an_acknowledgement_of_the_serving_host_is_named_in_row_and_pane_until_it_ends() -> None:
+async def test_an_acknowledgement_of_the_serving_host_is_named_in_row_and_pane_until_its_end() -> None:
     async with staged((120, 36), columns=("version", "why")) as stage:
         late = row("c", stage.at - 60_000)
         await stage.show([*lost_rows(**acked()), replace(late, unknown={"envwatch": acked()})])
@@ -295,7 +277,7 @@ async def test_an_acknowledgement_of_the_serving_host_is_named_in_row_and_pane_u
         assert "something" in stage.text, "a field of that name which is no mark"
 
 
-async def test_a_silence_of_the_serving_host_is_shown_until_it_ends() -> None:
+async def test_a_silence_of_the_serving_host_is_shown_until_its_end() -> None:
     async with staged((120, 36)) as stage:
         await stage.show(lost_rows(**silenced(stage, 10)))
         assert re.search(r" silenced until \d\d:\d\d ", line_of(stage, "a"))
@@ -325,20 +307,7 @@ async def test_the_marks_of_this_machine_are_shown_in_place_of_the_serving_hosts
         assert "ops-1" not in stage.text
 
 
-@pytest.mark.parametrize(("is_silence", "sent"), [(False, []), (True, [BELL])])
-async def test_an_acknowledgement_of_the_serving_host_rings_nothing_and_a_silence_counts_there_only(
-    *, is_silence: bool, sent: list[str]
-) -> None:
-    async with staged(bell=True, policies=soon()) as stage:
-        await stage.show(rows(stage.at))
-        for _ in range(5):
-            stage.now += 5
-            await stage.show(lost_rows(**(silenced(stage) if is_silence else acked())))
-            await stage.tick(0)
-        assert stage.app.sent == sent
-
-
-async def test_an_incident_names_who_knows_of_it_once_all_its_members_are_known_there() -> None:
+async def test_an_incident_names_who_knows_once_all_its_members_are_known_there() -> None:
     async with staged((120, 36)) as stage:
         first, online = lost_rows(**acked())
         for is_known in (False, True):
