@@ -182,10 +182,7 @@ def test_an_event_of_another_process_begins_no_cooldown_here() -> None:
 NAMES_20 = [f"e{number:02}" for number in range(20)]
 EVENTS: dict[str, tuple[Callable[[], Hooked], list[str]]] = {
     "a loss and a return": (lambda: hooked("a", on=BOTH).hold(30, "a").hold(30), ["offline a", "online a"]),
-    "a loss that does not hold, and its end": (
-        lambda: hooked("a", on=BOTH, after=120).hold(60, "a").hold(300),
-        [],
-    ),
+    "a loss that does not hold, and its end": (lambda: hooked("a", on=BOTH, after=120).hold(60, "a").hold(300), []),
     "a loss that does not hold": (lambda: hooked("a", on=[Kind.OFFLINE], after=120).hold(60, "a").hold(300), []),
     "returns alone": (lambda: hooked("a", on=[Kind.ONLINE]).hold(30, "a").hold(30), ["online a"]),
     "two kinds in one listing": (
@@ -197,10 +194,7 @@ EVENTS: dict[str, tuple[Callable[[], Hooked], list[str]]] = {
         [],
     ),
     "a mode, before its time": (lambda: hooked("a", on=[Kind.MODE], after=60).poll(**UNRESTRICTED).wait(59.9), []),
-    "a mode, after its time": (
-        lambda: hooked("a", on=[Kind.MODE], after=60).poll(**UNRESTRICTED).wait(60),
-        ["mode a"],
-    ),
+    "a mode, after its time": (lambda: hooked("a", on=[Kind.MODE], after=60).poll(**UNRESTRICTED).wait(60), ["mode a"]),
     "a mode that changes again, before the time of the last change": (
         lambda: hooked("a", on=[Kind.MODE], after=60).poll(**UNRESTRICTED).wait(30).poll(currentMode="plan").wait(59.9),
         [],

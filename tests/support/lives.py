@@ -138,11 +138,7 @@ def simulated_life(
     for number in range(polls):
         outcome = server.listing(server.opened_at + (number + chance.uniform(-0.1, 0.1)) * every_s * 1000)
         monitor, changes = monitor.apply(NO_PROFILE, outcome, outcome.ended)
-        yield (
-            Moment.of(monitor, NO_PROFILE, outcome.ended),
-            outcome,
-            changes,
-        )
+        yield (Moment.of(monitor, NO_PROFILE, outcome.ended), outcome, changes)
 
 
 def clocks(at: float) -> Clocks:

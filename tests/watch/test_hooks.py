@@ -54,9 +54,7 @@ EVENT_HOOKS = (HookSettings.model_construct(name=clean("each"), on=("offline", "
 
 
 def files_at(
-    path: Path,
-    histories: Mapping[SafeText, Path] = MappingProxyType({}),
-    hooks: Sequence[HookSettings] = HOOKS,
+    path: Path, histories: Mapping[SafeText, Path] = MappingProxyType({}), hooks: Sequence[HookSettings] = HOOKS
 ) -> AlertFiles:
     names = frozenset(hook.name for hook in hooks)
     return AlertFiles({NO_PROFILE: path}, {NO_PROFILE: SOURCE}, names, histories)

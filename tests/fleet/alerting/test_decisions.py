@@ -136,12 +136,7 @@ def test_the_reason_of_a_decision_in_words(decision: Decision, uptime: Uptime | 
     ],
 )
 def test_a_viewer_takes_decision_and_share_of_the_serving_host_if_both_can_be_read(
-    fields: dict[str, Any],
-    *,
-    counts: bool,
-    share: float | None,
-    is_permanent: bool,
-    text: str,
+    fields: dict[str, Any], *, counts: bool, share: float | None, is_permanent: bool, text: str
 ) -> None:
     tracked = TrackedEnvironment(environment=environment("env-1", **fields), verdict=ONLINE, uptime=ALWAYS_UP)
     decision = AlertPolicy().decision(tracked, None, NOW)

@@ -366,8 +366,7 @@ def test_hours_over_midnight_belong_to_the_day_of_their_begin(moment: str, end: 
 
 
 @pytest.mark.parametrize(
-    ("moment", "end"),
-    [("2026-11-27 23:59", None), ("2026-11-28 00:00", "Sun 29 00:00:00"), ("2026-11-30 00:00", None)],
+    ("moment", "end"), [("2026-11-27 23:59", None), ("2026-11-28 00:00", "Sun 29 00:00:00"), ("2026-11-30 00:00", None)]
 )
 def test_a_day_without_hours_lasts_from_midnight_to_midnight(moment: str, end: str | None) -> None:
     assert shown(end_at(WEEKEND, at(moment))) == end
