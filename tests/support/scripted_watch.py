@@ -311,11 +311,11 @@ class SilencedNight(Watch):
         self.off_at = {name: self.off_at.get(name, self.at) for name in off}
         return self.show([self._row(name) for name in self.names])
 
-    def poll_until(self, time: str, *off: str) -> SilencedNight:
-        """Poll each five seconds until a time."""
+    def poll_until(self, time: str, *off: str, every: float = 5) -> SilencedNight:
+        """Poll every few seconds until a time."""
         until = self.instant(time)
         while self.at < until:
-            following = datetime.fromtimestamp(self.at / 1000, UTC) + timedelta(seconds=5)
+            following = datetime.fromtimestamp(self.at / 1000, UTC) + timedelta(seconds=every)
             self.day = following.day
             self.poll(f"{following:%H:%M:%S}", *off)
         return self

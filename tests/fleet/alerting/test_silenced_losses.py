@@ -42,8 +42,8 @@ EVERY_KIND = pytest.mark.parametrize("begun", [SilencedNight, of_a_person], ids=
 
 def evening(begun: Callable[[], SilencedNight] = SilencedNight) -> SilencedNight:
     """Return a night with two laptops that went off one after the other, and no incident."""
-    night = begun().poll("18:00").poll("18:00:05", "mac-1").poll_until("18:05", "mac-1")
-    return night.poll_until("18:10", "mac-1", "mac-2")
+    night = begun().poll("18:00").poll_until("18:05", "mac-1", every=30)
+    return night.poll_until("18:10", "mac-1", "mac-2", every=30)
 
 
 @EVERY_KIND
