@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.builders import NOW, key_of, listed, reading
+from support.builders import NOW, listed
 from support.policies import soon
 from support.scripted_watch import hooked, new_monitor, row
 
@@ -140,77 +139,6 @@ def test_after_the_time_of_an_acknowledgement_the_incident_resolves_and_a_new_in
     assert one.ack("a", lasts=60).hold(130, "a").said[4:] == ["acknowledged a", "resolved a", "opened a"]
     assert one.hold(600, "a").hold(70).said[7:] == ["resolved a"]
     assert len(set(ids(one))) == 3
-
-
-def test_only_the_rows_whose_acknowledgement_ended_leave_the_incident() -> None:
-    one = hooked("a", "b", rule=ACKS).hold(20, "a", "b").ack("a", lasts=600).ack("b").hold(680, "a", "b")
-    assert one.said == ["opened a+b", "acknowledged a+b", "opened a"]
-    assert one.hold(70, "b").said[3:] == ["resolved a"]
-    assert one.hold(70).said[4:] == ["resolved a+b"]
-
-
-@pytest.mark.parametrize(("hours", "said"), [(23.9, ["opened a"]), (24.1, [])])
-def test_a_settled_row_is_not_lost_anew_at_the_end_of_its_acknowledgement(hours: float, said: list[str]) -> None:
-    one = hooked("b")
-    off = {"connectionId": None, "lastHeartbeat": None, "lastSeenAt": NOW - hours * 3_600_000}
-    for poll in range(12):
-        if poll == 2:
-            one.ack("a").end_ack("a")
-        one.later(5).show([row("b", one.at), row("a", one.at, is_up=False, **off)])
-    assert one.said == said
-
-
-def test_a_withdrawn_entry_of_a_recovered_row_opens_nothing() -> None:
-    """Another process saw the return first, and removed the acknowledgement from the file."""
-    one = hooked("a").hold(20, "a").ack("a").hold(10, "a").decide({key_of("a"): None}).hold(5, "a").hold(70)
-    assert one.said == ["opened a", "resolved a"]
-    assert ended_by(one) == [None]
-
-
-def restarted(one: Hooked, seconds: float) -> Hooked:
-    """Return a process that starts later with the files of another, the acknowledgements' file too."""
-    other = replace(one.restarted(seconds), fired=[])
-    monitor, _ = other.monitor.with_stored_acks({**one.monitor.ended_acks, **one.monitor.acks}, other.clocks)
-    other.monitor = monitor.with_missed_ends(other.clocks)
-    return other
-
-
-def test_an_unseen_end_is_told_by_the_next_run() -> None:
-    before = hooked("a", "b").hold(20, "a").ack("a", lasts=600).hold(300, "a")
-    after = restarted(before, 1_000).hold(70, "a")
-    assert after.said == ["resolved a", "opened a"]
-    assert ended_by(after) == ["acknowledgement ended"]
-    assert restarted(after, 60).hold(300, "a").said == []
-
-
-def test_a_told_end_is_not_told_by_the_next_run() -> None:
-    before = hooked("a", "b", policies=FOUR_MINUTES).hold(300, "a").ack("a", lasts=60)
-    assert before.hold(70, "a").said == ["opened a", "resolved a"]
-    assert restarted(before, 10).hold(120, "a").said == ["opened a"]
-
-
-@pytest.mark.parametrize("skew_ms", [-600_000, 600_000])
-def test_a_wrong_clock_of_this_machine_repeats_no_end(skew_ms: float) -> None:
-    one = hooked("a", "b").hold(20, "a").ack("a", lasts=60).hold(80, "a")
-    assert one.said == ["opened a", "resolved a", "opened a"]
-    assert one.monitor.with_missed_ends(reading(NOW + one.now * 1000, skew_ms)) is one.monitor
-
-
-def test_two_processes_give_the_new_incident_one_id() -> None:
-    mine, other = (hooked("a").hold(20, "a").ack("a") for _ in range(2))
-    mine.end_ack("a").hold(70, "a")
-    other.hold(5, "a").decide(mine.monitor.ended_acks).hold(65, "a")
-    assert ids(mine)[-1] == ids(other)[-1]
-
-
-def test_the_begin_and_the_end_are_events() -> None:
-    one = hooked("a", "b", "c").poll("a", "b").ack("a", "b", lasts=600, by="ann").end_ack("a").wait(601)
-    events = [event for event in one.monitor.event_log if event.kind in {Kind.ACKNOWLEDGED, Kind.ACK_ENDED}]
-    assert [(event.kind, len(event.members), event.name, event.reason) for event in events] == [
-        (Kind.ACKNOWLEDGED, 2, None, "by ann for 10m: on it"),
-        (Kind.ACK_ENDED, 0, "a", "by ann: on it"),
-        (Kind.ACK_ENDED, 0, "b", "by ann: on it"),
-    ]
 
 
 # The acknowledgement of a serving host

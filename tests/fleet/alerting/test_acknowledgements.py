@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW, entries_of, key_of
+from support.builders import NOW, entries_of, key_of, reading
 from support.hostile_fleet import WEAPONS
 from support.policies import soon
-from support.scripted_watch import night
+from support.scripted_watch import Night, night, row
 from support.tracked_environments import tracked
 
 from envwatch.fleet.alerting.acknowledgements import (
@@ -199,6 +199,92 @@ def test_the_loss_of_an_ended_acknowledgement_is_as_old_as_the_row_is_down(since
     (loss,) = losses_of({KEY}, [replace(OFFLINE, since_at=since)])
     assert loss.at == at
 
+
+# The end of an acknowledgement before the end of the loss
+
+
+def test_an_ended_acknowledgement_resolves_the_incident_and_opens_a_new_one() -> None:
+    one = night("a").hold(20, "a").ack("a", lasts=600).hold(590, "a")
+    assert one.sizes == ([1], [])
+    one.hold(80, "a")
+    assert one.sizes == ([1, 1], [1])
+    assert one.resolved[0].ended_by == "acknowledgement ended"
+    assert one.opened[0].id != one.opened[1].id
+    assert one.hold(600, "a").hold(70).sizes == ([1, 1], [1, 1])
+
+
+def test_only_rows_with_an_ended_acknowledgement_leave_the_incident() -> None:
+    one = night("a", "b").hold(20, "a", "b").ack("a", lasts=600).ack("b").hold(680, "a", "b")
+    assert one.lost() == [{"a", "b"}, {"a"}]
+    assert one.hold(70, "b").sizes == ([2, 1], [1])
+    assert one.hold(70).sizes == ([2, 1], [1, 2])
+
+
+@pytest.mark.parametrize(("hours", "opened"), [(23.9, 1), (24.1, 0)])
+def test_a_settled_row_is_not_lost_anew_at_the_end_of_its_acknowledgement(hours: float, opened: int) -> None:
+    one = night("b")
+    off = {"connectionId": None, "lastHeartbeat": None, "lastSeenAt": NOW - hours * 3_600_000}
+    for poll in range(12):
+        if poll == 2:
+            one.ack("a").end_ack("a")
+        one.later(5).show([row("b", one.at), row("a", one.at, is_up=False, **off)])
+    assert len(one.opened) == opened
+
+
+def test_a_withdrawn_entry_of_a_recovered_row_opens_nothing() -> None:
+    """Another process saw the return first, and removed the acknowledgement from the file."""
+    one = night("a").hold(20, "a").ack("a").hold(10, "a").decide({key_of("a"): None}).hold(5, "a").hold(70)
+    assert one.sizes == ([1], [1])
+    assert one.resolved[0].ended_by is None
+
+
+def restarted(one: Night, seconds: float) -> Night:
+    """Return a process that starts later with the files of another, the acknowledgements' file too."""
+    other = one.restarted(seconds)
+    monitor, _ = other.monitor.with_stored_acks({**one.monitor.ended_acks, **one.monitor.acks}, other.clocks)
+    other.monitor = monitor.with_missed_ends(other.clocks)
+    return other
+
+
+def test_an_unseen_end_opens_a_new_incident_in_the_next_run_and_no_other_later() -> None:
+    before = night("a", "b").hold(20, "a").ack("a", lasts=600).hold(300, "a")
+    after = restarted(before, 1_000).hold(70, "a")
+    assert after.sizes == ([1], [1])
+    assert after.resolved[0].ended_by == "acknowledgement ended"
+    assert restarted(after, 60).hold(300, "a").sizes == ([], [])
+
+
+def test_a_seen_end_is_not_seen_again_by_the_next_run() -> None:
+    one = night("a", "b", policies=soon(alert_after=timedelta(minutes=4)))
+    assert one.hold(300, "a").ack("a", lasts=60).hold(70, "a").sizes == ([1], [1])
+    assert restarted(one, 10).hold(120, "a").sizes == ([1], [])
+
+
+@pytest.mark.parametrize("skew_ms", [-600_000, 600_000])
+def test_a_wrong_clock_of_this_machine_repeats_no_end(skew_ms: float) -> None:
+    one = night("a", "b").hold(20, "a").ack("a", lasts=60).hold(80, "a")
+    assert one.sizes == ([1, 1], [1])
+    assert one.monitor.with_missed_ends(reading(one.at, skew_ms)) is one.monitor
+
+
+def test_two_processes_give_the_new_incident_one_id() -> None:
+    mine, other = (night("a").hold(20, "a").ack("a") for _ in range(2))
+    mine.end_ack("a").hold(70, "a")
+    other.hold(5, "a").decide(mine.monitor.ended_acks).hold(65, "a")
+    assert mine.opened[-1].id == other.opened[-1].id
+
+
+def test_the_begin_and_the_end_of_acknowledgements_are_events() -> None:
+    one = night("a", "b", "c").poll("a", "b").ack("a", "b", lasts=600, by="ann").end_ack("a").wait(601)
+    events = [event for event in one.monitor.event_log if event.kind in {Kind.ACKNOWLEDGED, Kind.ACK_ENDED}]
+    assert [(event.kind, len(event.members), event.name, event.reason) for event in events] == [
+        (Kind.ACKNOWLEDGED, 2, None, "by ann for 10m: on it"),
+        (Kind.ACK_ENDED, 0, "a", "by ann: on it"),
+        (Kind.ACK_ENDED, 0, "b", "by ann: on it"),
+    ]
+
+
+# The format
 
 IDS = st.text(min_size=1).map(clean)
 NOTES = (st.text() | st.sampled_from(WEAPONS)).map(note_of)
