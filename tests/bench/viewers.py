@@ -6,16 +6,17 @@ import asyncio
 import os
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from findings import Finding
 from support.demo_client import LISTING, Client
+from support.faulty_server import KEY, serving, up
 from support.serve_program import TOKEN, ServeProgram, serve_program, tokens_file
 from support.serve_program import upstream as asking
-from support.upstream import Upstream, demo_upstream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +38,7 @@ class _Spent(NamedTuple):
 
 def viewers() -> list[Finding]:
     """Measure the CPU of viewers beyond the polls alone, and the delay of changes."""
-    with _serving(_ROWS, "--interval", f"{_EVERY_S:g}s") as (_, served):
+    with _serving(_Fleet(_ROWS), "--interval", f"{_EVERY_S:g}s") as served:
         alone = asyncio.run(_spent(served, 0, 100))
         found = []
         for limit in (100, 1_000):
@@ -57,15 +58,30 @@ def viewers() -> list[Finding]:
     return [*found, *_lags()]
 
 
+@dataclass
+class _Fleet:
+    """Rows that are up; the first has a name that changes."""
+
+    size: int
+    name: str = "hiro-studio"
+    listed_at: dict[str, float] = field(default_factory=dict)
+    """Monotonic second of the first listing with a name."""
+
+    def rows(self, now: float) -> list[dict[str, Any]]:
+        self.listed_at.setdefault(self.name, time.monotonic())
+        first = up("env-0", now, connectionName=self.name)
+        return [first, *(up(f"env-{number}", now) for number in range(1, self.size))]
+
+
 @contextmanager
-def _serving(size: int, *arguments: str) -> Iterator[tuple[Upstream, ServeProgram]]:
-    with demo_upstream(size) as (upstream, key), TemporaryDirectory() as folder:
+def _serving(fleet: _Fleet, *arguments: str) -> Iterator[ServeProgram]:
+    with serving(fleet.rows) as upstream, TemporaryDirectory() as folder:
         home = Path(folder)
         tokens_file(home)
-        with serve_program(asking(home, upstream.url, key), home, "--no-history", *arguments) as served:
+        with serve_program(asking(home, upstream.url, KEY), home, "--no-history", *arguments) as served:
             while served.ask().status != 200:
                 time.sleep(0.1)
-            yield upstream, served
+            yield served
 
 
 def _cpu_s(served: ServeProgram) -> float:
@@ -116,17 +132,16 @@ async def _cursors(port: int, limit: int) -> list[str]:
 def _lags() -> list[Finding]:
     """Time changes: from upstream's answer, and from the change, to a viewer that polls continuously."""
     from_answer, from_change = list[float](), list[float]()
-    with _serving(40, "--interval", "1s") as (upstream, served), Client(served.urls[0], TOKEN) as client:
+    fleet = _Fleet(40)
+    with _serving(fleet, "--interval", "1s") as served, Client(served.urls[0], TOKEN) as client:
         for number in range(_CHANGES):
-            name = f"changed-{number}-".encode()
+            name = f"changed-{number}-"
             time.sleep(number * 0.37 % 1.0)  # a change comes at any moment between two polls
-            upstream.rename(b"hiro-studio", name)
-            changed_at = time.monotonic()
-            while name not in client.ask(f"{LISTING}?limit=100").body:
+            fleet.name, changed_at = name, time.monotonic()
+            while name.encode() not in client.ask(f"{LISTING}?limit=100").body:
                 time.sleep(0.005)
             seen_at = time.monotonic()
-            assert upstream.renamed_at is not None
-            from_answer.append(seen_at - upstream.renamed_at)
+            from_answer.append(seen_at - fleet.listed_at[name])
             from_change.append(seen_at - changed_at)
     return [
         Finding(

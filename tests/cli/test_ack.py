@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.faulty_server import KEY, Faulty, Reply, down, says, up
 from support.incidents import incident_of
+from support.programs import wait_until
 from support.serve_program import TOKEN, serve_program, tokens_file, upstream
-from support.upstream import wait_until
 
 from envwatch.cli.arguments import StopError, options_in
 from envwatch.config.credentials import credentials_of

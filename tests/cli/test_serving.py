@@ -15,8 +15,8 @@ from uuid import uuid4
 import pytest
 from support.builders import NOW, environment, listed, reading
 from support.demo_client import Answer, Client
+from support.programs import wait_until
 from support.serving import OTHER, TOKEN
-from support.upstream import wait_until
 
 from envwatch.cli.monitoring import Monitoring
 from envwatch.cli.serving import Plan, Service

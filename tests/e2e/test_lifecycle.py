@@ -18,16 +18,21 @@ from support.load import at_most
 from support.programs import TIMEOUT_S
 from support.pty_terminal import Terminal
 from support.shells import (
+    ALTERNATE_SCREEN,
+    BRACKETED_PASTE,
     ENVWATCH,
+    FOCUS,
+    IN_BAND_RESIZE,
+    MOUSE,
     SHOWN,
     assert_sane,
     by_script,
     child_of,
+    modes_after,
     restored,
     wait_until_restored,
     with_parent,
 )
-from support.terminal_modes import ALTERNATE_SCREEN, BRACKETED_PASTE, FOCUS, IN_BAND_RESIZE, MOUSE, modes_after
 
 BROKEN = (sys.executable, str(Path(__file__).parents[1] / "support" / "broken_app.py"))
 

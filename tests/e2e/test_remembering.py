@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support import programs
-from support.builders import NOW, beating, environment, listed
+from support.builders import NOW, beating, environment, listed, uncleaned
 from support.faulty_server import credentials, down, serving, up
 from support.memory_history import recorded
 from support.own_keys import own_keys
 from support.pty_terminal import ENTER, ESC, Terminal
 from support.pty_terminal import environment as environ_of
 from support.recording import ALWAYS, record
-from support.uncleaned import uncleaned
 
 from envwatch.fleet.events import Kind, flatten
 from envwatch.history.past import About, events_of

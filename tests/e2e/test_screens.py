@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.demo_screen import HEADER, cursor_name, demo, quit_with, rows, titles_line
 from support.pty_terminal import ENTER, ESC, Terminal, environment
-from support.shells import wait_for_stop
-from support.terminal_modes import IN_BAND_RESIZE, is_fresh, modes_after
+from support.shells import IN_BAND_RESIZE, is_fresh, modes_after, wait_for_stop
 
 from envwatch.cli.demo_settings import VIEW
 

@@ -11,8 +11,7 @@ import pytest
 from support.budget import first_quick
 from support.load import at_most
 from support.pty_terminal import ESC, Terminal, environment
-from support.shells import ENVWATCH, SHOWN, restored
-from support.terminal_modes import IN_BAND_RESIZE, modes_after
+from support.shells import ENVWATCH, IN_BAND_RESIZE, SHOWN, modes_after, restored
 
 REPORTS_SIZES = b"\x1b[?2048;2$y"
 """A terminal's answer that size reports are supported."""

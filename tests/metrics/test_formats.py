@@ -8,10 +8,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import environment, failed, listed, reading
+from support.builders import environment, failed, listed, reading, uncleaned
 from support.documents import promises
 from support.series import Watch, complaints_of_promtool, eventful, needs_promtool, rows
-from support.uncleaned import uncleaned
 
 from envwatch.metrics.exposition import OPENMETRICS, TEXT, exposition
 

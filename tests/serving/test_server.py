@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import pytest
 from support.builders import environment
 from support.demo_client import Client
+from support.programs import wait_until
 from support.serving import TIMEOUT_S, TOKEN, Serving, ends, serving, until
-from support.upstream import wait_until
 
 from envwatch.serving.listening import Address, Certificate, ServerError, address_of, listen
 from envwatch.serving.server import ANSWER_S, HANDSHAKE_S, HEAD_BYTES, HEAD_S, IDLE_S, HttpServer, most_connections

@@ -18,7 +18,7 @@ from envwatch.model.environment import METADATA_FIELDS, WIRE_FIELDS, ValueKind
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, Slept, Snapshot
 from envwatch.model.page import environment_of
-from envwatch.model.text import EMPTY, clean
+from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.views.output.environment_list import environment_list
 from envwatch.views.table.block import block_of
 
@@ -177,3 +177,8 @@ def entries_of(acks: Acks) -> dict[str, dict[str, Any]]:
 def key_of(id_: str) -> ServerKey:
     """Return an environment's key on an unknown server, as in every monitor without `servers`."""
     return EMPTY, clean(id_)
+
+
+def uncleaned(text: str) -> SafeText:
+    """Return uncleaned text as cleaned, for tests of code that must survive such text."""
+    return SafeText(text)

@@ -29,7 +29,7 @@ from support.builders import NOW, page_bytes, wire_row
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 
 KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
 """The accepted key, which must appear nowhere else."""
@@ -157,6 +157,10 @@ class Faulty:
         self._turn = 0
         self._open = 0
         self._changed = asyncio.Condition()
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """The loop of a running server."""
+        self.sockets: list[asyncio.Server] = []
+        self._writers: set[asyncio.StreamWriter] = set()
 
     def break_page(self, index: int, *faults: Fault) -> None:
         """Apply faults, in order, to each reply for one page; the first page is 0."""
@@ -192,12 +196,35 @@ class Faulty:
         self._stop_at = None
         self._turn = 0
 
+    def shut(self) -> None:
+        """Let a server in a thread refuse connections, and break all off."""
+        self._do(self._shut())
+
+    def open(self) -> None:
+        """Let a server in a thread listen on the same port again."""
+        self._do(self._listen_again())
+
+    def _do(self, change: Coroutine[Any, Any, None]) -> None:
+        assert self.loop is not None
+        asyncio.run_coroutine_threadsafe(change, self.loop).result(TIMEOUT_S)
+
+    async def _shut(self) -> None:
+        for server in self.sockets:
+            server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _listen_again(self) -> None:
+        port = int(self.url.rpartition(":")[2])
+        self.sockets.append(await asyncio.start_server(self.serve, "127.0.0.1", port))
+
     async def settled(self, connections: int) -> None:
         async with asyncio.timeout(TIMEOUT_S), self._changed:
             await self._changed.wait_for(lambda: self._open == connections)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._count(1)
+        self._writers.add(writer)
         try:
             await self._operate()
             self._reach(Where.ACCEPT)
@@ -212,6 +239,7 @@ class Faulty:
         except (ConnectionError, asyncio.IncompleteReadError):
             pass  # a client may leave at any time
         finally:
+            self._writers.discard(writer)
             writer.close()
             with suppress(OSError):
                 await writer.wait_closed()
@@ -402,7 +430,8 @@ async def faulty_server(rows: Sequence[Mapping[str, Any]], tls: ssl.SSLContext |
 
 @asynccontextmanager
 async def listening(faulty: Faulty, tls: ssl.SSLContext | None = None) -> AsyncIterator[None]:
-    servers = [await asyncio.start_server(faulty.serve, "127.0.0.1", 0, ssl=tls)]
+    servers = faulty.sockets = [await asyncio.start_server(faulty.serve, "127.0.0.1", 0, ssl=tls)]
+    faulty.loop = asyncio.get_running_loop()
     port = servers[0].sockets[0].getsockname()[1]
     if tls:  # the certificate's name has a second address on many machines
         with suppress(OSError):

@@ -8,19 +8,22 @@ import resource
 import subprocess
 import tempfile
 import termios
+import time
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
 
 from support import fork_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 TIMEOUT_S = 30.0
 """Seconds to wait for a program: generous, because a busy machine is slow."""
 
+
+T = TypeVar("T")
 
 Program = fork_server.Forked | subprocess.Popen[bytes]
 
@@ -131,3 +134,12 @@ def piped(command: Sequence[str], environ: Mapping[str, str], *, folder: str | P
         finally:
             process.kill()
             process.wait()
+
+
+def wait_until(condition: Callable[[], T | None], what: str, within: float = TIMEOUT_S) -> T:
+    """Return the first true result of a condition."""
+    deadline = time.monotonic() + within
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f"not within {within:g} s: {what}"
+        time.sleep(0.02)
+    return result

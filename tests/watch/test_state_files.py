@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from support.builders import NOW, environment, failed, key_of, listed, reading
+from support.programs import wait_until
 from support.recording import record
-from support.upstream import wait_until
 
 from envwatch.config.credentials import Credentials
 from envwatch.config.settings import Settings
