@@ -146,7 +146,7 @@ def test_every_command_line_is_accepted(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize("arguments", [pytest.param(call, id=line) for line, call in MENTIONS.items()])
-def test_every_command_in_the_text_is_accepted_but_for_what_it_leaves_out(arguments: list[str]) -> None:
+def test_every_command_in_the_text_is_accepted_but_for_missing_arguments(arguments: list[str]) -> None:
     words = [word for word in arguments if word not in {"…", "COMMAND"} and not word.startswith("[")]
     assert refusal(words) in {"", "missing"}
 
@@ -182,11 +182,11 @@ def json_names(value: object) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("text", each("json"))
-def test_every_name_in_an_example_of_json_is_one_that_the_program_writes(text: str) -> None:
+def test_every_name_in_an_example_of_json_is_a_name_of_the_program(text: str) -> None:
     assert set(json_names(json.loads(text))) - WRITTEN == set()
 
 
-def test_every_name_in_a_program_for_jq_is_one_that_the_program_writes() -> None:
+def test_every_name_in_a_program_for_jq_is_a_name_of_the_program() -> None:
     programs_for_jq = re.findall(r"jq -\w+ '(.+?)'", "\n".join(PAGES.values()))
     used = {name for program in programs_for_jq for name in re.findall(r"\.([a-z_]+)\b(?!\")", program)}
     assert {"name", "state", "environments", "fix"} <= used
@@ -259,7 +259,7 @@ def test_no_sentence_stands_twice() -> None:
     assert [sentence for sentence, count in counts.items() if count > 1] == []
 
 
-def test_every_page_has_one_title_and_says_first_what_it_is_for() -> None:
+def test_every_page_has_one_title_and_says_its_purpose_first() -> None:
     for name, text in PAGES.items():
         title, about = re.match(r"# (.+)\n\n(.+)", text).groups()  # type: ignore[union-attr]
         assert len(re.findall(r"^# ", prose(text), re.MULTILINE)) == 1, name

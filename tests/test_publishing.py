@@ -46,7 +46,7 @@ def test_the_release_notes_are_the_part_of_the_changelog_between_two_versions(co
 
 
 @pytest.mark.parametrize("tag", ["v999.0.0", __version__, "v"])
-def test_a_tag_that_is_not_the_version_is_refused(tag: str) -> None:
+def test_a_tag_of_another_version_is_refused(tag: str) -> None:
     done = release_notes(tag)
     assert (done.returncode, done.stdout) == (1, "")
     assert __version__ in done.stderr

@@ -171,7 +171,7 @@ def test_every_theme_is_in_the_example_and_the_schema(theme: str) -> None:
         assert theme in text or re.search(rf"(?<!\w){suffix}\b", text), text
 
 
-def test_the_stylesheet_has_no_colour_that_themes_do_not_define() -> None:
+def test_the_stylesheet_has_only_colours_of_the_themes() -> None:
     names = set(re.findall(r"\$((?:state|row)-[a-z-]+|faint)", STYLESHEET))
     assert names
     assert names <= STATE_COLOURS.keys()
@@ -226,7 +226,7 @@ def test_every_variable_of_a_hook_is_documented() -> None:
 # The document itself.
 
 
-def test_every_file_that_the_architecture_names_exists() -> None:
+def test_every_file_named_in_the_architecture_exists() -> None:
     tracked = [
         path.relative_to(ROOT).as_posix()
         for folder in ("envwatch", "tests", "docs", ".ci")
@@ -239,7 +239,7 @@ def test_every_file_that_the_architecture_names_exists() -> None:
     assert missing == set()
 
 
-def test_every_test_that_the_architecture_names_exists() -> None:
+def test_every_test_named_in_the_architecture_exists() -> None:
     source = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.rglob("test_*.py"))
     names = set(re.findall(r"`(test_\w+)`", ARCHITECTURE))
     assert names

@@ -58,6 +58,6 @@ def test_five_shared_names_are_a_pair_in_any_modules(first: range, second: range
     assert bool(pairs_in(sources)) is bool(pairs_in(["\n".join(sources)])) is is_pair
 
 
-def test_a_subclass_that_adds_fields_is_no_pair_with_its_base() -> None:
+def test_a_subclass_with_more_fields_is_no_pair_with_its_base() -> None:
     base = "\n".join(["class Base:", *(f"    field_{number}: int" for number in range(5))])
     assert not pairs_in([base, "class Derived(Base):\n    more: int"])

@@ -267,7 +267,7 @@ async def test_the_performance_data_of_a_check_is_what_the_page_names(tmp_path: 
     assert re.findall(r"(\w+)=", data) == PROMISES["Performance data of `check`"]
 
 
-def test_a_silence_has_the_fields_that_the_page_names(tmp_path: Path) -> None:
+def test_a_silence_has_the_fields_of_the_page(tmp_path: Path) -> None:
     def silence(*arguments: str) -> bytes:
         command = [sys.executable, "-m", "envwatch", "silence", *arguments]
         return programs.run(command, environment(tmp_path)).stdout

@@ -58,48 +58,36 @@ def refusal(environ: dict[str, str], login_file: Path = NO_FILE) -> str:
 
 
 def test_the_environment_comes_before_the_login(tmp_path: Path) -> None:
-    found = credentials({"LETTA_API_KEY": KEY}, letta_file(tmp_path, login()))
-    assert found.key.get_secret_value() == KEY
-    assert found.origin == "LETTA_API_KEY"
-
-
-def test_the_login_is_used_without_a_key_in_the_environment(tmp_path: Path) -> None:
     path = letta_file(tmp_path, login())
-    found = credentials({}, path)
-    assert found.key.get_secret_value() == LOGIN_KEY
-    assert found.origin == str(path)
+    before = (path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_mode)
+    found = credentials({"LETTA_API_KEY": KEY}, path)
+    assert (found.key.get_secret_value(), found.origin) == (KEY, "LETTA_API_KEY")
+    for environ in ({}, {"LETTA_API_KEY": ""}, {"LETTA_API_KEY": "  "}, {"LETTA_API_KEY": "\n"}):
+        found = credentials(environ, path)
+        assert (found.key.get_secret_value(), found.origin) == (LOGIN_KEY, str(path))
+    assert (path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_mode) == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("blank", ["", "  ", "\n"])
-def test_a_blank_variable_is_no_key(tmp_path: Path, blank: str) -> None:
-    assert credentials({"LETTA_API_KEY": blank}, letta_file(tmp_path, login())).key.get_secret_value() == LOGIN_KEY
-
-
-def test_without_any_key_the_line_says_where_to_get_one() -> None:
-    message = refusal({})
+@pytest.mark.parametrize("login_file", [NO_FILE, Path("~no-such-user/.letta/settings.json")])
+def test_without_any_key_the_line_says_where_to_get_one(login_file: Path) -> None:
+    message = refusal({}, login_file)
+    assert "no API key" in message
     assert "https://chat.letta.com/preferences/api-keys" in message
     assert "export LETTA_API_KEY=" in message
 
 
-def test_an_unknown_home_counts_as_no_login() -> None:
-    assert "no API key" in refusal({}, Path("~no-such-user/.letta/settings.json"))
-
-
-def test_blanks_around_a_key_are_cut_off(tmp_path: Path) -> None:
-    assert credentials({"LETTA_API_KEY": f" {KEY}\n"}).key.get_secret_value() == KEY
-    padded = login(env={"LETTA_API_KEY": f" {LOGIN_KEY}\n"})
-    assert credentials({}, letta_file(tmp_path, padded)).key.get_secret_value() == LOGIN_KEY
-
-
-@pytest.mark.parametrize("length", [8, 512])
-def test_a_key_of_usual_length_is_taken(length: int) -> None:
-    assert credentials({"LETTA_API_KEY": "k" * length}).key.get_secret_value() == "k" * length
+@pytest.mark.parametrize("key", ["k" * 8, "k" * 512, f" {KEY}\n"])
+def test_a_key_of_usual_length_is_taken_without_blanks_at_its_ends(tmp_path: Path, key: str) -> None:
+    assert credentials({"LETTA_API_KEY": key}).key.get_secret_value() == key.strip()
+    padded = letta_file(tmp_path, login(env={"LETTA_API_KEY": key}))
+    assert credentials({}, padded).key.get_secret_value() == key.strip()
 
 
 @pytest.mark.parametrize(
     "bad", ["k" * 7, "k" * 513, "two words", "sk-let-é1234567", "sk-let-\x1b[31mred", "sk-let\x00nul"]
 )
-def test_what_cannot_be_a_key_is_refused_without_repeating_it(tmp_path: Path, bad: str) -> None:
+def test_a_text_of_another_form_is_refused_as_a_key_and_not_repeated(tmp_path: Path, bad: str) -> None:
     in_environment = refusal({"LETTA_API_KEY": bad})
     assert "LETTA_API_KEY is no API key" in in_environment
     in_login = refusal({}, letta_file(tmp_path, login(env={"LETTA_API_KEY": bad})))
@@ -112,37 +100,31 @@ def test_no_text_form_of_credentials_shows_the_key(rest: str) -> None:
     found = credentials({"LETTA_API_KEY": f"sk-let-{rest}"})
     assert found.key.get_secret_value() == f"sk-let-{rest}"
     assert "sk-let-" not in f"{found!r} {found} {found.key!r} {found.key}"
+    assert found.key == Secret(f"sk-let-{rest}") != Secret(LOGIN_KEY)
 
 
-def test_the_server_is_lettas_unless_named() -> None:
-    assert credentials({"LETTA_API_KEY": KEY}).base_url == "https://api.letta.com"
-    assert credentials({"LETTA_API_KEY": KEY, "LETTA_BASE_URL": " "}).base_url == "https://api.letta.com"
-
-
-def test_the_variable_names_the_server_for_a_key_from_either_source(tmp_path: Path) -> None:
-    named = {"LETTA_BASE_URL": "https://named.example.com/"}
-    assert credentials({"LETTA_API_KEY": KEY} | named).base_url == "https://named.example.com"
-    assert credentials(named, letta_file(tmp_path, login())).base_url == "https://named.example.com"
-
-
-def test_the_logins_server_is_for_the_logins_key_alone(tmp_path: Path) -> None:
-    path = letta_file(tmp_path, login())
-    assert credentials({}, path).base_url == LOGIN_URL
-    assert credentials({"LETTA_API_KEY": KEY}, path).base_url == "https://api.letta.com"
-
-
-@pytest.mark.parametrize("url", ["http://api.letta.com", "ftp://api.letta.com", "https://user:word@host", "nonsense"])
-def test_a_server_that_cannot_be_trusted_with_the_key_is_refused_by_the_name_of_its_source(
-    tmp_path: Path, url: str
+@pytest.mark.parametrize(
+    ("environ", "url"),
+    [
+        ({"LETTA_API_KEY": KEY}, "https://api.letta.com"),
+        ({"LETTA_API_KEY": KEY, "LETTA_BASE_URL": " "}, "https://api.letta.com"),
+        ({"LETTA_API_KEY": KEY, "LETTA_BASE_URL": "https://named.example.com/"}, "https://named.example.com"),
+        ({"LETTA_API_KEY": KEY, "LETTA_BASE_URL": "http://127.0.0.1:8283"}, "http://127.0.0.1:8283"),
+        ({"LETTA_BASE_URL": "https://named.example.com/"}, "https://named.example.com"),
+        ({}, LOGIN_URL),
+    ],
+)
+def test_the_variable_names_the_server_of_every_key_and_the_login_of_its_own_key_only(
+    tmp_path: Path, environ: dict[str, str], url: str
 ) -> None:
+    assert credentials(environ, letta_file(tmp_path, login())).base_url == url
+
+
+@pytest.mark.parametrize("url", ["http://api.letta.com", "https://user:word@host"])
+def test_an_untrusted_server_is_refused_with_the_name_of_its_source(tmp_path: Path, url: str) -> None:
     assert refusal({"LETTA_API_KEY": KEY, "LETTA_BASE_URL": url}).endswith("(see LETTA_BASE_URL)")
     path = letta_file(tmp_path, login(env={"LETTA_API_KEY": LOGIN_KEY, "LETTA_BASE_URL": url}))
     assert refusal({}, path).endswith(f"(see {path})")
-
-
-def test_http_to_this_machine_is_allowed() -> None:
-    local = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": "http://127.0.0.1:8283"}
-    assert credentials(local).base_url == "http://127.0.0.1:8283"
 
 
 @pytest.mark.parametrize("expires_at", [NOW, NOW - 1, 0])
@@ -152,7 +134,7 @@ def test_an_expired_login_is_an_error_with_the_remedy(tmp_path: Path, expires_at
 
 
 @pytest.mark.parametrize("expires_at", [NOW + 1, None, "tomorrow"])
-def test_a_login_that_has_not_expired_is_used(tmp_path: Path, expires_at: Any) -> None:
+def test_a_login_before_its_end_is_used(tmp_path: Path, expires_at: Any) -> None:
     path = letta_file(tmp_path, login(tokenExpiresAt=expires_at))
     assert credentials({}, path).key.get_secret_value() == LOGIN_KEY
 
@@ -191,16 +173,8 @@ def test_a_damaged_login_file_is_an_error(tmp_path: Path, content: bytes) -> Non
     assert "half-written or damaged" in refusal({}, letta_file(tmp_path, content))
 
 
-def test_a_login_file_that_cannot_be_read_is_an_error_with_the_reason(tmp_path: Path) -> None:
+def test_an_unreadable_login_file_is_an_error_with_the_reason(tmp_path: Path) -> None:
     assert "cannot be read: Is a directory" in refusal({}, tmp_path)
-
-
-def test_reading_the_login_changes_nothing(tmp_path: Path) -> None:
-    path = letta_file(tmp_path, login())
-    before = (path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_mode)
-    credentials({}, path)
-    assert (path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_mode) == before
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def key_file(folder: Path, content: bytes = KEY.encode(), mode: int = 0o600) -> Path:
@@ -231,20 +205,20 @@ def test_the_profiles_variable_comes_after_lettas_own_and_before_the_login(tmp_p
 
 
 @pytest.mark.parametrize("environ", [{}, {"WORK_KEY": ""}, {"WORK_KEY": " "}])
-def test_the_error_about_a_missing_profile_variable_names_it(environ: dict[str, str]) -> None:
+def test_the_error_about_a_missing_profile_variable_names_the_variable(environ: dict[str, str]) -> None:
     message = profile_refusal(Settings(profile="work", api_key_env="WORK_KEY"), environ)
     assert message == "no API key: `export WORK_KEY=…`, the variable of profile work"
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o400, 0o700])
-def test_a_key_file_that_only_its_owner_can_read_is_taken(tmp_path: Path, mode: int) -> None:
+def test_a_private_key_file_is_taken(tmp_path: Path, mode: int) -> None:
     path = key_file(tmp_path, f" {KEY}\n".encode(), mode)
     credentials = found(Settings(api_key_file=path))
     assert (credentials.key.get_secret_value(), credentials.origin) == (KEY, str(path))
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o610, 0o601])
-def test_a_key_file_that_others_can_touch_is_refused_with_the_remedy(tmp_path: Path, mode: int) -> None:
+def test_a_key_file_open_to_others_is_refused_with_the_remedy(tmp_path: Path, mode: int) -> None:
     path = key_file(tmp_path, mode=mode)
     assert profile_refusal(Settings(api_key_file=path)).endswith(f"`chmod 600 '{path}'`")
 
@@ -277,7 +251,7 @@ def test_anything_else_than_a_key_file_is_an_error_with_the_reason(tmp_path: Pat
     assert "is no API key" in profile_refusal(Settings(api_key_file=key_file(tmp_path, b"k" * 5000)))
 
 
-def test_the_profiles_server_is_for_a_key_from_any_source_and_the_variable_goes_before_it(tmp_path: Path) -> None:
+def test_the_profiles_server_is_for_every_key_after_the_variable(tmp_path: Path) -> None:
     settings = Settings(base_url="https://profile.example.com", origins={"base_url": clean("config.toml:3")})
     path = letta_file(tmp_path, login())
     assert found(settings, {"LETTA_API_KEY": KEY}).base_url == "https://profile.example.com"
@@ -310,40 +284,27 @@ def both(is_by_option: bool, own: str, ambient: str) -> tuple[str, str]:  # noqa
     return credentials.key.get_secret_value(), credentials.base_url
 
 
-@pytest.mark.parametrize(
-    ("own", "ambient", "key", "url"),
-    [
-        ("key url", "key url", OWN_KEY, OWN_URL),
-        ("key url", "key", OWN_KEY, OWN_URL),
-        ("key url", "url", OWN_KEY, OWN_URL),
-        ("key", "key url", OWN_KEY, LETTA),
-        ("key", "url", OWN_KEY, LETTA),
-        ("url", "key url", KEY, OWN_URL),
-        ("", "key url", KEY, AMBIENT["LETTA_BASE_URL"]),
-    ],
-)
-def test_a_profile_named_by_the_option_goes_before_the_variables_with_what_it_names(
-    own: str, ambient: str, key: str, url: str
-) -> None:
-    assert both(True, own, ambient) == (key, url)
+AMBIENT_URL = AMBIENT["LETTA_BASE_URL"]
 
 
 @pytest.mark.parametrize(
-    ("own", "ambient", "key", "url"),
+    ("own", "ambient", "by_option", "otherwise"),
     [
-        ("key url", "key url", KEY, AMBIENT["LETTA_BASE_URL"]),
-        ("key url", "key", KEY, OWN_URL),
-        ("key url", "url", OWN_KEY, OWN_URL),
-        ("key", "key url", KEY, AMBIENT["LETTA_BASE_URL"]),
-        ("key", "url", OWN_KEY, LETTA),
-        ("url", "key url", KEY, AMBIENT["LETTA_BASE_URL"]),
-        ("", "key url", KEY, AMBIENT["LETTA_BASE_URL"]),
+        ("key url", "key url", (OWN_KEY, OWN_URL), (KEY, AMBIENT_URL)),
+        ("key url", "key", (OWN_KEY, OWN_URL), (KEY, OWN_URL)),
+        ("key url", "url", (OWN_KEY, OWN_URL), (OWN_KEY, OWN_URL)),
+        ("key", "key url", (OWN_KEY, LETTA), (KEY, AMBIENT_URL)),
+        ("key", "url", (OWN_KEY, LETTA), (OWN_KEY, LETTA)),
+        ("url", "key url", (KEY, OWN_URL), (KEY, AMBIENT_URL)),
+        ("", "key url", (KEY, AMBIENT_URL), (KEY, AMBIENT_URL)),
     ],
 )
-def test_under_any_other_profile_the_variables_go_first_but_never_get_its_key(
-    own: str, ambient: str, key: str, url: str
+def test_a_profile_named_by_the_option_goes_before_the_variables_and_another_profile_after_them(
+    own: str, ambient: str, by_option: tuple[str, str], otherwise: tuple[str, str]
 ) -> None:
-    assert both(False, own, ambient) == (key, url)
+    """The variables' address never gets the profile's key."""
+    assert both(True, own, ambient) == by_option
+    assert both(False, own, ambient) == otherwise
 
 
 @pytest.mark.parametrize("is_by_option", [True, False])
@@ -354,7 +315,7 @@ def test_a_key_for_all_profiles_comes_after_the_variable_and_goes_to_its_address
     assert found(settings, named).base_url == AMBIENT["LETTA_BASE_URL"]
 
 
-def test_a_profile_that_names_lettas_own_variable_has_the_address_beside_it() -> None:
+def test_a_profile_with_lettas_own_variable_has_the_address_of_the_variables() -> None:
     settings = Settings(api_key_env="LETTA_API_KEY", own=frozenset({"api_key_env"}), origins=BY_OPTION)
     assert found(settings, AMBIENT).base_url == AMBIENT["LETTA_BASE_URL"]
 
@@ -431,7 +392,7 @@ def settings_in(folder: Path, text: str, **options: str) -> Settings:
     return settings
 
 
-def test_profiles_of_which_none_is_chosen_are_named_with_the_ways_to_choose(tmp_path: Path) -> None:
+def test_the_profiles_are_named_with_the_ways_to_choose_one(tmp_path: Path) -> None:
     settings = settings_in(tmp_path, '[profiles.work]\napi_key_env = "W"\n[profiles.home]\napi_key_env = "H"')
     with pytest.raises(CredentialsError) as caught:
         found(settings, {})
@@ -442,15 +403,6 @@ def test_profiles_of_which_none_is_chosen_are_named_with_the_ways_to_choose(tmp_
     assert unchosen_profiles(settings_in(tmp_path, 'default_profile = "work"\n[profiles.work]')) is None
     assert unchosen_profiles(settings_in(tmp_path, "[profiles.default]")) is None
     assert unchosen_profiles(settings_in(tmp_path, "bell = true")) is None
-
-
-def test_the_dashboard_names_the_profiles_and_asks_for_no_key_where_none_is_chosen(tmp_path: Path) -> None:
-    config = tmp_path / "config.toml"
-    config.write_text('[profiles.work]\napi_key_env = "W"\n[profiles.home]\napi_key_env = "H"')
-    with Terminal.of_envwatch("--config", str(config), home=tmp_path, columns=200) as terminal:
-        assert terminal.wait_for_end() == 2
-        assert "config.toml has work, home: choose with --profile work, " in terminal.text
-        assert "API key" not in terminal.text
 
 
 def test_a_renewed_key_is_found_but_only_for_the_same_server(tmp_path: Path) -> None:
@@ -478,10 +430,14 @@ def test_a_signal_during_the_prompt_restores_the_echo(tmp_path: Path, number: si
         assert terminal.echoes
 
 
-def test_a_listing_never_prompts(tmp_path: Path) -> None:
-    with Terminal.of_envwatch("list", home=tmp_path) as terminal:
-        assert terminal.wait_for_end() == 2
-        assert "API key (" not in terminal.text
+def test_a_listing_never_prompts_nor_the_dashboard_where_no_profile_is_chosen(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text('[profiles.work]\napi_key_env = "W"\n[profiles.home]\napi_key_env = "H"')
+    for arguments, message in ((("list",), "no API key"), (("--config", str(config)), "has work, home: choose with")):
+        with Terminal.of_envwatch(*arguments, home=tmp_path, columns=200) as terminal:
+            assert terminal.wait_for_end() == 2
+            assert message in terminal.text
+            assert "API key (" not in terminal.text
 
 
 # The system's keyring: the package `keyring` as programs find it, with a test backend.
@@ -546,19 +502,12 @@ def test_the_keyring_is_read_for_the_profile_and_then_for_the_user(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "code", ["raise RuntimeError('no backend')", "1 / 0", "get_password = None", "syntax error", ""]
+    ("code", "environ"),
+    [
+        *((code, {}) for code in ("raise RuntimeError('no backend')", "get_password = None", "syntax error", "")),
+        (KEYRING.format(kept={("letta", "api-key"): "sk-let-usual"}), {"KEYRING_BREAKS": "1"}),
+    ],
+    ids=["raises", "empty name", "syntax error", "empty", "locked"],
 )
-def test_a_keyring_that_fails_in_any_way_counts_as_absent(tmp_path: Path, code: str) -> None:
-    assert found_with_keyring(tmp_path, code).startswith("no API key: make one")
-
-
-def test_a_locked_keyring_counts_as_absent(tmp_path: Path) -> None:
-    code = KEYRING.format(kept={("letta", "api-key"): "sk-let-usual"})
-    assert found_with_keyring(tmp_path, code, KEYRING_BREAKS="1").startswith("no API key: make one")
-
-
-def test_a_secret_shows_its_text_neither_as_a_text_nor_within_a_record() -> None:
-    found = credentials({"LETTA_API_KEY": KEY})
-    assert not [shown for shown in (str(found.key), repr(found.key), str(found), f"{found.key}") if KEY in shown]
-    assert found.key == Secret(KEY)
-    assert found.key != Secret(LOGIN_KEY)
+def test_a_failing_keyring_counts_as_absent(tmp_path: Path, code: str, environ: dict[str, str]) -> None:
+    assert found_with_keyring(tmp_path, code, **environ).startswith("no API key: make one")

@@ -118,7 +118,7 @@ def test_a_short_password_of_a_service_is_a_secret_and_its_user_is_none() -> Non
     assert redactor()("oncaller w0rd-pass mail.test") == "oncaller … mail.test"
 
 
-def test_a_ping_address_is_no_more_shown_than_those_of_hooks_and_a_profile_has_one_place_for_it(tmp_path: Path) -> None:
+def test_a_ping_address_is_hidden_as_addresses_of_hooks_and_a_profile_has_one_place(tmp_path: Path) -> None:
     text = f'ping_url_env = "PING"\n[profiles.default]\nping_url = "https://hc-ping.example/{SECRET}9"\n'
     settings = settings_of(tmp_path, text)
     assert settings.ping_url_env is None, "the profile's own setting replaces the other one"
@@ -156,7 +156,7 @@ ping_url_env = "P I"
         ({"PING": "https://hc-ping.example/x", "HTTPS_PROXY": "::"}, "ping_url_env: HTTPS_PROXY"),
     ],
 )
-def test_a_ping_address_that_cannot_be_used_names_its_setting(variables: dict[str, str], why: str) -> None:
+def test_an_unusable_ping_address_names_its_setting(variables: dict[str, str], why: str) -> None:
     with pytest.raises(SettingsError) as caught:
         ping_of(None, "PING", variables)
     assert str(caught.value).startswith(why)
@@ -179,7 +179,7 @@ def test_no_command_of_the_users_own_gets_a_variable_with_a_secret(tmp_path: Pat
         ({"PD_KEY": "k\x1b"}, "hook 3: PD_KEY holds characters that no address or key has"),
     ],
 )
-def test_a_variable_that_cannot_be_used_names_its_hook(tmp_path: Path, variables: dict[str, str], why: str) -> None:
+def test_an_unusable_variable_names_its_hook(tmp_path: Path, variables: dict[str, str], why: str) -> None:
     settings = settings_of(tmp_path, WHOLE)
     with pytest.raises(SettingsError) as caught:
         deliveries_of(settings.hooks, variables, ())

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from envwatch.cli.arguments import StopError, options_in
 from envwatch.config.declared import DEMO_SETTINGS
 from envwatch.config.schema import Config, schema
 from envwatch.config.settings import Settings, all_settings_of, document_at
+from envwatch.config.toml_text import parsed
 from envwatch.config.values import ConfigError, duration, whole
 from envwatch.model.limits import Limits
 from envwatch.views.command_context import ROW_VARIABLES, RowCommand
@@ -152,6 +154,7 @@ def test_options_override_variables_and_these_the_file_and_this_what_is_remember
 
 def test_an_option_can_undo_a_setting_of_the_file(tmp_path: Path) -> None:
     assert settings(tmp_path, "online_only = true", online_only=False).online_only is False
+    assert settings(tmp_path, "filter = 'web'", {"ENVWATCH_FILTER": "nas"}, filter="").filter == ""
 
 
 def test_a_profile_can_undo_the_filter_from_outside(tmp_path: Path) -> None:
@@ -182,7 +185,7 @@ def test_a_filter_may_hold_whatever_the_filter_box_takes(tmp_path: Path, typed: 
 
 
 @pytest.mark.parametrize("control", ["\n", "\r", "\t", "\x1b", "\x7f", "\x85", "\x9b", "\u2028", "\u2029", "\udcff"])
-def test_a_filter_with_characters_that_cannot_be_typed_is_refused(tmp_path: Path, control: str) -> None:
+def test_a_filter_with_control_characters_is_refused(tmp_path: Path, control: str) -> None:
     message = refusal(tmp_path, "", {"ENVWATCH_FILTER": f"a{control}b"})
     assert message == "ENVWATCH_FILTER must be a text of one line"
     with pytest.raises(StopError, match=r"^--filter: must be a text of one line; see "):
@@ -230,11 +233,9 @@ def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
         ("interval = 5\ninterval_ = 5\n", ":2: interval_ is no setting; did you mean interval?"),
         ("interval = '601s'\n", ":1: interval must be 1s to 10m, written like 45s, 2m or a number of seconds"),
         ("interval = true\n", ":1: interval must be 1s to 10m, written like 45s, 2m or a number of seconds"),
-        ("interval = nan\n", ":1: interval must be 1s to 10m, written like 45s, 2m or a number of seconds"),
         ("page_size = 1001\n", ":1: page_size must be a whole number from 1 to 1000"),
         ("page_size = 5.5\n", ":1: page_size must be a whole number from 1 to 1000"),
         ("online_only = 'perhaps'\n", ":1: online_only must be true or false"),
-        ("bell = 'yes'\n", ":1: bell must be true or false"),
         ("bell = 1\n", ":1: bell must be true or false"),
         ("source = 'elsewhere'\n", ":1: source must be one of local, remote"),
         ("user = ''\n", ":1: user must be a text of one line"),
@@ -274,7 +275,6 @@ def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
             f":1: columns must be a list of {', '.join(COLUMNS)} or meta.KEY, each at most once; did you mean name?",
         ),
         ("columns = ['name', 'zzz']\n", ":1: columns must be a list of state, for, beat, name"),
-        ("columns = ['name', 'name']\n", ":1: columns must be a list of state, for, beat, name"),
         ("columns = []\n", ":1: columns must be a list of state, for, beat, name"),
         ("a = " + "[" * 5000, ": holds a number or a nesting"),
         (b"# fine\ntheme = '\xff'\n", ":2: is not UTF-8"),
@@ -304,7 +304,7 @@ def test_no_mistake_repeats_a_value(tmp_path: Path) -> None:
     assert "secret" not in "".join(lines)
 
 
-def test_a_file_that_the_user_named_must_be_there(tmp_path: Path) -> None:
+def test_a_file_named_by_the_user_must_exist(tmp_path: Path) -> None:
     for options, environ in (({"config": "/nowhere/c.toml"}, {}), ({}, {"ENVWATCH_CONFIG": "/nowhere/c.toml"})):
         with pytest.raises(ConfigError, match=r"^/nowhere/c.toml: cannot be read: No such file or directory$"):
             settings_of(options, environ)
@@ -323,7 +323,7 @@ def test_a_file_in_the_usual_place_may_be_missing(tmp_path: Path, place: str) ->
 
 
 @pytest.mark.parametrize(("name", "reason"), [("loop/c.toml", "Too many levels"), ("x" * 300, "File name too long")])
-def test_a_file_that_cannot_be_read_is_an_error_in_any_place(tmp_path: Path, name: str, reason: str) -> None:
+def test_an_unreadable_file_is_an_error_in_any_place(tmp_path: Path, name: str, reason: str) -> None:
     (tmp_path / "loop").symlink_to("loop")
     for is_wanted in (True, False):
         with pytest.raises(ConfigError) as caught:
@@ -385,26 +385,17 @@ def test_several_profiles_are_taken_in_their_order_and_each_once(tmp_path: Path)
 
 
 @pytest.mark.parametrize("named", ["", ",", " , "])
-def test_an_option_that_names_no_profile_is_an_error(tmp_path: Path, named: str) -> None:
+def test_an_option_without_a_profile_name_is_an_error(tmp_path: Path, named: str) -> None:
     assert refusal(tmp_path, WHOLE, {"ENVWATCH_PROFILE": "work"}, profile=named) == "--profile: a name is missing"
     assert settings(tmp_path, WHOLE, {"ENVWATCH_PROFILE": " "}).profile == "work"
     assert refusal(tmp_path, WHOLE, {"ENVWATCH_PROFILE": ","}) == "ENVWATCH_PROFILE: a name is missing"
 
 
-@pytest.mark.parametrize(
-    ("named", "message"),
-    [
-        ("wrok", "has no profile wrok; it has work, at.home"),
-        ("work,wrok", "has no profile wrok; it has work, at.home"),
-    ],
-)
-def test_the_error_about_an_unknown_profile_says_what_named_it(tmp_path: Path, named: str, message: str) -> None:
-    by_option = refusal(tmp_path, WHOLE, profile=named)
-    by_variable = refusal(tmp_path, WHOLE, {"ENVWATCH_PROFILE": named})
-    assert by_option.startswith("--profile")
-    assert by_variable.startswith("ENVWATCH_PROFILE")
-    assert by_option.endswith(message)
-    assert by_variable.endswith(message)
+@pytest.mark.parametrize("named", ["wrok", "work,wrok"])
+def test_the_error_about_an_unknown_profile_names_the_option_or_the_variable(tmp_path: Path, named: str) -> None:
+    message = f": {tmp_path}/config.toml has no profile wrok; it has work, at.home"
+    assert refusal(tmp_path, WHOLE, profile=named) == f"--profile{message}"
+    assert refusal(tmp_path, WHOLE, {"ENVWATCH_PROFILE": named}) == f"ENVWATCH_PROFILE{message}"
 
 
 def test_a_profile_without_a_file_is_an_error(tmp_path: Path) -> None:
@@ -429,7 +420,9 @@ def test_a_profile_without_a_file_is_an_error(tmp_path: Path) -> None:
         ("ENVWATCH_BASE_URL", "https://x.example", "ENVWATCH_BASE_URL is no setting"),
     ],
 )
-def test_the_error_about_a_senseless_variable_names_it(tmp_path: Path, name: str, value: str, message: str) -> None:
+def test_the_error_about_a_senseless_variable_names_the_variable(
+    tmp_path: Path, name: str, value: str, message: str
+) -> None:
     line = refusal(tmp_path, "", {name: value})
     assert line.startswith(message)
     assert "secret" not in line
@@ -457,7 +450,7 @@ def test_limits_must_fit_together(tmp_path: Path, text: str, environ: dict[str, 
     assert refusal(tmp_path, text, environ).endswith(message)
 
 
-def test_limits_that_just_fit_are_taken(tmp_path: Path) -> None:
+def test_limits_at_their_bounds_are_taken(tmp_path: Path) -> None:
     held = settings(tmp_path, "late_after = 119.999\npage_deadline = 30")
     assert held.limits.late_after < held.limits.online_for
     assert "ENVWATCH_LATE_AFTER: late_after" in refusal(tmp_path, "", {"ENVWATCH_LATE_AFTER": "2m"})
@@ -478,7 +471,7 @@ def test_limits_that_just_fit_are_taken(tmp_path: Path) -> None:
         ("0d1h", 3600),
     ],
 )
-def test_a_duration_is_read_as_people_write_it(written: object, seconds: float) -> None:
+def test_a_duration_is_read_as_people_write_durations(written: object, seconds: float) -> None:
     assert duration(0, 3600)(written) == timedelta(seconds=seconds)
 
 
@@ -506,7 +499,7 @@ def test_bounds_are_part_of_what_is_allowed(low: int, size: int, number: int) ->
         unique=True,
     )
 )
-def test_the_line_of_a_profile_is_found_whatever_it_is_called(tmp_path_factory: Any, names: list[str]) -> None:
+def test_the_line_of_a_profile_is_found_for_every_name(tmp_path_factory: Any, names: list[str]) -> None:
     def quoted(name: str) -> str:
         escaped = "".join(f"\\U{ord(character):08x}" for character in name)
         return f'"{escaped}"'
@@ -517,29 +510,21 @@ def test_the_line_of_a_profile_is_found_whatever_it_is_called(tmp_path_factory: 
     assert found == [3 * number + 2 for number in range(len(names))]
 
 
-def test_without_a_file_nothing_of_it_is_imported(tmp_path: Path) -> None:
-    script = (
-        "import os, sys; from envwatch.config.settings import all_settings_of; all_settings_of({}, os.environ); "
-        "sys.exit(str(sorted({'tomllib', 'envwatch.config.schema', 'pydantic', 'textual'} & set(sys.modules))))"
-    )
-    home = {"HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run([sys.executable, "-c", script], env=home, capture_output=True, text=True, check=False)
-    assert done.stderr == "[]\n"
-
-
-def test_settings_are_read_without_the_source_that_describes_them(tmp_path: Path) -> None:
-    path = config_file(tmp_path, 'interval = "10s"\n')
+def test_settings_load_neither_the_schema_without_a_file_nor_the_source_of_the_descriptions(tmp_path: Path) -> None:
     script = (
         "import linecache, os, sys; from envwatch.config.settings import all_settings_of; "
-        "all_settings_of({'config': sys.argv[1]}, os.environ); sys.exit(str(sorted(linecache.cache)))"
+        "all_settings_of({}, os.environ); "
+        "loaded = {'tomllib', 'envwatch.config.schema', 'pydantic', 'textual'} & set(sys.modules); "
+        "all_settings_of({'config': sys.argv[1]}, os.environ); sys.exit(str(sorted(loaded) + sorted(linecache.cache)))"
     )
-    home = {"HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
+    path = config_file(tmp_path, 'interval = "10s"\n')
+    home = {"HOME": str(tmp_path / "empty"), "PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, "-c", script, str(path)]
     done = subprocess.run(command, env=home, capture_output=True, text=True, check=False)
     assert done.stderr == "[]\n"
 
 
-def test_an_envwatch_that_is_started_for_a_row_takes_its_variables_for_no_settings() -> None:
+def test_an_envwatch_started_for_a_row_takes_the_rows_variables_for_no_settings() -> None:
     row = dict.fromkeys(ROW_VARIABLES, "x")
     (found,) = all_settings_of({}, {**row, "ENVWATCH_PROFILE": "", "ENVWATCH_INTERVAL": "7"})
     assert found.user is None
@@ -557,3 +542,41 @@ def test_commands_have_their_key_variables_beside_them(tmp_path: Path) -> None:
     assert found.commands["ssh"] == RowCommand(name="ssh", key="S", run=("ssh", "-t"), description="ssh")
     assert found.key_variables == {"ONE", "TWO"}
     assert found.origin("commands.ssh") == f"{path}:5"
+
+
+# The tolerant reader of TOML: every syntax error, and all text between errors.
+
+LINES = st.sampled_from(
+    ["", "# a", "a = 1", "b = [1,", "2]", "[t]", "[t", "[t.u]", "c = '''", "'''", 'd = "', "e f", "= 3", "g = {h = 1,"]
+)
+
+
+@given(st.lists(LINES).map("\n".join) | st.text("ab=[]'\"\n #.1{}", max_size=60))
+def test_a_text_has_mistakes_with_lines_exactly_if_the_text_is_no_toml(text: str) -> None:
+    found, _, mistakes = parsed(text.encode())
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        assert mistakes
+        assert all(1 <= line <= text.count("\n") + 1 and what for line, what in mistakes)
+    else:
+        assert (found, mistakes) == (table, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "lines", "rest"),
+    [
+        ("a = \nb = 1\nc d\ne = 2\n", [1, 3], {"b": 1, "e": 2}),
+        ('a = [1,\n 2,\nb = 1\n"""\nc = 2', [1, 4], {"b": 1, "c": 2}),
+        ("[t\na = 1\n[u]\nb = 2\n[u]\nc = 3\n[v]\nd = 4", [1, 5], {"u": {"b": 2}, "v": {"d": 4}}),
+        ("a = 1\na = 2\nb = '''\nopen", [2, 3], {"a": 1}),
+    ],
+)
+def test_what_stands_between_mistakes_is_read(text: str, lines: list[int], rest: dict[str, object]) -> None:
+    table, _, mistakes = parsed(text.encode())
+    assert ([line for line, _ in mistakes], table) == (lines, rest)
+
+
+def test_a_text_without_any_toml_is_given_up_after_twenty_mistakes() -> None:
+    _, _, mistakes = parsed(b"a =\n" * 1000)
+    assert len(mistakes) == 21

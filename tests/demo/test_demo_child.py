@@ -34,7 +34,7 @@ def child_process() -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ)
 
 
-def test_a_child_says_where_it_is_and_ends_within_2_seconds_of_its_input() -> None:
+def test_a_child_prints_its_address_and_ends_within_2_seconds_of_its_input() -> None:
     with child_process() as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -66,7 +66,7 @@ def test_a_child_without_a_key_does_not_serve() -> None:
     assert b"LETTA_API_KEY" in ended.stderr
 
 
-def test_a_child_ends_with_a_parent_that_was_killed() -> None:
+def test_a_child_ends_with_a_killed_parent() -> None:
     program = (
         "import sys\n"
         "from envwatch.demo.child import ChildServer\n"
@@ -98,12 +98,12 @@ def test_a_child_is_out_of_reach_of_ctrl_c_and_ctrl_z_in_the_terminal() -> None:
     assert ended.stdout.splitlines()[-1].startswith(b"http://127.0.0.1:")
 
 
-def test_a_child_that_dies_before_it_listens_is_an_os_error() -> None:
+def test_a_childs_death_before_the_start_is_an_os_error() -> None:
     with closing(ChildServer(3, ("-c", "pass"))) as child, pytest.raises(OSError, match="ended before it could listen"):
         assert child.base_url
 
 
-def test_a_child_that_cannot_listen_says_why() -> None:
+def test_a_child_without_a_port_says_why() -> None:
     program = (
         "import os, resource, sys; from envwatch.demo.server import main\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))\n"
@@ -116,7 +116,7 @@ def test_a_child_that_cannot_listen_says_why() -> None:
         assert child.base_url
 
 
-def test_a_child_that_ignores_the_end_of_its_input_is_terminated() -> None:
+def test_a_deaf_child_is_terminated() -> None:
     program = 'import signal; print(\'{"base_url": "http://x"}\', flush=True); signal.pause()'
     child = ChildServer(3, ("-c", program))
     assert child.base_url == "http://x"

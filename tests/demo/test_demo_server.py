@@ -65,7 +65,7 @@ def test_the_pages_of_any_limit_joined_are_the_whole_listing(client: Client, lis
     assert client.rows(limit=limit) == listing
 
 
-def test_the_last_page_has_no_next_even_when_it_is_full(client: Client) -> None:
+def test_the_last_page_has_no_next_even_if_full(client: Client) -> None:
     assert [len(page) for page in client.pages("", 65)] == [65, 65]
 
 
@@ -73,7 +73,7 @@ def test_an_unknown_cursor_starts_from_the_top(client: Client, listing: list[Row
     assert client.ask(f"{LISTING}?limit=3&after=env-unknown").json["connections"] == listing[:3]
 
 
-def test_a_cursor_that_no_page_ended_with_works_as_well(listing: list[Row]) -> None:
+def test_a_cursor_within_a_page_works_as_well(listing: list[Row]) -> None:
     with Server(130, key=KEY, now=Clock()) as fresh, Client(fresh.base_url) as plain:
         page = plain.ask(f"{LISTING}?limit=2&after={listing[77]['id']}").json
         assert page["connections"] == listing[78:80]
@@ -127,7 +127,7 @@ def test_a_bad_parameter_is_400(client: Client, query: str) -> None:
 
 @pytest.mark.parametrize("authorization", [None, "", "Bearer", "Bearer wrong", KEY, f"Basic {KEY}", "Bearer ünknown"])
 @pytest.mark.parametrize("path", [LISTING, f"{LISTING}/device"])
-def test_without_the_key_it_is_401(server: Server, authorization: str | None, path: str) -> None:
+def test_a_request_without_the_key_is_401(server: Server, authorization: str | None, path: str) -> None:
     with Client(server.base_url, key=None) as plain:
         answer = plain.ask(path, **({} if authorization is None else {"Authorization": authorization}))
         assert (answer.status, answer.json) == (401, {"message": "Unauthorized"})
@@ -215,7 +215,7 @@ def test_closing_cuts_open_connections_and_may_be_done_twice() -> None:
 
 
 @pytest.mark.parametrize("sent", [b"GET /v1/envir", b"GET /v1 HTTP/1.1\r\nHost: demo\r\n\r\n" * 5_000])
-def test_a_client_that_goes_away_leaves_no_trace_on_the_screen(sent: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_leaving_client_leaves_no_trace_on_the_screen(sent: bytes, capfd: pytest.CaptureFixture[str]) -> None:
     with Server(1, key=KEY) as running:
         host, port = running.base_url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as rude:
@@ -254,7 +254,7 @@ def test_the_sdk_filters(sdk: Letta, listing: list[Row]) -> None:
     assert {row.user_id for row in sdk.environments.list(user_id=user).connections} == {user}
 
 
-def test_the_sdk_reads_every_field_that_it_knows(sdk: Letta, listing: list[Row]) -> None:
+def test_the_sdk_reads_every_field_of_its_own(sdk: Letta, listing: list[Row]) -> None:
     wire = next(row for row in listing if row.get("metadata", {}).get("self_update", {}).get("manual_command"))
     row = sdk.environments.retrieve(wire["deviceId"])
     assert (row.id, row.connection_name, row.pod_id) == (wire["id"], wire["connectionName"], wire["podId"])

@@ -173,7 +173,7 @@ def test_the_pages_joined_are_the_whole_listing(limit: int, size: int, minute: i
     assert joined == whole
 
 
-def test_a_row_that_leaves_during_a_walk_still_marks_its_place() -> None:
+def test_a_row_gone_during_a_walk_still_marks_its_place() -> None:
     fleet = DemoFleet(40, START)
     early, late = (fleet.rows(START + seconds * 1_000) for seconds in (390, 410))
     (gone,) = (place for place, row in enumerate(early) if row["id"] not in {each["id"] for each in late})

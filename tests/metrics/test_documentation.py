@@ -37,7 +37,7 @@ def test_the_page_has_every_series_with_its_labels_and_their_values_and_no_other
 
 @needs_promtool
 @pytest.mark.parametrize("query", QUERIES)
-def test_each_query_is_one_and_asks_for_series_that_exist(query: str, tmp_path: Path) -> None:
+def test_each_query_is_valid_and_asks_for_existing_series(query: str, tmp_path: Path) -> None:
     rules = tmp_path / "rules.json"  # JSON is YAML
     rules.write_text(json.dumps({"groups": [{"name": "page", "rules": [{"record": "a", "expr": query}]}]}))
     assert PROMTOOL is not None

@@ -17,7 +17,7 @@ from envwatch.metrics.exposition import OPENMETRICS, TEXT, exposition
 
 @needs_promtool
 @pytest.mark.parametrize("watch", [eventful(), Watch(), Watch().take(failed())], ids=["eventful", "new", "failing"])
-def test_promtool_has_nothing_to_say_against_it(watch: Watch) -> None:
+def test_promtool_accepts_the_series(watch: Watch) -> None:
     body, _ = exposition(watch.monitor, watch.polls, reading(watch.now))
     assert complaints_of_promtool(body) == ""
 

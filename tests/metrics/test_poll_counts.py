@@ -48,7 +48,7 @@ def test_each_profile_has_its_own() -> None:
 @pytest.mark.parametrize(
     ("took_ms", "bucket"), [(0, 0.1), (100, 0.1), (101, 0.25), (2_500, 2.5), (31_000, float("inf"))]
 )
-def test_a_duration_is_in_the_first_bucket_that_is_large_enough(took_ms: float, bucket: float) -> None:
+def test_a_duration_is_in_the_first_bucket_of_its_size(took_ms: float, bucket: float) -> None:
     outcome = listed([])._replace(ended=reading(NOW + took_ms))
     of_profile = polls_after(outcome)
     assert [bound for bound, count in zip(BOUNDS_S, of_profile.durations, strict=True) if count] == [bucket]
