@@ -147,10 +147,10 @@ def test_no_time_lies_in_the_future_or_out_of_order_and_the_newest_row_is_first(
     assert first_seen == sorted(first_seen, reverse=True)
 
 
-@pytest.mark.parametrize("size", [0, 1, 5, 39, 40, 130])
+@pytest.mark.parametrize("size", [0, 5, 40, 130])
 def test_a_fleet_has_the_requested_size_and_most_rows_are_online_for_days(size: int) -> None:
     fleet = DemoFleet(size, START)
-    for minute in range(0, 3 * 24 * 60, 97):
+    for minute in range(0, 3 * 24 * 60, 397):
         now = START + minute * MINUTE
         rows = fleet.rows(now)
         assert size <= len(rows) <= size + 2

@@ -1,24 +1,23 @@
-"""The series of a moment: values, absence, and the environments with series."""
+"""The series of a moment: values, absence, the environments with series, and the counts of polls."""
 
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 from support.builders import NOW, beating, environment, failed, key_of, listed, reading, slept
-from support.scripted_watch import NIGHTS, SilencedNight, recurring_policies
 from support.series import DOWN, MINUTE, Series, Watch, rows
 
 from envwatch import __version__
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
-from envwatch.fleet.alerting.recurring_hours import RecurringHours
 from envwatch.fleet.alerting.silences import silence_of_environments
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
-from envwatch.metrics.exposition import exposition
+from envwatch.metrics.exposition import BOUNDS_S, NO_POLLS, RESULTS, with_poll
 from envwatch.model.acks import Ack
 from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.limits import Limits
@@ -26,7 +25,9 @@ from envwatch.model.outcome import Cause
 from envwatch.model.text import clean
 
 if TYPE_CHECKING:
+    from envwatch.metrics.exposition import Polls, ProfilePolls
     from envwatch.model.environment import Environment
+    from envwatch.model.outcome import Outcome
 
 HOUR = 60 * MINUTE
 UP, INFO = "envwatch_environment_up", "envwatch_environment_info"
@@ -67,22 +68,7 @@ def test_a_listing_is_series_of_its_profile_and_of_each_environment() -> None:
     } in series.of(INFO)
 
 
-def test_polls_are_counted_by_result_and_by_duration() -> None:
-    watch = Watch().take(listed([])).take(failed(Cause.RATE_LIMITED))
-    watch.take(listed([])._replace(ended=reading(NOW + 700)))
-    series = watch.series()
-
-    assert series.value("envwatch_polls_total", result="success") == 2
-    assert series.value("envwatch_polls_total", result="rate_limited") == 1
-    assert series.value("envwatch_polls_total", result="timeout") == 0
-    assert series.value("envwatch_poll_duration_seconds_bucket", le="0.5") == 2
-    assert series.value("envwatch_poll_duration_seconds_bucket", le="1.0") == 3
-    assert series.value("envwatch_poll_duration_seconds_bucket", le="+Inf") == 3
-    assert series.value("envwatch_poll_duration_seconds_count") == 3
-    assert series.value("envwatch_poll_duration_seconds_sum") == pytest.approx(0.7)
-
-
-def test_the_pod_of_what_is_down_is_its_last_one_so_that_its_series_goes_on() -> None:
+def test_the_series_of_a_lost_row_keeps_the_last_pod() -> None:
     watch = Watch().take(listed(rows(3))).poll(rows(3, down=(2,)))
     assert {labels["pod"] for labels in watch.series().of(INFO)} == {"pod-1"}
 
@@ -94,21 +80,12 @@ def test_a_reconnect_begins_no_series() -> None:
     assert before.samples.keys() == after.samples.keys()
 
 
-def test_each_hook_that_runs_here_is_failing_or_not() -> None:
+def test_each_running_hook_is_failing_or_not() -> None:
     watch = Watch(hooks={clean("pager"): True, clean("chat"): False}).take(listed(rows(1)))
     series = watch.series()
     assert series.value("envwatch_hook_failing", hook="pager") == 1
     assert series.value("envwatch_hook_failing", hook="chat") == 0
     assert Watch().take(listed(rows(1))).series().of("envwatch_hook_failing") == []
-
-
-def test_no_label_is_a_connection_and_no_profile_is_without_its_label() -> None:
-    watch = Watch().take(listed(rows(20))).poll(rows(20, down=tuple(range(1, 13)))).wait(11_000)
-    body, _ = exposition(watch.monitor, watch.polls, reading(watch.now))
-    assert b"conn-of-" not in body
-    assert b"device-of-" not in body
-    names = {name for name, labels in watch.series().samples if "profile" not in dict(labels)}
-    assert names == {"envwatch_build_info"}
 
 
 def test_several_profiles_are_told_apart_by_their_label_alone() -> None:
@@ -122,17 +99,10 @@ def test_several_profiles_are_told_apart_by_their_label_alone() -> None:
     assert (series.value("envwatch_up", profile="work"), series.value("envwatch_up", profile="home")) == (1, 0)
     assert series.value("envwatch_polls_total", profile="home", result="timeout") == 1
     assert len(series.of(UP)) == 5
+    assert {name for name, labels in series.samples if "profile" not in dict(labels)} == {"envwatch_build_info"}
 
 
-def test_before_the_first_listing_nothing_is_said_of_environments() -> None:
-    for watch in (Watch(), Watch().take(failed())):
-        series = watch.series()
-        assert (series.value("envwatch_up"), series.value("envwatch_blind")) == (0, 1)
-        assert series.value("envwatch_last_success_timestamp_seconds") is None
-        assert (series.of_environments, series.of("envwatch_environments")) == (set(), [])
-
-
-def test_a_failed_poll_is_not_up_and_changes_nothing_else_before_it_is_blind() -> None:
+def test_a_failed_poll_changes_nothing_but_up_before_blindness() -> None:
     watch = Watch().take(listed(rows(3, down=(1,))))
     before = watch.series()
     watch.now += 50_000
@@ -143,18 +113,20 @@ def test_a_failed_poll_is_not_up_and_changes_nothing_else_before_it_is_blind() -
     assert before.samples.keys() == after.samples.keys()
 
 
-def test_while_it_is_blind_no_environment_has_a_series_and_none_is_counted() -> None:
+def test_without_a_believed_listing_no_environment_has_a_series_and_none_is_counted() -> None:
+    for waiting in (Watch(), Watch().take(failed())):
+        series = waiting.series()
+        assert (series.value("envwatch_up"), series.value("envwatch_blind")) == (0, 1)
+        assert series.value("envwatch_last_success_timestamp_seconds") is None
+        assert (series.of_environments, series.of("envwatch_environments")) == (set(), [])
     watch = Watch().take(listed(rows(20))).poll(rows(20, down=tuple(range(1, 13)))).wait(11_000)
     assert watch.series().of_environments
     listed_at = (NOW + 5_000) / 1000
     watch.now += HOUR
     series = watch.take(failed(at=watch.now)).series()
-
     assert (series.value("envwatch_up"), series.value("envwatch_blind")) == (0, 1)
     assert series.value("envwatch_last_success_timestamp_seconds") == listed_at
-    assert series.of_environments == set()
-    about_environments = {name for name, _ in series.samples if "environment" in name or "alerting" in name}
-    assert about_environments == set()
+    assert {name for name, _ in series.samples if "environment" in name or "alerting" in name} == set()
 
 
 def test_of_two_profiles_only_the_series_of_the_blind_one_vanish() -> None:
@@ -187,14 +159,16 @@ def test_while_heartbeats_stall_what_was_up_is_counted_as_unknown_and_is_neither
     assert len(series.of(INFO)) == 11
 
 
-def test_a_row_with_an_impossible_time_is_neither_up_nor_down() -> None:
-    series = Watch().take(listed([environment("odd", lastHeartbeat=1), environment("fine")])).series()
-    assert series.by_id(UP) == {"fine": 1}
+def test_a_row_with_an_impossible_heartbeat_is_neither_up_nor_down_and_a_loss_at_no_possible_time_has_none() -> None:
+    lost = environment("lost", **DOWN, lastSeenAt=5)
+    series = Watch().take(listed([environment("odd", lastHeartbeat=1), environment("fine"), lost])).series()
+    assert series.by_id(UP) == {"fine": 1, "lost": 0}
     assert series.by_id("envwatch_environment_last_heartbeat_timestamp_seconds").keys() == {"fine"}
+    assert series.by_id("envwatch_environment_down_since_timestamp_seconds") == {}
     assert series.value("envwatch_environments", state="unknown") == 1
 
 
-def test_heartbeats_are_by_the_platforms_clock_and_listings_by_that_of_this_machine() -> None:
+def test_heartbeats_are_by_the_platforms_clock_and_listings_by_this_machines() -> None:
     skew = 90_000.0
     monitor, _ = Watch().monitor.apply(NO_PROFILE, listed(rows(1), skew=skew), reading(NOW, skew))
     series = Series.at(monitor, {}, reading(NOW, skew))
@@ -228,24 +202,7 @@ def test_what_alerts_is_what_the_policy_finds_and_neither_acknowledged_nor_silen
     assert series.by_id(UP) == {"env-01": 0, "env-02": 0, "env-03": 0, "env-04": 1}
 
 
-def test_what_has_been_down_for_days_is_down_and_does_not_alert() -> None:
-    series = Watch().take(listed([environment("old", **DOWN, lastSeenAt=NOW - 72 * HOUR)])).series()
-    assert (series.by_id(UP), series.by_id("envwatch_environment_alerting")) == ({"old": 0}, {})
-
-
-@pytest.mark.parametrize(("time", "count"), [("09:59:59.999", 0), ("10:00:00.000", 1)])
-def test_a_laptop_that_was_silenced_for_days_alerts_from_the_end_of_the_silence_on(time: str, count: int) -> None:
-    policies = recurring_policies(NIGHTS, RecurringHours(days=frozenset({5, 6})))
-    night = SilencedNight(monitor=Monitor.create({NO_PROFILE: Limits()}, policies=policies), day=10)
-    night.poll("17:30").poll("18:00", "mac-1")
-    night.day = 13
-    night.poll("09:59:55", "mac-1").tick(time)
-    series = Series.at(night.monitor, {}, reading(night.at))
-    assert series.value("envwatch_alerting") == count
-    assert len(series.by_id("envwatch_environment_alerting")) == count
-
-
-def test_what_is_expected_and_was_never_listed_is_missing_and_down_since_that_was_found() -> None:
+def test_an_expected_name_without_a_row_is_missing_and_down_since_the_first_listing() -> None:
     policy = AlertPolicy(expect=(clean("backup"),))
     watch = Watch(Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy}, profile_name=clean("default")))
     series = watch.take(listed(rows(1))).series()
@@ -256,13 +213,7 @@ def test_what_is_expected_and_was_never_listed_is_missing_and_down_since_that_wa
     assert series.by_id("envwatch_environment_down_since_timestamp_seconds") == {"expected backup": NOW / 1000}
 
 
-def test_a_time_that_cannot_be_true_is_none() -> None:
-    series = Watch().take(listed([environment("odd", **DOWN, lastSeenAt=5)])).series()
-    assert series.by_id(UP) == {"odd": 0}
-    assert series.by_id("envwatch_environment_down_since_timestamp_seconds") == {}
-
-
-def test_what_comes_and_goes_is_flapping_also_while_it_is_up() -> None:
+def test_a_coming_and_going_row_is_flapping_also_while_up() -> None:
     watch = Watch().take(listed(rows(2)))
     for step in range(14):
         at = watch.now + 30_000
@@ -304,7 +255,7 @@ def test_a_mass_loss_names_what_its_environments_share() -> None:
     assert watch.series().value("envwatch_mass_loss_environments", shared="pod p-7") == 12
 
 
-def test_two_that_are_lost_alone_are_no_mass_loss() -> None:
+def test_two_losses_are_no_mass_loss() -> None:
     watch = Watch().take(listed(rows(20))).poll(rows(20, down=(1, 2))).wait(11_000)
     assert watch.monitor.incidents.open
     assert watch.series().of("envwatch_mass_loss_environments") == []
@@ -338,19 +289,21 @@ def test_above_the_limit_problems_have_series_first_and_all_are_counted() -> Non
     assert watch.series(largest=30).value("envwatch_environments_omitted") == 0
 
 
-def test_of_the_problems_those_that_need_a_person_come_first() -> None:
+def test_problems_for_a_person_come_first() -> None:
     watch = Watch().take(listed(rows(30, down=(7, 23, 29))))
     watch.monitor = watch.monitor.with_acks({key_of("env-07"): Ack(NOW, clean("new disks"))})
     assert watch.series(largest=2).by_id(UP).keys() == {"env-23", "env-29"}
     assert watch.series(largest=3).by_id(UP).keys() == {"env-07", "env-23", "env-29"}
 
 
-def test_what_has_been_down_for_days_comes_last() -> None:
+def test_what_has_been_down_for_days_does_not_alert_and_comes_last() -> None:
     old = [environment(f"a-{n}", **DOWN, lastSeenAt=NOW - 72 * HOUR) for n in range(5)]
-    assert Watch().take(listed([*old, *rows(3)])).series(largest=3).by_id(UP).keys() == {"env-01", "env-02", "env-03"}
+    watch = Watch().take(listed([*old, *rows(3)]))
+    assert watch.series(largest=3).by_id(UP).keys() == {"env-01", "env-02", "env-03"}
+    assert watch.series().by_id("envwatch_environment_alerting") == {}
 
 
-def test_which_have_series_does_not_depend_on_heartbeats_nor_on_the_order_of_the_listing() -> None:
+def test_the_choice_of_rows_depends_neither_on_heartbeats_nor_on_the_order_of_the_listing() -> None:
     watch, order = Watch().take(listed(rows(40, down=(11, 31)))), random.Random(7)
     before = watch.series(largest=10).samples.keys()
     for _ in range(20):
@@ -364,3 +317,63 @@ def test_a_new_problem_takes_the_place_of_one_environment_only() -> None:
     before = set(watch.series(largest=10).by_id(UP))
     after = set(watch.poll(rows(40, watch.now, down=(33,))).series(largest=10).by_id(UP))
     assert (after - before, len(before - after)) == ({"env-33"}, 1)
+
+
+# The counts of polls.
+
+
+def polls_after(*outcomes: Outcome) -> ProfilePolls:
+    polls: Polls = {}
+    for outcome in outcomes:
+        polls = with_poll(polls, NO_PROFILE, outcome)
+    return polls[NO_PROFILE]
+
+
+def test_every_result_is_counted_from_zero_on() -> None:
+    assert set(NO_POLLS.results.values()) == {0}
+    polls = polls_after(listed([]), listed([]), *map(failed, Cause))
+    assert polls.results == dict.fromkeys(RESULTS, 1) | {"success": 2}
+    assert {"key_refused", "tls", "listing_does_not_end"} <= set(RESULTS)
+
+
+def test_a_sleep_is_no_poll() -> None:
+    polls: Polls = {}
+    assert with_poll(polls, NO_PROFILE, slept(NOW, NOW + 60_000)) is polls
+
+
+def test_each_profile_has_its_own() -> None:
+    work, home = clean("work"), clean("home")
+    polls = with_poll(with_poll(with_poll({}, work, listed([])), home, failed()), home, failed())
+    assert polls[work].results["success"] == 1
+    assert polls[home].results["timeout"] == 2
+    assert polls[work].results["timeout"] == 0
+
+
+@pytest.mark.parametrize(
+    ("took_ms", "bucket"), [(0, 0.1), (100, 0.1), (101, 0.25), (2_500, 2.5), (31_000, float("inf"))]
+)
+def test_a_duration_is_in_the_first_bucket_of_its_size(took_ms: float, bucket: float) -> None:
+    outcome = listed([])._replace(ended=reading(NOW + took_ms))
+    of_profile = polls_after(outcome)
+    assert [bound for bound, count in zip(BOUNDS_S, of_profile.durations, strict=True) if count] == [bucket]
+    assert of_profile.seconds == pytest.approx(took_ms / 1000)
+
+
+def test_a_failure_takes_time_as_well() -> None:
+    outcome = replace(failed(), ended=reading(NOW + 10_000))
+    assert sum(polls_after(outcome).durations) == 1
+
+
+def test_polls_are_counted_by_result_and_by_duration() -> None:
+    watch = Watch().take(listed([])).take(failed(Cause.RATE_LIMITED))
+    watch.take(listed([])._replace(ended=reading(NOW + 700)))
+    series = watch.series()
+
+    assert series.value("envwatch_polls_total", result="success") == 2
+    assert series.value("envwatch_polls_total", result="rate_limited") == 1
+    assert series.value("envwatch_polls_total", result="timeout") == 0
+    assert series.value("envwatch_poll_duration_seconds_bucket", le="0.5") == 2
+    assert series.value("envwatch_poll_duration_seconds_bucket", le="1.0") == 3
+    assert series.value("envwatch_poll_duration_seconds_bucket", le="+Inf") == 3
+    assert series.value("envwatch_poll_duration_seconds_count") == 3
+    assert series.value("envwatch_poll_duration_seconds_sum") == pytest.approx(0.7)

@@ -1,18 +1,22 @@
-"""The text formats: Prometheus' tools and parsers read any value correctly."""
+"""The text formats, read by Prometheus' tools, and the page of the series."""
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
 from dataclasses import replace
+from pathlib import Path
+from typing import Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import environment, failed, listed, reading, uncleaned
 from support.documents import promises
-from support.series import Watch, complaints_of_promtool, eventful, needs_promtool, rows
+from support.series import PROMTOOL, Watch, complaints_of_promtool, eventful, needs_promtool, rows
 
-from envwatch.metrics.exposition import OPENMETRICS, TEXT, exposition
+from envwatch.metrics.exposition import OPENMETRICS, RESULTS, TEXT, exposition
 
 
 @needs_promtool
@@ -25,12 +29,6 @@ def test_promtool_accepts_the_series(watch: Watch) -> None:
 @needs_promtool
 def test_promtool_would_complain() -> None:
     assert "counter" in complaints_of_promtool(b"# HELP a b\n# TYPE a counter\na 1\n")
-
-
-def test_the_eventful_moment_has_every_family() -> None:
-    watch = eventful()
-    names = {re.sub("_(bucket|count|sum)$", "", name) for name, _ in watch.series().samples}
-    assert names == set(promises()["Series"])
 
 
 @given(
@@ -79,3 +77,40 @@ def test_one_moment_gives_one_text() -> None:
     watch = eventful()
     first, second = (exposition(watch.monitor, watch.polls, reading(watch.now)) for _ in range(2))
     assert first == second
+
+
+# The page has every series with labels, and valid queries.
+
+PAGE: Final = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+QUERIES: Final = re.findall(r"^```promql\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+DOCUMENTED: Final = {
+    name: set(re.findall(r"`([^`]+)`", rest))
+    for name, rest in re.findall(r"^\| `(envwatch_\w+)` \|(.*)$", PAGE, re.MULTILINE)
+}
+"""The series in the tables, each with the backticked words of the line."""
+
+
+def test_the_page_has_every_series_with_its_labels_and_their_values_and_no_other() -> None:
+    labels: dict[str, set[str]] = {}
+    for name, pairs in eventful().series().samples:
+        family = re.sub(r"_(bucket|count|sum)$", "", name)
+        of_environment = {"profile", "id"} if name.startswith("envwatch_environment_") else set()
+        labels.setdefault(family, set()).update(dict(pairs).keys() - of_environment)
+        for label in ("state", "result"):
+            labels[family] |= {value for key, value in pairs if key == label}
+    assert DOCUMENTED.keys() == labels.keys() == set(promises()["Series"])
+    assert {name: labels[name] - of_page for name, of_page in DOCUMENTED.items()} == {name: set() for name in labels}
+    assert set(RESULTS) <= DOCUMENTED["envwatch_polls_total"]
+
+
+@needs_promtool
+def test_each_query_is_valid_and_asks_for_existing_series(tmp_path: Path) -> None:
+    assert len(QUERIES) > 10
+    rules = tmp_path / "rules.json"  # JSON is YAML
+    records = [{"record": f"query{number}", "expr": query} for number, query in enumerate(QUERIES)]
+    rules.write_text(json.dumps({"groups": [{"name": "page", "rules": records}]}))
+    assert PROMTOOL is not None
+    checked = subprocess.run([PROMTOOL, "check", "rules", str(rules)], capture_output=True, check=False)
+    assert checked.returncode == 0, checked.stderr.decode()
+    names = {re.sub(r"_bucket$", "", name) for query in QUERIES for name in re.findall(r"envwatch_\w+", query)}
+    assert names <= DOCUMENTED.keys()
