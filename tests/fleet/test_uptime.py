@@ -334,6 +334,13 @@ def test_uptimes_of_absent_rows_are_kept_for_two_weeks_of_watched_time() -> None
     assert clean("a") in record.record.rows
 
 
+@pytest.mark.parametrize(("longer_ms", "is_kept"), [(0, True), (1, False)])
+def test_an_uptime_is_forgotten_after_two_weeks_without_the_row(longer_ms: float, *, is_kept: bool) -> None:
+    rows = {clean("left"): Uptime(9e8, 1e9, at=0.0, is_up=False)}
+    record = Record("a", record=UptimeRecord(14 * 24 * HOUR + longer_ms, rows, has_begun=True)).poll()
+    assert (clean("left") in record.record.rows) is is_kept
+
+
 def test_a_row_beginning_or_ceasing_to_count_is_an_event() -> None:
     almost = Uptime(is_up=True).after(47.9 * HOUR, is_up=True)
     edge = Uptime(up=0.905e8, watched=1e8 * 3, at=almost.at)._replace(up=0.9001 * 3e8)
