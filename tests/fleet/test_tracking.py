@@ -41,6 +41,7 @@ from envwatch.fleet.tracking import (
     observed,
     turn,
 )
+from envwatch.fleet.uptime import Uptime
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
@@ -378,6 +379,24 @@ def test_a_row_down_for_another_reason_has_been_down_since_the_first() -> None:
     assert (lost.verdict, closed.verdict) == (HEARTBEAT_LOST, DISCONNECTED)
     assert (then_closed.verdict, then_closed.since_at) == (DISCONNECTED, NOW + 150_000)
     assert (then_lost.verdict, then_lost.since_at) == (HEARTBEAT_LOST, NOW + 5_000)
+
+
+@pytest.mark.parametrize(
+    ("alerts", "uptime", "share", "is_permanent"),
+    [
+        ({"share": 0.9, "counts": False}, None, 0.9, True),
+        ({"share": 0.89, "counts": True}, Uptime(up=1e9, watched=1e9), 0.89, False),
+        *(({"counts": counts}, Uptime(up=1e9, watched=1e9), None, counts) for counts in (True, False)),
+        *((None, Uptime(up=1e9, watched=1e9), 1.0, True), (None, Uptime(up=1e6, watched=1e6), None, False)),
+        (None, None, None, True),
+    ],
+)
+def test_the_serving_host_decides_before_the_own_record_how_long_a_row_is_up(
+    alerts: dict[str, Any] | None, uptime: Uptime | None, share: float | None, *, is_permanent: bool
+) -> None:
+    marks = {} if alerts is None else {"alerts": {"why": "by the host"} | alerts}
+    tracked = replace(first_value(envwatch=marks), uptime=uptime)
+    assert (tracked.up_share, tracked.is_permanent) == (share, is_permanent)
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])

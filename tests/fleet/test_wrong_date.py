@@ -157,7 +157,7 @@ def test_a_date_wrong_for_good_hides_no_stopped_machine(error: float, first_wron
     def listings() -> Iterator[Listed]:
         for number in range(60):
             at = NOW + number * STEP
-            yield dated(rows_at(at, stopped_at=stopped_at), at, error=error if number >= first_wrong else 0.0)
+            yield dated(rows_at(at, 12, stopped_at), at, error=error if number >= first_wrong else 0.0)
 
     profile_state, events = watched(listings())
     assert [(event.kind, event.id) for event in events] == [(Kind.OFFLINE, "env-0")]

@@ -533,12 +533,8 @@ def test_three_ids_of_forty_cells_are_named_with_the_number_of_the_rest(ids: lis
 @pytest.mark.parametrize(
     ("text", "has_pair"),
     [
-        ("\U0001f469\U0001f4bb", True),
-        ("a\U0001f469\u2764b", True),
-        ("\U0001f469 \U0001f4bb", False),
-        ("\U0001f469", False),
-        ("ab", False),
-        ("éé", False),
+        *(("\U0001f469\U0001f4bb", True), ("a\U0001f469\u2764b", True)),
+        *((text, False) for text in ("\U0001f469 \U0001f4bb", "\U0001f469", "ab", "éé")),
     ],
 )
 def test_two_emoji_side_by_side_may_lack_a_joiner(text: str, *, has_pair: bool) -> None:
@@ -548,12 +544,8 @@ def test_two_emoji_side_by_side_may_lack_a_joiner(text: str, *, has_pair: bool) 
 @pytest.mark.parametrize(
     ("text", "looks_hashed"),
     [
-        ("a~12345678", True),
-        ("~12345678", True),
-        ("a~1234567", False),
-        ("a~123456789", False),
-        ("12345678", False),
-        ("", False),
+        *(("a~12345678", True), ("~12345678", True)),
+        *((text, False) for text in ("a~1234567", "a~123456789", "12345678", "")),
     ],
 )
 def test_a_key_with_the_look_of_a_hash_gets_a_hash_like_a_key_changed_by_cleaning(
