@@ -1,4 +1,4 @@
-"""Listings too unlikely to be believed at once, and heartbeats that stand still everywhere."""
+"""Listings too unlikely to be believed at once, heartbeats that stand still everywhere, and mass changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fleet from outcome to outcome: believed rows, events, and freshness."""
+"""The fleet from outcome to outcome: believed rows, events, freshness, and the invariants; see `FleetMachine`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from hypothesis import HealthCheck, settings
+from support.budget import examples
 from support.builders import NOW, beating, counts_of, environment, failed, listed, reading, slept, watched, with_pages
+from support.fleet_state_machine import FleetMachine
 
 from envwatch.fleet.events import Kind, flatten
 from envwatch.fleet.presence import Presence
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.events import Event
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Listed, Outcome
+
 
 HOUR = 3_600_000.0
 DAY = 24 * HOUR
@@ -259,3 +263,9 @@ def test_a_newcomer_on_a_listed_device_is_named_with_the_row_of_the_device(
     newcomer = environment(id="new", connectionName="nas-2", deviceId="d-1", **LISTENER)
     _, events = watched([listed([other]), listed([other, newcomer], NOW + 5_000)])
     assert [(event.kind, event.reason) for event in events] == [(Kind.APPEARED, reason)]
+
+
+TestFleet = FleetMachine.TestCase
+TestFleet.settings = settings(
+    max_examples=examples(300), stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)

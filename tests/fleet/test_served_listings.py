@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
 
-MINUTE = 60_000
-
 
 def of_rows(events: Sequence[Event]) -> list[Event]:
     return [event for event in events if event.id is not None or event.members]

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 STEP = 5_000.0
 HOUR = 3_600_000.0
 DAY = 24 * HOUR
-SKEWS = {"far": HOUR, "right": 0.0, "near": -7_000.0}
 
 
 def rows_at(at: float, up: int = 39, stopped_at: float | None = None) -> list[Environment]:
