@@ -163,6 +163,7 @@ def test_a_line_has_columns_and_a_profile_only_with_several() -> None:
     [
         ([], 1),
         (["web"], 3),
+        (["漢字漢字"], 8),
         (["a", "b"], 14),
         (["a" * 15, "b"], 15),
         (["a" * 40], 40),

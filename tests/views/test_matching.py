@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from support.builders import NOW, beating, environment, failed, listed, reading, slept, watched
 from support.tracked_environments import matches, tracked
 
-from envwatch.fleet.events import NO_PROFILE, EnvironmentState, Event, Kind, flatten
+from envwatch.fleet.events import NO_PROFILE, EnvironmentState, Event, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import PresenceRule
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
-from envwatch.query.language import Term, Word, parse
+from envwatch.query.language import parse
 from envwatch.query.lexer import QueryError
 from envwatch.views.events.event_text import event_text
 from envwatch.views.events.matching import EventFilter, Progress, WaitCondition, event_test, matcher_of, matcher_or_none
@@ -289,16 +289,6 @@ def test_a_query_keeps_what_the_independent_test_keeps_in_order(event_log: list[
         if (any(expected(text, leaf, one) for leaf in one.members) if one.members else expected(text, one))
     ]
     assert found(text, event_log) == kept
-
-
-@given(st.lists(EVENTS | GROUPS, max_size=5), LINES)
-def test_filtering_by_words_then_by_terms_gives_the_same(event_log: list[Event], text: str) -> None:
-    query = parse(text, UTC)
-    words = " ".join(str(term) for term in query.terms if isinstance(term, Word))
-    terms = " ".join(str(term) for term in query.terms if isinstance(term, Term))
-    singles = flatten(event_log)
-    assert found(text, singles) == found(words, found(terms, singles))
-    assert query.demands() is any(isinstance(term, Term) and not term.is_negated for term in query.terms)
 
 
 # Queries of the alert policy and of silences.

@@ -168,8 +168,8 @@ class Damaged(MemoryHistory):
 
 
 def test_a_report_ends_with_the_newest_readable_moment() -> None:
-    night = Night().add("ana", "ben").until("05:30").lose("ana").until("06:00")
-    found = recorded(Damaged(night.history, night.wall - 40 * 60_000, night.wall), night.wall)
+    night = Night("2026-11-25 05:00").add("ana", "ben").until("05:30").lose("ana").until("06:00")
+    found = recorded(Damaged(night.history, night.wall - 40 * 60_000, night.wall), night.wall, 1)
     assert [(each.what, each.count) for each in found.left_out] == [("poll", 80)]
     profile = report_of(found, ZONE)
     assert not values(profile, "down")
