@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from support.app_harness import BELL, Stage, running, staged
 from support.budget import examples
@@ -280,6 +280,14 @@ async def test_a_step_to_an_event_of_a_hidden_row_names_the_filter() -> None:
         assert stage.news == "laptop of env-1 back online after 5s · the filter hides the row"
 
 
+async def test_events_of_a_filter_on_states_are_the_events_that_led_to_the_state() -> None:
+    async with lived((*LIFE, (25, ()), (30, ()))) as stage:
+        await stage.press("slash")
+        await stage.type("status:offline")
+        await press(stage, "enter", EVENT_BACK, EVENT_BACK)
+        assert (stage.names, seconds(stage)) == ([], 5)
+
+
 async def test_events_are_events_of_the_rows_in_the_filter_and_of_the_fleet() -> None:
     async with lived() as stage:
         for _ in range(2):
@@ -360,7 +368,8 @@ async def test_a_time_is_gone_to_and_a_time_without_a_listing_is_named() -> None
 # The screen of a moment.
 
 
-@settings(max_examples=examples(16), deadline=None)
+# A single drawn example would press a single key.
+@settings(max_examples=examples(16), deadline=None, phases=[Phase.explicit] if examples(16) == 1 else [*Phase])
 @example([BACK, EVENT_BACK, EVENT_BACK, BACK, FORWARD, EVENT_FORWARD, EVENT_FORWARD, BACK, BACK, "L", EVENT_BACK])
 @given(st.lists(st.sampled_from([BACK, BACK, FORWARD, EVENT_BACK, EVENT_FORWARD, "L"]), min_size=1, max_size=14))
 def test_wherever_keys_lead_the_screen_has_the_moment_of_the_record(keys: list[str]) -> None:
