@@ -228,8 +228,8 @@ async def test_other_changes_are_dim_and_yield_to_the_newest_loss() -> None:
 
 async def test_recent_events_leave_room_for_why_the_table_is_empty() -> None:
     async with staged() as stage:
-        for stage.now in range(30):
-            rows = beating(30, stage.at)
+        for stage.now in range(12):
+            rows = beating(12, stage.at)
             await stage.show([replace(row, mode=clean(f"mode-{n < stage.now}")) for n, row in enumerate(rows)])
         await stage.type("/nothing")
         assert "Nothing matches. esc clears the filter, 0 resets the view." in stage.text

@@ -62,11 +62,8 @@ async def take_answer_away(stage: Stage) -> None:
 
 
 LETTERS = {
-    "n": "ada",
-    "d": "device-of-env-1",
     "c": "conn-of-env-1",
     "i": "env-1",
-    "l": "letta server --computer-name=ada",
     "o": "letta server --org=org-1 --computer-name=ada",
 }
 
