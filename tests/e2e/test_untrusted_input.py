@@ -84,7 +84,7 @@ PIECES = [
     *(b"\x1b[", b"\x1b[M", b"\x1bO", b"\x1b]", b"\x1bP", b"\x1b[<", b"\x1b[200~", b"\x1b[201~", b"\x1b[48;") * 8,
     *(b"\x1b[I", b"\x1b[O", b"\x1b[?2048;2$y", b"\x1b[?2026;2$y", b"99999999", b";", b":", b"M", b"u", b"t", b"R") * 8,
 ]  # fmt: skip
-UNENDING = Path(__file__).parents[1] / "support" / "unending_app.py"
+BROKEN = Path(__file__).parents[1] / "support" / "broken_app.py"
 
 FUZZED = 2_000
 """Bytes; each may be a key with a slow effect."""
@@ -93,7 +93,7 @@ FUZZED = 2_000
 @pytest.mark.parametrize("seed", first_quick(range(2)))
 def test_after_random_bytes_keys_work(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
-    with Terminal([sys.executable, str(UNENDING)], environment(tmp_path)) as terminal:
+    with Terminal([sys.executable, str(BROKEN), "unending", str(tmp_path / "log")], environment(tmp_path)) as terminal:
         terminal.wait_for(SHOWN)
         for _ in range(FUZZED // 100):
             terminal.send(b"".join(chance.choices(PIECES, k=100))[:100])

@@ -12,10 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.budget import examples
-from support.builders import NOW, beating, failed, listed, reading, slept
+from support.builders import NOW, beating, failed, listed, reading, served, slept
 from support.fleet_state_machine import FleetMachine
 from support.policies import soon
-from support.served_listings import served
 
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support.builders import NOW, environment, failed, listed, reading
-from support.dashboards import concrete, dashboard, expressions
 from support.policies import soon
-from support.prometheus_programs import OPERATORS, PROMTOOL, needs_promtool
+from support.prometheus_programs import OPERATORS, PROMTOOL, concrete, dashboard, expressions, needs_promtool
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor

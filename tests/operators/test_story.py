@@ -20,9 +20,16 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 import pytest
 from support import programs
-from support.dashboards import expressions
 from support.faulty_server import KEY, Faulty, down, listening, says, up
-from support.prometheus_programs import OPERATORS, Prometheus, alertmanager, needs_both_servers, prometheus, until
+from support.prometheus_programs import (
+    OPERATORS,
+    Prometheus,
+    alertmanager,
+    expressions,
+    needs_both_servers,
+    prometheus,
+    until,
+)
 from support.pty_terminal import environment
 from support.receiver import Receiver, receiver
 

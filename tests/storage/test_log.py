@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.builders import NOW, beating, failed, listed, reading, slept
+from support.builders import NOW, beating, failed, listed, reading, served, slept
 from support.pty_terminal import Terminal
-from support.served_listings import served
 
 from envwatch.files import make_private_folder, open_private
 from envwatch.fleet.events import NO_PROFILE

@@ -1,13 +1,14 @@
 """The dashboard with a bug: `python broken_app.py PLACE LOG`, with the key in the environment.
 
 The app breaks at the key `t`, or at once in places that no key reaches. The exception and local variables hold the API
-key, as in real bugs.
+key, as in real bugs. The place `unending` has no bug: only TERM or a crash ends the app, whatever keys are pressed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -36,6 +37,7 @@ from envwatch.tui.arguments import Inputs, Preferences
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
+    from rich.console import RenderableType
     from textual.app import ComposeResult
 
     from envwatch.model.outcome import Outcome
@@ -63,6 +65,8 @@ class BrokenClient:
             fail()
         now = time.time() * 1000
         rows = [environment(f"env-{number}", lastHeartbeat=now) for number in range(3)]
+        if self._place == "unending":
+            rows.append(environment("off-1", connectionId=None))
         return Snapshot.of_pages(pages=(ListedPage(rows, WallMs(now)),), requests=1)
 
 
@@ -110,13 +114,23 @@ class BrokenApp(EnvwatchApp):
             fail()
 
 
+class UnendingApp(EnvwatchApp):
+    """Ignores every key that ends an app."""
+
+    def exit(self, result: int | None = None, return_code: int = 0, message: RenderableType | None = None) -> None:
+        if return_code == 128 + signal.SIGTERM:
+            super().exit(result, return_code, message)
+
+
 async def main(place: str, poll_log: PollLog) -> int:
     BrokenApp.place = place
     poller_class = BrokenPoller if place == "poller" else Poller
     targets = {NO_PROFILE: target_of(poller_class(BrokenClient(place), Limits()))}
     async with Session(targets, poll_log.observe) as session:
         inputs = Inputs(watch=watch_of(session), export=export_here)
-        return await show(BrokenApp(inputs, Preferences(keymap={"app.times": "t"})), poll_log)
+        broken = BrokenApp(inputs, Preferences(keymap={"app.times": "t"}))
+        app = UnendingApp(inputs, Preferences()) if place == "unending" else broken
+        return await show(app, poll_log)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerMs, WallMs
 from envwatch.model.environment import METADATA_FIELDS, WIRE_FIELDS, ValueKind
 from envwatch.model.limits import Limits
-from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, Slept, Snapshot
+from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, RelayInfo, Slept, Snapshot
 from envwatch.model.page import environment_of
 from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.views.output.environment_list import environment_list
@@ -182,3 +182,18 @@ def key_of(id_: str) -> ServerKey:
 def uncleaned(text: str) -> SafeText:
     """Return uncleaned text as cleaned, for tests of code that must survive such text."""
     return SafeText(text)
+
+
+def later(at: Clocks, seconds: float) -> Clocks:
+    return Clocks(WallMs(at.wall + seconds * 1000), MonotonicS(at.monotonic + seconds))
+
+
+def served(outcome: Listed, age_s: float, *, is_repeat: bool = False, jitter_s: float = 0.0) -> Listed:
+    """Return a viewer's copy of a listing at an age; the viewer overestimates the age by `jitter_s`."""
+    snapshot = outcome.snapshot._replace(served=RelayInfo(age_s + jitter_s, is_repeat=is_repeat))
+    pages = tuple(replace(page, asked_at=WallMs(page.asked_at - jitter_s * 1000)) for page in snapshot.pages)
+    return outcome._replace(
+        snapshot=snapshot._replace(pages=pages),
+        started=later(outcome.started, age_s),
+        ended=later(outcome.ended, age_s),
+    )

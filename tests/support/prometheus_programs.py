@@ -1,4 +1,5 @@
-"""The real Prometheus and Alertmanager, if installed, on free loopback ports and in separate folders.
+"""The shipped Grafana dashboard, with queries as Prometheus gets them; and the real Prometheus and Alertmanager, if
+installed, on free loopback ports and in separate folders.
 
 From Debian's packages `prometheus` and `prometheus-alertmanager`; other systems may name Alertmanager differently.
 """
@@ -6,6 +7,7 @@ From Debian's packages `prometheus` and `prometheus-alertmanager`; other systems
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import shutil
 from contextlib import asynccontextmanager
@@ -37,6 +39,31 @@ needs_both_servers = pytest.mark.skipif(
 )
 
 _LISTENING = re.compile(r'msg="Listening on" address=(\S+)')
+
+
+DASHBOARD: Final = OPERATORS / "grafana-dashboard.json"
+
+_VARIABLES: Final = {"$__rate_interval": "1m", "$instance": ".*", "$profile": ".*"}
+"""Grafana's values of the variables when all choices are selected."""
+
+
+def dashboard() -> Any:
+    return json.loads(DASHBOARD.read_text(encoding="utf-8"))
+
+
+def concrete(expression: str) -> str:
+    for name, value in _VARIABLES.items():
+        expression = expression.replace(name, value)
+    assert "$" not in expression, expression
+    return expression
+
+
+def expressions() -> dict[str, str]:
+    return {
+        f"{panel['title']} {target['refId']}": concrete(target["expr"])
+        for panel in dashboard()["panels"]
+        for target in panel["targets"]
+    }
 
 
 async def until(condition: Callable[[], Awaitable[bool]], *, within: float = TIMEOUT_S) -> None:

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from support.builders import NOW, environment, key_of, listed, reading
+from support.builders import NOW, environment, key_of, listed, reading, served
 from support.hostile_fleet import WEAPONS
-from support.served_listings import served
 from support.tracked_environments import tracked
 
 from envwatch.fleet.alerting.acknowledgements import ack_of

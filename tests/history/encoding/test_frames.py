@@ -18,10 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.budget import examples
-from support.builders import NOW, beating, environment, listed, reading, watched
+from support.builders import NOW, beating, environment, listed, reading, served, watched
 from support.memory_history import recorded
 from support.recording import decode_event, encode_event
-from support.served_listings import served
 from support.tracked_environments import tracked
 from support.values import exact
 
