@@ -233,7 +233,7 @@ def both() -> Fleet:
 def test_one_id_under_two_profiles_is_two_environments() -> None:
     fleet, _ = both().apply(WORK, listed([environment("env-1", connectionName="ours")]))
     fleet, _ = fleet.apply(HOME, listed([environment("env-1", connectionName="mine", connectionId=None)]))
-    assert len(fleet) == 2
+    assert (len(fleet), fleet.are_several, Fleet({WORK: ProfileState()}).are_several) == (2, True, False)
     assert {tracked.key: tracked.presence for tracked in fleet.environments} == {
         (WORK, "env-1"): Presence.ONLINE,
         (HOME, "env-1"): Presence.OFFLINE,
