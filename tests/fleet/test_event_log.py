@@ -29,6 +29,7 @@ def test_the_events_of_an_environment_are_those_of_its_groups_too() -> None:
     assert list(event_log.for_environment(ADA)) == [first, second]
     assert list(event_log.for_environment(BOB)) == [third]
     assert list(event_log.for_environment((clean(""), clean("cyd")))) == []
+    assert [*reversed(event_log)] == [*event_log][::-1]
     assert len(event_log) == 2
     assert event_log.cut_at is None
 

@@ -125,7 +125,7 @@ def test_a_failed_poll_changes_no_verdict_and_is_no_event_of_a_row(cause: Cause)
 def test_before_the_first_listing_there_is_nothing_to_be_blind_to() -> None:
     profile_state, events = watched([failed(), failed()])
     assert profile_state.freshness(reading(NOW + DAY)) is Freshness.WAITING
-    assert (profile_state.age(reading()), events) == (None, [])
+    assert (profile_state.age(reading()), profile_state.clock_fault, events) == (None, None, [])
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,12 @@ def test_a_return_in_the_gap_is_marked_by_its_connection_and_what_is_new_as_such
     assert taken_over(LOST, first, "env-2").tag(at) is None
 
 
+def test_what_this_run_has_seen_stands_above_what_the_run_before_knew() -> None:
+    first = lives((MINUTE, [row(NOW + MINUTE)]), (MINUTE + 5_000, [row(NOW + MINUTE, connectionId=None)]))
+    found = taken_over(lives((0, [row(NOW, connectionId="another")])), first)
+    assert found is first.environments[clean("env-1")]
+
+
 def test_reconnects_count_on_and_a_pod_is_remembered() -> None:
     before = lives(*((n * 5_000, [row(NOW + n * 5_000, connectionId=f"conn-{n}")]) for n in range(4)))
     first = lives((20_000, [row(NOW + 20_000, connectionId="conn-3")]))

@@ -25,6 +25,7 @@ from envwatch.fleet.watched_time import (
     UptimeState,
     WatchedTime,
     outages,
+    state_of,
     states,
 )
 from envwatch.model.clock import OffsetBounds, ServerClock, ServerMs, WallMs
@@ -391,6 +392,22 @@ def test_a_state_of_several_reasons_has_the_first_known_one(first: str, reason: 
     seen = watched((0, 9))
     assert [each.reason for each in states(DOWN, [fell(2)], seen, at(0), at(10))] == [None, "disconnected", UNWATCHED]
     assert states(DOWN, [], ALWAYS, at(0), at(1))[0].reason == "disconnected"
+
+
+@pytest.mark.parametrize(
+    ("one", "state"),
+    [
+        (UP, UptimeState.UP),
+        (FLAPS, UptimeState.FLAPPING),
+        (DOWN, UptimeState.DOWN),
+        (replace(DOWN, is_flapping=True), UptimeState.DOWN),
+        (LOST, UptimeState.DOWN),
+        (replace(DOWN, verdict=UNTIMED), UptimeState.UNKNOWN),
+    ],
+)
+def test_a_row_is_up_flapping_down_or_unknown(one: TrackedEnvironment, state: UptimeState) -> None:
+    assert state_of(one) is state
+    assert state.is_up is (state in (UptimeState.UP, UptimeState.FLAPPING))
 
 
 def spoken(*parts: tuple[UptimeState, float]) -> str:
