@@ -40,8 +40,6 @@ from envwatch.views.report.outages import table_of as past_table
 from envwatch.views.report.outages import tally_text as past_tally
 
 HOUR = 3_600_000.0
-
-
 NEVER, ALWAYS = (Word(is_always, WallMs(0.0), clean("ann")) for is_always in (False, True))
 
 

@@ -53,8 +53,6 @@ if TYPE_CHECKING:
 
 
 FLAPPING = replace(online("flap"), is_flapping=True)
-
-
 DAY = 86_400
 
 
@@ -172,8 +170,6 @@ ROWS = st.lists(
     ),
     unique_by=lambda tracked: tracked.key,
 )
-
-
 _PARTS = (Presence.LATE, Presence.ONLINE)
 
 
@@ -200,6 +196,9 @@ def test_each_row_of_the_view_is_in_the_block_or_once_in_its_part_of_the_table(
     if not view.is_narrowed:
         assert arrangement.old == parts.count(3)
         assert len(every) == len(rows)
+
+
+# Order, presets and names.
 
 
 IDS = [column.id for column in ALL]
@@ -314,8 +313,6 @@ ONE_OF_EACH = [
     replace(online("flap"), is_flapping=True),
     replace(named("new", currentMode="strict"), last_change=RecentChange(ChangeTag.MODE, NOW)),
 ]
-
-
 PARTS = {
     Preset.ALL: {"on", "late", "off", "gone", "flap", "new"},
     Preset.ONLINE: {"on", "late", "flap", "new"},
@@ -390,6 +387,9 @@ def test_a_comparison_shows_only_differing_environments_including_lost_ones() ->
 
 
 DAY_MS = 86_400_000
+
+
+# Groups.
 
 
 def silent(name: str, since: float) -> TrackedEnvironment:

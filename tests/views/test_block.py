@@ -46,8 +46,6 @@ if TYPE_CHECKING:
 
 
 HOME, WORK = clean("home"), clean("work")
-
-
 MINUTE, HOUR = 60.0, 3_600.0
 
 
@@ -227,6 +225,9 @@ def test_a_line_names_the_value_of_all_its_members_and_of_no_other_row(shared: s
     assert lost.poll("a+ bx c+").block.lines[0].shared == kept
 
 
+# The end of a line.
+
+
 def test_a_line_whose_members_are_back_stays_for_a_minute() -> None:
     one = night("a+ b+").poll("ax b+").poll("a+ b+")
     assert one.lines == ["back: a"]
@@ -276,6 +277,9 @@ def test_a_member_with_a_loss_of_its_own_leaves_its_line() -> None:
     assert sorted(one.hold(10, "ax bx c+").lines) == ["off: a NEW", "off: b NEW"]
 
 
+# Acknowledgements.
+
+
 def test_acknowledged_lines_come_last_and_stay() -> None:
     one = night("a+ b+ c+").poll("ax b+ c+").hold(30, "ax b+ c+").poll("ax bx c+").ack("b")
     assert one.lines == ["off: a NEW", "off: b acked"]
@@ -305,6 +309,9 @@ def test_the_newest_line_is_the_latest_unacknowledged_loss() -> None:
     assert one.lines == ["2 off: b a NEW", "off: c NEW"]
     assert one.ack("b").lines == ["off: c NEW", "2 off: a b NEW 1 acked"]
     assert one.block.newest is one.block.lines[0]
+
+
+# Rows outside the block.
 
 
 def test_rows_in_need_of_nobody_are_counted_by_their_reasons() -> None:
@@ -388,6 +395,9 @@ def test_rows_without_proof_and_rows_of_a_blind_profile_are_counted_as_unknown_a
     assert not any(one.block.presences.values())
 
 
+# Several profiles.
+
+
 def test_each_profile_has_lines_of_its_own() -> None:
     one = BlockNight(Monitor.create({HOME: Limits(), WORK: Limits()}))
     for profile in (HOME, WORK):
@@ -403,18 +413,13 @@ def test_each_profile_has_lines_of_its_own() -> None:
     assert found_down.lines == ["2 off: a b NEW", "2 off: a b NEW"]
 
 
+# Laws.
+
+
 NAMES = ("a", "b", "c", "d", "job", "toy")
-
-
 STATES = st.fixed_dictionaries({name: st.sampled_from("+++~xxxhh-?") for name in NAMES})
-
-
 PAUSES = st.sampled_from([5.0, 5.0, 5.0, 30.0, 61.0, 130.0, 15 * MINUTE, HOUR, DAY])
-
-
 SOME = st.frozensets(st.sampled_from(NAMES), max_size=3)
-
-
 STEPS = st.one_of(
     st.tuples(st.just("poll"), STATES, STATES, PAUSES),
     st.tuples(st.just("poll"), STATES, STATES, st.just(5.0)),

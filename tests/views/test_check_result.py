@@ -49,8 +49,6 @@ if TYPE_CHECKING:
 
 
 HOUR = timedelta(hours=1)
-
-
 ZERO = parse_nagios_range("0")
 
 
@@ -64,29 +62,13 @@ def offline(name: str, *, seen_s: float = 3_600, **changes: Any) -> Environment:
 
 
 UP = row("up")
-
-
 LATE = row("late", lastHeartbeat=NOW - 60_000)
-
-
 DOWN = offline("down")
-
-
 OLD = offline("old", seen_s=2 * 86_400)
-
-
 UNTIMED = row("untimed", lastHeartbeat=NOW * 1000)
-
-
 FLEET = [UP, LATE, DOWN, OLD]
-
-
 BLANK = offline(" ")
-
-
 _STATE_LABELS = ["offline", "late", "online", "missing", "unknown"]
-
-
 _ASIDE_LABELS = ["old", "silenced", "notalerting", "replaced", "gone"]
 
 
@@ -240,8 +222,6 @@ def test_an_unreadable_or_untimed_row_may_be_one_more(of: Metric) -> None:
 
 
 YEAR_2020 = 1_577_836_800_000
-
-
 DAY = 86_400_000
 
 
@@ -391,6 +371,9 @@ def test_a_check_without_an_uptime_record_says_so(*, has_record: bool) -> None:
         assert [doubt.startswith("no uptime record") for doubt in found.doubts] == [True]
 
 
+# The plugin's output.
+
+
 RANGES = ("10", "10:", "~:10", "10:20", "@10:20", "0", "@0:0", "~:", "0.5:2.")
 
 
@@ -434,8 +417,6 @@ def parsed(output: str) -> tuple[str, dict[str, Item], list[str]]:
 
 
 texts = st.one_of(st.text(), st.sampled_from(WEAPONS), st.text(alphabet="|a\n'=; é漢\u0301")).map(clean)
-
-
 data = st.builds(
     PerformanceDatum,
     label=st.sampled_from(("problems", "offline", "time")),
@@ -543,8 +524,6 @@ def test_a_doubt_hides_no_alert_and_makes_none() -> None:
 
 
 NUMBERS = st.decimals(-1_000_000, 1_000_000, places=3).map(lambda number: f"{number:f}")
-
-
 VALUES = st.floats(-2_000_000, 2_000_000)
 
 

@@ -91,8 +91,6 @@ def test_a_wider_terminal_never_makes_a_name_shorter(width: int, has_profiles: b
 
 
 WIDE = "mode=13 version=9 branch=%d up=5 os=6 user=12 pod=8 directory=20"
-
-
 WIDEST = "why=24 24h=24 device=14 connection=14 node=9 owner=12 update=7 seen=5 first=5 up7d=5"
 
 
@@ -189,8 +187,6 @@ def test_ages_are_of_the_given_moment() -> None:
 
 
 YEAR_2020 = 1_577_836_800_000
-
-
 DAY = 86_400_000
 
 
@@ -255,6 +251,9 @@ LIMITS = Limits(online_for=timedelta(seconds=100), late_after=timedelta(seconds=
 def test_how_long_and_how_old(row: TrackedEnvironment, lasted: str | None, beat: str | None) -> None:
     found = [cell_of(id_, row, limits=LIMITS) for id_ in ("for", "beat")]
     assert found == [lasted, beat.replace("1m", "60s") if beat else None]
+
+
+# Metadata.
 
 
 HOSTILE_KEYS = ("x" * 5_000, "\x1b[31mred", "a.b.c", 'say "hi"', " ", "..", "[bold]", "東京", "\u202eabc", "a,b", "!")
@@ -368,8 +367,6 @@ def test_numbers_sort_as_numbers_if_all_are_numbers_and_missing_values_come_last
 
 
 numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
-
-
 values = st.none() | st.booleans() | numbers | st.text(max_size=9) | st.lists(st.integers())
 
 

@@ -297,8 +297,6 @@ JSON = st.recursive(
     lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(max_size=9), values, max_size=3),
     max_leaves=8,
 )
-
-
 METADATA = st.dictionaries(
     st.sampled_from(["os", "machine", "self_update", "supported_commands", "gitBranch", "x"]),
     JSON
@@ -434,6 +432,9 @@ def test_a_row_without_a_listing_has_no_values() -> None:
     profile_state, _ = ProfileState(expect=(clean("nas-77"),)).apply(listed([environment("env-1")]))
     (missing,) = [each for each in profile_state.environments.values() if each.environment.label == "nas-77"]
     assert all_lines(missing, profile_state) == []
+
+
+# A group.
 
 
 def member(name: str, **changes: Any) -> Environment:

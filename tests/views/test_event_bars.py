@@ -197,8 +197,6 @@ def test_the_row_of_an_old_name_is_no_loss_next_to_a_loss_of_its_listing() -> No
 
 
 HOUR = 3_600_000.0
-
-
 BEGIN = 1_760_000_400_000.0
 """2025-10-09 09:00 UTC."""
 
@@ -361,6 +359,9 @@ def test_a_line_always_fills_its_cells(
     for ascii_only in (False, True):
         assert len(text(line, at, width, ascii_only=ascii_only)) == width
         assert not ascii_only or text(line, at, width, ascii_only=True).isascii()
+
+
+# The strip of the last 24 hours.
 
 
 @cache

@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
 
 SOURCES = {NO_PROFILE: "https://api.letta.com/v1/environments"}
-
-
 UP = {"online", "late"}
 
 
@@ -116,8 +114,6 @@ class ReplayMachine(MonitoredMachine):
 
 
 TestReplay = ReplayMachine.TestCase
-
-
 TestReplay.settings = settings(
     max_examples=examples(60), stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -138,14 +134,8 @@ def text(query: str = "", *, initial: bool = False) -> EventStream:
 
 
 LOOKS = {"up": "online", "late": "late", "off": "offline", "old": "gone"}
-
-
 OFF = {"connectionId": None, "lastHeartbeat": None}
-
-
 FIRST = listed([*beating(2), environment("env-3", podId="p-7")])
-
-
 THEN = listed([environment("env-1", **OFF), *beating(2)[1:], environment("env-3", podId=None, **OFF)], NOW + 5_000)
 
 

@@ -364,8 +364,6 @@ def test_the_begin_of_watching_has_its_date_on_another_day(now: float, sentence:
 
 
 AT = ServerMs(NOW + 7_999)
-
-
 LAYOUT = Layout(name=12)
 
 
@@ -379,8 +377,6 @@ def members(count: int) -> tuple[Event, ...]:
 
 
 LASTED = timedelta(days=3, hours=4, minutes=5)
-
-
 FLEET = {"id": None, "name": None}
 
 

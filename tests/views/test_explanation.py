@@ -314,9 +314,10 @@ def test_the_trace_never_contradicts_the_verdict(rows: list[dict[str, Any]], ske
     assert all(each.inputs.isprintable() and each.result.isprintable() for each in found.values())
 
 
+# Replacement.
+
+
 MACHINE: dict[str, Any] = {"deviceId": "machine", "listenerInstanceId": "server-" + "a" * 16}
-
-
 LOST: dict[str, Any] = {**MACHINE, "connectionId": None, "lastHeartbeat": None, "lastSeenAt": NOW - 10_000}
 
 

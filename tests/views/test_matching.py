@@ -34,11 +34,7 @@ if TYPE_CHECKING:
 
 
 HOUR = 3_600_000.0
-
-
 JUDGE = PresenceRule(Limits())
-
-
 ROWS = {
     "env-1": environment("env-1", connectionId=None, currentMode="acceptEdits"),
     "env-2": environment("env-2", currentMode="unrestricted"),
@@ -63,17 +59,9 @@ def event(kind: Kind, id_: str | None = "env-1", name: str | None = None, profil
 
 
 FELL = event(Kind.OFFLINE, reason="heartbeat lost (121 s)")
-
-
 DRIFTED = event(Kind.MODE, "env-2", field="mode", before="standard", after="unrestricted")
-
-
 FORGOTTEN = event(Kind.GONE, "env-9", reason="no longer listed")
-
-
 STALLED = event(Kind.STALLED, None)
-
-
 HISTORY = [FELL, DRIFTED, FORGOTTEN, STALLED]
 
 
@@ -242,19 +230,13 @@ EVENTS = st.builds(
     before=st.just("strict"),
     lasted=st.none() | st.just(timedelta(hours=3)),
 )
-
-
 GROUPS = st.builds(
     lambda members: Event(kind=Kind.TOGETHER, of=Kind.OFFLINE, at=NOW, members=tuple(members)),
     st.lists(EVENTS, min_size=1, max_size=3),
 )
-
-
 TYPED = st.sampled_from(
     ["nas", "env-1", "3h", "n?s", "*line*", "together", "mode:unrestricted", "status:offline", "os:linux"]
 )
-
-
 LINES = st.lists(st.tuples(st.sampled_from(["", "!"]), TYPED).map("".join), max_size=3).map(" ".join)
 
 

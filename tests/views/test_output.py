@@ -52,8 +52,6 @@ if TYPE_CHECKING:
 
 
 _COUNTS = Decision(counts=True, rule=Rule.UPTIME)
-
-
 HOSTILE = "\x1b]0;owned\x07\x9b31m\u202eevil\x00\n\r\t\u2028"
 
 

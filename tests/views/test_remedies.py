@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 
 METADATA: dict[str, Any] = wire_row()["metadata"]
-
-
 OFFLINE = {"connectionId": None, "connectedAt": None, "lastHeartbeat": None}
 
 
@@ -66,17 +64,9 @@ def test_a_healthy_environment_has_no_remedies() -> None:
 
 
 LOCKED = "the command ends and names a pid if a listener runs on that machine: stop this process if it is frozen"
-
-
 UNLOCKED = "first stop any listener on that machine: before 0.30.28, `letta server` starts a second listener"
-
-
 COMES_BACK = "a machine that sleeps or has no network comes back by itself"
-
-
 LOG = "~/.letta/logs/remote/ on that machine"
-
-
 ENDS = 'look for 401, 403, "Replaced" or "reauthentication": E explains them'
 
 
@@ -98,18 +88,24 @@ def test_a_lost_environment_is_started_again_under_its_name_and_its_log_is_named
 
 
 @pytest.mark.parametrize(
-    ("version", "note"),
+    ("version", "option", "note"),
     [
-        ("0.34.12", LOCKED),
-        ("0.30.28", LOCKED),
-        ("0.30.27", UNLOCKED),
-        ("0.25.9", UNLOCKED),
-        ("nightly", UNLOCKED),
-        (None, UNLOCKED),
+        ("0.34.12", "computer", LOCKED),
+        ("0.31.12", "computer", LOCKED),
+        ("0.31.11", "env", LOCKED),
+        ("0.30.28", "env", LOCKED),
+        ("0.30.27", "env", UNLOCKED),
+        ("0.25.9", "env", UNLOCKED),
+        ("nightly", "computer", UNLOCKED),
+        (None, "computer", UNLOCKED),
     ],
 )
-def test_only_a_version_with_the_lock_refuses_a_second_listener(version: str | None, note: str) -> None:
-    assert notes(metadata=METADATA | {"lettaCodeVersion": version}, **OFFLINE)[0] == note
+def test_the_version_decides_the_option_and_whether_a_second_listener_is_refused(
+    version: str | None, option: str, note: str
+) -> None:
+    changes: dict[str, Any] = {"connectionName": "nas", "metadata": METADATA | {"lettaCodeVersion": version}}
+    assert start_command(own(**changes)) == f"letta server --{option}-name=nas"
+    assert notes(**changes, **OFFLINE)[0] == note
 
 
 def test_a_gone_environment_is_started_again_too() -> None:
@@ -144,8 +140,6 @@ def test_another_listener_on_the_machine_is_named_if_up() -> None:
 
 
 APP = "open the Letta Code desktop app on that machine, and turn remote access on"
-
-
 PRIMARY = {"deviceId": "desktop:5b49", "listenerInstanceId": "desktop-primary:5b49"}
 
 
@@ -217,34 +211,10 @@ def test_on_windows_only_a_name_with_one_meaning_in_all_shells_is_used(name: str
     assert start_command(own(connectionName=name, metadata=METADATA | {"os": "win32"})) == command
 
 
-@pytest.mark.parametrize(
-    ("version", "option"),
-    [
-        ("0.30.28", "env"),
-        ("0.31.11", "env"),
-        ("0.31.12", "computer"),
-        ("0.34.12", "computer"),
-        ("nightly", "computer"),
-        (None, "computer"),
-    ],
-)
-def test_older_versions_get_their_own_option(version: str | None, option: str) -> None:
-    row = own(connectionName="nas", metadata=METADATA | {"lettaCodeVersion": version})
-    assert start_command(row) == f"letta server --{option}-name=nas"
-
-
 OWN, HASHED = own_device_id(), "5b491561437b4f0e9c7d0a1b2c3d4e5f"
-
-
 PLAIN, OLD_PLAIN = "letta server --computer-name=nas", "letta server --env-name=nas"
-
-
 BY_ORGANIZATION = "letta server --org=org-1 --computer-name=nas"
-
-
 UNKNOWN_VERSION = "the version is unknown: before 0.34.10, `letta server` has no option --org"
-
-
 UNKNOWN_DEVICE = "the device id does not tell whether the listener was started with --org"
 
 
@@ -370,8 +340,6 @@ def flapping(*rows: Environment) -> tuple[TrackedEnvironment, list[str]]:
 
 
 CLONE = 'do if the log says "Replaced by new connection", a clone with the same name ends each connection'
-
-
 CHECK = "do check the machine's network and sleep settings, then the log"
 
 
@@ -438,14 +406,8 @@ def test_only_the_mode_without_approvals_is_a_problem(mode: str | None, *, is_na
 
 
 NEWEST = environment("env-2", metadata=METADATA | {"lettaCodeVersion": "0.35.0"})
-
-
 REPORTED = "the machine reported this command: read the command before you run it"
-
-
 RESTART = "restart the listener: a restart updates the listener"
-
-
 PIP = "Upgrade with your installer: uv tool upgrade letta, or pipx upgrade letta"
 
 

@@ -186,6 +186,9 @@ def test_times_are_the_servers_and_a_wrong_clock_is_named(skew_s: int, warning: 
     assert told(found, "unseen") == ["22:29 to 22:40 (10m) envwatch did not run"]
 
 
+# Still down.
+
+
 def with_row(found: Recorded, **changes: Any) -> Recorded:
     """Return records with another last state of `ana`."""
     state = found.last.profile_state
@@ -310,6 +313,9 @@ def test_a_begin_without_an_event_is_not_known() -> None:
     assert told(report(night, 1), "down") == ["`ana` offline since 22:30 or before (9m): disconnected, pod `pod-1`"]
 
 
+# Lost together.
+
+
 def test_an_incident_began_with_the_first_loss_and_is_of_the_most_frequent_kind() -> None:
     found = rows_down(ana=70, ben=60, chen=50)
     rows = found.last.profile_state.environments
@@ -400,6 +406,9 @@ def test_a_loss_found_by_a_single_listing_between_two_gaps_belongs_to_its_outage
     assert line.endswith("none is back")
 
 
+# Outages.
+
+
 def outages(night: Night, hours: float = 1) -> list[tuple[str, str | None, str | None]]:
 
     def clock(at: str | None) -> str | None:
@@ -440,6 +449,9 @@ def test_the_longest_outage_of_each_row_is_told_unless_told_in_another_section()
     ]
 
 
+# Flapping.
+
+
 def flap(night: Night, name: str) -> Night:
     for _ in range(8):
         night.lose(name).poll(2).restore(name).poll(2)
@@ -464,6 +476,9 @@ def test_a_flapper_has_the_last_time_and_the_number_of_times_before() -> None:
     assert line == "`ben` since 02:05, still; 8 outages, 8m down in all"
     (line,) = told(report(night, 8), "flapping")[:1]
     assert ", and 1 time before; 16 outages, 16m down in all" in line
+
+
+# Modes, versions and other changes.
 
 
 def test_a_row_off_the_list_is_not_unrestricted_and_an_offline_row_is() -> None:
@@ -562,6 +577,9 @@ def test_the_least_available_rows_come_first_and_rows_never_up_last() -> None:
     assert [each["outages"] for each in values(found, "availability")] == [1, 1, 0, 1, 1]
 
 
+# JSON.
+
+
 def shape(value: Any) -> Any:
     """Return names and types of a JSON value; of a list, the first element's."""
     if isinstance(value, dict):
@@ -624,6 +642,9 @@ def test_left_out_records_are_told() -> None:
     ]
     history = values(found, "unseen")[0]
     assert (history["kind"], history["cause"], history["lasted_s"]) == ("left-out", "history left out", 86_400)
+
+
+# Laws.
 
 
 HAPPENINGS: dict[str, Callable[[Night, str, int], Night]] = {

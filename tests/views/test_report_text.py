@@ -373,8 +373,6 @@ def test_for_any_names_and_notes_the_sentence_is_one_harmless_line(
 
 
 SENT_NONE = "; no message will be sent from here"
-
-
 NAMES = ("ada", "bob", "cyd")
 
 

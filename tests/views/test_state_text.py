@@ -147,6 +147,9 @@ def test_the_time_before_an_event_is_told_if_known() -> None:
 DAY = 86_400_000.0
 
 
+# The head of the detail pane.
+
+
 def listed_state(*rows: Environment) -> ProfileState:
     return watched([listed(rows)])[0]
 
@@ -375,6 +378,9 @@ def test_an_acknowledgement_of_this_machine_has_age_and_note(ago_ms: float, note
     assert acked(Ack(NOW - ago_ms, clean(note))) == [("acked", text)]
 
 
+# Looks, and doubts about a listing.
+
+
 def test_every_presence_has_its_own_glyph_and_unknown_outranks_every_look() -> None:
     for ascii_only in (True, False):
         glyphs = {glyph_of(presence, ascii_only=ascii_only) for presence in Presence}
@@ -479,6 +485,9 @@ def test_a_standstill_of_the_platform_is_said_with_the_begin() -> None:
     assert (doubt_text(stalled, UTC) or "").startswith("no new heartbeat since 08:53:20Z: the platform stands still")
     fresh, _ = watched([listed(rows)])
     assert (stalled_since(fresh), doubt_text(fresh, UTC)) == (None, None)
+
+
+# Moments of the past.
 
 
 @pytest.mark.parametrize(

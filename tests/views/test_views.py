@@ -27,11 +27,7 @@ if TYPE_CHECKING:
 
 
 GPU = NamedView(name="gpu", key="V", filter="name:gpu-*", columns=("name", "meta.team"), sort="version", group="os")
-
-
 PLAIN = NamedView(name="plain")
-
-
 views = st.builds(
     View,
     preset=st.sampled_from(Preset),
@@ -43,8 +39,6 @@ views = st.builds(
     named=st.sampled_from([None, GPU, PLAIN]),
     view_columns=st.sampled_from([None, (), ("name",)]),
 )
-
-
 own = st.sampled_from([GPU, PLAIN])
 
 
@@ -144,8 +138,6 @@ def test_every_view_has_key_id_and_description() -> None:
 
 
 METADATA = wire_row()["metadata"]
-
-
 OFFLINE = {"connectionId": None, "connectedAt": None, "lastHeartbeat": None}
 
 
@@ -313,8 +305,6 @@ def test_a_profile_without_a_listing_is_not_compared() -> None:
 
 
 SCALARS = st.none() | st.booleans() | st.integers(2, 3) | st.sampled_from(["", "x", "y"])
-
-
 JSON = st.recursive(
     SCALARS,
     lambda values: st.lists(values, max_size=2) | st.dictionaries(st.sampled_from("ab"), values, max_size=2),
@@ -352,8 +342,6 @@ def tracked_of(row: dict[str, Any], *, is_gone: bool) -> TrackedEnvironment:
 
 
 GONES = st.integers(0, 4).map(lambda number: number == 0)
-
-
 WATCHES = st.builds(tracked_of, st.fixed_dictionaries(FIELDS), is_gone=GONES)
 
 
