@@ -29,6 +29,7 @@ from envwatch.tui.screens.row_actions import RowActions, silence_rows
 from envwatch.tui.state import UNICODE, MonitorState
 from envwatch.tui.widgets.row_renderer import RowRenderer
 from envwatch.views.table.columns import LEFT, fitting
+from envwatch.views.table.table_view import OLD, GroupHeader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.environment import Environment
     from envwatch.presentation import RowContext
+    from envwatch.views.table.block import LineKey
 
 
 WIDTH = 180
@@ -189,6 +191,16 @@ def test_the_field_of_an_unknown_state_ends_behind_its_glyph() -> None:
         assert glyph.text == "?"
         assert "unknown" in str(glyph.style and glyph.style.meta)
         assert "unknown" not in str(word.style and word.style.meta)
+
+
+@pytest.mark.parametrize(("key", "part"), [(OLD, "gone"), (("group", "pod", "p-1"), "group")])
+def test_the_header_of_old_rows_is_as_soft_as_its_rows(key: LineKey, part: str) -> None:
+    state = moment(MONITORS[0], 1)
+    rows = tuple(state.monitor.fleet.environments)
+    header = GroupHeader(key=key, title=clean("title"), environments=rows, is_open=False, counts={})
+    head, *_ = fresh(state).group_header(header, is_cursor=False)
+    assert head.style is not None
+    assert head.style.meta["part"] == part
 
 
 async def test_the_usual_mode_is_dim_and_an_old_version_is_marked() -> None:

@@ -102,8 +102,17 @@ async def test_keys_go_through_the_listings_under_a_badge_and_back_to_the_presen
         for _ in range(2):
             assert (seconds(stage), stage.news) == (0, "the history begins at 08:53:20")
             await press(stage, BACK)
-        await press(stage, FORWARD)
-        assert "the history begins" not in stage.text
+        for key, at in ((FORWARD, 5), (BACK, 0)):
+            await press(stage, key)
+            assert seconds(stage) == at
+            assert "the history begins" not in stage.text
+
+
+async def test_a_step_leads_over_days_without_a_listing() -> None:
+    async with lived((*LIFE, (200_000, ()), (200_005, ()))) as stage:
+        for key, at in ((BACK, 200_000), (BACK, 20), (BACK, 15), (FORWARD, 20), (FORWARD, 200_000)):
+            await press(stage, key)
+            assert seconds(stage) == at
 
 
 async def test_escape_leaves_every_other_layer_before_the_past() -> None:
