@@ -172,7 +172,6 @@ def test_a_sentence_about_an_update_stands_once_in_the_pane() -> None:
 @pytest.mark.parametrize(
     ("metadata", "text"),
     [
-        ({"environmentMessageProtocol": "v2-input"}, "v2-input"),
         ({"supportsPairedListenerGenerations": True}, "paired generations"),
         (
             {
