@@ -80,7 +80,7 @@ def test_losses_after_a_kill_and_beside_a_damaged_alert_state_are_one_message_ea
 
 
 @tells("holder_killed")
-def test_a_process_that_takes_over_sends_what_a_killed_process_did_not(tale: Tale) -> None:
+def test_the_next_process_sends_the_unsent_messages_of_a_killed_process(tale: Tale) -> None:
     assert tale.names == [("opened", ["box-0"]), SENTINEL], tale.text
 
 

@@ -48,7 +48,10 @@ def test_the_first_frame_imports_few_own_modules(tmp_path: Path) -> None:
         command = (sys.executable, "-c", NOTE_MODULES, "--interval", "60")
         with Terminal(command, without_settings(tmp_path, **credentials(server))) as terminal:
             terminal.wait_until((tmp_path / "modules").exists, "a frame with data")
-            imported = (tmp_path / "modules").read_text().split()
+            # The recorder's thread may write its first poll before the frame, on a busy machine.
+            recorders = ("envwatch.history.day_file", "envwatch.history.encoding")
+            names = (tmp_path / "modules").read_text().split()
+            imported = [name for name in names if not name.startswith(recorders)]
     assert "envwatch.tui.app" in imported
     assert len(imported) <= BUDGETS[OTHER_TESTS]["own modules before the first frame with data"].limit, imported
 
@@ -110,10 +113,6 @@ def is_old(terminal: Terminal, seconds: int) -> bool:
     return age_of(terminal) >= seconds
 
 
-TIME = Budget(limit=5, unit="ms")
-RATIO = Budget(ratio=2, against="a copy")
-
-
 @pytest.mark.slow
 def test_a_bench_ends_with_1_and_names_the_entry_without_a_finding(tmp_path: Path) -> None:
     for name in ("bench", "support"):
@@ -127,11 +126,23 @@ def test_a_bench_ends_with_1_and_names_the_entry_without_a_finding(tmp_path: Pat
     assert "| scrape of 1,000 rows (CPU) |" in done.stdout
 
 
-def test_an_entry_without_a_finding_and_a_finding_without_an_entry_are_faults() -> None:
-    entries = {"read": TIME, "write": Budget()}
-    assert faults(entries, {"read": ("ms", ""), "write": ("ms", "a copy")}) == []
-    assert faults(entries, {"read": ("ms", "")}) == ["no finding reads 'write'"]
-    assert faults(entries, {"read": ("ms", ""), "write": ("ms", ""), "list": ("ms", "")}) == ["no entry reads 'list'"]
+TIME = Budget(limit=5, unit="ms")
+RATIO = Budget(ratio=2, against="a copy")
+
+
+@pytest.mark.parametrize(
+    ("entries", "findings", "expected"),
+    [
+        ({}, {"read": ("ms", "")}, []),
+        ({"read": TIME, "write": Budget()}, {"read": ("ms", ""), "write": ("ms", "a copy")}, []),
+        ({"read": TIME, "write": Budget()}, {"read": ("ms", "")}, ["no finding reads 'write'"]),
+        ({"read": TIME}, {"read": ("ms", ""), "list": ("ms", "")}, ["no entry reads 'list'"]),
+    ],
+)
+def test_each_entry_has_a_finding_and_each_finding_an_entry(
+    entries: dict[str, Budget], findings: dict[str, tuple[str, str]], expected: list[str]
+) -> None:
+    assert faults(entries, findings) == expected
 
 
 @pytest.mark.parametrize(
@@ -150,7 +161,3 @@ def test_a_budget_in_another_unit_than_the_finding_is_a_fault(
     budget: Budget, unit: str, against: str, *, is_fitting: bool
 ) -> None:
     assert (faults({"read": budget}, {"read": (unit, against)}) == []) == is_fitting
-
-
-def test_a_bench_without_budgets_has_no_faults() -> None:
-    assert faults({}, {"read": ("ms", "")}) == []

@@ -507,7 +507,7 @@ def has_notified(terminal: Terminal) -> bool:
 
 
 @pytest.mark.slow
-def test_a_notification_is_the_only_osc_and_nothing_of_theirs_gets_out_of_it(usual: bytes, tmp_path: Path) -> None:
+def test_a_notification_is_the_only_osc_and_holds_hostile_names(usual: bytes, tmp_path: Path) -> None:
     rows = [row | {"connectionName": COMPACT} for row in hostile_rows() if row["connectionId"] is not None][:4]
     with serving([row | {"id": f"env-{n}"} for n, row in enumerate(rows)]) as server, ExitStack() as stack:
         terminals = []

@@ -211,7 +211,7 @@ def test_changes_while_the_process_was_stopped_are_one_group_of_events(tmp_path:
 
 @needs_faketime
 @pytest.mark.slow
-def test_a_wall_clock_that_is_set_by_three_days_is_a_notice_between_events_of_the_same_day(tmp_path: Path) -> None:
+def test_a_wall_clock_set_ahead_by_three_days_is_a_notice_between_events_of_the_same_day(tmp_path: Path) -> None:
     shift = tmp_path / "shift"
     shift.write_text("+0", encoding="ascii")
     with Server(40, key=KEY) as server:

@@ -88,7 +88,7 @@ def test_the_end_does_not_wait_until_the_input_thread_looks_up(environ: dict[str
         assert restored(terminal)
 
 
-def test_signals_that_the_parent_ignores_stay_ignored_and_a_closed_terminal_ends_the_program_without_a_busy_loop(
+def test_signals_ignored_by_the_parent_stay_ignored_and_a_closed_terminal_ends_the_program_without_a_busy_loop(
     environ: dict[str, str],
 ) -> None:
     with by_script(environ, 'trap "" HUP INT; exec "$@"', *ENVWATCH) as terminal:
@@ -105,7 +105,7 @@ def test_signals_that_the_parent_ignores_stay_ignored_and_a_closed_terminal_ends
         assert usage.ru_utime + usage.ru_stime < 5
 
 
-def test_a_crash_is_one_screen_of_traceback_that_names_the_log(environ: dict[str, str], tmp_path: Path) -> None:
+def test_a_crash_is_one_screen_of_traceback_with_the_path_of_the_log(environ: dict[str, str], tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     with with_parent(environ, *BROKEN, "action", str(log)) as terminal:
         terminal.wait_for(SHOWN)
@@ -131,7 +131,7 @@ def test_a_blocked_app_is_ended_by_force_and_its_terminal_restored(environ: dict
         assert_sane(terminal, 143)
 
 
-def test_a_terminal_that_is_not_read_does_not_delay_the_end(environ: dict[str, str]) -> None:
+def test_an_unread_terminal_does_not_delay_the_end(environ: dict[str, str]) -> None:
     with with_parent(environ, *ENVWATCH, columns=200, lines=50) as terminal:
         terminal.wait_for(SHOWN)
         child = child_of(terminal)

@@ -452,7 +452,7 @@ def fleet_without_power(now: float) -> list[dict[str, Any]]:
     ]
 
 
-def test_of_servers_laptops_and_jobs_that_all_go_down_the_block_names_the_servers(tmp_path: Path) -> None:
+def test_of_servers_laptops_and_jobs_all_down_the_block_names_the_servers(tmp_path: Path) -> None:
     with serving(fleet) as server:
         environ = {**unlimited(server), "ENVWATCH_ALERT": "", "ENVWATCH_INTERVAL": "1s"}
         with Terminal.of_envwatch(home=tmp_path, environ=environ) as terminal:

@@ -461,7 +461,7 @@ def bells(terminal: Terminal) -> int:
 
 
 @pytest.mark.slow
-def test_a_mass_loss_that_lasts_rings_once_after_ten_seconds_and_only_if_the_bell_is_on(tmp_path: Path) -> None:
+def test_a_lasting_mass_loss_rings_once_after_ten_seconds_and_only_if_the_bell_is_on(tmp_path: Path) -> None:
     with (
         serving(beating()) as server,
         watching(server, tmp_path / "on", bell=True) as loud,

@@ -121,7 +121,7 @@ def test_the_sdist_has_sources_tests_and_pages_and_nothing_else(built: Path) -> 
 
 
 @pytest.mark.parametrize("pattern", ["*.whl", "*.tar.gz"])
-def test_pip_installs_it_into_a_fresh_environment(built: Path, pattern: str, tmp_path: Path) -> None:
+def test_pip_installs_the_packages_into_a_fresh_environment(built: Path, pattern: str, tmp_path: Path) -> None:
     place = tmp_path / "venv"
     run(["uv", "venv", "--quiet", "--seed", place], tmp_path)
     run([place / "bin" / "pip", "install", "--quiet", only(built, pattern)], tmp_path)
@@ -135,17 +135,17 @@ def test_uv_installs_the_repository_as_a_tool(tmp_path: Path) -> None:
     works(tmp_path / "bin" / "envwatch", tmp_path / "home")
 
 
-def test_pipx_installs_it(built: Path, tmp_path: Path) -> None:
+def test_pipx_installs_the_wheel(built: Path, tmp_path: Path) -> None:
     folders = {"PIPX_HOME": str(tmp_path / "pipx"), "PIPX_BIN_DIR": str(tmp_path / "bin")}
     run(["uvx", "--quiet", "pipx", "install", only(built, "*.whl")], tmp_path, folders)
     works(tmp_path / "bin" / "envwatch", tmp_path / "home")
 
 
-def test_uvx_runs_it_from_the_repository(tmp_path: Path) -> None:
+def test_uvx_runs_the_program_from_the_repository(tmp_path: Path) -> None:
     assert run(["uvx", "--quiet", "--from", ROOT, "envwatch", "--version"], tmp_path) == f"envwatch {__version__}\n"
 
 
-def test_the_executable_is_one_small_file_that_starts_fast_once_it_is_unpacked(tmp_path: Path) -> None:
+def test_the_executable_is_one_small_file_with_a_fast_start_once_unpacked(tmp_path: Path) -> None:
     program = tmp_path / "envwatch"
     run([ROOT / ".ci" / "build-executable", program], tmp_path)
     assert program.stat().st_size <= EXECUTABLE_BYTES

@@ -135,7 +135,7 @@ def test_what_cannot_be_read_or_written_is_told_once_and_nothing_else_suffers(tm
         assert done.stderr.decode().count("envwatch: no history is kept: ") == 1
 
 
-def test_without_history_there_is_no_file_of_it(tmp_path: Path) -> None:
+def test_without_history_there_is_no_file_of_history(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text("history = false\n")
     with serving(two_rows) as server:
         run(server, tmp_path, "watch", "--interval=1s", "--for=1s", "--config", str(tmp_path / "config.toml"))

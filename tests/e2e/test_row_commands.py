@@ -111,7 +111,7 @@ def test_a_command_has_the_terminal_and_the_row_but_not_the_key(environ: dict[st
         assert_sane(terminal, 0)  # though the second command left the terminal raw
 
 
-def test_on_marked_rows_a_command_asks_and_runs_on_one_after_the_other_until_a_run_fails(
+def test_on_marked_rows_a_command_asks_and_runs_on_each_row_until_a_run_fails(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
     with Terminal(ENVWATCH, environ) as terminal:
@@ -134,29 +134,23 @@ def test_on_marked_rows_a_command_asks_and_runs_on_one_after_the_other_until_a_r
         assert terminal.wait_for_end() == 0
 
 
-def test_interrupting_a_command_does_not_interrupt_the_dashboard(environ: dict[str, str]) -> None:
-    with Terminal(ENVWATCH, environ) as terminal:
+def test_an_interrupt_ends_a_command_alone_and_the_end_of_the_dashboard_its_command(environ: dict[str, str]) -> None:
+    with with_parent(environ, *ENVWATCH) as terminal:
         terminal.wait_for(SHOWN)
         terminal.press("Z")
         terminal.wait_for("asleep")
         terminal.press("\x03")
         terminal.wait_for("sleep: done, with ")
-        terminal.press("q")
-        assert terminal.wait_for_end() == 0
-        assert restored(terminal)
-
-
-def test_ending_the_dashboard_ends_its_command(environ: dict[str, str]) -> None:
-    with with_parent(environ, *ENVWATCH) as terminal:
-        terminal.wait_for(SHOWN)
+        terminal.press("D")  # the terminal's foreground group dies, and the terminal is taken back
+        terminal.wait_for("die: ended by signal 9, with")
+        terminal.screen.reset()
         terminal.press("Z")
         terminal.wait_for("asleep")
-        child = child_of(terminal)
-        os.kill(child, signal.SIGTERM)
+        os.kill(child_of(terminal), signal.SIGTERM)
         assert_sane(terminal, 143)
 
 
-def test_a_stopped_command_stops_the_job_and_goes_on_with_it(environ: dict[str, str]) -> None:
+def test_a_stopped_command_stops_the_job_and_goes_on_with_the_job(environ: dict[str, str]) -> None:
     with bash(environ) as terminal:
         terminal.press(f"{' '.join(ENVWATCH)}\n")
         terminal.wait_for(SHOWN)
@@ -171,12 +165,3 @@ def test_a_stopped_command_stops_the_job_and_goes_on_with_it(environ: dict[str, 
         terminal.wait_until(lambda: terminal.received.endswith(b"$ "), "the prompt: what is typed before it is dropped")
         terminal.press("echo code $?\n")
         terminal.wait_for("code 0")
-
-
-def test_a_terminal_whose_foreground_group_died_is_taken_back(environ: dict[str, str]) -> None:
-    with with_parent(environ, *ENVWATCH) as terminal:
-        terminal.wait_for(SHOWN)
-        terminal.press("D")
-        terminal.wait_for("die: ended by signal 9, with")
-        terminal.press("q")
-        assert_sane(terminal, 0)

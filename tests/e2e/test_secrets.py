@@ -65,7 +65,7 @@ def traces(key: str, terminal: Terminal, home: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(("place", "key"), PLACES_AND_KEYS.items(), ids=PLACES_AND_KEYS)
-def test_a_bug_that_throws_the_key_ends_in_a_report_without_it(place: str, key: str, tmp_path: Path) -> None:
+def test_a_bug_with_the_key_in_the_error_ends_in_a_report_without_the_key(place: str, key: str, tmp_path: Path) -> None:
     log = tmp_path / "state" / "envwatch.log"
     command = [sys.executable, BROKEN, place, str(log)]
     with Terminal(command, known(tmp_path, LETTA_API_KEY=key), columns=100) as terminal:

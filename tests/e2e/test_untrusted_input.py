@@ -39,7 +39,7 @@ RUNS = [*([name] for name in SIZES), [name for name in NONSENSE if name not in S
 
 
 @pytest.mark.parametrize("names", RUNS, ids=lambda names: names[0])
-def test_nonsense_ends_nothing_and_keys_work_after_it(environ: dict[str, str], names: list[str]) -> None:
+def test_nonsense_ends_nothing_and_keys_work_afterwards(environ: dict[str, str], names: list[str]) -> None:
     with Terminal(ENVWATCH, environ) as terminal:
         terminal.wait_for(SHOWN)
         for name in names:

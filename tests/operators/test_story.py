@@ -147,7 +147,7 @@ async def stack(folder: Path) -> AsyncIterator[Stack]:
                 yield Stack(platform, server, alertmanager_url, pager)
 
 
-async def test_a_lost_pod_is_one_message_and_one_more_when_it_is_back(tmp_path: Path) -> None:
+async def test_a_lost_pod_is_one_message_and_one_more_after_the_return(tmp_path: Path) -> None:
     async with stack(tmp_path) as running:
         await running.lose_the_pod()
         message = running.pager.posted[0].json
