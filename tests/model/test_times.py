@@ -34,6 +34,7 @@ from envwatch.model.times import (
     span,
     state_age,
     use_zone,
+    with_zone,
     zone_of,
 )
 from envwatch.redactor import Redactor
@@ -380,6 +381,9 @@ def test_an_impossible_zone_is_shown_as_utc(name: str, monkeypatch: pytest.Monke
         when = moment(NOW, None)
         assert when is not None
         assert f"{when:%H:%M}" == "08:53"
+        naive = datetime(2026, 1, 1)  # noqa: DTZ001  # a date as a person writes it
+        assert with_zone(naive) == datetime(2026, 1, 1, tzinfo=UTC)
+        assert with_zone(naive, BERLIN) == datetime(2026, 1, 1, tzinfo=BERLIN)
 
 
 @pytest.mark.parametrize(("name", "offset"), USUAL)
