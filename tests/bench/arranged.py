@@ -1,4 +1,4 @@
-"""Costs of the table's rows and order in every arrangement, without drawing.
+"""Costs of the table's rows and order in every arrangement, and of 100,000 rows against 10,000 on the screen.
 
 The reference is the initial view. One row in six has a new heartbeat in the next listing, so caches work as in
 practice.
@@ -6,12 +6,16 @@ practice.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from functools import partial
 from itertools import cycle
+from statistics import median
 from typing import TYPE_CHECKING
 
 from findings import Finding, in_turn
 from fleets import beating, decoded, demo_rows, pages_of
+from support.app_harness import staged
 from support.builders import NOW, key_of, listed, reading
 from support.tracked_environments import contexts_at
 
@@ -28,12 +32,14 @@ from envwatch.views.table.arrangement import ArrangeCache, arrange, lines_of
 from envwatch.views.table.baseline import Baseline
 from envwatch.views.table.block import NO_BLOCK, block_of
 from envwatch.views.table.columns import fitting
-from envwatch.views.table.table_view import View
+from envwatch.views.table.table_view import Preset, View
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from envwatch.fleet.alerting.acknowledgements import Acks
+    from envwatch.model.environment import Environment
+
 
 _NOW = reading()
 _DAY_MS = 86_400_000
@@ -123,3 +129,73 @@ class _Table:
         self._block = block = block_of(monitor, _NOW, self._block)
         found = arrange(contexts_at(monitor, NOW, self._days), view, COLUMNS, in_block=block.keys, cache=self._cache)
         return len(lines_of(found, view))
+
+
+FEW, MANY = 10_000, 100_000
+
+VIEWS = {
+    "problems first": View(),
+    "sort by name": View(sort="name"),
+    "sort by version": View(sort="version"),
+    "sort by beat": View(sort="state"),
+    "filter by a word": View(query=parse("build")),
+    "filter by a field": View(query=parse("version:<0.34")),
+    "only offline": View(preset=Preset.OFFLINE),
+}
+KEYS = {"down": "j", "page down": "pagedown", "end": "G", "top": "g"}
+
+
+def views_100k() -> list[Finding]:
+    few, many = (decoded(pages_of(demo_rows(count))) for count in (FEW, MANY))
+    found = []
+    for what, measured, reference in (*_choosing(few, many), *_moving(few, many)):
+        found.append(
+            Finding(
+                what=f"100,000 rows: {what}", measured=measured, unit="ms", reference=reference, against="10,000 rows"
+            )
+        )
+    return found
+
+
+def _choosing(few: Sequence[Environment], many: Sequence[Environment]) -> list[tuple[str, float, float]]:
+    columns = tuple(column for column, _ in fitting(79))
+    small, large = (Fleet().apply(NO_PROFILE, listed(rows, NOW))[0] for rows in (few, many))
+    times = []
+    for what, view in VIEWS.items():
+        works = (partial(arrange, contexts_at(fleet), view, columns) for fleet in (small, large))
+        reference, measured = in_turn(*works, times=3)
+        times.append((f"{what}, the pure view (CPU)", measured, reference))
+    return times
+
+
+def _moving(few: Sequence[Environment], many: Sequence[Environment]) -> list[tuple[str, float, float]]:
+    found = []
+    for how, view in (("", View()), (" filtered, sorted and grouped", ARRANGED)):
+        reference, measured = (asyncio.run(moves(rows, view)) for rows in (few, many))
+        found += [(f"{what}{how}, headless (CPU)", measured[what], reference[what]) for what in reference]
+    return found
+
+
+async def moves(rows: Sequence[Environment], view: View) -> dict[str, float]:
+    """Return the median CPU milliseconds of a listing, of each key, and of a tick."""
+    async with staged() as stage:
+        stage.app.dashboard.set_view(view)
+        times: dict[str, list[float]] = {}
+
+        def note(what: str, started: float) -> None:
+            times.setdefault(what, []).append((time.process_time() - started) * 1000)
+
+        outcome = listed(rows, stage.at)
+        for _ in range(3):
+            started = time.process_time()
+            await stage.take(outcome)
+            note("a listing taken in and drawn", started)
+        for _ in range(5):
+            for what, key in KEYS.items():
+                started = time.process_time()
+                await stage.press(key)
+                note(f"key {what}", started)
+            started = time.process_time()
+            await stage.tick()
+            note("a tick", started)
+        return {what: median(each) for what, each in times.items()}

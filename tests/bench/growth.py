@@ -9,10 +9,10 @@ import asyncio
 from functools import partial
 from pathlib import Path
 
+from arranged import moves
 from findings import Finding, in_turn
 from fleets import beating, decoded, demo_rows, pages_of
 from plot import log_plot
-from views import moves
 
 from envwatch.views.table.table_view import View
 
