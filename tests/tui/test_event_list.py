@@ -365,15 +365,6 @@ async def test_a_key_without_a_meaning_says_so() -> None:
             assert "bob · went offline" in answer(stage)
 
 
-async def test_the_log_goes_to_a_row_hidden_by_the_filter() -> None:
-    async with opened_log(("bob",)) as stage:
-        await stage.press("q", "2")
-        assert "bob" not in stage.names
-        await stage.press("e", "enter")
-        await stage.pilot.pause()
-        assert stage.cursor == "bob"
-
-
 async def test_a_filter_with_fewer_lines_than_the_cursors_place_moves_the_cursor() -> None:
     async with opened_log(("ada", "bob"), ()) as stage:
         await stage.press("G")

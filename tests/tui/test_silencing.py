@@ -211,16 +211,6 @@ async def test_never_takes_a_loss_out_of_the_block_and_by_rule_brings_the_loss_b
         assert [each.words for each in kept] == [never, never, {key: None}]
 
 
-async def test_always_makes_an_offline_row_a_loss() -> None:
-    async with staged(policies=soon(alert=None)) as stage:
-        await stage.show([row("mac", stage.at, is_up=False, metadata={"os": "darwin"}), row("web", stage.at)])
-        assert stage.block == []
-        stage.go_to("env-mac")
-        await stage.press("A", "a", "enter")
-        assert stage.news == "mac always alerts now: A changes that"
-        assert [" mac " in line for line in stage.block] == [True]
-
-
 async def test_the_marked_rows_are_decided_together_and_unmarked() -> None:
     async with staged(policies={NO_PROFILE: AlertPolicy(expect=(clean("cyd"),))}) as stage:
         mac = row("ada", stage.at, metadata={"os": "darwin"})
