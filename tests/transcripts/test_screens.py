@@ -10,10 +10,10 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 import pytest
-from transcripts.screen_stories import FOLDER, SIZES, STORIES, file_of, told
+from transcripts.screens import SCREENS, SIZES, STORIES, file_of, told
 
 if TYPE_CHECKING:
-    from transcripts.screen_stories import Size
+    from transcripts.screens import Size
 
 MOST_LINES = 60
 """Lines of a difference in a failed test's message."""
@@ -29,4 +29,4 @@ async def test_a_story_has_the_frames_of_its_transcript(story: str, size: Size) 
 
 
 def test_each_transcript_has_a_story() -> None:
-    assert set(FOLDER.iterdir()) == {file_of(story, size) for story in STORIES for size in SIZES}
+    assert set(SCREENS.iterdir()) == {file_of(story, size) for story in STORIES for size in SIZES}

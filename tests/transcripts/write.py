@@ -15,8 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support import quick_apps
 from support.transcripts import FOLDER, sections_of
-from transcripts import screen_stories
-from transcripts.screen_stories import SIZES, STORIES, file_of, told
+from transcripts.screens import SCREENS, SIZES, STORIES, file_of, told
 
 
 def main() -> None:
@@ -28,12 +27,12 @@ def main() -> None:
         lines = [line for section in sections_of(path) for line in section.played()]
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     quick_apps.install()  # as `tests/conftest.py` does
-    screen_stories.FOLDER.mkdir(exist_ok=True)
+    SCREENS.mkdir(exist_ok=True)
     screens = {file_of(name, size): (name, size) for name in names if name in STORIES for size in SIZES}
     for path, (name, size) in screens.items():
         path.write_text(asyncio.run(told(name, size)), encoding="utf-8")
     if not sys.argv[1:]:
-        for path in set(screen_stories.FOLDER.iterdir()) - screens.keys():
+        for path in set(SCREENS.iterdir()) - screens.keys():
             path.unlink()
 
 
