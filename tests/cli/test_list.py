@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.builders import wire_row, wire_rows
-from support.faulty_server import KEY, Faulty, How, Reply, Stop, Where, edits, faulty_server, says, skewed
+from support.faulty_server import KEY, Faulty, How, Reply, Stop, Where, edits, faulty_server, says
 from support.pty_terminal import Terminal, environment
 
 from envwatch.cli.commands.list import FORMATS
@@ -93,35 +93,6 @@ def test_a_failed_listing_is_one_line_with_host_and_page_after_one_attempt(
     assert ended.code == 3
     assert ended.line.startswith(message.replace("HOST", faulty.url.removeprefix("http://")))
     assert len(faulty.seen) == page + 1
-
-
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (0, ""),
-        (7, "this machine's clock is 7s behind the server's; ages are by the server's"),
-        (3_600, "the server's clock (Date) is 1h ahead of this machine's and all heartbeats"),
-        (-3_600, "the server's clock (Date) is 1h behind this machine's and all heartbeats"),
-    ],
-)
-def test_a_wrong_clock_is_named_and_changes_no_state(
-    envwatch: Envwatch, faulty: Faulty, error: float, said: str
-) -> None:
-    now = time.time() * 1000
-    rows = [wire_row(f"env-{number}", lastHeartbeat=now - number * 1000) for number in range(3)]
-    rows += [wire_row(f"asleep-{number}", lastHeartbeat=now - 1_000_000) for number in range(2)]
-    faulty.rows = rows
-    faulty.break_every_page(skewed(error))
-    ended = envwatch("list")
-    assert (ended.code, ended.out.count("online"), ended.out.count("offline")) == (0, 3, 2)
-    lines = [line for line in ended.err.splitlines() if line.startswith("envwatch: ")]
-    assert len(lines) == bool(said)
-    # The header has whole seconds.
-    assert not said or lines[0].removeprefix("envwatch: ").partition(": rows (clk?)")[0] in {
-        said,
-        said.replace("7s", "6s"),
-        said.replace("1h", "59m 59s"),
-    }
 
 
 @pytest.mark.parametrize("path", ["/dev/full", "{home}", "{home}/file/log\x1b"])
