@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -79,8 +80,8 @@ def test_the_login_of_the_letta_cli_serves_without_a_variable(
     ("page", "fault", "message"),
     [
         (2, says(503, '{"message":"overloaded"}'), "server unavailable: HOST, page 3: answered 503: overloaded"),
-        (1, Stop(Where.BODY, How.RESET), "unreachable: HOST, page 2: "),
-        (1, edits(lambda page: page["connections"].clear()), "listing does not end: HOST: page 2 "),
+        (1, Stop(Where.BODY, How.RESET), "unreachable: HOST, page 2: .*"),
+        (1, edits(lambda page: page["connections"].clear()), "listing does not end: HOST: page 2 .*"),
         (0, says(503, '{"error":"blind","errorCode":"envwatch_blind"}'), "server unavailable: HOST: blind"),
     ],
 )
@@ -91,7 +92,7 @@ def test_a_failed_listing_is_one_line_with_host_and_page_after_one_attempt(
     faulty.break_page(page, fault)
     ended = envwatch("list", "--page-size=2", "-o", "jsonl")
     assert ended.code == 3
-    assert ended.line.startswith(message.replace("HOST", faulty.url.removeprefix("http://")))
+    assert re.fullmatch(message.replace("HOST", faulty.url.removeprefix("http://")), ended.line)
     assert len(faulty.seen) == page + 1
 
 

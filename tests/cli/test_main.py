@@ -84,6 +84,7 @@ def test_no_command_without_a_screen_loads_an_unneeded_library(tmp_path: Path) -
     assert done.returncode == 0, done.stderr.decode()
     assert b"acme\n" in done.stdout
     assert b'{"specversion":"1.0",' in done.stdout
+    assert done.stdout.count(b'"taken_at"') == 1, "one listing as JSON"
 
 
 def test_the_first_request_of_a_dashboard_waits_neither_for_textual_nor_for_the_filter_language(

@@ -22,7 +22,7 @@ import pytest
 from support import programs
 from support.builders import NOW, beating, reading, wire_row, wire_rows
 from support.fake_clock import Answer, Script, World, error, taken, targets_of, until
-from support.faulty_server import KEY, Faulty, faulty_server
+from support.faulty_server import KEY, Faulty, faulty_server, says
 from support.memory_history import MemoryHistory
 from support.pty_terminal import Terminal, environment
 from support.receiver import Answer as Answered
@@ -41,6 +41,8 @@ from envwatch.storage.state_file import ACKNOWLEDGEMENTS, acknowledged, merge
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
+
+    from support.in_process import Envwatch
 
     from envwatch.model.clock import WallMs
     from envwatch.model.outcome import RecordedPoll
@@ -235,6 +237,10 @@ async def test_a_line_is_in_the_pipe_when_its_poll_is_judged_and_a_signal_ends_t
                 server.rows = fresh(2, lastHeartbeat=time.time() * 1000, currentMode="unrestricted")
                 event = json.loads(await watch.line())
                 assert (event["type"], event["data"]["acknowledged"]) == ("envwatch.environment.online", None)
+                server.break_every_page(says(500))
+                assert json.loads(await watch.line())["type"] == "envwatch.failing"
+                server.heal()
+                assert json.loads(await watch.line())["type"] == "envwatch.reached"
                 watch.process.send_signal(signal.SIGTERM)
                 assert await watch.ended() == Exit.TERMINATED
                 assert await watch.reader.read() == b""
@@ -244,11 +250,11 @@ async def test_a_line_is_in_the_pipe_when_its_poll_is_judged_and_a_signal_ends_t
     assert " every 1 s, with the key from LETTA_API_KEY" in acks.with_name("envwatch.log").read_text()
     assert messages[0] == b"READY=1"
     assert messages[1:3] == [b"WATCHDOG=1"] * 2
-    assert (
-        (tmp_path / "errors")
-        .read_text()
-        .startswith(f"envwatch: watching {server.url.removeprefix('http://')} every 1 s")
-    )
+    narration = (tmp_path / "errors").read_text().splitlines()
+    host = server.url.removeprefix("http://")
+    assert narration[0] == f"envwatch: watching {host} every 1 s (profile default); ctrl+c ends it"
+    assert "polls fail" in narration[1]
+    assert "polls succeed again" in narration[2]
 
 
 async def test_a_closed_pipe_ends_a_watch_without_events_without_a_word(tmp_path: Path) -> None:
@@ -320,6 +326,14 @@ def environ_of(home: Path, text: str, **more: str) -> dict[str, str]:
     path.write_text(text)
     named = {"ENVWATCH_CONFIG": str(path), "XDG_STATE_HOME": str(home / "state"), "PD_KEY": ROUTING_KEY}
     return environment(home, LETTA_API_KEY=KEY, **(named | more))
+
+
+def test_a_hook_is_chosen_by_name_or_number(envwatch: Envwatch) -> None:
+    envwatch.write_config('[[hooks]]\nname = "page"\ncommand = ["true"]\n[[hooks]]\ncommand = ["true"]\n')
+    assert envwatch("hooks", "test", "page")[:2] == (0, "page  ok      opened and resolved\n")
+    assert envwatch("hooks", "test", "2")[:2] == (0, "2  ok      opened and resolved\n")
+    unknown = envwatch("hooks", "test", "pagr")
+    assert (unknown.code, unknown.line) == (2, "there is no hook pagr; did you mean page?")
 
 
 async def test_each_hook_gets_an_incident_and_its_end_and_each_failure_is_named(tmp_path: Path) -> None:
