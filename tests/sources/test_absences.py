@@ -227,15 +227,22 @@ async def test_a_slow_device_route_takes_at_most_half_a_page_deadline(server: Fa
     assert (ids_in(snapshot), snapshot.confirmed_absent) == ({"env-1", "env-3", "env-4", "env-5"}, frozenset())
 
 
-async def test_at_most_ten_rows_are_requested_per_poll_until_every_absence_is_confirmed() -> None:
+@pytest.mark.parametrize(
+    ("lost", "confirmed", "in_doubt"),
+    [(9, [9, 0], [0, 0]), (10, [0, 9, 1, 0], [0, 1, 0, 0]), (25, [0, 9, 9, 7, 0], [0, 16, 7, 0, 0])],
+)
+async def test_at_most_ten_rows_are_requested_per_poll_until_every_absence_is_confirmed(
+    lost: int, confirmed: list[int], in_doubt: list[int]
+) -> None:
+    """One of the ten is a listed row. More absences than nine are believed from the second listing on."""
     async with faulty_server(wire_rows(60)) as server, client_of(server) as client:
         await client.snapshot()
-        loses(server, *range(1, 26), exist=False)
-        snapshots = [await client.snapshot() for _ in range(5)]
-    assert [snapshot.requests for snapshot in snapshots] == [1, 11, 11, 9, 1]
-    assert [len(snapshot.confirmed_absent) for snapshot in snapshots] == [0, 9, 9, 7, 0]
-    assert [len(snapshot.in_doubt) for snapshot in snapshots] == [0, 16, 7, 0, 0]
-    assert not {"device-of-env-1", "device-of-env-25"} - set(asked_about(server))
+        loses(server, *range(1, lost + 1), exist=False)
+        snapshots = [await client.snapshot() for _ in confirmed]
+    assert [len(snapshot.confirmed_absent) for snapshot in snapshots] == confirmed
+    assert [len(snapshot.in_doubt) for snapshot in snapshots] == in_doubt
+    assert [snapshot.requests for snapshot in snapshots] == [1 + count + (count > 0) for count in confirmed]
+    assert not {"device-of-env-1", f"device-of-env-{lost}"} - set(asked_about(server))
 
 
 async def test_ten_listings_without_an_existing_row_are_proof_enough() -> None:
