@@ -132,6 +132,7 @@ def test_a_list_says_until_when_a_down_row_is_silenced() -> None:
     night.silence("web-2")
     now = reading(night.at)
     found = environment_list_of_rows([*night.monitor.fleet.environments], night.monitor, View(), now)
+    assert environment_list_of_rows([night.row("mac-1")], night.monitor, View(), now).hidden == 4
     rows = {row["name"]: row for row in json.loads(b"".join(json_of(found)))["environments"]}
     assert {name: rows[name]["reason"] for name in ("mac-1", "web-1", "web-2")} == {
         "mac-1": "silenced until 10:00",
