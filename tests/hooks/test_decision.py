@@ -75,6 +75,14 @@ INCIDENTS: dict[str, tuple[Callable[[], Hooked], list[str]]] = {
         lambda: hooked("a", "b", "c", "d", rule=matching("name:a")).hold(30, "a", "b", "c", "d"),
         ["opened a+b+c+d"],
     ),
+    "a returned row in the filter sends nothing of the others": (
+        lambda: hooked("a", "b", rule=matching("name:a"), after=120).hold(20, "a", "b").hold(150, "b"),
+        [],
+    ),
+    "the filter finds a blindness of envwatch always": (
+        lambda: hooked("a", "b", rule=matching("name:x")).fail(after=61).wait(900),
+        ["opened None"],
+    ),
     "nothing while blind": (lambda: hooked("a", "b", after=90).hold(20, "a").fail(times=30), []),
     "a loss that holds after a blind time": (
         lambda: hooked("a", "b", after=90).hold(20, "a").fail(times=30).poll("a"),
@@ -184,6 +192,10 @@ EVENTS: dict[str, tuple[Callable[[], Hooked], list[str]]] = {
     "a loss and a return": (lambda: hooked("a", on=BOTH).hold(30, "a").hold(30), ["offline a", "online a"]),
     "a loss that does not hold, and its end": (lambda: hooked("a", on=BOTH, after=120).hold(60, "a").hold(300), []),
     "a loss that does not hold": (lambda: hooked("a", on=[Kind.OFFLINE], after=120).hold(60, "a").hold(300), []),
+    "a loss whose row is gone later counts from the loss": (
+        lambda: hooked("a", "b", "c", on=[Kind.OFFLINE, Kind.GONE], after=60).poll("a").hold(60, without=("a",)),
+        ["gone a"],
+    ),
     "returns alone": (lambda: hooked("a", on=[Kind.ONLINE]).hold(30, "a").hold(30), ["online a"]),
     "two kinds in one listing": (
         lambda: hooked("a", on=(Kind.MODE, Kind.RENAMED)).poll(currentMode="plan", connectionName="b"),
