@@ -206,7 +206,9 @@ def test_a_list_has_this_machines_and_the_servers_acknowledgements(envwatch: Env
     assert [each["until"] is None for each in found] == [False, True, True]
     _, table, _ = envwatch("ack", "list", "--filter", "name:web-2")
     assert [line.split()[0] for line in table.splitlines()] == ["NAME", "web-2"]
-    assert all(line.isprintable() for line in envwatch("ack", "list")[1].splitlines())
+    lines = envwatch("ack", "list").out.splitlines()
+    assert all(line.isprintable() for line in lines)
+    assert ["until back" in line for line in lines[1:]] == [False, True, True]
 
 
 @pytest.mark.parametrize("what", ["web-2", "name:web-2", UUID, UUID.upper()])
