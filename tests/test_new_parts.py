@@ -233,7 +233,7 @@ def test_the_tests_of_rows_columns_and_pages_are_green_in_the_copy(copy: Path) -
         "tests/history/encoding",
         "tests/serving/test_listing.py",
         "tests/views/test_output.py",
-        "tests/views/test_baseline.py",
+        "tests/views/test_views.py",
         "tests/config/test_schema.py",
         "tests/tui/test_row_renderer.py",
         "tests/e2e/test_hostile.py::test_a_hostile_listing_is_text_in_every_format",

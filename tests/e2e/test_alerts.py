@@ -38,7 +38,7 @@ SPEEDS: Final = {
     "holder_killed": 1,
     "one_id_on_two_servers": 1,
     "only_a_hook": 20,
-    "service_down": 80,
+    "service_down": 50,
     "key_revoked": 60,
     "power_cut": 6,
 }

@@ -139,27 +139,6 @@ def first_beat(terminal: Terminal) -> str:
     return next((match[1] for row in rows(terminal) if (match := re.search(r"● on +[0-9dhms ]+ ([0-9]+s) ", row))), "")
 
 
-@pytest.mark.slow
-def test_within_half_a_minute_the_demo_shows_what_envwatch_is_for(tmp_path: Path) -> None:
-    with demo(tmp_path, 120, 36) as terminal:
-        terminal.press("e")
-        terminal.wait_for("Nothing has happened since|Z ")
-        for what in (
-            r"mode \w+ → unrestricted !",
-            r"back online after [0-9]+m",
-            r"went offline · ",
-        ):
-            terminal.wait_for(what)
-        terminal.press("G", ENTER)
-        terminal.wait_for(HEADER)
-        terminal.press("?")
-        terminal.wait_for("asking ")
-        terminal.press("q")
-        terminal.wait_for(HEADER)
-        terminal.wait_for(" MODE unrestricted! ")
-        quit_with(terminal, "q", 0)
-
-
 def test_a_person_finds_compares_and_takes_away_with_few_keys(tmp_path: Path) -> None:
     with demo(tmp_path, 80, 24) as terminal:
         terminal.press("p")  # only keys change the screen

@@ -54,9 +54,16 @@ def test_nonsense_ends_nothing_and_keys_work_afterwards(environ: dict[str, str],
         assert restored(terminal)
 
 
-def test_1_000_focus_reports_delay_no_key(environ: dict[str, str]) -> None:
+def test_keys_before_the_first_frame_are_text_of_the_filter_and_1_000_focus_reports_delay_no_key(
+    environ: dict[str, str],
+) -> None:
     with Terminal(ENVWATCH, environ) as terminal:
-        terminal.wait_for(SHOWN)
+        terminal.press("/", "b", "?")
+        terminal.wait_for("^ b[?] *$")
+        terminal.wait_for("⏎ Keep the filter")
+        assert " Keys " not in terminal.text
+        terminal.press(ESC)
+        terminal.wait_for_no("⏎ Keep the filter")
         with at_most(2):
             terminal.send(b"\x1b[O\x1b[I" * 500 + b"q")
             assert terminal.wait_for_end() == 0
