@@ -557,6 +557,25 @@ async def test_a_row_of_this_machines_expect_is_acknowledged_here() -> None:
         assert len(stage.app.state.monitor.acks) == 1
 
 
+@pytest.mark.parametrize("moves", [False, True])
+async def test_the_cursor_passes_on_once_the_listing_shows_the_acknowledgement_unless_the_cursor_moved(
+    *, moves: bool
+) -> None:
+    """In between the cursor is on the row, so a second key asks about the same row."""
+    async with viewer(Server()) as stage:
+        off = [off_at("a", stage.at), off_at("d", stage.at - 900_000), off_at("e", stage.at - 1_800_000)]
+        await stage.take(served(stage, *off))
+        stage.go_to("env-d")
+        await stage.press("a", "enter")
+        assert stage.cursor == "d"
+        if moves:
+            await stage.press("up", "down")
+        await stage.tick(5)
+        mark = {"envwatch": {"ack": {"by": "ann", "at": stage.at, "note": "", "uuid": UUID}}}
+        await stage.take(served(stage, off[0], off_at("d", stage.at - 905_000, **mark), off[2]))
+        assert stage.cursor == ("d" if moves else "e")
+
+
 async def test_anybody_may_end_an_acknowledgement_of_the_team() -> None:
     server = Server()
     async with viewer(server) as stage:

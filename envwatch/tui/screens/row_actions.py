@@ -206,8 +206,8 @@ class RowActions(TableScreen):
                 self._change_acks(acks)
                 self.show_message(acknowledged_text(name, keys, state.monitor.with_acks(acks), state.now, lasts))
             if shared:
-                self._pass_on_cursor(shared)
                 ids = [row.key for row in shared]
+                self._pass_on_cursor_from(ids)
                 self.post_message(self.Shared(ids, partial(share_acks, ids, note, lasts)))
             self.unmark(whole)
 
@@ -276,16 +276,15 @@ class RowActions(TableScreen):
 
         self.choose(f"{acknowledged.name}, acknowledged by {by}", choices, take)
 
-    def _pass_on_cursor(self, acted_on: Sequence[TrackedEnvironment]) -> None:
-        keys = {row.key for row in acted_on}
-        if any(row.key in keys for row in self.under_cursor.environments):
-            self.table.pass_on_cursor()
+    def _pass_on_cursor_from(self, acted_on: Iterable[EnvironmentKey]) -> None:
+        if keys := {row.key for row in self.under_cursor.environments}.intersection(acted_on):
+            self.table.pass_on_cursor_from(frozenset(keys))
 
     def _change_acks(self, changes: Mapping[ServerKey, Ack | None]) -> None:
         monitor = self.state.monitor
         rows = [each for each in self.under_cursor.environments if not monitor.is_acked(each)]
-        if not changes.keys().isdisjoint(_server_keys(rows, monitor)):
-            self.table.pass_on_cursor()
+        keys = zip(rows, _server_keys(rows, monitor), strict=True)
+        self._pass_on_cursor_from(row.key for row, key in keys if key in changes)
         self.post_message(self.Decided(partial(change_acks, changes)))
 
     def _acks_of(self, environments: Iterable[TrackedEnvironment]) -> Acks:

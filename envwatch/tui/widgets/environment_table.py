@@ -76,7 +76,8 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
         self.row_cursor = RowCursor()
         """Other classes change the cursor only by `pin` and `settle`."""
         self._moved_at = float("-inf")
-        self._awaits_ack = False
+        self._awaited: frozenset[EnvironmentKey] = frozenset()
+        """Rows under the cursor that will be acknowledged; the cursor then passes on."""
         self.moves = 0
         self._renderer: RowRenderer | None = None
         """None after a change of styles."""
@@ -125,8 +126,12 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
         found = self.row_cursor.visible_block(most, self.state.now.wall)
         return [lines[line] if isinstance(line, int) else line for line in found]
 
-    def pass_on_cursor(self) -> None:
-        self._awaits_ack = True
+    def pass_on_cursor_from(self, keys: frozenset[EnvironmentKey]) -> None:
+        """Move the cursor to the next open line once a row of `keys` is acknowledged, unless the cursor moves before.
+
+        An acknowledgement of a team's server shows at the next listing.
+        """
+        self._awaited = keys
 
     def go_to_member(self) -> None:
         incident = self.incident
@@ -195,8 +200,8 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
         return place is not None
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
-        if new.monitor.acks is not old.monitor.acks:
-            self.row_cursor.passes_on, self._awaits_ack = self._awaits_ack, False
+        if any(row is not None and new.monitor.is_acked(row) for row in map(new.monitor.fleet.tracked, self._awaited)):
+            self.row_cursor.passes_on, self._awaited = True, frozenset()
         if not new.has_rows_of(old):
             self._update_rows(is_steady=self._has_just_moved())
         elif self.row_cursor.is_due and not self._has_just_moved():
@@ -295,6 +300,7 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
         if cursor.place == old and not has_left_ghost:
             return
         self.moves += 1
+        self._awaited = frozenset()
         self.post_message(self.Changed(has_other_rows=has_left_ghost))
         top, row = self.scroll_offset.y, cursor.table_place
         if row is not None and row < top:
