@@ -258,9 +258,9 @@ def test_a_servers_acknowledgement_without_a_uuid_is_ended_there(envwatch: Envwa
 
 
 def test_an_action_is_the_first_word_and_any_other_word_is_a_name() -> None:
-    for words in (["ack", "list"], ["ack", "end", "web-2"]):
-        options = options_in([*words, "--profile", "a", "--config", "c.toml"])
-        assert (options.action, options.profile, options.config) == (words[1], "a", "c.toml")
+    for action, words in (("list", ["list"]), ("end", ["end", "web-2"]), (None, ["web-2"])):
+        options = options_in(["ack", *words, "--profile", "a", "--config", "c.toml"])
+        assert (options.action, options.profile, options.config) == (action, "a", "c.toml")
     options = options_in(["ack", "--note", "list", "listed"])
     assert (options.what, options.note, options.action) == ("listed", "list", None)
     with pytest.raises(StopError, match="`envwatch ack list` takes no --note"):
