@@ -15,7 +15,7 @@ from envwatch.model.acks import Ack
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Listed, Slept
-from envwatch.model.text import clean
+from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,6 +106,15 @@ def test_an_incident_has_one_bell() -> None:
     rung, due = monitor.due_alerts(reading(at(1) + 10_000))
     assert [incident.losses[0].id for incident in due] == [ID]
     assert rung.due_alerts(reading(at(1) + 60_000)) == (rung, ())
+
+
+def test_an_incident_is_known_by_the_last_sign_of_life_of_the_lost_row() -> None:
+    def incident(last_seen: float) -> SafeText | None:
+        lost = [environment(ID, connectionId=None, lastHeartbeat=None, lastSeenAt=last_seen)]
+        _, (_, changes) = driven(NEW, [listed(up(at(0)), at(0)), listed(lost, at(1))])
+        return changes.events[0].incident
+
+    assert incident(NOW - 60_000) == incident(NOW - 60_000) != incident(NOW - 50_000)
 
 
 def test_before_the_first_outcome_the_interval_of_the_settings_is_in_force() -> None:
