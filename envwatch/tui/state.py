@@ -19,7 +19,7 @@ from envwatch.views.screen_settings import ScreenSettings
 from envwatch.views.table.block import NO_BLOCK, Block, block_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import tzinfo
 
     from envwatch.fleet.profile_state import Freshness
@@ -183,6 +183,11 @@ class MonitorState:
 
     def server_now(self, profile: SafeText) -> ServerMs:
         return self.monitor.fleet.by_profile[profile].clock.server_time(self.now.wall)
+
+    def has_acked_row(self, keys: Iterable[EnvironmentKey]) -> bool:
+        """Whether a row of some is acknowledged."""
+        rows = map(self.monitor.fleet.tracked, keys)
+        return any(row is not None and self.monitor.is_acked(row) for row in rows)
 
     def judged(self) -> MonitorState:
         """Return the state with the monitor's block and counts."""

@@ -200,7 +200,7 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
         return place is not None
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
-        if any(row is not None and new.monitor.is_acked(row) for row in map(new.monitor.fleet.tracked, self._awaited)):
+        if new.has_acked_row(self._awaited):
             self.row_cursor.passes_on, self._awaited = True, frozenset()
         if not new.has_rows_of(old):
             self._update_rows(is_steady=self._has_just_moved())
