@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from support.faulty_server import Faulty
 
+pytestmark = pytest.mark.slow
+
 HOSTILE: Final = "eu\x1b]0;pwned\x07\x9b31m\u202e-1"
 SHOWN: Final = r"eu\x1b]0;pwned\x07\x9b31m\u202e-1"
 FORMATS: Final = ("table", "json", "jsonl", "csv", "line", "name")
@@ -112,7 +114,6 @@ def environ_for(server: Faulty, copy: Path, home: Path, **more: str) -> dict[str
     return environ_in(copy, LETTA_BASE_URL=server.url, **more) | {"HOME": str(home)}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("format_", FORMATS)
 def test_no_format_prints_a_control_character_of_a_new_field(copy: Path, tmp_path: Path, format_: str) -> None:
     with serving(hostile_rows()) as server:
@@ -122,7 +123,6 @@ def test_no_format_prints_a_control_character_of_a_new_field(copy: Path, tmp_pat
     assert b"us-1" not in printed
 
 
-@pytest.mark.slow
 def test_the_dashboard_draws_a_new_field_in_column_and_pane_as_text(copy: Path, tmp_path: Path) -> None:
     with serving(hostile_rows()) as server:
         environ = environ_for(server, copy, tmp_path, ENVWATCH_COLUMNS="site")
@@ -140,7 +140,6 @@ def test_the_dashboard_draws_a_new_field_in_column_and_pane_as_text(copy: Path, 
     assert "\u202e".encode() not in terminal.received
 
 
-@pytest.mark.slow
 def test_a_recording_keeps_a_new_field_and_a_redacted_one_hides_its_text(copy: Path, tmp_path: Path) -> None:
     plain, redacted = tmp_path / "plain.recording", tmp_path / "redacted.recording"
     with serving(hostile_rows()) as server:
@@ -220,7 +219,6 @@ def test_mistakes_with_a_new_delivery_are_named(copy: Path, tmp_path: Path) -> N
     ] * 4
 
 
-@pytest.mark.slow
 def test_the_tests_of_rows_columns_and_pages_are_green_in_the_copy(copy: Path) -> None:
     names = (
         "tests/test_stability.py",

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from support.alert_stories import Tale, Told
 
+pytestmark = pytest.mark.slow
+
 SENTINEL = ("opened", ["sentinel"])
 
 SPEEDS: Final = {
@@ -119,7 +121,6 @@ def test_a_revoked_key_is_one_message_about_envwatch_and_one_more_once_the_key_w
 
 
 @needs_faketime
-@pytest.mark.slow
 @tells("power_cut")
 def test_a_power_cut_of_40_machines_is_one_message_at_the_intervals_of_real_machines(tale: Tale) -> None:
     assert tale.names == [("opened", tale.notes["dark"]), SENTINEL], tale.text
@@ -131,7 +132,6 @@ _HOOKS = {"after": f"sleep 0.4; {APPENDS}", "before": f"{APPENDS}; sleep 0.4"}
 """Kills meet a try before and after the delivery."""
 
 
-@pytest.mark.slow
 def test_kills_lose_no_opening_repeat_no_id_and_send_no_end_alone(tmp_path: Path) -> None:
     """Kill a watch around losses and deliveries: forty times in the profile `thorough`, eight times in `.ci/run`."""
     kills = max(examples(10), 2)

@@ -272,13 +272,13 @@ def outcome(request: pytest.FixtureRequest, outcomes: dict[str, Future[Any]]) ->
     return outcomes[request.node.nodeid]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "outcome",
     [
         pytest.param(
             partial(misses_of, situation=situation, columns=columns, lines=lines),
             id=f"{name}-{columns}x{lines}",
-            marks=[] if lines == 24 and name in QUICK else pytest.mark.slow,
         )
         for columns, lines in ((80, 24), (120, 36), (60, 20), (40, 8))
         for name, situation in SITUATIONS.items()

@@ -305,6 +305,7 @@ def events(terminal: Terminal) -> str:
     return found
 
 
+@pytest.mark.slow
 def test_a_bad_night_can_be_read_from_the_status_line_and_the_news(tmp_path: Path, server: Faulty) -> None:
     environ = unlimited(server)
     with Terminal.of_envwatch("--interval", "1", home=tmp_path, environ=environ) as terminal:

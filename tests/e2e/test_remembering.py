@@ -179,6 +179,7 @@ def go_back_to_the_loss(terminal: Terminal) -> None:
     terminal.wait_for("12 went offline together: all pod p-7")
 
 
+@pytest.mark.slow
 def test_a_loss_is_found_again_explained_cut_out_replayed_and_reported(tmp_path: Path) -> None:
     home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
     for folder in (home, elsewhere):
@@ -273,6 +274,7 @@ def test_of_two_dashboards_one_records_and_the_other_takes_over_after_a_hang_up(
 
 
 # -- the demo ----------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_each_demo_shows_the_same_day_and_forgets_what_was_acknowledged(tmp_path: Path) -> None:
     past = StoredPast(history_folder(state_of(tmp_path), "demo", "demo"))
     for _ in range(2):

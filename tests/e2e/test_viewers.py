@@ -120,12 +120,9 @@ def test_a_viewer_sees_the_begin_a_change_true_verdicts_and_the_end_of_a_server(
             terminal.wait_for(pattern, within=60)
 
 
-@pytest.mark.parametrize(
-    ("viewers", "seconds"), [pytest.param(30, 3, id="short"), pytest.param(100, 20, marks=pytest.mark.slow)]
-)
-async def test_upstream_is_asked_no_more_often_by_a_hundred_viewers_than_by_one(
-    tmp_path: Path, viewers: int, seconds: int
-) -> None:
+@pytest.mark.slow
+async def test_upstream_is_asked_no_more_often_by_a_hundred_viewers_than_by_one(tmp_path: Path) -> None:
+    viewers, seconds = 100, 20
     with team(tmp_path) as here:
         await asyncio.to_thread(wait_until, lambda: here.polls, "a first listing")
         for count in (1, viewers):

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,8 +20,13 @@ from threading import RLock, Thread
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeAlias
 
 from support import fast_clock, programs
+from support.demo_client import LISTING
 from support.faulty_server import KEY, Faulty, down, running, says, up
 from support.pty_terminal import Terminal, environment, without_settings
+from support.recording import ALWAYS
+
+from envwatch.history.past import HistoryError
+from envwatch.history.stored import StoredPast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -123,7 +128,7 @@ class Site:
 
     @property
     def listings(self) -> int:
-        return sum(1 for seen in self.server.seen if "after" not in seen.query)
+        return sum(seen.path == LISTING and "after" not in seen.query for seen in self.server.seen)
 
 
 class Watch:
@@ -195,10 +200,22 @@ class Desk:
         return self.home / f"hook-{hook}"
 
     @property
+    def alert_files(self) -> list[Path]:
+        """The profiles' alert states, which a run has written."""
+        return [*(self.home / "state" / "envwatch" / "alerts").glob("*.json")]
+
+    @property
     def alert_file(self) -> Path:
-        """The only profile's alert state, which a run has written."""
-        (found,) = (self.home / "state" / "envwatch" / "alerts").glob("*.json")
+        """The only profile's alert state."""
+        (found,) = self.alert_files
         return found
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether the history has a poll."""
+        with suppress(HistoryError):
+            return any(StoredPast(folder).polls(*ALWAYS) for folder in self.home.glob("state/envwatch/history/*"))
+        return False
 
     @property
     def environ(self) -> dict[str, str]:
@@ -219,7 +236,10 @@ class Desk:
 
     @contextmanager
     def watching(self) -> Iterator[Watch]:
-        """Run `envwatch watch --hooks` for the context's duration; enter at the program's third listing."""
+        """Run `envwatch watch --hooks` for the context's duration.
+
+        Enter at the program's third listing, with a written alert state for each profile.
+        """
         self._runs += 1
         err = self.home / f"err-{self._runs}"
         command = [*_ENVWATCH, "watch", "--hooks", "-o", "jsonl", "--profile", self.profiles]
@@ -229,6 +249,7 @@ class Desk:
         watch = Watch(process, err)
         try:
             self.let_list(3, watch)
+            self.wait_until(lambda: len(self.alert_files) == len(self.sites), "a written alert state")
             yield watch
         finally:
             process.kill()
@@ -315,6 +336,7 @@ def killed_and_damaged(home: Path, speed: float) -> Tale:
     site = Site(*_BOXES, "sentinel")
     with Desk(home, {"work": site}, f"{_SOON}\nhistory = true", speed=speed) as desk:
         with desk.watching() as watch:
+            desk.wait_until(lambda: desk.is_recorded, "a recorded poll")
             watch.end(signal.SIGKILL)
         site.close("box-0")
         with desk.watching() as watch:

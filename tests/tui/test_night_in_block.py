@@ -8,6 +8,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+import pytest
 from hypothesis import Phase, example, given, note, settings
 from hypothesis import strategies as st
 from support.app_harness import staged
@@ -142,6 +143,7 @@ def some_keys() -> list[str]:
 
 
 # A single drawn example would press nothing.
+@pytest.mark.slow
 @settings(max_examples=examples(18), deadline=None, phases=[Phase.explicit] if examples(18) == 1 else [*Phase])
 @example(some_keys(), (80, 24))
 @given(PRESSED, st.sampled_from([(80, 24), (60, 20), (40, 8), (120, 36)]))
