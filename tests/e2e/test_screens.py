@@ -168,6 +168,7 @@ def test_a_person_finds_compares_and_takes_away_with_few_keys(tmp_path: Path) ->
             terminal.press(keys)
             terminal.wait_for(shown)
         assert b"\x1b]52;" not in terminal.received, "only when asked"
+        terminal.wait_until(lambda: terminal.cursor_line >= 0 and cursor_name(terminal), "a name under the cursor")
         name = cursor_name(terminal)
         terminal.press("c")
         terminal.wait_for("sent to the clipboard: ")

@@ -369,14 +369,19 @@ async def test_failures_leave_no_descriptor_behind(server: Faulty) -> None:
         assert len(os.listdir("/dev/fd")) == before  # noqa: PTH208
 
 
+def listing_fetches() -> list[ListingFetch]:
+    return [found for found in gc.get_objects() if isinstance(found, ListingFetch)]
+
+
 async def test_a_failure_holds_neither_pages_nor_the_response(server: Faulty) -> None:
     server.break_page(1, says(200, "no JSON"))
     async with client_of(server) as client:
         gc.collect()
+        before = listing_fetches()  # of threads that other tests left behind
         gc.disable()
         try:
             error = await error_or_none(client)
-            assert [found for found in gc.get_objects() if isinstance(found, ListingFetch)] == []
+            assert [fetch for fetch in listing_fetches() if fetch not in before] == []
         finally:
             gc.enable()
     assert error is not None

@@ -28,7 +28,7 @@ def demo(home: Path, columns: int, lines: int, *options: str) -> Iterator[Termin
 
 def cursor_name(terminal: Terminal) -> str:
     line = terminal.cursor_line
-    assert line is not None, terminal.text
+    assert line >= 0, terminal.text
     return re.sub(" +(NEW|BACK|JOIN|MODE|VER|CONN)$", "", terminal.part(line, 20, 40).rstrip())
 
 
