@@ -356,7 +356,6 @@ def refused_certificate(code: int, message: str) -> ssl.SSLCertVerificationError
 
 
 UNREACHED = OSError(errno.ENETUNREACH, "unreachable")
-NO_ADDRESS = "no address is known for HOST: is the name right, and DNS up?"
 UNKNOWN_NAME = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 OLD_TLS = ssl.SSLError(1, "[SSL: TLSV1_ALERT_PROTOCOL_VERSION] tlsv1 alert protocol version")
 UNKNOWN_ISSUER = refused_certificate(20, "unable to get local issuer certificate")

@@ -289,7 +289,7 @@ async def test_a_step_to_an_event_of_a_hidden_row_names_the_filter() -> None:
         assert stage.news == "laptop of env-1 back online after 5s · the filter hides the row"
 
 
-async def test_events_of_a_filter_on_states_are_the_events_that_led_to_the_state() -> None:
+async def test_a_filter_on_states_steps_to_the_events_before_these_states() -> None:
     async with lived((*LIFE, (25, ()), (30, ()))) as stage:
         await stage.press("slash")
         await stage.type("status:offline")
