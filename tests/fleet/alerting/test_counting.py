@@ -11,12 +11,12 @@ from support.policies import soon
 from support.scripted_watch import LIMITS, Night, beating, night
 
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
-from envwatch.fleet.alerting.losses import Loss
+from envwatch.fleet.alerting.losses import Loss, chains
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.watched_time import Span
 from envwatch.model.acks import Ack
-from envwatch.model.clock import MonotonicS, OffsetBounds
+from envwatch.model.clock import MonotonicS, OffsetBounds, ServerMs
 from envwatch.model.text import clean
 
 if TYPE_CHECKING:
@@ -160,3 +160,24 @@ def test_the_end_of_an_acknowledgement_leaves_the_last_sign_of_life() -> None:
 @pytest.mark.parametrize(("up_s", "since"), [(59.999, [0]), (60, [70])])
 def test_a_return_of_under_a_minute_does_not_restart_the_count(up_s: float, since: list[float]) -> None:
     assert silences(night("a", "b", policies={}).poll("a").poll().poll(after=up_s).poll("a")) == since
+
+
+@pytest.mark.parametrize(
+    ("spans", "linked"),
+    [
+        ([(0, 10), (10, 20), (20, 30)], ["abc"]),
+        ([(0, 10), (11, 20)], ["a", "b"]),
+        ([(0, 100), (10, 20), (50, 60), (101, 110)], ["abc", "d"]),  # a long span holds shorter spans
+    ],
+)
+def test_losses_with_touching_spans_of_death_are_a_chain(spans: list[tuple[int, int]], linked: list[str]) -> None:
+    losses = [
+        Loss(
+            event=Event(kind=Kind.OFFLINE, at=NOW, id=clean(name)),
+            died=Span(ServerMs(NOW + since), ServerMs(NOW + until)),
+            silent_since=MonotonicS(0.0),
+            noticed_at=MonotonicS(0.0),
+        )
+        for name, (since, until) in zip("abcd", spans, strict=False)
+    ]
+    assert ["".join(str(loss.event.id) for loss in chain) for chain in chains(losses)] == linked
