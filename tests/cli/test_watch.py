@@ -416,9 +416,12 @@ command = ["/nonexistent/page"]
         channels = json.loads(kept.read_bytes())["ledger"][first["dedup_key"]]
         told = [hook for hook, announcement in channels.items() if announcement["progress"] == "told"]
         assert told == ["duty"], "the other hook has not sent it"
-        async with running(environ, tmp_path, *WATCH):
+        async with running(environ, tmp_path, *WATCH) as second_run:
             await listed(server, 3)
             assert len(service.posted) == 2, "what is still open is not sent again"
+            # A kill during a try of the other hook would leave a doubt, and the next run would try again.
+            second_run.process.send_signal(signal.SIGTERM)
+            assert await second_run.ended() == Exit.TERMINATED
         server.rows = up
         async with running(environ, tmp_path, *WATCH):
             resolved = (await service.have_come(3))[2].json

@@ -22,7 +22,7 @@ from support.load import scaled
 from support.pty_terminal import ESC, Terminal, environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from support.faulty_server import Faulty
@@ -236,7 +236,6 @@ def end_it(terminal: Terminal, fleet: Fleet, lost: Seen) -> None:
 SIZES = [(60, 15), (80, 24), (200, 50)]
 
 DAY_MS = 86_400_000
-STARTED = time.time() * 1000
 
 ORANGE, GREY, YELLOW = "ff8700", "c6c6c6", "ffd75f"
 """Colours of down, unknown and warnings; reversed in a badge."""
@@ -246,13 +245,18 @@ BROKEN = f"all connections are taken, ask again later {'and later ' * 11}END"
 """An error message that fits into two lines only at the largest size."""
 
 
-def rows(now: float) -> list[dict[str, Any]]:
-    """Return rows: 34 up, 2 just down, 3 down for a month, and one with an impossible time."""
-    found = [up(f"env-{number}", now, connectionName="hiro-laptop") for number in range(40)]
-    found[:2] = [down(f"env-{number}", STARTED - 60_000, connectionName="hiro-laptop") for number in range(2)]
-    found[2:5] = [down(f"env-{number}", STARTED - 30 * DAY_MS, connectionName="hiro-laptop") for number in range(2, 5)]
-    found[5]["lastHeartbeat"] = now + 2 * DAY_MS
-    return found
+def rows() -> Callable[[float], list[dict[str, Any]]]:
+    """Return a listing by time: 34 rows up, 2 just down, 3 down for a month, and one with an impossible time."""
+    started = time.time() * 1000
+    lost_at = [started - 60_000] * 2 + [started - 30 * DAY_MS] * 3
+
+    def listing(now: float) -> list[dict[str, Any]]:
+        found = [up(f"env-{number}", now, connectionName="hiro-laptop") for number in range(40)]
+        found[:5] = [down(f"env-{number}", at, connectionName="hiro-laptop") for number, at in enumerate(lost_at)]
+        found[5]["lastHeartbeat"] = now + 2 * DAY_MS
+        return found
+
+    return listing
 
 
 def look(terminal: Terminal, line: int, pattern: str) -> tuple[str, str, bool, bool]:
@@ -291,7 +295,7 @@ def at_each_size(terminal: Terminal, status: str, news: str = "") -> Iterator[tu
 
 @pytest.fixture
 def server() -> Iterator[Faulty]:
-    with serving(rows) as running:
+    with serving(rows()) as running:
         yield running
 
 
@@ -337,7 +341,7 @@ def _counts_are_those_of_the_rows(terminal: Terminal) -> None:
 
 
 def _an_empty_list_is_held(terminal: Terminal, server: Faulty) -> None:
-    server.script = lambda _: ()
+    listing, server.script = server.script, lambda _: ()
     message = r"(?s)the list came back empty \([0-9:]+\): not\s+believed\s+before.*rows\s+are\s+as\s+of"
     for columns, _ in at_each_size(terminal, " HOLD ", message):
         assert badge_colour(terminal, "HOLD") == YELLOW
@@ -346,7 +350,7 @@ def _an_empty_list_is_held(terminal: Terminal, server: Faulty) -> None:
         if columns > 60:
             assert re.search(f" HOLD empty list {'[0-9]+s ' if columns > 80 else ''}", terminal.display[0])
             assert "STALE" in terminal.display[0] or look(terminal, 0, "data [0-9]+s")[0] == YELLOW
-    server.script = rows
+    server.script = listing
     terminal.wait_for("hold ended after .* a later listing contradicts it")
 
 

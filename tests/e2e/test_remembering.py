@@ -30,6 +30,7 @@ from envwatch.model.page import environment_of
 from envwatch.model.text import clean
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from support.faulty_server import Faulty
@@ -64,11 +65,10 @@ def kept(home: Path, name: str) -> dict[str, Any]:
 
 
 # -- decisions and looks -----------------------------------------------------------------------------------------------
-LOST_AT = time.time() * 1000 - 600_000
-
-
-def two_rows(now: float) -> list[dict[str, Any]]:
-    return [up("web-1", now), down("old-nas", LOST_AT)]
+def two_rows() -> Callable[[float], list[dict[str, Any]]]:
+    """Return a listing by time, with a row that was lost ten minutes ago: after 15 minutes a loss is not marked."""
+    lost_at = time.time() * 1000 - 600_000
+    return lambda now: [up("web-1", now), down("old-nas", lost_at)]
 
 
 def acknowledge(terminal: Terminal, note: str) -> None:
@@ -80,7 +80,7 @@ def acknowledge(terminal: Terminal, note: str) -> None:
 
 
 def test_decisions_reach_running_dashboards_and_the_next_run_until_they_are_withdrawn(tmp_path: Path) -> None:
-    with serving(two_rows) as server:
+    with serving(two_rows()) as server:
         with dashboard(server, tmp_path) as reader:
             reader.wait_for("^▌►○ off .* old-nas ")
             with dashboard(server, tmp_path) as writer:
@@ -118,7 +118,7 @@ def test_what_cannot_be_read_or_written_is_told_once_and_nothing_else_suffers(tm
     state.mkdir(parents=True)
     (state / "history").write_text("a file where the folder would be")
     (state / "acknowledged.json").write_text('{"env-1": {"at": 1, "no')
-    with serving(two_rows) as server:
+    with serving(two_rows()) as server:
         with dashboard(server, tmp_path) as terminal:
             terminal.wait_for("live")
             terminal.press("e")
@@ -139,7 +139,7 @@ def test_what_cannot_be_read_or_written_is_told_once_and_nothing_else_suffers(tm
 
 def test_without_history_there_is_no_file_of_history(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text("history = false\n")
-    with serving(two_rows) as server:
+    with serving(two_rows()) as server:
         run(server, tmp_path, "watch", "--interval=1s", "--for=1s", "--config", str(tmp_path / "config.toml"))
         run(server, tmp_path, "watch", "--interval=1s", "--for=1s", "--no-history")
     assert not list(tmp_path.rglob("history"))
