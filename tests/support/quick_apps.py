@@ -28,11 +28,11 @@ from textual.pilot import Pilot, WaitForScreenTimeout
 from textual.screen import UPDATE_PERIOD, Screen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from textual.app import App
     from textual.css.model import RuleSet
-    from textual.css.styles import RulesMap
+    from textual.css.styles import RenderStyles, RulesMap
     from textual.message_pump import MessagePump
 
 DEFAULT_THRESHOLDS = gc.get_threshold()
@@ -192,6 +192,28 @@ def _share_rules() -> None:
     Stylesheet._parse_rules = parse_once  # type: ignore[method-assign]  # noqa: SLF001
 
 
+class _Parts(dict[str, Any]):
+    """The styles of a widget's component classes, each made when it is asked for: a test sees few of the hundreds."""
+
+    def __init__(self, node: Any, rules: Mapping[str, RulesMap]) -> None:
+        super().__init__()
+        self.node, self.rules = node, rules
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.rules
+
+    def __missing__(self, name: str) -> RenderStyles:
+        part = DOMNode(classes=name)
+        part._attach(self.node)  # noqa: SLF001
+        part.styles.base.merge_rules(self.rules[name])
+        self[name] = part.styles
+        return part.styles
+
+    def clear(self) -> None:
+        super().clear()
+        self.rules = {}
+
+
 def _share_component_styles() -> None:
     """Cache the styles of component classes by all that a selector can ask of a widget and the widget's ancestors."""
     process = Stylesheet._process_component_classes  # noqa: SLF001
@@ -209,16 +231,11 @@ def _share_component_styles() -> None:
         if key not in known:
             process(self, node)
             known[key] = {name: styles.base.get_rules() for name, styles in node._component_styles.items()}  # noqa: SLF001
-            return
-        before, after = node._component_styles, {}  # noqa: SLF001
-        for name, found in known[key].items():
-            part = DOMNode(classes=name)
-            part._attach(node)  # noqa: SLF001
-            part.styles.base.merge_rules(found)
-            after[name] = part.styles
-        node._component_styles = after  # noqa: SLF001
-        if any(before.get(name) != styles for name, styles in after.items()):
-            node.refresh()
+        before = getattr(node._component_styles, "rules", {})  # noqa: SLF001
+        if before is not known[key]:
+            node._component_styles = _Parts(node, known[key])  # noqa: SLF001
+            if before != known[key]:
+                node.refresh()
 
     Stylesheet._process_component_classes = process_once  # type: ignore[method-assign]  # noqa: SLF001
 
