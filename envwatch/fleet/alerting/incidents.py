@@ -246,13 +246,13 @@ class Incidents:
             return self, (), (), ()
         remaining_open, resolved, alerting = _after_returns(self.open, around)
         blindnesses, opened = _blindnesses(self, blind, around)
-        waiting, statuses, events = still_waiting(self.waiting, around)
+        waiting, statuses, events = still_waiting(_apart(self.waiting, self.open), around)
         openings = dict(self.openings)
         for profile in dict.fromkeys(loss.event.profile for loss in waiting):
             found, openings[profile] = _opened(profile, waiting, statuses, self.openings.get(profile, ()), around)
             opened += found
-        if opened:
-            waiting = _not_opened(waiting, opened)
+        ready = {key for incident in opened for key in incident.keys}
+        waiting = _apart((loss for loss in waiting if key_of(loss.event) not in ready), opened)
         remaining_open += opened
         resolved += _beyond_the_limit(remaining_open)
         over = {incident.id for incident in resolved}
@@ -293,12 +293,24 @@ def _without(incident: Incident, ended: Container[Key]) -> Incident:
     return incident._replace(remaining=remaining, ended_by=None if remaining else clean(ACK_ENDED))
 
 
-def _not_opened(waiting: Iterable[Loss], opened: Iterable[Incident]) -> list[Loss]:
-    """Return the waiting losses; the rest of a chain gets another id."""
-    ready = {key for incident in opened for key in incident.keys}
-    ids = {incident.id for incident in opened}
-    rest = (loss for loss in waiting if key_of(loss.event) not in ready)
-    return [loss._replace(incident=hashed_id(loss.incident, "rest")) if loss.incident in ids else loss for loss in rest]
+def _apart(losses: Iterable[Loss], incidents: Iterable[Incident]) -> list[Loss]:
+    """Return the losses; losses with the id of one of the incidents get another id in common.
+
+    An id opens once: a channel that was told of the first incident would hear nothing of the second.
+    """
+    losses, ids = [*losses], {incident.id for incident in incidents}
+    parts: dict[SafeText, list[Loss]] = {}
+    for loss in losses:
+        if loss.incident in ids:
+            parts.setdefault(loss.incident, []).append(loss)
+    renamed = {id_: _part_id(part) for id_, part in parts.items()}
+    return [loss._replace(incident=renamed.get(loss.incident, loss.incident)) for loss in losses]
+
+
+def _part_id(losses: Iterable[Loss]) -> SafeText:
+    """Return the id of a part of a chain whose id another part has; the loss noticed first tells the parts apart."""
+    first = min(losses, key=order)
+    return hashed_id(first.incident, "rest", first.event.id or EMPTY)
 
 
 def _with_ids(
@@ -352,10 +364,8 @@ def _opened(
     for lost in sorted(due, key=lambda losses: min(map(order, losses))):
         if len(recent) < limits.STORM_FROM:
             silent = (loss for loss in waiting if statuses[key_of(loss.event)] is LossStatus.SILENCED)
-            incident = incident_of(profile, lost, around.fleet)
-            if incident.id in {each.id for each in opened}:  # a chain that came apart, as a part is no longer doubtful
-                id_ = hashed_id(incident.id, "rest")
-                incident = incident_of(profile, [loss._replace(incident=id_) for loss in lost], around.fleet)
+            # A chain comes apart if a part is no longer doubtful.
+            incident = incident_of(profile, _apart(lost, opened), around.fleet)
             opened.append(incident._replace(silenced=_silenced_beside(lost, silent)))
             recent.append(around.now.monotonic)
             continue
@@ -365,7 +375,7 @@ def _opened(
             rest = [
                 loss for key, loss in alerting.items() if key not in ready and (key in waits or not loss.is_doubtful)
             ]
-            opened.append(incident_of(profile, rest, around.fleet, is_storm=True))
+            opened.append(incident_of(profile, _apart(rest, opened), around.fleet, is_storm=True))
             recent.append(around.now.monotonic)
         break
     return opened, tuple(recent[-limits.STORM_FROM :])

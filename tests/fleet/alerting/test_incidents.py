@@ -118,6 +118,16 @@ def test_a_row_with_a_loss_in_an_earlier_run_leaves_the_incident_of_this_run() -
     assert both.waiting == earlier.monitor.incidents.waiting
 
 
+def test_a_loss_under_the_id_of_an_incident_of_an_earlier_run_opens_under_another_id() -> None:
+    """The earlier run ended before the loss of a second row, which this run has linked with the first loss."""
+    one, earlier = night("a", "b").poll("a", "b"), night("a", "b").hold(15, "a")
+    (incident,) = earlier.monitor.incidents.open
+    assert {loss.incident for loss in one.monitor.incidents.waiting} == {incident.id}
+    one.monitor = one.monitor.with_alert_state(NO_PROFILE, earlier.monitor.alert_state(NO_PROFILE, one.clocks))
+    assert one.hold(15, "a", "b").lost() == [{"b"}]
+    assert one.opened[0].id != incident.id
+
+
 def test_a_loss_opens_with_a_waiting_incident_and_a_later_loss_opens_another() -> None:
     one = night("a", "b", "c", "d", policies=soon_after(20)).poll("a").poll("a", "b").poll("a", "b", "c")
     assert one.hold(10, "a", "b", "c").sizes[0] == [3]
@@ -642,6 +652,7 @@ class IncidentMachine(MonitoredMachine):
         assert self.resolved.keys() <= self.opened.keys()
         incidents = self.monitor.incidents
         assert {incident.id for incident in incidents.open} == self.opened.keys() - self.resolved.keys()
+        assert self.opened.keys().isdisjoint(loss.incident for loss in incidents.waiting), "a loss waits for no opening"
         keys = [loss_key_of(loss.event) for loss in incidents.waiting]
         keys += [key for incident in incidents.open for key in incident.remaining]
         assert len(keys) == len(set(keys)), "one loss in two incidents"
@@ -664,3 +675,13 @@ def test_two_parts_of_a_chain_opened_in_one_moment_have_two_ids() -> None:
     machine.time_alone_passes(seconds=4_000)
     machine.polls_ask_about_some_that_are_missing(asked=set(), lacking=set(), times=1)
     assert [*machine.opened.values()] == [1, 1]
+
+
+def test_of_a_chain_without_its_links_each_part_opens_under_an_id_of_its_own() -> None:
+    """One part opens with the chain's id, another part beside it, and a third part later with the next loss."""
+    jobs = Matcher(clean("!toy !job"), lambda row, _: row.environment.label not in {"toy", "job"})
+    policy = soon(alert_after=limits.ALERT_AFTER, expect=(clean("e"),), alert=jobs)
+    one = night("b", "job", "toy", "d", policies=policy).poll("job").poll("b").fail(after=900).poll("b", "toy")
+    assert one.lost() == [{"e"}, {"b"}]
+    assert one.hold(480, "d").lost() == [{"e"}, {"b"}, {"d"}]
+    assert len({incident.id for incident in one.opened}) == 3
