@@ -64,7 +64,7 @@ def test_a_large_limit_is_cut_down_silently(client: Client, limit: str, rows: in
 @settings(max_examples=examples(40), deadline=None)
 def test_the_pages_of_any_limit_joined_are_the_whole_listing(client: Client, listing: list[Row], limit: int) -> None:
     assert client.rows(limit=limit) == listing
-    if 130 % limit == 0:
+    if limit <= 100 and 130 % limit == 0:
         assert {len(page) for page in client.pages("", limit)} == {limit}, "a full last page has no next page"
 
 
