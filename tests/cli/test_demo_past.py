@@ -43,6 +43,7 @@ def events(past: StoredPast) -> list[Event]:
     return [event for step in past.steps(*ALWAYS) for event in step.events]
 
 
+@pytest.mark.slow
 def test_the_day_is_watched_in_two_runs_up_to_the_opening(past: StoredPast) -> None:
     polls = past.polls(*ALWAYS)
     assert 0 <= polls[0].at - (START - 24 * HOUR) < 300_000
@@ -109,6 +110,7 @@ def test_the_newest_demo_is_reported_as_a_profile_unless_the_configuration_has_t
     assert "nothing was recorded of profile demo on letta.example.com" in ended.err
 
 
+@pytest.mark.slow
 def test_a_later_demo_begins_anew_and_a_fleet_without_a_day_has_no_past(past: StoredPast, folder: Path) -> None:
     """Last, because the test replaces the past of the other tests."""
     opening = START + 30 * HOUR

@@ -305,6 +305,7 @@ async def test_a_server_without_larger_pages_gets_no_advice_about_page_size(faul
     )
 
 
+@pytest.mark.slow
 async def test_larger_pages_are_not_advised_if_measured_as_slow(server: Faulty) -> None:
     server.break_every_page(lambda reply: replace(reply, latency=0.4 * reply.body.count(b'"id"')))
     limits = Limits(page_size=1, interval=timedelta(seconds=1), requests_per_minute=6000)

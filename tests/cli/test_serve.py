@@ -294,6 +294,7 @@ def test_a_viewer_reads_over_https_and_an_interrupt_ends_the_program_without_a_w
         assert program.said.count("\n") == 1, program.said
 
 
+@pytest.mark.slow
 def test_polls_go_on_while_viewers_flood(environ: dict[str, str], tmp_path: Path) -> None:
     with serve_program(environ, tmp_path) as program:
         until(lambda: program.ask().status == 200)

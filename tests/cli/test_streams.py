@@ -239,6 +239,7 @@ def test_a_closed_standard_output_is_an_error(environ: dict[str, str]) -> None:
     assert (ended.returncode, ended.stderr) == (1, b"envwatch: standard output is closed\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full"])
 def test_an_unusable_standard_error_changes_no_exit_code(environ: dict[str, str], redirection: str) -> None:
     command = ["sh", "-c", f'exec "$0" "$@" {redirection}', *ENVWATCH, "list"]
@@ -310,6 +311,7 @@ def test_what_others_write_to_standard_error_is_in_the_log_and_not_on_the_screen
     assert " warning standard error: " in log.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("switch", [pytest.param("PYTHONASYNCIODEBUG", marks=pytest.mark.slow), "PYTHONDEVMODE"])
 def test_python_s_debugging_writes_nothing_to_the_terminal(tmp_path: Path, switch: str) -> None:
     environ = environment(tmp_path, **{switch: "1"})

@@ -266,6 +266,7 @@ async def test_a_closed_pipe_ends_a_watch_without_events_without_a_word(tmp_path
         assert watch.errors.read_text().count("\n") == 1
 
 
+@pytest.mark.slow
 async def test_since_prints_the_record_and_then_goes_on_without_a_gap_or_a_repetition(tmp_path: Path) -> None:
     """Also next to a recording process."""
 

@@ -331,6 +331,7 @@ def usual(usual_at: Callable[[int], bytes]) -> bytes:
     return usual_at(80)
 
 
+@pytest.mark.slow
 def test_what_the_program_sends_of_itself_is_harmless(usual: bytes) -> None:
     kinds = set(kinds_in(usual))
     assert not foreign_characters(usual)

@@ -126,6 +126,7 @@ def test_ctrl_z_does_nothing_where_no_shell_could_resume_the_program(environ: di
         assert terminal.wait_for_end() == 130
 
 
+@pytest.mark.slow
 def test_20_stops_and_continues_30_ms_apart_leave_the_program_running(environ: dict[str, str]) -> None:
     """Faster than the terminal can be restored."""
     with with_parent(environ, *ENVWATCH) as terminal:
@@ -149,6 +150,7 @@ def test_20_stops_and_continues_30_ms_apart_leave_the_program_running(environ: d
 COMMANDS = {"envwatch": ENVWATCH, "demo": (*ENVWATCH, "demo", "--no-history", "--size", "20")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", first_quick([*COMMANDS]))
 def test_a_start_in_the_background_waits_for_the_foreground(environ: dict[str, str], command: str) -> None:
     with bash(environ) as terminal:
@@ -171,6 +173,7 @@ def test_a_start_in_the_background_waits_for_the_foreground(environ: dict[str, s
         terminal.wait_for_end()
 
 
+@pytest.mark.slow
 def test_a_start_in_the_background_ends_by_a_signal_and_without_a_shell_like_a_hang_up(environ: dict[str, str]) -> None:
     with bash(environ) as terminal:
         terminal.press(f"{' '.join(ENVWATCH)} &\n")

@@ -291,6 +291,7 @@ def test_two_losses_3_s_apart_are_in_view_after_two_polls_and_after_twelve(outco
     assert not misses, "\n".join(misses)
 
 
+@pytest.mark.slow
 def test_three_keys_and_a_note_lead_to_a_loss_behind_a_filter_explained_known_and_told(tmp_path: Path) -> None:
     fleet = Fleet([*USUAL, *TOGETHER])
     with watched(tmp_path, fleet) as terminal:
@@ -372,6 +373,7 @@ def assert_an_answer_where_nobody_is_needed(server: Faulty, usual: Terminal) -> 
     usual.wait_for("nothing needs a person: 1 acknowledged, 1 old")
 
 
+@pytest.mark.slow
 def test_losses_stand_in_the_block_with_marks_and_in_one_place(tmp_path: Path) -> None:
     with serving(rows(())) as server, ExitStack() as stack:
 
@@ -412,6 +414,7 @@ def block_of(terminal: Terminal) -> list[str]:
     return lines[: next((y for y, line in enumerate(lines) if re.match("──| +STATE ", line)), 0)]
 
 
+@pytest.mark.slow
 def test_the_block_takes_a_third_of_the_screen_and_counts_the_lines_without_room(tmp_path: Path) -> None:
     with watched(tmp_path, Fleet(USUAL, older=12)) as terminal:
         for columns, lines, most in ((80, 50, 12), (80, 24, 8), (60, 15, 3), (40, 8, 2)):
@@ -452,6 +455,7 @@ def fleet_without_power(now: float) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.slow
 def test_of_servers_laptops_and_jobs_all_down_the_block_names_the_servers(tmp_path: Path) -> None:
     with serving(fleet) as server:
         environ = {**unlimited(server), "ENVWATCH_ALERT": "", "ENVWATCH_INTERVAL": "1s"}

@@ -418,6 +418,7 @@ def test_title_list_and_check_say_the_numbers_of_the_dashboard_with_a_silence_by
         assert {label: value for label, value in data if label != "time"} == counts
 
 
+@pytest.mark.slow
 def test_a_listing_slower_than_the_interval_is_told_and_neither_stale_nor_paced_by_the_budget(
     tmp_path: Path,
 ) -> None:

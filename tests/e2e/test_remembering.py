@@ -79,6 +79,7 @@ def acknowledge(terminal: Terminal, note: str) -> None:
     terminal.wait_for("^.►✓ off .* old-nas ")
 
 
+@pytest.mark.slow
 def test_decisions_reach_running_dashboards_and_the_next_run_until_they_are_withdrawn(tmp_path: Path) -> None:
     with serving(two_rows()) as server:
         with dashboard(server, tmp_path) as reader:
@@ -113,6 +114,7 @@ def test_decisions_reach_running_dashboards_and_the_next_run_until_they_are_with
         assert ended["until"] <= time.time() * 1000
 
 
+@pytest.mark.slow
 def test_what_cannot_be_read_or_written_is_told_once_and_nothing_else_suffers(tmp_path: Path) -> None:
     state = state_of(tmp_path)
     state.mkdir(parents=True)

@@ -150,6 +150,7 @@ def test_an_interrupt_ends_a_command_alone_and_the_end_of_the_dashboard_its_comm
         assert_sane(terminal, 143)
 
 
+@pytest.mark.slow
 def test_a_stopped_command_stops_the_job_and_goes_on_with_the_job(environ: dict[str, str]) -> None:
     with bash(environ) as terminal:
         terminal.press(f"{' '.join(ENVWATCH)}\n")

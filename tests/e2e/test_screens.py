@@ -139,6 +139,7 @@ def first_beat(terminal: Terminal) -> str:
     return next((match[1] for row in rows(terminal) if (match := re.search(r"● on +[0-9dhms ]+ ([0-9]+s) ", row))), "")
 
 
+@pytest.mark.slow
 def test_a_person_finds_compares_and_takes_away_with_few_keys(tmp_path: Path) -> None:
     with demo(tmp_path, 80, 24) as terminal:
         terminal.press("p")  # only keys change the screen
@@ -291,6 +292,7 @@ def assert_no_hints(terminal: Terminal) -> None:
     assert "hint" not in terminal.text.lower()
 
 
+@pytest.mark.slow
 def test_each_hint_comes_in_its_time_after_the_key_of_the_hint_before(tmp_path: Path) -> None:
     with hinting(tmp_path) as terminal:
         terminal.wait_for("hint 1 of 8: ⏎ opens the row's details, with what to do +H no more hints")

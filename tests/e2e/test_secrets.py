@@ -101,6 +101,7 @@ def _seen(number: int) -> str:
     return rf"bad key[\s\S]*?seen[\s▏]+{number}\b"
 
 
+@pytest.mark.slow
 def test_no_piece_of_the_key_in_a_servers_error_is_on_a_screen_or_in_a_file(tmp_path: Path) -> None:
     with serving(wire_rows(3)) as faulty:
 

@@ -97,6 +97,7 @@ FUZZED = 2_000
 """Bytes; each may be a key with a slow effect."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", first_quick(range(2)))
 def test_after_random_bytes_keys_work(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)

@@ -87,6 +87,7 @@ def dashboard(environ: dict[str, str]) -> Iterator[Terminal]:
         yield terminal
 
 
+@pytest.mark.slow
 def test_a_viewer_sees_the_begin_a_change_true_verdicts_and_the_end_of_a_server(tmp_path: Path) -> None:
     with team(tmp_path, is_open=False) as here, dashboard(here.viewer()) as terminal:
         for columns, lines in ((120, 36), (80, 24)):

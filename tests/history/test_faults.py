@@ -58,6 +58,7 @@ def killed(folder: Path, at: float, after: int) -> int:
         return after + len(lines.readlines())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kills", [5, pytest.param(POLLS, marks=pytest.mark.slow)])
 def test_killed_processes_lose_at_most_the_poll_in_flight_each(tmp_path: Path, kills: int) -> None:
     chance, history, past = random.Random(kills), MemoryHistory(), StoredPast(tmp_path)

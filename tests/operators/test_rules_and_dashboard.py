@@ -49,6 +49,7 @@ def alerts() -> list[str]:
     return re.findall(r"- alert: (\w+)", RULES)
 
 
+@pytest.mark.slow
 @needs_promtool
 @pytest.mark.parametrize("cases", CASES, ids=lambda cases: cases.name)
 def test_each_alert_fires_and_resolves_in_time(cases: Path) -> None:

@@ -277,6 +277,7 @@ def test_four_instances_at_once_lose_nothing(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_of_more_than_ten_thousand_acknowledgements_the_oldest_go(tmp_path: Path) -> None:
     path = tmp_path / "a"
     merge(path, ACKNOWLEDGEMENTS, acks(MOST_ACKS, first=2))

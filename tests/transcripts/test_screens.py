@@ -10,6 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 import pytest
+from support.budget import first_quick
 from transcripts.screens import SCREENS, SIZES, STORIES, file_of, told
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ MOST_LINES = 60
 """Lines of a difference in a failed test's message."""
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("size", first_quick(SIZES), ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("story", STORIES)
 async def test_a_story_has_the_frames_of_its_transcript(story: str, size: Size) -> None:
     path = file_of(story, size)

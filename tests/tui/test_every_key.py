@@ -206,6 +206,7 @@ def is_open(stage: Stage, screen: type) -> bool:
     return type(stage.app.screen) is screen
 
 
+@pytest.mark.slow
 async def test_every_screen_over_the_dashboard_leaves_status_line_and_newest_loss_visible() -> None:
     screens = {node for nodes in binding_scopes() for node in nodes if issubclass(node, ModalScreen)}
     assert OVER.keys() == screens

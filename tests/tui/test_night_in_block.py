@@ -219,6 +219,7 @@ async def test_an_incident_of_several_kinds_has_advice_for_each_kind() -> None:
         assert "y l" not in stage.text
 
 
+@pytest.mark.slow
 async def test_every_loss_of_a_storm_is_counted_and_the_newest_is_named() -> None:
     """Five rows are lost every 15 s: each wave is an incident, and part of a storm from the storm's begin on."""
 
