@@ -93,6 +93,8 @@ class Run:
     sent: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     at_try: list[bytes] = field(default_factory=list)
+    is_killed: bool = False
+    """Whether the run ends after its newest delivery, without a last update."""
 
     @property
     def path(self) -> Path:
@@ -131,7 +133,8 @@ class Run:
                     await dispatch.runner.all_done()
                 elif any(dispatch.runner.unsent(hook.name) for hook in self.hooks):
                     await has_failed.wait()
-        dispatch.store()
+        if not self.is_killed:
+            dispatch.store()
         alerts.close()
         return self
 
@@ -202,6 +205,12 @@ async def test_a_kill_in_a_try_repeats_the_opening_and_no_end_comes_alone(tmp_pa
     third = await second.later(20).watch(True, True, True)
     assert third.sent == ["soon incident opened", "soon incident resolved"]
     assert third.open_incidents == {}
+
+
+async def test_a_kill_after_a_delivery_repeats_nothing(tmp_path: Path) -> None:
+    first = await Run(tmp_path, NOW, is_killed=True).watch(True, True, False, False, False, False)
+    assert first.sent == ["soon incident opened"]
+    assert (await first.later(10).watch(False, False)).sent == []
 
 
 async def test_a_new_hook_is_told_of_an_open_incident_and_a_removed_hook_is_forgotten(tmp_path: Path) -> None:
