@@ -1,4 +1,4 @@
-"""Setup for every test: waits for apps, number of property examples, order of files."""
+"""Setup for every test: waits for apps, number of property examples, home of commands, order of files."""
 
 from __future__ import annotations
 
@@ -47,6 +47,17 @@ def first_property() -> None:
 def local_zone_of_the_machine() -> Iterator[None]:
     yield
     use_zone(None)
+
+
+@pytest.fixture
+def empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the only home and folder of commands in this process, without a setting in a variable."""
+    for name in [name for name in os.environ if name.startswith(("LETTA_", "ENVWATCH_"))]:
+        monkeypatch.delenv(name)
+    for name in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 LONG = (

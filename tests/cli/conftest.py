@@ -1,8 +1,7 @@
-"""Commands in the test's process: their home, and their server in another thread."""
+"""Commands in the test's process, and their server in another thread."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,16 +11,6 @@ from support.in_process import Envwatch
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-
-@pytest.fixture
-def empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the only home of the test's commands, without a setting in a variable."""
-    for name in [name for name in os.environ if name.startswith(("LETTA_", "ENVWATCH_"))]:
-        monkeypatch.delenv(name)
-    for name in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
-        monkeypatch.setenv(name, str(tmp_path))
-    return tmp_path
 
 
 @pytest.fixture

@@ -1,8 +1,7 @@
-"""A demo server, the environment of a program that polls it, and the home of commands in the test's process."""
+"""A demo server, and the environment of a program that polls it."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,14 +24,3 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def environ(server: Server, tmp_path: Path) -> dict[str, str]:
     return environment(tmp_path, LETTA_API_KEY=KEY, LETTA_BASE_URL=server.base_url)
-
-
-@pytest.fixture
-def empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the only home and folder of commands in this process, without a setting in a variable."""
-    for name in [name for name in os.environ if name.startswith(("LETTA_", "ENVWATCH_"))]:
-        monkeypatch.delenv(name)
-    for name in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
-        monkeypatch.setenv(name, str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
