@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -306,14 +307,20 @@ async def test_since_prints_the_record_and_then_goes_on_without_a_gap_or_a_repet
                 assert "  nothing was recorded for 59m" in lines[0]
 
 
-async def test_a_terminal_gets_one_line_of_progress_and_nothing_of_the_line_stays(tmp_path: Path) -> None:
+WAITING = (("wait", "pod:p-9", "--interval=1s", "--timeout=2s"), "waiting .*0 of 1 match", "after 2s, 0 of 1 match")
+RECORDING = (("record", "--output=night.rec", "--interval=1s", "--for=3s"), "KiB in [0-9]+s", "KiB in night")
+
+
+@pytest.mark.parametrize(("arguments", "progress", "end"), [WAITING, RECORDING], ids=["wait", "record"])
+async def test_a_terminal_gets_one_line_of_progress_and_nothing_of_the_line_stays(
+    arguments: tuple[str, ...], progress: str, end: str, tmp_path: Path
+) -> None:
     async with faulty_server(fresh(1)) as server:
-        arguments = ("wait", "pod:p-9", "--interval=1s", "--timeout=2s")
         environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.url}
         with Terminal.of_envwatch(*arguments, home=tmp_path, environ=environ) as terminal:
-            await asyncio.to_thread(terminal.wait_for, "0 of 1 match")
-            await asyncio.to_thread(terminal.wait_for, "after 2s, 0 of 1 match: pod:p-9")
-            assert "waiting" not in terminal.text
+            await asyncio.to_thread(terminal.wait_for, progress)
+            await asyncio.to_thread(terminal.wait_for, end)
+            assert not re.search(progress, terminal.text)
         assert b"\x1b" not in terminal.received
 
 
