@@ -119,6 +119,7 @@ def _with_a_damaged_name(path: Path) -> None:
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "no database": lambda path: path.write_bytes(b"\x00\x01garbage" * 4000),
     "cut in the first page": lambda path: os.truncate(path, 5000),
+    "without its last byte": lambda path: os.truncate(path, path.stat().st_size - 1),
     "another program's database": _as_another_program_has_it,
     "the name of a column": _with_a_damaged_name,
 }
