@@ -13,6 +13,7 @@ import pytest
 from support.app_harness import staged
 from support.builders import NOW, beating, environment, key_of
 from support.policies import soon
+from support.quick_apps import wait_for_idle
 from support.rewinding import BACK, lived, press
 from textual.app import App
 
@@ -168,6 +169,18 @@ async def test_the_event_under_the_cursor_is_known_and_none_without_events() -> 
         assert before is None
         assert after is not None
         assert after.name == "web-1"
+
+
+async def test_the_line_of_the_cursor_is_visible_and_alone_has_its_background() -> None:
+    async with event_list() as events:
+        show(events, *singles(40))
+        background = events.get_component_rich_style("log--cursor", partial=True).bgcolor
+        for step in (0, 5, 20, -3, -20, 30, -99):
+            events.action_move(step)
+            await wait_for_idle()
+            (marked,) = (y for y, line in enumerate(lines(events)) if line.startswith("►"))
+            drawn = [{segment.style.bgcolor for segment in events.render_line(y) if segment.style} for y in range(12)]
+            assert [y for y, found in enumerate(drawn) if background in found] == [marked]
 
 
 @pytest.mark.parametrize(

@@ -302,6 +302,9 @@ async def test_the_order_is_chosen_from_the_visible_columns_and_not_remembered()
         assert (stage.names[0], stage.news) == ("ada", "sorted by NAME")
         await stage.press("o", "p", "enter")
         assert ("▲" in stage.titles, stage.news) == (False, "sorted problems first")
+        for news in ("sorted by NAME", "sorted by NAME, inverted", "sorted by NAME"):
+            await stage.pilot.click("#table", offset=(stage.titles.index("NAME"), 0))
+            assert stage.news == news
     assert kept == []
 
 
