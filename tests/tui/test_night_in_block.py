@@ -144,7 +144,7 @@ def some_keys() -> list[str]:
 
 # A single drawn example would press nothing.
 @pytest.mark.slow
-@settings(max_examples=examples(18), deadline=None, phases=[Phase.explicit] if examples(18) == 1 else [*Phase])
+@settings(max_examples=examples(10), deadline=None, phases=[Phase.explicit] if examples(10) == 1 else [*Phase])
 @example(some_keys(), (80, 24))
 @given(PRESSED, st.sampled_from([(80, 24), (60, 20), (40, 8), (120, 36)]))
 def test_on_every_screen_of_a_night_the_block_is_true_whatever_keys_are_pressed(
