@@ -432,7 +432,8 @@ class Monitor:
 
     def with_earlier_incidents(self, profile: SafeText, state: AlertState) -> Monitor:
         """Return the monitor with an earlier run's losses and incidents, to judge a single listing."""
-        incidents = self.incidents.with_earlier_run(profile, state.waiting, state.open, state.blindness)
+        used = state.ledger.announcements.keys()
+        incidents = self.incidents.with_earlier_run(profile, state.waiting, state.open, state.blindness, used)
         return replace(self, incidents=incidents, ledger=self.ledger.with_earlier(state.ledger, state.open))
 
     def alert_state(

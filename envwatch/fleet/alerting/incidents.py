@@ -37,7 +37,7 @@ from envwatch.model.clock import MonotonicS
 from envwatch.model.text import EMPTY, SafeText, clean, composed, shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 
     from envwatch.fleet.profile_state import Fleet
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -212,10 +212,11 @@ class Incidents:
         waiting: Iterable[Loss],
         incidents: Iterable[Incident],
         blindness: Blindness | None = None,
+        used: Collection[SafeText] = (),
     ) -> Incidents:
         """Return the incidents with a profile's state from an earlier run or another process.
 
-        Of a row with a loss in both, the earlier run's loss counts.
+        Of a row with a loss in both, the earlier run's loss counts. `used` are the ids of former incidents.
         """
         restored, waiting = tuple(incidents), tuple(waiting)
         keys = frozenset().union(*(incident.remaining for incident in restored)) | {
@@ -224,9 +225,10 @@ class Incidents:
         blindnesses = {name: each for name, each in self.blindnesses.items() if name != profile}
         ids = {incident.id for incident in restored}
         own = (each._replace(remaining=each.remaining - keys) for each in self.open)
+        own_losses = (loss for loss in self.waiting if key_of(loss.event) not in keys)
         return replace(
             self,
-            waiting=(*(loss for loss in self.waiting if key_of(loss.event) not in keys), *waiting),
+            waiting=tuple(_apart([*own_losses, *waiting], {*ids, *used})),
             open=(*(each for each in own if each.remaining and each.id not in ids), *restored),
             blindnesses=blindnesses if blindness is None else {**blindnesses, profile: blindness},
         )
@@ -246,13 +248,14 @@ class Incidents:
             return self, (), (), ()
         remaining_open, resolved, alerting = _after_returns(self.open, around)
         blindnesses, opened = _blindnesses(self, blind, around)
-        waiting, statuses, events = still_waiting(_apart(self.waiting, self.open), around)
+        waiting, statuses, events = still_waiting(self.waiting, around)
         openings = dict(self.openings)
         for profile in dict.fromkeys(loss.event.profile for loss in waiting):
             found, openings[profile] = _opened(profile, waiting, statuses, self.openings.get(profile, ()), around)
             opened += found
         ready = {key for incident in opened for key in incident.keys}
-        waiting = _apart((loss for loss in waiting if key_of(loss.event) not in ready), opened)
+        rest = [loss for loss in waiting if key_of(loss.event) not in ready]
+        waiting = _apart(rest, {incident.id for incident in opened})
         remaining_open += opened
         resolved += _beyond_the_limit(remaining_open)
         over = {incident.id for incident in resolved}
@@ -293,15 +296,14 @@ def _without(incident: Incident, ended: Container[Key]) -> Incident:
     return incident._replace(remaining=remaining, ended_by=None if remaining else clean(ACK_ENDED))
 
 
-def _apart(losses: Iterable[Loss], incidents: Iterable[Incident]) -> list[Loss]:
-    """Return the losses; losses with the id of one of the incidents get another id in common.
+def _apart(losses: Sequence[Loss], used: Collection[SafeText]) -> list[Loss]:
+    """Return the losses; losses under an id that is used get another id in common.
 
     An id opens once: a channel that was told of the first incident would hear nothing of the second.
     """
-    losses, ids = [*losses], {incident.id for incident in incidents}
     parts: dict[SafeText, list[Loss]] = {}
     for loss in losses:
-        if loss.incident in ids:
+        if loss.incident in used:
             parts.setdefault(loss.incident, []).append(loss)
     renamed = {id_: _part_id(part) for id_, part in parts.items()}
     return [loss._replace(incident=renamed.get(loss.incident, loss.incident)) for loss in losses]
@@ -365,7 +367,7 @@ def _opened(
         if len(recent) < limits.STORM_FROM:
             silent = (loss for loss in waiting if statuses[key_of(loss.event)] is LossStatus.SILENCED)
             # A chain comes apart if a part is no longer doubtful.
-            incident = incident_of(profile, _apart(lost, opened), around.fleet)
+            incident = incident_of(profile, _apart(lost, {each.id for each in opened}), around.fleet)
             opened.append(incident._replace(silenced=_silenced_beside(lost, silent)))
             recent.append(around.now.monotonic)
             continue
@@ -375,7 +377,7 @@ def _opened(
             rest = [
                 loss for key, loss in alerting.items() if key not in ready and (key in waits or not loss.is_doubtful)
             ]
-            opened.append(incident_of(profile, _apart(rest, opened), around.fleet, is_storm=True))
+            opened.append(incident_of(profile, _apart(rest, {each.id for each in opened}), around.fleet, is_storm=True))
             recent.append(around.now.monotonic)
         break
     return opened, tuple(recent[-limits.STORM_FROM :])

@@ -118,13 +118,14 @@ def test_a_row_with_a_loss_in_an_earlier_run_leaves_the_incident_of_this_run() -
     assert both.waiting == earlier.monitor.incidents.waiting
 
 
-def test_a_loss_under_the_id_of_an_incident_of_an_earlier_run_opens_under_another_id() -> None:
+@pytest.mark.parametrize(("up", "opened"), [(0, {"b"}), (65, {"a", "b"})], ids=["open", "resolved"])
+def test_a_loss_under_the_id_of_an_incident_of_an_earlier_run_opens_under_another_id(up: int, opened: set[str]) -> None:
     """The earlier run ended before the loss of a second row, which this run has linked with the first loss."""
-    one, earlier = night("a", "b").poll("a", "b"), night("a", "b").hold(15, "a")
-    (incident,) = earlier.monitor.incidents.open
+    one, earlier = night("a", "b").poll("a", "b"), night("a", "b").hold(15, "a").hold(up)
+    (incident,) = earlier.opened
     assert {loss.incident for loss in one.monitor.incidents.waiting} == {incident.id}
     one.monitor = one.monitor.with_alert_state(NO_PROFILE, earlier.monitor.alert_state(NO_PROFILE, one.clocks))
-    assert one.hold(15, "a", "b").lost() == [{"b"}]
+    assert one.hold(15, "a", "b").lost() == [opened]
     assert one.opened[0].id != incident.id
 
 
