@@ -228,7 +228,7 @@ class Incidents:
         own_losses = (loss for loss in self.waiting if key_of(loss.event) not in keys)
         return replace(
             self,
-            waiting=tuple(_apart([*own_losses, *waiting], {*ids, *used})),
+            waiting=tuple(_with_unused_ids([*own_losses, *waiting], {*ids, *used})),
             open=(*(each for each in own if each.remaining and each.id not in ids), *restored),
             blindnesses=blindnesses if blindness is None else {**blindnesses, profile: blindness},
         )
@@ -255,7 +255,7 @@ class Incidents:
             opened += found
         ready = {key for incident in opened for key in incident.keys}
         rest = [loss for loss in waiting if key_of(loss.event) not in ready]
-        waiting = _apart(rest, {incident.id for incident in opened})
+        waiting = _with_unused_ids(rest, {incident.id for incident in opened})
         remaining_open += opened
         resolved += _beyond_the_limit(remaining_open)
         over = {incident.id for incident in resolved}
@@ -296,21 +296,21 @@ def _without(incident: Incident, ended: Container[Key]) -> Incident:
     return incident._replace(remaining=remaining, ended_by=None if remaining else clean(ACK_ENDED))
 
 
-def _apart(losses: Sequence[Loss], used: Collection[SafeText]) -> list[Loss]:
-    """Return the losses; losses under an id that is used get another id in common.
+def _with_unused_ids(losses: Sequence[Loss], used: Collection[SafeText]) -> list[Loss]:
+    """Return the losses with a new id in place of each id in `used`.
 
-    An id opens once: a channel that was told of the first incident would hear nothing of the second.
+    A hook sends one opening for each id, so the losses would never be sent under a used id.
     """
     parts: dict[SafeText, list[Loss]] = {}
     for loss in losses:
         if loss.incident in used:
             parts.setdefault(loss.incident, []).append(loss)
-    renamed = {id_: _part_id(part) for id_, part in parts.items()}
+    renamed = {id_: _new_id(part) for id_, part in parts.items()}
     return [loss._replace(incident=renamed.get(loss.incident, loss.incident)) for loss in losses]
 
 
-def _part_id(losses: Iterable[Loss]) -> SafeText:
-    """Return the id of a part of a chain whose id another part has; the loss noticed first tells the parts apart."""
+def _new_id(losses: Iterable[Loss]) -> SafeText:
+    """Return a new id for losses with a used id: a hash over the used id and the environment noticed first."""
     first = min(losses, key=order)
     return hashed_id(first.incident, "rest", first.event.id or EMPTY)
 
@@ -364,10 +364,11 @@ def _opened(
                 due.append(lost)
     opened: list[Incident] = []
     for lost in sorted(due, key=lambda losses: min(map(order, losses))):
+        used = {incident.id for incident in opened}
         if len(recent) < limits.STORM_FROM:
             silent = (loss for loss in waiting if statuses[key_of(loss.event)] is LossStatus.SILENCED)
             # A chain comes apart if a part is no longer doubtful.
-            incident = incident_of(profile, _apart(lost, {each.id for each in opened}), around.fleet)
+            incident = incident_of(profile, _with_unused_ids(lost, used), around.fleet)
             opened.append(incident._replace(silenced=_silenced_beside(lost, silent)))
             recent.append(around.now.monotonic)
             continue
@@ -377,7 +378,7 @@ def _opened(
             rest = [
                 loss for key, loss in alerting.items() if key not in ready and (key in waits or not loss.is_doubtful)
             ]
-            opened.append(incident_of(profile, _apart(rest, {each.id for each in opened}), around.fleet, is_storm=True))
+            opened.append(incident_of(profile, _with_unused_ids(rest, used), around.fleet, is_storm=True))
             recent.append(around.now.monotonic)
         break
     return opened, tuple(recent[-limits.STORM_FROM :])

@@ -679,7 +679,7 @@ def test_two_parts_of_a_chain_opened_in_one_moment_have_two_ids() -> None:
 
 
 def test_of_a_chain_without_its_links_each_part_opens_under_an_id_of_its_own() -> None:
-    """One part opens with the chain's id, another part beside it, and a third part later with the next loss."""
+    """Two parts open in one moment, and the third part later, with the next loss."""
     jobs = Matcher(clean("!toy !job"), lambda row, _: row.environment.label not in {"toy", "job"})
     policy = soon(alert_after=limits.ALERT_AFTER, expect=(clean("e"),), alert=jobs)
     one = night("b", "job", "toy", "d", policies=policy).poll("job").poll("b").fail(after=900).poll("b", "toy")
