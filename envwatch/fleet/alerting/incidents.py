@@ -364,21 +364,18 @@ def _opened(
                 due.append(lost)
     opened: list[Incident] = []
     for lost in sorted(due, key=lambda losses: min(map(order, losses))):
-        used = {incident.id for incident in opened}
         if len(recent) < limits.STORM_FROM:
             silent = (loss for loss in waiting if statuses[key_of(loss.event)] is LossStatus.SILENCED)
             # A chain comes apart if a part is no longer doubtful.
-            incident = incident_of(profile, _with_unused_ids(lost, used), around.fleet)
+            part = _with_unused_ids(lost, {incident.id for incident in opened})
+            incident = incident_of(profile, part, around.fleet)
             opened.append(incident._replace(silenced=_silenced_beside(lost, silent)))
             recent.append(around.now.monotonic)
             continue
         if around.now.monotonic - recent[-1] >= limits.STORM_EVERY.total_seconds():
-            ready = {key for incident in opened for key in incident.keys}
             waits = {key_of(loss.event) for chain in due for loss in chain}
-            rest = [
-                loss for key, loss in alerting.items() if key not in ready and (key in waits or not loss.is_doubtful)
-            ]
-            opened.append(incident_of(profile, _with_unused_ids(rest, used), around.fleet, is_storm=True))
+            rest = [loss for key, loss in alerting.items() if key in waits or not loss.is_doubtful]
+            opened.append(incident_of(profile, rest, around.fleet, is_storm=True))
             recent.append(around.now.monotonic)
         break
     return opened, tuple(recent[-limits.STORM_FROM :])
