@@ -28,10 +28,10 @@ from envwatch.config.declared import ADVANCED_SETTINGS, SETTINGS
 from envwatch.config.describe import setting_docs, value_text
 from envwatch.config.hooks import DOCUMENTED, HookSettings
 from envwatch.config.schema import field_docs
-from envwatch.presentation import PRESENTATIONS
 from envwatch.query.completion import completions
 from envwatch.query.fields import META
-from envwatch.views.table.columns import COLUMNS
+from envwatch.query.presentation import PRESENTATIONS
+from envwatch.wording.table.columns import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

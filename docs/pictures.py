@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from animation import Frame, animated
 from textual.widgets import Input
 
+from envwatch.alerts.monitor import Monitor
 from envwatch.cli.demo_past import write_past
 from envwatch.cli.demo_settings import DEMO_PROFILE, uptimes_before
 from envwatch.demo.fleet import DemoFleet
@@ -29,19 +30,18 @@ from envwatch.demo.machines import SIZE
 from envwatch.demo.story import HINTS
 from envwatch.files import export_here
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.monitor import Monitor
 from envwatch.history.stored import StoredPast, history_folder
+from envwatch.letta.poller import Poller, Runtime, Session, Target
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failure, ListedPage, Snapshot, SourceError
 from envwatch.model.page import page_of
 from envwatch.model.text import SafeText, clean
-from envwatch.sources.poller import Poller, Runtime, Session, Target
-from envwatch.tui.app import EnvwatchApp
-from envwatch.tui.arguments import Inputs, Preferences
-from envwatch.tui.hinted_app import HintedApp
-from envwatch.views.screen_settings import ScreenSettings
+from envwatch.screen.app import EnvwatchApp
+from envwatch.screen.arguments import Inputs, Preferences
+from envwatch.screen.hinted_app import HintedApp
 from envwatch.watch.loop import Watch
+from envwatch.wording.screen_settings import ScreenSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence

@@ -71,9 +71,9 @@ LONG = (
     "test_night_in_block.py",
     "e2e",
     "transcripts",
-    "tui",
+    "screen",
     "cli",
-    "storage",
+    "watch",
     "demo",
 )
 """Files of over half a minute, then folders of slow files, slowest first: a slow file started last would keep the

@@ -43,27 +43,29 @@ def recipe(title: str) -> list[str]:
 def insert_field(copy: Path) -> set[str]:
     declaration, presentation = recipe("A field of the API")
     insert_last(copy / "envwatch/model/environment.py", declaration.rstrip("\n"), "Environment")
-    insert_last(copy / "envwatch/presentation.py", presentation.rstrip("\n"), "_ALL")
+    insert_last(copy / "envwatch/query/presentation.py", presentation.rstrip("\n"), "_ALL")
     promise(copy, "Columns", "site")
     promise(copy, "A row, in this order, also of JSON lines and CSV", "site")
     path = copy / "docs/stability.md"
     fields = r"(\*\*Fields of the filter\*\*: `[^`]+)(\s)meta\.KEY`"
     path.write_text(re.sub(fields, r"\1 site\2meta.KEY`", path.read_text(encoding="utf-8")), encoding="utf-8")
-    return {"envwatch/model/environment.py", "envwatch/presentation.py"}
+    return {"envwatch/model/environment.py", "envwatch/query/presentation.py"}
 
 
 def insert_column(copy: Path) -> set[str]:
     (declaration,) = recipe("A column from the past")
-    insert_last(copy / "envwatch/views/table/columns.py", declaration.rstrip("\n"), "COMPUTED")
+    insert_last(copy / "envwatch/wording/table/columns.py", declaration.rstrip("\n"), "COMPUTED")
     promise(copy, "Columns", "outages")
-    return {"envwatch/views/table/columns.py"}
+    return {"envwatch/wording/table/columns.py"}
 
 
 def insert_delivery(copy: Path) -> set[str]:
     module, line, entry = recipe("A way to deliver messages")
-    (copy / "envwatch/hooks/syslog.py").write_text(module, encoding="utf-8")
+    (copy / "envwatch/deliver/syslog.py").write_text(module, encoding="utf-8")
     path = copy / "envwatch/config/hooks.py"
-    text = path.read_text(encoding="utf-8").replace("\nfrom envwatch.hooks.rules", f"\n{line}from envwatch.hooks.rules")
+    text = path.read_text(encoding="utf-8").replace(
+        "\nfrom envwatch.deliver.rules", f"\n{line}from envwatch.deliver.rules"
+    )
     path.write_text(re.sub(r"(DELIVERIES: .*)\)\n", rf"\1, {entry.strip()})\n", text), encoding="utf-8")
     promise(copy, "Settings of a hook", "syslog")
     return {"envwatch/config/hooks.py"}
@@ -231,11 +233,11 @@ def test_the_tests_of_rows_columns_and_pages_are_green_in_the_copy(copy: Path) -
         "tests/history/test_golden.py",
         "tests/history/test_redaction.py",
         "tests/history/encoding",
-        "tests/serving/test_listing.py",
-        "tests/views/test_output.py",
-        "tests/views/test_views.py",
+        "tests/serve/test_listing.py",
+        "tests/wording/test_output.py",
+        "tests/wording/test_views.py",
         "tests/config/test_schema.py",
-        "tests/tui/test_row_renderer.py",
+        "tests/screen/test_row_renderer.py",
         "tests/e2e/test_hostile.py::test_a_hostile_listing_is_text_in_every_format",
     )
     arguments = ["-m", "pytest", "-q", "-x", "-n", "2", "-p", "no:cacheprovider", "--hypothesis-seed", "0", *names]

@@ -27,17 +27,17 @@ from envwatch.model.text import clean
 from envwatch.query.completion import completions
 from envwatch.query.fields import FIELDS
 from envwatch.query.language import parse
-from envwatch.tui.app import EnvwatchApp
-from envwatch.tui.screens.dashboard import Dashboard
-from envwatch.tui.themes import STATE_COLOURS, THEMES
-from envwatch.tui.widgets.detail_pane import DetailPane
-from envwatch.tui.widgets.environment_table import EnvironmentTable
-from envwatch.tui.widgets.filter_bar import FilterBar
-from envwatch.tui.widgets.footer import has_key
-from envwatch.views.command_context import EVENT_VARIABLES, ROW_VARIABLES
-from envwatch.views.events.event_text import event_style, event_text
-from envwatch.views.pane.details import COPY_LETTERS
-from envwatch.views.table.columns import COLUMNS, FIXED, fitting
+from envwatch.screen.app import EnvwatchApp
+from envwatch.screen.screens.dashboard import Dashboard
+from envwatch.screen.themes import STATE_COLOURS, THEMES
+from envwatch.screen.widgets.detail_pane import DetailPane
+from envwatch.screen.widgets.environment_table import EnvironmentTable
+from envwatch.screen.widgets.filter_bar import FilterBar
+from envwatch.screen.widgets.footer import has_key
+from envwatch.wording.command_context import EVENT_VARIABLES, ROW_VARIABLES
+from envwatch.wording.events.event_text import event_style, event_text
+from envwatch.wording.pane.details import COPY_LETTERS
+from envwatch.wording.table.columns import COLUMNS, FIXED, fitting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

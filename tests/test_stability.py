@@ -24,6 +24,9 @@ from support.parsers import actions_of, options_of, parsers
 from support.pty_terminal import environment
 from support.scripted_watch import hooked
 
+from envwatch.alerts.alert_policy import AlertPolicy, Rule
+from envwatch.alerts.monitor import Monitor
+from envwatch.alerts.silences import silence_of_environments
 from envwatch.cli import doctor
 from envwatch.cli.arguments import Exit
 from envwatch.cli.commands.ack import Line
@@ -32,35 +35,32 @@ from envwatch.cli.commands.doctor import LABELS
 from envwatch.config.hooks import KINDS, HookSettings
 from envwatch.config.schema import Command, OwnView, schema
 from envwatch.config.validators import QuietTable
-from envwatch.fleet.alerting.alert_policy import AlertPolicy, Rule
-from envwatch.fleet.alerting.silences import silence_of_environments
+from envwatch.deliver.message import Context
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
-from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import ONLINE
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.history.encoding.frames import FORMAT_VERSION
-from envwatch.hooks.message import Context
 from envwatch.model.acks import Ack, AckedLoss, AckedRow, AckRequest, AckResult
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import EMPTY, clean
 from envwatch.query.fields import FIELDS
-from envwatch.serving.answers import SharedState
-from envwatch.serving.tokens import ACK as RIGHT
-from envwatch.tui.keymap import binding_ids
-from envwatch.views.command_context import EVENT_VARIABLES, ROW_VARIABLES
-from envwatch.views.events.cloud_events import cloud_event, word_of
-from envwatch.views.output import alert_decisions, formats
-from envwatch.views.output import check_result as plugin_output
-from envwatch.views.output.alert_decisions import DecidedRow
-from envwatch.views.output.check_result import Metric
-from envwatch.views.output.formats import iso
-from envwatch.views.report import document, outages
-from envwatch.views.report.outages import Downtime, PastLosses
-from envwatch.views.report.period import recorded_in
-from envwatch.views.report.sections import report_of
-from envwatch.views.table.columns import COLUMNS
-from envwatch.views.table.table_view import BUILT_IN_VIEWS
+from envwatch.screen.keymap import binding_ids
+from envwatch.serve.answers import SharedState
+from envwatch.serve.tokens import ACK as RIGHT
+from envwatch.wording.command_context import EVENT_VARIABLES, ROW_VARIABLES
+from envwatch.wording.events.cloud_events import cloud_event, word_of
+from envwatch.wording.output import alert_decisions, formats
+from envwatch.wording.output import check_result as plugin_output
+from envwatch.wording.output.alert_decisions import DecidedRow
+from envwatch.wording.output.check_result import Metric
+from envwatch.wording.output.formats import iso
+from envwatch.wording.report import document, outages
+from envwatch.wording.report.outages import Downtime, PastLosses
+from envwatch.wording.report.period import recorded_in
+from envwatch.wording.report.sections import report_of
+from envwatch.wording.table.columns import COLUMNS
+from envwatch.wording.table.table_view import BUILT_IN_VIEWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from envwatch import __version__
 from envwatch.config.values import path_text, query
+from envwatch.model.redactor import LIKE_A_KEY, ReportedError
 from envwatch.model.text import SafeText, clean, composed, did_you_mean, one_line
-from envwatch.redactor import LIKE_A_KEY, ReportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

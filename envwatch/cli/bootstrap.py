@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from envwatch.cli.arguments import GROUPS, Exit, Options, StopError
 from envwatch.cli.streams import print_error
 from envwatch.config.values import zone_named
+from envwatch.model.redactor import ReportedError, redactor
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import date_text, past_moment_of, use_zone
-from envwatch.redactor import ReportedError, redactor
 from envwatch.watch.profiles import (
     Profiles,
     SelectedProfile,
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from envwatch.alerts.uptime_record import UptimeRecord
     from envwatch.config.credentials import Credentials
     from envwatch.config.hooks import HookSettings
     from envwatch.config.settings import Settings
+    from envwatch.deliver.delivery import Delivery
     from envwatch.fleet.profile_state import Fleet
-    from envwatch.fleet.uptime_record import UptimeRecord
-    from envwatch.hooks.delivery import Delivery
+    from envwatch.letta.client import Client
+    from envwatch.letta.poller import Target
+    from envwatch.model.redactor import Secret
     from envwatch.query.language import Query
-    from envwatch.redactor import Secret
-    from envwatch.sources.letta.client import Client
-    from envwatch.sources.poller import Target
-    from envwatch.storage.log import PollLog
-    from envwatch.storage.state_file import StateFormat
+    from envwatch.watch.log import PollLog
+    from envwatch.watch.state_file import StateFormat
 
 _WITHOUT_SCREEN: Final = frozenset(GROUPS["Without a screen"])
 """Commands that ignore saved settings of the dashboard."""
@@ -93,12 +93,12 @@ def config_path_for(options: Options) -> tuple[Path, bool]:
 def _remembered(options: Options) -> dict[str, Any]:
     if options.command in _WITHOUT_SCREEN:
         return {}
-    from envwatch.storage.state_file import remembered
+    from envwatch.watch.state_file import remembered
 
     saved = remembered(state_file("state"))
     saved.pop("hints", None)  # the demo's hints are no setting
     if "columns" in saved:
-        from envwatch.views.table.columns import is_column
+        from envwatch.wording.table.columns import is_column
 
         saved["columns"] = tuple(filter(is_column, saved["columns"]))
     return saved
@@ -165,7 +165,7 @@ def renewed_key(credentials: Credentials, settings: Settings) -> Secret:
 
 def client_for(credentials: Credentials, settings: Settings, environ: Mapping[str, str] = os.environ) -> Client:
     """Return a profile's HTTP client."""
-    from envwatch.sources.letta.client import Client
+    from envwatch.letta.client import Client
 
     return Client(
         base_url=credentials.base_url,
@@ -186,7 +186,7 @@ def targets_for(profiles: Profiles) -> dict[SafeText, Target]:
 
 
 def _target_for(credentials: Credentials, settings: Settings) -> Target:
-    from envwatch.sources.poller import Poller, Target
+    from envwatch.letta.poller import Poller, Target
 
     client = client_for(credentials, settings)
     poller = Poller(client, settings.limits)
@@ -204,7 +204,7 @@ def _target_for(credentials: Credentials, settings: Settings) -> Target:
 
 def keep_changes(name: str, state_format: StateFormat, changes: Mapping[Any, Any]) -> None:
     """Change a state file; stop if that fails, and name a damaged file that was set aside."""
-    from envwatch.storage.state_file import merge
+    from envwatch.watch.state_file import merge
 
     path = state_file(name)
     try:
@@ -223,7 +223,7 @@ def poll_log_for(options: Options, notify: Callable[[str], None] = lambda _line:
     import logging
     from pathlib import Path
 
-    from envwatch.storage.log import PollLog
+    from envwatch.watch.log import PollLog
 
     path = None
     if options.log_level != "off":

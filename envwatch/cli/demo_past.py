@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from envwatch.alerts.acknowledgements import ack_of
+from envwatch.alerts.monitor import Monitor
 from envwatch.cli.demo_settings import DEMO_PROFILE, uptimes_before
 from envwatch.demo.fleet import DemoFleet
 from envwatch.demo.machines import SIZE
 from envwatch.demo.story import ACKNOWLEDGED, DAY, FAILING, UNWATCHED
-from envwatch.fleet.alerting.acknowledgements import ack_of
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.monitor import Monitor
 from envwatch.history.earlier_runs import changes_between_runs
 from envwatch.history.past import Moment
 from envwatch.history.stored import Retention, day_paths

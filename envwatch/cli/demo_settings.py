@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from envwatch.alerts.uptime_record import UptimeRecord
 from envwatch.cli.bootstrap import display_settings_of
 from envwatch.fleet.uptime import Uptime
-from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.model.limits import DEMO_ALERT_AFTER, UPTIME_WINDOW
 from envwatch.model.text import clean
 from envwatch.model.times import MS
@@ -27,7 +27,7 @@ VIEW: Final = "laptops"
 
 def demo_settings(options: Options) -> Settings:
     """Return the default profile's display settings, with an early alert and a view."""
-    from envwatch.views.table.table_view import NamedView
+    from envwatch.wording.table.table_view import NamedView
 
     settings = display_settings_of(options)
     laptops = NamedView(
@@ -60,7 +60,7 @@ def uptimes_before(size: int) -> UptimeRecord:
 
 def hints_key(settings: Settings) -> str:
     """Return the key that closes the demo's hints, or "" after the user has closed the hints."""
-    from envwatch.storage.state_file import remembered
+    from envwatch.watch.state_file import remembered
 
     return "" if remembered(state_file("state")).get("hints") is False else _free_key(settings, "H")
 

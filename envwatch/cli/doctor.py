@@ -31,21 +31,21 @@ from envwatch.fleet.plausibility import date_fault, is_date_wrong
 from envwatch.fleet.replacement import keeps_identity
 from envwatch.history.inspection import inspected
 from envwatch.history.stored import history_root
+from envwatch.letta.daemon_thread import run_in_daemon_thread
+from envwatch.letta.network_settings import SettingsError, proxy_variable, trust_variable
+from envwatch.letta.poller import poll_once
+from envwatch.letta.probe import Exchange, Probe
 from envwatch.model import limits
 from envwatch.model.clock import ServerClock, WallMs
 from envwatch.model.outcome import Cause, Failed, Failure, Listed, ListedPage, ListingCost, SourceError
+from envwatch.model.redactor import ReportedError, redactor
 from envwatch.model.text import clean, composed, counted
 from envwatch.model.times import date_text, long_age, span
-from envwatch.redactor import ReportedError, redactor
-from envwatch.sources.daemon_thread import run_in_daemon_thread
-from envwatch.sources.letta.network_settings import SettingsError, proxy_variable, trust_variable
-from envwatch.sources.letta.probe import Exchange, Probe
-from envwatch.sources.poller import poll_once
-from envwatch.storage.state_file import ALERT_STATE
-from envwatch.views.output.alert_decisions import decided_rows, new_names, tally_text
-from envwatch.views.output.formats import iso
-from envwatch.views.pace import LARGEST_PAGE, LargePage, reason_of, remedies, remedies_text
 from envwatch.watch.profiles import Profiles, SelectedProfile, state_file
+from envwatch.watch.state_file import ALERT_STATE
+from envwatch.wording.output.alert_decisions import decided_rows, new_names, tally_text
+from envwatch.wording.output.formats import iso
+from envwatch.wording.pace import LARGEST_PAGE, LargePage, reason_of, remedies, remedies_text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from envwatch.cli import gc_tuning
 from envwatch.cli.arguments import DASHBOARD, PLUGIN, Exit, HelpRequested, Options, StopError, load, options_in
 from envwatch.cli.streams import print_error, write
-from envwatch.redactor import ReportedError
+from envwatch.model.redactor import ReportedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,15 +11,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch import __version__
+from envwatch.alerts.monitor import Monitor
 from envwatch.cli import gc_tuning
 from envwatch.cli.arguments import Exit, Options, StopError
 from envwatch.cli.bootstrap import hooks_in, poll_log_for, targets_for
 from envwatch.cli.streams import print_error, standard_error_to
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.monitor import Monitor
+from envwatch.letta.poller import Session, Target, read_clocks
 from envwatch.model.outcome import Failed, Listed, Outcome
 from envwatch.model.text import SafeText, clean
-from envwatch.sources.poller import Session, Target, read_clocks
 from envwatch.watch.loop import Deadline, MonitorUpdate, Watch, never
 from envwatch.watch.profiles import policies_for
 from envwatch.watch.state_files import StateFiles, failing_hooks_of
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 
     from envwatch.cli.bootstrap import DemoHistory
+    from envwatch.deliver.runner import HookReport
     from envwatch.fleet.events import Event
     from envwatch.history.past import Moment, Past
     from envwatch.history.recorder import HistoryRecorder
-    from envwatch.hooks.runner import HookReport
-    from envwatch.sources.poller import Observer as SessionObserver
-    from envwatch.storage.log import PollLog
+    from envwatch.letta.poller import Observer as SessionObserver
     from envwatch.watch.alert_files import AlertFiles
     from envwatch.watch.hooks import HookDispatch
+    from envwatch.watch.log import PollLog
     from envwatch.watch.profiles import Profiles
 
 _SLOW_LISTINGS = 2
@@ -230,7 +230,7 @@ def _pace_adviser(targets: Mapping[SafeText, Target], warn: Callable[[str], None
             poller = targets[profile].poller
             slow[profile] = slow[profile] + 1 if poller.schedule.is_slow else 0
             if slow[profile] == _SLOW_LISTINGS:
-                from envwatch.views.pace import pace_advice
+                from envwatch.wording.pace import pace_advice
 
                 if (advice := pace_advice(poller.limits, poller.cost)) is not None:
                     warn(f"{profile}: {advice}" if profile else advice)
@@ -259,7 +259,7 @@ def refusal_check(profiles: Collection[SafeText]) -> Callable[[MonitorUpdate], N
 
 def narrate(update: MonitorUpdate) -> None:
     """Write the events of whole profiles, such as blindness, to standard error."""
-    from envwatch.views.events.event_text import event_text
+    from envwatch.wording.events.event_text import event_text
 
     for event in update.changes.events:
         if event.id is None and not event.members:

@@ -6,14 +6,14 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
+from envwatch.alerts.monitor import Monitor
 from envwatch.cli import gc_tuning
 from envwatch.cli.arguments import Exit, Options, StopError, check_query
 from envwatch.cli.bootstrap import client_for, poll_log_for, print_hint
 from envwatch.cli.streams import ProgressLine, print_error
-from envwatch.fleet.monitor import Monitor
+from envwatch.letta.poller import poll_once, read_clocks
 from envwatch.model.outcome import Cause, Failed, Listed
 from envwatch.model.text import SafeText, clean, counted
-from envwatch.sources.poller import poll_once, read_clocks
 from envwatch.watch.alert_files import earlier_alerts
 from envwatch.watch.loop import NO_NEWS, Watch
 from envwatch.watch.profiles import Profiles, host_of, matcher_for, policies_for
@@ -34,7 +34,7 @@ def outcomes_for(profiles: Profiles, options: Options, line: ProgressLine) -> Ma
     asyncio.run(fetch_all(profiles, outcomes, line))
     if options.log_file is None:
         return outcomes
-    from envwatch.storage.log import log_line_of
+    from envwatch.watch.log import log_line_of
 
     poll_log = poll_log_for(options)
     for name, outcome in outcomes.items():
@@ -119,7 +119,7 @@ def chosen_rows(
     `argument` names the argument in messages: `NAME|QUERY`.
     """
     from envwatch.query.language import Term, parse
-    from envwatch.views.table.table_view import by_name
+    from envwatch.wording.table.table_view import by_name
 
     name, rows = clean(what.strip()), [*monitor.fleet.environments]
     if named := [row for row in rows if row.environment.id == name] or [

@@ -16,35 +16,35 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+from envwatch.alerts.acknowledgements import acks_of_uuid, answered, contradicts, ended_by_person
+from envwatch.alerts.monitor import MonitorChanges
 from envwatch.cli.arguments import Exit, Options, StopError
 from envwatch.cli.bootstrap import all_settings_for, config_path_for
 from envwatch.cli.streams import print_error, write
-from envwatch.fleet.alerting.acknowledgements import acks_of_uuid, answered, contradicts, ended_by_person
-from envwatch.fleet.monitor import MonitorChanges
+from envwatch.letta.poller import read_clocks
 from envwatch.model.acks import Ack
 from envwatch.model.listing_api import RefusedError
+from envwatch.model.redactor import redactor
 from envwatch.model.text import SafeText, clean, counted
 from envwatch.model.times import long_age
-from envwatch.redactor import redactor
-from envwatch.serving.answers import ProfileEndpoint, SharedState
-from envwatch.serving.app import ServingApp
-from envwatch.serving.listening import Certificate, ServerError, listen
-from envwatch.serving.server import HttpServer
-from envwatch.serving.tokens import Tokens, TokensFile, add_token
-from envwatch.sources.poller import read_clocks
+from envwatch.serve.answers import ProfileEndpoint, SharedState
+from envwatch.serve.app import ServingApp
+from envwatch.serve.listening import Certificate, ServerError, listen
+from envwatch.serve.server import HttpServer
+from envwatch.serve.tokens import Tokens, TokensFile, add_token
 from envwatch.watch.loop import Decisions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from envwatch.alerts.acknowledgements import Acks, ServerKey
+    from envwatch.alerts.monitor import Monitor
     from envwatch.cli.monitoring import Monitoring
     from envwatch.config.settings import Settings
-    from envwatch.fleet.alerting.acknowledgements import Acks, ServerKey
-    from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.profile_state import ProfileState
-    from envwatch.metrics.exposition import Polls
     from envwatch.model.acks import AckAnswer, AckRequest
-    from envwatch.serving.app import Act
+    from envwatch.serve.app import Act
+    from envwatch.serve.exposition import Polls
     from envwatch.watch.loop import MonitorUpdate
     from envwatch.watch.profiles import Profiles
 
@@ -185,7 +185,7 @@ class Service:
             raise self._server.error
         changes, now = update.changes, update.changes.now
         if self._polls is not None:
-            from envwatch.metrics.exposition import with_poll
+            from envwatch.serve.exposition import with_poll
 
             self._polls = with_poll(self._polls, changes.profile, changes.outcome)
             self._newest = update.monitor, self._polls, hooks
@@ -223,7 +223,7 @@ class Service:
             return False
 
     def _series(self, accept: str) -> tuple[bytes, str]:
-        from envwatch.metrics.exposition import TEXT, exposition
+        from envwatch.serve.exposition import TEXT, exposition
 
         if self._newest is None:
             return b"", TEXT

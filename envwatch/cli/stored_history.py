@@ -11,19 +11,19 @@ from envwatch.cli.bootstrap import all_settings_for
 from envwatch.cli.demo_settings import DEMO_PROFILE, demo_folder, demo_settings
 from envwatch.config.credentials import CredentialsError, credentials_of, without_key
 from envwatch.history.stored import StoredPast, day_paths
+from envwatch.model.redactor import ReportedError
 from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.model.times import date_text
-from envwatch.redactor import ReportedError
 from envwatch.watch.profiles import history_folder_for, server_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from envwatch.alerts.acknowledgements import Acks
     from envwatch.config.settings import Settings
-    from envwatch.fleet.alerting.acknowledgements import Acks
     from envwatch.history.past import Past
     from envwatch.model.clock import WallMs
-    from envwatch.views.report.period import Recorded
+    from envwatch.wording.report.period import Recorded
 
 
 def recorded_settings_for(options: Options) -> list[Settings]:
@@ -93,8 +93,8 @@ def recorded_periods(
         StopError: if no source has records.
     """
     from envwatch.history.past import HistoryError
-    from envwatch.views.events.matching import matcher_of
-    from envwatch.views.report.period import matching, recorded_in
+    from envwatch.wording.events.matching import matcher_of
+    from envwatch.wording.report.period import matching, recorded_in
 
     found: list[Recorded] = []
     stops: list[StopError] = []

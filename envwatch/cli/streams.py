@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Self, TextIO
 
 from envwatch.cli.arguments import Exit, StopError
+from envwatch.model.redactor import redactor
 from envwatch.model.text import cells, clean, fitted, shortened
-from envwatch.redactor import redactor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -33,10 +33,10 @@ import pydantic_core
 from envwatch.config.declared import ALTERNATIVES
 from envwatch.config.settings import DEFAULT, PROFILE, Settings
 from envwatch.files import read_regular, read_secret
+from envwatch.letta.network_settings import SettingsError, checked_base_url
 from envwatch.model.limits import SETTINGS_BYTES
+from envwatch.model.redactor import KEY, ReportedError, Secret
 from envwatch.model.text import clean
-from envwatch.redactor import KEY, ReportedError, Secret
-from envwatch.sources.letta.network_settings import SettingsError, checked_base_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from envwatch.config.values import duration, whole
 from envwatch.model.limits import ADVANCED, ALERT_AFTER, BLIND_AFTER, HISTORY_DAYS, HISTORY_MB, Limits, setting
-from envwatch.views.screen_settings import ScreenSettings
+from envwatch.wording.screen_settings import ScreenSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
         ZONE,
         duration_or_off,
     )
-    from envwatch.hooks.rules import LINE, SECRET_URL, VARIABLE, one_of
+    from envwatch.deliver.rules import LINE, SECRET_URL, VARIABLE, one_of
+    from envwatch.model.redactor import Secret
     from envwatch.model.text import SafeText
-    from envwatch.redactor import Secret
 
 SERVER: Final = "server"
 _PARTS: Final = ("view", "usual", "endpoint", "record", ADVANCED, SERVER)

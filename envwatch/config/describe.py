@@ -15,18 +15,18 @@ from envwatch.config.declared import ADVANCED_SETTINGS, ALTERNATIVES, COMMON, SE
 from envwatch.config.schema import Config, Document, Profile, field_docs
 from envwatch.config.settings import DEFAULT_PROFILE, PREFIX, Settings, Sources, mistakes_in_limits, settings_of
 from envwatch.config.values import seconds_text
-from envwatch.hooks.delivery import without_secret
+from envwatch.deliver.delivery import without_secret
 from envwatch.model.limits import ONE_MESSAGE_FROM, Limits
 from envwatch.model.text import SafeText, clean, counted, wrapped
-from envwatch.views.screen_settings import ScreenSettings
-from envwatch.views.table.columns import PROBLEMS
+from envwatch.wording.screen_settings import ScreenSettings
+from envwatch.wording.table.columns import PROBLEMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from envwatch.config.credentials import Credentials
-    from envwatch.views.table.table_view import NamedView
+    from envwatch.wording.table.table_view import NamedView
 
 
 def settings_table(settings: Settings, credentials: Credentials | str, path: Path) -> str:

@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Self, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
+from envwatch.alerts.hook_rules import HookRule
 from envwatch.config.validators import QUERY, duration_between
+from envwatch.deliver.delivery import Apprise, Command, Delivery, PagerDuty, Webhook, service_at
+from envwatch.deliver.rules import LINE, VARIABLE
 from envwatch.fleet.events import Event, Kind
-from envwatch.hooks.decision import HookRule
-from envwatch.hooks.delivery import Apprise, Command, Delivery, PagerDuty, Webhook, service_at
-from envwatch.hooks.rules import LINE, VARIABLE
+from envwatch.letta.network_settings import SettingsError
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import EMPTY, SafeText, clean, did_you_mean
-from envwatch.sources.letta.network_settings import SettingsError
-from envwatch.views.command_context import child_environment
-from envwatch.views.events.cloud_events import word_of
-from envwatch.views.events.matching import event_test
+from envwatch.wording.command_context import child_environment
+from envwatch.wording.events.cloud_events import word_of
+from envwatch.wording.events.matching import event_test
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from envwatch.hooks.web_service import WebService
-    from envwatch.redactor import Secret
+    from envwatch.deliver.web_service import WebService
+    from envwatch.model.redactor import Secret
 
 DELIVERIES: Final[tuple[type[Delivery], ...]] = (Command, Webhook, PagerDuty, Apprise)
 

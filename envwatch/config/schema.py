@@ -23,12 +23,12 @@ from envwatch.config.declared import ALTERNATIVES, COMMON, SETTINGS, ProfileSett
 from envwatch.config.hooks import DOCUMENTED, HookSettings, mistakes_between_hooks
 from envwatch.config.toml_text import parsed
 from envwatch.config.values import PROFILE_NAME, ConfigError
-from envwatch.hooks.rules import ARGUMENTS, LINE
+from envwatch.deliver.rules import ARGUMENTS, LINE
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean, did_you_mean, shortened
-from envwatch.views.command_context import RowCommand
-from envwatch.views.screen_settings import ScreenSettings
-from envwatch.views.table.table_view import BUILT_IN_VIEWS, NamedView
+from envwatch.wording.command_context import RowCommand
+from envwatch.wording.screen_settings import ScreenSettings
+from envwatch.wording.table.table_view import BUILT_IN_VIEWS, NamedView
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

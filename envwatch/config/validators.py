@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from envwatch.alerts.recurring_hours import DAY_MINUTES, DAYS, EVERY_DAY, RecurringHours
 from envwatch.config.values import (
     DURATION,
     MOST_EXPECTED,
@@ -30,8 +31,7 @@ from envwatch.config.values import (
     whole,
     zone_named,
 )
-from envwatch.fleet.alerting.recurring_hours import DAY_MINUTES, DAYS, EVERY_DAY, RecurringHours
-from envwatch.hooks.rules import (  # for annotations, as `timedelta`
+from envwatch.deliver.rules import (  # for annotations, as `timedelta`
     LINE,  # noqa: F401
     NON_EMPTY,
     SECRET_URL,  # noqa: F401
@@ -39,13 +39,13 @@ from envwatch.hooks.rules import (  # for annotations, as `timedelta`
     enumerated,
     one_of,  # noqa: F401
 )
+from envwatch.letta.network_settings import SettingsError, checked_base_url
+from envwatch.model.redactor import Secret  # noqa: F401 - as `timedelta`
 from envwatch.model.text import SafeText, clean, did_you_mean, one_line
 from envwatch.query.language import parse
 from envwatch.query.lexer import QueryError
-from envwatch.redactor import Secret  # noqa: F401 - as `timedelta`
-from envwatch.sources.letta.network_settings import SettingsError, checked_base_url
-from envwatch.views.table.columns import COLUMNS, META, PROBLEMS
-from envwatch.views.table.table_view import GROUPINGS
+from envwatch.wording.table.columns import COLUMNS, META, PROBLEMS
+from envwatch.wording.table.table_view import GROUPINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Final
 from unicodedata import category
 
+from envwatch.model.redactor import LIKE_A_KEY, ReportedError
 from envwatch.model.text import SafeText, clean, did_you_mean
 from envwatch.model.times import past_moment_of
-from envwatch.redactor import LIKE_A_KEY, ReportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -123,7 +123,7 @@ def query(raw: object) -> str:
 
 def column_list(raw: object) -> tuple[str, ...]:
     """Read a list of different columns, or their names with commas between them."""
-    from envwatch.views.table.columns import COLUMNS, META, is_column  # noqa: PLC0415 - only with such a setting
+    from envwatch.wording.table.columns import COLUMNS, META, is_column  # noqa: PLC0415 - only with such a setting
 
     parts, hint = raw.split(",") if isinstance(raw, str) else raw, ""
     if isinstance(parts, list) and all(isinstance(part, str) for part in parts):
@@ -139,7 +139,7 @@ def column_or(words: Sequence[str]) -> Callable[[object], str]:
     """Return a reader of one of some words, or `meta.KEY`."""
 
     def read(raw: object) -> str:
-        from envwatch.views.table.columns import META  # noqa: PLC0415 - only with such a setting
+        from envwatch.wording.table.columns import META  # noqa: PLC0415 - only with such a setting
 
         word = raw.strip() if isinstance(raw, str) else ""
         if word in words or (word.startswith(META) and word != META):

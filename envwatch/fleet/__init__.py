@@ -1,1 +1,1 @@
-"""The state machine: `Monitor.apply` takes an outcome and returns the next state and the events."""
+"""Verdicts: which environments are up, late or down, and since when."""

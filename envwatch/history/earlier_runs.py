@@ -14,15 +14,15 @@ from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from envwatch.alerts.run_before import unproven_ids, with_memory_of_run, with_run_before
+from envwatch.alerts.uptime_record import UptimeRecord, is_server
 from envwatch.fleet.anomalies import in_groups
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind, blind_after, leaves
 from envwatch.fleet.presence import GONE, UNTIMED
 from envwatch.fleet.profile_state import ProfileState, are_of_one_account, blind_since
 from envwatch.fleet.replacement import named_by_device, renamed_events
-from envwatch.fleet.run_before import unproven_ids, with_memory_of_run, with_run_before
 from envwatch.fleet.tracking import CLOCK_ERROR_MS, Environments, TrackedEnvironment, events_between, with_last_known
 from envwatch.fleet.uptime import Uptime
-from envwatch.fleet.uptime_record import UptimeRecord, is_server
 from envwatch.fleet.watched_time import UptimeState, WatchedTime, states
 from envwatch.history.past import HistoryError, Past, events_of
 from envwatch.model import limits
@@ -34,7 +34,7 @@ from envwatch.model.times import DAY_MS, MS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from envwatch.fleet.monitor import Monitor
+    from envwatch.alerts.monitor import Monitor
     from envwatch.fleet.watched_time import Interval
     from envwatch.history.past import Moment
 

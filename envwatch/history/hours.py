@@ -20,8 +20,8 @@ from envwatch.model.times import MS, long_age, moment, span
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
 
+    from envwatch.alerts.monitor import Monitor
     from envwatch.fleet.events import Event
-    from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.fleet.watched_time import WatchedTime
 

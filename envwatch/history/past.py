@@ -8,8 +8,8 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 
-from envwatch.fleet.alerting.acknowledgements import NO_OWN_ACKS
-from envwatch.fleet.alerting.losses import key_of
+from envwatch.alerts.acknowledgements import NO_OWN_ACKS
+from envwatch.alerts.losses import key_of
 from envwatch.fleet.uptime import rounded
 from envwatch.model.text import EMPTY, SafeText, clean, composed, counted
 from envwatch.model.times import DAY_MS, date_text, moment
@@ -17,13 +17,13 @@ from envwatch.model.times import DAY_MS, date_text, moment
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from envwatch.fleet.alerting.acknowledgements import OwnAcks
-    from envwatch.fleet.alerting.alert_policy import Decision
-    from envwatch.fleet.alerting.incidents import Incident
-    from envwatch.fleet.alerting.losses import Loss
-    from envwatch.fleet.alerting.silences import Silence, Silences
+    from envwatch.alerts.acknowledgements import OwnAcks
+    from envwatch.alerts.alert_policy import Decision
+    from envwatch.alerts.incidents import Incident
+    from envwatch.alerts.losses import Loss
+    from envwatch.alerts.monitor import Monitor
+    from envwatch.alerts.silences import Silence, Silences
     from envwatch.fleet.events import Event
-    from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import Matcher, TrackedEnvironment
     from envwatch.fleet.uptime import Uptime
@@ -248,7 +248,7 @@ def _recorded_silence(silence: Silence, covered: Iterable[TrackedEnvironment], a
         recorded = recorded._replace(matcher=query_only(silence.matcher.query))
     if silence.hours is None:
         return recorded
-    from envwatch.fleet.alerting.recurring_hours import clock_time  # noqa: PLC0415 - only with a recorded silence
+    from envwatch.alerts.recurring_hours import clock_time  # noqa: PLC0415 - only with a recorded silence
 
     offset = clock_time(at, silence.zone) - clock_time(at, UTC)
     return recorded._replace(hours=replace(silence.hours, filter=""), zone=timezone(offset))

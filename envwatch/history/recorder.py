@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from envwatch.fleet.monitor import Monitor, MonitorChanges
+    from envwatch.alerts.monitor import Monitor, MonitorChanges
     from envwatch.history.stored import Retention
     from envwatch.history.writer import BetweenRuns, FolderWriter
     from envwatch.model.text import SafeText

@@ -48,10 +48,10 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from envwatch.fleet.alerting.acknowledgements import OwnAcks
-    from envwatch.fleet.alerting.alert_policy import Word
-    from envwatch.fleet.alerting.incidents import Incident
-    from envwatch.fleet.alerting.silences import Silence
+    from envwatch.alerts.acknowledgements import OwnAcks
+    from envwatch.alerts.alert_policy import Word
+    from envwatch.alerts.incidents import Incident
+    from envwatch.alerts.silences import Silence
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.model.acks import Ack
 

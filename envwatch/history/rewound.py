@@ -9,14 +9,14 @@ from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.alerting.acknowledgements import ServerKey, with_server
-from envwatch.fleet.alerting.alert_policy import Word
-from envwatch.fleet.alerting.incidents import Incident, Incidents
-from envwatch.fleet.alerting.ledger import Ledger
-from envwatch.fleet.alerting.losses import Loss
-from envwatch.fleet.alerting.silences import Silence
+from envwatch.alerts.acknowledgements import ServerKey, with_server
+from envwatch.alerts.alert_policy import Word
+from envwatch.alerts.incidents import Incident, Incidents
+from envwatch.alerts.ledger import Ledger
+from envwatch.alerts.losses import Loss
+from envwatch.alerts.silences import Silence
+from envwatch.alerts.uptime_record import with_uptimes
 from envwatch.fleet.profile_state import Fleet, ProfileState
-from envwatch.fleet.uptime_record import with_uptimes
 from envwatch.history.past import NO_ALERTS
 from envwatch.model import limits
 from envwatch.model.acks import Ack
@@ -26,8 +26,8 @@ from envwatch.model.text import SafeText, composed
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from envwatch.alerts.monitor import Monitor
     from envwatch.fleet.events import EventLog
-    from envwatch.fleet.monitor import Monitor
     from envwatch.history.past import Moment
     from envwatch.model.outcome import RecordedPoll
 

@@ -17,9 +17,9 @@ from envwatch.fleet.presence import Presence
 from envwatch.model.environment import mode_from_query
 from envwatch.model.text import SafeText, clean, composed, did_you_mean
 from envwatch.model.versions import VersionKey, is_release, is_version, version_key
-from envwatch.presentation import PRESENTATIONS, Match, Presentation
 from envwatch.query import lexer
 from envwatch.query.lexer import Pattern, normalize, quote_if_needed
+from envwatch.query.presentation import PRESENTATIONS, Match, Presentation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

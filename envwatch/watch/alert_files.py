@@ -11,8 +11,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from envwatch.files import ProcessLock
-from envwatch.fleet.alerting.alert_state import (
+from envwatch.alerts.alert_state import (
     AlertState,
     alert_state,
     content_of,
@@ -20,23 +19,24 @@ from envwatch.fleet.alerting.alert_state import (
     ledger_content,
     open_incidents,
 )
-from envwatch.fleet.monitor import Monitor
+from envwatch.alerts.monitor import Monitor
+from envwatch.files import ProcessLock
 from envwatch.fleet.profile_state import Fleet
 from envwatch.history.past import HistoryError, Moment
 from envwatch.model.clock import Clocks, WallMs
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import SafeText
 from envwatch.model.times import DAY_MS, date_text
-from envwatch.storage.state_file import ALERT_STATE, INCIDENTS_OF_1_0, StateFile
-from envwatch.views.events.cloud_events import source_of
 from envwatch.watch.profiles import Profiles, SelectedProfile, alert_file_for, state_file
+from envwatch.watch.state_file import ALERT_STATE, INCIDENTS_OF_1_0, StateFile
+from envwatch.wording.events.cloud_events import source_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
     from pathlib import Path
 
+    from envwatch.alerts.ledger import Ledger
     from envwatch.config.hooks import HookSettings
-    from envwatch.fleet.alerting.ledger import Ledger
 
 _WRITTEN_EVERY_MS: Final = 60_000
 _DISK_S: Final = 5.0

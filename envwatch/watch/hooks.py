@@ -5,25 +5,25 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from envwatch.fleet.alerting.incidents import Incident
-from envwatch.fleet.alerting.ledger import Progress
-from envwatch.hooks.decision import HookState, following
-from envwatch.hooks.message import Context, message_of
-from envwatch.hooks.runner import Runner
+from envwatch.alerts.hook_rules import HookState, following
+from envwatch.alerts.incidents import Incident
+from envwatch.alerts.ledger import Progress
+from envwatch.deliver.message import Context, message_of
+from envwatch.deliver.runner import Runner
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, WallMs
 from envwatch.model.text import SafeText, clean
-from envwatch.views.events.cloud_events import source_of
 from envwatch.watch.profiles import host_of
+from envwatch.wording.events.cloud_events import source_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import timedelta
 
     from envwatch.config.hooks import HookSettings
-    from envwatch.hooks.message import DeliveryError, Message, Sender
-    from envwatch.hooks.runner import HookReport
-    from envwatch.sources.poller import Runtime
+    from envwatch.deliver.message import DeliveryError, Message, Sender
+    from envwatch.deliver.runner import HookReport
+    from envwatch.letta.poller import Runtime
     from envwatch.watch.alert_files import AlertFiles
     from envwatch.watch.loop import MonitorUpdate, Watch
     from envwatch.watch.profiles import Profiles

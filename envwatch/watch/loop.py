@@ -8,29 +8,29 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeAlias
 
-from envwatch.fleet.alerting.acknowledgements import with_changes
+from envwatch.alerts.acknowledgements import with_changes
+from envwatch.alerts.monitor import MonitorChanges
 from envwatch.fleet.events import EventLog
-from envwatch.fleet.monitor import MonitorChanges
-from envwatch.sources.poller import Runtime
+from envwatch.letta.poller import Runtime
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
     from datetime import datetime, timedelta
 
-    from envwatch.fleet.alerting.acknowledgements import Acks, ServerKey
-    from envwatch.fleet.alerting.alert_policy import Word, Words
-    from envwatch.fleet.alerting.alert_state import AlertState
-    from envwatch.fleet.alerting.incidents import Incident
-    from envwatch.fleet.alerting.ledger import Ledger
-    from envwatch.fleet.alerting.silences import Silence, Silences
+    from envwatch.alerts.acknowledgements import Acks, ServerKey
+    from envwatch.alerts.alert_policy import Word, Words
+    from envwatch.alerts.alert_state import AlertState
+    from envwatch.alerts.incidents import Incident
+    from envwatch.alerts.ledger import Ledger
+    from envwatch.alerts.monitor import Monitor
+    from envwatch.alerts.silences import Silence, Silences
+    from envwatch.alerts.uptime_record import UptimeRecord
     from envwatch.fleet.events import Event
-    from envwatch.fleet.monitor import Monitor
-    from envwatch.fleet.uptime_record import UptimeRecord
+    from envwatch.letta.poller import Session, Target
     from envwatch.model.acks import Ack
     from envwatch.model.clock import Clocks, WallMs
     from envwatch.model.outcome import Outcome
     from envwatch.model.text import SafeText
-    from envwatch.sources.poller import Session, Target
 
 _TICK_S = 1.0
 

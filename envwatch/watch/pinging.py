@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Final, Self
 
-from envwatch.fleet.alerting.ledger import PING, Progress
-from envwatch.fleet.alerting.losses import hashed_id
-from envwatch.hooks.message import DeliveryError
+from envwatch.alerts.ledger import PING, Progress
+from envwatch.alerts.losses import hashed_id
+from envwatch.deliver.message import DeliveryError
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS
 from envwatch.model.outcome import Listed, Outcome
@@ -24,7 +24,7 @@ from envwatch.model.outcome import Listed, Outcome
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, MutableMapping, Sequence, Sized
 
-    from envwatch.hooks.web_service import WebService
+    from envwatch.deliver.web_service import WebService
     from envwatch.model.text import SafeText
     from envwatch.watch.loop import MonitorUpdate, Watch
     from envwatch.watch.profiles import Profiles

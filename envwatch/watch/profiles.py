@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from envwatch.alerts.alert_policy import AlertPolicy
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
-    from envwatch.fleet.alerting.alert_policy import AlertPolicy
     from envwatch.fleet.tracking import Matcher
     from envwatch.model.limits import Limits
 
@@ -55,7 +55,7 @@ class Profiles(dict[SafeText, SelectedProfile]):
 
     def silence_matcher(self, query: str) -> Matcher | None:
         """Return a silence's query as a test under the first profile; None if the query is wrong."""
-        from envwatch.views.events.matching import matcher_or_none
+        from envwatch.wording.events.matching import matcher_or_none
 
         return matcher_or_none(query, clean(self.first.profile))
 
@@ -99,8 +99,8 @@ def _alert_matcher(settings: Settings) -> Matcher | None:
 
 def silences_policy(settings: Settings) -> AlertPolicy:
     """Return an alert policy with the recurring silences of one profile, and no other setting."""
-    from envwatch.fleet.alerting.alert_policy import AlertPolicy
-    from envwatch.fleet.alerting.silences import recurring_silences
+    from envwatch.alerts.alert_policy import AlertPolicy
+    from envwatch.alerts.silences import recurring_silences
 
     zone = None if settings.timezone is None else zone_named(settings.timezone)
     tables = ((matcher_for(each.filter, settings), each) for each in settings.quiet)
@@ -113,7 +113,7 @@ def matcher_for(query: str, settings: Settings) -> Matcher:
 
     if not query:
         return EVERYTHING
-    from envwatch.views.events.matching import matcher_of
+    from envwatch.wording.events.matching import matcher_of
 
     return matcher_of(query, clean(settings.profile))
 

@@ -9,13 +9,15 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from envwatch.alerts.acknowledgements import with_changes
+from envwatch.alerts.uptime_record import UptimeRecord, content_of, record_of
 from envwatch.files import ProcessLock
-from envwatch.fleet.alerting.acknowledgements import with_changes
-from envwatch.fleet.uptime_record import UptimeRecord, content_of, record_of
 from envwatch.model import limits
 from envwatch.model.text import SafeText
 from envwatch.model.times import MS
-from envwatch.storage.state_file import (
+from envwatch.watch.loop import Decisions, News
+from envwatch.watch.profiles import alert_file_for, history_folder_for, state_file
+from envwatch.watch.state_file import (
     ACKNOWLEDGEMENTS,
     ALERT_STATE,
     SILENCES,
@@ -27,20 +29,18 @@ from envwatch.storage.state_file import (
     silences_in,
     words_in,
 )
-from envwatch.watch.loop import Decisions, News
-from envwatch.watch.profiles import alert_file_for, history_folder_for, state_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
+    from envwatch.alerts.monitor import Monitor
     from envwatch.config.settings import Settings
-    from envwatch.fleet.monitor import Monitor
     from envwatch.model.clock import Clocks, WallMs
-    from envwatch.storage.state_file import StateFormat
     from envwatch.watch.alert_files import AlertFiles
     from envwatch.watch.loop import MonitorUpdate
     from envwatch.watch.profiles import Profiles
+    from envwatch.watch.state_file import StateFormat
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -243,7 +243,7 @@ def failing_hooks_of(profiles: Profiles) -> Callable[[Clocks], Mapping[SafeText,
                 continue
             found.pop(number, None)
             if content:
-                from envwatch.fleet.alerting.alert_state import failing_hooks, written_at  # most users have no hooks
+                from envwatch.alerts.alert_state import failing_hooks, written_at  # most users have no hooks
 
                 found[number] = written_at(content), failing_hooks(content)
         running = [failing for at, failing in found.values() if now.wall - at < _HOOKS_RUN_MS]

@@ -19,8 +19,8 @@ from support.app_harness import staged
 from support.builders import NOW, key_of, listed, reading
 from support.tracked_environments import contexts_at
 
+from envwatch.alerts.monitor import Monitor
 from envwatch.fleet.events import NO_PROFILE, Event, EventLog, Kind
-from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import Fleet
 from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.history.hours import LastDays
@@ -28,16 +28,16 @@ from envwatch.model.acks import Ack
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
 from envwatch.query.language import parse
-from envwatch.views.table.arrangement import ArrangeCache, arrange, lines_of
-from envwatch.views.table.baseline import Baseline
-from envwatch.views.table.block import NO_BLOCK, block_of
-from envwatch.views.table.columns import fitting
-from envwatch.views.table.table_view import Preset, View
+from envwatch.wording.table.arrangement import ArrangeCache, arrange, lines_of
+from envwatch.wording.table.baseline import Baseline
+from envwatch.wording.table.block import NO_BLOCK, block_of
+from envwatch.wording.table.columns import fitting
+from envwatch.wording.table.table_view import Preset, View
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from envwatch.fleet.alerting.acknowledgements import Acks
+    from envwatch.alerts.acknowledgements import Acks
     from envwatch.model.environment import Environment
 
 

@@ -17,9 +17,9 @@ from support.builders import NOW
 from support.lives import simulated_life
 from support.recording import ALWAYS, PATIENCE_S
 
+from envwatch.alerts.monitor import Monitor
 from envwatch.demo.fleet import DemoFleet
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import Fleet, ProfileState
 from envwatch.history.encoding.events import EventEncoder
 from envwatch.history.encoding.frames import FrameEncoder, FrameKind, MomentBuilder
@@ -33,7 +33,7 @@ from envwatch.model.outcome import PollResult
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from envwatch.fleet.monitor import MonitorChanges
+    from envwatch.alerts.monitor import MonitorChanges
     from envwatch.history.encoding.frames import Frame
 
 

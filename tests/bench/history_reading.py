@@ -22,9 +22,9 @@ from support.builders import beating, listed
 from support.lives import simulated_life
 from support.pty_terminal import environment
 
+from envwatch.alerts.monitor import Monitor
 from envwatch.cli.commands.dashboard import TURN_S
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.monitor import Monitor
 from envwatch.history.past import About, Moment
 from envwatch.history.recording import RecordingWriter
 from envwatch.history.stored import Retention, StoredPast, history_folder
@@ -33,7 +33,7 @@ from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import clean
-from envwatch.tui.rewind.past_reader import PastReader
+from envwatch.screen.rewind.past_reader import PastReader
 from envwatch.watch.loop import Watch
 
 if TYPE_CHECKING:

@@ -24,14 +24,14 @@ from envwatch.cli.commands.list import FORMATS
 from envwatch.files import export_here
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.profile_state import ProfileState
+from envwatch.letta.client import Client
+from envwatch.letta.poller import Poller, Session, read_clocks
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Listed
-from envwatch.redactor import Secret
-from envwatch.sources.letta.client import Client
-from envwatch.sources.poller import Poller, Session, read_clocks
-from envwatch.tui.app import EnvwatchApp
-from envwatch.tui.arguments import Inputs, Preferences
-from envwatch.views.table.table_view import View
+from envwatch.model.redactor import Secret
+from envwatch.screen.app import EnvwatchApp
+from envwatch.screen.arguments import Inputs, Preferences
+from envwatch.wording.table.table_view import View
 
 if TYPE_CHECKING:
     from envwatch.demo.child import ChildServer

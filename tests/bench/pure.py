@@ -11,13 +11,13 @@ from findings import Finding, in_turn
 from fleets import beating, decoded, demo_rows, pages_of, plain_rows
 from support.builders import NOW, listed, reading
 
+from envwatch.alerts.monitor import Monitor
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import ProfileState
-from envwatch.metrics.exposition import OPENMETRICS, exposition, with_poll
 from envwatch.model.environment import Environment
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
+from envwatch.serve.exposition import OPENMETRICS, exposition, with_poll
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -25,13 +25,13 @@ from support.serve_program import TOKEN, ServeProgram, serve_program, tokens_fil
 from support.serve_program import upstream as asking
 
 from envwatch.fleet.profile_state import ProfileState
-from envwatch.serving.answers import NOTHING_SHARED, ProfileEndpoint, Request, ServedListing
+from envwatch.serve.answers import NOTHING_SHARED, ProfileEndpoint, Request, ServedListing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from envwatch.model.environment import Environment
-    from envwatch.serving.answers import Answer
+    from envwatch.serve.answers import Answer
 
 
 _ROWS = 1_000

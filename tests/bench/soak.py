@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from findings import Finding
+from letta.test_soak import MIB, ROWS, WARM, assert_flat, soak
 from programs import ENVWATCH, Glass
-from sources.test_soak import MIB, ROWS, WARM, assert_flat, soak
 from support.pty_terminal import environment
 
 POLLS = 17_280

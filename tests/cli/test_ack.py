@@ -15,17 +15,17 @@ from support.incidents import incident_of
 from support.programs import wait_until
 from support.serve_program import TOKEN, serve_program, tokens_file, upstream
 
+from envwatch.alerts.alert_state import AlertState, content_of
 from envwatch.cli.arguments import StopError, options_in
 from envwatch.config.credentials import credentials_of
 from envwatch.config.settings import all_settings_of
-from envwatch.fleet.alerting.alert_state import AlertState, content_of
 from envwatch.fleet.events import Event, Kind
+from envwatch.letta.poller import read_clocks
 from envwatch.model.acks import Ack, AckRequest
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.text import clean
-from envwatch.sources.poller import read_clocks
-from envwatch.storage.state_file import ACKNOWLEDGEMENTS, ALERT_STATE, acknowledged, merge
 from envwatch.watch.profiles import alert_file_for
+from envwatch.watch.state_file import ACKNOWLEDGEMENTS, ALERT_STATE, acknowledged, merge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from support.in_process import Ended, Envwatch
 
-    from envwatch.fleet.alerting.acknowledgements import ServerKey
+    from envwatch.alerts.acknowledgements import ServerKey
 
 STARTED = time.time() * 1000
 HOSTILE = "\x1b]0;owned\x07\u202ee\nvil"

@@ -12,13 +12,13 @@ from support.faulty_server import KEY, Faulty, up
 from support.pty_terminal import Terminal
 from support.recording import record
 
+from envwatch.alerts.uptime_record import UptimeRecord, content_of
 from envwatch.config.settings import all_settings_of
 from envwatch.fleet.uptime import Uptime
-from envwatch.fleet.uptime_record import UptimeRecord, content_of
 from envwatch.history.stored import Retention, history_folder
 from envwatch.history.writer import FolderWriter
 from envwatch.model.text import clean
-from envwatch.storage.state_file import UPTIME, merge, words_in
+from envwatch.watch.state_file import UPTIME, merge, words_in
 from envwatch.watch.state_files import uptime_file_for
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """`envwatch check` in a monitoring system: exit codes, and always one line on standard output.
 
-The transcripts have every status and every mistake; `tests/views/test_check_result.py` has the verdict.
+The transcripts have every status and every mistake; `tests/wording/test_check_result.py` has the verdict.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from support.in_process import Ended
 from support.pty_terminal import environment
 
 from envwatch.cli.arguments import StopError, options_in
-from envwatch.sources.poller import read_clocks
+from envwatch.letta.poller import read_clocks
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -26,7 +26,7 @@ from envwatch.config.describe import starter
 from envwatch.config.hooks import HookSettings
 from envwatch.config.schema import Command, Config, Document, OwnView, document_of
 from envwatch.model.times import in_zone
-from envwatch.tui.themes import THEMES
+from envwatch.screen.themes import THEMES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -227,14 +227,14 @@ def test_every_declared_setting_is_taken_from_the_file_and_from_its_variable(env
     }
 
 
-DECLARED: Final = {"config/declared.py": "the permanent rows", "views/screen_settings.py": "the columns that fit"}
+DECLARED: Final = {"config/declared.py": "the permanent rows", "wording/screen_settings.py": "the columns that fit"}
 """Modules that declare settings, each with the end of a comment above which the test declares one more."""
 
 PROBE: Final = """
 import json, os, sys
 from envwatch.cli.main import main
 from envwatch.config.settings import all_settings_of
-from envwatch.tui.state import DisplayOptions
+from envwatch.screen.state import DisplayOptions
 for variables, arguments in json.loads(sys.argv[1]):
     os.environ |= variables
     print(main(["config", *arguments]), end="\\f", flush=True)

@@ -27,6 +27,7 @@ from support.documents import promises
 from support.faulty_server import KEY, How, Stop, Where, edits, faulty_server, proxy_to, says, skewed, up
 from support.pty_terminal import environment
 
+from envwatch.alerts.uptime_record import UptimeRecord, content_of
 from envwatch.cli import doctor
 from envwatch.cli.doctor import (
     MACHINE,
@@ -38,13 +39,12 @@ from envwatch.cli.doctor import (
 from envwatch.config.credentials import KEYS_PAGE
 from envwatch.config.settings import Settings
 from envwatch.fleet.uptime import Uptime
-from envwatch.fleet.uptime_record import UptimeRecord, content_of
+from envwatch.letta.daemon_thread import run_in_daemon_thread
 from envwatch.model.limits import CERTIFICATE_WARN_FROM, SLOW_PAGE, Limits
+from envwatch.model.redactor import redactor
 from envwatch.model.text import clean
 from envwatch.model.times import MS
-from envwatch.redactor import redactor
-from envwatch.sources.daemon_thread import run_in_daemon_thread
-from envwatch.storage.state_file import UPTIME, merge
+from envwatch.watch.state_file import UPTIME, merge
 from envwatch.watch.state_files import uptime_file_for
 
 if TYPE_CHECKING:

@@ -35,12 +35,12 @@ from envwatch.cli.doctor import (
     safe,
 )
 from envwatch.config.settings import Settings, all_settings_of
+from envwatch.letta.probe import Exchange
 from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.outcome import Cause, Failure, SourceError
+from envwatch.model.redactor import redactor
 from envwatch.model.text import cells, clean
 from envwatch.model.times import MS
-from envwatch.redactor import redactor
-from envwatch.sources.letta.probe import Exchange
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

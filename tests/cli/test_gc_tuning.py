@@ -20,8 +20,8 @@ from support.quick_apps import DEFAULT_THRESHOLDS
 
 from envwatch.cli import gc_tuning
 from envwatch.fleet.events import NO_PROFILE
+from envwatch.letta.poller import Session
 from envwatch.model.page import page_of
-from envwatch.sources.poller import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """`envwatch list`: what it asks for, what it prints of a broken listing, chosen columns, progress, memory.
 
-The transcripts have every option, format and failure; `tests/views/test_output.py` has the rows.
+The transcripts have every option, format and failure; `tests/wording/test_output.py` has the rows.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from envwatch.cli.streams import ProgressLine
 from envwatch.config.credentials import Credentials
 from envwatch.config.settings import all_settings_of
 from envwatch.demo.child import ChildServer
+from envwatch.model.redactor import Secret
 from envwatch.model.text import SafeText, clean
-from envwatch.redactor import Secret
 from envwatch.watch.profiles import Profiles, SelectedProfile
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """`envwatch metrics`: the series of one poll, the file and its writes, endings.
 
-`tests/metrics` has the series.
+`tests/serve` has the series.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from support.policies import soon
 from support.pty_terminal import environment
 from support.series import Series, complaints_of_promtool, needs_promtool
 
+from envwatch.alerts.monitor import Monitor, MonitorChanges
 from envwatch.cli.arguments import Exit, StopError, options_in
 from envwatch.cli.commands import metrics
 from envwatch.cli.commands.metrics import Textfile, change_test
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.monitor import Monitor, MonitorChanges
 from envwatch.model.acks import Ack
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
-from envwatch.storage.state_file import ACKNOWLEDGEMENTS, merge
 from envwatch.watch.loop import MonitorUpdate
+from envwatch.watch.state_file import ACKNOWLEDGEMENTS, merge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

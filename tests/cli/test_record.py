@@ -30,24 +30,24 @@ from support.recording import kinds as frame_kinds
 from support.recording import life as outcomes
 from support.recording import record as write_history
 
+from envwatch.alerts.monitor import Monitor
 from envwatch.cli.arguments import Exit, StopError, options_in
 from envwatch.cli.commands import record, replay
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.monitor import Monitor
 from envwatch.history.encoding.frames import FrameKind
 from envwatch.history.encoding.packing import NONSENSE
 from envwatch.history.past import About, events_of
 from envwatch.history.recording import RecordingWriter
 from envwatch.history.stored import RecordedFile, Retention, StoredPast, day_paths, history_folder
 from envwatch.history.writer import FolderWriter
+from envwatch.letta.poller import Session, Target
 from envwatch.model.acks import Ack
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import Cause, ListedPage, Snapshot
 from envwatch.model.text import clean
-from envwatch.sources.poller import Session, Target
-from envwatch.views.events.cloud_events import source_of
-from envwatch.views.events.event_stream import EventStream
 from envwatch.watch.loop import Watch, deadline_after
+from envwatch.wording.events.cloud_events import source_of
+from envwatch.wording.events.event_stream import EventStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable

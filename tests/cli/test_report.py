@@ -18,7 +18,7 @@ from envwatch.history.stored import Retention, history_folder
 from envwatch.history.writer import FolderWriter
 from envwatch.model.acks import Ack
 from envwatch.model.text import clean
-from envwatch.storage.state_file import ACKNOWLEDGEMENTS, merge
+from envwatch.watch.state_file import ACKNOWLEDGEMENTS, merge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

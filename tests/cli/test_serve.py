@@ -1,6 +1,6 @@
 """`envwatch serve` as users run it: the real program between a real server and real viewers.
 
-The transcripts have the refusals, `tests/serving` the answers, `test_serving.py` the work next to the polls.
+The transcripts have the refusals, `tests/serve` the answers, `test_serving.py` the work next to the polls.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from envwatch.cli.arguments import Exit, options_in
 from envwatch.cli.bootstrap import profiles_for
 from envwatch.cli.serving import Plan
 from envwatch.demo.server import Server
-from envwatch.redactor import redactor
+from envwatch.model.redactor import redactor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

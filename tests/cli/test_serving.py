@@ -18,26 +18,26 @@ from support.demo_client import Answer, Client
 from support.programs import wait_until
 from support.serving import OTHER, TOKEN
 
+from envwatch.alerts.monitor import Monitor
 from envwatch.cli.monitoring import Monitoring
 from envwatch.cli.serving import Plan, Service
 from envwatch.config.settings import Settings
-from envwatch.fleet.monitor import Monitor
+from envwatch.letta.poller import Runtime, read_clocks
 from envwatch.model.acks import Ack, AckedLoss, AckRequest
 from envwatch.model.limits import Limits
+from envwatch.model.redactor import Redactor
 from envwatch.model.text import clean
-from envwatch.redactor import Redactor
-from envwatch.serving.app import Act
-from envwatch.serving.listening import Address, listen
-from envwatch.serving.tokens import TokensFile
-from envwatch.sources.poller import Runtime, read_clocks
-from envwatch.storage.log import PollLog
+from envwatch.serve.app import Act
+from envwatch.serve.listening import Address, listen
+from envwatch.serve.tokens import TokensFile
+from envwatch.watch.log import PollLog
 from envwatch.watch.loop import Decisions, Watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from envwatch.fleet.alerting.acknowledgements import Acks
+    from envwatch.alerts.acknowledgements import Acks
     from envwatch.model.clock import Clocks
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Listed

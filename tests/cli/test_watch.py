@@ -37,7 +37,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.acks import Ack
 from envwatch.model.outcome import Cause, ListedPage, Snapshot
 from envwatch.model.text import clean
-from envwatch.storage.state_file import ACKNOWLEDGEMENTS, acknowledged, merge
+from envwatch.watch.state_file import ACKNOWLEDGEMENTS, acknowledged, merge
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence

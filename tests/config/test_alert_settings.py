@@ -12,12 +12,12 @@ import pytest
 from support.builders import NOW
 from support.tracked_environments import tracked
 
+from envwatch.alerts.alert_policy import AlertPolicy
+from envwatch.alerts.recurring_hours import RecurringHours
 from envwatch.config.describe import ephemeral_warning, value_text
 from envwatch.config.schema import document_of
 from envwatch.config.settings import Settings, all_settings_of, expected_by
 from envwatch.config.values import ConfigError
-from envwatch.fleet.alerting.alert_policy import AlertPolicy
-from envwatch.fleet.alerting.recurring_hours import RecurringHours
 from envwatch.model.text import EMPTY
 from envwatch.watch.profiles import policy_for
 

@@ -14,11 +14,11 @@ from envwatch.config.describe import settings_table
 from envwatch.config.hooks import DELIVERIES, KINDS, HookSettings, deliveries_of, ping_of
 from envwatch.config.schema import document_of
 from envwatch.config.settings import Settings, all_settings_of
+from envwatch.deliver.delivery import Apprise, Command, PagerDuty, Webhook
 from envwatch.fleet.events import NO_PROFILE, Kind
-from envwatch.hooks.delivery import Apprise, Command, PagerDuty, Webhook
+from envwatch.letta.network_settings import SettingsError
+from envwatch.model.redactor import Secret, redactor
 from envwatch.model.text import clean
-from envwatch.redactor import Secret, redactor
-from envwatch.sources.letta.network_settings import SettingsError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -52,7 +52,7 @@ def test_the_first_frame_imports_few_own_modules(tmp_path: Path) -> None:
             recorders = ("envwatch.history.day_file", "envwatch.history.encoding")
             names = (tmp_path / "modules").read_text().split()
             imported = [name for name in names if not name.startswith(recorders)]
-    assert "envwatch.tui.app" in imported
+    assert "envwatch.screen.app" in imported
     assert len(imported) <= BUDGETS[OTHER_TESTS]["own modules before the first frame with data"].limit, imported
 
 

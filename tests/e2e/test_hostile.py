@@ -45,12 +45,12 @@ from support.hostile_fleet import (
 from support.incidents import incident_of
 from support.pty_terminal import ENTER, ESC, Terminal, environment
 
+from envwatch.alerts.incidents import ring_text
 from envwatch.cli.commands.list import FORMATS
-from envwatch.fleet.alerting.incidents import ring_text
 from envwatch.fleet.events import Event, Kind
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
-from envwatch.tui.terminal.app import notification_sequence
+from envwatch.screen.terminal.app import notification_sequence
 
 if TYPE_CHECKING:
     import subprocess

@@ -71,7 +71,7 @@ def test_every_way_to_end_restores_the_terminal_within_a_second(
 PATIENT: Final = """
 import sys
 from envwatch.cli.main import main
-from envwatch.tui.terminal import driver
+from envwatch.screen.terminal import driver
 driver._INPUT_POLL_S = 3600
 sys.exit(main())
 """

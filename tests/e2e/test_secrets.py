@@ -21,8 +21,8 @@ from support.shells import ENVWATCH, is_fresh, modes_after
 
 from envwatch.cli.main import main
 from envwatch.demo.server import Server
-from envwatch.redactor import FRAGMENT, Redactor
-from envwatch.storage.log import screen_report, whole_report
+from envwatch.model.redactor import FRAGMENT, Redactor
+from envwatch.watch.log import screen_report, whole_report
 
 BROKEN = str(Path(__file__).parents[1] / "support" / "broken_app.py")
 

@@ -8,16 +8,16 @@ import pytest
 from support.builders import NOW, PERIODS, beating, environment, failed, listed, reading
 from support.tracked_environments import matches
 
-from envwatch.fleet.alerting.alert_policy import AlertPolicy
+from envwatch.alerts.alert_policy import AlertPolicy
+from envwatch.alerts.monitor import Monitor
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
-from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.tracking import ChangeTag
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.query.language import parse
-from envwatch.views.output.environment_list import environment_list
-from envwatch.views.output.formats import csv_of, table_of
+from envwatch.wording.output.environment_list import environment_list
+from envwatch.wording.output.formats import csv_of, table_of
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment

@@ -13,15 +13,15 @@ from support.budget import examples
 from support.builders import NOW, environment, listed, reading, watched
 from support.policies import soon
 
-from envwatch.fleet.alerting.alert_policy import Word, Words
-from envwatch.fleet.alerting.alert_state import alert_state, content_of
+from envwatch.alerts.alert_policy import Word, Words
+from envwatch.alerts.alert_state import alert_state, content_of
+from envwatch.alerts.monitor import Monitor
+from envwatch.alerts.run_before import with_run_before
 from envwatch.fleet.events import NO_PROFILE, Kind, flatten
-from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_problem
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.replacement import siblings
-from envwatch.fleet.run_before import with_run_before
 from envwatch.fleet.tracking import ChangeTag, RecentChange
 from envwatch.history.earlier_runs import changes_between_runs
 from envwatch.history.past import Moment
@@ -33,7 +33,7 @@ from envwatch.model.text import EMPTY, clean
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from envwatch.fleet.alerting.incidents import Incident
+    from envwatch.alerts.incidents import Incident
     from envwatch.fleet.events import Event
     from envwatch.model.environment import Environment
 

@@ -16,8 +16,8 @@ from support.builders import NOW, beating, failed, listed, reading, served, slep
 from support.fleet_state_machine import FleetMachine
 from support.policies import soon
 
+from envwatch.alerts.monitor import Monitor
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
-from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.model.limits import Limits

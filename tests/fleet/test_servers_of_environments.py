@@ -17,12 +17,12 @@ from support.builders import NOW, beating, entries_of, environment, failed, list
 from support.policies import soon
 from support.tracked_environments import ALL, contexts_at
 
-from envwatch.fleet.alerting.acknowledgements import acks_of, losses_of
-from envwatch.fleet.alerting.alert_policy import AlertPolicy
-from envwatch.fleet.alerting.silences import Silence, silence_of_environments, silences_of
-from envwatch.fleet.alerting.silences import content_of as content_of_silences
+from envwatch.alerts.acknowledgements import acks_of, losses_of
+from envwatch.alerts.alert_policy import AlertPolicy
+from envwatch.alerts.monitor import Monitor
+from envwatch.alerts.silences import Silence, silence_of_environments, silences_of
+from envwatch.alerts.silences import content_of as content_of_silences
 from envwatch.fleet.events import Kind, flatten
-from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import Fleet, ProfileState, missing_id
 from envwatch.history.past import Moment
@@ -33,13 +33,13 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause
 from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.query.language import parse
-from envwatch.views.table.arrangement import arrange
-from envwatch.views.table.table_view import View
+from envwatch.wording.table.arrangement import arrange
+from envwatch.wording.table.table_view import View
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from envwatch.fleet.alerting.acknowledgements import Acks, ServerKey
+    from envwatch.alerts.acknowledgements import Acks, ServerKey
     from envwatch.model.environment import Environment
     from envwatch.model.text import SafeText
 

@@ -31,7 +31,7 @@ from support.month.script import (
     Script,
 )
 
-from envwatch.fleet.alerting.alert_policy import AlertPolicy
+from envwatch.alerts.alert_policy import AlertPolicy
 from envwatch.fleet.tracking import EVERYTHING
 
 EVERY_LOSS = AlertPolicy(alert=EVERYTHING)

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, environment, failed, listed, reading, slept
 
-from envwatch.fleet.alerting.alert_policy import AlertPolicy
+from envwatch.alerts.alert_policy import AlertPolicy
+from envwatch.alerts.monitor import Monitor
+from envwatch.alerts.uptime_record import UptimeRecord, content_of, record_of
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
-from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.tracking import EVERYTHING
 from envwatch.fleet.uptime import Uptime, uptime_text
-from envwatch.fleet.uptime_record import UptimeRecord, content_of, record_of
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 

@@ -14,8 +14,8 @@ from support.builders import NOW, beating, environment, failed, listed, reading,
 from support.memory_history import MemoryHistory, recorded
 from support.tracked_environments import tracked
 
+from envwatch.alerts.monitor import Monitor
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
-from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import GONE, NEVER_LISTED, UNTIMED
 from envwatch.fleet.watched_time import (
     NOT_WATCHED,

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from support.builders import NOW, beating, environment, failed, listed
 from support.memory_history import MemoryHistory, recorded
 
+from envwatch.alerts.monitor import Monitor
 from envwatch.fleet.events import NO_PROFILE, NOT_RUNNING, Event, Kind
-from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Reason
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.tracking import CLOCK_ERROR_MS

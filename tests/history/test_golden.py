@@ -14,8 +14,8 @@ import pytest
 from support.builders import environment, listed, reading
 from support.golden_history import ABOUT, ALWAYS, held_by_past
 
+from envwatch.alerts.monitor import Monitor
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.monitor import Monitor
 from envwatch.history.encoding.frames import FORMAT_VERSION
 from envwatch.history.past import Moment
 from envwatch.history.stored import RecordedFile, Retention, StoredPast

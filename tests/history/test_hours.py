@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from support.builders import NOW, beating, environment, listed, reading
 from support.tracked_environments import tracked
 
+from envwatch.alerts.monitor import Monitor
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
-from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import GONE
 from envwatch.fleet.watched_time import Interval, Span, UptimeState, WatchedTime, states
 from envwatch.history.hours import (

@@ -22,9 +22,9 @@ from support.recording import DAY, PATIENCE_S, content, kinds, life, record
 from support.rights import folder_for_anyone, without_rights
 from support.values import exact
 
-from envwatch.fleet.alerting.acknowledgements import ack_of
+from envwatch.alerts.acknowledgements import ack_of
+from envwatch.alerts.monitor import Monitor, MonitorChanges
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
-from envwatch.fleet.monitor import Monitor, MonitorChanges
 from envwatch.history.encoding.frames import FrameKind
 from envwatch.history.recorder import HistoryRecorder
 from envwatch.history.stored import Retention, StoredPast
@@ -303,7 +303,7 @@ from pathlib import Path
 from support.builders import beating, listed
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.history.past import HistoryError
-from envwatch.fleet.monitor import Monitor
+from envwatch.alerts.monitor import Monitor
 from envwatch.model.limits import Limits
 from envwatch.history.stored import day_of, day_path
 from envwatch.history.stored import StoredPast

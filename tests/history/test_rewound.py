@@ -16,15 +16,15 @@ from support.memory_history import MemoryHistory
 from support.policies import soon
 from support.scripted_watch import SilencedNight
 
-from envwatch.fleet.alerting.acknowledgements import ack_of
-from envwatch.fleet.alerting.alert_policy import Rule, Word, needs_text
-from envwatch.fleet.alerting.incidents import Incidents
-from envwatch.fleet.alerting.silences import silence_of_query
+from envwatch.alerts.acknowledgements import ack_of
+from envwatch.alerts.alert_policy import Rule, Word, needs_text
+from envwatch.alerts.incidents import Incidents
+from envwatch.alerts.monitor import Monitor
+from envwatch.alerts.silences import silence_of_query
+from envwatch.alerts.uptime_record import UptimeRecord
 from envwatch.fleet.events import NO_PROFILE, Event, EventLog, Kind
-from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.tracking import EVERYTHING
 from envwatch.fleet.uptime import Uptime, share_text
-from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.history.encoding.frames import FrameEncoder, MomentBuilder
 from envwatch.history.past import Moment
 from envwatch.history.rewound import LogEnds, PollRef, Timeline, rewound
@@ -32,8 +32,8 @@ from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import PollResult, RecordedPoll
 from envwatch.model.text import SafeText, clean
-from envwatch.views.table.block import block_of
-from envwatch.views.table.block_text import why_text
+from envwatch.wording.table.block import block_of
+from envwatch.wording.table.block_text import why_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,9 +12,9 @@ from support.budget import examples
 from support.builders import NOW, environment, listed, reading
 from support.memory_history import MemoryHistory, day
 
+from envwatch.alerts.monitor import Monitor
+from envwatch.alerts.uptime_record import UptimeRecord
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.monitor import Monitor
-from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.history.earlier_runs import recorded_uptimes
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean

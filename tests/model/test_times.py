@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from support.builders import NOW
 
 from envwatch.files import export, export_here
+from envwatch.model.redactor import Redactor
 from envwatch.model.text import cells
 from envwatch.model.times import (
     DAY_MS,
@@ -37,8 +38,7 @@ from envwatch.model.times import (
     with_zone,
     zone_of,
 )
-from envwatch.redactor import Redactor
-from envwatch.storage.log import PollLog
+from envwatch.watch.log import PollLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -24,11 +24,11 @@ from support.prometheus_programs import (
     needs_promtool,
 )
 
+from envwatch.alerts.monitor import Monitor
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.monitor import Monitor
-from envwatch.metrics.exposition import Polls, exposition, with_poll
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
+from envwatch.serve.exposition import Polls, exposition, with_poll
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.tracked_environments import BARE, matches, tracked
 
-from envwatch.presentation import PRESENTATIONS
 from envwatch.query.completion import HELP, LOG_HELP, completions, metadata_keys, value_hint
 from envwatch.query.fields import FIELDS
 from envwatch.query.language import parse
+from envwatch.query.presentation import PRESENTATIONS
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment

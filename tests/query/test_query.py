@@ -18,7 +18,7 @@ from envwatch.model.text import clean
 from envwatch.query.fields import MatchContext
 from envwatch.query.language import parse, partial_query
 from envwatch.query.lexer import QueryError
-from envwatch.views.table.columns import COLUMNS
+from envwatch.wording.table.columns import COLUMNS
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment

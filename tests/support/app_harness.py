@@ -17,21 +17,21 @@ from support.quick_apps import draw_when_idle
 from textual.events import Key
 from textual.keys import REPLACED_KEYS, key_to_character
 
+from envwatch.alerts.acknowledgements import NO_ACKS, NO_SERVERS
+from envwatch.alerts.monitor import Monitor
 from envwatch.files import export_here
-from envwatch.fleet.alerting.acknowledgements import NO_ACKS, NO_SERVERS
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.monitor import Monitor
+from envwatch.letta.poller import Poller, Runtime, Session, Target
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
-from envwatch.sources.poller import Poller, Runtime, Session, Target
-from envwatch.tui.app import EnvwatchApp
-from envwatch.tui.arguments import Inputs, Preferences
-from envwatch.tui.widgets.news_bar import NewsBar
-from envwatch.tui.widgets.problem_block import ProblemBlock
-from envwatch.views.screen_settings import ScreenSettings
-from envwatch.views.table.block import BlockLine
-from envwatch.views.table.table_view import GroupHeader
+from envwatch.screen.app import EnvwatchApp
+from envwatch.screen.arguments import Inputs, Preferences
+from envwatch.screen.widgets.news_bar import NewsBar
+from envwatch.screen.widgets.problem_block import ProblemBlock
 from envwatch.watch.loop import Watch, ignore
+from envwatch.wording.screen_settings import ScreenSettings
+from envwatch.wording.table.block import BlockLine
+from envwatch.wording.table.table_view import GroupHeader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -41,14 +41,14 @@ if TYPE_CHECKING:
     from textual.strip import Strip
     from textual.widget import Widget
 
-    from envwatch.fleet.alerting.acknowledgements import Acks
-    from envwatch.fleet.alerting.alert_policy import AlertPolicy
-    from envwatch.fleet.monitor import MonitorChanges
+    from envwatch.alerts.acknowledgements import Acks
+    from envwatch.alerts.alert_policy import AlertPolicy
+    from envwatch.alerts.monitor import MonitorChanges
     from envwatch.model.clock import Clocks
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
     from envwatch.model.text import SafeText
-    from envwatch.tui.widgets.environment_table import EnvironmentTable
+    from envwatch.screen.widgets.environment_table import EnvironmentTable
     from envwatch.watch.loop import Decisions, News
 
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 from support.builders import NOW, environment, failed, listed, reading
 
-from envwatch.fleet.alerting.acknowledgements import ack_of
-from envwatch.fleet.alerting.silences import silence_of_environments
+from envwatch.alerts.acknowledgements import ack_of
+from envwatch.alerts.monitor import Monitor
+from envwatch.alerts.silences import silence_of_environments
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
-from envwatch.views.table.block import NO_BLOCK, Block, BlockLine, block_of
-from envwatch.views.table.block_text import state_of
+from envwatch.wording.table.block import NO_BLOCK, Block, BlockLine, block_of
+from envwatch.wording.table.block_text import state_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

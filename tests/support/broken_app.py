@@ -25,14 +25,14 @@ from envwatch.cli.bootstrap import report_crash
 from envwatch.cli.commands.dashboard import show
 from envwatch.files import export_here
 from envwatch.fleet.events import NO_PROFILE
+from envwatch.letta.poller import Poller, Session
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import ListedPage, Snapshot
-from envwatch.redactor import Redactor
-from envwatch.sources.poller import Poller, Session
-from envwatch.storage.log import PollLog
-from envwatch.tui.app import EnvwatchApp
-from envwatch.tui.arguments import Inputs, Preferences
+from envwatch.model.redactor import Redactor
+from envwatch.screen.app import EnvwatchApp
+from envwatch.screen.arguments import Inputs, Preferences
+from envwatch.watch.log import PollLog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable

@@ -9,9 +9,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 from uuid import NAMESPACE_OID, uuid5
 
-from envwatch.fleet.alerting.acknowledgements import entry_of, name_of
+from envwatch.alerts.acknowledgements import entry_of, name_of
+from envwatch.alerts.monitor import Monitor
 from envwatch.fleet.events import ENDS, NO_PROFILE, Kind
-from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerMs, WallMs
 from envwatch.model.environment import METADATA_FIELDS, WIRE_FIELDS, ValueKind
@@ -19,18 +19,18 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, RelayInfo, Slept, Snapshot
 from envwatch.model.page import environment_of
 from envwatch.model.text import EMPTY, SafeText, clean
-from envwatch.views.output.environment_list import environment_list
-from envwatch.views.table.block import block_of
+from envwatch.wording.output.environment_list import environment_list
+from envwatch.wording.table.block import block_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from envwatch.fleet.alerting.acknowledgements import Acks, ServerKey
+    from envwatch.alerts.acknowledgements import Acks, ServerKey
     from envwatch.fleet.events import Event
     from envwatch.fleet.presence import Presence
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
-    from envwatch.views.output.environment_list import EnvironmentList
+    from envwatch.wording.output.environment_list import EnvironmentList
 
 TEXT_MEMBERS: Final = [each.wire for each in WIRE_FIELDS if each.kind is ValueKind.TEXT and each.wire != "id"]
 
@@ -39,7 +39,7 @@ TEXT_KEYS: Final = [key for key, each in METADATA_FIELDS.items() if each.kind is
 NOW = ServerMs(1_760_000_000_000.0)
 
 PERIODS = frozenset({*ENDS, *ENDS.values(), Kind.SLEPT}) - {Kind.HELD, Kind.STALLED, Kind.RESUMED}
-"""Begins and ends of periods, which are no events of rows; `tests/fleet/test_monitor.py` covers all periods."""
+"""Begins and ends of periods, which are no events of rows; `tests/alerts/test_monitor.py` covers all periods."""
 
 
 def wire_row(id: str = "env-1", **changes: Any) -> dict[str, Any]:  # noqa: A002  # the field's name on the wire

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from support.builders import NOW
 
+from envwatch.alerts.monitor import Monitor
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.monitor import Monitor
+from envwatch.letta.poller import Poller, Runtime, Session, Target
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failure, Snapshot, SourceError
 from envwatch.model.text import SafeText, clean
-from envwatch.sources.poller import Poller, Runtime, Session, Target
 from envwatch.watch.loop import Deadline, MonitorUpdate, Watch, deadline_after
 
 if TYPE_CHECKING:

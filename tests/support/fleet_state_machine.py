@@ -18,9 +18,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from support.builders import NOW, environment, failed, listed
 from support.policies import soon
 
+from envwatch.alerts.monitor import Monitor
 from envwatch.fleet.anomalies import Anomaly
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
-from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs

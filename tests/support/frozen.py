@@ -30,7 +30,7 @@ from support.faulty_server import Faulty, listening
 from support.transcript_fleets import FLEETS
 
 from envwatch.cli.main import main
-from envwatch.sources.letta.client import Client
+from envwatch.letta.client import Client
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,14 +23,14 @@ if __name__ == "__main__":
 from support.builders import counts_of, key_of, with_pages
 from support.lives import SimulatedServer, clocks
 
-from envwatch.fleet.alerting.alert_policy import AlertPolicy, Word
-from envwatch.fleet.alerting.recurring_hours import RecurringHours
-from envwatch.fleet.alerting.silences import recurring_silences, silence_of_query
+from envwatch.alerts.alert_policy import AlertPolicy, Word
+from envwatch.alerts.monitor import Monitor
+from envwatch.alerts.recurring_hours import RecurringHours
+from envwatch.alerts.silences import recurring_silences, silence_of_query
+from envwatch.alerts.uptime_record import UptimeRecord
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.tracking import EVERYTHING, Matcher
 from envwatch.fleet.uptime import Uptime, share_text
-from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.history.encoding.frames import FORMAT_VERSION
 from envwatch.history.past import About, Moment, events_of
 from envwatch.history.recording import RecordingWriter
@@ -45,7 +45,7 @@ from envwatch.model.text import clean
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from envwatch.fleet.alerting.acknowledgements import ServerKey
+    from envwatch.alerts.acknowledgements import ServerKey
     from envwatch.fleet.events import Event
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.history.past import Past

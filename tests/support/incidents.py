@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from support.builders import NOW
 
-from envwatch.fleet.alerting.incidents import Incident
-from envwatch.fleet.alerting.ledger import Ledger, Progress
-from envwatch.fleet.alerting.losses import key_of
+from envwatch.alerts.incidents import Incident
+from envwatch.alerts.ledger import Ledger, Progress
+from envwatch.alerts.losses import key_of
+from envwatch.deliver.message import Context, Message
+from envwatch.deliver.runner import Runner
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
-from envwatch.hooks.message import Context, Message
-from envwatch.hooks.runner import Runner
 from envwatch.model.clock import MonotonicS
 from envwatch.model.text import EMPTY, SafeText, clean
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from support.fake_clock import VirtualTime
 
-    from envwatch.hooks.message import DeliveryError, Sender
-    from envwatch.hooks.runner import HookReport
-    from envwatch.sources.poller import Runtime
+    from envwatch.deliver.message import DeliveryError, Sender
+    from envwatch.deliver.runner import HookReport
+    from envwatch.letta.poller import Runtime
 
 
 def incident_of(*losses: Event) -> Incident:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from support.faulty_server import KEY, everything_in
 
+from envwatch.letta.client import Client
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Failure, SourceError
-from envwatch.redactor import Secret
-from envwatch.sources.letta.client import Client
+from envwatch.model.redactor import Secret
 
 if TYPE_CHECKING:
     from support.faulty_server import Faulty

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from support.builders import NOW, TEXT_KEYS, TEXT_MEMBERS, environment, failed, key_of, listed, page_bytes, slept
 
+from envwatch.alerts.alert_policy import AlertPolicy
+from envwatch.alerts.monitor import Monitor
 from envwatch.demo.fleet import DemoFleet
-from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
-from envwatch.fleet.monitor import Monitor
 from envwatch.history.past import Moment
 from envwatch.model.acks import Ack
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerMs, WallMs
@@ -27,7 +27,7 @@ from envwatch.model.text import SafeText, clean
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from envwatch.fleet.monitor import MonitorChanges
+    from envwatch.alerts.monitor import MonitorChanges
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
 

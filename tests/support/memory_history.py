@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from support.builders import NOW, environment, listed
 
+from envwatch.alerts.monitor import Monitor
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.monitor import Monitor
 from envwatch.history.past import NO_EVENTS, Moment, RecordedStep
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
@@ -19,8 +19,8 @@ from envwatch.model.outcome import PollResult, RecordedPoll, Slept
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from envwatch.alerts.monitor import MonitorChanges
     from envwatch.fleet.events import Event
-    from envwatch.fleet.monitor import MonitorChanges
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
     from envwatch.model.text import SafeText

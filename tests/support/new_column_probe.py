@@ -16,8 +16,8 @@ from support.tracked_environments import contexts_at
 
 import envwatch
 from envwatch.model.times import TimeStyle
-from envwatch.views.pane.details import about_lines
-from envwatch.views.table.columns import COLUMNS, fitting
+from envwatch.wording.pane.details import about_lines
+from envwatch.wording.table.columns import COLUMNS, fitting
 
 HOURS = {"steady": "0", "once": "4", "lost": "3", "new": "0"}
 

@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo
 from support.builders import environment, failed, key_of, listed, reading, slept
 from support.memory_history import MemoryHistory
 
-from envwatch.fleet.alerting.acknowledgements import ack_of
+from envwatch.alerts.acknowledgements import ack_of
+from envwatch.alerts.monitor import Monitor, MonitorChanges
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.monitor import Monitor, MonitorChanges
 from envwatch.history.earlier_runs import changes_between_runs
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
@@ -24,7 +24,7 @@ from envwatch.model.text import clean
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from envwatch.fleet.alerting.alert_policy import AlertPolicy
+    from envwatch.alerts.alert_policy import AlertPolicy
     from envwatch.history.past import Moment
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Listed, Outcome

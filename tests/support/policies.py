@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from envwatch.fleet.alerting.alert_policy import AlertPolicy
+from envwatch.alerts.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.tracking import EVERYTHING
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from support.builders import NOW, beating, failed, listed, slept
 from support.memory_history import MemoryHistory, recorded
 
+from envwatch.alerts.monitor import Monitor
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.monitor import Monitor
 from envwatch.history.encoding.events import EventDecoder, EventEncoder
 from envwatch.history.encoding.frames import FrameKind
 from envwatch.history.past import events_of

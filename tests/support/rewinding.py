@@ -12,7 +12,7 @@ from support.memory_history import MemoryHistory
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import OffsetBounds, WallMs
-from envwatch.tui.widgets.status_bar import DayBar
+from envwatch.screen.widgets.status_bar import DayBar
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence

@@ -14,16 +14,16 @@ from support.builders import NOW, environment, failed, key_of, listed, reading, 
 from support.memory_history import MemoryHistory
 from support.policies import soon
 
-from envwatch.fleet.alerting.alert_state import alert_state, content_of, dropped_values
-from envwatch.fleet.alerting.incidents import Incident
-from envwatch.fleet.alerting.ledger import Progress
-from envwatch.fleet.alerting.recurring_hours import RecurringHours
-from envwatch.fleet.alerting.silences import recurring_silences, silence_of_environments
+from envwatch.alerts.alert_state import alert_state, content_of, dropped_values
+from envwatch.alerts.hook_rules import HookRule, HookState, following
+from envwatch.alerts.incidents import Incident
+from envwatch.alerts.ledger import Progress
+from envwatch.alerts.monitor import Monitor, MonitorChanges
+from envwatch.alerts.recurring_hours import RecurringHours
+from envwatch.alerts.silences import recurring_silences, silence_of_environments
+from envwatch.deliver.message import message_of
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
-from envwatch.fleet.monitor import Monitor, MonitorChanges
 from envwatch.fleet.tracking import Matcher
-from envwatch.hooks.decision import HookRule, HookState, following
-from envwatch.hooks.message import message_of
 from envwatch.model.acks import Ack
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Self
 
-    from envwatch.fleet.alerting.acknowledgements import ServerKey
-    from envwatch.fleet.alerting.silences import Silence, Silences
+    from envwatch.alerts.acknowledgements import ServerKey
+    from envwatch.alerts.silences import Silence, Silences
+    from envwatch.deliver.message import Context, Message
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.hooks.message import Context, Message
     from envwatch.model.clock import Clocks
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome

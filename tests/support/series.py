@@ -13,12 +13,12 @@ from prometheus_client.parser import text_string_to_metric_families as text_fami
 from support.builders import NOW, environment, failed, listed, reading
 from support.policies import soon
 
+from envwatch.alerts.monitor import Monitor
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.monitor import Monitor
-from envwatch.metrics.exposition import LARGEST, NO_HOOKS, OPENMETRICS, TEXT, Polls, exposition, with_poll
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause
 from envwatch.model.text import SafeText, clean
+from envwatch.serve.exposition import LARGEST, NO_HOOKS, OPENMETRICS, TEXT, Polls, exposition, with_poll
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

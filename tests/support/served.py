@@ -17,7 +17,7 @@ from envwatch.model.listing_api import LISTING_PATH
 from envwatch.model.outcome import Listed, ListedPage, Snapshot
 from envwatch.model.page import page_of
 from envwatch.model.times import MS
-from envwatch.serving.answers import NOTHING_SHARED, Answer, ProfileEndpoint, Request
+from envwatch.serve.answers import NOTHING_SHARED, Answer, ProfileEndpoint, Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
     from envwatch.model.page import Page
-    from envwatch.serving.answers import SharedState
+    from envwatch.serve.answers import SharedState
 
 Row = dict[str, Any]
 

@@ -17,11 +17,11 @@ from support.demo_client import Answer, Client
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.acks import AckedRow, AckResult
 from envwatch.model.clock import MonotonicS, WallMs
-from envwatch.serving.answers import ProfileEndpoint
-from envwatch.serving.app import Act, ServingApp
-from envwatch.serving.listening import Address, listen
-from envwatch.serving.server import HttpServer
-from envwatch.serving.tokens import Viewer
+from envwatch.serve.answers import ProfileEndpoint
+from envwatch.serve.app import Act, ServingApp
+from envwatch.serve.listening import Address, listen
+from envwatch.serve.server import HttpServer
+from envwatch.serve.tokens import Viewer
 
 if TYPE_CHECKING:
     import ssl
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from envwatch.model.acks import AckAnswer
     from envwatch.model.clock import Clocks
     from envwatch.model.environment import Environment
-    from envwatch.serving.app import Metrics
-    from envwatch.serving.tokens import Tokens
+    from envwatch.serve.app import Metrics
+    from envwatch.serve.tokens import Tokens
 
 TOKEN = "token-of-ann-0123456789"
 OTHER = "token-of-ben-0123456789"

@@ -18,7 +18,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from envwatch.tui.terminal.frame_writer import FrameWriter
+from envwatch.screen.terminal.frame_writer import FrameWriter
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

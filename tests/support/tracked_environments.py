@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 from support.builders import NOW, environment, listed, reading, wire_row
 
+from envwatch.alerts.monitor import Monitor
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import GONE, PresenceRule
 from envwatch.fleet.profile_state import Fleet, ProfileState
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.history.hours import LastDays
 from envwatch.model.limits import Limits
-from envwatch.presentation import contexts_of
 from envwatch.query.fields import MatchContext
-from envwatch.views.table.columns import COLUMNS, column_of, searched_in
+from envwatch.query.presentation import contexts_of
+from envwatch.wording.table.columns import COLUMNS, column_of, searched_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from envwatch.model.text import SafeText
-    from envwatch.presentation import Presentation, RowContext
     from envwatch.query.language import Query
+    from envwatch.query.presentation import Presentation, RowContext
 
 JUDGE = PresenceRule(Limits())
 ALL = tuple(COLUMNS.values())

@@ -21,21 +21,21 @@ from support.rewinding import is_travelling, settle, until
 from textual.command import CommandPalette
 
 from envwatch import __version__
-from envwatch.fleet.alerting.alert_policy import AlertPolicy
+from envwatch.alerts.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE
+from envwatch.letta.poller import Poller
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import clock_text, use_zone
-from envwatch.sources.poller import Poller
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from textual.worker import Worker
 
+    from envwatch.letta.poller import PollSchedule
     from envwatch.model.outcome import Listed, Outcome
-    from envwatch.sources.poller import PollSchedule
 
 INTERVAL_S: Final = 5
 WEB: Final = tuple(f"web-{number}" for number in range(1, 13))

@@ -18,18 +18,18 @@ from support.builders import NOW, failed, listed, reading
 from support.recording import record
 from support.scripted_watch import row
 
+from envwatch.alerts.alert_state import AlertState
+from envwatch.alerts.monitor import Monitor
 from envwatch.config.hooks import HookSettings
+from envwatch.deliver.message import Context, DeliveryError
 from envwatch.files import ProcessLock
-from envwatch.fleet.alerting.alert_state import AlertState
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.monitor import Monitor
 from envwatch.history.stored import Retention
 from envwatch.history.writer import FolderWriter
-from envwatch.hooks.message import Context, DeliveryError
+from envwatch.letta.poller import Runtime
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
-from envwatch.sources.poller import Runtime
 from envwatch.watch.alert_files import AlertFiles
 from envwatch.watch.hooks import HookDispatch
 from envwatch.watch.loop import News, Watch
@@ -39,8 +39,8 @@ from envwatch.watch.state_files import failing_hooks_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from envwatch.hooks.message import Message
-    from envwatch.hooks.runner import HookReport
+    from envwatch.deliver.message import Message
+    from envwatch.deliver.runner import HookReport
 
 CONTEXT = Context(source="https://letta.example/v1/environments", host="letta.example", profile="")
 SOURCE = f"{CONTEXT.source}#"

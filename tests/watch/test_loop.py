@@ -12,16 +12,16 @@ import pytest
 from support.builders import NOW, beating, key_of, listed, reading
 from support.fake_clock import Script, World, error, taken, targets_of, until
 
-from envwatch.fleet.alerting.alert_policy import Word
-from envwatch.fleet.alerting.silences import Silence
+from envwatch.alerts.alert_policy import Word
+from envwatch.alerts.monitor import Monitor
+from envwatch.alerts.silences import Silence
 from envwatch.fleet.events import NO_PROFILE, Kind
-from envwatch.fleet.monitor import Monitor
+from envwatch.letta.poller import Runtime, Session
 from envwatch.model.acks import Ack
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import ListedPage, Snapshot
 from envwatch.model.text import clean
-from envwatch.sources.poller import Runtime, Session
 from envwatch.watch.loop import Deadline, Decisions, MonitorUpdate, News, Watch, deadline_after
 
 if TYPE_CHECKING:

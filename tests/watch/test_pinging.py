@@ -20,18 +20,18 @@ from support.pty_terminal import environment
 from support.receiver import Answer, Receiver, receiver
 from support.scripted_watch import row
 
+from envwatch.alerts.monitor import Monitor
 from envwatch.cli.arguments import Exit
 from envwatch.config.credentials import Credentials
 from envwatch.config.hooks import ping_of
 from envwatch.config.settings import Settings
+from envwatch.deliver.web_service import WebService
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.monitor import Monitor
-from envwatch.hooks.web_service import WebService
+from envwatch.letta.network_settings import checked_hook_url
+from envwatch.letta.poller import Runtime
 from envwatch.model.limits import Limits
+from envwatch.model.redactor import Secret
 from envwatch.model.text import clean
-from envwatch.redactor import Secret
-from envwatch.sources.letta.network_settings import checked_hook_url
-from envwatch.sources.poller import Runtime
 from envwatch.watch.loop import Watch
 from envwatch.watch.pinging import DeadMansSwitch, ServiceManager, pings_of
 from envwatch.watch.profiles import Profiles, SelectedProfile

@@ -17,21 +17,21 @@ from support.builders import NOW, environment, failed, key_of, listed, reading
 from support.programs import wait_until
 from support.recording import record
 
+from envwatch.alerts.monitor import Monitor
+from envwatch.alerts.uptime_record import UptimeRecord
 from envwatch.config.credentials import Credentials
 from envwatch.config.settings import Settings
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.monitor import Monitor
-from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.history.stored import Retention
 from envwatch.history.writer import FolderWriter
 from envwatch.model.acks import Ack
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
+from envwatch.model.redactor import Secret
 from envwatch.model.text import clean
-from envwatch.redactor import Secret
-from envwatch.storage.state_file import ACKNOWLEDGEMENTS, acknowledged, merge
 from envwatch.watch.loop import Decisions
 from envwatch.watch.profiles import Profiles, SelectedProfile, history_folder_for, state_file
+from envwatch.watch.state_file import ACKNOWLEDGEMENTS, acknowledged, merge
 from envwatch.watch.state_files import StateFiles, UptimeFiles, stored_record, uptime_file_for
 
 if TYPE_CHECKING:

@@ -32,19 +32,19 @@ from envwatch.model.acks import (
 )
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import Cause, Failed, Listed, SourceError
+from envwatch.model.redactor import ReportedError
 from envwatch.model.text import EMPTY, SafeText, clean, composed, enumerated, one_line, shortened
 from envwatch.model.times import date_text, minutes_age, span
-from envwatch.redactor import ReportedError
 from envwatch.watch.profiles import Profiles, host_of, state_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
     from datetime import timedelta
 
-    from envwatch.fleet.alerting.acknowledgements import Acks, ServerKey
-    from envwatch.fleet.monitor import Monitor
+    from envwatch.alerts.acknowledgements import Acks, ServerKey
+    from envwatch.alerts.monitor import Monitor
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.sources.letta.client import Client
+    from envwatch.letta.client import Client
 
 T = TypeVar("T")
 
@@ -254,8 +254,8 @@ def _say(results: Sequence[tuple[str, TrackedEnvironment]]) -> None:
 
 def _acknowledge(rows: Sequence[TrackedEnvironment], found: _Found, note: SafeText, lasts: timedelta | None) -> Exit:
     """Acknowledge problems of one profile, and say what became of each; return the exit code."""
-    from envwatch.fleet.alerting.acknowledgements import ack_of
-    from envwatch.storage.state_file import ACKNOWLEDGEMENTS
+    from envwatch.alerts.acknowledgements import ack_of
+    from envwatch.watch.state_file import ACKNOWLEDGEMENTS
 
     profile = rows[0].profile
     uuid, at = new_uuid(), found.server_now(profile)
@@ -301,7 +301,7 @@ def _report(
     answer: Sequence[AckedRow], rows: Sequence[TrackedEnvironment], found: _Found
 ) -> tuple[Sequence[TrackedEnvironment], Exit]:
     """Say why the server did not acknowledge rows; return the acknowledged rows and the exit code."""
-    from envwatch.views.report.chat import ACK_RESULTS
+    from envwatch.wording.report.chat import ACK_RESULTS
 
     answers, acked, results, code = {each.id: each for each in answer}, [], [], Exit.FINE
     for row in rows:
@@ -323,7 +323,7 @@ def _own_acks(profiles: Profiles | None, moments: Mapping[SafeText, float]) -> A
 
     `moments` is the present by server, in ms; the local clock decides for other servers.
     """
-    from envwatch.storage.state_file import acknowledged
+    from envwatch.watch.state_file import acknowledged
 
     servers, now = None if profiles is None else {*profiles.servers.values()}, time.time() * 1000
     return {
@@ -334,9 +334,9 @@ def _own_acks(profiles: Profiles | None, moments: Mapping[SafeText, float]) -> A
 
 
 def _end(options: Options) -> int:
-    from envwatch.fleet.alerting.acknowledgements import ended_by_person
-    from envwatch.storage.state_file import ACKNOWLEDGEMENTS
-    from envwatch.views.table.table_view import by_name
+    from envwatch.alerts.acknowledgements import ended_by_person
+    from envwatch.watch.state_file import ACKNOWLEDGEMENTS
+    from envwatch.wording.table.table_view import by_name
 
     what = clean(options.what.strip())
     found, stops = _listed(options)
@@ -415,7 +415,7 @@ class Line(NamedTuple):
     @property
     def content(self) -> dict[str, object]:
         """The acknowledgement for JSON; the names are stable."""
-        from envwatch.views.output.formats import iso
+        from envwatch.wording.output.formats import iso
 
         return {
             "id": self.id,

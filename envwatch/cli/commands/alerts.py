@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from envwatch.alerts.acknowledgements import ServerKey
+    from envwatch.alerts.alert_policy import Word
+    from envwatch.alerts.monitor import Monitor
     from envwatch.config.settings import Settings
-    from envwatch.fleet.alerting.acknowledgements import ServerKey
-    from envwatch.fleet.alerting.alert_policy import Word
-    from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.views.report.outages import PastLosses
-    from envwatch.views.report.period import Recorded
+    from envwatch.wording.report.outages import PastLosses
+    from envwatch.wording.report.period import Recorded
 
 _WORDS: Final = {"always": True, "never": False, "auto": None}
 _NAMES: Final = 3
@@ -77,9 +77,9 @@ def _is_json(options: Options) -> bool:
 
 def _list(options: Options) -> int:
     from envwatch.cli.one_listing import matching_rows
+    from envwatch.letta.poller import read_clocks
     from envwatch.query.language import parse
-    from envwatch.sources.poller import read_clocks
-    from envwatch.views.output import alert_decisions
+    from envwatch.wording.output import alert_decisions
 
     profiles = profiles_for(options)
     stops, monitor = _listed(profiles, options)
@@ -104,11 +104,11 @@ def _listed(profiles: Profiles, options: Options) -> tuple[Sequence[StopError], 
 
 
 def _set(options: Options) -> int:
+    from envwatch.alerts.acknowledgements import with_changes
     from envwatch.cli.one_listing import chosen_rows
-    from envwatch.fleet.alerting.acknowledgements import with_changes
-    from envwatch.sources.poller import read_clocks
-    from envwatch.storage.state_file import WORDS
-    from envwatch.views.output.alert_decisions import answer_to_word, decided_rows
+    from envwatch.letta.poller import read_clocks
+    from envwatch.watch.state_file import WORDS
+    from envwatch.wording.output.alert_decisions import answer_to_word, decided_rows
 
     profiles = profiles_for(options)
     stops, monitor = _listed(profiles, options)
@@ -131,7 +131,7 @@ def _set(options: Options) -> int:
 
 
 def _changes(rows: Sequence[TrackedEnvironment], word: str, monitor: Monitor) -> Mapping[ServerKey, Word | None]:
-    from envwatch.fleet.alerting.alert_policy import Word
+    from envwatch.alerts.alert_policy import Word
 
     is_always = _WORDS[word]
     value = None if is_always is None else Word(is_always, WallMs(time.time() * 1000), user_name())
@@ -140,7 +140,7 @@ def _changes(rows: Sequence[TrackedEnvironment], word: str, monitor: Monitor) ->
 
 def _list_past(options: Options, since: datetime) -> int:
     from envwatch.cli.stored_history import recorded_periods, recorded_settings_for, source_of
-    from envwatch.views.report import outages
+    from envwatch.wording.report import outages
 
     by_profile = {clean(settings.profile): settings for settings in recorded_settings_for(options)}
     begin, until = WallMs(since.timestamp() * 1000), WallMs(time.time() * 1000)
@@ -158,11 +158,11 @@ def _list_past(options: Options, since: datetime) -> int:
 
 def _past_losses(recorded: Recorded, settings: Settings, *, has_profiles: bool) -> PastLosses:
     """Return a profile's recorded outages by the present rules."""
-    from envwatch.fleet.alerting.alert_policy import word_for
-    from envwatch.storage.state_file import words_in
-    from envwatch.views.report.outages import outages_in, past_losses
-    from envwatch.views.report.period import rows_of
+    from envwatch.alerts.alert_policy import word_for
+    from envwatch.watch.state_file import words_in
     from envwatch.watch.state_files import stored_record
+    from envwatch.wording.report.outages import outages_in, past_losses
+    from envwatch.wording.report.period import rows_of
 
     server = recorded.last.profile_state.server
     words, record = words_in(state_file("alerts-by-hand")), stored_record(server, settings)

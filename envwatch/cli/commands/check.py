@@ -16,17 +16,17 @@ from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import print_hint, profiles_for
 from envwatch.cli.streams import ProgressLine, stdout, write_text
 from envwatch.config.values import duration, path_text
+from envwatch.model.redactor import redactor
 from envwatch.model.text import clean
-from envwatch.redactor import redactor
 from envwatch.watch.profiles import Profiles, matcher_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
+    from envwatch.alerts.monitor import Monitor
     from envwatch.config.settings import Settings
-    from envwatch.fleet.monitor import Monitor
-    from envwatch.views.output.check_result import NagiosRange, PluginStatus
+    from envwatch.wording.output.check_result import NagiosRange, PluginStatus
 
 _COUNTED: Final = ("problems", "offline", "late", "online", "missing", "unrestricted", "behind")
 """Copied from `views.check_result.Metric`, so that the parser need not import the module."""
@@ -64,14 +64,14 @@ def add_arguments(parser: Parser) -> None:
 
 
 def _range(raw: object) -> NagiosRange:
-    from envwatch.views.output.check_result import parse_nagios_range
+    from envwatch.wording.output.check_result import parse_nagios_range
 
     return parse_nagios_range(str(raw))
 
 
 def run(options: Options) -> int:
     """Check once, print the result, and return the status."""
-    from envwatch.views.output import check_result  # noqa: F401  before a signal may need it
+    from envwatch.wording.output import check_result  # noqa: F401  before a signal may need it
 
     started_s = time.monotonic()
     stdout()
@@ -111,7 +111,7 @@ def time_limit(seconds: float, end: Callable[[signal.Signals], int]) -> Iterator
 
 def unknown(line: str) -> int:
     """Print a failure and return UNKNOWN."""
-    from envwatch.views.output.check_result import PluginStatus, output_of
+    from envwatch.wording.output.check_result import PluginStatus, output_of
 
     with suppress(StopError):
         write_text(output_of(PluginStatus.UNKNOWN, clean(redactor()(line or _NO_LINE))))
@@ -119,9 +119,9 @@ def unknown(line: str) -> int:
 
 
 def _checked(options: Options, started_s: float, line: ProgressLine) -> tuple[PluginStatus, str]:
+    from envwatch.letta.poller import read_clocks
     from envwatch.query.language import parse
-    from envwatch.sources.poller import read_clocks
-    from envwatch.views.output.check_result import Metric, PerformanceDatum, check_result_of, output_of
+    from envwatch.wording.output.check_result import Metric, PerformanceDatum, check_result_of, output_of
 
     warning, critical = _ranges(options)
     profiles = profiles_for(options).with_settings(lambda settings: _settings(settings, options))

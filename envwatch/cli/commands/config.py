@@ -10,7 +10,7 @@ from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopErr
 from envwatch.cli.bootstrap import all_settings_for, config_path_for, credentials_for
 from envwatch.cli.streams import print_error, write
 from envwatch.config.values import ConfigError
-from envwatch.redactor import ReportedError, redactor
+from envwatch.model.redactor import ReportedError, redactor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -116,8 +116,8 @@ def _mistakes_outside(settings: Settings) -> Iterator[str]:
     from envwatch.cli.commands.dashboard import screen_mistakes
     from envwatch.config.credentials import mistake_in_file
     from envwatch.config.settings import expected_by
-    from envwatch.serving.listening import ServerError
-    from envwatch.serving.tokens import tokens_in
+    from envwatch.serve.listening import ServerError
+    from envwatch.serve.tokens import tokens_in
 
     yield from screen_mistakes(settings)
     try:

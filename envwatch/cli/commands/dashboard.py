@@ -20,8 +20,8 @@ from envwatch.cli.bootstrap import (
 )
 from envwatch.cli.streams import is_utf8, print_error, stdout
 from envwatch.config.values import ConfigError
+from envwatch.model.redactor import redactor
 from envwatch.model.text import SafeText, clean, did_you_mean, wrapped
-from envwatch.redactor import redactor
 from envwatch.watch.profiles import host_of, state_file
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from envwatch.cli.bootstrap import DemoHistory
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
-    from envwatch.storage.log import PollLog
-    from envwatch.tui.app import EnvwatchApp
-    from envwatch.tui.arguments import Inputs, Preferences
-    from envwatch.tui.terminal.app import TerminalApp
-    from envwatch.views.command_context import CommandSettings
+    from envwatch.screen.app import EnvwatchApp
+    from envwatch.screen.arguments import Inputs, Preferences
+    from envwatch.screen.terminal.app import TerminalApp
+    from envwatch.watch.log import PollLog
     from envwatch.watch.profiles import Profiles
+    from envwatch.wording.command_context import CommandSettings
 
 T = TypeVar("T")
 
@@ -169,13 +169,13 @@ async def run_dashboard(
         demo=demo,
     ) as watched:
         # The first requests run during Textual's import, which takes longer than the requests.
-        await asyncio.to_thread(import_module, "envwatch.tui.app")
+        await asyncio.to_thread(import_module, "envwatch.screen.app")
         check_screen(display_settings)
 
         from envwatch.files import export_here
-        from envwatch.storage.state_file import REMEMBERED, StateFile
-        from envwatch.tui.arguments import Inputs
-        from envwatch.views.command_context import CommandSettings
+        from envwatch.screen.arguments import Inputs
+        from envwatch.watch.state_file import REMEMBERED, StateFile
+        from envwatch.wording.command_context import CommandSettings
 
         memory = StateFile(REMEMBERED, state_file("state"), watched.warn)
         inputs = Inputs(
@@ -201,19 +201,19 @@ async def run_dashboard(
 
 def _app(inputs: Inputs, preferences: Preferences, hints_key: str) -> EnvwatchApp:
     if not hints_key:
-        from envwatch.tui.app import EnvwatchApp
+        from envwatch.screen.app import EnvwatchApp
 
         return EnvwatchApp(inputs, preferences)
 
     from envwatch.demo.story import HINTS
-    from envwatch.tui.hinted_app import HintedApp
+    from envwatch.screen.hinted_app import HintedApp
 
     return HintedApp(inputs, preferences, HINTS, close_key=hints_key)
 
 
 def preferences_of(display_settings: Settings, options: Options, commands: CommandSettings) -> Preferences:
     """Return the settings of the screen, with the user's views, keys and commands."""
-    from envwatch.tui.arguments import Preferences
+    from envwatch.screen.arguments import Preferences
 
     views = {
         name: view if view.sort is not None else view._replace(sort=display_settings.sort)
@@ -283,7 +283,7 @@ def check_screen(settings: Settings) -> None:
 def screen_mistakes(settings: Settings) -> Iterator[str]:
     """Yield a line for each mistake in theme, view, keys and commands."""
     if settings.origin("theme") not in {"default", "remembered"}:
-        from envwatch.tui.themes import THEMES, theme_names
+        from envwatch.screen.themes import THEMES, theme_names
 
         if settings.theme not in theme_names():
             own = ", ".join(theme.name for theme in THEMES)
@@ -303,7 +303,7 @@ def screen_mistakes(settings: Settings) -> Iterator[str]:
 
 
 def _key_mistakes(settings: Settings) -> Iterator[str]:
-    from envwatch.tui.keymap import command_mistakes, mistakes, view_mistakes
+    from envwatch.screen.keymap import command_mistakes, mistakes, view_mistakes
 
     for id_, mistake in mistakes(settings.keys, settings.views):
         yield f"{settings.origin(f'keys.{id_}')}: keys.{id_} {mistake}"

@@ -10,7 +10,7 @@ from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options,
 from envwatch.cli.bootstrap import DemoHistory
 from envwatch.cli.streams import print_error, write
 from envwatch.config.values import whole
-from envwatch.redactor import redactor
+from envwatch.model.redactor import redactor
 from envwatch.watch.profiles import Profiles, SelectedProfile
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _show(options: Options) -> int:
     from envwatch.config.credentials import Credentials
     from envwatch.demo.child import ChildServer
     from envwatch.fleet.events import NO_PROFILE
-    from envwatch.redactor import Secret
+    from envwatch.model.redactor import Secret
 
     settings = demo_settings(options)
     with ExitStack() as stack:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Final
 from envwatch.cli.arguments import Exit, Options, Parser, StopError
 from envwatch.cli.bootstrap import all_settings_for, hooks_in
 from envwatch.cli.streams import print_error, stdout, write
+from envwatch.model.redactor import redactor
 from envwatch.model.text import SafeText, clean, did_you_mean, shortened
-from envwatch.redactor import redactor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from envwatch.config.hooks import HookSettings
-    from envwatch.hooks.delivery import Delivery
-    from envwatch.hooks.message import Message
+    from envwatch.deliver.delivery import Delivery
+    from envwatch.deliver.message import Message
 
 _TEST: Final = "send a made-up incident, opened and resolved, to each hook or to one hook, and print each result"
 
@@ -72,7 +72,7 @@ async def _try_all(hooks: Sequence[HookSettings], deliveries: Mapping[SafeText, 
 
 
 async def _problem(delivery: Delivery, messages: Sequence[Message]) -> str | None:
-    from envwatch.hooks.message import DeliveryError
+    from envwatch.deliver.message import DeliveryError
 
     for message in messages:
         began_at = time.monotonic()
@@ -85,14 +85,14 @@ async def _problem(delivery: Delivery, messages: Sequence[Message]) -> str | Non
 
 
 def _made_up(hook: SafeText, profile: str) -> Sequence[Message]:
-    from envwatch.fleet.alerting.incidents import Incident
-    from envwatch.fleet.alerting.ledger import Progress
+    from envwatch.alerts.incidents import Incident
+    from envwatch.alerts.ledger import Progress
+    from envwatch.alerts.monitor import Monitor
+    from envwatch.deliver.message import Context, message_of
     from envwatch.fleet.events import NO_PROFILE, Event, Kind
-    from envwatch.fleet.monitor import Monitor
-    from envwatch.hooks.message import Context, message_of
+    from envwatch.letta.poller import read_clocks
     from envwatch.model.clock import MonotonicS, ServerMs
     from envwatch.model.limits import Limits
-    from envwatch.sources.poller import read_clocks
 
     now = read_clocks()
     at = ServerMs(now.wall - 60_000)

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from envwatch.config.settings import Settings
     from envwatch.model.outcome import Failed
     from envwatch.query.language import Query
-    from envwatch.views.output.environment_list import EnvironmentList
-    from envwatch.views.table.table_view import Preset
+    from envwatch.wording.output.environment_list import EnvironmentList
+    from envwatch.wording.table.table_view import Preset
 
 FORMATS: Final = ("table", "json", "jsonl", "csv", "name", "line")
 
@@ -56,7 +56,7 @@ def _columns(text: str) -> tuple[str, ...]:
 
 
 def _sort(text: str) -> str:
-    from envwatch.views.table.columns import COLUMNS, PROBLEMS
+    from envwatch.wording.table.columns import COLUMNS, PROBLEMS
 
     return _in_a_listing(column_or((PROBLEMS, *COLUMNS))(text))
 
@@ -68,7 +68,7 @@ def _in_a_listing(column: str) -> str:
 
 
 def _needs_past(column: str) -> bool:
-    from envwatch.views.table.columns import PROBLEMS, column_of
+    from envwatch.wording.table.columns import PROBLEMS, column_of
 
     return column != PROBLEMS and column_of(column).needs_past
 
@@ -80,8 +80,8 @@ def _choice(options: Options, settings: Settings) -> tuple[Query, Preset, tuple[
     """
     from envwatch.config.settings import view_named
     from envwatch.query.language import parse
-    from envwatch.views.table.columns import PROBLEMS
-    from envwatch.views.table.table_view import NamedView, View
+    from envwatch.wording.table.columns import PROBLEMS
+    from envwatch.wording.table.table_view import NamedView, View
 
     named = NamedView(name="")
     if options.view is not None:
@@ -102,10 +102,10 @@ def run(options: Options) -> int:
     from dataclasses import replace
 
     from envwatch.cli.one_listing import monitor_after, outcomes_for, stops_in
+    from envwatch.letta.poller import read_clocks
     from envwatch.model.outcome import Failed, Listed
-    from envwatch.sources.poller import read_clocks
-    from envwatch.views.output import environment_list
-    from envwatch.views.table.block import block_of
+    from envwatch.wording.output import environment_list
+    from envwatch.wording.table.block import block_of
 
     stdout()
     profiles = profiles_for(options)
@@ -143,7 +143,7 @@ def _write_listing(
     old: timedelta | None,
     options: Options,
 ) -> None:
-    from envwatch.views.output import formats
+    from envwatch.wording.output import formats
 
     if listed is None:
         return
@@ -167,7 +167,7 @@ def _write_line(
     The age counts from the monotonic second `asked_at`.
     """
     from envwatch.config.settings import DEFAULT
-    from envwatch.views.output import formats
+    from envwatch.wording.output import formats
 
     stream = stdout()
     chosen = [profile for name, profile in profiles.items() if listed is None or name not in failures]
@@ -183,7 +183,7 @@ def _write_line(
 
 
 def _pieces(listed: EnvironmentList, options: Options) -> Iterator[bytes]:
-    from envwatch.views.output import formats
+    from envwatch.wording.output import formats
 
     if options.output == "table":
         stream = stdout()

@@ -23,11 +23,11 @@ from envwatch.watch.profiles import Profiles, matcher_for
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from envwatch.fleet.monitor import Monitor
+    from envwatch.alerts.monitor import Monitor
     from envwatch.fleet.tracking import Matcher
-    from envwatch.metrics.exposition import Polls
     from envwatch.model.clock import Clocks
     from envwatch.model.outcome import Outcome
+    from envwatch.serve.exposition import Polls
     from envwatch.watch.loop import MonitorUpdate
 
 _Render: TypeAlias = "Callable[[Monitor, Polls, Clocks], bytes]"
@@ -76,7 +76,7 @@ def run(options: Options) -> int:
 
 
 def _rendered(matcher: Matcher, largest: int, monitor: Monitor, polls: Polls, now: Clocks) -> bytes:
-    from envwatch.metrics.exposition import exposition
+    from envwatch.serve.exposition import exposition
 
     if matcher.query:
         monitor = _narrowed(monitor, matcher, now)
@@ -106,7 +106,7 @@ def _narrowed(monitor: Monitor, matcher: Matcher, now: Clocks) -> Monitor:
 async def _once(profiles: Profiles, options: Options, render: _Render) -> int:
     from envwatch.cli.monitoring import monitoring
     from envwatch.cli.one_listing import stops_in
-    from envwatch.metrics.exposition import with_poll
+    from envwatch.serve.exposition import with_poll
 
     textfile = None if options.textfile is None else Textfile(options.textfile)
     polls: Polls = {}
@@ -131,7 +131,7 @@ async def _once(profiles: Profiles, options: Options, render: _Render) -> int:
 async def _always(profiles: Profiles, options: Options, render: _Render) -> int:
     """Write after each poll or change by time; remove the file at the end."""
     from envwatch.cli.monitoring import monitoring, refusal_check
-    from envwatch.metrics.exposition import with_poll
+    from envwatch.serve.exposition import with_poll
     from envwatch.watch.pinging import ServiceManager
 
     manager = ServiceManager(os.environ)
@@ -207,7 +207,7 @@ class Textfile:
 
 def change_test() -> Callable[[MonitorUpdate], bool]:
     """Return a function that tells whether an update changes the series."""
-    from envwatch.metrics.exposition import is_seen
+    from envwatch.serve.exposition import is_seen
 
     blind: frozenset[SafeText] | None = None
 

@@ -101,7 +101,7 @@ async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Set
 
     from envwatch.cli.monitoring import monitoring, refusal_check
     from envwatch.fleet.events import NO_PROFILE
-    from envwatch.sources.poller import read_clocks
+    from envwatch.letta.poller import read_clocks
     from envwatch.watch.loop import deadline_after
     from envwatch.watch.pinging import pinging, pings_of
 

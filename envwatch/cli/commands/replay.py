@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from envwatch.config.settings import Settings
     from envwatch.history.stored import RecordedFile
     from envwatch.model.clock import WallMs
-    from envwatch.views.events.event_stream import EventStream
+    from envwatch.wording.events.event_stream import EventStream
 
 _FASTEST: Final = 10_000.0
 _DRAWN_AFTER_S: Final = 1.0
@@ -116,17 +116,17 @@ def _missing_end(file: RecordedFile, options: Options) -> str:
 async def _show(file: RecordedFile, at: WallMs | None, options: Options, display_settings: Settings) -> int:
     import asyncio
 
+    from envwatch.alerts.monitor import Monitor
     from envwatch.cli import gc_tuning
     from envwatch.cli.commands.dashboard import check_screen, preferences_of, show
     from envwatch.files import export_here
     from envwatch.fleet.events import NO_PROFILE
-    from envwatch.fleet.monitor import Monitor
     from envwatch.model.limits import Limits
-    from envwatch.storage.state_file import REMEMBERED, StateFile
-    from envwatch.tui.app import EnvwatchApp
-    from envwatch.tui.arguments import Inputs, Replay
-    from envwatch.views.command_context import NO_COMMANDS
+    from envwatch.screen.app import EnvwatchApp
+    from envwatch.screen.arguments import Inputs, Replay
     from envwatch.watch.loop import Watch
+    from envwatch.watch.state_file import REMEMBERED, StateFile
+    from envwatch.wording.command_context import NO_COMMANDS
 
     check_screen(display_settings)
     gc_tuning.share_heap()
@@ -157,8 +157,8 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options, display
 
 
 def _lines(file: RecordedFile, at: WallMs | None, stream: EventStream, options: Options) -> Iterator[bytes]:
+    from envwatch.alerts.monitor import Monitor
     from envwatch.fleet.events import NO_PROFILE
-    from envwatch.fleet.monitor import Monitor
     from envwatch.history.past import HistoryError
     from envwatch.history.rewound import rewound
     from envwatch.model.limits import Limits

@@ -46,9 +46,9 @@ def add_arguments(parser: Parser) -> None:
 def run(options: Options) -> int:
     """Print the report; name records that are left out, and profiles without a history, on standard error."""
     from envwatch.cli.stored_history import recorded_periods
-    from envwatch.views.output.formats import iso
-    from envwatch.views.report.document import json_of, markdown_of
-    from envwatch.views.report.sections import report_of
+    from envwatch.wording.output.formats import iso
+    from envwatch.wording.report.document import json_of, markdown_of
+    from envwatch.wording.report.sections import report_of
 
     stdout()
     now = WallMs(time.time() * 1000)
@@ -70,7 +70,7 @@ def run(options: Options) -> int:
 
 def _histories(options: Options, now: WallMs) -> tuple[list[Source], WallMs, WallMs]:
     from envwatch.cli.stored_history import recorded_settings_for, source_of
-    from envwatch.storage.state_file import acknowledged
+    from envwatch.watch.state_file import acknowledged
 
     # Acknowledgements after the last poll are in no record.
     acks = acknowledged(state_file("acknowledged")) if options.until is None else None

@@ -12,7 +12,7 @@ from envwatch.cli.bootstrap import profiles_for
 from envwatch.cli.streams import print_error, write
 from envwatch.config.values import path_text
 from envwatch.model.text import one_line
-from envwatch.serving.listening import DEFAULT_ADDRESS, address_of
+from envwatch.serve.listening import DEFAULT_ADDRESS, address_of
 
 if TYPE_CHECKING:
     from envwatch.cli.serving import Plan

@@ -13,17 +13,17 @@ from envwatch.cli.bootstrap import all_settings_for, keep_changes, print_hint, p
 from envwatch.cli.streams import confirm, print_error, write, write_table
 from envwatch.config.values import duration
 from envwatch.model import limits
+from envwatch.model.redactor import ReportedError
 from envwatch.model.text import SafeText, clean, composed, counted, enumerated, one_line, shortened
 from envwatch.model.times import date_text
-from envwatch.redactor import ReportedError
 from envwatch.watch.profiles import state_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
+    from envwatch.alerts.silences import Silence
     from envwatch.config.settings import Settings
-    from envwatch.fleet.alerting.silences import Silence
 
 _Listed: TypeAlias = "tuple[Silence, float | None, float | None]"
 """A silence, its begin and its end."""
@@ -78,17 +78,17 @@ def run(options: Options) -> int:
 
 
 def _make(options: Options) -> int:
-    from envwatch.fleet.alerting.silences import silence_of_query
+    from envwatch.alerts.silences import silence_of_query
     from envwatch.model.acks import note_of
     from envwatch.model.clock import WallMs
     from envwatch.query.language import parse
-    from envwatch.views.events.matching import matcher_of
+    from envwatch.wording.events.matching import matcher_of
 
     lasts: timedelta | None = getattr(options, "lasts", None)
     if not options.filter or lasts is None:
         missing = "--for TIME" if options.filter else "--filter QUERY"
         raise StopError(Exit.USAGE, f"a silence needs {missing}; see `envwatch silence --help`")
-    from envwatch.storage.state_file import SILENCES
+    from envwatch.watch.state_file import SILENCES
 
     note = note_of(getattr(options, "note", ""))
     silence = silence_of_query(matcher_of(options.filter), WallMs(time.time() * 1000), lasts, note, user_name())
@@ -109,7 +109,7 @@ def _matching(options: Options) -> tuple[str, bool]:
     """
     from envwatch.cli.one_listing import matching_rows, monitor_after, outcomes_within, stops_in
     from envwatch.query.language import parse
-    from envwatch.views.table.table_view import in_default_order
+    from envwatch.wording.table.table_view import in_default_order
 
     try:
         profiles = profiles_for(options).with_settings(lambda settings: replace(settings, online_only=False))
@@ -140,7 +140,7 @@ def _matching_text(names: Sequence[SafeText], count: int, unlisted: str) -> str:
 
 def _end(id_: str, settings: Sequence[Settings]) -> int:
     from envwatch.model.clock import WallMs
-    from envwatch.storage.state_file import SILENCES
+    from envwatch.watch.state_file import SILENCES
 
     name, found = shortened(clean(id_), 40), [listed for listed in _listed(settings) if listed[0].id == clean(id_)]
     if not found:
@@ -177,11 +177,11 @@ def _listed(settings: Sequence[Settings]) -> list[_Listed]:
 
     Begin and end of a recurring silence are None while the silence is not in force.
     """
-    from envwatch.fleet.alerting.silences import hours_at
+    from envwatch.alerts.silences import hours_at
     from envwatch.model.clock import ServerClock
-    from envwatch.storage.state_file import silences_in
-    from envwatch.views.events.matching import matcher_or_none
     from envwatch.watch.profiles import silences_policy
+    from envwatch.watch.state_file import silences_in
+    from envwatch.wording.events.matching import matcher_or_none
 
     now = time.time() * 1000
     silences = silences_in(state_file("silences"), matcher_or_none)
@@ -202,7 +202,7 @@ def _what(silence: Silence) -> SafeText:
 
 
 def _json(listed: _Listed) -> dict[str, object]:
-    from envwatch.views.output.formats import iso
+    from envwatch.wording.output.formats import iso
 
     silence, at, until = listed
     hours = silence.hours

@@ -14,9 +14,9 @@ from envwatch.model.text import clean
 from envwatch.model.times import long_age
 
 if TYPE_CHECKING:
-    from envwatch.views.events.matching import WaitCondition
     from envwatch.watch.loop import MonitorUpdate
     from envwatch.watch.profiles import Profiles
+    from envwatch.wording.events.matching import WaitCondition
 
 
 def add_arguments(parser: Parser) -> None:
@@ -44,7 +44,7 @@ def run(options: Options) -> int:
     """Wait, and print the matching names."""
     from envwatch.cli.monitoring import run_until_signalled
     from envwatch.query.language import parse
-    from envwatch.views.events.matching import WaitCondition
+    from envwatch.wording.events.matching import WaitCondition
 
     text = " ".join(options.query)
     check_query(text, "QUERY")
@@ -68,8 +68,8 @@ def run(options: Options) -> int:
 
 async def _wait(profiles: Profiles, condition: WaitCondition, options: Options) -> int:
     from envwatch.cli.monitoring import monitoring, refusal_check
+    from envwatch.letta.poller import read_clocks
     from envwatch.query.language import Query
-    from envwatch.sources.poller import read_clocks
     from envwatch.watch.loop import deadline_after
 
     began = read_clocks()

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from envwatch.history.earlier_runs import EarlierRuns
     from envwatch.history.past import Past
     from envwatch.query.language import Query
-    from envwatch.views.events.event_stream import EventStream
     from envwatch.watch.loop import MonitorUpdate
     from envwatch.watch.profiles import Profiles
+    from envwatch.wording.events.event_stream import EventStream
 
 
 def add_arguments(parser: Parser) -> None:
@@ -77,7 +77,7 @@ def run(options: Options) -> int:
 async def _watch(profiles: Profiles, options: Options) -> int:
 
     from envwatch.cli.monitoring import alerting, narrate, refusal_check
-    from envwatch.sources.poller import read_clocks
+    from envwatch.letta.poller import read_clocks
     from envwatch.watch.loop import deadline_after
     from envwatch.watch.pinging import ServiceManager
 
@@ -128,7 +128,7 @@ class EarlierEvents:
         """
         from envwatch.history.earlier_runs import EarlierRuns
         from envwatch.history.past import HistoryError
-        from envwatch.sources.daemon_thread import run_in_daemon_thread
+        from envwatch.letta.daemon_thread import run_in_daemon_thread
 
         if since is None:
             return cls({}, began.wall)
@@ -174,8 +174,8 @@ def stream_of(
     Raises:
         ConfigError: if `--view` names no view of the settings.
     """
-    from envwatch.views.events.cloud_events import source_of
-    from envwatch.views.events.event_stream import EventStream
+    from envwatch.wording.events.cloud_events import source_of
+    from envwatch.wording.events.event_stream import EventStream
 
     out = stdout()
     return EventStream(
@@ -197,7 +197,7 @@ def _query(options: Options, settings: Settings) -> Query:
     if options.view is None:
         return query
     from envwatch.config.settings import view_named
-    from envwatch.views.table.table_view import View
+    from envwatch.wording.table.table_view import View
 
     rows = view_named(settings, options.view, "--view").chosen(View())
     return Query((*query.terms, *rows.query.terms, *rows.preset.query.terms))

@@ -11,11 +11,11 @@ from functools import lru_cache, partial
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from envwatch.fleet.alerting.alert_policy import Decision, Rule, Word
-from envwatch.fleet.alerting.incidents import Incident
-from envwatch.fleet.alerting.losses import Loss, key_of
-from envwatch.fleet.alerting.recurring_hours import DAY_MINUTES, DAYS, RecurringHours
-from envwatch.fleet.alerting.silences import Silence
+from envwatch.alerts.alert_policy import Decision, Rule, Word
+from envwatch.alerts.incidents import Incident
+from envwatch.alerts.losses import Loss, key_of
+from envwatch.alerts.recurring_hours import DAY_MINUTES, DAYS, RecurringHours
+from envwatch.alerts.silences import Silence
 from envwatch.fleet.uptime import Uptime, rounded_parts, uptime_of
 from envwatch.fleet.watched_time import Span
 from envwatch.history.encoding.codecs import (

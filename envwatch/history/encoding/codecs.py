@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
     from enum import StrEnum
 
-    from envwatch.fleet.alerting.acknowledgements import OwnAcks
+    from envwatch.alerts.acknowledgements import OwnAcks
 
 
 T = TypeVar("T")

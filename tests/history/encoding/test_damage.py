@@ -25,18 +25,18 @@ from support.policies import soon
 from support.recording import decode_event, encode_event
 from support.values import fields_of_type
 
-from envwatch.fleet.alerting.alert_policy import Word
-from envwatch.fleet.alerting.incidents import incident_of
-from envwatch.fleet.alerting.losses import Loss
-from envwatch.fleet.alerting.recurring_hours import RecurringHours
-from envwatch.fleet.alerting.silences import recurring_silences, silence_of_environments
+from envwatch.alerts.alert_policy import Word
+from envwatch.alerts.incidents import incident_of
+from envwatch.alerts.losses import Loss
+from envwatch.alerts.monitor import Monitor
+from envwatch.alerts.recurring_hours import RecurringHours
+from envwatch.alerts.silences import recurring_silences, silence_of_environments
+from envwatch.alerts.uptime_record import UptimeRecord
 from envwatch.fleet.anomalies import Anomaly, AnomalyFinding, QuarantinedListing, StallDetector
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
-from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.tracking import EVERYTHING, ChangeTag, RecentChange, TrackedEnvironment
-from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.fleet.watched_time import Span
 from envwatch.history.day_file import check_clocks
 from envwatch.history.encoding.codecs import NAMES
@@ -51,7 +51,7 @@ from envwatch.model.environment import Environment
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import clean
-from envwatch.views.table.block import block_of
+from envwatch.wording.table.block import block_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

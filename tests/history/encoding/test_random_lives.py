@@ -14,13 +14,13 @@ from support.builders import key_of
 from support.fleet_state_machine import NUMBERS, SEEDS, SOME, MonitoredMachine
 from support.values import exact
 
-from envwatch.fleet.alerting.alert_policy import AlertPolicy, Word
-from envwatch.fleet.alerting.recurring_hours import RecurringHours
-from envwatch.fleet.alerting.silences import recurring_silences, silence_of_environments, silence_of_query
+from envwatch.alerts.alert_policy import AlertPolicy, Word
+from envwatch.alerts.monitor import Monitor
+from envwatch.alerts.recurring_hours import RecurringHours
+from envwatch.alerts.silences import recurring_silences, silence_of_environments, silence_of_query
+from envwatch.alerts.uptime_record import UptimeRecord
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.tracking import Matcher
-from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.history.encoding.events import EventDecoder, EventEncoder
 from envwatch.history.encoding.frames import Frame, FrameEncoder, FrameKind, MomentBuilder
 from envwatch.history.past import Moment

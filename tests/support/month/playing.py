@@ -38,13 +38,13 @@ from support.month.script import (
     covered,
 )
 
+from envwatch.alerts import uptime_record
+from envwatch.alerts.alert_policy import AlertPolicy
+from envwatch.alerts.alert_state import alert_state, content_of
+from envwatch.alerts.monitor import Monitor
+from envwatch.alerts.uptime_record import UptimeRecord, record_of
 from envwatch.config.settings import all_settings_of
-from envwatch.fleet import uptime_record
-from envwatch.fleet.alerting.alert_policy import AlertPolicy
-from envwatch.fleet.alerting.alert_state import alert_state, content_of
 from envwatch.fleet.events import NO_PROFILE, EventLog, Kind
-from envwatch.fleet.monitor import Monitor
-from envwatch.fleet.uptime_record import UptimeRecord, record_of
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause as PollCause
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
     from support.month.script import Need
 
-    from envwatch.fleet.monitor import MonitorChanges
+    from envwatch.alerts.monitor import MonitorChanges
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
 

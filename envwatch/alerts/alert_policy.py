@@ -1,0 +1,205 @@
+"""The alert policy: what can need a person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+from envwatch.fleet.presence import Presence
+from envwatch.fleet.uptime import uptime_text
+from envwatch.model import limits
+from envwatch.model.acks import LONGEST_NAME, finite_number
+from envwatch.model.clock import WallMs
+from envwatch.model.shared_marks import shared_alerts_of
+from envwatch.model.text import SafeText, clean, composed
+from envwatch.model.times import moment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import tzinfo
+
+    from envwatch.alerts.acknowledgements import ServerKey
+    from envwatch.alerts.silences import Silence
+    from envwatch.fleet.tracking import Matcher, TrackedEnvironment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertPolicy:
+    """One profile's alert policy."""
+
+    alert: Matcher | None = None
+    """These environments need a person; None for the permanent rows."""
+    alert_after: timedelta = limits.ALERT_AFTER
+    """How long a row must be silent before the loss counts; see `Loss.counts_at`."""
+    blind_after: timedelta | None = limits.BLIND_AFTER
+    """From blindness to the incident; None for never."""
+    expect: tuple[SafeText, ...] = ()
+    """Names or device ids that must exist."""
+    silences: tuple[Silence, ...] = ()
+    """The silences that recur."""
+    zone: tzinfo | None = None
+    """Zone of the recurring silences; None for this machine's zone."""
+    recorded: Mapping[SafeText, Decision] | None = None
+    """The decisions of a recorded moment by row id, which no other setting changes; empty if none were recorded."""
+
+    @property
+    def is_unrecorded(self) -> bool:
+        """Whether an envwatch before 2.0 recorded the moment, without decisions, silences and incidents."""
+        return self.recorded is not None and not self.recorded
+
+    def silence_needed(self, interval: timedelta) -> timedelta:
+        """Return how long a row must be silent: `alert_after`, or less if the poll interval is long.
+
+        An `alert_after` longer than `limits.SLOW_WAIT` is a person's choice, and stays.
+        """
+        if interval <= limits.SLOW_INTERVAL or self.alert_after > limits.SLOW_WAIT:
+            return self.alert_after
+        return min(self.alert_after, max(limits.SLOW_WAIT - interval, timedelta()))
+
+    def decision(  # noqa: PLR0911  one return for each rule
+        self, tracked: TrackedEnvironment, word: Word | None, now: float
+    ) -> Decision:
+        """Return whether losses of an environment need a person, by the first rule that applies.
+
+        `word` is a person's word for the environment. The filters are asked about the moment `now`.
+        """
+        row = tracked.environment
+        if self.recorded is not None:
+            return self.recorded.get(row.id, UNRECORDED)
+        if tracked.verdict.presence is Presence.MISSING or row.name in self.expect or row.device_id in self.expect:
+            return _EXPECTED
+        if word is not None:
+            return Decision(word.is_always, Rule.WORD, word)
+        if (shared := shared_alerts_of(row)) is not None:
+            return _SHARED if shared.counts else _NOT_SHARED
+        if row.is_sandbox:
+            return _SANDBOX
+        if self.alert is not None:
+            return _IN_ALERT if self.alert.matches(tracked, now) else _OUTSIDE_ALERT
+        if tracked.uptime is None:
+            return _MAY_SLEEP if row.may_sleep else _MAY_NOT_SLEEP
+        return _PERMANENT if tracked.uptime.is_permanent else _NOT_PERMANENT
+
+
+DEFAULT_POLICY: Final = AlertPolicy()
+
+
+class Word(NamedTuple):
+    """A person's word for one environment: losses need a person always or never."""
+
+    is_always: bool
+    at: WallMs
+    by: SafeText
+    """The user's name on this machine."""
+
+
+Words: TypeAlias = "Mapping[ServerKey, Word]"
+
+NO_WORDS: Final[Words] = {}
+
+
+class Rule(StrEnum):
+    """The rules that decide whether a loss needs a person; the first that applies decides."""
+
+    EXPECT = "expect"
+    WORD = "word"
+    SHARED = "serve"
+    """The serving host decides for its viewers."""
+    SANDBOX = "sandbox"
+    ALERT = "alert"
+    UPTIME = "uptime"
+    SYSTEM = "system"
+    """Without a record of the uptime: the system decides whether the machine may sleep."""
+    UNRECORDED = "unrecorded"
+    """An envwatch before 2.0 recorded the moment without decisions."""
+
+
+class Decision(NamedTuple):
+    """Whether losses of an environment need a person, and the rule that decides."""
+
+    counts: bool
+    rule: Rule
+    word: Word | None = None
+
+    @property
+    def is_never(self) -> bool:
+        """Whether a person said never."""
+        return self.word is not None and not self.counts
+
+
+UNRECORDED: Final = Decision(counts=True, rule=Rule.UNRECORDED)
+_EXPECTED: Final = Decision(counts=True, rule=Rule.EXPECT)
+_SHARED, _NOT_SHARED = Decision(counts=True, rule=Rule.SHARED), Decision(counts=False, rule=Rule.SHARED)
+_SANDBOX: Final = Decision(counts=False, rule=Rule.SANDBOX)
+_IN_ALERT, _OUTSIDE_ALERT = Decision(counts=True, rule=Rule.ALERT), Decision(counts=False, rule=Rule.ALERT)
+_PERMANENT, _NOT_PERMANENT = Decision(counts=True, rule=Rule.UPTIME), Decision(counts=False, rule=Rule.UPTIME)
+_MAY_NOT_SLEEP, _MAY_SLEEP = Decision(counts=True, rule=Rule.SYSTEM), Decision(counts=False, rule=Rule.SYSTEM)
+
+
+def decision_text(decision: Decision, tracked: TrackedEnvironment, zone: tzinfo | None = None) -> SafeText:
+    """Return the reason of a decision: `up 99 % of 7 days`, `never, by ann, 3 Dec`."""
+    if decision.word is not None:
+        by = f", by {decision.word.by}" if decision.word.by else ""
+        day = moment(decision.word.at, zone)
+        return composed(f"{word_text(decision.word)}{by}{'' if day is None else f', {day.day} {day:%b}'}")
+    if decision.rule is Rule.UPTIME and tracked.uptime is not None:
+        return uptime_text(tracked.uptime)
+    if decision.rule is Rule.SHARED and (shared := shared_alerts_of(tracked.environment)) is not None:
+        return shared.why
+    return _RULE_TEXTS[decision.rule, decision.counts]
+
+
+def needs_text(decision: Decision, tracked: TrackedEnvironment, zone: tzinfo | None = None) -> SafeText:
+    """Return the decision as a sentence: `a loss needs a person: up 99 % of 7 days`."""
+    if decision.rule is Rule.UNRECORDED:
+        return composed(f"whether a loss needs a person is unknown: {decision_text(decision, tracked, zone)}")
+    who = "a person" if decision.counts else "nobody"
+    return composed(f"a loss needs {who}: {decision_text(decision, tracked, zone)}")
+
+
+_RULE_TEXTS: Final[Mapping[tuple[Rule, bool], SafeText]] = {
+    (Rule.EXPECT, True): clean("expected"),
+    (Rule.SHARED, True): clean("the serving host says so"),
+    (Rule.SHARED, False): clean("the serving host says so"),
+    (Rule.SANDBOX, False): clean("a managed sandbox"),
+    (Rule.ALERT, True): clean("`alert` finds the row"),
+    (Rule.ALERT, False): clean("`alert` does not find the row"),
+    (Rule.SYSTEM, True): clean("no record of the uptime, and no system that sleeps"),
+    (Rule.SYSTEM, False): clean("no record of the uptime, and a system that sleeps"),
+    (Rule.UNRECORDED, True): clean("recorded before 2.0"),
+}
+
+
+def word_for(words: Words, server: SafeText, id_: SafeText) -> Word | None:
+    """Return a person's word for an environment."""
+    return words.get((server, id_)) if words else None
+
+
+def words_of(content: Mapping[str, object]) -> Words:
+    """Return a file's words; damaged entries are dropped."""
+    return dict(entry for raw in content.values() if (entry := _word_in(raw)) is not None)
+
+
+def word_entry(key: ServerKey, word: Word) -> dict[str, Any]:
+    """Return the value of an entry: `{"server": …, "id": …, "alerts": "always", "at": 123.0, "by": "ann"}`."""
+    server, id_ = key
+    return {"server": server, "id": id_, "alerts": word_text(word), "at": word.at, "by": word.by}
+
+
+def word_text(word: Word) -> str:
+    """Return `always` or `never`."""
+    return "always" if word.is_always else "never"
+
+
+def _word_in(raw: object) -> tuple[ServerKey, Word] | None:
+    if not isinstance(raw, dict):
+        return None
+    at, alerts = finite_number(raw.get("at")), raw.get("alerts")
+    server, id_, by = raw.get("server"), raw.get("id"), raw.get("by", "")
+    if at is None or alerts not in {"always", "never"}:
+        return None
+    if not (isinstance(server, str) and isinstance(id_, str) and isinstance(by, str)):
+        return None
+    return (clean(server), clean(id_)), Word(alerts == "always", WallMs(at), clean(by, LONGEST_NAME))

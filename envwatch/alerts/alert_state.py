@@ -1,0 +1,343 @@
+"""The alert state for the next run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sized
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any, Final
+
+from envwatch.alerts.incidents import Blindness, Incident
+from envwatch.alerts.ledger import Announcement, Ledger, Progress
+from envwatch.alerts.losses import LOSSES, Loss, key_of
+from envwatch.fleet.events import Event, Kind
+from envwatch.fleet.presence import DISCONNECTED
+from envwatch.fleet.tracking import TrackedEnvironment
+from envwatch.fleet.watched_time import Span
+from envwatch.model.acks import finite_number
+from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs
+from envwatch.model.environment import wire_row
+from envwatch.model.page import environment_of
+from envwatch.model.text import EMPTY, SafeText, clean, composed
+
+_LONGEST_ID: Final = 80
+_MOST_ROWS: Final = 20_000
+"""Rows that the file keeps with all fields, rows with a loss first; of further rows only the ids are kept."""
+_OF_PROFILES: Final = frozenset({Kind.BLIND, Kind.STALLED})
+_PROGRESS: Final[Mapping[str, Progress]] = {progress.value: progress for progress in Progress}
+_KINDS: Final[Mapping[object, Kind]] = {kind.value: kind for kind in LOSSES | _OF_PROFILES | {Kind.FLAPPING}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertState:
+    """One profile's alert state, kept for the next run."""
+
+    profile: SafeText = EMPTY
+    looked_at: WallMs
+    """Request of the newest believed listing."""
+    online: frozenset[SafeText] = frozenset()
+    siblings: Mapping[SafeText, tuple[frozenset[SafeText], frozenset[SafeText]]] = field(default_factory=dict)
+    """By id: the `TrackedEnvironment.twins` and `offline_beside` of a row."""
+    is_stalled: bool = False
+    """Whether the heartbeats stood still: old heartbeats prove nothing until a heartbeat advances."""
+    waiting: tuple[Loss, ...] = ()
+    open: tuple[Incident, ...] = ()
+    ledger: Ledger = field(default_factory=Ledger)
+    """The announcements; the file keeps the hooks' announcements of the profile."""
+    blindness: Blindness | None = None
+    failing: Mapping[SafeText, WallMs] = field(default_factory=dict)
+    rows: Mapping[SafeText, TrackedEnvironment] = field(default_factory=dict, compare=False)
+    """The rows of `online`, of `siblings` and of all losses. Not compared, because heartbeats change all the time."""
+
+    @property
+    def lost(self) -> Mapping[SafeText, Event]:
+        """The losses that wait, and the losses of open incidents whose rows are not back, by row id."""
+        opened = (loss for each in self.open for loss in each.losses if key_of(loss) in each.remaining)
+        return {loss.id: loss for loss in (*opened, *(each.event for each in self.waiting)) if loss.id is not None}
+
+
+def _wall(at: MonotonicS, now: Clocks) -> float:
+    return now.wall - (now.monotonic - at) * 1000
+
+
+def content_of(state: AlertState, now: Clocks) -> dict[str, Any]:
+    """Return the file's content; `now` converts monotonic times to wall times."""
+
+    def wall(at: MonotonicS) -> float:
+        return _wall(at, now)
+
+    return {
+        "written_at": now.wall,
+        "looked_at": state.looked_at,
+        "online": sorted(state.online),
+        "siblings": {id_: [sorted(twins), sorted(beside)] for id_, (twins, beside) in state.siblings.items()},
+        "is_stalled": state.is_stalled,
+        "waiting": [
+            _loss_content(loss.event)
+            | {
+                "died": list(loss.died),
+                "silent_since": wall(loss.silent_since),
+                "noticed_at": wall(loss.noticed_at),
+                "incident": loss.incident,
+                "is_silenced": loss.is_silenced,
+                "is_doubtful": loss.is_doubtful,
+            }
+            for loss in state.waiting
+        ],
+        "open": {
+            incident.id: {
+                "hooks": state.ledger.hooks_told(incident.id),  # for 1.1.0
+                "began_at": incident.began_at,
+                "noticed_at": wall(incident.noticed_at),
+                "shared": incident.shared,
+                "is_storm": incident.is_storm,
+                "silenced": incident.silenced,
+                "losses": [_loss_content(loss) for loss in incident.losses],
+                "back": sorted(id_ for _, id_ in incident.keys - incident.remaining),
+            }
+            # 1.1.0 takes a resolved incident as open, and resolves the incident again.
+            | ({"is_over": True, "back": [], "ended_by": incident.ended_by} if incident.id in state.ledger.over else {})
+            for incident in (*state.open, *state.ledger.over.values())
+            if incident.profile == state.profile
+        },
+        "ledger": ledger_content(state.ledger, state.profile, now),
+        "blind": None
+        if state.blindness is None
+        else {"noticed_at": wall(state.blindness.noticed_at), "since": state.blindness.since},
+        "failing": dict(state.failing),
+        "rows": {id_: _row_content(tracked) for id_, tracked in islice(state.rows.items(), _MOST_ROWS)},
+    }
+
+
+def ledger_content(ledger: Ledger, profile: SafeText, now: Clocks) -> dict[str, Any]:
+    """Return the hooks' announcements of a profile, by incident id and hook name."""
+    found = {
+        id_: {hook: _announcement_content(each, now) for hook, each in ledger.of_hooks(id_) if each.profile == profile}
+        for id_ in ledger.announcements
+    }
+    return {id_: channels for id_, channels in found.items() if channels}
+
+
+def _announcement_content(announcement: Announcement, now: Clocks) -> dict[str, Any]:
+    content = {"progress": announcement.progress.value, "at": _wall(announcement.at, now)}
+    return content | {"tries": announcement.tries, "failures": announcement.failures, "error": announcement.error}
+
+
+def _row_content(tracked: TrackedEnvironment) -> dict[str, Any]:
+    content: dict[str, Any] = {"row": wire_row(tracked.environment)}
+    if tracked.transitions:
+        content |= {"transitions": list(tracked.transitions), "is_flapping": tracked.is_flapping}
+    return content
+
+
+def _loss_content(loss: Event) -> dict[str, Any]:
+    return {"id": loss.id, "name": loss.name, "kind": loss.kind.value, "reason": loss.reason, "at": loss.at}
+
+
+def alert_state(content: Mapping[str, object], profile: SafeText, now: Clocks) -> AlertState | None:
+    """Return the alert state in a file, None if empty; damaged values are dropped, see `dropped_values`.
+
+    Missing times and times after `now` count as `now`: the clock was set back.
+    """
+    if not content:
+        return None
+    looked_at = finite_number(content.get("looked_at")) or written_at(content) or now.wall
+    losses = content.get("waiting")
+    incidents, ledger = open_incidents(_members(content.get("open")), profile, now)
+    if "ledger" in content:
+        ledger = Ledger(dict(_announcements_in(content["ledger"], profile, now)), ledger.over)
+    waiting = (_waiting_in(_members(raw), profile, now) for raw in (losses if isinstance(losses, list) else ()))
+    return AlertState(
+        profile=profile,
+        looked_at=WallMs(min(looked_at, now.wall)),
+        online=_texts(content.get("online")),
+        siblings=dict(_siblings_in(content.get("siblings"))),
+        is_stalled=content.get("is_stalled") is True,
+        waiting=tuple(loss for loss in waiting if loss is not None),
+        open=incidents,
+        ledger=ledger,
+        blindness=_blindness_in(_members(content.get("blind")), now),
+        failing=failing_hooks(content),
+        rows=dict(_rows_in(content.get("rows"))),
+    )
+
+
+def dropped_values(content: Mapping[str, object], state: AlertState) -> Mapping[str, SafeText]:
+    """Return the values of a file that are damaged, so that the state lacks them: a text for each part of the file."""
+    parts: Mapping[str, Sized] = {
+        "online": state.online,
+        "siblings": state.siblings,
+        "waiting": state.waiting,
+        "open": (*state.open, *state.ledger.over),
+        "ledger": state.ledger.announcements,
+        "failing": state.failing,
+        "rows": state.rows,
+    }
+    dropped = {}
+    for name, kept in parts.items():
+        raw = content.get(name)
+        given = len(raw) if isinstance(raw, (list, dict)) else int(raw is not None or name == "online")
+        if (lost := given - len(kept)) > 0:
+            dropped[name] = composed(f"{name} ({lost} of {given})" if given > 1 else name)
+    if content.get("blind") is not None and state.blindness is None:
+        dropped["blind"] = clean("blind")
+    if finite_number(content.get("looked_at")) is None:
+        dropped["looked_at"] = clean("looked_at")
+    return dropped
+
+
+def _rows_in(raw: object) -> Iterator[tuple[SafeText, TrackedEnvironment]]:
+    for id_, entry in _members(raw).items():
+        members = _members(entry)
+        transitions = members.get("transitions")
+        at = [finite_number(each) for each in transitions] if isinstance(transitions, list) else []
+        try:
+            environment = replace(environment_of(members.get("row")), id=clean(id_))
+        except ValueError:
+            continue
+        flaps, turns = members.get("is_flapping") is True, tuple(ServerMs(each) for each in at if each is not None)
+        yield environment.id, TrackedEnvironment(environment, DISCONNECTED, flaps, transitions=turns)
+
+
+def _siblings_in(raw: object) -> Iterator[tuple[SafeText, tuple[frozenset[SafeText], frozenset[SafeText]]]]:
+    for id_, pair in _members(raw).items():
+        match pair:
+            case [list(twins), list(beside)]:
+                yield clean(id_), (_texts(twins), _texts(beside))
+
+
+def failing_hooks(content: Mapping[str, object]) -> Mapping[SafeText, WallMs]:
+    """Return the begin of each failing hook's failures."""
+    since = {clean(hook): finite_number(at) for hook, at in _members(content.get("failing")).items()}
+    return {hook: WallMs(at) for hook, at in since.items() if at is not None}
+
+
+def written_at(content: Mapping[str, object]) -> float:
+    """Return when the file was written, in ms since the epoch; 0 if damaged."""
+    return finite_number(content.get("written_at")) or 0.0
+
+
+def open_incidents(
+    entries: Mapping[str, object], profile: SafeText, now: Clocks
+) -> tuple[tuple[Incident, ...], Ledger]:
+    """Return open incidents, oldest first, and the ledger by the hooks of each; damaged entries are dropped.
+
+    `entries` are by incident id, as in the files of 1.0.0 and 1.1.0, which have no other ledger.
+    """
+    found: list[Incident] = []
+    announcements: dict[SafeText, Mapping[SafeText, Announcement]] = {}
+    over: dict[SafeText, Incident] = {}
+    for raw_id, raw in entries.items():
+        id_, members = clean(raw_id, _LONGEST_ID), _members(raw)
+        if (incident := _incident_in(id_, members, profile, now)) is None:
+            continue
+        told = Announcement(profile, Progress.TOLD, incident.noticed_at)
+        if hooks := _texts(members.get("hooks")):
+            announcements[id_] = dict.fromkeys(sorted(hooks), told)
+        if members.get("is_over") is True:
+            over[id_] = incident._replace(remaining=frozenset(), ended_by=_text(members.get("ended_by")))
+        else:
+            found.append(incident)
+    return tuple(sorted(found, key=lambda incident: incident.began_at)), Ledger(announcements, over)
+
+
+def _announcements_in(
+    raw: object, profile: SafeText, now: Clocks
+) -> Iterator[tuple[SafeText, Mapping[SafeText, Announcement]]]:
+    for raw_id, entries in _members(raw).items():
+        read = {
+            clean(hook): _announcement_in(_members(entry), profile, now) for hook, entry in _members(entries).items()
+        }
+        if channels := {hook: each for hook, each in read.items() if each is not None}:
+            yield clean(raw_id, _LONGEST_ID), channels
+
+
+def _announcement_in(raw: Mapping[str, object], profile: SafeText, now: Clocks) -> Announcement | None:
+    name = raw.get("progress")
+    if not isinstance(name, str) or (progress := _PROGRESS.get(name)) is None:
+        return None
+    tries, failures = (int(finite_number(raw.get(name)) or 0) for name in ("tries", "failures"))
+    return Announcement(profile, progress, _monotonic(raw.get("at"), now), tries, failures, _text(raw.get("error")))
+
+
+def _incident_in(id_: SafeText, raw: Mapping[str, object], profile: SafeText, now: Clocks) -> Incident | None:
+    began_at, entries, over = finite_number(raw.get("began_at")), raw.get("losses"), _texts(raw.get("back"))
+    if began_at is None or not isinstance(entries, list):
+        return None
+    found = (_loss_in(_members(entry), profile, id_) for entry in entries)
+    losses = tuple(loss for loss in found if loss is not None)
+    remaining = frozenset(key_of(loss) for loss in losses if loss.id not in over)
+    if not remaining:
+        return None
+    return Incident(
+        id=id_,
+        profile=profile,
+        began_at=ServerMs(began_at),
+        losses=losses,
+        is_storm=raw.get("is_storm") is True,
+        shared=_text(raw.get("shared")),
+        noticed_at=_monotonic(raw.get("noticed_at"), now),
+        remaining=remaining,
+        silenced=int(finite_number(raw.get("silenced")) or 0),
+    )
+
+
+def _loss_in(raw: Mapping[str, object], profile: SafeText, incident: SafeText) -> Event | None:
+    at, kind, id_ = finite_number(raw.get("at")), raw.get("kind"), _text(raw.get("id"))
+    if at is None or not isinstance(kind, str) or kind not in _KINDS or (id_ is None) is not (kind in _OF_PROFILES):
+        return None
+    return Event(
+        kind=_KINDS[kind],
+        at=ServerMs(at),
+        profile=profile,
+        id=id_,
+        name=_text(raw.get("name")),
+        reason=_text(raw.get("reason")),
+        since=ServerMs(at) if id_ is None else None,
+        incident=incident,
+    )
+
+
+def _waiting_in(raw: Mapping[str, object], profile: SafeText, now: Clocks) -> Loss | None:
+    incident, died = _text(raw.get("incident")), raw.get("died")
+    loss = None if incident is None else _loss_in(raw, profile, incident)
+    if incident is None or loss is None or loss.id is None or not isinstance(died, list):
+        return None
+    match [finite_number(at) for at in died]:
+        case [float(earliest), float(latest)] if earliest <= latest:
+            noticed_at = _monotonic(raw.get("noticed_at"), now)
+            silent_since = MonotonicS(noticed_at - max(loss.at - earliest, 0.0) / 1000)  # the file of 1.1.0
+            if "silent_since" in raw:
+                silent_since = _monotonic(raw["silent_since"], now)
+            return Loss(
+                event=loss,
+                died=Span(ServerMs(earliest), ServerMs(latest)),
+                silent_since=silent_since,
+                noticed_at=noticed_at,
+                incident=incident,
+                is_silenced=raw.get("is_silenced", raw.get("is_quiet")) is True,  # `is_quiet` in 1.1.0
+                is_doubtful=raw.get("is_doubtful") is True,
+            )
+    return None
+
+
+def _blindness_in(raw: Mapping[str, object], now: Clocks) -> Blindness | None:
+    since = finite_number(raw.get("since"))
+    return None if since is None else Blindness(_monotonic(raw.get("noticed_at"), now), ServerMs(since))
+
+
+def _monotonic(wall: object, now: Clocks) -> MonotonicS:
+    at = finite_number(wall)
+    return now.monotonic if at is None else MonotonicS(now.monotonic - max(now.wall - at, 0.0) / 1000)
+
+
+def _members(raw: object) -> Mapping[str, Any]:
+    return raw if isinstance(raw, Mapping) else {}
+
+
+def _texts(raw: object) -> frozenset[SafeText]:
+    return frozenset(clean(each) for each in raw if isinstance(each, str)) if isinstance(raw, list) else frozenset()
+
+
+def _text(raw: object) -> SafeText | None:
+    return clean(raw) if isinstance(raw, str) and raw else None

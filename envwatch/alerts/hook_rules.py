@@ -1,0 +1,212 @@
+"""Decide which hooks fire: filter, `after`, `cooldown`, once per incident; then acknowledgement and reminders.
+
+While a profile is blind, quarantined or asleep, due messages wait.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+from envwatch.alerts.incidents import Incident
+from envwatch.alerts.ledger import Progress
+from envwatch.alerts.losses import LOSSES, RETURNS, LossClassifier, LossStatus, key_of
+from envwatch.fleet.events import ENDS, Event, Kind, leaves
+from envwatch.model.text import EMPTY, SafeText
+from envwatch.model.times import MS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+
+    from envwatch.alerts.monitor import Monitor, MonitorChanges
+    from envwatch.model.clock import Clocks, MonotonicS
+
+_PAIRS: Final[Mapping[Kind, Kind]] = {**ENDS, Kind.FLAPPING: Kind.STEADY}
+_PRESENCE: Final = LOSSES | RETURNS
+
+_Topic: TypeAlias = tuple[SafeText, SafeText, str]
+"""Profile, environment id (empty for the fleet) and aspect; only a topic's newest event counts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookRule:
+    """When a hook fires."""
+
+    kinds: frozenset[Kind] = frozenset()
+    """Kinds of events that fire; members of a group count separately."""
+    has_incidents: bool = True
+    matches: Callable[[Event], bool] = field(default=lambda _event: True, compare=False, repr=False)
+    """Whether the filter matches an environment at the event; not called for fleet events."""
+    after: timedelta = timedelta()
+    """Least duration: of an incident since the first noticed loss, of an event since the discovery."""
+    cooldown: timedelta = timedelta()
+    """Least time between messages about an environment and kind."""
+    has_acks: bool = False
+    """Whether the acknowledgement of an incident is a message."""
+    remind: timedelta | None = None
+    """Time between messages about an incident that is open and not acknowledged; None sends one message."""
+
+
+class _Waiting(NamedTuple):
+    event: Event
+    group: Event | None
+    since: MonotonicS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookState:
+    """The state of a hook."""
+
+    hook: SafeText
+    """The name, which is the hook's channel in the ledger."""
+    rule: HookRule
+    waiting: Mapping[_Topic, _Waiting] = field(default_factory=dict)
+    sent: Mapping[tuple[_Topic, str], MonotonicS] = field(default_factory=dict)
+    """The time of the newest message by topic and kind, kept during the cooldown."""
+
+    def apply(
+        self, changes: MonitorChanges, monitor: Monitor, held: Container[SafeText]
+    ) -> tuple[HookState, tuple[Event | Incident, ...]]:
+        """Return the next state, and the events and the opened incidents to send. A group has the members that fire.
+
+        An incident that the ledger knows on this hook is not returned. Only messages about the profiles `held` are sent
+        and noted as sent: another process runs the other hooks.
+        """
+        now, state, incidents = changes.now, self, list[Incident]()
+        if self.rule.has_incidents:
+            state, incidents = _with_incidents(self, now.monotonic, monitor, held)
+        state, events = _due(_with_events(state, changes.events, now.monotonic), monitor, now, held)
+        cooling = {what: at for what, at in state.sent.items() if state.is_cooling(what, now.monotonic)}
+        return replace(state, sent=cooling), (*incidents, *events)
+
+    def is_cooling(self, what: tuple[_Topic, str], at: MonotonicS) -> bool:
+        """Whether a message about a topic and kind must wait."""
+        return what in self.sent and at - self.sent[what] < self.rule.cooldown.total_seconds()
+
+
+def following(
+    state: HookState, monitor: Monitor, now: Clocks, held: Container[SafeText]
+) -> Iterator[tuple[Incident, Progress]]:
+    """Yield the open incidents with another message for a hook that was told, and the message.
+
+    An acknowledgement of all remaining rows is one message. A reminder is due while a row needs a person; a reminder
+    that is not delivered by then is due no more (`Progress.TOLD`).
+    """
+    rule, alerting = state.rule, monitor.incidents.alerting
+    for incident in monitor.incidents.open:
+        known = monitor.ledger.of(incident.id, state.hook)
+        if known is None or incident.profile not in held:
+            continue
+        is_told, is_reminded = known.progress is Progress.TOLD, known.progress is Progress.REMINDER_DUE
+        if (is_told or is_reminded) and rule.has_acks and monitor.is_incident_acked(incident, now):
+            yield incident, Progress.ACK_DUE
+        elif is_reminded and not incident.remaining & alerting:
+            yield incident, Progress.TOLD
+        elif (
+            is_told
+            and rule.remind is not None
+            and now.monotonic - known.at >= rule.remind.total_seconds()
+            and incident.remaining & alerting
+        ):
+            yield incident, Progress.REMINDER_DUE
+
+
+def _with_incidents(
+    state: HookState, at: MonotonicS, monitor: Monitor, held: Container[SafeText]
+) -> tuple[HookState, list[Incident]]:
+    rule, sent, fired = state.rule, dict(state.sent), list[Incident]()
+    for incident in monitor.incidents.open:
+        has_held = at - incident.noticed_at >= rule.after.total_seconds()
+        if not has_held or incident.profile not in held or monitor.ledger.of(incident.id, state.hook) is not None:
+            continue
+        topics = {(*key_of(loss), "incident"): loss for loss in incident.losses if key_of(loss) in incident.remaining}
+        ready = (loss for topic, loss in topics.items() if not state.is_cooling((topic, ""), at))
+        if any(
+            key_of(loss) in monitor.incidents.alerting
+            and (incident.is_blindness or rule.matches(_with_row(loss, monitor)))
+            for loss in ready
+        ):
+            fired.append(incident)
+            sent |= dict.fromkeys(((topic, "") for topic in topics), at)
+    return replace(state, sent=sent), fired
+
+
+def _with_row(loss: Event, monitor: Monitor) -> Event:
+    """Return a loss with a row for the filter; a loss of an earlier run gets the current row."""
+    if loss.then is not None or (tracked := monitor.fleet.tracked(key_of(loss))) is None:
+        return loss
+    return replace(loss, then=tracked.present_state)
+
+
+def _with_events(state: HookState, events: Iterable[Event], at: MonotonicS) -> HookState:
+    """Return the state with new events, without events that newer events undo."""
+    if not state.rule.kinds:
+        return state
+    waiting = dict(state.waiting)
+    for event, group in leaves(events):
+        topic = _topic_of(event)
+        before = waiting.get(topic)
+        # An environment that is lost and then gone counts from the first event.
+        is_longer = before is not None and event.kind in LOSSES and before.event.kind in LOSSES
+        if before is not None and _undoes(event, before.event):
+            del waiting[topic]  # neither state lasted, so neither event is sent
+        elif event.kind in state.rule.kinds and (event.id is None or state.rule.matches(event)):
+            waiting[topic] = _Waiting(event, group, before.since if before and is_longer else at)
+        elif not is_longer:
+            waiting.pop(topic, None)
+    return replace(state, waiting=waiting)
+
+
+def _due(state: HookState, monitor: Monitor, now: Clocks, held: Container[SafeText]) -> tuple[HookState, list[Event]]:
+    waiting, sent = dict(state.waiting), dict(state.sent)
+    classify_loss, identity = monitor.loss_classifier(now), monitor.fleet.identity
+    losses = {identity(key_of(loss.event)): loss for loss in monitor.incidents.waiting}
+    groups: dict[int, tuple[Event | None, list[Event]]] = {}
+    for topic, (event, group, since) in state.waiting.items():
+        due_at = since + state.rule.after.total_seconds()
+        if event.kind in LOSSES and (loss := losses.get(identity(key_of(event)))) is not None:
+            interval = monitor.fleet.by_profile[event.profile].interval
+            due_at = max(due_at, loss.counts_at(monitor.policy_of(event.profile), interval))
+        has_held = due_at <= now.monotonic
+        # Events of a whole profile, such as blindness, are sent even while the profile is blind.
+        is_seen = event.id is None or monitor.sees(event.profile, now)
+        if has_held and is_seen and not state.is_cooling((topic, event.kind), now.monotonic):
+            del waiting[topic]
+            if event.profile in held and _is_worth_sending(event, monitor, now, classify_loss):
+                sent[topic, event.kind] = now.monotonic
+                groups.setdefault(id(event if group is None else group), (group, []))[1].append(event)
+    fired = [
+        members[0] if group is None or len(members) == 1 else replace(group, members=tuple(members))
+        for group, members in groups.values()
+    ]
+    return replace(state, waiting=waiting, sent=sent), fired
+
+
+def _topic_of(event: Event) -> _Topic:
+    what = "presence" if event.kind in _PRESENCE else f"{event.kind} {event.field or ''}"
+    what = next((begin for begin, end in _PAIRS.items() if event.kind in (begin, end)), what)
+    return (event.profile, event.id or EMPTY, what)
+
+
+def _undoes(event: Event, before: Event) -> bool:
+    if event.kind in _PRESENCE:
+        return (event.kind in LOSSES) is not (before.kind in LOSSES)
+    if event.kind in _PAIRS or event.kind in _PAIRS.values():
+        return event.kind is not before.kind
+    return event.before is not None and event.after == before.before
+
+
+def _is_worth_sending(event: Event, monitor: Monitor, now: Clocks, classify_loss: LossClassifier) -> bool:
+    """Whether to send. The return of a row that was silenced sends nothing: the loss sent nothing either."""
+    if event.id is None:
+        return True
+    if event.kind in LOSSES:
+        return classify_loss(key_of(event)) is LossStatus.ALERTING
+    tracked = monitor.fleet.tracked(key_of(event))
+    if tracked is None or not monitor.is_loud(tracked, now):
+        return False
+    if event.kind not in RETURNS or event.lasted is None:
+        return True
+    silenced = monitor.silenced_time(tracked, now, event.at - event.lasted / MS)
+    return silenced is None or silenced.until < event.at

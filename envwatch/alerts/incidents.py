@@ -1,0 +1,563 @@
+"""Incidents: losses that lasted; each incident has a stable id, opens once and resolves once.
+
+Losses possible at one moment form a chain, which opens as one incident. Source: the alert policy in
+docs/on-call.md. An acknowledgement or a silence prevents the opening. An open incident stays open until the
+rows are back: every channel that announced the incident must announce the end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from envwatch.alerts.alert_policy import Rule, decision_text
+from envwatch.alerts.losses import (
+    ACK_ENDED,
+    LOSSES,
+    RETURNS,
+    Key,
+    Loss,
+    LossStatus,
+    Surroundings,
+    are_linked,
+    chains,
+    hashed_id,
+    is_loss,
+    key_of,
+    lost_again,
+    lost_now,
+    order,
+    still_waiting,
+)
+from envwatch.fleet.anomalies import blast_radius_text
+from envwatch.fleet.events import Event, Kind, leaves
+from envwatch.fleet.presence import DISCONNECTED, HEARTBEAT_LOST, Reason
+from envwatch.model import limits
+from envwatch.model.clock import MonotonicS
+from envwatch.model.text import EMPTY, SafeText, clean, composed, shortened
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+
+    from envwatch.fleet.profile_state import Fleet
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.clock import Clocks, ServerMs
+
+
+class Incident(NamedTuple):
+    """Losses in one message."""
+
+    id: SafeText
+    """`inc-` and 12 hexadecimal digits of a hash over profile, id and last sign of life of the loss noticed first;
+    equal in two processes that notice the same loss first."""
+    profile: SafeText
+    began_at: ServerMs
+    """Request of the listing that proved the first loss."""
+    losses: tuple[Event, ...]
+    """By environment, as lost: kind, reason and `then`."""
+    noticed_at: MonotonicS
+    remaining: frozenset[Key]
+    is_storm: bool = False
+    """Whether the losses are unrelated: too many incidents opened before."""
+    shared: SafeText | None = None
+    """Values of all lost and no online environments: `pod p-7`."""
+    ended_by: SafeText | None = None
+    """Why no environment came back, or why one counts no more: `replaced by mac-2`."""
+    silenced: int = 0
+    """The number of silenced losses of the same moment, which belong to no incident."""
+
+    @property
+    def keys(self) -> frozenset[Key]:
+        """The keys of all lost environments."""
+        return frozenset(key_of(loss) for loss in self.losses)
+
+    @property
+    def is_mass(self) -> bool:
+        """Whether one cause is likely."""
+        return len(self.losses) >= limits.MASS_MIN and self.not_back_text is None
+
+    @property
+    def not_back_text(self) -> SafeText | None:
+        """The common reason of rows not back after a silence: `not back by 10:00`."""
+        return self.losses[0].reason if self.losses[0].kind is Kind.NOT_BACK and not self.is_storm else None
+
+    @property
+    def is_blindness(self) -> bool:
+        """Whether the profile is blind, or no heartbeat arrives from any environment."""
+        return self.losses[0].id is None
+
+
+class Blindness(NamedTuple):
+    """Time without a view of a profile, apart from sleep."""
+
+    noticed_at: MonotonicS
+    since: ServerMs
+    """When the newest data was asked for, else when noticed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incidents:
+    """The waiting losses and the open incidents."""
+
+    waiting: tuple[Loss, ...] = ()
+    """In the order of notice."""
+    open: tuple[Incident, ...] = ()
+    """Oldest first."""
+    openings: Mapping[SafeText, tuple[MonotonicS, ...]] = field(default_factory=dict)
+    """The newest openings, for the storm rule."""
+    blindnesses: Mapping[SafeText, Blindness] = field(default_factory=dict)
+    alerting: frozenset[Key] = frozenset()
+    """The environments of open incidents whose loss needs a person now: not acknowledged, silenced or unseen."""
+
+    def with_events(
+        self,
+        events: Iterable[Event],
+        loss_of: Callable[[Event, Event | None], Loss],
+        fleet: Fleet,
+        is_loud: Callable[[Key], bool],
+        used: Container[SafeText],
+    ) -> tuple[Incidents, tuple[Event, ...]]:
+        """Return the incidents after a listing's events, and the events with the ids of incidents that they can open.
+
+        `loss_of` makes the loss of an event and a group. `fleet` is from after the listing. `is_loud` says whether a
+        loss of an environment can need a person now. `used` are the ids of former incidents: a row that came and went
+        without a sign of life needs another id.
+        """
+        events = tuple(events)
+        known = set(map(fleet.identity, self.ids))
+        waiting, fresh = list(self.waiting), list[Loss]()
+        for event, group in leaves(events):
+            if not is_loss(event) and event.kind is not Kind.FLAPPING:
+                continue
+            who = fleet.identity(key_of(event))
+            if who not in known:
+                known.add(who)
+                fresh.append(loss_of(event, group))
+            elif event.kind is Kind.FLAPPING:
+                for losses in (waiting, fresh):
+                    losses[:] = [
+                        loss._replace(event=event) if key_of(loss.event) == key_of(event) else loss for loss in losses
+                    ]
+        following = replace(self, waiting=(*waiting, *_with_ids(self, waiting, fresh, fleet, used)))
+        heard = (loss for loss in following.waiting if not loss.is_silenced and is_loud(key_of(loss.event)))
+        ids = replace(following, waiting=tuple(heard)).ids
+        return following, tuple(_marked(event, ids) for event in events)
+
+    def with_lost_now(
+        self,
+        environments: Iterable[TrackedEnvironment],
+        moments: Mapping[SafeText, ServerMs],
+        fleet: Fleet,
+        now: Clocks,
+        used: Container[SafeText],
+    ) -> Incidents:
+        """Return the incidents with environments that are off, as lost at this moment (`moments` by profile).
+
+        `used` are the ids of former incidents.
+        """
+        opened = {key for incident in self.open for key in incident.remaining}
+        lost = [tracked for tracked in environments if tracked.key not in opened]
+        if not lost:
+            return self
+        keys = {tracked.key for tracked in lost}
+        fresh = [lost_now(tracked, moments[tracked.profile], now) for tracked in lost]
+        rest = replace(self, waiting=tuple(loss for loss in self.waiting if key_of(loss.event) not in keys))
+        return replace(rest, waiting=(*rest.waiting, *_with_ids(rest, rest.waiting, fresh, fleet, used)))
+
+    def with_ended_acks(
+        self,
+        ended: Mapping[Key, tuple[Event, float]],
+        moments: Mapping[SafeText, ServerMs],
+        now: Clocks,
+        used: Container[SafeText],
+    ) -> Incidents:
+        """Return the incidents after acknowledgements ended before their losses, as lost at this moment.
+
+        A pager cannot take an acknowledgement back, so an incident loses its row, and a new incident follows. `ended`
+        has the loss of each environment, and the time of the acknowledgement, which is equal in all processes. `used`
+        are the ids of former incidents.
+        """
+        fresh = list[Loss]()
+        taken = {incident.id for incident in self.open}
+        for loss, acked_at in ended.values():
+            id_ = hashed_id(loss.profile, f"{ACK_ENDED}\0{acked_at:.0f}")
+            if id_ in used or id_ in taken:  # another row of the acknowledgement ended before
+                id_ = hashed_id(id_, loss.id or EMPTY)
+            fresh.append(lost_again(loss, moments[loss.profile], now, id_))
+        return replace(
+            self,
+            waiting=(*(loss for loss in self.waiting if key_of(loss.event) not in ended), *fresh),
+            open=tuple(_without(incident, ended) for incident in self.open),
+        )
+
+    def with_proof(self, fleet: Fleet) -> Incidents:
+        """Return the incidents without doubt about quarantined rows now listed as down.
+
+        Doubt stays for a heartbeat lost before the platform's heartbeats were seen to arrive.
+        """
+        waiting = tuple(
+            loss._replace(is_doubtful=False)
+            if loss.is_doubtful
+            and not (loss.event.reason or EMPTY).startswith(Reason.HEARTBEAT_LOST)
+            and (tracked := fleet.tracked(key_of(loss.event))) is not None
+            and tracked.verdict in (DISCONNECTED, HEARTBEAT_LOST)
+            else loss
+            for loss in self.waiting
+        )
+        return self if waiting == self.waiting else replace(self, waiting=waiting)
+
+    def with_earlier_run(
+        self,
+        profile: SafeText,
+        waiting: Iterable[Loss],
+        incidents: Iterable[Incident],
+        blindness: Blindness | None = None,
+        used: Collection[SafeText] = (),
+    ) -> Incidents:
+        """Return the incidents with a profile's state from an earlier run or another process.
+
+        Of a row with a loss in both, the earlier run's loss counts. `used` are the ids of former incidents.
+        """
+        restored, waiting = tuple(incidents), tuple(waiting)
+        keys = frozenset().union(*(incident.remaining for incident in restored)) | {
+            key_of(each.event) for each in waiting
+        }
+        blindnesses = {name: each for name, each in self.blindnesses.items() if name != profile}
+        ids = {incident.id for incident in restored}
+        own = (each._replace(remaining=each.remaining - keys) for each in self.open)
+        own_losses = (loss for loss in self.waiting if key_of(loss.event) not in keys)
+        return replace(
+            self,
+            waiting=tuple(_with_unused_ids([*own_losses, *waiting], {*ids, *used})),
+            open=(*(each for each in own if each.remaining and each.id not in ids), *restored),
+            blindnesses=blindnesses if blindness is None else {**blindnesses, profile: blindness},
+        )
+
+    def after_sleep(self, profile: SafeText) -> Incidents:
+        """Return the incidents after a sleep, which is no blindness."""
+        blindnesses = {name: blindness for name, blindness in self.blindnesses.items() if name != profile}
+        return replace(self, blindnesses=blindnesses)
+
+    def tick(
+        self, around: Surroundings
+    ) -> tuple[Incidents, tuple[Incident, ...], tuple[Incident, ...], tuple[Event, ...]]:
+        """Return the incidents at a moment, what opens and what resolves now, and the events of ended silences."""
+        profiles = around.fleet.by_profile.items()
+        blind = {name: cause for name, state in profiles if (cause := state.blindness(around.now)) is not None}
+        if not self.waiting and not self.open and not self.blindnesses and not blind:
+            return self, (), (), ()
+        remaining_open, resolved, alerting = _after_returns(self.open, around)
+        blindnesses, opened = _blindnesses(self, blind, around)
+        waiting, statuses, events = still_waiting(self.waiting, around)
+        openings = dict(self.openings)
+        for profile in dict.fromkeys(loss.event.profile for loss in waiting):
+            found, openings[profile] = _opened(profile, waiting, statuses, self.openings.get(profile, ()), around)
+            opened += found
+        ready = {key for incident in opened for key in incident.keys}
+        rest = [loss for loss in waiting if key_of(loss.event) not in ready]
+        waiting = _with_unused_ids(rest, {incident.id for incident in opened})
+        remaining_open += opened
+        resolved += _beyond_the_limit(remaining_open)
+        over = {incident.id for incident in resolved}
+        following = Incidents(
+            tuple(waiting),
+            tuple(incident for incident in remaining_open if incident.id not in over),
+            {profile: times for profile, times in openings.items() if times},
+            blindnesses,
+            alerting.union(*(incident.keys for incident in opened)),
+        )
+        return self if following == self else following, tuple(opened), tuple(resolved), events
+
+    @property
+    def ids(self) -> Mapping[Key, SafeText]:
+        """The open or waiting incident of each lost environment."""
+        opened = {key: incident.id for incident in self.open for key in incident.remaining}
+        return opened | {key_of(loss.event): loss.incident for loss in self.waiting}
+
+    @property
+    def lost(self) -> frozenset[Key]:
+        """The environments with a waiting loss or an open incident."""
+        return frozenset(self.ids)
+
+    def lost_of(self, profile: SafeText) -> frozenset[SafeText]:
+        """Return the ids of a profile's environments with a waiting loss or an open incident."""
+        return frozenset(id_ for each, id_ in self.lost if each == profile)
+
+    def lost_in(self, incident: SafeText) -> frozenset[Key]:
+        """Return the environments of an open or waiting incident that are not back."""
+        return frozenset(key for key, id_ in self.ids.items() if id_ == incident)
+
+
+def _without(incident: Incident, ended: Container[Key]) -> Incident:
+    """Return an incident without rows whose acknowledgement ended; an incident without rows resolves."""
+    remaining = frozenset(key for key in incident.remaining if key not in ended)
+    if remaining == incident.remaining:
+        return incident
+    return incident._replace(remaining=remaining, ended_by=None if remaining else clean(ACK_ENDED))
+
+
+def _with_unused_ids(losses: Sequence[Loss], used: Collection[SafeText]) -> list[Loss]:
+    """Return the losses with a new id in place of each id in `used`.
+
+    A hook sends one opening for each id, so the losses would never be sent under a used id.
+    """
+    parts: dict[SafeText, list[Loss]] = {}
+    for loss in losses:
+        if loss.incident in used:
+            parts.setdefault(loss.incident, []).append(loss)
+    renamed = {id_: _new_id(part) for id_, part in parts.items()}
+    return [loss._replace(incident=renamed.get(loss.incident, loss.incident)) for loss in losses]
+
+
+def _new_id(losses: Iterable[Loss]) -> SafeText:
+    """Return a new id for losses with a used id: a hash over the used id and the environment noticed first."""
+    first = min(losses, key=order)
+    return hashed_id(first.incident, "rest", first.event.id or EMPTY)
+
+
+def _with_ids(
+    incidents: Incidents, waiting: Sequence[Loss], fresh: Sequence[Loss], fleet: Fleet, used: Container[SafeText]
+) -> list[Loss]:
+    """A chain has the id of the loss noticed first."""
+    found: list[Loss] = []
+    for profile, is_doubtful in dict.fromkeys((loss.event.profile, loss.is_doubtful) for loss in fresh):
+        same = (loss for loss in waiting if loss.event.profile == profile and loss.is_doubtful is is_doubtful)
+        old = [loss for loss in same if not loss.is_silenced and not loss.is_not_back]
+        new = [loss for loss in fresh if loss.event.profile == profile and loss.is_doubtful is is_doubtful]
+        taken = {loss.incident for loss in waiting} | {incident.id for incident in incidents.open}
+        for chain in chains([*old, *new]):
+            first = min(chain, key=order)
+            id_ = first.incident
+            if not id_:
+                tracked = fleet.tracked(key_of(first.event))
+                last_sign = 0.0 if tracked is None else max(tracked.environment.last_seen_alive_at, 0.0)
+                id_ = hashed_id(profile, f"{first.event.id}\0{last_sign:.0f}")
+                if id_ in used or id_ in taken:
+                    id_ = hashed_id(id_, f"{first.event.at:.0f}")
+            found += (loss._replace(incident=id_) for loss in chain if not loss.incident)
+    return sorted(found, key=order)
+
+
+def _opened(
+    profile: SafeText,
+    waiting: Iterable[Loss],
+    statuses: Mapping[Key, LossStatus],
+    openings: Sequence[MonotonicS],
+    around: Surroundings,
+) -> tuple[list[Incident], tuple[MonotonicS, ...]]:
+    policy, interval = around.policy(profile), around.fleet.by_profile[profile].interval
+    recent = [at for at in openings if around.now.monotonic - at < limits.STORM_WINDOW.total_seconds()]
+    losses = [
+        loss
+        for loss in waiting
+        if loss.event.profile == profile
+        and not loss.is_silenced
+        and statuses[key_of(loss.event)] is not LossStatus.OUTSIDE
+    ]
+    alerting = {key: loss for loss in losses if statuses[key := key_of(loss.event)] is LossStatus.ALERTING}
+    due: list[list[Loss]] = []
+    for is_doubtful, is_not_back in dict.fromkeys((loss.is_doubtful, loss.is_not_back) for loss in losses):
+        same = (loss for loss in losses if (loss.is_doubtful, loss.is_not_back) == (is_doubtful, is_not_back))
+        for chain in chains(same):
+            lost = [loss for loss in chain if key_of(loss.event) in alerting]
+            if any(loss.counts_at(policy, interval) <= around.now.monotonic for loss in lost):
+                due.append(lost)
+    opened: list[Incident] = []
+    for lost in sorted(due, key=lambda losses: min(map(order, losses))):
+        if len(recent) < limits.STORM_FROM:
+            silent = (loss for loss in waiting if statuses[key_of(loss.event)] is LossStatus.SILENCED)
+            # A chain comes apart if a part is no longer doubtful.
+            part = _with_unused_ids(lost, {incident.id for incident in opened})
+            incident = incident_of(profile, part, around.fleet)
+            opened.append(incident._replace(silenced=_silenced_beside(lost, silent)))
+            recent.append(around.now.monotonic)
+            continue
+        if around.now.monotonic - recent[-1] >= limits.STORM_EVERY.total_seconds():
+            waits = {key_of(loss.event) for chain in due for loss in chain}
+            rest = [loss for key, loss in alerting.items() if key in waits or not loss.is_doubtful]
+            opened.append(incident_of(profile, rest, around.fleet, is_storm=True))
+            recent.append(around.now.monotonic)
+        break
+    return opened, tuple(recent[-limits.STORM_FROM :])
+
+
+def _silenced_beside(lost: Sequence[Loss], silenced: Iterable[Loss]) -> int:
+    """Return the number of silenced losses that may have happened at the moment of an incident's losses."""
+    if lost[0].is_not_back:
+        return 0
+    by_span = {loss.died: loss for loss in lost}.values()
+    return sum(
+        loss.event.profile == lost[0].event.profile
+        and loss.is_doubtful is lost[0].is_doubtful
+        and any(are_linked(loss, other) for other in by_span)
+        for loss in silenced
+    )
+
+
+def incident_of(profile: SafeText, losses: Sequence[Loss], fleet: Fleet, *, is_storm: bool = False) -> Incident:
+    """Return the incident of losses."""
+    in_order = sorted(losses, key=order)
+    events = tuple(replace(loss.event, incident=in_order[0].incident) for loss in in_order)
+    return Incident(
+        id=in_order[0].incident,
+        profile=profile,
+        began_at=min(event.at for event in events),
+        losses=events,
+        is_storm=is_storm,
+        shared=_shared(events, fleet) if len(events) > 1 and not losses[0].is_not_back else None,
+        noticed_at=in_order[0].noticed_at,
+        remaining=frozenset(map(key_of, events)),
+    )
+
+
+def _shared(losses: Sequence[Event], fleet: Fleet) -> SafeText | None:
+    lost = [loss.then.environment for loss in losses if loss.then is not None]
+    if len(lost) < len(losses):
+        return None
+    ids = {loss.id for loss in losses}
+    environments = fleet.by_profile[losses[0].profile].environments
+    survivors = (each.environment for id_, each in environments.items() if each.verdict.is_up and id_ not in ids)
+    return blast_radius_text(lost, survivors)
+
+
+def _after_returns(
+    incidents: Iterable[Incident], around: Surroundings
+) -> tuple[list[Incident], list[Incident], frozenset[Key]]:
+    """Return the incidents that are still open, the resolved incidents, and the environments that need a person."""
+    still_open: list[Incident] = []
+    resolved: list[Incident] = []
+    alerting = set[Key]()
+    for incident in incidents:
+        statuses = {key: around.classify_loss(key) for key in incident.remaining}
+        alerting |= {key for key, status in statuses.items() if status is LossStatus.ALERTING}
+        remaining = frozenset(key for key, status in statuses.items() if status is not LossStatus.OVER)
+        if remaining:
+            still_open.append(incident if remaining == incident.remaining else incident._replace(remaining=remaining))
+            continue
+        resolved.append(
+            incident._replace(remaining=remaining, ended_by=incident.ended_by or _end_text(incident, around))
+        )
+    return still_open, resolved, frozenset(alerting)
+
+
+def _end_text(incident: Incident, around: Surroundings) -> SafeText | None:
+    """Return why an incident ended although no row came back, or which row counts no more."""
+    rows = [around.fleet.tracked(key) for key in sorted(incident.keys)]
+    names = [None if tracked is None else tracked.replaced_by_name for tracked in rows]
+    if names[0] is not None and None not in names:
+        return composed(f"replaced by {names[0]}")
+    moments = around.fleet.moments(around.now.wall)
+    known = [(row, around.decision(row, moments[row.profile])) for row in rows if row is not None]
+    if known and all(decision.is_never for _, decision in known):
+        word = known[0][1].word
+        return composed(f"set to never by {word.by}" if word is not None and word.by else "set to never")
+    turned = [(row, decision) for row, decision in known if decision.rule is Rule.UPTIME and not decision.counts]
+    if not turned:
+        return None
+    row, decision = turned[0]
+    who = "counts" if len(known) == 1 else f"{row.environment.label} counts"
+    if len(turned) > 1:
+        who = f"{len(turned):,} of these count"
+    return composed(f"{who} no more: {decision_text(decision, row)}; `A` changes that")
+
+
+def _blindnesses(
+    incidents: Incidents, blind: Mapping[SafeText, tuple[ServerMs, SafeText]], around: Surroundings
+) -> tuple[Mapping[SafeText, Blindness], list[Incident]]:
+    found = {
+        profile: blindness
+        for profile, blindness in incidents.blindnesses.items()
+        if around.classify_loss((profile, EMPTY)) is not LossStatus.OVER
+    }
+    for profile, (since, _) in blind.items():
+        if profile not in found:
+            detector = around.fleet.by_profile[profile].stall_detector
+            silent_s = detector.silent_s if detector.is_stalled else 0.0
+            found[profile] = Blindness(MonotonicS(around.now.monotonic - silent_s), since)
+    open_for = {incident.profile for incident in incidents.open if incident.is_blindness}
+    opened = []
+    for profile, (_, reason) in blind.items():
+        event = _blindness_event(profile, found[profile], reason, around)
+        if profile not in open_for and event is not None:
+            id_, noticed_at = event.incident or EMPTY, found[profile].noticed_at
+            opened.append(Incident(id_, profile, event.at, (event,), noticed_at, frozenset({key_of(event)})))
+    return found, opened
+
+
+def _blindness_event(profile: SafeText, blindness: Blindness, reason: SafeText, around: Surroundings) -> Event | None:
+    """Return the event of a blindness that has lasted long enough for an incident.
+
+    Heartbeats that stand still everywhere need a person sooner, as all machines may be down.
+    """
+    policy, profile_state = around.policy(profile), around.fleet.by_profile[profile]
+    kind, lasts = Kind.BLIND, policy.blind_after
+    if lasts is not None and profile_state.stall_detector.is_stalled:
+        from envwatch.alerts.recurring_hours import near_time_text  # noqa: PLC0415 - only in a stall
+
+        kind, lasts = Kind.STALLED, min(lasts, limits.STALL_ALERT_AFTER)
+        count = sum(tracked.verdict.is_up for tracked in profile_state.environments.values())
+        since = near_time_text(blindness.since, profile_state.clock.server_time(around.now.wall), policy.zone)
+        silence = f"no heartbeat from any of {count:,} environments since {since}"
+        reason = composed(f"{silence}: the platform stands still, or all of them are down")
+    if lasts is None or around.now.monotonic - blindness.noticed_at < lasts.total_seconds():
+        return None
+    id_ = hashed_id(profile, f"blind\0{blindness.since:.0f}")
+    return Event(kind=kind, at=blindness.since, since=blindness.since, profile=profile, reason=reason, incident=id_)
+
+
+def _beyond_the_limit(incidents: Sequence[Incident]) -> list[Incident]:
+    """Return incidents over the limit, which resolve so that new incidents can open."""
+    by_profile: dict[SafeText, list[Incident]] = {}
+    for incident in incidents:
+        by_profile.setdefault(incident.profile, []).append(incident)
+    too_many = f"envwatch follows {limits.MOST_INCIDENTS_OPEN:,} incidents at most"
+    return [
+        incident._replace(ended_by=clean(too_many))
+        for same in by_profile.values()
+        for incident in same[: -limits.MOST_INCIDENTS_OPEN]
+    ]
+
+
+def _marked(event: Event, ids: Mapping[Key, SafeText]) -> Event:
+    """A group has the id if all members agree."""
+    if event.members:
+        members = tuple(_marked(member, ids) for member in event.members)
+        found = {member.incident for member in members if member.incident is not None}
+        return replace(event, members=members, incident=found.pop() if len(found) == 1 else None)
+    return replace(event, incident=ids.get(key_of(event))) if event.kind in LOSSES | RETURNS else event
+
+
+_NAME_CELLS: Final = 60
+
+
+def ring_text(incidents: Sequence[Incident]) -> SafeText:
+    """Return `losses_text`, and the number of silenced losses of the same moments."""
+    return clean(f"{losses_text(incidents)}{silenced_text(incidents)}")
+
+
+def silenced_text(incidents: Sequence[Incident]) -> str:
+    """Return ` (+12 silenced)`, or an empty text."""
+    silenced = sum(incident.silenced for incident in incidents)
+    return f" (+{silenced:,} silenced)" if silenced else ""
+
+
+def losses_text(incidents: Sequence[Incident]) -> SafeText:
+    """Return the losses (at least one) in short: `mac-mini-2 and 2 others went offline`.
+
+    After a silence: `3 not back by 10:00: mac-mini-2 and 2 others`.
+    """
+    losses = [loss for incident in incidents for loss in incident.losses if loss.id is not None]
+    if not losses:
+        blindness = incidents[0].losses[0]
+        return composed(f"{'envwatch is blind: ' if blindness.kind is Kind.BLIND else ''}{blindness.reason}")
+    first, others = losses[0], len(losses) - 1
+    kinds, reasons = {loss.kind for loss in losses}, {loss.reason for loss in losses}
+    who = shortened(first.name or first.id or EMPTY, _NAME_CELLS, keep="ends")
+    if others:
+        who = clean(f"{who} and {others} other{'s' if others > 1 else ''}")
+    be, flap = ("are", "flap") if others else ("is", "flaps")
+    if kinds == {Kind.NOT_BACK} and len(reasons) == 1:
+        return clean(f"{len(losses):,} {first.reason}: {who}" if others else f"{who} {first.reason}")
+    whats = {Kind.OFFLINE: "went offline", Kind.GONE: f"{be} gone", Kind.MISSING: f"{be} missing", Kind.FLAPPING: flap}
+    whats[Kind.NOT_BACK] = f"{be} not back after a silence"
+    return clean(f"{who} {whats[losses[0].kind] if len(kinds) == 1 else 'went offline, flap or are gone'}")

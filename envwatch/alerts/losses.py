@@ -1,0 +1,341 @@
+"""One loss of an environment: status, death interval, and the losses of the same moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from dataclasses import replace
+from enum import Enum, auto
+from hashlib import blake2s
+from math import inf
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+from envwatch.fleet.events import Event, Kind
+from envwatch.fleet.presence import HEARTBEAT_LOST, NEVER_LISTED, Presence
+from envwatch.fleet.problems import is_old, is_problem
+from envwatch.fleet.watched_time import Span
+from envwatch.model import limits
+from envwatch.model.clock import ESTIMATES_DIFFER_MS, Clocks, MonotonicS, ServerMs
+from envwatch.model.text import EMPTY, SafeText, clean, composed
+from envwatch.model.times import MS
+
+if TYPE_CHECKING:
+    from datetime import timedelta, tzinfo
+
+    from envwatch.alerts.alert_policy import AlertPolicy, Decision
+    from envwatch.alerts.silences import Silenced
+    from envwatch.fleet.profile_state import Fleet, ProfileState
+    from envwatch.fleet.tracking import TrackedEnvironment
+
+_BACK_AFTER_MS: Final = limits.BACK_AFTER / MS
+_DEATH_WITHIN_MS: Final = limits.DEATH_WITHIN / MS
+_OFFLINE: Final = clean(Presence.OFFLINE.value)
+ACK_ENDED: Final = "acknowledgement ended"
+LOSSES: Final = frozenset({Kind.OFFLINE, Kind.GONE, Kind.MISSING, Kind.NOT_BACK})
+RETURNS: Final = frozenset({Kind.ONLINE, Kind.RETURNED})
+_LOST: Final = frozenset({Presence.OFFLINE.value, Presence.GONE.value})
+"""After these presences, gone or missing is no new loss."""
+
+Key: TypeAlias = tuple[SafeText, SafeText]
+"""Profile and id; the id is empty for the loss of the profile's data (blindness)."""
+
+
+class LossStatus(Enum):
+    """The status of a loss."""
+
+    UNSEEN = auto()
+    """Unknown: the profile is blind, quarantined or asleep, or the row proves nothing."""
+    BACK = auto()
+    """Up again for less than `limits.BACK_AFTER`: a new loss continues this loss."""
+    OVER = auto()
+    """Up again for long enough, replaced, out of the fleet, or acknowledged while gone or missing."""
+    SETTLED = auto()
+    """Lost, but acknowledged, or too long ago for a problem."""
+    OUTSIDE = auto()
+    """Lost, but the row does not count."""
+    SILENCED = auto()
+    """Lost, but silenced: the row counts as lost when the silence ends."""
+    ALERTING = auto()
+
+
+LossClassifier: TypeAlias = Callable[[Key], LossStatus]
+
+
+class Loss(NamedTuple):
+    """A loss that has not opened an incident yet."""
+
+    event: Event
+    """The loss, or the begin of flapping."""
+    died: Span
+    silent_since: MonotonicS
+    """The last sign of life before the loss, or the end of a silence."""
+    noticed_at: MonotonicS
+    """The first listing with the loss, or the end of a silence."""
+    incident: SafeText = EMPTY
+    is_silenced: bool = False
+    """Whether the loss was silenced when last checked."""
+    is_doubtful: bool = False
+    """Whether the platform may be wrong: the row was quarantined, or no heartbeat has advanced since the start. A
+    doubtful loss waits for `blind_after`, and opens an incident of doubtful losses only."""
+
+    @property
+    def is_not_back(self) -> bool:
+        """Whether the loss counts from the end of a silence."""
+        return self.event.kind is Kind.NOT_BACK
+
+    @property
+    def is_flapping(self) -> bool:
+        """Whether the environment flaps, which opens an incident at once."""
+        return self.event.kind is Kind.FLAPPING
+
+    def counts_at(self, policy: AlertPolicy, interval: timedelta) -> MonotonicS:
+        """Return when the loss needs a person: after enough silence, and enough time in the listings.
+
+        Flapping counts at once. `interval` is the time between polls.
+        """
+        if self.is_flapping:
+            return self.noticed_at
+        listed_for = min(limits.LISTED_AS_LOST_FOR, limits.LISTED_AS_LOST_SHARE * policy.alert_after)
+        if self.is_doubtful and policy.blind_after is not None:
+            listed_for = max(listed_for, policy.blind_after)
+        silent_at = self.silent_since + policy.silence_needed(interval).total_seconds()
+        return MonotonicS(max(silent_at, self.noticed_at + listed_for.total_seconds()))
+
+
+def last_sign_of_life(
+    loss: Event, tracked: TrackedEnvironment | None, before: ProfileState, after: ProfileState
+) -> ServerMs:
+    """Return the time of a row's last sign of life before a loss.
+
+    For a lost heartbeat, the sign is the heartbeat, or the listing in which the heartbeat last advanced if the age is
+    uncertain. For any other loss, the sign is the last listing with the connection. `before` and `after` are the states
+    around the listing that proved the loss.
+    """
+    if tracked is None or after.listed is None or after.listed_at is None:
+        return loss.at
+    row, known = tracked.environment, tracked.last_known_heartbeat
+    if tracked.verdict == HEARTBEAT_LOST and tracked.clock_suspect:
+        sign = after.listed_at - tracked.skew_check.least_age_ms(after.listed.monotonic)
+    elif tracked.verdict == HEARTBEAT_LOST and row.last_heartbeat_at is not None:
+        sign = row.last_heartbeat_at
+    elif loss.since is not None:
+        sign = loss.since
+    else:
+        sign = after.listed_at - after.elapsed_ms + (before.elapsed_ms if known is None else known.elapsed_ms)
+    return ServerMs(min(sign, loss.at))
+
+
+def death_interval(loss: Event, group: Event | None, tracked: TrackedEnvironment | None, last_sign: ServerMs) -> Span:
+    """Return the earliest and the latest possible time of a loss.
+
+    `tracked` is from the newest listing. Nothing was seen from the group's `since` on.
+    """
+    group = group or loss
+    if group.since is not None:
+        return Span(group.since, loss.at)
+    if tracked is not None and tracked.verdict == HEARTBEAT_LOST:
+        return Span(last_sign, ServerMs(last_sign + _DEATH_WITHIN_MS))
+    return Span(last_sign, loss.at)
+
+
+def lost_now(tracked: TrackedEnvironment, at: ServerMs, now: Clocks) -> Loss:
+    """Return the loss of an environment that is off and needs a person from this moment on."""
+    event = tracked.event(Kind.OFFLINE, at, after=_OFFLINE, reason=clean(tracked.verdict.reason))
+    return Loss(event=event, died=Span(at, at), silent_since=now.monotonic, noticed_at=now.monotonic)
+
+
+def loss_of_row(tracked: TrackedEnvironment) -> Event:
+    """Return the loss of a row that is off, as a listing shows the row now."""
+    kind = Kind.MISSING if tracked.presence is Presence.MISSING else Kind.OFFLINE
+    return tracked.event(kind, tracked.lost_at, after=clean(tracked.presence), reason=clean(tracked.verdict.reason))
+
+
+def lost_again(loss: Event, at: ServerMs, now: Clocks, incident: SafeText) -> Loss:
+    """Return an acknowledged loss as a loss of the moment at which the acknowledgement ended.
+
+    The row was silent before, so the loss counts as soon as it has been listed for long enough.
+    """
+    reason = composed(f"{loss.reason}, {ACK_ENDED}" if loss.reason else ACK_ENDED)
+    event = replace(loss, at=at, reason=reason, since=None, lasted=None, incident=incident)
+    silent_since = MonotonicS(now.monotonic - max(at - loss.at, 0.0) / 1000)
+    return Loss(event=event, died=Span(at, at), silent_since=silent_since, noticed_at=now.monotonic, incident=incident)
+
+
+def _not_back(loss: Loss, end: ServerMs, at: ServerMs, zone: tzinfo | None, noticed_at: MonotonicS) -> Loss:
+    """Return a silenced loss as a loss at the end of the silence."""
+    from envwatch.alerts.recurring_hours import not_back_by_text  # noqa: PLC0415 - only with silences
+
+    reason = not_back_by_text(end, at, zone)
+    event = replace(
+        loss.event, kind=Kind.NOT_BACK, at=end, before=_OFFLINE, after=_OFFLINE, reason=reason, lasted=None, since=None
+    )
+    noticed_at = MonotonicS(noticed_at - max(at - end, 0.0) / 1000)
+    died = Span(end, ServerMs(end + ESTIMATES_DIFFER_MS))
+    return loss._replace(event=event, died=died, silent_since=noticed_at, noticed_at=noticed_at, is_silenced=False)
+
+
+def order(loss: Loss) -> tuple[float, float, str]:
+    """Return a sort key: noticed first, then lost first."""
+    return loss.noticed_at, loss.died.since, loss.event.id or EMPTY
+
+
+def are_linked(one: Loss, other: Loss) -> bool:
+    """Whether two losses may have happened at one moment: their death intervals overlap or touch."""
+    return one.died.since <= other.died.until and other.died.since <= one.died.until
+
+
+def chains(losses: Iterable[Loss]) -> list[list[Loss]]:
+    """Return the chains of linked losses; too many losses are one chain."""
+    by_start = sorted(losses, key=lambda loss: loss.died.since)
+    if len(by_start) > limits.MOST_LOSSES_WAITING:
+        return [by_start]
+    found: list[list[Loss]] = []
+    latest = -inf
+    for loss in by_start:
+        if loss.died.since <= latest:
+            found[-1].append(loss)
+            latest = max(latest, loss.died.until)
+        else:
+            found.append([loss])
+            latest = loss.died.until
+    return found
+
+
+def status_of(
+    tracked: TrackedEnvironment, at: ServerMs, *, is_acked: bool, is_news: bool, counts_from: float | None = None
+) -> LossStatus:
+    """Return the status of a visible row's loss, apart from silences and the policy.
+
+    A long time does not settle a loss that waits or belongs to an open incident (`is_news`). `counts_from` is the end
+    of the silence from which the loss counts.
+    """
+    if tracked.verdict.is_up and not tracked.is_flapping:
+        came_at = tracked.environment.connected_at if tracked.since_at is None else tracked.since_at
+        return LossStatus.BACK if came_at is not None and at - came_at < _BACK_AFTER_MS else LossStatus.OVER
+    if tracked.replaced_by is not None or (is_acked and tracked.presence.is_absent):
+        return LossStatus.OVER
+    ages = tracked.presence is Presence.GONE or is_old(tracked, at, counts_from)
+    if is_acked or (not is_problem(tracked, at, counts_from) and not (is_news and ages)):
+        return LossStatus.SETTLED
+    return LossStatus.ALERTING
+
+
+def silenced_losses(
+    after: ProfileState, classify_loss: LossClassifier, known: Container[SafeText], now: Clocks
+) -> Iterator[Event]:
+    """Yield the losses of silenced rows, which must be back when the silence ends, without `known` losses.
+
+    A silence may begin after the loss, and the first listing is a silent baseline.
+    """
+    at = after.clock.server_time(now.wall)
+    for tracked in after.environments.values():
+        if tracked.presence is not Presence.OFFLINE or tracked.environment.id in known:
+            continue
+        if classify_loss(tracked.key) is LossStatus.SILENCED:
+            yield tracked.event(Kind.OFFLINE, at, reason=clean(tracked.verdict.reason))
+
+
+def missing_losses(before: ProfileState, after: ProfileState) -> Iterator[Event]:
+    """Yield the losses of expected environments that two successive listings lacked, and no listing ever had."""
+    if before.listed is None or after.listings == before.listings:
+        return
+    for id_, tracked in after.environments.items() if after.expect else ():
+        was = before.environments.get(id_)
+        if tracked.verdict == NEVER_LISTED and was is not None and was.verdict == NEVER_LISTED:
+            reason, missing = clean(tracked.verdict.reason), clean(tracked.presence)
+            yield tracked.event(Kind.MISSING, tracked.lost_at, after=missing, reason=reason)
+
+
+def status_of_blindness(profile_state: ProfileState, now: Clocks) -> LossStatus:
+    """Return the status of a profile's blindness."""
+    if profile_state.listed is None and profile_state.failure is None:
+        return LossStatus.UNSEEN
+    return LossStatus.OVER if profile_state.blindness(now) is None else LossStatus.ALERTING
+
+
+def is_loss(event: Event) -> bool:
+    """Whether an event is a loss of an environment that was not lost before."""
+    return event.kind in LOSSES and event.before not in _LOST
+
+
+def key_of(event: Event) -> Key:
+    """Return an event's key."""
+    return (event.profile, event.id or EMPTY)
+
+
+class Surroundings(NamedTuple):
+    """Everything outside losses and incidents that decides which losses count."""
+
+    now: Clocks
+    fleet: Fleet
+    classify_loss: LossClassifier
+    policy: Callable[[SafeText], AlertPolicy]
+    decision: Callable[[TrackedEnvironment, float], Decision]
+    """See `Monitor.decision_of`."""
+    silenced_time: Callable[[TrackedEnvironment, Clocks], Silenced | None]
+    """See `Monitor.silenced_time`."""
+    used: Container[SafeText]
+    """The ids of former incidents."""
+
+
+def still_waiting(
+    losses: Iterable[Loss], around: Surroundings
+) -> tuple[list[Loss], Mapping[Key, LossStatus], tuple[Event, ...]]:
+    """Return the losses that still wait, the statuses, and the events of rows that are not back after a silence."""
+    waiting: list[Loss] = []
+    statuses: dict[Key, LossStatus] = {}
+    late: dict[SafeText, list[Event]] = {}
+    for loss in losses:
+        key = key_of(loss.event)
+        status = statuses[key] = around.classify_loss(key)
+        if status is LossStatus.SILENCED:
+            waiting.append(loss if loss.is_silenced else loss._replace(is_silenced=True))
+        elif status is LossStatus.ALERTING:
+            waiting.append(following := _counting(loss, around))
+            if following.is_not_back and following is not loss:
+                late.setdefault(following.incident, []).append(following.event)
+        elif status not in (LossStatus.OVER, LossStatus.SETTLED) and not _is_of_no_concern(key, status, around):
+            waiting.append(loss)
+    events = (
+        replace(same[0], id=None, name=None, then=None, members=tuple(same)) if len(same) > 1 else same[0]
+        for same in late.values()
+    )
+    return waiting, statuses, tuple(events)
+
+
+def _is_of_no_concern(key: Key, status: LossStatus, around: Surroundings) -> bool:
+    """Whether a gone row is outside the alert policy for ever; an expected row will be missing, which counts."""
+    tracked = around.fleet.tracked(key)
+    if status is not LossStatus.OUTSIDE or tracked is None or tracked.presence is not Presence.GONE:
+        return False
+    expected = around.policy(tracked.profile).expect
+    return tracked.environment.name not in expected and tracked.environment.device_id not in expected
+
+
+def _counting(loss: Loss, around: Surroundings) -> Loss:
+    """Return a loss that needs a person, counted from the end of a silence."""
+    profile, tracked = loss.event.profile, around.fleet.tracked(key_of(loss.event))
+    silenced = None if tracked is None else around.silenced_time(tracked, around.now)
+    if not loss.is_silenced and (silenced is None or loss.is_flapping or loss.is_not_back):
+        return loss
+    moment = around.fleet.by_profile[profile].clock.server_time(around.now.wall)
+    if loss.is_flapping:
+        event = replace(loss.event, at=moment)
+        return loss._replace(
+            event=event,
+            died=Span(moment, moment),
+            silent_since=around.now.monotonic,
+            noticed_at=around.now.monotonic,
+            is_silenced=False,
+        )
+    end, name = (moment, moment) if silenced is None else (min(silenced.until, moment), silenced.end)
+    late = _not_back(loss, end, moment, around.policy(profile).zone, around.now.monotonic)
+    id_ = hashed_id(profile, f"{late.event.kind}\0{name:.0f}")
+    if id_ in around.used:  # the rows that were visible when the silence ended opened the incident
+        id_ = hashed_id(id_, loss.event.id or EMPTY)
+    return late._replace(event=replace(late.event, incident=id_), incident=id_)
+
+
+def hashed_id(*parts: str) -> SafeText:
+    """Return an incident's id."""
+    digest = blake2s("\n".join(parts).encode(), digest_size=6).hexdigest()
+    return clean(f"inc-{digest}")

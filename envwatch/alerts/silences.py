@@ -1,0 +1,273 @@
+"""Silences: no alerts, because of planned work or at recurring hours.
+
+A person's silence lasts until a moment by this machine's wall clock, as a person names the end, and covers rows that
+are off already. A silence of the configuration recurs at hours by the server's clock, and covers only losses that begin
+in these hours. `storage` owns the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2s
+from itertools import chain
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+from envwatch.fleet.problems import is_problem, went_off_at
+from envwatch.model import limits
+from envwatch.model.acks import LONGEST_NAME, finite_number, note_of
+from envwatch.model.clock import ServerMs, WallMs
+from envwatch.model.text import EMPTY, SafeText, clean, composed
+from envwatch.model.times import MS
+
+if TYPE_CHECKING:
+    from datetime import timedelta, tzinfo
+
+    from envwatch.alerts.acknowledgements import ServerKey
+    from envwatch.alerts.recurring_hours import RecurringHours
+    from envwatch.fleet.profile_state import ProfileState
+    from envwatch.fleet.tracking import Matcher, MatcherOf, TrackedEnvironment
+    from envwatch.model.clock import ServerClock
+
+
+_LONGEST_QUERY: Final = 1_000
+
+_SLACK_MS: Final = limits.SILENCE_CLOCK_SLACK / MS
+_MERGED_MS: Final = limits.SILENCES_MERGE_FOR / MS
+_NEVER: Final = WallMs(0.0)
+
+
+class Silence(NamedTuple):
+    """A silence of a query's or listed environments, once or at recurring hours."""
+
+    id: SafeText
+    at: WallMs = _NEVER
+    until: WallMs = _NEVER
+    note: SafeText = EMPTY
+    by: SafeText = EMPTY
+    """The user's name on this machine; empty for a silence of the configuration."""
+    matcher: Matcher | None = None
+    """None for `environments`."""
+    environments: frozenset[ServerKey] = frozenset()
+    """By server and id, under any profile."""
+    hours: RecurringHours | None = None
+    """The hours of a silence that recurs, which has neither `at` nor `until`."""
+    zone: tzinfo | None = None
+    """Zone of `hours`; None for this machine's zone."""
+    ends: SafeText = EMPTY
+    """`recurrence` of the silence whose hours a person ended at `until`; such an entry covers nothing."""
+
+    @property
+    def text(self) -> SafeText:
+        """Query and hours of a silence that recurs: `name:mac-* mon-fri 17:00-10:00`."""
+        if self.hours is None or self.matcher is None:
+            return EMPTY
+        return composed(" ".join(filter(None, (self.matcher.query, self.hours.days_text, self.hours.hours_text))))
+
+    @property
+    def recurrence(self) -> SafeText:
+        """The key of a silence that recurs, which depends on query, days and hours."""
+        return clean(blake2s(self.text.encode(), digest_size=8).hexdigest())
+
+    def has_begun(self, wall: float) -> bool:
+        """Whether a silence that does not recur has begun.
+
+        A clock that was set back far behind the begin ends the silence, which would last longer than asked for.
+        """
+        return self.at - _SLACK_MS <= wall
+
+    def holds(self, wall: float) -> bool:
+        """Whether a silence that does not recur is in force."""
+        return self.has_begun(wall) and wall < self.until
+
+    def covers(self, tracked: TrackedEnvironment, server: SafeText, now: float) -> bool:
+        """Whether the silence covers an environment (server's clock, ms)."""
+        is_named = (server, tracked.environment.id) in self.environments
+        return is_named or (self.matcher is not None and self.matcher.matches(tracked, now))
+
+    def ended(self, wall: WallMs, by: SafeText) -> Silence:
+        """Return the entry of the file that ends the silence now; of a recurring silence, the present hours."""
+        if self.hours is None:
+            return self._replace(until=wall)
+        return Silence(_id(self.text, wall, wall), at=wall, until=wall, by=by, ends=self.recurrence)
+
+
+Silences: TypeAlias = Mapping[SafeText, Silence]
+
+NO_SILENCES: Final[Silences] = {}
+
+
+def silence_of_query(matcher: Matcher, at: WallMs, lasts: timedelta, note: SafeText, by: SafeText) -> Silence:
+    """Return a new silence of a query's environments."""
+    until = WallMs(at + lasts / MS)
+    return Silence(_id(matcher.query, at, until), at, until, note, by, matcher)
+
+
+def silence_of_environments(
+    keys: Iterable[ServerKey], at: WallMs, lasts: timedelta, note: SafeText, by: SafeText
+) -> Silence:
+    """Return a new silence of some environments."""
+    until, environments = WallMs(at + lasts / MS), frozenset(keys)
+    id_ = _id("\0".join(chain.from_iterable(sorted(environments))), at, until)
+    return Silence(id_, at, until, note, by, environments=environments)
+
+
+def _id(what: str, at: float, until: float) -> SafeText:
+    return clean(blake2s(f"{what}\0{at}\0{until}".encode(), digest_size=4).hexdigest())
+
+
+def recurring_silences(tables: Iterable[tuple[Matcher, RecurringHours]], zone: tzinfo | None) -> tuple[Silence, ...]:
+    """Return the silences of the tables `[[quiet]]` in order: `quiet-1`, `quiet-2` and so on."""
+    return tuple(
+        Silence(composed(f"quiet-{number}"), matcher=matcher, hours=hours, zone=zone)
+        for number, (matcher, hours) in enumerate(tables, 1)
+    )
+
+
+class Silenced(NamedTuple):
+    """The time in which a row is or was silenced. Silences that touch are one time."""
+
+    silence: Silence
+    """A silence in force; if none is in force, the last silence."""
+    since: ServerMs
+    """The loss, or the later begin of a person's silence."""
+    until: ServerMs
+    end: float
+    """`until` by the clock of the silence that ends last, which is equal in all processes."""
+
+
+def counted_from(silenced: Silenced | None, tracked: TrackedEnvironment) -> float | None:
+    """Return the end of a silence, from which the row's loss counts (server's clock, ms).
+
+    None without a silence, and for a row that was no problem when the silence began.
+    """
+    return silenced.until if silenced is not None and is_problem(tracked, silenced.since) else None
+
+
+def silenced_time(  # noqa: PLR0913, PLR0917  every kind of silence
+    tracked: TrackedEnvironment,
+    profile_state: ProfileState,
+    silences: Silences,
+    recurring: Sequence[Silence],
+    wall: WallMs,
+    off_at: float | None = None,
+) -> Silenced | None:
+    """Return the last time in which a row was silenced, which may last on; None if never.
+
+    A row that is up is silenced by a person's silence alone. `off_at` is an earlier loss (server's clock, ms): only
+    the silences at that moment and the silences that touch count.
+    """
+    clock, server = profile_state.clock, profile_state.server
+    now, is_up = clock.server_time(wall), off_at is None and tracked.verdict.is_up and not tracked.is_flapping
+    hours = [] if is_up else [each for each in recurring if each.covers(tracked, server, now)]
+    once = [
+        (min(clock.server_time(each.at), now), clock.server_time(each.until), each)
+        for each in silences.values()
+        if each.has_begun(wall) and each.covers(tracked, server, now)
+    ]
+    if not once and not hours:
+        return None
+    covering = _Covering(once, hours, silences, clock)
+    if off_at is not None or is_up:
+        return covering.merged(now if off_at is None else off_at, now)
+    off_at = min(went_off_at(tracked, profile_state.limits), now)
+    found = covering.merged(off_at, now)
+    for begin, _, _ in once:
+        later = covering.merged(begin, now) if begin > off_at else None
+        if later is not None and (found is None or later.until > found.until):
+            found = later
+    return found
+
+
+class _Covering(NamedTuple):
+    """The silences of a row."""
+
+    once: Sequence[tuple[float, float, Silence]]
+    """Begin, end and silence."""
+    hours: Sequence[Silence]
+    all: Silences
+    clock: ServerClock
+
+    def at(self, moment: float) -> tuple[float, float, Silence] | None:
+        """Return the end of the silences that hold at a moment, the end by the silence's clock, and the silence."""
+        ends = [(end, float(silence.until), silence) for begin, end, silence in self.once if begin <= moment < end]
+        for silence in self.hours:
+            if (span := hours_at(silence, moment, self.all, self.clock)) is not None:
+                ends.append((span[1], span[1], silence))  # noqa: PERF401  usually none
+        return max(ends, key=itemgetter(0), default=None)
+
+    def merged(self, since: float, now: float) -> Silenced | None:
+        """Return the time of the silences that hold at a moment, and of the silences that touch."""
+        until, own, last, present = since, since, None, None
+        while until - since < _MERGED_MS and (later := self.at(until)) is not None:
+            until, own, last = later
+            if present is None and until > now:
+                present = last
+        return None if last is None else Silenced(present or last, ServerMs(since), ServerMs(until), own)
+
+
+def hours_at(silence: Silence, moment: float, silences: Silences, clock: ServerClock) -> tuple[float, float] | None:
+    """Return begin and end of a recurring silence's hours that hold at a moment; a person may have ended the hours."""
+    if silence.hours is None or (span := silence.hours.span_at(moment, silence.zone)) is None:
+        return None
+    begin, end = span
+    for each in silences.values():
+        if each.ends and each.ends == silence.recurrence and begin <= (at := clock.server_time(each.until)) < end:
+            end = at
+    return (begin, end) if moment < end else None
+
+
+def content_of(silences: Silences) -> dict[str, dict[str, Any]]:
+    """Return the content of a file: `{"<id>": {"query": …, "at": …, "until": …, "note": …, "by": …}}`.
+
+    In place of `query`, `environments` lists ids, and `servers` the servers in the same order. `ends` is the key of a
+    recurring silence whose present hours a person ended.
+    """
+    return {id_: _content(silence) for id_, silence in silences.items()}
+
+
+def _content(silence: Silence) -> dict[str, Any]:
+    what: dict[str, Any] = {}
+    if silence.ends:
+        what["ends"] = silence.ends
+    elif silence.matcher is not None:
+        what["query"] = silence.matcher.query
+    else:
+        keys = sorted(silence.environments)
+        what["environments"] = [id_ for _, id_ in keys]
+        what["servers"] = [server for server, _ in keys]
+    return what | {"at": silence.at, "until": silence.until, "note": silence.note, "by": silence.by}
+
+
+def silences_of(content: Mapping[str, object], matcher_of: MatcherOf) -> Silences:
+    """Return a file's silences; damaged entries and queries are dropped."""
+    found = (_silence_in(clean(raw_id, LONGEST_NAME), raw, matcher_of) for raw_id, raw in content.items())
+    return {silence.id: silence for silence in found if silence is not None}
+
+
+def _silence_in(id_: SafeText, raw: object, matcher_of: MatcherOf) -> Silence | None:
+    if not isinstance(raw, dict):
+        return None
+    at, until = finite_number(raw.get("at")), finite_number(raw.get("until"))
+    query, ends = raw.get("query"), raw.get("ends")
+    note, by = raw.get("note", ""), raw.get("by", "")
+    if at is None or until is None or not isinstance(note, str) or not isinstance(by, str):
+        return None
+    matcher = matcher_of(query) if isinstance(query, str) and len(query) <= _LONGEST_QUERY else None
+    environments = _environments_in(raw)
+    ends = clean(ends, LONGEST_NAME) if isinstance(ends, str) else EMPTY
+    if matcher is None and not environments and not ends:
+        return None
+    by = clean(by, LONGEST_NAME)
+    return Silence(id_, WallMs(at), WallMs(until), note_of(note), by, matcher, environments, ends=ends)
+
+
+def _environments_in(raw: Mapping[str, object]) -> frozenset[ServerKey]:
+    ids, servers = raw.get("environments"), raw.get("servers")
+    if not isinstance(ids, list) or not isinstance(servers, list) or len(servers) != len(ids):
+        return frozenset()
+    return frozenset(
+        (clean(server), clean(id_))
+        for server, id_ in zip(servers, ids, strict=True)
+        if isinstance(server, str) and isinstance(id_, str)
+    )

@@ -1,0 +1,327 @@
+"""The ways to deliver a hook's messages: a command, a web service, PagerDuty, apprise; and the secrets of addresses."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sys
+from abc import ABC, abstractmethod
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, PrivateAttr
+from pydantic_core import to_json
+
+from envwatch.alerts.incidents import Incident
+from envwatch.alerts.ledger import Progress
+from envwatch.deliver.rules import ARGUMENTS, NON_EMPTY, SECRET_URL, VARIABLE, one_of
+from envwatch.letta.network_settings import SettingsError, checked_hook_url
+from envwatch.model import limits
+from envwatch.model.redactor import Secret, redactor
+from envwatch.model.text import EMPTY, SafeText
+from envwatch.wording.output.formats import iso
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import timedelta
+
+    from envwatch.deliver.message import Message
+    from envwatch.deliver.web_service import WebService
+
+_SECRET_PART: Final = 12
+"""Fewest characters of a secret."""
+PAGERDUTY_URL: Final = "https://events.pagerduty.com/v2/enqueue"
+_PAGERDUTY: Final = "pagerduty"
+_NAMES: Final = 20
+_MOST_URLS: Final = 20
+
+
+class Delivery(BaseModel, ABC):
+    """A way to deliver messages: a class for each. `config.hooks.DELIVERIES` lists the classes.
+
+    The fields are the settings in a table `[[hooks]]`: type, rule and help. The rule `VARIABLE` marks the name of a
+    variable with a secret. The module of a class is imported with every configuration file, so methods import what
+    only sending needs.
+    """
+
+    model_config = ConfigDict(frozen=True, defer_build=True)
+
+    targets: ClassVar[tuple[str, ...]]
+    """Settings that choose the delivery. A hook has one setting of all `targets`."""
+    has_acks: ClassVar[bool] = False
+    """Whether the receiver knows acknowledgements, and gets them with each incident."""
+
+    @classmethod
+    def is_chosen(cls, table: Mapping[str, Any]) -> bool:
+        """Whether a table `[[hooks]]` chooses the delivery."""
+        return not table.keys().isdisjoint(cls.targets)
+
+    @classmethod
+    def mistakes(cls, _table: Mapping[str, Any]) -> Iterator[str]:
+        """Yield the mistakes between settings of a table, as ends of sentences."""
+        yield from ()
+
+    @property
+    @abstractmethod
+    def target(self) -> str:
+        """The receiver for people, without secrets."""
+
+    def prepare(self, environ: Mapping[str, str], child_environ: Mapping[str, str]) -> None:
+        """Read the environment once before `send`; the redactor learns the secrets.
+
+        `child_environ` is `environ` without secrets, for commands.
+
+        Raises:
+            SettingsError: without a variable or package, or with an unusable address.
+        """
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield the reasons why a prepared delivery cannot run on this machine, each with its fix. Send nothing."""
+        yield from ()
+
+    @abstractmethod
+    async def send(self, message: Message) -> SafeText:
+        """Deliver a message; return text for the log. Cancelling ends delivery at once.
+
+        Raises:
+            DeliveryError: if delivery fails.
+        """
+
+
+def variable_in(environ: Mapping[str, str], name: str) -> str:
+    """Return a variable with an address or a key.
+
+    Raises:
+        SettingsError: if the variable is not set or cannot be used.
+    """
+    if not (text := environ.get(name, "").strip()):
+        raise SettingsError(f"{name} is not set")
+    if not (text.isascii() and text.isprintable()):
+        raise SettingsError(f"{name} holds characters that no address or key has")
+    return text
+
+
+def learn_parts(path: str) -> None:
+    """Teach the redactor the secrets in an address without scheme: a password and long parts."""
+    user, _, _ = path.partition("/")[0].rpartition("@")
+    redactor().learn(user.partition(":")[2])
+    for separator in "?&=@:":
+        path = path.replace(separator, "/")
+    for part in path.split("/"):
+        if len(part) >= _SECRET_PART:
+            redactor().learn(part)
+
+
+def without_secret(address: Secret) -> str:
+    """Return the public parts of a web service's address."""
+    url = checked_hook_url(address.get_secret_value())
+    return f"{url.scheme}://{url.host}/…"
+
+
+def service_at(
+    address: Secret | None, variable: str | None, environ: Mapping[str, str], time_limit: timedelta = limits.HOOK_TIME
+) -> WebService:
+    """Return the web service at an address, or at the address in a variable; the redactor learns the address.
+
+    Raises:
+        SettingsError: if the variable is not set, or the address cannot be used.
+    """
+    from envwatch.deliver.web_service import WebService  # noqa: PLC0415 - where hooks run
+
+    url = checked_hook_url(variable_in(environ, variable or "") if address is None else address.get_secret_value())
+    learn_parts(url.raw_path.decode("ascii"))
+    return WebService(url, environ, time_limit)
+
+
+class Command(Delivery):
+    """Runs a program for each message."""
+
+    targets: ClassVar = ("command",)
+
+    command: Annotated[tuple[str, ...], ARGUMENTS] = ()
+    """A program and its arguments, without a shell. The event is on standard input and in variables `ENVWATCH_*`."""
+    _environ: Mapping[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def target(self) -> str:
+        """The command."""
+        return " ".join(self.command)
+
+    def prepare(self, _environ: Mapping[str, str], child_environ: Mapping[str, str]) -> None:
+        """Keep the program's environment."""
+        self._environ = child_environ
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield that the program is missing."""
+        program = self.command[0]
+        if shutil.which(program, path=self._environ.get("PATH")) is None:
+            yield f"there is no program {program} that can be run", "install it, or `chmod +x` it, or correct the path"
+
+    async def send(self, message: Message) -> SafeText:
+        """Run the program once; return the output for the log."""
+        from envwatch.deliver.process import run  # noqa: PLC0415 - where hooks run
+
+        return await run(self.command, {**self._environ, **message.variables}, message.cloud_event)
+
+
+class Webhook(Delivery):
+    """Posts each message as a CloudEvent to a web service."""
+
+    targets: ClassVar = ("url", "url_env")
+
+    url: Annotated[Secret | None, SECRET_URL] = None
+    """Address of a web service that gets a CloudEvent by POST: https, or http to this machine."""
+    url_env: Annotated[str | None, VARIABLE] = None
+    """Name of the environment variable with the web service's address, if the address is a secret."""
+    key_env: Annotated[str | None, VARIABLE] = None
+    """Name of the environment variable with PagerDuty's routing key, or with a bearer token for another web service."""
+    format: Annotated[Literal["cloudevents", "pagerduty"] | None, one_of("cloudevents", _PAGERDUTY)] = None
+    """Format of a message: `cloudevents`, or `pagerduty` for PagerDuty's Events API v2, which needs no address."""
+    _service: WebService = PrivateAttr()
+    _key: Secret | None = PrivateAttr(default=None)
+
+    @classmethod
+    def is_chosen(cls, table: Mapping[str, Any]) -> bool:
+        """Whether a table has an address, but is not about PagerDuty."""
+        return super().is_chosen(table) and table.get("format") != _PAGERDUTY
+
+    @property
+    def target(self) -> str:
+        """The address without secrets."""
+        if self.url_env is not None:
+            return f"the address in {self.url_env}"
+        return "PagerDuty" if self.url is None else without_secret(self.url)
+
+    def prepare(self, environ: Mapping[str, str], _child_environ: Mapping[str, str]) -> None:
+        """Read address and key."""
+        address = Secret(PAGERDUTY_URL) if self.url is None and self.url_env is None else self.url
+        self._service = service_at(address, self.url_env, environ)
+        if self.key_env is not None:
+            self._key = Secret(variable_in(environ, self.key_env))
+            redactor().learn(self._key.get_secret_value())
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield that the name of the service or of its proxy has no address."""
+        nearest = self._service.url if self._service.proxy is None else self._service.proxy.url
+        try:
+            socket.getaddrinfo(nearest.host, None)
+        except (OSError, UnicodeError):
+            yield f"no address is known for {nearest.host}", "correct the address, or look at DNS"
+
+    async def send(self, message: Message) -> SafeText:
+        """Post the CloudEvent."""
+        headers = {"Content-Type": "application/cloudevents+json"}
+        if self._key is not None:
+            headers["Authorization"] = f"Bearer {self._key.get_secret_value()}"
+        await self._service.post(headers, message.cloud_event)
+        return EMPTY
+
+
+class PagerDuty(Webhook):
+    """Posts each incident to PagerDuty's Events API v2, or to a service with the same API."""
+
+    has_acks: ClassVar = True
+
+    @classmethod
+    def is_chosen(cls, table: Mapping[str, Any]) -> bool:
+        """Whether the format of a table is PagerDuty's."""
+        return table.get("format") == _PAGERDUTY
+
+    @classmethod
+    def mistakes(cls, table: Mapping[str, Any]) -> Iterator[str]:
+        """Yield a missing key, and kinds of events that PagerDuty does not take."""
+        if "key_env" not in table:
+            yield "needs key_env, the variable with PagerDuty's routing key"
+        if table.get("on", ["incident"]) != ["incident"]:
+            yield 'can have on = ["incident"] only, because PagerDuty takes incidents'
+
+    async def send(self, message: Message) -> SafeText:
+        """Post the incident."""
+        if not isinstance(message.subject, Incident):
+            from envwatch.deliver.message import DeliveryError  # noqa: PLC0415 - where hooks run
+
+            raise DeliveryError("PagerDuty takes incidents only", is_final=True)
+        key = {} if self._key is None else {"routing_key": self._key.get_secret_value()}
+        content = to_json(key | pagerduty_event(message.subject, message))
+        await self._service.post({"Content-Type": "application/json"}, content)
+        return EMPTY
+
+
+def pagerduty_event(incident: Incident, message: Message) -> dict[str, object]:
+    """Return an incident as an event of PagerDuty, without the routing key."""
+    if message.is_resolved:
+        return {"event_action": "resolve", "dedup_key": incident.id}
+    if message.progress is Progress.ACK_DUE:
+        return {"event_action": "acknowledge", "dedup_key": incident.id}
+    losses = incident.losses
+    lost = [] if incident.is_blindness else losses
+    details = {
+        "count": len(lost),
+        "environments": [loss.name or loss.id for loss in lost[:_NAMES]],
+        "reasons": sorted({loss.reason for loss in losses if loss.reason})[:_NAMES],
+        "shared": incident.shared,
+        "profile": message.context.profile or None,
+    }
+    payload = {
+        "summary": message.summary,
+        "source": message.context.host,
+        "severity": "critical" if incident.is_mass else "error",
+        "timestamp": iso(incident.began_at),
+        "component": losses[0].name or losses[0].id if len(losses) == 1 else incident.shared,
+        "class": losses[0].kind.value,
+        "custom_details": _without_none(details),
+    }
+    return {
+        "event_action": "trigger",
+        "dedup_key": incident.id,
+        "client": "envwatch",
+        "payload": _without_none(payload),
+    }
+
+
+def _without_none(values: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _urls(raw: object) -> tuple[Secret, ...]:
+    urls = raw if isinstance(raw, list) and len(raw) <= _MOST_URLS else []
+    if urls and all(isinstance(url, str) and url.isprintable() and "://" in url for url in urls):
+        return tuple(map(Secret, urls))
+    raise ValueError('must be a list of addresses of apprise: ["ntfy://topic"]')
+
+
+_URLS: Final = PlainValidator(
+    _urls, json_schema_input_type=Annotated[list[NON_EMPTY], Field(min_length=1, max_length=_MOST_URLS)]
+)
+
+
+class Apprise(Delivery):
+    """Passes each message as text to apprise in a child process."""
+
+    targets: ClassVar = ("apprise",)
+
+    apprise: Annotated[tuple[Secret, ...], _URLS] = ()
+    """Addresses of services that the package apprise knows. The extra `apprise` installs the package."""
+    _environ: Mapping[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def target(self) -> str:
+        """The services."""
+        return ", ".join(f"{url.get_secret_value().partition('://')[0]}://…" for url in self.apprise)
+
+    def prepare(self, _environ: Mapping[str, str], child_environ: Mapping[str, str]) -> None:
+        """Keep the child's environment, and check the package."""
+        if find_spec("apprise") is None:
+            how = "install envwatch with its extra `apprise`, such as `uv tool install '.[apprise]'`"
+            raise SettingsError(f"the package apprise is not installed: {how}")
+        for url in self.apprise:
+            learn_parts(url.get_secret_value().partition("://")[2])
+        self._environ = child_environ
+
+    async def send(self, message: Message) -> SafeText:
+        """Run the child once; return the output for the log."""
+        from envwatch.deliver.process import run  # noqa: PLC0415 - where hooks run
+
+        urls = [url.get_secret_value() for url in self.apprise]
+        request = to_json({"urls": urls, "title": message.summary, "body": message.text})
+        return await run([sys.executable, "-P", "-m", "envwatch.deliver.apprise_child"], self._environ, request)

@@ -1,1 +1,0 @@
-"""Alerting: incidents, acknowledgements, silences and the alert policy."""

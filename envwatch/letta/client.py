@@ -1,0 +1,655 @@
+"""Read the listing: a complete walk over all pages, or a failure in plain words; stop endless listings.
+
+A relay such as `envwatch serve` answers from an earlier listing, whose age is in the headers. Such a page is as old as
+the relay's request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
+from urllib.parse import quote
+
+from envwatch.letta.errors import (
+    FAILURES,
+    Endpoint,
+    ack_failure_of,
+    ack_refusal_of,
+    failure_of,
+    offset_in,
+    page_in,
+)
+from envwatch.letta.http import httpx
+from envwatch.letta.network_settings import SettingsError, checked_base_url
+from envwatch.letta.transport import Transport
+from envwatch.model import limits
+from envwatch.model.acks import ACKS_PATH, REQUEST_BYTES, answer_in
+from envwatch.model.clock import OffsetBounds, WallMs
+from envwatch.model.listing_api import AGE_HEADER, ENVWATCH_VERSION, HEALTH_PATH, INTERVAL_HEADER, LISTING_PATH
+from envwatch.model.outcome import Cause, Failure, ListedPage, RelayInfo, Snapshot, SourceError
+from envwatch.model.page import Pool, page_of
+from envwatch.model.shared_marks import without_marks
+from envwatch.model.text import SafeText, clean, composed
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+
+    from envwatch.letta.transport import Response
+    from envwatch.model.acks import AckAnswer, AckRequest
+    from envwatch.model.environment import Environment
+    from envwatch.model.limits import Limits
+    from envwatch.model.page import Page
+    from envwatch.model.redactor import Secret
+
+
+_SECONDS: Final = re.compile(r"[0-9]{1,5}(?:\.[0-9]{1,9})?", re.ASCII)
+_SLACK_S: Final = 0.1
+"""Allowed error of a listing's age, as two machines' clocks drift. Listings are 0.9 s or more apart."""
+
+
+def age_in(headers: Mapping[str, str]) -> float | None:
+    """Return the listing's age in seconds, if plausible."""
+    return _seconds(headers, AGE_HEADER)
+
+
+def asked_at_of(response: Response) -> WallMs:
+    """Return the wall clock before a request, minus the listing's age."""
+    return WallMs(response.asked_at - (age_in(response.headers) or 0.0) * 1000)
+
+
+def _seconds(headers: Mapping[str, str], name: str) -> float | None:
+    text = headers.get(name, "").strip()
+    seconds = float(text) if _SECONDS.fullmatch(text) else None
+    return None if seconds is None or seconds > limits.LISTING_AGE_CAP.total_seconds() else seconds
+
+
+class RelayedListing(NamedTuple):
+    """A relay's listing, requested by the relay between `earliest` and `latest`."""
+
+    asked: float
+    earliest: float
+    latest: float
+    interval: timedelta | None = None
+
+    @classmethod
+    def from_response(cls, response: Response, asked: float, answered: float) -> RelayedListing | None:
+        """Return the relay's listing in a response; the arguments are the times of request and response."""
+        age_s = age_in(response.headers)
+        if age_s is None:
+            return None
+        interval_s = _seconds(response.headers, INTERVAL_HEADER)
+        return cls(asked, asked - age_s, answered - age_s, timedelta(seconds=interval_s) if interval_s else None)
+
+    def is_surely_after(self, other: RelayedListing) -> bool:
+        """Whether this listing is later than `other`: the request times cannot coincide."""
+        return self.earliest > other.latest + _SLACK_S
+
+
+def served_of(listing: RelayedListing | None, before: RelayedListing | None) -> RelayInfo | None:
+    """Return a snapshot's relay information.
+
+    A snapshot is a repetition unless all pages are surely newer than all previous pages: an absence that was served
+    twice must not count twice.
+    """
+    if listing is None:
+        return None
+    is_repeat = before is not None and not listing.is_surely_after(before)
+    return RelayInfo(max(listing.asked - listing.earliest, 0.0), listing.interval, is_repeat)
+
+
+class PageHistory:
+    """The page count of the last complete walk, which bounds the next walk."""
+
+    def __init__(self) -> None:
+        self._last_pages: int | None = None
+        self._endless_walks = 0
+
+    @property
+    def last_pages(self) -> int | None:
+        """Pages of the last complete walk; None without a complete walk, or after `ENDLESS_WALKS` endless walks."""
+        return self._last_pages if self._endless_walks < limits.ENDLESS_WALKS else None
+
+    def note_complete(self, pages: int) -> None:
+        """Note a complete walk."""
+        self._last_pages, self._endless_walks = pages, 0
+
+    def note_failed(self, cause: Cause) -> None:
+        """Note a failed walk; the walk after an unbounded walk is bounded again."""
+        if self._endless_walks == limits.ENDLESS_WALKS:
+            self._endless_walks = 0
+        elif cause is Cause.ENDLESS:
+            self._endless_walks += 1
+
+
+class ListingFetch:
+    """The pages and counts of a walk; the counts include the requests of an abandoned walk `before`."""
+
+    def __init__(self, limits: Limits, last_pages: int | None = None, before: ListingFetch | None = None) -> None:
+        self._limits = limits
+        self._last_pages = last_pages
+        self._pages: list[ListedPage] = []
+        self._clock: list[OffsetBounds] = []
+        self._cursors: set[str] = set()
+        self._ids: set[str] = set()
+        self._rejected_ids: set[SafeText] = set()
+        self._rejected = 0
+        self.rows_read = 0
+        self.requests: int = 0 if before is None else before.requests
+        self.received: int = 0 if before is None else before.received
+        self._listings: list[RelayedListing] = []
+
+    @property
+    def listing(self) -> RelayedListing | None:
+        """The pages' relayed listing, merged, if any."""
+        if not (listings := self._listings):
+            return None
+        return listings[0]._replace(
+            earliest=min(each.earliest for each in listings),
+            latest=max(each.latest for each in listings),
+            interval=max((each.interval for each in listings if each.interval is not None), default=None),
+        )
+
+    @property
+    def is_outrun(self) -> bool:
+        """Whether the newest page is from a newer listing than the first page."""
+        return len(self._listings) > 1 and self._listings[-1].is_surely_after(self._listings[0])
+
+    @property
+    def pages_read(self) -> int:
+        """Pages so far."""
+        return len(self._pages)
+
+    def pause(self, since_request_s: float) -> float:
+        """Return the seconds to wait before the next page.
+
+        The first pages need no wait, up to a minute's request budget or the last complete walk's length. Later pages
+        may be endless, and are spaced.
+        """
+        burst = max(self._limits.requests_per_minute, self._last_pages or 0)
+        if self.pages_read < burst:
+            return 0.0
+        return max(limits.PAGE_EVERY.total_seconds() - since_request_s, 0.0)
+
+    def add(self, page: Page, response: Response, listing: RelayedListing | None = None) -> str | None:
+        """Add a response's page; return the next cursor, or None after the last page.
+
+        Raises:
+            SourceError: if the listing does not end, or too many rows are unusable.
+        """
+        ids_before = self._id_count()
+        self._ids.update(row.id for row in page.environments)
+        self._rejected_ids.update(page.rejected_ids)
+        self._pages.append(ListedPage(page.environments, asked_at_of(response), page.received_ids, page.has_marks))
+        self._clock += filter(None, [offset_in(response)])
+        self._listings += filter(None, [listing])
+        self.rows_read += len(page.environments) + page.rejected
+        self._rejected += page.rejected
+        self.requests += response.requests
+        self.received += response.received
+        if self.rows_read > self._limits.max_rows:
+            raise _endless(f"it has more than {self._limits.max_rows:,} rows")
+        return self._next(page, new_rows=self._id_count() - ids_before) if page.has_next_page else None
+
+    def snapshot(self) -> Snapshot:
+        """Return the listing.
+
+        Raises:
+            SourceError: if too many rows are unusable.
+        """
+        self._check_rows()
+        return Snapshot.of_pages(
+            self._pages,
+            clock=tuple(self._clock),
+            rejected=self._rejected,
+            rejected_ids=frozenset(self._rejected_ids - self._ids),
+            requests=self.requests,
+            received=self.received,
+        )
+
+    def _id_count(self) -> int:
+        return len(self._ids) + len(self._rejected_ids)
+
+    def _next(self, page: Page, *, new_rows: int) -> str:
+        number, last = len(self._pages), self._last_pages
+        if not page.cursor:
+            why = f"page {number} promises another page, but has no row"
+        elif page.cursor in self._cursors:
+            why = f"page {number} leads back to an earlier one"
+        elif not new_rows:
+            why = f"page {number} brought nothing new"
+        elif number >= self._limits.max_pages:
+            why = f"it has more than {self._limits.max_pages:,} pages"
+        elif last is not None and number >= max(limits.WALK_GROWTH * last, last + limits.WALK_GROWTH_AT_LEAST):
+            why = f"it goes on after {number:,} pages, and the last complete listing had {last:,}"
+        else:
+            self._cursors.add(page.cursor)
+            return page.cursor
+        self._check_rows()  # unusable rows also end a walk, and explain the failure better
+        raise _endless(why)
+
+    def _check_rows(self) -> None:
+        if self._rejected > limits.BAD_ROWS_SHARE * self.rows_read:
+            what = f"{self._rejected:,} of {self.rows_read:,} rows do not fit what is known of the API"
+            raise SourceError(Failure(Cause.GARBLED, clean(what)))
+
+
+def _endless(why: str) -> SourceError:
+    return SourceError(Failure(Cause.ENDLESS, clean(why)))
+
+
+async def _get_device(transport: Transport, device_id: str) -> Response:
+    return await transport.send("GET", f"{LISTING_PATH}/{quote(device_id, safe='')}")
+
+
+class Client:
+    """A `Source` for Letta's `GET /v1/environments`; connects with the first request.
+
+    The key goes to the host of `base_url` only. Messages name `key_origin`. After a refusal, `find_key` looks for a
+    renewed key in a thread. `on_page` is called after each page with the counts of pages and rows. `wall` reads ms
+    since the epoch, `monotonic` seconds.
+
+    Raises:
+        SettingsError: if the base URL, the key, or a proxy or certificate setting cannot be used.
+    """
+
+    def __init__(  # noqa: PLR0913  # keywords only, and most have a default
+        self,
+        *,
+        base_url: str,
+        key: Secret,
+        key_origin: str = "LETTA_API_KEY",
+        find_key: Callable[[], Secret] | None = None,
+        limits: Limits,
+        online_only: bool = False,
+        source: Literal["local", "remote"] | None = None,
+        user: str | None = None,
+        wall: Callable[[], float] = lambda: time.time() * 1000,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        on_page: Callable[[int, int], None] = lambda _pages, _rows: None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        url = httpx.URL(checked_base_url(base_url))
+        secret = key.get_secret_value()
+        if not (secret and secret.isascii() and secret.isprintable()) or " " in secret:
+            raise SettingsError("the API key is empty or holds characters that no key has")
+        self._find_key = find_key
+        self._search: asyncio.Future[Secret] | None = None
+        self._is_refused = False
+        self._limits = limits
+        self._filters = {"onlineOnly": "true" if online_only else None, "source": source, "userId": user}
+        self.on_page = on_page
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._history = PageHistory()
+        self._rows: Mapping[SafeText, Environment] = {}
+        self._pool = Pool()
+        self._listing: RelayedListing | None = None
+        """The relay's listing in the newest snapshot that was no repetition."""
+        self._is_envwatch: bool | None = None
+        """Whether the server's health names envwatch; None until the server answered."""
+        self._is_served = False
+        self._transport = transport = Transport(
+            url, key=key, wall=wall, error_patience=limits.page_deadline / 4, environ=environ
+        )
+        # With `online_only`, a row that goes offline is missing but exists.
+        self._absences = None if online_only else Absences(partial(_get_device, transport))
+        self._endpoint = Endpoint.from_url(url, transport.proxy, key, key_origin)
+
+    def remember(self, rows: Iterable[Environment]) -> None:
+        """Take the rows of an earlier run for the previous listing, so that the first listing asks for absent rows."""
+        self._rows = {row.id: row for row in rows}
+
+    async def snapshot(self) -> Snapshot:
+        """Return a complete listing.
+
+        Raises:
+            SourceError: on failure; the next call starts with the first page.
+        """
+        if self._is_refused and self._find_key is not None:
+            await self._renew_key(self._find_key)
+        fetch = ListingFetch(self._limits, self._history.last_pages)
+        self._pool = Pool()
+        why: SourceError
+        try:
+            async with asyncio.timeout(self._limits.walk_deadline.total_seconds()) as deadline:
+                if not await self._read(fetch):
+                    # Only once: a walk longer than the relay's interval always spans several listings.
+                    fetch = ListingFetch(self._limits, self._history.last_pages, fetch)
+                    await self._read(fetch, to_the_end=True)
+                snapshot = fetch.snapshot()
+        except SourceError as error:
+            why = error
+        except TimeoutError:
+            why = self._too_slow("the whole listing", self._limits.walk_deadline)
+        else:
+            self._is_refused = False
+            self._history.note_complete(len(snapshot.pages))
+            snapshot = snapshot._replace(served=served_of(fetch.listing, self._listing))
+            if not snapshot.is_repeat:
+                snapshot = await self._with_absences_checked(snapshot, deadline.when())
+            snapshot = await self._with_marks_checked(snapshot)
+            self._is_served = snapshot.served is not None and snapshot.served.is_envwatch
+            if not snapshot.is_repeat:
+                self._listing, self._rows = fetch.listing, snapshot.rows
+            return snapshot
+        # Raised outside the `except`: the frames of the original exception hold the response.
+        why.failure = replace(why.failure, pages_read=fetch.pages_read)
+        self._is_refused = why.failure.cause is Cause.UNAUTHORIZED
+        self._history.note_failed(why.failure.cause)
+        try:
+            raise why.with_traceback(None)
+        finally:
+            # The traceback holds this frame; deleting the variables avoids a reference cycle and frees the pages.
+            del why, fetch
+
+    async def refusal(self) -> SafeText | None:
+        """Return the server's message if the key is refused, else None."""
+        try:
+            await self._read_page(ListingFetch(self._limits, self._history.last_pages), None)
+        except SourceError as error:
+            return error.failure.message if error.failure.cause is Cause.UNAUTHORIZED else None
+        return None
+
+    async def _renew_key(self, find_key: Callable[[], Secret]) -> None:
+        """Look for the key, but not for long, as a keyring may hang; the search continues meanwhile."""
+        from envwatch.letta.daemon_thread import run_in_daemon_thread  # noqa: PLC0415 - only after a refused key
+
+        self._search = self._search or asyncio.ensure_future(run_in_daemon_thread(find_key))
+        done, _ = await asyncio.wait([self._search], timeout=self._limits.page_deadline.total_seconds() / 4)
+        if done:
+            self._transport.key = self._search.result()
+            self._endpoint = self._endpoint._replace(key=self._transport.key)
+            self._search = None
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        if self._search is not None:
+            self._search.cancel()
+        await self._transport.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def _read(self, fetch: ListingFetch, *, to_the_end: bool = False) -> bool:
+        requested_at = self._monotonic()
+        cursor = await self._read_page(fetch, None)
+        while cursor is not None:
+            now = self._monotonic()
+            if pause := fetch.pause(now - requested_at):
+                await self._sleep(pause)
+            requested_at = now + pause  # the planned time, so that late wake-ups do not add up
+            cursor = await self._read_page(fetch, cursor)
+            if fetch.is_outrun and not to_the_end:
+                return False
+        return True
+
+    async def _with_absences_checked(self, snapshot: Snapshot, deadline: float | None) -> Snapshot:
+        if self._absences is None:
+            return snapshot
+        patience = asyncio.get_running_loop().time() + self._limits.page_deadline.total_seconds() / 2
+        until = patience if deadline is None else min(deadline, patience)
+        return await self._absences.checked(snapshot, self._rows, until)
+
+    async def _read_page(self, fetch: ListingFetch, cursor: str | None) -> str | None:
+        why: SourceError
+        try:
+            async with asyncio.timeout(self._limits.page_deadline.total_seconds()):
+                asked = self._monotonic()
+                response = await self._transport.send("GET", LISTING_PATH, self._params(cursor))
+                listing = RelayedListing.from_response(response, asked, self._monotonic())
+                page = page_in(response, self._endpoint, self._rows, self._pool)
+        except TimeoutError:
+            why = self._too_slow(f"page {fetch.pages_read + 1}", self._limits.page_deadline)
+        except FAILURES as error:
+            why = failure_of(error, self._endpoint)
+        else:
+            if not isinstance(page, SourceError):
+                cursor = fetch.add(page, response, listing)
+                self.on_page(fetch.pages_read, fetch.rows_read)
+                return cursor
+            why = page
+        why.failure = replace(why.failure, page=fetch.pages_read + 1)
+        raise why
+
+    def _params(self, cursor: str | None) -> dict[str, str]:
+        params = {"limit": str(self._limits.page_size), "after": cursor, **self._filters}
+        return {name: value for name, value in params.items() if value is not None}
+
+    async def _with_marks_checked(self, snapshot: Snapshot) -> Snapshot:
+        """Return the listing, without the field of `model/shared_marks.py` if the server is not surely envwatch."""
+        has_marks = any(page.has_marks for page in snapshot.pages)
+        if self._is_envwatch is None and (has_marks or snapshot.served is not None):
+            snapshot = snapshot._replace(requests=snapshot.requests + 1)
+            with suppress(*FAILURES):  # a timeout is one of these
+                await self._ask_health()
+        if self._is_envwatch:
+            served = snapshot.served
+            return snapshot._replace(served=None if served is None else served._replace(is_envwatch=True))
+        if not has_marks:
+            return snapshot
+        pages = tuple(
+            replace(page, environments=[*map(without_marks, page.environments)], has_marks=False)
+            if page.has_marks
+            else page
+            for page in snapshot.pages
+        )
+        return snapshot._replace(pages=pages, rows=Snapshot.of_pages(pages).rows)
+
+    async def _ask_health(self) -> None:
+        """Ask whether the server is envwatch; an error of the server leaves the question open.
+
+        Raises:
+            Exception: a member of `FAILURES`.
+        """
+        async with asyncio.timeout(self._limits.page_deadline.total_seconds() / 4):
+            response = await self._transport.send("GET", HEALTH_PATH)
+        if response.status < HTTPStatus.INTERNAL_SERVER_ERROR and response.status != HTTPStatus.TOO_MANY_REQUESTS:
+            version = response.json_object.get("version")
+            is_named = isinstance(version, str) and version.startswith(ENVWATCH_VERSION)
+            self._is_envwatch = response.status == HTTPStatus.OK and is_named
+
+    @property
+    def team(self) -> Self | None:
+        """This client as `Team`, if the newest listing came from `envwatch serve`."""
+        return self if self._is_served else None
+
+    async def acknowledge(self, uuid: SafeText, request: AckRequest) -> AckAnswer:
+        """See `Team`. Nothing is sent to a server whose health does not name envwatch."""
+        content = json.dumps(request.content, ensure_ascii=False).encode(errors="replace")
+        if len(content) > REQUEST_BYTES:
+            what = "too many rows for one acknowledgement: acknowledge fewer rows at once"
+            raise SourceError(Failure(Cause.TOO_LARGE, composed(what)))
+        response = await self._send_ack("PUT", uuid, content)
+        return answer_in(response.json_object)
+
+    async def end(self, uuid: SafeText) -> None:
+        """See `Team`. Nothing is sent to a server whose health does not name envwatch."""
+        await self._send_ack("DELETE", uuid)
+
+    async def _send_ack(self, method: str, uuid: SafeText, content: bytes | None = None) -> Response:
+        deadline = min(limits.ACK_DEADLINE, self._limits.page_deadline)
+        why: SourceError
+        try:
+            async with asyncio.timeout(deadline.total_seconds()):
+                if self._is_envwatch is None:
+                    await self._ask_health()
+                if not self._is_envwatch:
+                    what = f"{self._endpoint.host} is not surely an envwatch server: nothing was sent"
+                    raise SourceError(Failure(Cause.REFUSED, composed(what)))
+                response = await self._transport.send(method, f"{ACKS_PATH}/{quote(uuid, safe='')}", content=content)
+        except FAILURES as error:
+            why = ack_failure_of(error, self._endpoint, deadline)
+        else:
+            if httpx.codes.is_success(response.status):
+                return response
+            why = ack_refusal_of(response, self._endpoint, is_end=content is None)
+        raise why  # outside the `except`, because httpx's exceptions hold the key
+
+    def _too_slow(self, what: str, deadline: timedelta) -> SourceError:
+        message = f"{self._endpoint.host} did not send {what} within {deadline.total_seconds():g} s"
+        return SourceError(Failure(Cause.TIMEOUT, composed(message)))
+
+
+_DEVICE_ID: Final = re.compile(r"(?!\.+$)[A-Za-z0-9._~:-]{1,256}")
+"""Device ids that the API documents.
+
+For other ids a 404 proves nothing: cleaning may have changed the id, and gateways may reject a quoted slash."""
+
+
+@dataclass(slots=True)
+class _Missing:
+    row: Environment
+    listings: int = 0
+    """Consecutive listings without the row. The count restarts if any missing row turns out to exist."""
+    tries: int = 0
+
+
+@dataclass(slots=True)
+class _Results:
+    found: dict[SafeText, ListedPage] = field(default_factory=dict)
+    """A page with the found row, by the row's id."""
+    not_found: set[SafeText] = field(default_factory=set)
+    is_route_proven: bool = False
+    requests: int = 0
+    received: int = 0
+
+
+class Absences:
+    """Rows that the newest complete listing lacks; `get_device` requests a device by id."""
+
+    def __init__(self, get_device: Callable[[str], Awaitable[Response]]) -> None:
+        self._get_device = get_device
+        self._missing: dict[SafeText, _Missing] = {}
+        self._failed_polls = limits.ABSENCE_TRIES
+        """Consecutive polls without a row in any response."""
+        self._polls = 0
+
+    async def checked(self, snapshot: Snapshot, before: Mapping[SafeText, Environment], until: float) -> Snapshot:
+        """Return a complete listing with found rows, confirmed absences and ids in doubt.
+
+        `before` has the previous listing's rows; `until` is a deadline in seconds of the event loop's clock.
+        """
+        listed = snapshot.rows
+        self._note(before, listed.keys() | snapshot.rejected_ids)
+        results = _Results()
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                await self._request(listed, results)
+        confirmed = self._settle(results)
+        found = {id_: page.environments[0] for id_, page in results.found.items()}
+        return snapshot._replace(
+            pages=(*snapshot.pages, *results.found.values()),
+            rows={**listed, **found} if found else listed,
+            confirmed_absent=confirmed,
+            in_doubt=frozenset(self._missing if self._failed_polls < limits.ABSENCE_TRIES else ()),
+            requests=snapshot.requests + results.requests,
+            received=snapshot.received + results.received,
+        )
+
+    def _note(self, before: Mapping[SafeText, Environment], listed: Collection[SafeText]) -> None:
+        self._polls += 1
+        still = {id_: missing for id_, missing in self._missing.items() if id_ not in listed}
+        newly = {id_: _Missing(row) for id_, row in before.items() if id_ not in listed and _can_be_requested(row)}
+        self._missing = still | newly
+        for missing in self._missing.values():
+            missing.listings += 1
+
+    def _to_request(self) -> list[_Missing]:
+        """Return the missing rows to request: fewest tries first, then longest missing.
+
+        If a poll cannot request all missing rows, most are back in the next listing; only rows absent from two listings
+        are then requested.
+        """
+        missing = sorted(self._missing.values(), key=lambda one: one.tries)
+        most = limits.ABSENCE_QUESTIONS - 1  # one request is for a listed row
+        return missing if len(missing) <= most else [one for one in missing if one.listings > 1][:most]
+
+    async def _request(self, listed: Mapping[SafeText, Environment], results: _Results) -> None:
+        to_request = self._to_request()
+        if not to_request or not await self._is_route_usable(listed, results):
+            return
+        for missing in to_request:
+            response = await self._get(missing.row, results)
+            row = None if response is None else _row_in(response)
+            if row is not None and response is not None and row.id == missing.row.id:
+                has_marks = row is not without_marks(row)
+                results.found[row.id] = ListedPage([row], asked_at_of(response), has_marks=has_marks)
+                results.is_route_proven = True
+            elif response is not None and response.status == HTTPStatus.NOT_FOUND:
+                results.not_found.add(missing.row.id)
+            else:
+                missing.tries += 1  # a row with a different id is a second listener on the machine
+                if row is None:
+                    return
+
+    async def _is_route_usable(self, listed: Mapping[SafeText, Environment], results: _Results) -> bool:
+        """Whether a request for a listed row, different in each poll, proves the route.
+
+        An empty listing needs no proof.
+        """
+        controls = [row for row in listed.values() if _can_be_requested(row)]
+        if not controls:
+            return not listed
+        response = await self._get(controls[self._polls % len(controls)], results)
+        results.is_route_proven = response is not None and _row_in(response) is not None
+        return results.is_route_proven
+
+    async def _get(self, row: Environment, results: _Results) -> Response | None:
+        results.requests += 1
+        try:
+            response = await self._get_device(row.device_id)
+        except FAILURES:
+            return None
+        results.requests += response.requests - 1
+        results.received += response.received
+        return response
+
+    def _settle(self, results: _Results) -> frozenset[SafeText]:
+        """Drop rows that are settled or out of tries; return confirmed absences."""
+        confirmed: frozenset[SafeText] = frozenset()
+        if results.is_route_proven:
+            self._failed_polls = 0
+            confirmed = frozenset(results.not_found)
+        elif results.requests:
+            self._failed_polls += 1
+        found = results.found.keys()
+        if results.requests and self._failed_polls >= limits.ABSENCE_TRIES:
+            self._missing = {}
+        self._missing = {
+            id_: missing
+            for id_, missing in self._missing.items()
+            if id_ not in found | confirmed
+            and missing.tries < limits.ABSENCE_TRIES
+            and missing.listings < limits.ABSENCE_LISTINGS
+        }
+        if found:
+            for missing in self._missing.values():
+                missing.listings = 1
+        return confirmed
+
+
+def _can_be_requested(row: Environment) -> bool:
+    return _DEVICE_ID.fullmatch(row.device_id) is not None
+
+
+def _row_in(response: Response) -> Environment | None:
+    if response.status != HTTPStatus.OK:
+        return None
+    try:
+        page = page_of(b'{"connections":[%b],"hasNextPage":false}' % response.body)
+    except FAILURES:
+        return None
+    return page.environments[0] if len(page.environments) == 1 and not page.rejected else None

@@ -1,1 +1,0 @@
-"""Metrics for Prometheus: a monitor, poll counts and a moment give text."""

@@ -1,0 +1,482 @@
+"""The App: a worker for outcomes, a clock, and the keys of every screen."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from textual import on
+from textual.binding import Binding, BindingType
+from textual.reactive import Reactive
+
+from envwatch.alerts.incidents import ring_text
+from envwatch.history.past import HistoryError
+from envwatch.model import limits
+from envwatch.model.text import SafeText, clean
+from envwatch.model.times import long_age, seconds_up
+from envwatch.screen.screens.dashboard import Dashboard
+from envwatch.screen.screens.row_actions import RowActions
+from envwatch.screen.screens.table_actions import TableActions
+from envwatch.screen.screens.table_screen import TableScreen
+from envwatch.screen.state import ASCII, NO_NOTICE, UNICODE, Choice, DisplayOptions, MonitorState, Notice, StateNode
+from envwatch.screen.terminal.app import TerminalApp, forget_closed_widgets, forget_detached_watchers
+from envwatch.screen.terminal.driver import has_shell
+from envwatch.screen.themes import STATE_COLOURS, THEMES, in_menu_order, stylesheet, without_colours
+from envwatch.screen.widgets.footer import KeyFooter, has_key, without_key
+from envwatch.screen.widgets.news_bar import NewsBar
+from envwatch.wording.events.event_text import unchanged_text
+from envwatch.wording.table.block_text import window_title
+from envwatch.wording.table.table_view import AmbiguousNames, View
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from textual.events import Key
+    from textual.screen import Screen
+
+    from envwatch.letta.poller import Target
+    from envwatch.model.clock import Clocks
+    from envwatch.screen.arguments import Inputs, Preferences
+    from envwatch.screen.rewind.time_machine import Answer, TimeMachine
+    from envwatch.watch.loop import MonitorUpdate
+
+_FUNCTION_KEY: Final = re.compile("f[0-9]+")
+_WITHOUT_EFFECT: Final = frozenset(
+    {"scroll_left", "scroll_right", "page_left", "page_right", "app.focus_next", "app.focus_previous"}
+)
+"""Textual's own keys for these actions often change nothing; `on_key` then reports the key."""
+GUESSED_KEYS: Final = {
+    **dict.fromkeys(("s", "less_than_sign", "greater_than_sign"), ("sort.pick", "sorts")),
+    **dict.fromkeys(("d", "tab"), ("row.open", "opens the detail")),
+    "f5": ("poll.now", "refreshes"),
+    "l": ("app.events", "shows the events"),
+    "ctrl+f": ("move.page_down", "goes a page down"),
+    "ctrl+b": ("move.page_up", "goes a page up"),
+}
+"""Keys of other programs, with the id and the effect of the binding that is meant."""
+_INTERVALS: Final = [timedelta(seconds=seconds) for seconds in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600)]
+_FRAME_S: Final = 0.2
+_YIELD: Final = 0.001
+_LARGE: Final = 1000
+"""A listing of this many environments is handled in steps; fewer take less than 5 ms."""
+
+
+class EnvwatchApp(TerminalApp, StateNode):
+    """The dashboard in a terminal."""
+
+    CSS_PATH = stylesheet()
+    OWN_THEMES = THEMES
+    ALLOW_SELECT = False  # the terminal selects: without motion reports, the App sees no drag
+    HORIZONTAL_BREAKPOINTS = [(0, "-slim"), (40, "-narrow"), (120, "-wide")]  # noqa: RUF012  as Textual declares it
+    VERTICAL_BREAKPOINTS = [(0, "-flat"), (8, "-short"), (40, "-tall")]  # noqa: RUF012
+    COMMAND_PALETTE_BINDING = "ctrl+p"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("e", "events", "Events", id="app.events"),
+        Binding("p", "pause", "Pause", id="poll.pause"),
+        Binding("r", "refresh_now", "Refresh now", show=False, id="poll.now"),
+        without_key("interval(1)", "Poll less often", "poll.slower"),
+        without_key("interval(-1)", "Poll more often", "poll.faster"),
+        without_key("switch_bell", "Bell on or off", "app.bell"),
+        without_key("times", "Times: relative, local, UTC", "app.times"),
+        without_key("change_theme", "Theme …", "app.theme"),
+        without_key("handover", "Handover report of the last hours …", "app.handover"),
+        Binding("colon,ctrl+p", "command_palette", "Palette", key_display=":", id="app.palette"),
+        Binding("question_mark,f1", "help", "Help", key_display="?", id="app.help"),
+        Binding("ctrl+c", "leave(130)", "Quit from any screen", show=False, priority=True, id="app.interrupt"),
+        Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True, id="app.suspend"),
+    ]
+
+    theme: Reactive[str] = Reactive(THEMES[0].name)
+    """Textual's reactive with another default, because a later change parses the stylesheet again."""
+
+    def __init__(self, inputs: Inputs, preferences: Preferences) -> None:
+        super().__init__(ascii_only=preferences.ascii_only, has_title=preferences.settings.title)
+        self._inputs = inputs
+        self._watch = inputs.watch
+        self._preferences = preferences
+        self._names = AmbiguousNames()
+        self._present = self._current(MonitorState(now=self._watch.clocks()))
+        self._began_at = self._present.now.wall
+        self._time_machine: TimeMachine | None = None
+        settings = preferences.settings
+        if settings.theme in self.available_themes:
+            self.theme = settings.theme
+        self.set_keymap(preferences.keymap)
+        glyphs = ASCII if preferences.ascii_only else UNICODE
+        options = DisplayOptions(settings, glyphs=glyphs)
+        self.set_reactive(EnvwatchApp.options, options)
+        self.set_reactive(EnvwatchApp.state, self._shown)
+
+    @property
+    def time_machine(self) -> TimeMachine:
+        """The import waits until after the first frame, except in a replay."""
+        if self._time_machine is None:
+            from envwatch.screen.rewind.time_machine import TimeMachine
+
+            self._time_machine = TimeMachine(self._inputs, self._began_at, self._present)
+        return self._time_machine
+
+    @property
+    def _shown(self) -> MonitorState:
+        is_present = self._time_machine is None and self._inputs.replay is None
+        return self._present if is_present else self.time_machine.shown(self._present)
+
+    def get_default_screen(self) -> Screen[None]:
+        first = self._preferences
+        screen = Dashboard(watched=self._watched(), view=first.first_view, views=first.views, commands=first.commands)
+        dashboard = self.fitted(screen)
+        self.watch(dashboard, "view", self._keep_view, init=False)
+        return dashboard.data_bind(EnvwatchApp.state, EnvwatchApp.options)
+
+    def on_mount(self) -> None:
+        self.watch(self, "state", self._show_title)
+        self.run_worker(self._take_updates(), exit_on_error=True)
+        self.run_worker(self._take_notices())
+        self.run_worker(self._load_pasts())
+        if self._inputs.replay is not None:
+            self.call_after_refresh(lambda: self.run_worker(self._begin_replay()))
+            self.set_interval(_FRAME_S, self._play)
+
+    async def _take_updates(self) -> None:
+        async with aclosing(self._watch):
+            async for update in self._watch:
+                await self.take(update)
+
+    async def take(self, update: MonitorUpdate) -> None:
+        """Show an update; updates taken before the app runs are in the first frame."""
+        profile, now = update.changes.profile, update.changes.now
+        if profile is None:
+            self._tick(now)
+            return
+        # After the frame, because the first call imports the time machine.
+        self.call_after_refresh(lambda: self.time_machine.note(profile, update.monitor, now))
+        is_large = len(update.monitor.fleet) >= _LARGE
+        if is_large:
+            await asyncio.sleep(_YIELD)
+        ambiguous = self._names.among(update.monitor.fleet.environments)
+        if is_large:
+            await asyncio.sleep(_YIELD)
+        self._keep(replace(self._present, now=now, ambiguous_names=ambiguous))
+        if is_large and self.is_running:
+            await asyncio.sleep(_YIELD)  # the block, the order of names and the table each hold the loop
+            self.dashboard.table.learn_names(update.monitor.fleet)
+            await asyncio.sleep(_YIELD)
+        self.republish()
+
+    async def _take_notices(self) -> None:
+        while True:
+            self._warn(clean(await self._inputs.notices.get()))
+
+    def _warn(self, text: SafeText) -> None:
+        self._watch.note(text)
+        self._publish(replace(self._present, notice=Notice(text, self._watch.clocks().monotonic)))
+
+    async def _load_pasts(self) -> None:
+        while True:
+            self.run_worker(self._load_past(await self._inputs.readable.get()))
+
+    async def _load_past(self, profile: SafeText) -> None:
+        try:
+            seeded, unchanged_for = await self.time_machine.reader.load(profile)
+        except HistoryError as error:
+            if self.state.notice is NO_NOTICE:  # a notice about failed recording says the same
+                self._warn(clean(f"earlier events are missing: {error}"))
+            return
+        await self._watch.seed(seeded)
+        ambiguous = self._names.among(self._watch.monitor.fleet.environments)
+        state = replace(self._present, ambiguous_names=ambiguous)
+        if unchanged_for is not None:
+            notice = Notice(unchanged_text(profile, unchanged_for), self._watch.clocks().monotonic, "plain")
+            state = replace(state, notice=notice)
+        self._publish(state)
+
+    def _tick(self, now: Clocks) -> None:
+        pages_read = sum(target.poller.pages_read for target in self._watch.targets.values())
+        self._play()
+        self._publish(replace(self._present, now=now, pages_read=pages_read))
+        self._ring()
+        forget_detached_watchers(self)
+        forget_closed_widgets()
+
+    def _publish(self, present: MonitorState) -> None:
+        self._keep(present)
+        self.state = self._shown
+
+    def _keep(self, present: MonitorState) -> None:
+        before, now = self._present, present.now
+        self._present = self._current(present)
+        is_due = now.wall >= before.block.changes_at or self._present.freshness != before.freshness
+        if is_due or not self._present.has_rows_of(before):
+            self._present = self._present.judged()
+
+    def republish(self) -> None:
+        self._publish(self._present)
+
+    def _current(self, present: MonitorState) -> MonitorState:
+        watch = self._watch
+        schedules = {profile: target.poller.schedule for profile, target in watch.targets.items()}
+        teams = frozenset(profile for profile, target in watch.targets.items() if target.team is not None)
+        return replace(
+            present, monitor=watch.monitor, failing_hooks=watch.failing_hooks, schedules=schedules, teams=teams
+        )
+
+    def _keep_view(self, old: View, new: View) -> None:
+        if new.columns != old.columns:
+            self._inputs.keep(columns=new.columns)
+
+    def _ring(self) -> None:
+        """Ring for opened incidents, after a visit to the past also for incidents during the visit."""
+        if self.state.rewound is not None:
+            return
+        settings = self.options.settings
+        if (incidents := self._watch.due_alerts()) and settings.bell:
+            self.ring(ring_text(incidents), settings.notify)
+
+    def _show_title(self) -> None:
+        state, watched = self.state, clean(self._watched()[0])
+        past = "" if state.rewound is None else "REWOUND" if state.rewound.playing is None else "REPLAY"
+        self.show_title(window_title(state.block, state.counts.flapping, watched, past, ascii_only=self.ascii_only))
+
+    @on(NewsBar.Cut)
+    def _log_message(self, message: NewsBar.Cut) -> None:
+        self._watch.note(clean(message.text))
+        self.republish()
+
+    @on(TableActions.ExportRequested)
+    def _start_export(self, message: TableActions.ExportRequested) -> None:
+        self.run_worker(message.write(self._inputs.export, self.answer))
+
+    @on(RowActions.Decided)
+    def _decide(self, message: RowActions.Decided) -> None:
+        text = message.act(self._watch, self._inputs.user)
+        self.republish()
+        if text:
+            self.answer(text)
+
+    @on(RowActions.Shared)
+    def _share(self, message: RowActions.Shared) -> None:
+        self.run_worker(self._shared(message), group="shared")
+
+    async def _shared(self, message: RowActions.Shared) -> None:
+        """Mark rows while the server is asked; the next listing shows what the server made of it."""
+        before, keys = self.state.acking, frozenset(message.keys)
+        self._present = replace(self._present, acking=before | keys)
+        self.republish()
+        try:
+            text = await message.act(self._watch)
+        finally:
+            self._present = replace(self._present, acking=self._present.acking - keys)
+            self.republish()
+        self.answer(text)
+
+    @on(TableScreen.Wanted)
+    def _go(self, message: TableScreen.Wanted) -> None:
+        if (answer := self.time_machine.go(message.goal)) is not None:
+            self._show(answer)
+        self.run_worker(self._travel(), group="travels")
+
+    async def _travel(self) -> None:
+        async for answer in self.time_machine.travel(self.options.zone):
+            self._show(answer)
+
+    def _show(self, answer: Answer) -> None:
+        self.republish()
+        hidden = self.dashboard.show_rows(answer.rows) if answer.rows else ""
+        if answer.text is not None:
+            self.answer(" · ".join(filter(None, (answer.text, hidden))))
+
+    async def _begin_replay(self) -> None:
+        self._show(await self.time_machine.begin())
+        self.run_worker(self._travel(), group="travels")
+
+    def _play(self) -> None:
+        if self._inputs.replay is not None and (goal := self.time_machine.reached(self._watch.clocks().monotonic)):
+            self._go(TableScreen.Wanted(goal))
+
+    @property
+    def dashboard(self) -> Dashboard:
+        return next(screen for screen in self.screen_stack if isinstance(screen, Dashboard))
+
+    def _watched(self) -> tuple[str, str]:
+        if (replay := self._inputs.replay) is not None:
+            return f"{replay.name} {self.options.glyphs.separator} {replay.profile}", replay.host
+        targets = list(self._watch.targets.values())
+        return ", ".join(target.profile for target in targets), "" if len(targets) > 1 else targets[0].host
+
+    def answer(self, text: str) -> None:
+        self.dashboard.show_message(text, self._present.now)
+
+    def get_key_display(self, binding: Binding) -> str:
+        if not has_key(binding):
+            return ""
+        if _FUNCTION_KEY.fullmatch(binding.key):
+            return binding.key.upper()  # the display is for the first key: `?` of `?,f1`
+        display = super().get_key_display(binding)
+        return display if display.isascii() or not self.options.glyphs.is_ascii else binding.key
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return STATE_COLOURS
+
+    def get_css_variables(self) -> dict[str, str]:
+        variables = super().get_css_variables()
+        if self.is_colourless:
+            self.theme_variables = variables = without_colours(variables)
+        return variables
+
+    def action_suspend_process(self) -> None:
+        if has_shell():
+            super().action_suspend_process()
+        else:
+            self.answer("cannot be suspended: no shell started it that could resume it")
+
+    def action_pause(self) -> None:
+        if self._inputs.replay is None:
+            self._answer_poll_key(_toggle_pause)
+        else:
+            self._show(self.time_machine.pause())
+
+    def action_refresh_now(self) -> None:
+        self._answer_poll_key(_refresh)
+
+    def action_interval(self, step: int) -> None:
+        self._answer_poll_key(partial(self._change_interval, step))
+
+    def _change_interval(self, step: int, targets: Mapping[SafeText, Target]) -> str:
+        text = _take_next_interval(step, targets)
+        self._watch.read_intervals()
+        return text
+
+    def _answer_poll_key(self, act: Callable[[Mapping[SafeText, Target]], str]) -> None:
+        text = self.time_machine.refuses_polling or act(self._watch.targets)
+        self.republish()
+        self.answer(text)
+
+    def action_change_theme(self) -> None:
+        from envwatch.screen.screens.dialogs import Menu
+
+        names, before = in_menu_order(self.available_themes), self.theme
+        choices = [Choice(name, name, "in use" if name == before else "") for name in names]
+
+        def take(name: str | None) -> None:
+            self.theme = name or before
+            if name is not None:
+                self._inputs.keep(theme=name)
+
+        self.push_screen(Menu("Theme", choices, before, partial(setattr, self, "theme")), take)
+
+    def action_handover(self) -> None:
+        from envwatch.screen.screens.plain_text import HOURS, NO_HISTORY, SHIFT, HandoverScreen
+
+        if not self._inputs.pasts:
+            self.answer(NO_HISTORY)
+            return
+
+        def report(hours: str) -> None:
+            self.push_screen(HandoverScreen(int(hours), self._inputs, self.state, self.options))
+
+        self.dashboard.choose("Handover report of the last", HOURS, report, SHIFT)
+
+    def action_switch_bell(self) -> None:
+        bell = not self.options.settings.bell
+        self.options = self.options._replace(settings=replace(self.options.settings, bell=bell))
+        self._inputs.keep(bell=bell)
+        self.answer("bell on: rings when an environment stays down" if bell else "bell off")
+
+    def action_times(self) -> None:
+        self.options = self.options._replace(times=self.options.times.following)
+        self.answer(f"times: {self.options.times}")
+
+    def action_events(self) -> None:
+        from envwatch.screen.screens.event_log import EventLogScreen
+
+        log = EventLogScreen(self.dashboard, self.dashboard.query_one(NewsBar).cut_text)
+        self.dashboard.ask(log.data_bind(EnvwatchApp.state, EnvwatchApp.options), self.dashboard.select)
+
+    def action_help(self) -> None:
+        from envwatch.screen.screens.help import HelpScreen, help_on, help_sections
+
+        nodes, glyphs = (*self.dashboard.nodes_with_keys, self), self.options.glyphs
+        here = [] if self.focused is self.dashboard.table else help_on(self.screen)
+        self.push_screen(self.fitted(HelpScreen(help_sections(nodes), here, self._watch.targets.values(), glyphs)))
+
+    def action_command_palette(self) -> None:
+        from envwatch.screen.screens.command_palette import Commands, Palette
+
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette([Commands], id="--command-palette"))
+
+    def on_key(self, event: Key) -> None:
+        """Report a key without effect, so that no key is silent."""
+        bound = self.screen.active_bindings.get(event.key)
+        action = "" if bound is None else bound.binding.action
+        moves_focus = "focus" in action and len(self.screen.focus_chain) > 1
+        if moves_focus or (action and action not in _WITHOUT_EFFECT):
+            return
+        shown = event.character if event.is_printable and event.character else event.key
+        text = f"{clean(shown).strip() or 'space'} does nothing here"
+        if isinstance(self.screen, Dashboard):
+            self.answer(f"{text}: {self._meant_by(event.key) or '? shows the keys'}")
+        else:
+            for footer in self.screen.query(KeyFooter):
+                footer.say(f"{text}: ? shows the keys")
+
+    def _meant_by(self, guessed: str) -> str:
+        """Return the key that does what people expect of a key without an effect, or an empty text."""
+        id_, effect = GUESSED_KEYS.get(guessed, ("", ""))
+        bindings = (each.binding for each in self.screen.active_bindings.values())
+        meant = next((binding for binding in bindings if binding.id == id_ and has_key(binding)), None)
+        return "" if meant is None else f"{self.get_key_display(meant)} {effect}"
+
+    def action_leave(self, code: int) -> None:
+        self.exit(code, return_code=code)
+
+
+def _toggle_pause(targets: Mapping[SafeText, Target]) -> str:
+    """Pause all pollers, or continue if all are paused; return the answer, as the functions below."""
+    pollers = [target.poller for target in targets.values()]
+    is_pause = not all(poller.schedule.is_paused for poller in pollers)
+    for poller in pollers:
+        poller.pause(paused=is_pause)
+    return "paused: p goes on, r polls once" if is_pause else "polling again"
+
+
+def _refresh(targets: Mapping[SafeText, Target]) -> str:
+    """Poll now, as far as server and request budget allow."""
+    delays = {profile: target.poller.refresh() for profile, target in targets.items()}
+    forbidden = {profile: delay.left for profile, delay in delays.items() if delay and delay.is_forbidden}
+    if forbidden:
+        subject = f"{', '.join(forbidden)}: " if len(delays) > 1 else ""
+        rest = "; polling the others" if len(forbidden) < len(delays) else ""
+        return f"{subject}the server asked to wait: {_seconds_up(max(forbidden.values()))} left{rest}"
+    longest = max((delay.left for delay in delays.values() if delay), default=timedelta())
+    if longest > limits.FORCED_EVERY:
+        return f"polling in {_seconds_up(longest)}: the request budget allows no sooner"
+    return "polling now"
+
+
+def _take_next_interval(step: int, targets: Mapping[SafeText, Target]) -> str:
+    """Take the next interval: longer than the current (`step` > 0), or shorter than the wanted interval."""
+    pollers = [target.poller for target in targets.values()]
+    for poller in pollers:
+        wanted = poller.limits.interval
+        if step > 0:
+            wanted = min((each for each in _INTERVALS if each > poller.interval), default=wanted)
+        else:
+            wanted = max((each for each in _INTERVALS if each < wanted), default=wanted)
+        poller.want_interval(wanted)
+    intervals = dict.fromkeys(_seconds_up(poller.interval) for poller in pollers)
+    schedules = [poller.schedule for poller in pollers]
+    took = max((each.took for each in schedules), default=timedelta())
+    reason = f": a listing takes {_seconds_up(took)}" if took else ""
+    if any(each.requests for each in schedules):
+        reason = ": the request budget allows no more"
+    return f"polling every {' and '.join(intervals)}{reason}"
+
+
+def _seconds_up(duration: timedelta) -> str:
+    return long_age(seconds_up(duration))

@@ -1,0 +1,544 @@
+"""The keys that act on rows: mark, copy, acknowledge, silence, decide about alerts, and user commands."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from datetime import timedelta, tzinfo
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Final, cast
+
+from textual.app import SuspendNotSupported
+from textual.binding import Binding, BindingType
+from textual.message import Message
+
+from envwatch.alerts.acknowledgements import Acks, ServerKey, ack_of, ended_by_person, newest_sign_at
+from envwatch.alerts.alert_policy import Word
+from envwatch.alerts.silences import Silence, silence_of_environments
+from envwatch.fleet.presence import Presence
+from envwatch.model.acks import LONGEST_NOTE, ROWS_AT_ONCE, Ack, AckedLoss, AckedRow, AckRequest, new_uuid, note_of
+from envwatch.model.outcome import Cause, SourceError
+from envwatch.model.text import EMPTY, SafeText, clean, counted, enumerated, shortened
+from envwatch.model.times import long_age
+from envwatch.screen.screens.table_screen import TableScreen, Target
+from envwatch.screen.state import Choice
+from envwatch.screen.terminal.app import LONGEST_COPY, TerminalApp, add_binding
+from envwatch.watch.loop import Decisions, Watch
+from envwatch.wording.command_context import NO_COMMANDS, child_environment, ending_text, row_variables
+from envwatch.wording.table.block_text import several_text
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from envwatch.alerts.monitor import Monitor
+    from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
+    from envwatch.wording.command_context import CommandSettings, RowCommand
+
+
+_PREVIEW: Final = 60
+_MARGIN: Final = 4
+"""The answer to a copy ends with the text's beginning in one line, so that no cut answer is logged above losses."""
+
+_NOTE_HINT: Final = "a note for the next reader; may be empty"
+
+_LASTS: Final[Mapping[str, timedelta]] = {
+    long_age(lasts): lasts
+    for lasts in (timedelta(minutes=30), *(timedelta(hours=hours) for hours in (1, 2, 4, 8, 24, 72, 168)))
+}
+
+_WHERE: Final = {"for the team": True, "on this machine": False}
+
+_END: Final = "end"
+
+_WORDS: Final[Mapping[str, bool | None]] = {"always": True, "never": False, "by rule": None}
+"""The answers of `A`; None takes a person's word back."""
+
+
+class RowActions(TableScreen):
+    """The keys that act on rows."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("a", "acknowledge", "Acknowledge a problem, or change the note", id="row.acknowledge"),
+        Binding("c", "copy_name", "Copy the name", show=False, id="row.copy_name"),
+        Binding("y", "copy_menu", "Copy …", id="row.copy"),
+        Binding("M", "silence", "Silence for a time, or end a silence", show=False, id="row.silence"),
+        Binding("A", "alerts", "Alert by rule, always or never", show=False, id="row.alerts"),
+        Binding("space", "mark_row", "Mark or unmark a row for other keys", show=False, id="row.mark"),
+    ]
+
+    _settings: CommandSettings = NO_COMMANDS
+    _is_running: bool = False
+
+    @dataclass
+    class Decided(Message):
+        """The user decides about rows."""
+
+        act: Callable[[Watch, SafeText], str]
+        """Takes the decision of a user, and returns an answer or an empty text."""
+
+    @dataclass
+    class Shared(Message):
+        """The user decides about rows at their envwatch servers."""
+
+        keys: Collection[EnvironmentKey]
+        act: Callable[[Watch], Awaitable[str]]
+        """Asks the servers, and returns an answer."""
+
+    def action_mark_row(self) -> None:
+        under_cursor = self.under_cursor
+        if not self.has_rows(under_cursor, "mark"):
+            return
+        keys = {tracked.key for tracked in under_cursor.environments}
+        self.marked = self.marked - keys if keys <= self.marked else self.marked | keys
+        self.table.action_move(1)
+        count = len(self.marked)
+        if not count:
+            self.show_message("none marked")
+            return
+        act = "a, A, M, y and your commands act on" if self.state.rewound is None else "c and y copy"
+        self.show_message(f"{count:,} marked: {act} {'it' if count == 1 else 'them'}; esc unmarks")
+
+    def action_copy_name(self) -> None:
+        if self.has_rows(target := self.target, "copy"):
+            self._copy(_names_of(target))
+
+    def action_copy_menu(self) -> None:
+        self.copy(self.target)
+
+    def copy(self, target: Target) -> None:
+        if not self.has_rows(target, "copy"):
+            return
+        from envwatch.screen.screens.dialogs import CopyMenu
+        from envwatch.wording.output.formats import json_of, row_json_of
+        from envwatch.wording.pane.details import COPY_LETTERS, copies, gist_of
+        from envwatch.wording.report.chat import incident_sentence
+
+        state, environments = self.state, self.environment_list(target.environments, self.state)
+        sentence = incident_sentence(
+            target.environments,
+            state.monitor,
+            state.now,
+            self.options.zone,
+            shared=target.shared,
+            is_past=state.rewound is not None,
+        )
+        if is_single := len(target.environments) == 1:
+            (only,) = target.environments
+            own = copies(only)
+            as_json = row_json_of(environments)
+        else:
+            ids = "\n".join(tracked.environment.id for tracked in target.environments)
+            own = {"name": _names_of(target), "environment id": ids}
+            as_json = b"".join(json_of(environments)).decode()
+        labels = {label: label if is_single else f"{label}s" for label in own}
+        texts = own | {"a sentence for a chat": sentence, "JSON": as_json}
+        by_letter = {COPY_LETTERS[label]: text for label, text in texts.items()}
+
+        def copy(letter: str) -> None:
+            if menu.is_plain:
+                from envwatch.screen.screens.plain_text import PlainText
+
+                self.app.push_screen(PlainText(self._legible(by_letter[letter])))
+            else:
+                self._copy(by_letter[letter])
+
+        choices = [
+            Choice(
+                letter,
+                f"{letter}  {labels.get(label, label)}",
+                shortened(clean(self._legible(gist_of(text))), _PREVIEW),
+            )
+            for (label, text), letter in zip(texts.items(), by_letter, strict=True)
+        ]
+        menu = CopyMenu(f"Copy from {target.name}", choices)
+        self.ask(menu, copy)
+
+    def _legible(self, text: str) -> str:
+        r"""Return a text with escapes such as `\u6771` on ASCII terminals."""
+        return text.encode("ascii", "backslashreplace").decode() if self.options.glyphs.is_ascii else text
+
+    def _copy(self, text: str) -> None:
+        from envwatch.wording.pane.details import gist_of
+
+        self.app.copy_to_clipboard(text)
+        cut = f" (the first {LONGEST_COPY:,} bytes)" if len(text.encode()) > LONGEST_COPY else ""
+        gist = shortened(gist_of(text), max(self.size.width - _MARGIN, 1), ellipsis=self.options.glyphs.ellipsis)
+        self.show_message(f"sent to the clipboard{cut}{self.as_of}: {gist}")
+
+    def action_acknowledge(self) -> None:
+        self.table.row_cursor.pin()
+        self.acknowledge(self.target)
+
+    def acknowledge(self, target: Target) -> None:
+        if not self.does_act():
+            return
+        if problems := [each for each in target.environments if self._is_open(each)]:
+            self._ask_for_note(self.part_of(target, problems), target)
+        elif acknowledged := [each for each in target.environments if self.state.monitor.is_acked(each)]:
+            self._ask_for_change(self.part_of(target, acknowledged), target)
+        elif self._is_up_again(target):
+            self.show_message(f"nothing to acknowledge: {target.is_or_are} up again")
+        else:
+            self.show_message(f"nothing to acknowledge: {target.name}{', no problem' if target.environments else ''}")
+
+    def _is_open(self, tracked: TrackedEnvironment) -> bool:
+        return self.is_unwell(tracked) and not self.state.monitor.is_acked(tracked)
+
+    def _is_up_again(self, target: Target) -> bool:
+        is_up = all(tracked.verdict.is_up and not self.is_unwell(tracked) for tracked in target.environments)
+        return target.was_lost and is_up and bool(target.environments)
+
+    def _ask_for_note(self, problems: Target, whole: Target) -> None:
+        from envwatch.screen.screens.dialogs import Prompt
+        from envwatch.wording.report.chat import acknowledged_text
+
+        def acknowledge(answer: str) -> None:
+            if (still := self.newest(problems)) is None:
+                return
+            note, lasts = note_of(answer), [None, *_LASTS.values()][prompt.chosen]
+            shared = [row for row in still.environments if self._is_shared(row)]
+            own = [row for row in still.environments if not self._is_shared(row)]
+            if own:
+                state, uuid = self.state, new_uuid()
+                made = [ack_of(each, state.server_now(each.profile), note, lasts, uuid) for each in own]
+                acks = dict(zip(_server_keys(own, state.monitor), made, strict=True))
+                keys, name = {each.key for each in own}, self.part_of(still, own).name
+                self._change_acks(acks)
+                self.show_message(acknowledged_text(name, keys, state.monitor.with_acks(acks), state.now, lasts))
+            if shared:
+                ids = [row.key for row in shared]
+                self._pass_on_cursor_from(ids)
+                self.post_message(self.Shared(ids, partial(share_acks, ids, note, lasts)))
+            self.unmark(whole)
+
+        is_shared = {self._is_shared(row) for row in problems.environments}
+        where = " and ".join(words for words, which in _WHERE.items() if which in is_shared)
+        recovery = "it recovers" if len(problems.environments) == 1 else "they recover"
+        question = f"Acknowledge {problems.name} {where}"
+        others = [f"{question}, for {lasts}" for lasts in _LASTS]
+        prompt = Prompt(f"{question}, until {recovery}", _NOTE_HINT, LONGEST_NOTE, others=others)
+        self.ask(prompt, acknowledge)
+
+    def _is_shared(self, tracked: TrackedEnvironment) -> bool:
+        """Whether an acknowledgement goes to an envwatch server; a server does not know this machine's `expect`."""
+        return tracked.profile in self.state.teams and tracked.presence is not Presence.MISSING
+
+    def _ask_for_change(self, acknowledged: Target, whole: Target) -> None:
+        from envwatch.screen.screens.dialogs import Prompt
+
+        if theirs := [each for each in acknowledged.environments if not self._acks_of([each])]:
+            self._ask_for_end(self.part_of(acknowledged, theirs), whole)
+            return
+        notes = {ack.note for ack in self._acks_of(acknowledged.environments).values()}
+        note = notes.pop() if len(notes) == 1 else EMPTY
+
+        def change(answer: str) -> None:
+            still_acked = [each for each in acknowledged.environments if self._acks_of([each])]
+            acks = self._acks_of(still_acked)
+            if not acks:
+                self.show_message(f"recovered meanwhile: {acknowledged.name}")
+                return
+            still = self.part_of(acknowledged, still_acked)
+            if prompt.is_withdrawn:
+                keys = zip(still_acked, _server_keys(still_acked, self.state.monitor), strict=True)
+                ended = {key: ended_by_person(acks[key], self.state.server_now(row.profile)) for row, key in keys}
+                self._change_acks(ended)
+                self.show_message(f"no longer acknowledged: {still.name}")
+            elif (new_note := note_of(answer)) == note:
+                self.show_message(f"still acknowledged: {still.name}")
+            else:
+                self._change_acks({key: replace(ack, note=new_note) for key, ack in acks.items()})
+                self.show_message(f"acknowledged with another note: {still.name}")
+            self.unmark(whole)
+
+        hint = "another note for all; empty keeps each note" if notes else "no note"
+        question = f"{acknowledged.name}, acknowledged already: another note?"
+        prompt = Prompt(question, hint, LONGEST_NOTE, note, may_withdraw=True)
+        self.ask(prompt, change)
+
+    def _ask_for_end(self, acknowledged: Target, whole: Target) -> None:
+        """Ask whether to end acknowledgements of the serving host, which anybody of the team may end."""
+        acks = [ack for row in acknowledged.environments if (ack := self.state.monitor.ack_of(row)) is not None]
+        by = enumerated(sorted({ack.by for ack in acks}), len({ack.by for ack in acks}))
+        uuids = {row.profile: set[SafeText]() for row in acknowledged.environments}
+        for row, ack in zip(acknowledged.environments, acks, strict=True):
+            uuids[row.profile].add(ack.uuid)
+        choices = [
+            Choice("keep", "keep", "as it is"),
+            Choice(_END, "end", "for the whole team: a new incident opens for what is still off"),
+        ]
+
+        def take(choice: str) -> None:
+            if choice == _END:
+                keys = {row.key for row in acknowledged.environments}
+                self.post_message(self.Shared(keys, partial(end_shared_acks, uuids)))
+            self.unmark(whole)
+
+        self.choose(f"{acknowledged.name}, acknowledged by {by}", choices, take)
+
+    def _pass_on_cursor_from(self, acted_on: Iterable[EnvironmentKey]) -> None:
+        if keys := {row.key for row in self.under_cursor.environments}.intersection(acted_on):
+            self.table.pass_on_cursor_from(frozenset(keys))
+
+    def _change_acks(self, changes: Mapping[ServerKey, Ack | None]) -> None:
+        monitor = self.state.monitor
+        rows = [each for each in self.under_cursor.environments if not monitor.is_acked(each)]
+        keys = zip(rows, _server_keys(rows, monitor), strict=True)
+        self._pass_on_cursor_from(row.key for row, key in keys if key in changes)
+        self.post_message(self.Decided(partial(change_acks, changes)))
+
+    def _acks_of(self, environments: Iterable[TrackedEnvironment]) -> Acks:
+        monitor = self.state.monitor
+        return {key: monitor.acks[key] for key in _server_keys(environments, monitor) if key in monitor.acks}
+
+    def action_silence(self) -> None:
+        self.table.row_cursor.pin()
+        self.silence(self.target)
+
+    def silence(self, target: Target) -> None:
+        if not (self.does_act() and self.has_rows(target, "silence")):
+            return
+        if self._is_up_again(target):
+            self.show_message(f"nothing to silence: {target.is_or_are} up again")
+            return
+        monitor, now = self.state.monitor, self.state.now
+        found = [monitor.silenced(row, now) for row in target.environments]
+        silences = {each.silence for each in found if each is not None}
+        choices = [Choice(lasts, lasts) for lasts in _LASTS]
+        if silences:
+            choices.insert(0, Choice(_END, "end", counted(len(silences), "current silence")))
+
+        def take(choice: str) -> None:
+            if choice == _END:
+                self.post_message(self.Decided(partial(end_silences, silences)))
+                self.unmark(target)
+            else:
+                self._ask_why(target, _LASTS[choice])
+
+        self.choose(f"Silence {target.name} for", choices, take)
+
+    def _ask_why(self, target: Target, lasts: timedelta) -> None:
+        from envwatch.screen.screens.dialogs import Prompt
+
+        def silence(answer: str) -> None:
+            if (still := self.newest(target)) is not None:
+                keys = [row.key for row in still.environments]
+                act = partial(silence_rows, keys, lasts, note_of(answer), hidden=len(still.hidden))
+                self.post_message(self.Decided(act))
+                self.unmark(target)
+
+        question = f"Silence {target.name} for {long_age(lasts)}: why?"
+        self.ask(Prompt(question, _NOTE_HINT, LONGEST_NOTE), silence)
+
+    def action_alerts(self) -> None:
+        self.table.row_cursor.pin()
+        self.decide(self.target)
+
+    def decide(self, target: Target) -> None:
+        if not (self.does_act() and self.has_rows(target, "decide")):
+            return
+        from envwatch.wording.output.alert_decisions import DecidedRow, decided_rows, decisions_text
+
+        monitor, zone = self.state.monitor, self.options.zone
+        rows = decided_rows(target.environments, monitor, self.state.now)
+        by_rule = [
+            DecidedRow(row, monitor.decision_by_rule(row, self.state.server_now(row.profile)))
+            for row in target.environments
+        ]
+        said = {None if row.decision.word is None else row.decision.word.is_always for row in rows}
+        current = next((word for word, value in _WORDS.items() if {value} == said), "")
+        notes = ("a loss needs a person", "a loss needs nobody", decisions_text(by_rule, zone))
+        choices = [Choice(word, word, note) for word, note in zip(_WORDS, notes, strict=True)]
+        title = f"{target.name}: {decisions_text(rows, zone)}"
+
+        def take(choice: str) -> None:
+            keys = [row.key for row in target.environments]
+            self.post_message(self.Decided(partial(decide_alerts, keys, zone, is_always=_WORDS[choice])))
+            self.unmark(target)
+
+        self.choose(title, choices, take, current)
+
+    def bind_commands(self, settings: CommandSettings) -> None:
+        self._settings = settings
+        for name, command in settings.commands.items():
+            action = f"run_command('{name}')"
+            add_binding(self, Binding(command.key, action, command.description, show=False, id=command.id))
+
+    def action_run_command(self, name: str) -> None:
+        # A second press before the command takes the terminal has no effect.
+        if self._is_running or not self.does_act():
+            return
+        self.table.row_cursor.pin()
+        command, target = self._settings.commands[name], self.target
+        if not target.environments:
+            self.show_message(f"{name}: {target.name}")
+        elif len(target.environments) == 1:
+            self._start_command(command, target)
+        else:
+
+            def start(_: str) -> None:
+                if (still := self.newest(target)) is not None:
+                    self._start_command(command, still)
+
+            choices = [Choice("run", "run", "run on each in turn, and stop at a failure")]
+            self.choose(f"{name} on {target.name}", choices, start)
+
+    def _start_command(self, command: RowCommand, target: Target) -> None:
+        self._is_running = True
+        self.app.run_worker(self._run_command(command, target))
+
+    async def _run_command(self, command: RowCommand, target: Target) -> None:
+        try:
+            self.show_message(f"{command.name}: {await self._ending(command, target)}")
+        finally:
+            self._is_running = False
+
+    async def _ending(self, command: RowCommand, target: Target) -> str:
+        app = cast("TerminalApp", self.app)
+        for number, tracked in enumerate(target.environments, 1):
+            environ = self._environ(self.state.monitor.fleet.tracked(tracked.key) or tracked)
+            left = len(target.environments) - number
+            rest = f"; not run on {left:,} more" if left else ""
+            try:
+                code = await app.run_in_foreground(command.run, environ)
+            except SuspendNotSupported:
+                return "needs a terminal"
+            except OSError as error:
+                return f"cannot run {clean(command.run[0])}: {error.strerror}"
+            if code:
+                return f"{ending_text(code)}, with {tracked.environment.label}{rest}"
+        return f"{ending_text(0)}, with {target.name}"
+
+    def _environ(self, tracked: TrackedEnvironment) -> Mapping[str, str]:
+        from envwatch.wording.output.environment_list import ListedEnvironment
+
+        settings, state = self._settings, self.state
+        is_unknown = state.monitor.fleet.for_environment(tracked).is_unknown(tracked, state.now)
+        row = ListedEnvironment(tracked, state.server_now(tracked.profile), is_unknown)
+        variables: dict[str, str] = {**row_variables(row, settings.profiles.get(tracked.profile, ""))}
+        if cast("TerminalApp", self.app).is_colourless:
+            variables["NO_COLOR"] = "1"  # Textual removes the variable
+        return child_environment(os.environ, variables, settings.secret_variables)
+
+
+async def share_acks(keys: Iterable[EnvironmentKey], note: SafeText, lasts: timedelta | None, watch: Watch) -> str:
+    """Acknowledge rows at their envwatch servers; return what became of the rows.
+
+    A server that is older than acknowledgements over HTTP leaves the acknowledgement to this machine.
+    """
+    from envwatch.wording.report.chat import shared_acks_text
+
+    answers: list[str] = []
+    asked: list[TrackedEnvironment] = []
+    answered: list[AckedRow] = []
+    rows, seconds = _known(keys, watch), None if lasts is None else lasts.total_seconds()
+    for profile, same in _parts(rows):
+        target = watch.targets[profile]
+        losses = tuple(AckedLoss(row.environment.id, newest_sign_at(row.environment)) for row in same)
+        if target.team is None:
+            answers.append(f"not acknowledged: {target.host} is no envwatch server now")
+            continue
+        uuid = new_uuid()
+        try:
+            answer = await target.team.acknowledge(uuid, AckRequest(losses, note, seconds))
+        except SourceError as error:
+            if error.failure.cause is not Cause.NO_SUCH_ROUTE:
+                answers.append(f"not acknowledged: {error}")
+                continue
+            at = watch.monitor.fleet.by_profile[profile].clock.server_time(watch.clocks().wall)
+            made = [ack_of(row, at, note, lasts, uuid) for row in same]
+            watch.decide(Decisions(acks=dict(zip(_server_keys(same, watch.monitor), made, strict=True))))
+            answers.append(f"acknowledged on this machine only, {error}: {several_text(same)}")
+            continue
+        target.poller.refresh()
+        asked += same
+        answered += answer
+    if asked:
+        answers.insert(0, shared_acks_text(answered, asked, lasts))
+    return "; ".join(dict.fromkeys(answers)) or "nothing to acknowledge: the row has left the fleet"
+
+
+def _parts(rows: Sequence[TrackedEnvironment]) -> Iterator[tuple[SafeText, Sequence[TrackedEnvironment]]]:
+    """Yield the rows of each request, with their profile."""
+    for profile in dict.fromkeys(row.profile for row in rows):
+        same = [row for row in rows if row.profile == profile]
+        for start in range(0, len(same), ROWS_AT_ONCE):
+            yield profile, same[start : start + ROWS_AT_ONCE]
+
+
+async def end_shared_acks(uuids: Mapping[SafeText, Iterable[SafeText]], watch: Watch) -> str:
+    """End acknowledgements by profile and uuid at their envwatch servers."""
+    answers = []
+    for profile, names in uuids.items():
+        target = watch.targets[profile]
+        for uuid in names:
+            if not uuid or target.team is None:
+                answers.append(f"not ended: only a user of {target.host} can end what has no UUID")
+                continue
+            try:
+                await target.team.end(uuid)
+            except SourceError as error:
+                answers.append(f"not ended: {error}")
+            else:
+                target.poller.refresh()
+                answers.append("no longer acknowledged")
+    return "; ".join(dict.fromkeys(answers))
+
+
+def change_acks(changes: Mapping[ServerKey, Ack | None], watch: Watch, _user: SafeText) -> str:
+    """Change acknowledgements; the value None withdraws an acknowledgement."""
+    watch.decide(Decisions(acks=changes))
+    return ""
+
+
+def silence_rows(  # noqa: PLR0913  a silence, and who takes it
+    keys: Iterable[EnvironmentKey], lasts: timedelta, note: SafeText, watch: Watch, user: SafeText, *, hidden: int = 0
+) -> str:
+    """Silence rows; the filter hides `hidden` of them."""
+    known = _known(keys, watch)
+    tail = f" ({hidden:,} hidden by the filter)" if hidden else ""
+    if not known:
+        return f"nothing to silence: the row has left the fleet{tail}"
+    on_server = _server_keys(known, watch.monitor)
+    silence = silence_of_environments(on_server, watch.clocks().wall, lasts, note, user)
+    watch.decide(Decisions(silences={silence.id: silence}))
+    recovered = " (it is up)" if len(known) == 1 and known[0].verdict.is_up else ""
+    return f"silenced on this machine for {long_age(lasts)}: {several_text(known)}{recovered}{tail}"
+
+
+def end_silences(silences: Iterable[Silence], watch: Watch, user: SafeText) -> str:
+    """End silences."""
+    at, current = watch.clocks().wall, watch.monitor.silences
+    ended = {
+        silence.id: silence.ended(at, user)
+        for silence in silences
+        if silence.hours is not None or (silence.id in current and current[silence.id].holds(at))
+    }
+    watch.decide(Decisions(silences=ended))
+    return "no longer silenced" if ended else "the silence has ended already"
+
+
+def decide_alerts(
+    keys: Iterable[EnvironmentKey], zone: tzinfo | None, watch: Watch, user: SafeText, *, is_always: bool | None
+) -> str:
+    """Say whether losses of rows need a person; None leaves the decision to the rules."""
+    from envwatch.wording.output.alert_decisions import answer_to_word, decided_rows
+
+    known, now = _known(keys, watch), watch.clocks()
+    if not known:
+        return "nothing to decide: the row has left the fleet"
+    word = None if is_always is None else Word(is_always, now.wall, user)
+    watch.decide(Decisions(words=dict.fromkeys(_server_keys(known, watch.monitor), word)))
+    return answer_to_word(decided_rows(known, watch.monitor, now), "A", zone)
+
+
+def _known(keys: Iterable[EnvironmentKey], watch: Watch) -> list[TrackedEnvironment]:
+    return [tracked for key in keys if (tracked := watch.monitor.fleet.tracked(key)) is not None]
+
+
+def _server_keys(rows: Iterable[TrackedEnvironment], monitor: Monitor) -> list[ServerKey]:
+    return [(monitor.fleet.server_of(row.profile), row.environment.id) for row in rows]
+
+
+def _names_of(target: Target) -> str:
+    return "\n".join(tracked.environment.label for tracked in target.environments)

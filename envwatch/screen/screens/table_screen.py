@@ -1,0 +1,270 @@
+"""The base of the dashboard, and the keys of recorded time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import inf
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, TypeAlias, TypeVar
+
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.reactive import reactive
+from textual.screen import Screen
+
+from envwatch.fleet.events import Event, flatten
+from envwatch.fleet.problems import is_problem
+from envwatch.model.clock import Clocks, WallMs
+from envwatch.model.text import SafeText, clean, natural_key
+from envwatch.model.times import past_moment_of
+from envwatch.screen.state import NO_NOTICE, Choice, MonitorState, Notice, StateNode
+from envwatch.screen.widgets.news_bar import NewsBar
+from envwatch.wording import state_style
+from envwatch.wording.state_style import NOT_NOW, REPLAYED, moment_text
+from envwatch.wording.table.block_text import NAME_CELLS, names_text, several_text
+from envwatch.wording.table.table_view import View
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
+    from envwatch.screen.widgets.environment_table import EnvironmentTable
+    from envwatch.wording.output.environment_list import EnvironmentList
+
+
+NO_ENVIRONMENT: Final = "no environment under the cursor"
+
+AnswerT = TypeVar("AnswerT")
+
+
+class Target(NamedTuple):
+    """The environments that a key acts on."""
+
+    environments: Sequence[TrackedEnvironment]
+    name: str
+    """The names, shortened to a few words, and how many environments the filter hides. Without environments, the
+    reason."""
+    was_lost: bool = False
+    """Whether the user chose a loss, so that an environment that is up must have recovered."""
+    shared: SafeText | None = None
+    hidden: frozenset[EnvironmentKey] = frozenset()
+    """Marked environments that the filter hides."""
+
+    @property
+    def is_or_are(self) -> str:
+        return f"{self.name} {'is' if len(self.environments) == 1 else 'are'}"
+
+
+_LONGEST_MOMENT: Final = 40
+
+
+class Steps(NamedTuple):
+    """A number of listings, or of wanted events, to go back (below 0) or forward."""
+
+    by: int
+    is_wanted: Callable[[Event], bool] | None = None
+
+
+class AtTime(NamedTuple):
+    """A moment by this machine's clock, to which the user goes or a replay plays; a replay skips gaps."""
+
+    wall: WallMs
+    is_played: bool = False
+
+
+LIVE: Final = AtTime(WallMs(inf))
+"""The present, or a replay's end."""
+
+
+Goal: TypeAlias = Steps | AtTime
+
+
+class TableScreen(Screen[None], StateNode):
+    """A screen with a table, and the keys of recorded time."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        # First in the footer, which drops the last keys.
+        Binding("L", "live", "Back to live", id="history.live"),
+        Binding("left_square_bracket", "step(-1)", "One listing back", key_display="[", id="history.back"),
+        Binding("right_square_bracket", "step(1)", "One listing forward", key_display="]", id="history.forward"),
+        Binding(
+            "left_curly_bracket", "event(-1)", "Back to the previous event", key_display="{", id="history.event_back"
+        ),
+        Binding("right_curly_bracket", "event(1)", "On to the next event", key_display="}", id="history.event_forward"),
+        Binding("T", "go_to_time", "Go to a time …", id="history.time"),
+    ]
+
+    @dataclass
+    class Wanted(Message):
+        """The user goes to another moment."""
+
+        goal: Goal
+
+    table: EnvironmentTable
+    view: reactive[View] = reactive(View)
+    marked: reactive[frozenset[EnvironmentKey]] = reactive(frozenset, init=False, repaint=False)
+    """The marks include environments that the view hides."""
+
+    def show_message(self, text: str, now: Clocks | None = None) -> None:
+        given_at = (now or self.state.present).monotonic
+        self.query_one(NewsBar).message = Notice(clean(text), given_at) if text else NO_NOTICE
+
+    def ask(self, dialog: Screen[AnswerT | None], take: Callable[[AnswerT], None]) -> None:
+        """Show a dialog, and pass on the answer unless the user cancels."""
+        self.app.push_screen(dialog, lambda answer: None if answer is None else take(answer))
+
+    def choose(self, title: str, choices: Sequence[Choice], take: Callable[[str], None], current: str = "") -> None:
+        from envwatch.screen.screens.dialogs import Menu
+
+        self.ask(Menu(title, choices, current), take)
+
+    def known(self, keys: Iterable[EnvironmentKey]) -> list[TrackedEnvironment]:
+        return [tracked for key in keys if (tracked := self.state.monitor.fleet.tracked(key)) is not None]
+
+    @property
+    def target(self) -> Target:
+        """Return the marked environments in the newest state, or the line under the cursor."""
+        if not self.marked:
+            return self.under_cursor
+        if not (found := self.known(self.marked)):
+            return Target((), "no marked environment is in the fleet")
+        hidden = self.table.row_cursor.hidden([tracked.key for tracked in found])
+        return self.target_of(sorted(found, key=lambda each: natural_key(each.environment.label)), hidden)
+
+    def target_of(
+        self, environments: Sequence[TrackedEnvironment], hidden: frozenset[EnvironmentKey] = frozenset()
+    ) -> Target:
+        """Return a target with the names of its environments."""
+        name = several_text(environments, self.state.ambiguous_names)
+        hidden = hidden.intersection(tracked.key for tracked in environments)
+        if not hidden:
+            return Target(environments, name)
+        count = "" if len(environments) == 1 else f"{len(hidden):,} "
+        return Target(environments, f"{name} ({count}hidden by the filter)", hidden=hidden)
+
+    def part_of(self, target: Target, environments: Sequence[TrackedEnvironment]) -> Target:
+        if len(environments) == len(target.environments):
+            return target._replace(environments=environments)
+        return self.target_of(environments, target.hidden)
+
+    @property
+    def under_cursor(self) -> Target:
+        header, tracked, incident = self.table.header, self.table.cursor, self.table.incident
+        if incident is not None:
+            target = self.target_of(incident.members)._replace(was_lost=True, shared=incident.shared)
+            if len(incident.members) == 1:
+                return target
+            outside = len(self.table.row_cursor.outside(incident.members))
+            others = f" ({outside:,} outside the filter)" if outside else ""
+            return target._replace(name=names_text(incident, self.state.ambiguous_names, NAME_CELLS) + others)
+        if header is not None:
+            return self.target_of(header.environments)
+        return Target((), NO_ENVIRONMENT) if tracked is None else self.target_of([tracked])
+
+    def is_unwell(self, tracked: TrackedEnvironment) -> bool:
+        """Whether an environment is a problem, was lost long ago, or is gone and keeps an incident open.
+
+        Acknowledgements and silences do not count.
+        """
+        if tracked.is_unhealthy or is_problem(tracked, self.state.server_now(tracked.profile)):
+            return True
+        incidents = self.state.monitor.incidents
+        return not tracked.verdict.is_up and any(tracked.key in each.remaining for each in incidents.open)
+
+    def newest(self, target: Target) -> Target | None:
+        """Return the newest state of a target without recovered environments.
+
+        If all problems recovered, shows a message and returns None.
+        """
+        fleet = self.state.monitor.fleet
+        pairs = [(before, fleet.tracked(before.key) or before) for before in target.environments]
+        was_unwell = any(self.is_unwell(before) for before, _ in pairs)
+        if was_unwell and not any(self.is_unwell(now) for _, now in pairs):
+            self.show_message(f"recovered meanwhile: {target.name}")
+            return None
+        return self.part_of(target, [now for before, now in pairs if self.is_unwell(now) or not self.is_unwell(before)])
+
+    def unmark(self, target: Target) -> None:
+        acted_on = {tracked.key for tracked in target.environments}
+        self.marked = frozenset(tracked.key for tracked in self.known(self.marked - acted_on))
+
+    @property
+    def as_of(self) -> str:
+        """Return the recorded moment as a suffix; empty in the present."""
+        state = self.state
+        if state.rewound is None:
+            return ""
+        return f", as of {moment_text(state.now.wall, state.present.wall, self.options.zone)}"
+
+    def environment_list(self, rows: Sequence[TrackedEnvironment], state: MonitorState) -> EnvironmentList:
+        from envwatch.wording.output.environment_list import environment_list_of_rows
+
+        return environment_list_of_rows(rows, state.monitor, self.view, state.now)
+
+    def does_act(self) -> bool:
+        """Whether keys may act on the present; shows a message if not."""
+        rewound, is_past = self.state.rewound, self.state.rewound is not None or self.state.is_leaving
+        if is_past:
+            self.show_message(REPLAYED if rewound is not None and rewound.playing is not None else NOT_NOW)
+        return not is_past
+
+    def has_rows(self, target: Target, act: str) -> bool:
+        """Whether a key has anything to act on; shows a message if not."""
+        if not target.environments:
+            self.show_message(f"nothing to {act}: {target.name}")
+        return bool(target.environments)
+
+    def set_view(self, view: View) -> None:
+        self.view = view
+        self.query_one(NewsBar).message = NO_NOTICE
+        self.refresh_bindings()
+
+    def action_step(self, count: int) -> None:
+        self.post_message(self.Wanted(Steps(count)))
+
+    def action_event(self, count: int) -> None:
+        self.post_message(self.Wanted(Steps(count, self._shows())))
+
+    def action_live(self) -> None:
+        self.post_message(self.Wanted(LIVE))
+
+    def action_go_to_time(self) -> None:
+        from envwatch.screen.screens.dialogs import Prompt
+
+        last, zone = datetime.fromtimestamp(self.state.last / 1000, UTC), self.options.zone
+
+        def moment_in(text: str) -> WallMs | None:
+            found = past_moment_of(text, last, zone) if text.strip() else None
+            return None if found is None else WallMs(found.timestamp() * 1000)
+
+        def mistake_in(text: str) -> str:
+            return state_style.mistake_text(text) if moment_in(text) is None else ""
+
+        def go(answer: str) -> None:
+            if (wall := moment_in(answer)) is not None:
+                self.post_message(self.Wanted(AtTime(wall)))
+
+        question = "Show the screen at this past time"
+        prompt = Prompt(question, state_style.EXAMPLES, _LONGEST_MOMENT, enter="Go", mistake_in=mistake_in)
+        self.ask(prompt, go)
+
+    def _shows(self) -> Callable[[Event], bool]:
+        """Return a test for events of the fleet, and of rows that the view shows or would have shown at the event."""
+        view, state = self.view, self.state
+        if not view.is_narrowed:
+            return lambda _: True
+        from envwatch.wording.events.matching import EventFilter
+
+        keys = {tracked.key for tracked in self.table.matching}
+        query = view.query
+        event_filter = EventFilter(
+            query, self.options.zone, state.monitor.is_acked, next(iter(state.monitor.fleet)).profile_name
+        )
+
+        def is_shown(event: Event) -> bool:
+            singles = flatten([event])
+            if any(single.id is None or (single.profile, single.id) in keys for single in singles):
+                return True
+            return bool(query) and any(event_filter.results(event))
+
+        return is_shown

@@ -1,0 +1,226 @@
+"""Values that the App hands to screens and widgets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from operator import attrgetter, is_
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from textual.dom import DOMNode
+from textual.reactive import reactive
+
+from envwatch.alerts.monitor import Monitor
+from envwatch.fleet.problems import Counts, counts_at
+from envwatch.fleet.tracking import ChangeTag
+from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs
+from envwatch.model.text import EMPTY, SafeText, clean
+from envwatch.model.times import NOTHING, TimeStyle, zone_of
+from envwatch.wording.screen_settings import ScreenSettings
+from envwatch.wording.table.block import NO_BLOCK, Block, block_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import tzinfo
+
+    from envwatch.fleet.profile_state import Freshness
+    from envwatch.fleet.tracking import EnvironmentKey
+    from envwatch.letta.poller import PollSchedule
+    from envwatch.wording.events.day_line import Day
+    from envwatch.wording.state_style import StateStyle
+    from envwatch.wording.table.row_values import Mark
+
+
+BAR_STYLES: Final[Mapping[ChangeTag, str]] = {
+    ChangeTag.NEW: "loss",
+    ChangeTag.BACK: "return",
+    ChangeTag.JOINED: "return",
+}
+"""The styles of changes with a bar in the first column."""
+
+
+class Glyphs(NamedTuple):
+    """A set of glyphs. Each is one cell wide, except the ASCII ellipsis."""
+
+    is_ascii: bool = False
+    cursor: str = "►"
+    marked: str = "+"
+    marked_cursor: str = "◆"
+    lost: str = "▌"
+    returned: str = "▌"
+    acknowledged: str = "✓"
+    silenced: str = "⊘"
+    behind: str = "↓"
+    """Marks a version older than the newest."""
+    up: str = "▲"
+    down: str = "▼"
+    ellipsis: str = "…"
+    nothing: SafeText = NOTHING
+    separator: str = "·"
+    rule: str = "─"
+    opened: str = "▾"
+    closed: str = "▸"
+
+    def of(self, look: StateStyle) -> str:
+        return look.ascii if self.is_ascii else look.glyph
+
+    def sign(self, mark: Mark) -> str:
+        return self.acknowledged if mark == "acknowledged" else self.silenced
+
+    def bar(self, tag: ChangeTag) -> str:
+        return self.lost if tag is ChangeTag.NEW else self.returned
+
+    def mark(self, *, is_cursor: bool, is_marked: bool) -> str:
+        if is_cursor:
+            return self.marked_cursor if is_marked else self.cursor
+        return self.marked if is_marked else " "
+
+
+UNICODE = Glyphs()
+ASCII = Glyphs(
+    is_ascii=True,
+    cursor=">",
+    marked="=",
+    marked_cursor="#",
+    lost="!",
+    returned="*",
+    acknowledged="a",
+    silenced="M",
+    behind="<",
+    up="^",
+    down="v",
+    ellipsis="..",
+    nothing=clean("-"),
+    separator="-",
+    rule="-",
+    opened="-",
+    closed="+",
+)
+
+
+class Choice(NamedTuple):
+    """An item of a menu."""
+
+    id: str
+    title: str
+    note: str = ""
+
+
+class Notice(NamedTuple):
+    """A line for the news bar."""
+
+    text: str
+    given_at: float
+    """Monotonic seconds."""
+    style: str = "late"
+    """A style of `STATE_STYLES`; "late" is for warnings."""
+
+
+NO_NOTICE: Final = Notice("", float("-inf"))
+_ROW_PARTS: Final = attrgetter("fleet", "acks", "silences", "words", "watched", "incidents")
+"""The parts of the monitor that the table's rows depend on."""
+_NO_COUNTS: Final = Counts()
+_NO_READING: Final = Clocks(WallMs(0), MonotonicS(0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rewound:
+    """A recorded moment on the screen."""
+
+    present: Clocks
+    end: WallMs
+    """The present, or a replay's end."""
+    at: ServerMs | None = None
+    """None before the first moment is read."""
+    day: Day | None = None
+    live: SafeText = EMPTY
+    present_state: MonitorState | None = None
+    """None in a replay."""
+    playing: float | None = None
+    """A replay's speed in recorded seconds per second, 0 while paused; None without a replay."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MonitorState:
+    """Everything known at one moment.
+
+    A new value comes each second with `now`. All other parts stay the same objects until a change, so watchers compare
+    by identity; comparing the fleet by value would visit all environments.
+    """
+
+    monitor: Monitor = field(default_factory=Monitor)
+    now: Clocks = _NO_READING
+    block: Block = NO_BLOCK
+    counts: Counts = _NO_COUNTS
+    """Counts of the listed environments."""
+    ambiguous_names: frozenset[SafeText] = frozenset()
+    """Names of several environments, and names that look alike."""
+    schedules: Mapping[SafeText, PollSchedule] = field(default_factory=dict)
+    pages_read: int = 0
+    notice: Notice = NO_NOTICE
+    """The last notice that answered no key."""
+    rewound: Rewound | None = None
+    failing_hooks: Mapping[SafeText, WallMs] = field(default_factory=dict)
+    teams: frozenset[SafeText] = frozenset()
+    """The profiles whose server takes acknowledgements for a team."""
+    acking: frozenset[EnvironmentKey] = frozenset()
+    """Rows whose acknowledgement the server has not answered yet."""
+    is_leaving: bool = False
+    """Whether a recorded moment is being read while the screen shows the present."""
+    is_reading: bool = False
+
+    @property
+    def present(self) -> Clocks:
+        """This machine's clocks, even while `rewound`."""
+        return self.now if self.rewound is None else self.rewound.present
+
+    @property
+    def last(self) -> WallMs:
+        return self.now.wall if self.rewound is None else self.rewound.end
+
+    @property
+    def freshness(self) -> Sequence[Freshness]:
+        return [profile_state.freshness(self.now) for profile_state in self.monitor.fleet]
+
+    def server_now(self, profile: SafeText) -> ServerMs:
+        return self.monitor.fleet.by_profile[profile].clock.server_time(self.now.wall)
+
+    def has_acked_row(self, keys: Iterable[EnvironmentKey]) -> bool:
+        """Whether a row of some is acknowledged."""
+        rows = map(self.monitor.fleet.tracked, keys)
+        return any(row is not None and self.monitor.is_acked(row) for row in rows)
+
+    def judged(self) -> MonitorState:
+        """Return the state with the monitor's block and counts."""
+        listed = [profile_state for profile_state in self.monitor.fleet if profile_state.listed is not None]
+        counts = sum((counts_at(profile_state, self.now) for profile_state in listed), _NO_COUNTS)
+        return replace(self, block=block_of(self.monitor, self.now, self.block), counts=counts)
+
+    def has_rows_of(self, other: MonitorState) -> bool:
+        return self.block is other.block and all(map(is_, _ROW_PARTS(self.monitor), _ROW_PARTS(other.monitor)))
+
+
+class DisplayOptions(NamedTuple):
+    """The settings of the screen, as the user's keys change the settings, and further display options."""
+
+    settings: ScreenSettings = ScreenSettings()
+    times: TimeStyle = TimeStyle.RELATIVE
+    glyphs: Glyphs = UNICODE
+
+    @property
+    def zone(self) -> tzinfo | None:
+        """The zone of visible times."""
+        return zone_of(self.times)
+
+
+class StateNode(DOMNode):
+    """A node that shows the App's state. Textual takes the CSS of a node's first base, so other bases precede."""
+
+    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
+    options: reactive[DisplayOptions] = reactive(DisplayOptions, init=False)
+
+    def on_unmount(self) -> None:
+        """Drop the state, because a closed screen is a reference cycle and stays until the next full collection."""
+        self.set_reactive(StateNode.state, _NO_STATE)
+
+
+_NO_STATE: Final = MonitorState()

@@ -1,0 +1,154 @@
+"""The footer: the active keys, made from the bindings."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
+
+from textual.binding import Binding
+from textual.reactive import reactive
+from textual.widgets import Input
+
+from envwatch.model.text import cells
+from envwatch.screen.terminal.app import declared_actions
+from envwatch.screen.widgets.line import Part, Row, TextLine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from textual.dom import DOMNode
+    from textual.events import Click
+    from textual.timer import Timer
+
+
+HELP: Final = Binding("question_mark,f1", "app.help", "Help", key_display="?", id="app.help")
+"""For modal screens, where the App's bindings do not work."""
+HELP_WHILE_TYPING: Final = Binding("f1", "app.help", "Help", key_display="F1", id="text.help")
+
+_NO_KEY: Final = "no-key-"
+_ANSWER_S: Final = 2.5
+_KEPT: Final = frozenset({"app.help", "app.quit"})
+"""These keys stay where space is short."""
+_LAST: Final = _KEPT | {"app.palette"}
+
+
+def without_key(action: str, description: str, id_: str) -> Binding:
+    """Return a binding for the palette and user keys only; Textual requires a key."""
+    return Binding(f"{_NO_KEY}{id_}", action, description, show=False, id=id_)
+
+
+def has_key(binding: Binding) -> bool:
+    """Whether a terminal can send the key."""
+    return not binding.key.startswith(_NO_KEY)
+
+
+class _Key(NamedTuple):
+    node: DOMNode
+    binding: Binding
+    display: str
+    label: str
+
+
+class KeyFooter(TextLine):
+    """The active keys that fit; a click does what the key does.
+
+    Args:
+        label_of: returns a key's label, or None if the key would do nothing.
+        order: actions that follow all others, in this order.
+        more_labels: returns labels for a wide footer by action, the most useful first.
+    """
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"line--key", "line--faint"}
+    GAP = 1
+
+    _said: reactive[str] = reactive("")
+
+    _visible: Sequence[_Key] = ()
+    _timer: Timer | None = None
+
+    def __init__(
+        self,
+        *,
+        label_of: Callable[[Binding], str | None] = attrgetter("description"),
+        order: Sequence[str] = (),
+        more_labels: Callable[[], Mapping[str, str]] = dict,
+        takes_click: Callable[[Binding], bool] = lambda _: True,
+    ) -> None:
+        super().__init__()
+        self._label_of = label_of
+        self._order = order
+        self._more_labels = more_labels
+        self._takes_click = takes_click
+
+    def on_mount(self) -> None:
+        self.screen.bindings_updated_signal.subscribe(self, lambda _: self.refresh())
+
+    def say(self, text: str) -> None:
+        self._said = text
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self.set_timer(_ANSWER_S, lambda: setattr(self, "_said", ""))
+
+    def parts(self) -> Row:
+        keys, said = self._keys(), [Part(self._said, "faint")] if self._said else []
+        more = self._more_keys()
+        while keys and self.width_of((*self._parts_of(keys), *said)) > self.size.width:
+            del keys[max((n for n, key in enumerate(keys) if key.binding.id not in _KEPT), default=-1)]
+            more = []
+        for key in more:
+            place = next((n for n, each in enumerate(keys) if each.binding.id in _LAST), len(keys))
+            wider = [*keys[:place], key, *keys[place:]]
+            if self.width_of((*self._parts_of(wider), *said)) <= self.size.width:
+                keys = wider
+        self._visible = keys
+        return self._parts_of(keys), said
+
+    @staticmethod
+    def _parts_of(keys: Iterable[_Key]) -> list[Part]:
+        parts = [part for key in keys for part in (Part(key.display, "key"), Part(f"{key.label} "))]
+        return [*parts[:-1], parts[-1]._replace(text=parts[-1].text.rstrip())] if parts else parts
+
+    def _keys(self) -> list[_Key]:
+        found: dict[str, _Key] = {}
+        is_typing = isinstance(self.app.focused, Input)
+        for node, binding, enabled, _ in self.screen.active_bindings.values():
+            label = self._label_of(binding)
+            display = self.app.get_key_display(binding)
+            is_text = is_typing and display.isascii() and len(display) == 1  # such as `:` of `:,ctrl+p`
+            if binding.show and enabled and label and not is_text:
+                found.setdefault(binding.action, _Key(node, binding, display, label))
+        nodes = [key.node for key in found.values()]
+        order = self._order
+
+        def place(key: _Key) -> tuple[int, int, int]:
+            action = key.binding.action
+            return order.index(action) if action in order else -1, nodes.index(key.node), _declared_at(key)
+
+        return sorted(found.values(), key=place)
+
+    def _more_keys(self) -> list[_Key]:
+        if isinstance(self.app.focused, Input):
+            return []
+        active = {each.binding.action: each for each in self.screen.active_bindings.values() if each.enabled}
+        return [
+            _Key(each.node, each.binding, self.app.get_key_display(each.binding), label)
+            for action, label in self._more_labels().items()
+            if (each := active.get(action)) is not None and has_key(each.binding)
+        ]
+
+    def on_click(self, event: Click) -> None:
+        right = 1
+        for key in self._visible:
+            right += sum(cells(part.text) + self.GAP for part in self._parts_of([key])) + 1
+            if event.x < right:
+                if not self._takes_click(key.binding):
+                    return
+                # The App runs the action: a screen opened there is bound to the App's data.
+                self.app.call_later(self.app.run_action, key.binding.action, key.node)
+                return
+
+
+def _declared_at(key: _Key) -> int:
+    """Return the declared place, because a keymap moves user keys to the end."""
+    actions = declared_actions(type(key.node))
+    return actions.index(key.binding.action) if key.binding.action in actions else len(actions)

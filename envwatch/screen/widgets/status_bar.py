@@ -1,0 +1,343 @@
+"""The status bar: profile and host, counts by presence, and trust in the data."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from operator import attrgetter
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.reactive import reactive
+
+from envwatch.fleet.events import Kind
+from envwatch.fleet.plausibility import ClockFault, clock_error
+from envwatch.fleet.presence import Presence
+from envwatch.fleet.profile_state import Freshness, ProfileState
+from envwatch.letta.poller import PollSchedule
+from envwatch.model.text import EMPTY, SafeText, clean, named_ids, shortened
+from envwatch.model.times import moment, seconds_up, short_age, span
+from envwatch.screen.state import DisplayOptions, MonitorState, StateNode
+from envwatch.screen.widgets.line import CUT_AT, STATE_STYLES, Part, Row, TextLine
+from envwatch.wording import state_style
+from envwatch.wording.table.columns import column_of
+from envwatch.wording.table.table_view import Preset, View
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from envwatch.model.clock import Clocks
+    from envwatch.wording.events.day_line import Day
+
+
+_COUNTED = (
+    (Presence.ONLINE, "on", 8),
+    (Presence.LATE, "late", 8),
+    (Presence.OFFLINE, "off", 9),
+    (Presence.MISSING, "missing", 9),
+    (Presence.GONE, "gone", 7),
+)
+
+_CUT_HOST = _SLOW = 6
+"""The weight of the reason for slow polls; the host is shortened before the reason is dropped."""
+_WORD = 4
+_VIEW = 5
+"""Weight of the view's name, which yields before the filter's count."""
+_MARKED, _HIDDEN = 9, 6
+_SORT_CELLS = 20
+"""Cells of the id of the sorting column, which may be `meta.KEY`."""
+
+_REWOUND, _IDENTITY, _ALARM = 13, 12, 10
+"""Weights of the parts that stay longest: the past, the identity, and trust in the data. Names are shortened first."""
+
+
+_LEAST_DAY = 10
+_WITHOUT_LEGEND = 80
+
+
+class StatusBar(TextLine, StateNode):
+    """Counts, the data's age, and badges."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        f"line--{style}" for style in (*STATE_STYLES, "title", "faint", "badge", "alarm", "blind", "rewound")
+    }
+
+    view: reactive[View] = reactive(View)
+    visible_rows: reactive[int] = reactive(0)
+    marks: reactive[tuple[int, int]] = reactive((0, 0))
+    """Counts of marked environments, and of those that the view hides or that left the fleet."""
+
+    def __init__(self, *, watched: tuple[str, str]) -> None:
+        super().__init__()
+        self._watched = watched
+
+    def copy(self) -> StatusBar:
+        other = StatusBar(watched=self._watched)
+        for name in ("view", "visible_rows", "marks"):
+            other.set_reactive(getattr(StatusBar, name), getattr(self, name))
+        return other
+
+    watch_state = TextLine.refresh_if_changed
+
+    def parts(self) -> Row:
+        profiles, host = self._watched
+        left = [Part(profiles, "title", _IDENTITY, cut_at=_ALARM, keep="ends")]
+        if host:
+            separator = f" {self.options.glyphs.separator} "
+            left += [
+                Part(separator, "faint", _IDENTITY - 1, is_joined=True),
+                Part(host, "faint", _IDENTITY - 1, cut_at=_CUT_HOST, keep="ends", is_joined=True),
+            ]
+        rewound = rewound_badges(self.state, self.options)
+        return [*left, *self._presences()], [*rewound, *self._badges(), *self._ages()]
+
+    def _profile_states(self) -> list[tuple[SafeText, ProfileState, Freshness]]:
+        fleet, now = self.state.monitor.fleet, self.state.now
+        return [
+            (clean(f" {profile}" if fleet.are_several else ""), profile_state, profile_state.freshness(now))
+            for profile, profile_state in fleet.by_profile.items()
+        ]
+
+    def _presences(self) -> list[Part]:
+        """Empty before the first listing is counted.
+
+        A down row counts here only if the row stands in the block. The rule below the block counts the rest.
+        """
+        counts, parts, block = self.state.counts, list[Part](), self.state.block
+        if self.state.monitor.fleet.is_listed:
+            for presence, word, weight in _COUNTED:
+                if (count := block.presences.get(presence, 0)) or (presence is Presence.ONLINE and not block.unknown):
+                    parts += self._presence(presence, count, word, weight)
+        if fresh := sum(line.fresh_losses(self.state.now.wall) for line in block.lines):
+            parts.append(Part(f"{fresh:,} new", "offline", 7))
+        newest = f" {counts.newest}" if counts.newest else ""
+        if block.unknown:
+            parts += _with_word(f"? {block.unknown:,}", "unknown", "unknown", 9)
+        for count, text, style, weight in (
+            (sum(line.acked for line in block.lines), "acked", "faint", 2),
+            (counts.flapping, "flapping", "flapping", 7),
+            (counts.unrestricted, "unrestricted", "unrestricted", 2),
+            (counts.behind, f"behind{newest}", "faint", 1),
+        ):
+            if count:
+                parts.append(Part(f"{count:,} {text}", style, weight))
+        return parts
+
+    def _presence(self, presence: Presence, count: int, word: str, weight: int) -> list[Part]:
+        is_down = presence not in (Presence.ONLINE, Presence.LATE)
+        needs_nobody = not count or (is_down and self.state.block.newest is None)
+        style = "faint" if needs_nobody else "offline" if is_down else state_style.PRESENCE_STYLES[presence].style
+        glyph = state_style.glyph_of(presence, ascii_only=self.options.glyphs.is_ascii)
+        return _with_word(f"{glyph} {count:,}", word, style, weight)
+
+    @property
+    def _is_paused(self) -> bool:
+        return any(schedule.is_paused for schedule in self.state.schedules.values())
+
+    def _badges(self) -> list[Part]:
+        parts: list[Part] = []
+        for suffix, profile_state, freshness in self._profile_states():
+            since = None if freshness is Freshness.BLIND else profile_state.none_up_since
+            if since is not None:
+                none_for = timedelta(seconds=self.state.now.monotonic - since.monotonic)
+                parts.append(Part(f" NONE ON{suffix} {short_age(none_for)} ", "alarm", _ALARM))
+            parts += _warnings(profile_state, suffix, self.state.now)
+        if self.view.sort is not None and not self.view.has_named_order:
+            glyphs = self.options.glyphs
+            mark = glyphs.down if self.view.is_inverted else glyphs.up
+            column = shortened(clean(column_of(self.view.sort).id), _SORT_CELLS, keep="ends", ellipsis=glyphs.ellipsis)
+            parts.append(Part(f" SORT {column} {mark} ", "badge", 8))
+        marked, hidden = self.marks
+        if marked:
+            parts.append(Part(f" {marked:,} marked", "badge", _MARKED))
+            if hidden:
+                parts.append(Part(f", {hidden:,} hidden", "badge", _HIDDEN, is_joined=True))
+            parts.append(Part(" ", "badge", _MARKED, is_joined=True))
+        if self.view.is_narrowed:
+            parts += self._filter_parts(is_joined=bool(marked))
+        if name := self.view.name:
+            is_joined = self.view.is_narrowed
+            parts.append(Part(f"{'' if is_joined else ' '}VIEW {name} ", "badge", _VIEW, is_joined=is_joined))
+        if self.options.settings.bell:
+            parts.append(Part("bell on", "faint", 1))
+        if self._is_paused:
+            parts.append(Part(" PAUSED ", "badge", 9))
+        return parts
+
+    def _filter_parts(self, *, is_joined: bool) -> list[Part]:
+        view = self.view
+        preset = "" if view.preset is Preset.ALL else view.preset
+        query = " ".join(filter(None, (preset, "" if view.has_named_query else str(view.query))))
+        parts: list[Part] = []
+        if view.compares and (baseline := view.baseline) is not None:
+            parts.append(Part(f" BASELINE {moment(baseline.marked_at, None):%H:%M}", "badge", 9, is_joined=is_joined))
+        if query or not parts:
+            parts.append(Part(f" {query}".rstrip(), "badge", 8, cut_at=CUT_AT, is_joined=is_joined or bool(parts)))
+        parts[-1] = parts[-1]._replace(tail=f" {self.visible_rows:,}/{len(self.state.monitor.fleet):,} ")
+        return parts
+
+    def _ages(self) -> list[Part]:
+        schedules, is_past = self.state.schedules, self.state.rewound is not None
+        if not schedules and not is_past:
+            return []
+        parts, live, polled = list[Part](), list[ProfileState](), list[PollSchedule]()
+        for suffix, profile_state, freshness in self._profile_states():
+            is_live = freshness is Freshness.LIVE and profile_state.failure is None
+            if not is_live:
+                parts.append(self._age_badge(profile_state, suffix, freshness))
+            if is_past:
+                continue
+            if is_live:
+                live.append(profile_state)
+            if is_live or (freshness is Freshness.STALE and profile_state.failure is None):
+                polled.append(schedules[profile_state.profile])
+        if live:
+            parts.append(self._live(live))
+        if polled and not self._is_paused:
+            parts += _pace_parts(max(polled, key=attrgetter("interval")), is_joined=bool(live))
+        return parts
+
+    def _age_badge(self, profile_state: ProfileState, suffix: SafeText, freshness: Freshness) -> Part:
+        age = profile_state.age(self.state.now)
+        if profile_state.is_refused:
+            text = f" KEY REFUSED{suffix} {'' if age is None else short_age(age)}"
+            return Part(f"{text.rstrip()} ", "blind", _ALARM)
+        if freshness is Freshness.LIVE:
+            return Part(f"failing{suffix} {short_age(age)}", "late", _ALARM)
+        if freshness is Freshness.WAITING and (profile_state.failure is not None or self.state.rewound is not None):
+            return Part(f"no data yet{suffix}", "late", 7)
+        if freshness is Freshness.WAITING:
+            pages_read = self.state.pages_read
+            pages = f" {self.options.glyphs.separator} page {pages_read + 1}" if pages_read else ""
+            return Part(f"asking{suffix}{pages}", "late", 7)
+        word, style = ("BLIND", "blind") if freshness is Freshness.BLIND else ("STALE", "badge")
+        return Part(f" {word}{suffix} {short_age(age)} ", style, _ALARM)
+
+    def _live(self, fleet: Sequence[ProfileState]) -> Part:
+        """Return the oldest age of live profiles; quarantined data is not called live."""
+        ages = filter(None, (profile_state.age(self.state.now) for profile_state in fleet))
+        oldest = short_age(max(ages, default=timedelta()))
+        if self._is_paused:
+            text, style = f"as of {oldest} ago", "faint"
+        elif any(profile_state.is_quarantined for profile_state in fleet):
+            text, style = f"data {oldest}", "late"
+        else:
+            text, style = f"live {oldest}", "online"
+        return Part(text, style, _ALARM)
+
+
+def _with_word(count: str, word: str, style: str, weight: int) -> list[Part]:
+    return [Part(count, style, weight), Part(f" {word}", style, _WORD, is_joined=True)]
+
+
+def _pace_parts(schedule: PollSchedule, *, is_joined: bool) -> list[Part]:
+    interval, weight = short_age(schedule.interval), _SLOW if schedule.is_slow else 2
+    text = f"/{interval}" if is_joined else f"every {interval}"
+    parts = [Part(text, "faint", weight, is_joined=is_joined)]
+    if schedule.requests:
+        budget = Part(f" at {schedule.requests_per_minute:,}/min", "late", _SLOW - 1, is_joined=True)
+        parts += [Part(f"{schedule.requests:,} pages", "late", _SLOW), budget]
+    if schedule.took:
+        parts.append(Part(f"a listing takes {short_age(seconds_up(schedule.took))}", "late", _SLOW))
+    return parts
+
+
+def rewound_badges(state: MonitorState, options: DisplayOptions) -> list[Part]:
+    """Return the badge with the recorded moment on the screen; none in the present."""
+    rewound = state.rewound
+    if rewound is None:
+        return []
+    at, present, playing = state.now.wall, rewound.present.wall, rewound.playing
+    word = "REWOUND" if playing is None else f"REPLAY {state_style.speed_text(playing)}" if playing else "PAUSED"
+    text = [word]
+    if rewound.at is not None:
+        text.append(state_style.moment_text(at, present, options.zone))
+        if playing is None:
+            text.append(state_style.ago_text(at, present, ascii_only=options.glyphs.is_ascii))
+    return [Part(f" {' '.join(text)} ", "rewound", _REWOUND)]
+
+
+def _signed(error: float) -> str:
+    return f"{'+' if error >= 0 else '-'}{short_age(clock_error(error))}"
+
+
+def _warnings(profile_state: ProfileState, suffix: SafeText, now: Clocks) -> list[Part]:
+    parts = []
+    if profile_state.stall_detector.is_stalled:
+        since = state_style.stalled_since(profile_state)
+        stalled_for = "" if since is None else f"{short_age(span(profile_state.clock.server_time(now.wall) - since))} "
+        parts += [Part(f" STALLED{suffix} ", "blind", 9), Part(stalled_for, "blind", 7, is_joined=True)]
+    if (badge := state_style.quarantine_badge(profile_state, now)) is not None:
+        what, lasts = badge
+        parts += [
+            Part(f" HOLD{suffix} ", "blind", 9),
+            Part(f"{what} ", "blind", 7, is_joined=True),
+            Part(f"{lasts} ", "blind", 5, is_joined=True),
+        ]
+    if (fault := _fault_of(profile_state)) is not None:
+        by = "?" if fault.error_ms is None else _signed(fault.error_ms)
+        parts.append(Part(f" {fault.badge}{suffix} {by} ", "badge", 9))
+    elif profile_state.clock.is_far_off:
+        parts.append(Part(f"our clock {_signed(-profile_state.clock.offset)}{suffix}", "late", 6))
+    elif profile_state.listed is not None and not profile_state.clock.is_known:
+        parts.append(Part(f"server sends no time{suffix}", "late", 4))
+    if profile_state.snapshot is not None and profile_state.snapshot.rejected:
+        named = named_ids(profile_state.snapshot.rejected_ids, profile_state.snapshot.rejected)
+        parts.append(Part(f"{profile_state.snapshot.rejected} unreadable{suffix}", "late", 8))
+        parts.append(Part(named, "late", 7, is_joined=True))
+    return parts
+
+
+def _fault_of(profile_state: ProfileState) -> ClockFault | None:
+    """Return the fault of a clock; without an open period, rows need no look."""
+    has_fault = profile_state.date_error is not None or Kind.CLOCK_WRONG in profile_state.periods
+    return profile_state.clock_fault if has_fault else None
+
+
+class DayBar(TextLine, StateNode):
+    """A day's events, gaps, and the moment on the screen.
+
+    The right end is the present, followed by any trouble with the live data.
+    """
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"line--{style}" for style in (*STATE_STYLES, "faint", "rewound")}
+
+    _drawn_cells: tuple[tuple[Day, int, bool] | None, Sequence[state_style.Piece]] = (None, ())
+    """The last frame's cells after their day and looks, cached because events are many."""
+
+    def watch_state(self) -> None:
+        is_past = self.state.rewound is not None
+        if self.display != is_past:
+            self.display = is_past
+        if is_past:
+            self.refresh_if_changed()
+
+    def parts(self) -> Row:
+        rewound = self.state.rewound
+        news = [Part(f"live: {rewound.live}", "offline", 10)] if rewound is not None and rewound.live else []
+        if rewound is None or rewound.day is None:
+            return [Part("reading the events", "faint")], news
+        from envwatch.wording.events.day_line import day_cells, day_runs, ends_of, hour_labels
+
+        day, is_ascii, zone = rewound.day, self.options.glyphs.is_ascii, self.options.zone
+        begin, end = ends_of(day, zone)
+        news = [*self._legend(is_ascii=is_ascii), *news]
+        width = self.size.width - self.width_of((Part(begin), Part(""), Part(end), *news))
+        if width < _LEAST_DAY:
+            begin, end, width = EMPTY, EMPTY, max(self.size.width - self.width_of((Part(""), *news)), 0)
+        if self._drawn_cells[0] != (key := (day, width, is_ascii)):
+            self._drawn_cells = key, day_cells(day, width, ascii_only=is_ascii)
+        hours = hour_labels(day, width, zone)
+        runs = day_runs(day, self._drawn_cells[1], rewound.at, hours, ascii_only=is_ascii)
+        cells = [Part(run.text, run.style, 9, is_joined=place > 0) for place, run in enumerate(runs)]
+        labels = [Part(begin, "faint", 8)] if begin else []
+        return [*labels, *cells], [*([Part(end, "faint", 8)] if end else []), *news]
+
+    def _legend(self, *, is_ascii: bool) -> list[Part]:
+        from envwatch.wording.pane.legend import day_entries
+
+        parts: list[Part] = []
+        for sign, style, meaning in day_entries(ascii_only=is_ascii):
+            entry = [Part(sign, style, 2), Part(f" {meaning}", "faint", 2, is_joined=True)]
+            if self.width_of([*parts, *entry]) > self.size.width - _WITHOUT_LEGEND:
+                break
+            parts += entry
+        return parts

@@ -1,0 +1,230 @@
+"""The routes of `envwatch serve`: paths, tokens and refusals.
+
+Requests are counted instead of logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import replace
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from urllib.parse import unquote
+
+from pydantic_core import from_json
+
+from envwatch import __version__
+from envwatch.model.acks import ACKS_PATH, REQUEST_BYTES, AckRequest, answer_content, uuid_in
+from envwatch.model.listing_api import (
+    ENVWATCH_VERSION,
+    HEALTH_PATH,
+    LISTING_PATH,
+    WRONG_BASE_URL,
+    RefusedError,
+    not_found,
+    unauthorized,
+)
+from envwatch.model.text import SafeText, clean
+from envwatch.serve.answers import Answer, ProfileEndpoint, Request
+from envwatch.serve.tokens import ACKS, GUESSES, RateLimit, Tokens, Viewer, network_of, viewer_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+    from envwatch.model.acks import AckAnswer
+    from envwatch.model.clock import Clocks, MonotonicS
+
+METRICS_PATH: Final = "/metrics"
+PROFILES_PATH: Final = "/profiles"
+
+_HEALTH: Final = {"version": f"{ENVWATCH_VERSION}{__version__}", "status": "ok"}
+_METRICS_KEPT_S: Final = 1.0
+"""Seconds to reuse the metrics, which are the most expensive answer."""
+
+
+Metrics: TypeAlias = "Callable[[str], tuple[bytes, str]]"
+"""Returns body and content type for an `Accept` header; called in any thread, one call at a time."""
+
+
+class Act(NamedTuple):
+    """What a viewer with the right asks for: a new acknowledgement, or the end of one."""
+
+    profile: str
+    uuid: SafeText
+    by: SafeText
+    """The token's name."""
+    address: SafeText
+    request: AckRequest | None
+    """None ends the acknowledgement."""
+
+    @property
+    def who(self) -> str:
+        """The token's name and the address."""
+        return f"{self.by} ({self.address})"
+
+
+Acknowledge: TypeAlias = "Callable[[Act], Awaitable[AckAnswer]]"
+"""Decides an act, and returns after the decision is on the disk. Raises `RefusedError`: 404, 409 or 503."""
+
+
+class ServingApp:
+    """The whole application; endpoints and tokens are by profile.
+
+    A single profile also has paths without a name. Without `metrics`, no metrics are offered.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts that an application joins
+        self,
+        endpoints: Mapping[str, ProfileEndpoint],
+        tokens: Mapping[str, Tokens],
+        clocks: Callable[[], Clocks],
+        note: Callable[[str], None],
+        *,
+        acknowledge: Acknowledge,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self.tokens = tokens
+        """By profile; another thread replaces the mapping after a token file has changed."""
+        self._statuses, self._viewers = Counter[int](), Counter[str]()
+        self._endpoints = endpoints
+        self._first = next(iter(endpoints))
+        self._clocks = clocks
+        self._note = note
+        self._acknowledge = acknowledge
+        self._guesses, self._acts = RateLimit(GUESSES), RateLimit(ACKS)
+        self._metrics = metrics
+        self._metrics_lock = asyncio.Lock()
+        self._kept_metrics: dict[str, tuple[MonotonicS, tuple[bytes, str]]] = {}
+
+    def take_counts(self) -> SafeText:
+        """Return a line with the counts of answers and requests, and reset the counts."""
+        statuses = ", ".join(f"{count:,} x {status}" for status, count in sorted(self._statuses.items()))
+        viewers = ", ".join(f"{name} {count:,}" for name, count in self._viewers.most_common(10))
+        self._statuses.clear()
+        self._viewers.clear()
+        return clean(f"answered {statuses or 'nothing'}; requests by token: {viewers or 'none'}")
+
+    async def answer(self, request: Request) -> Answer:
+        """Return the answer, and set the request's `viewer` if the token is right."""
+        now = self._clocks()
+        try:
+            answer = await self._routed(request, now)
+        except RefusedError as refusal:
+            answer = self._refused(refusal, request, now)
+        except Exception as error:  # noqa: BLE001 - a bug, of which a viewer must learn nothing
+            self._note(f"bug: no answer for a viewer: {type(error).__name__}: {error}")
+            internal = RefusedError(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": "internal error"})
+            answer = self._refused(internal, request, now)
+        self._statuses[answer.status] += 1
+        if request.viewer:
+            self._viewers[request.viewer] += 1
+        return answer
+
+    def _refused(self, refusal: RefusedError, request: Request, now: Clocks) -> Answer:
+        # A client without a valid token must open a connection for each request.
+        headers = refusal.headers if request.viewer else (("Connection", "close"), *refusal.headers)
+        return self._endpoints[self._first].plain(refusal.status, refusal.body, now, headers)
+
+    async def _routed(self, request: Request, now: Clocks) -> Answer:
+        profile, path = self._first if len(self._endpoints) == 1 else "", request.path
+        if path.startswith(f"{PROFILES_PATH}/"):
+            name, slash, rest = path.removeprefix(f"{PROFILES_PATH}/").partition("/")
+            profile, path = unquote(name), slash + rest
+        is_about_acks = f"{path}/".startswith(f"{ACKS_PATH}/")
+        if request.has_body and not is_about_acks:
+            raise _no_body_allowed()
+        if path == HEALTH_PATH:
+            return self._endpoints[self._first].plain(HTTPStatus.OK, _HEALTH, now)
+        if is_about_acks or f"{path}/".startswith(f"{LISTING_PATH}/"):
+            if profile not in self._endpoints:
+                raise self._without_profile(request, now)
+            viewer = self._admit([profile], request, now)
+            if is_about_acks:
+                return await self._act(profile, path, viewer, request, now)
+            return self._endpoints[profile].answer(replace(request, path=path), now)
+        if request.path == METRICS_PATH:
+            return await self._scrape(request, now)
+        raise not_found()
+
+    async def _act(self, profile: str, path: str, viewer: Viewer, request: Request, now: Clocks) -> Answer:
+        """Acknowledge, or end an acknowledgement. Only here a body is read, of a viewer with the right."""
+        if (uuid := uuid_in(path)) is None:
+            raise not_found()
+        if request.method not in {"PUT", "DELETE"}:
+            status = HTTPStatus.METHOD_NOT_ALLOWED
+            raise RefusedError(status, {"error": status.phrase}, (("Allow", "PUT, DELETE"),))
+        if not viewer.may_ack:
+            why = f"the token {viewer.name} may not acknowledge: its line in the file of tokens lacks the word `ack`"
+            raise RefusedError(HTTPStatus.FORBIDDEN, {"error": why})
+        wait_s, _ = self._acts.count(viewer.name, now.monotonic)
+        if wait_s:
+            raise _too_many(f"more than {ACKS} requests about acknowledgements in a minute", wait_s)
+        if request.method == "DELETE" and request.has_body:
+            raise _no_body_allowed()
+        asked = None if request.method == "DELETE" else await _ack_request(request)
+        endpoint = self._endpoints[profile]
+        endpoint.ready()
+        rows = await self._acknowledge(Act(profile, uuid, clean(viewer.name), clean(request.address), asked))
+        return endpoint.plain(HTTPStatus.OK, answer_content(rows), self._clocks())
+
+    def _without_profile(self, request: Request, now: Clocks) -> RefusedError:
+        own = [
+            name
+            for name, tokens in self.tokens.items()
+            if viewer_of(request.header("authorization"), tokens) is not None
+        ]
+        self._admit([own[0] if own else self._first], request, now)
+        paths = " or ".join(f"{PROFILES_PATH}/{name}" for name in own)
+        return RefusedError(HTTPStatus.NOT_FOUND, {"error": f"{WRONG_BASE_URL} {paths}"})
+
+    async def _scrape(self, request: Request, now: Clocks) -> Answer:
+        self._admit(self._endpoints, request, now)
+        if self._metrics is None:
+            raise RefusedError(HTTPStatus.NOT_FOUND, {"error": "there are no series: they need the extra `metrics`"})
+        if request.method not in {"GET", "HEAD"}:
+            raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, {"error": HTTPStatus.METHOD_NOT_ALLOWED.phrase})
+        # Simultaneous scrapers share one result, made in a thread so that viewers need not wait.
+        async with self._metrics_lock:
+            accept = request.header("accept")
+            made_at, made = self._kept_metrics.get(accept, (None, None))
+            if made_at is None or made is None or now.monotonic - made_at >= _METRICS_KEPT_S:
+                made = await asyncio.to_thread(self._metrics, accept)
+                self._kept_metrics = {accept: (now.monotonic, made)}
+        body, content_type = made
+        return Answer(HTTPStatus.OK, (("Content-Type", content_type), ("Cache-Control", "no-store")), body)
+
+    def _admit(self, profiles: Iterable[str], request: Request, now: Clocks) -> Viewer:
+        """Authenticate a request for all given profiles, and return the first profile's viewer.
+
+        Raises:
+            RefusedError: for a wrong token (401), or too many from the address (429).
+        """
+        viewers = [viewer_of(request.header("authorization"), self.tokens[profile]) for profile in profiles]
+        if (viewer := viewers[0]) is not None and None not in viewers:
+            request.viewer = viewer.name
+            return viewer
+        wait_s, is_news = self._guesses.count(network_of(request.address), now.monotonic)
+        if is_news:
+            self._note(f"too many wrong tokens from {clean(request.address)}: the next ones must wait")
+        if not wait_s:
+            raise unauthorized()
+        raise _too_many("too many wrong tokens from this address", wait_s)
+
+
+def _too_many(what: str, wait_s: int) -> RefusedError:
+    return RefusedError(HTTPStatus.TOO_MANY_REQUESTS, {"error": what}, (("Retry-After", str(wait_s)),))
+
+
+def _no_body_allowed() -> RefusedError:
+    return RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"error": "a request must have no body"})
+
+
+async def _ack_request(request: Request) -> AckRequest:
+    if request.header("content-type").partition(";")[0].strip().lower() != "application/json":
+        raise RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, {"error": "the body must be `application/json`"})
+    body = await request.read_body(REQUEST_BYTES)
+    try:
+        return AckRequest.from_json(from_json(body, allow_inf_nan=False))
+    except ValueError as error:
+        raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, {"error": clean(f"no request: {error}")}) from None

@@ -1,0 +1,228 @@
+"""Viewers' tokens: file, authentication, and a limit on guessing.
+
+A token opens this server only, never the platform. Only digests are kept. No message contains a token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address, ip_address
+from math import ceil
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+from envwatch.files import file_signature, open_private, read_secret
+from envwatch.model.text import clean
+from envwatch.serve.listening import ServerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from envwatch.model.clock import MonotonicS
+
+FILE_BYTES: Final = 1 << 17
+MOST_TOKENS: Final = 200
+"""Each request is compared with all tokens, hence a limit."""
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,39}")
+_TOKEN: Final = re.compile(r"[\x21-\x7e]{16,512}")
+_SCHEME: Final = re.compile(r"bearer +", re.IGNORECASE)
+"""RFC 9110 11.1: scheme names are case-insensitive; blanks follow."""
+
+ACK: Final = "ack"
+"""The third word of a line: the right to acknowledge."""
+
+
+class Viewer(NamedTuple):
+    """The owner of a token."""
+
+    name: str
+    may_ack: bool = False
+
+
+Tokens: TypeAlias = tuple[tuple[Viewer, bytes], ...]
+"""Viewers with the digests of their tokens."""
+
+
+def viewer_of(authorization: str, tokens: Tokens) -> Viewer | None:
+    """Return the viewer for an `Authorization` header, or None.
+
+    Takes equally long for right and wrong tokens.
+    """
+    scheme = _SCHEME.match(authorization)
+    sent = _digest(authorization[scheme.end() :].strip() if scheme else "")
+    found = None
+    for viewer, digest in tokens:
+        if hmac.compare_digest(digest, sent):
+            found = viewer
+    return found
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+def tokens_in(path: Path, learn: Callable[[str], None]) -> Tokens:
+    """Return the tokens in a file that only this user can read; links are followed.
+
+    A line has a name, a token, and perhaps the word `ack`, separated by blanks; `#` begins a comment. `learn` gets each
+    token, for redaction.
+
+    Raises:
+        ServerError: if the file cannot be used.
+    """
+    name = clean(str(path))
+    tokens = _tokens_of(_content(path), name, learn)
+    if not tokens:
+        raise ServerError(f"the file of tokens {name} has none: `envwatch serve --new-token NAME` adds one")
+    return tokens
+
+
+class TokensFile:
+    """A token file that is read again after changes."""
+
+    def __init__(self, path: Path, learn: Callable[[str], None]) -> None:
+        self.path = path
+        self._learn = learn
+        self._signature = file_signature(path)
+        self.tokens = tokens_in(path, learn)
+
+    def reread(self) -> bool:
+        """Read the file again if changed; return whether the file changed.
+
+        Raises:
+            ServerError: if the changed file cannot be used; the old tokens stay valid.
+        """
+        signature = file_signature(self.path)
+        if signature == self._signature:
+            return False
+        self._signature = signature
+        self.tokens = tokens_in(self.path, self._learn)
+        return True
+
+
+def _content(path: Path) -> bytes:
+    name = clean(str(path))
+    try:
+        content, exposure = read_secret(path, FILE_BYTES, "one", limit=FILE_BYTES)
+    except FileNotFoundError:
+        raise ServerError(f"there is no file of tokens {name}: `envwatch serve --new-token NAME` makes one") from None
+    except OSError as error:
+        raise ServerError(f"the file of tokens {name} cannot be read: {error.strerror}") from None
+    if exposure is not None:
+        raise ServerError(f"the file of tokens {name} {': '.join(exposure)}")
+    return content
+
+
+def _tokens_of(content: bytes, name: str, learn: Callable[[str], None]) -> Tokens:
+    # A typing error must not silently remove a viewer, so any bad line is an error.
+    found: dict[Viewer, bytes] = {}
+    for number, line in enumerate(content.decode("utf-8-sig", "replace").splitlines(), 1):
+        words = re.sub(r"(?:^|\s)#.*", "", line).split()
+        if not words:
+            continue
+        place = f"{name}:{number}"
+        if len(words) not in {2, 3}:
+            raise ServerError(f"{place}: must be a name and a token, with a blank between them")
+        user, token, *rights = words
+        if rights not in ([], [ACK]):
+            raise ServerError(f"{place}: the third word must be `{ACK}`, the right to acknowledge")
+        if not _NAME.fullmatch(user):
+            raise ServerError(f"{place}: the name must be letters, digits, and - _ . @ between them, 40 at most")
+        if not _TOKEN.fullmatch(token):
+            raise ServerError(f"{place}: the token must be 16 to 512 printable characters without blanks")
+        if user in {viewer.name for viewer in found}:
+            raise ServerError(f"{place}: there is a token of that name already; two may not share one")
+        if (digest := _digest(token)) in found.values():
+            raise ServerError(f"{place}: another name has the same token")
+        found[Viewer(user, may_ack=bool(rights))] = digest
+        learn(token)
+    if len(found) > MOST_TOKENS:
+        raise ServerError(f"{name}: has more than {MOST_TOKENS} tokens")
+    return tuple(found.items())
+
+
+def add_token(path: Path, user: str, *, may_ack: bool = False) -> str:
+    """Add a new token to a file, which is created if missing, and return the token.
+
+    Raises:
+        ServerError: on failure; the file is unchanged.
+    """
+    if not _NAME.fullmatch(user):
+        raise ServerError("the name of a token must be letters, digits, and - _ . @ between them, 40 at most")
+    content = b""
+    if path.exists():
+        content = _content(path)
+        if user in {viewer.name for viewer, _ in _tokens_of(content, clean(str(path)), lambda _: None)}:
+            raise ServerError(f"{clean(str(path))} has a token of {user} already: remove its line first")
+    token = f"ew-{secrets.token_urlsafe(32)}"
+    try:
+        descriptor = open_private(path, follows_link=True)
+        with os.fdopen(descriptor, "ab") as file:
+            file.write(b"" if not content or content.endswith(b"\n") else b"\n")
+            file.write(f"{user} {token}{f' {ACK}' if may_ack else ''}\n".encode())
+            file.flush()
+            os.fsync(descriptor)
+    except OSError as error:
+        raise ServerError(f"cannot write {clean(str(path))}: {error.strerror}") from None
+    return token
+
+
+GUESSES: Final = 10
+"""Most wrong tokens of a network within `LIMITED_WITHIN_S`."""
+ACKS: Final = 30
+"""Most requests about acknowledgements with a token within `LIMITED_WITHIN_S`."""
+LIMITED_WITHIN_S: Final = 60.0
+_MOST_NAMES: Final = 4_096
+
+
+@dataclass(slots=True)
+class _Counted:
+    at: deque[MonotonicS] = field(default_factory=deque)
+    is_known: bool = False
+
+
+@dataclass(slots=True)
+class RateLimit:
+    """Counts acts by name: at most `most` within `LIMITED_WITHIN_S`."""
+
+    most: int
+    _by_name: OrderedDict[str, _Counted] = field(default_factory=OrderedDict)
+
+    def count(self, name: str, now: MonotonicS) -> tuple[int, bool]:
+        """Count an act, unless the name must wait.
+
+        Returns:
+            The seconds to wait, 0 for no wait, and whether this wait is the first since the count was empty.
+        """
+        counted = self._by_name.setdefault(name, _Counted())
+        self._by_name.move_to_end(name)
+        while len(self._by_name) > _MOST_NAMES:
+            self._by_name.popitem(last=False)
+        while counted.at and now - counted.at[0] >= LIMITED_WITHIN_S:
+            counted.at.popleft()
+        counted.is_known = counted.is_known and bool(counted.at)
+        if len(counted.at) < self.most:
+            counted.at.append(now)
+            return 0, False
+        is_news, counted.is_known = not counted.is_known, True
+        return max(ceil(counted.at[0] + LIMITED_WITHIN_S - now), 1), is_news
+
+
+def network_of(address: str) -> str:
+    """Return the network that counts as one client: an IPv4 address, or the /64 of an IPv6 address."""
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if not isinstance(parsed, IPv6Address):
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(int(parsed) >> 64)

@@ -1,1 +1,0 @@
-"""Poller, HTTP client and merged stream. Sources do not interpret listings."""

@@ -1,1 +1,0 @@
-"""Files on disk: state, log, history, crash reports; private and written atomically."""

@@ -1,0 +1,339 @@
+"""State files keep screen settings, acknowledgements, silences and alert states between runs; never configuration.
+
+An unreadable file counts as empty. A damaged file is renamed before the next write. Several processes may write at
+once: a thread merges changes under a lock, so the last change of each name wins.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import threading
+from collections import deque
+from contextlib import contextmanager
+from math import inf
+from queue import SimpleQueue
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
+
+from envwatch import files
+from envwatch.alerts.acknowledgements import Acks, ServerKey, acks_of, entry_of, name_of, with_changes
+from envwatch.alerts.alert_policy import Word, Words, word_entry, words_of
+from envwatch.alerts.silences import Silences, content_of, silences_of
+from envwatch.model import limits
+from envwatch.model.acks import Ack, finite_number
+from envwatch.model.times import MS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from envwatch.fleet.tracking import MatcherOf
+
+
+Changes: TypeAlias = "Mapping[Any, Any]"
+"""New values by name; None removes a name."""
+
+_CLOSE_TIMEOUT_S: Final = 1.5
+"""Less than the exit guard allows. Writing takes up to 0.5 s on a busy machine."""
+
+T = TypeVar("T")
+
+
+class StateFormat(NamedTuple):
+    """A kind of state file."""
+
+    about: str
+    """The loss if the file is damaged, for people."""
+    limit: int
+    """Largest size in bytes."""
+    changed: Callable[[dict[str, Any], Changes], dict[str, Any]]
+    """Returns the new content, within the limit. Unknown names, perhaps of a newer envwatch, are kept."""
+
+    def read_or_empty(self, path: Path) -> dict[str, Any]:
+        """Return the content; empty if missing, damaged or unreadable."""
+        try:
+            return self.read(path) or {}
+        except OSError:
+            return {}
+
+    def is_damaged(self, path: Path) -> bool:
+        """Whether an existing file cannot be read."""
+        try:
+            return self.read(path) is None
+        except OSError:
+            return True
+
+    def read(self, path: Path) -> dict[str, Any] | None:
+        """Return the content, empty if missing; None if damaged.
+
+        Raises:
+            OSError: if the file cannot be read.
+        """
+        try:
+            with os.fdopen(files.open_regular(path), "rb") as file:
+                content = json.loads(file.read(self.limit))
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except (ValueError, RecursionError):
+            return None
+        return content if isinstance(content, dict) else None
+
+
+def within(limit: int, entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries that fit into `limit` bytes, in order; larger entries are skipped."""
+    kept: dict[str, Any] = {}
+    room = limit
+    for name, entry in entries.items():
+        size = len(json.dumps({name: entry}, indent=2)) + 1  # the braces make up for the comma
+        if size <= room:
+            kept[name] = entry
+            room -= size
+    return kept
+
+
+class ChangedFile(Generic[T]):
+    """Reads a file again after another process has changed the file.
+
+    The file need not exist; `read` never fails.
+    """
+
+    def __init__(self, path: Path, read: Callable[[Path], T]) -> None:
+        self._path = path
+        self._read = read
+        self._seen: tuple[int, ...] | None = None
+
+    def changed(self) -> T | None:
+        """Return the content on the first call and after changes, else None."""
+        seen = files.file_signature(self._path)
+        if seen == self._seen:
+            return None
+        self._seen = seen
+        return self._read(self._path)
+
+    def forget(self) -> None:
+        """Return the content at the next call in any case."""
+        self._seen = None
+
+
+class StateFile:
+    """A state file and the thread that writes changes.
+
+    `note` gets a line, in any thread, for a damaged file, and once for a failure to write.
+    """
+
+    def __init__(self, state_format: StateFormat, path: Path, note: Callable[[str], None]) -> None:
+        self._format = state_format
+        self._path = path
+        self._note = note
+        self._changes: SimpleQueue[Changes | Callable[[], None] | None] = SimpleQueue()
+        self._unwritten: deque[Changes] = deque()
+        self._thread: threading.Thread | None = None
+        self.error: OSError | None = None
+        """Why the newest write failed, if so; changes in the writing thread."""
+        try:
+            trouble = "damaged" if self._format.read(path) is None else None
+        except OSError as error:
+            trouble = error.strerror
+        if trouble:
+            note(f"forgot {self._format.about}: {trouble} ({path})")
+
+    def keep(self, changes: Changes = MappingProxyType({}), /, **named: object) -> None:
+        """Queue changes for the writing thread; never waits, never fails."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="state file", daemon=True)
+            self._thread.start()
+        kept = {**changes, **named}  # a copy, because the thread reads later
+        self._unwritten.append(kept)
+        self._changes.put(kept)
+
+    @property
+    def unwritten(self) -> Sequence[Changes]:
+        """The queued changes that the file may lack, oldest first."""
+        return tuple(self._unwritten)
+
+    def call_when_written(self, function: Callable[[], None]) -> None:
+        """Call a function in the writing thread after the queued changes, written or not; at once before any `keep`."""
+        if self._thread is None:
+            function()
+        else:
+            self._changes.put(function)
+
+    def close(self) -> None:
+        """Write queued changes, for at most 1.5 s."""
+        if self._thread is not None:
+            self._changes.put(None)
+            self._thread.join(_CLOSE_TIMEOUT_S)
+
+    def _run(self) -> None:
+        while (changes := self._changes.get()) is not None:
+            if callable(changes):
+                changes()
+                continue
+            try:
+                aside = merge(self._path, self._format, changes)
+            except OSError as error:
+                if self.error is None:
+                    self._note(f"cannot remember {self._format.about}: {error.strerror} ({self._path})")
+                self.error = error
+            else:
+                self.error = None
+                if aside is not None:
+                    self._note(f"set aside what was damaged: {aside}")
+            self._unwritten.popleft()
+
+
+def merge(path: Path, state_format: StateFormat, changes: Changes) -> Path | None:
+    """Merge changes into a file under a lock; return the new path of a damaged file.
+
+    Raises:
+        OSError: on failure; the file is unchanged.
+    """
+    files.make_private_folder(path.parent)
+    with _locked(path.with_name(f"{path.name}.lock")):
+        before = state_format.read(path)
+        content = json.dumps(state_format.changed(before or {}, changes), indent=2, sort_keys=True).encode() + b"\n"
+        fresh = path.with_name(f"{path.name}.new")
+        fresh.unlink(missing_ok=True)
+        files.write_private(fresh, content)
+        try:
+            aside = files.set_aside(path, f"{path.name}.damaged") if before is None else None
+            fresh.replace(path)
+        except OSError:
+            fresh.unlink(missing_ok=True)
+            raise
+        return aside
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a file lock, which the system releases if the process is killed."""
+    descriptor = files.open_private(path)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+_LONGEST: Final = 200
+
+MOST_ACKS: Final = 10_000
+"""Of more acknowledgements the oldest are dropped: an environment that never comes back keeps its acknowledgement."""
+
+
+def remembered(path: Path) -> dict[str, Any]:
+    """Return the last run's screen settings: theme, columns, bell, and hints, False after the user closed the hints.
+
+    A setting that was never chosen, or is damaged, is missing.
+    """
+    content = REMEMBERED.read_or_empty(path)
+    read = {"theme": _word, "columns": _words, "bell": _flag, "hints": _flag}
+    return {name: value for name, of in read.items() if (value := of(content.get(name))) is not None}
+
+
+def acknowledged(path: Path) -> Acks:
+    """Return the acknowledgements."""
+    return acks_of(ACKNOWLEDGEMENTS.read_or_empty(path))
+
+
+def _with_acks(content: dict[str, Any], changes: Mapping[ServerKey, Ack | None]) -> dict[str, Any]:
+    known = acks_of(content)
+    acks = with_changes(known, changes)
+    # An ended acknowledgement is kept for a day, for processes that did not run at the end.
+    newest = max((ack.at for ack in changes.values() if ack is not None), default=-inf)
+    kept = {key: ack for key, ack in acks.items() if ack.until is None or newest - ack.until < _ENDED_KEPT_MS}
+    newest_first = dict(sorted(kept.items(), key=lambda item: item[1].at, reverse=True)[:MOST_ACKS])
+    # Unknown names are kept, also within acknowledgements.
+    entries = {name: value for name, value in content.items() if not isinstance(value, dict)}
+    before = {key: each for each in content.values() for key, ack in acks_of({"": each}).items() if ack == known[key]}
+    for key, ack in newest_first.items():
+        entry = entry_of(key, ack)
+        entries[name_of(key)] = entry if key in changes else {**before[key], **entry}
+    following = within(ACKNOWLEDGEMENTS.limit, entries)
+    if any(ack is not None and name_of(key) not in following for key, ack in changes.items()):
+        raise OSError(errno.EFBIG, "there are too many acknowledgements")
+    return following
+
+
+def _word(value: object) -> str | None:
+    return value if isinstance(value, str) and 0 < len(value) <= _LONGEST and value.isprintable() else None
+
+
+def _flag(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _words(value: object) -> tuple[str, ...] | None:
+    words = [_word(item) for item in value] if isinstance(value, list) else []
+    return tuple(word for word in words if word) if words and all(words) else None
+
+
+REMEMBERED: Final = StateFormat(about="how the screen looked", limit=1 << 16, changed=with_changes)
+
+ACKNOWLEDGEMENTS: Final = StateFormat(about="which problems were acknowledged", limit=8 << 20, changed=_with_acks)
+
+
+MOST_SILENCES: Final = 1_000
+"""More silences are refused, because dropping an old silence would end the silence early."""
+_ENDED_KEPT_MS: Final = limits.OLD_AFTER / MS
+
+
+def _with_silences(content: dict[str, Any], changes: Silences) -> dict[str, Any]:
+    # An ended silence is kept for a day, because losses count from the end, or until the file is full.
+    newest = max((silence.at for silence in changes.values()), default=float("-inf"))
+    most = MOST_SILENCES if any(id_ not in content for id_ in changes) else len(content)
+    for at in (newest - _ENDED_KEPT_MS, newest):
+        kept = {id_: entry for id_, entry in content.items() if id_ not in changes and not _ended_by(entry, at)}
+        following = kept | content_of(changes)
+        if len(following) <= most and len(json.dumps(following, indent=2)) < SILENCES.limit:
+            return following
+    raise OSError(errno.EFBIG, "there are too many silences")
+
+
+def _ended_by(entry: object, at: float) -> bool:
+    until = finite_number(entry.get("until")) if isinstance(entry, dict) else None
+    return until is not None and until <= at
+
+
+SILENCES: Final = StateFormat(about="which environments are silenced", limit=4 << 20, changed=_with_silences)
+
+
+def silences_in(path: Path, matcher_of: MatcherOf) -> Silences:
+    """Return the silences."""
+    return silences_of(SILENCES.read_or_empty(path), matcher_of)
+
+
+def _with_words(content: dict[str, Any], changes: Mapping[ServerKey, Word | None]) -> dict[str, Any]:
+    entries = {name_of(key): None if word is None else word_entry(key, word) for key, word in changes.items()}
+    return within(WORDS.limit, with_changes(content, entries))
+
+
+def words_in(path: Path) -> Words:
+    """Return the words about environments."""
+    return words_of(WORDS.read_or_empty(path))
+
+
+_ROWS_BYTES: Final = 32 << 20
+"""Most bytes of the rows in an alert state; of further rows only the ids are kept."""
+
+
+def _alert_content(content: dict[str, Any], changes: Changes) -> dict[str, Any]:
+    following = {**content, **changes}
+    return {**following, "rows": within(_ROWS_BYTES, changes["rows"])} if "rows" in changes else following
+
+
+ALERT_STATE: Final = StateFormat(about="which alerts wait or are open", limit=64 << 20, changed=_alert_content)
+"""One profile's alert state; a change may be the ledger alone."""
+
+UPTIME: Final = StateFormat(
+    about="which environments are nearly always up", limit=64 << 20, changed=lambda _content, changes: {**changes}
+)
+"""One profile's uptime record; each change replaces the whole content."""
+
+WORDS: Final = StateFormat(about="which environments alert always or never", limit=4 << 20, changed=_with_words)
+
+INCIDENTS_OF_1_0: Final = StateFormat(about="which incidents are open", limit=8 << 20, changed=with_changes)
+"""`incidents.json` of 1.0.0, for all profiles; only read."""

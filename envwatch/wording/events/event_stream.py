@@ -1,0 +1,202 @@
+"""The lines of `watch`.
+
+An event is always a single line, because all text is cleaned. Long names are not cut, so that a person can search for a
+name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from envwatch.alerts.monitor import Monitor
+from envwatch.fleet.events import NO_PROFILE, Event, Kind
+from envwatch.fleet.profile_state import Fleet, ProfileState
+from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs
+from envwatch.model.text import SafeText, cells, clean, composed, counted, fitted
+from envwatch.model.times import NOTHING, moment
+from envwatch.query.fields import MatchContext
+from envwatch.query.language import Query
+from envwatch.wording.events.cloud_events import cloud_event, initial_event, line_of, word_of
+from envwatch.wording.events.event_text import VERBS, event_style, event_text, names_text
+from envwatch.wording.events.matching import EventFilter
+from envwatch.wording.state_style import lasted_text, painted, state_text, style_of
+from envwatch.wording.table.block import block_of
+from envwatch.wording.table.columns import SEARCHED
+from envwatch.wording.table.table_view import AmbiguousNames, id_tail, in_default_order
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from envwatch.fleet.tracking import TrackedEnvironment
+
+
+GAP: Final = "  "
+_WORD_CELLS: Final = 12
+"""Wide enough for `not-alerting`, the longest word."""
+_WIDEST_NAME: Final = 40
+"""A longer name moves the details of its line to the right."""
+_FLEET: Final = clean("-")
+_INITIAL: Final = clean("initial")
+
+_ASCII: Final = {"→": "->", "…": "...", "–": "-", "·": "-"}
+"""Replacements for characters in envwatch's own words."""
+
+
+class Layout(NamedTuple):
+    """The columns' widths in cells, and the ambiguous names."""
+
+    name: int
+    profile: int = 0
+    """0 hides the column."""
+    ambiguous: frozenset[SafeText] = frozenset()
+    zone: tzinfo = UTC
+
+    def named(self, name: SafeText, id_: SafeText) -> SafeText:
+        """Return a unique name."""
+        tail = id_tail(name, id_, self.ambiguous)
+        return composed(f"{name}{tail}") if tail else name
+
+    def line(self, at: float, word: SafeText, profile: SafeText, name: SafeText, details: SafeText) -> SafeText:
+        """Return a line, without line end."""
+        when = moment(at, self.zone)
+        time = clean(when.isoformat(timespec="seconds").replace("+00:00", "Z")) if when else NOTHING
+        columns = [time, _padded(word, _WORD_CELLS)]
+        if self.profile:
+            columns.append(_padded(profile, self.profile))
+        columns += [_padded(name, self.name), details]
+        return composed(GAP.join(columns).rstrip(" "))
+
+
+def layout_of(fleet: Fleet, zone: tzinfo = UTC) -> Layout:
+    """Return column widths that suit all names of a fleet."""
+    named = {(tracked.environment.id, tracked.environment.label) for tracked in fleet.environments}
+    profile = max(map(cells, fleet.by_profile), default=0) if fleet.are_several else 0
+    layout = Layout(0, profile, AmbiguousNames().among(fleet.environments), zone)
+    widest = max((cells(layout.named(label, id_)) for id_, label in named), default=cells(_FLEET))
+    if len(named) > 1:
+        widest = max(widest, cells(counted(len(named), "environment")))  # the count replaces the name of a group
+    return layout._replace(name=min(widest, _WIDEST_NAME))
+
+
+def event_line(event: Event, layout: Layout) -> SafeText:
+    """Return an event as a line without line end."""
+    if event.members:
+        name = counted(len(event.members), "environment")
+    else:
+        name = _FLEET if event.id is None else layout.named(event.name or event.id, event.id)
+    return layout.line(event.at, word_of(event), event.profile, name, _details(event, layout.zone))
+
+
+def initial_line(tracked: TrackedEnvironment, at: float, layout: Layout, *, is_unknown: bool) -> SafeText:
+    """Return the line of an environment that exists when watching begins (server's clock, ms)."""
+    reason = "" if tracked.verdict.is_up or is_unknown else f", {tracked.reason}"
+    name = layout.named(tracked.environment.label, tracked.environment.id)
+    state = state_text(tracked, is_unknown=is_unknown)
+    return layout.line(at, _INITIAL, tracked.profile, name, composed(f"{state}{reason}"))
+
+
+def encoded(line: str, encoding: str, *, ascii_only: bool) -> bytes:
+    r"""Return a line with line end as bytes; characters that the encoding lacks are written as `\x…`."""
+    if ascii_only:
+        for character, plain in _ASCII.items():
+            line = line.replace(character, plain)
+        encoding = "ascii"
+    return f"{line}\n".encode(encoding, "backslashreplace")
+
+
+def _padded(text: SafeText, width: int) -> SafeText:
+    return fitted(text, max(width, cells(text)))
+
+
+def _details(event: Event, zone: tzinfo) -> SafeText:
+    match None if event.members else event.kind:
+        case Kind.ONLINE:
+            parts = [lasted_text(event, "was off for")]
+        case Kind.RETURNED:
+            parts = [event.after or "", lasted_text(event, "was gone for")]
+        case _:
+            parts = [_without_kind(event_text(event, zone).replace(" · ", ", "), event)]
+    return composed(", ".join(part for part in parts if part))
+
+
+def _without_kind(text: str, event: Event) -> str:
+    if event.kind is Kind.TOGETHER:
+        return f"together, {f'all {event.reason}' if event.reason else names_text(event.members)}"
+    if event.members and event.kind is Kind.NOT_BACK and event.reason:
+        return f"{event.reason.removeprefix(f'{event.kind} ')}, {names_text(event.members)}"
+    if event.members and event.kind is not Kind.WHILE_BLIND:
+        names, people = names_text(event.members), (Kind.ACKNOWLEDGED, Kind.ACK_ENDED)
+        return f"{names}, {event.reason}" if event.kind in people and event.reason else names
+    word = word_of(event)
+    kinds = (f"{len(event.members)} changed while blind", event.kind.value, word, VERBS.get(event.kind, word))
+    said = next((kind for kind in kinds if text.startswith(kind)), "")
+    return text.removeprefix(said).lstrip(":, ")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventStream:
+    """Turns events into the lines of `watch`."""
+
+    sources: Mapping[SafeText, str]
+    is_json: bool = False
+    """Whether the lines are CloudEvents instead of text."""
+    query: Query = field(default_factory=Query)
+    """Chooses the events. Events about the whole fleet are always written."""
+    profile_name: SafeText = NO_PROFILE
+    has_initial: bool = False
+    """Whether to write the environments of each profile's first listing."""
+    encoding: str = "utf-8"
+    ascii_only: bool = False
+    """`ascii_only` and `encoding` apply to text only: JSON is UTF-8."""
+    has_colours: bool = False
+    zone: tzinfo = UTC
+    """The zone of times in text. JSON has UTC."""
+
+    def lines(self, before: Monitor, monitor: Monitor, events: Iterable[Event], now: Clocks) -> Iterator[bytes]:
+        """Yield the lines of an update, with line ends."""
+        if chosen := self._chosen(events, monitor):
+            layout = layout_of(monitor.fleet, self.zone)
+            for event in chosen:
+                yield self._line(event, monitor, now, layout)
+        if self.has_initial:
+            for profile, profile_state in monitor.fleet.by_profile.items():
+                if (at := profile_state.listed_at) is not None and before.fleet.by_profile[profile].listed is None:
+                    yield from self._initial(profile_state, at, monitor, now)
+
+    def past_lines(self, events: Iterable[Event], fleet: Fleet) -> Iterator[bytes]:
+        """Yield the lines of events of earlier runs, with line ends. The names in `fleet` decide the column widths."""
+        blank = Monitor(Fleet({profile: ProfileState(profile=profile) for profile in self.sources}))
+        layout = layout_of(fleet, self.zone)
+        for event in self._chosen(events, blank):
+            yield self._line(event, blank, Clocks(WallMs(event.at), MonotonicS(0.0)), layout)
+
+    def _chosen(self, events: Iterable[Event], monitor: Monitor) -> list[Event]:
+        results = EventFilter(self.query, None, monitor.is_acked, self.profile_name).results
+        return [event for event in events if (event.id is None and not event.members) or any(results(event))]
+
+    def _line(self, event: Event, monitor: Monitor, now: Clocks, layout: Layout) -> bytes:
+        if self.is_json:
+            return line_of(cloud_event(event, monitor, now, self.sources[event.profile]))
+        return self._encoded(event_line(event, layout), event_style(event).style)
+
+    def _encoded(self, line: SafeText, style: str) -> bytes:
+        text: str = line
+        if self.has_colours:
+            time, word, *_ = text.split(None, 2)
+            text = f"{time}{GAP}{painted(word, style)}{text.removeprefix(f'{time}{GAP}{word}')}"
+        return encoded(text, self.encoding, ascii_only=self.ascii_only)
+
+    def _initial(self, profile_state: ProfileState, at: ServerMs, monitor: Monitor, now: Clocks) -> Iterator[bytes]:
+        context = MatchContext(at, monitor.is_acked, self.profile_name)
+        matches = self.query.test(context, SEARCHED)
+        layout, in_block = layout_of(monitor.fleet, self.zone), block_of(monitor, now).keys
+        for tracked in in_default_order(filter(matches, profile_state.environments.values())):
+            if self.is_json:
+                yield line_of(initial_event(tracked, monitor, now, self.sources[tracked.profile]))
+            else:
+                is_unknown = monitor.fleet.for_environment(tracked).is_unknown(tracked, now)
+                line = initial_line(tracked, at, layout, is_unknown=is_unknown)
+                style = style_of(tracked, is_unknown=is_unknown).style
+                yield self._encoded(line, "gone" if style == "offline" and tracked.key not in in_block else style)

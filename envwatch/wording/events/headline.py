@@ -1,0 +1,125 @@
+"""Chooses the event for the news line, so that a minor change does not hide a loss."""
+
+from __future__ import annotations
+
+from itertools import takewhile
+from typing import TYPE_CHECKING
+
+from envwatch.alerts.losses import LOSSES, RETURNS, is_loss, key_of
+from envwatch.fleet.events import ENDS, NOT_RUNNING, Event, Kind, flatten
+from envwatch.fleet.replacement import is_replacement
+from envwatch.model import limits
+from envwatch.model.environment import UNRESTRICTED
+from envwatch.model.times import MS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from envwatch.model.text import SafeText
+
+_FLEET_WIDE = frozenset({Kind.WHILE_BLIND, Kind.STALLED, Kind.CLOCK_WRONG, Kind.BLIND, Kind.KEY_REFUSED})
+"""The end of a fleet-wide period is not bad news."""
+
+_SEVERAL = 2
+"""From this number on, events become a single sentence."""
+
+_FLAPS = frozenset({Kind.OFFLINE, Kind.ONLINE, Kind.RECONNECTED, Kind.RESTARTED})
+_STANDS_MS = limits.HEADLINE_STANDS / MS
+
+
+def headline(event_log: Sequence[Event], now_of: Callable[[Event], float]) -> Event | None:
+    """Return the newest of the most severe events within `limits.HEADLINE_STANDS`: the newest loss, however small.
+
+    Without a severe event, return the newest listing's event with the most environments. A loss is over when all its
+    environments are back or replaced, a period when it has ended. Changes of a flapping row are no news.
+
+    `event_log` is oldest first; `now_of` returns the clock of the event's server, in ms.
+    """
+    most_severe: Event | None = None
+    returned: set[tuple[SafeText, SafeText | None]] = set()
+    ended: set[tuple[SafeText, Kind]] = set()
+    for event in reversed(event_log):
+        if now_of(event) - event.at >= _STANDS_MS:
+            break
+        singles = flatten([event])
+        returned |= {
+            (single.profile, single.id) for single in singles if single.kind in RETURNS or is_replacement(single)
+        }
+        ended |= {(event.profile, begin) for begin, end in ENDS.items() if end is event.kind}
+        is_over = (event.profile, event.kind) in ended
+        is_over = is_over or _is_flap(event) or all((single.profile, single.id) in returned for single in singles)
+        if not is_over and _outranks(event, most_severe):
+            most_severe = event
+    if most_severe is not None:
+        return most_severe
+    newest_first = (event for event in reversed(event_log) if event.kind is not Kind.NOTICE and not _is_flap(event))
+    newest = next(newest_first, None)
+    if newest is None:
+        return None
+    same_listing = takewhile(lambda event: (event.at, event.profile) == (newest.at, newest.profile), newest_first)
+    return max((newest, *same_listing), key=lambda event: len(event.members))
+
+
+def _outranks(event: Event, newer: Event | None) -> bool:
+    """Whether an event is more severe than a newer event, or is the loss of two equally severe events of a poll."""
+    if newer is None:
+        return _severity(event) > 0
+    is_of_same_poll = (event.at, event.profile) == (newer.at, newer.profile)
+    is_preferred = is_of_same_poll and _is_loss(event) and not _is_loss(newer)
+    return _severity(event) > _severity(newer) or (is_preferred and _severity(event) == _severity(newer))
+
+
+def _is_flap(event: Event) -> bool:
+    return event.kind in _FLAPS and event.then is not None and event.then.is_flapping
+
+
+def merged(event: Event, same_poll: Sequence[Event]) -> tuple[Event, int]:
+    """Return the event merged with events of the same kind and poll, and the number of the poll's other changes.
+
+    A group counts as one change. A change of an environment of the returned event does not count.
+    """
+    replaced = {other.id for other in same_poll if is_replacement(other) and other is not event}
+    singles = (other for other in same_poll if not other.members and other.id is not None)
+    alike = [other for other in singles if other.kind is event.kind and other.id not in replaced]
+    if not event.members and len(alike) >= _SEVERAL:
+        event = Event(kind=event.kind, at=event.at, profile=event.profile, after=event.after, members=tuple(alike))
+    named = set(map(key_of, flatten([event])))
+    others = [other for other in same_poll if other.kind is not Kind.NOTICE and other is not event]
+    return event, sum(not named.issuperset(map(key_of, flatten([other]))) for other in others)
+
+
+def same_environment(event: Event, same_poll: Sequence[Event]) -> list[Event]:
+    """Return the poll's other events about the environment: an update explains a return."""
+    others = (other for other in same_poll if other is not event and not other.members)
+    return [other for other in others if event.id is not None and other.id == event.id]
+
+
+def returned_since(loss: Event, event_log: Sequence[Event]) -> int:
+    """Return how many environments of a loss are back."""
+    is_back: dict[SafeText | None, bool] = {}
+    for event in reversed(event_log):
+        if event.profile != loss.profile:
+            continue
+        if event.at <= loss.at:
+            break
+        for single in flatten([event]):
+            if single.kind in LOSSES | RETURNS:
+                is_back.setdefault(single.id, single.kind in RETURNS)
+    return sum(is_back.get(single.id, False) for single in flatten([loss]) if single.kind in LOSSES)
+
+
+def _severity(event: Event) -> int:
+    """Return 2 for losses, changes to unrestricted and fleet-wide events; 1 if a present loss precedes; else 0.
+
+    Changes since the last run, and a row that was lost before and is now gone, must not hide a present loss.
+    """
+    if event.kind is Kind.WHILE_BLIND and event.reason == NOT_RUNNING:
+        return 1
+    is_drift = event.kind is Kind.MODE and event.after == UNRESTRICTED
+    if is_drift or event.kind in _FLEET_WIDE or _is_loss(event):
+        return 2
+    return int(event.kind in LOSSES or event.of in LOSSES)
+
+
+def _is_loss(event: Event) -> bool:
+    return any(map(is_loss, flatten([event])))

@@ -1,0 +1,190 @@
+"""Queries as tests of environments, of events, and of a fleet for `wait`.
+
+Words are searched in every column, or in an event's text. A term matches the environment as recorded at the event:
+`pod:p-7` finds a loss in that pod even if the environment runs in another pod now, and `status:off` finds losses but
+not returns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import chain
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from envwatch.fleet.events import NO_PROFILE, Event, Kind
+from envwatch.fleet.replacement import is_replacement
+from envwatch.fleet.tracking import EVERYTHING, ChangeTag, Matcher, RecentChange, TrackedEnvironment
+from envwatch.model.text import SafeText, composed
+from envwatch.query.fields import MatchContext
+from envwatch.query.language import Query, SearchCache, parse
+from envwatch.query.lexer import QueryError, normalize
+from envwatch.wording.events.event_text import event_text
+from envwatch.wording.table.columns import SEARCHED
+from envwatch.wording.table.table_view import in_default_order
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import tzinfo
+
+    from envwatch.alerts.monitor import Monitor
+    from envwatch.fleet.profile_state import ProfileState
+    from envwatch.model.clock import Clocks
+
+
+_TAGS: Final = {
+    Kind.APPEARED: ChangeTag.JOINED,
+    Kind.ONLINE: ChangeTag.BACK,
+    Kind.RETURNED: ChangeTag.BACK,
+    Kind.OFFLINE: ChangeTag.NEW,
+    Kind.GONE: ChangeTag.NEW,
+    Kind.MISSING: ChangeTag.NEW,
+    Kind.NOT_BACK: ChangeTag.NEW,
+    Kind.RECONNECTED: ChangeTag.CONNECTION,
+    Kind.RESTARTED: ChangeTag.CONNECTION,
+    Kind.MODE: ChangeTag.MODE,
+    Kind.VERSION: ChangeTag.VERSION,
+}
+
+
+def matcher_of(text: str, profile: SafeText = NO_PROFILE) -> Matcher:
+    """Return a query as a test.
+
+    Raises:
+        QueryError: for the first mistake.
+    """
+    query, cache = parse(text), SearchCache()
+    if not query:
+        return EVERYTHING
+
+    @lru_cache(maxsize=4)
+    def test_at(now: float) -> Callable[[TrackedEnvironment], bool]:
+        return query.test(MatchContext(now, profile=profile), SEARCHED, cache)
+
+    return Matcher(composed(str(query)), lambda tracked, now: test_at(now)(tracked))
+
+
+def matcher_or_none(text: str, profile: SafeText = NO_PROFILE) -> Matcher | None:
+    """Return a query as a test, or None for a wrong query."""
+    try:
+        return matcher_of(text, profile)
+    except QueryError:
+        return None
+
+
+def tracked_then(event: Event) -> TrackedEnvironment | None:
+    """Return an event's environment as recorded at the event."""
+    if event.then is None:
+        return None
+    tag = ChangeTag.MOVED if is_replacement(event) else _TAGS.get(event.kind)
+    change = None if tag is None else RecentChange(tag, event.at)
+    return TrackedEnvironment(*event.then.parts, profile=event.profile, last_change=change)
+
+
+def event_test(text: str, profile: SafeText = NO_PROFILE) -> Callable[[Event], bool]:
+    """Return a query as a test of events.
+
+    Raises:
+        QueryError: for the first mistake.
+    """
+    matcher = matcher_of(text, profile)
+
+    def matches(event: Event) -> bool:
+        tracked = tracked_then(event)
+        return tracked is not None and matcher.matches(tracked, event.at)
+
+    return matches
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Tests events by a query.
+
+    A group matches if any member matches. The text of each surrounding group belongs to the text of a member, so a
+    negated word in a group's text hides the member. For an event without an environment, only negated terms match.
+    """
+
+    query: Query
+    zone: tzinfo | None = None
+    is_acked: Callable[[TrackedEnvironment], bool] = lambda _: False
+    profile_name: SafeText = NO_PROFILE
+    texts: dict[int, str] = field(default_factory=dict)
+    """A cache by the event's `id`, valid while the event exists and the zone is the same."""
+
+    def results(self, event: Event, *groups: Event) -> Iterator[bool]:
+        """Yield whether an event, or each member of a group, matches; `groups` contain the event."""
+        if event.members:
+            for member in event.members:
+                yield from self.results(member, *groups, event)
+        else:
+            yield self._has_terms(event) and self.query.has_words(self._searchable_text(event, groups))
+
+    def _has_terms(self, event: Event) -> bool:
+        tracked = tracked_then(event)
+        if tracked is None:
+            return not self.query.demands()
+        return self.query.has_terms(tracked, MatchContext(event.at, self.is_acked, self.profile_name))
+
+    def _searchable_text(self, event: Event, groups: Iterable[Event]) -> str:
+        """Return the text with one part per line, because a wildcard must match a whole line."""
+        text = self.texts.get(id(event))
+        if text is None:
+            parts = (
+                (each.name or "", event_text(each, self.zone), each.kind.value, each.profile)
+                for each in (*groups, event)
+            )
+            text = self.texts[id(event)] = normalize("\n".join(chain.from_iterable(parts)))
+        return text
+
+
+class Progress(NamedTuple):
+    """The progress of a wait condition."""
+
+    matching: Sequence[TrackedEnvironment]
+    is_met: bool
+    is_proven: bool
+    """Whether every profile is visible: not blind, quarantined or stalled, and listed at least once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitCondition:
+    """The condition of `wait`.
+
+    Only a complete, believed listing proves anything, and only about rows that can be judged.
+    """
+
+    queries: Sequence[Query]
+    count: int = 1
+    is_absence: bool = False
+    """Whether the condition is that no environment matches."""
+    profile_name: SafeText = NO_PROFILE
+
+    def progress(self, monitor: Monitor, now: Clocks) -> Progress:
+        """Return the progress after a listing.
+
+        Gone or missing environments match only a query with states. An environment that cannot be judged neither
+        matches nor proves absence.
+        """
+        fleet = monitor.fleet
+        matching = in_default_order(
+            tracked for profile_state in fleet for tracked in self._matching(profile_state, monitor)
+        )
+        known = [tracked for tracked in matching if not fleet.for_environment(tracked).is_unknown(tracked, now)]
+        is_proven = all(
+            monitor.sees(profile, now)
+            and profile_state.listed is not None
+            and not profile_state.stall_detector.is_stalled
+            for profile, profile_state in fleet.by_profile.items()
+        )
+        is_met = not matching if self.is_absence else len(known) >= self.count
+        return Progress(matching if self.is_absence else known, is_met and is_proven, is_proven)
+
+    def _matching(self, profile_state: ProfileState, monitor: Monitor) -> Iterator[TrackedEnvironment]:
+        if (at := profile_state.listed_at) is None:
+            return
+        context = MatchContext(at, monitor.is_acked, self.profile_name)
+        tests = [query.test(context, SEARCHED) for query in self.queries]
+        has_states = any(query.demands("status") for query in self.queries)
+        for tracked in profile_state.environments.values():
+            if (has_states or not tracked.presence.is_absent) and all(test(tracked) for test in tests):
+                yield tracked

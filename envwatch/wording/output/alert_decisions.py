@@ -1,0 +1,133 @@
+"""Which rows need a person when they are lost, and why: the values and texts of `envwatch alerts`."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from envwatch.alerts.alert_policy import Rule, decision_text, needs_text
+from envwatch.fleet.uptime import share_text
+from envwatch.model.text import SafeText, clean, composed, counted, enumerated, shortened
+from envwatch.wording.output.formats import SHARE_DECIMALS
+from envwatch.wording.table.block_text import several_text
+from envwatch.wording.table.table_view import AmbiguousNames, by_name, id_tail
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import tzinfo
+
+    from envwatch.alerts.alert_policy import Decision
+    from envwatch.alerts.monitor import Monitor
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.clock import Clocks
+
+_NAME_CELLS: Final = 40
+_NAMES: Final = 8
+_NOTHING: Final = clean("-")
+_REASONS: Final = {
+    Rule.WORD: "never",
+    Rule.SHARED: "by the serving host",
+    Rule.SANDBOX: "in a sandbox",
+    Rule.ALERT: "outside `alert`",
+    Rule.SYSTEM: "on a system that sleeps",
+}
+_NOT_PERMANENT, _NEW = "not permanent", "watched for under two days"
+
+
+class DecidedRow(NamedTuple):
+    """An environment, and whether a loss needs a person."""
+
+    tracked: TrackedEnvironment
+    decision: Decision
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the row does not count because the row was watched for under two days."""
+        uptime = self.tracked.uptime
+        is_by_uptime = self.decision.rule is Rule.UPTIME and not self.decision.counts
+        return is_by_uptime and uptime is not None and not uptime.is_known
+
+    @property
+    def why_not(self) -> str | None:
+        """Why a loss needs nobody, in a few words; None for a row that counts."""
+        if self.decision.counts:
+            return None
+        return _REASONS.get(self.decision.rule) or (_NEW if self.is_new else _NOT_PERMANENT)
+
+
+def decided_rows(rows: Iterable[TrackedEnvironment], monitor: Monitor, now: Clocks) -> list[DecidedRow]:
+    """Return the rows by name, with the decisions."""
+    moments = monitor.fleet.moments(now.wall)
+    return [DecidedRow(row, monitor.decision_of(row, moments[row.profile])) for row in by_name(rows)]
+
+
+def tally_text(rows: Sequence[DecidedRow]) -> SafeText:
+    """Return the numbers: `31 rows count, 6 not permanent, 3 watched for under two days`."""
+    counts = Counter(row.why_not for row in rows)
+    counting = counts.pop(None, 0)
+    order = (_NOT_PERMANENT, *_REASONS.values(), _NEW)
+    parts = [f"{counts[reason]:,} {reason}" for reason in order if reason in counts]
+    return composed(", ".join([f"{counted(counting, 'row')} count{'s' if counting == 1 else ''}", *parts]))
+
+
+def new_names(rows: Sequence[DecidedRow]) -> SafeText:
+    """Return the names of the rows watched for under two days, eight at most; empty without such a row."""
+    names = [row.tracked.environment.label for row in rows if row.is_new]
+    first = [shortened(name, _NAME_CELLS, keep="ends") for name in names[:_NAMES]]
+    return composed(enumerated(first, len(names)) if names else "")
+
+
+def table_of(rows: Sequence[DecidedRow], zone: tzinfo | None = None) -> list[tuple[SafeText, ...]]:
+    """Return the cells of a table, the titles first; PROFILE only with several profiles."""
+    ambiguous = AmbiguousNames().among(row.tracked for row in rows)
+    has_profiles = any(row.tracked.profile for row in rows)
+
+    def cells_of(row: DecidedRow) -> Iterator[SafeText]:
+        environment = row.tracked.environment
+        tail = id_tail(environment.label, environment.id, ambiguous)
+        yield composed(shortened(environment.label, _NAME_CELLS, keep="ends") + tail)
+        if has_profiles:
+            yield row.tracked.profile
+        yield clean("yes" if row.decision.counts else "no")
+        yield _NOTHING if row.tracked.up_share is None else share_text(row.tracked.up_share)
+        yield decision_text(row.decision, row.tracked, zone)
+
+    titles = ("NAME", *(["PROFILE"] if has_profiles else []), "ALERTS", "UP7D", "WHY")
+    return [tuple(map(clean, titles)), *(tuple(cells_of(row)) for row in rows)]
+
+
+def json_of(rows: Iterable[DecidedRow], zone: tzinfo | None = None) -> bytes:
+    """Return the decisions as a JSON array in UTF-8; the names are stable."""
+    decisions = [
+        {
+            "id": row.tracked.environment.id,
+            "name": row.tracked.environment.label,
+            "profile": row.tracked.profile or None,
+            "alerting": row.decision.counts,
+            "alerting_rule": row.decision.rule.value,
+            "why": decision_text(row.decision, row.tracked, zone),
+            "up7d": None if row.tracked.up_share is None else round(row.tracked.up_share, SHARE_DECIMALS),
+        }
+        for row in rows
+    ]
+    return json.dumps(decisions, indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def answer_to_word(rows: Sequence[DecidedRow], changed_by: str, zone: tzinfo | None = None) -> SafeText:
+    """Return what is in force after a person's word: `ci-7 never alerts now: A changes that`."""
+    if expected := [row.tracked for row in rows if row.decision.rule is Rule.EXPECT]:
+        are = "is" if len(expected) == 1 else "are"
+        return composed(f"{several_text(expected)} {are} in `expect`: a loss always needs a person")
+    word = rows[0].decision.word
+    name, verb = several_text([row.tracked for row in rows]), "alerts" if len(rows) == 1 else "alert"
+    if word is None:
+        return composed(f"{name} {verb} as the rules say: {decisions_text(rows, zone)}")
+    return composed(f"{name} {'always' if word.is_always else 'never'} {verb} now: {changed_by} changes that")
+
+
+def decisions_text(rows: Sequence[DecidedRow], zone: tzinfo | None = None) -> SafeText:
+    """Return the decision about a row with the reason, or how many of several rows count."""
+    if len(rows) == 1:
+        return needs_text(rows[0].decision, rows[0].tracked, zone)
+    return composed(f"a loss of {sum(row.decision.counts for row in rows):,} of these needs a person")

@@ -1,0 +1,424 @@
+"""The result of `check`: counts, thresholds, status, and the plugin's output within 4 KiB.
+
+The true count lies between `CheckResult.count` and that number plus the unknown environments.
+
+Source: Monitoring Plugins Development Guidelines, "Plugin Output", "Plugin Return Codes", "Performance data" and
+"Threshold and Ranges". A range is `[@]start:end`, both ends included. `start:` defaults to 0, `~` is negative infinity,
+a missing end is infinity. A value outside alerts; with `@`, a value inside.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from math import inf
+from typing import TYPE_CHECKING, Final, Literal
+
+from envwatch.alerts.losses import key_of
+from envwatch.fleet.plausibility import latest_possible
+from envwatch.fleet.presence import Presence
+from envwatch.fleet.problems import has_been_silent, is_problem, is_undated
+from envwatch.model.environment import UNRESTRICTED, mode_of
+from envwatch.model.text import SafeText, clean, composed, counted, enumerated, named_ids, shortened
+from envwatch.model.times import long_age, span
+from envwatch.model.versions import is_behind
+from envwatch.wording.state_style import clock_warning, not_back_text
+from envwatch.wording.table.block import Aside, Block, block_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+    from datetime import timedelta
+
+    from envwatch.alerts.monitor import Monitor
+    from envwatch.fleet.profile_state import ProfileState
+    from envwatch.fleet.tracking import EnvironmentKey, Matcher, TrackedEnvironment
+    from envwatch.model.clock import Clocks
+
+
+_NUMBER: Final = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)"
+_RANGE: Final = re.compile(rf"(?P<inside>@?)(?:(?P<start>~|{_NUMBER})?(?P<colon>:))?(?P<end>{_NUMBER})?", re.ASCII)
+_LONGEST: Final = 64
+_NAMED: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class NagiosRange:
+    """A threshold range."""
+
+    text: str
+    start: float
+    end: float
+    alerts_inside: bool = False
+
+    def alerts(self, value: float) -> bool:
+        """Whether a value raises an alert."""
+        return (self.start <= value <= self.end) is self.alerts_inside
+
+
+def parse_nagios_range(text: str) -> NagiosRange:
+    """Parse a range.
+
+    Raises:
+        ValueError: if the text is no range; the message has examples.
+    """
+    match = _RANGE.fullmatch(text) if len(text) <= _LONGEST else None
+    if match is None or not (match["colon"] or match["end"]):
+        raise ValueError(f"{_named(text)} is no range; write 10, 10:, ~:10, 10:20 or @10:20")
+    start = -inf if match["start"] == "~" else float(match["start"] or 0)
+    end = inf if match["end"] is None else float(match["end"])
+    if start > end:
+        what = f"its start, {match['start'] or '0'}, is greater than its end, {match['end']}"
+        raise ValueError(f"{_named(text)} is no range: {what}")
+    return NagiosRange(text, start, end, alerts_inside=bool(match["inside"]))
+
+
+def _named(text: str) -> SafeText:
+    """Hide a long text, which may be a key in the wrong place."""
+    return clean((text if len(text) <= _NAMED else "…") or "an empty text")
+
+
+_SERVICE: Final = "ENVWATCH"
+_LONGEST_TEXT: Final = 400
+"""The limit in cells: callers send the first line as a short message."""
+_LONGEST_DETAIL: Final = 200
+_MOST_BYTES: Final = 4096
+"""The oldest callers read at most this many bytes of output."""
+_ROOM_FOR_REST: Final = 32
+"""Bytes of the last line, which counts omitted details."""
+
+
+class PluginStatus(IntEnum):
+    """A plugin's verdict; the value is the exit code."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+    UNKNOWN = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerformanceDatum:
+    """An item of performance data."""
+
+    label: str
+    """Only ASCII letters, which need no quotes."""
+    value: float
+    unit: Literal["", "s"] = ""
+    warning: NagiosRange | None = None
+    critical: NagiosRange | None = None
+    greatest: float
+
+
+def status_of(values: Iterable[int], warning: NagiosRange | None, critical: NagiosRange | None) -> PluginStatus:
+    """Return the status that is certain, given all possible values (at least one).
+
+    The status is UNKNOWN if only some values are OK. If no value is OK, the lesser alert is certain.
+    """
+    possible = {_status(value, warning, critical) for value in values}
+    return PluginStatus.UNKNOWN if PluginStatus.OK in possible and len(possible) > 1 else min(possible)
+
+
+def _status(value: int, warning: NagiosRange | None, critical: NagiosRange | None) -> PluginStatus:
+    if critical is not None and critical.alerts(value):
+        return PluginStatus.CRITICAL
+    return PluginStatus.WARNING if warning is not None and warning.alerts(value) else PluginStatus.OK
+
+
+def output_of(
+    status: PluginStatus, text: SafeText, metrics: Sequence[PerformanceDatum] = (), details: Sequence[SafeText] = ()
+) -> str:
+    """Return the plugin's output: status, text and performance data, then as many details as fit."""
+    first = f"{_SERVICE} {status.name} - {_plain(text, _LONGEST_TEXT)}"
+    if metrics:
+        first += f" | {' '.join(map(_performance, metrics))}"
+    lines = [first]
+    room = _MOST_BYTES - _ROOM_FOR_REST - len(first.encode())
+    for index, detail in enumerate(details):
+        line = _plain(detail, _LONGEST_DETAIL)
+        room -= len(line.encode()) + 1
+        if room < 0:
+            lines.append(f"and {len(details) - index:,} more")
+            break
+        lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+def _plain(text: SafeText, width: int) -> SafeText:
+    """Replace `|`, which begins performance data on every line."""
+    return shortened(composed(text.replace("|", "/")), width)
+
+
+def _performance(metric: PerformanceDatum) -> str:
+    warning, critical = (each.text if each else "" for each in (metric.warning, metric.critical))
+    return f"{metric.label}={_number(metric.value)}{metric.unit};{warning};{critical};0;{_number(metric.greatest)}"
+
+
+def _number(value: float) -> str:
+    """Return a number to a thousandth, because an exponent is not allowed."""
+    return str(value) if isinstance(value, int) else f"{value:.3f}".rstrip("0").rstrip(".")
+
+
+_NAMES: Final = 3
+_NAME_CELLS: Final = 40
+_STATES: Final = (Presence.OFFLINE, Presence.LATE, Presence.ONLINE, Presence.MISSING)
+"""The same labels in every output, for graphs."""
+
+
+class Metric(StrEnum):
+    """The countable kinds of environments."""
+
+    PROBLEMS = "problems"
+    """Counted by the alert policy: a loss counts after a silence of `alert_after`."""
+    OFFLINE = "offline"
+    """Environments that are off and in the block, as in the status line."""
+    LATE = "late"
+    ONLINE = "online"
+    MISSING = "missing"
+    UNRESTRICTED = "unrestricted"
+    BEHIND = "behind"
+
+
+_SHOWN: Final = frozenset({Metric.OFFLINE, Metric.LATE, Metric.ONLINE})
+"""For these metrics, rows that read unknown in the status line count as unknown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """The counts of the environments that a filter finds."""
+
+    of: Metric
+    count: int
+    named: Sequence[tuple[SafeText, SafeText]]
+    """Name (with the profile, if several are watched) and state of each counted environment; for `Metric.ONLINE`, of
+    the environments that are not online."""
+    block: Block
+    counted_states: Mapping[Presence, int]
+    acked: int
+    """Acknowledged problems, which do not count."""
+    waiting: int
+    """Problems that have been silent for less than `alert_after`, and do not count yet."""
+    unknown: int
+    """Environments that cannot be judged and might count."""
+    unreadable: int
+    doubts: Sequence[SafeText]
+    total: int
+    old: timedelta | None
+    """The oldest listing's age unless recent: the serving host may be cut off from the platform."""
+    is_listing_empty: bool
+
+    def status_and_text(
+        self, warning: NagiosRange | None, critical: NagiosRange | None
+    ) -> tuple[PluginStatus, SafeText]:
+        """Return the status and a sentence.
+
+        An empty listing proves nothing: the key may be another organization's, or the platform may have lost the list.
+        If a filter finds nothing, an alert stands (`1:` asks for at least one), and OK becomes UNKNOWN.
+        """
+        if self.is_listing_empty:
+            return PluginStatus.UNKNOWN, clean("the listing is empty, and no environment is expected")
+        status = status_of(range(self.count, self.count + self.unknown + 1), warning, critical)
+        if status is PluginStatus.OK and not self.total:
+            return PluginStatus.UNKNOWN, clean("no environment matches the filter")
+        return status, self.text
+
+    def metrics(self, warning: NagiosRange | None, critical: NagiosRange | None) -> list[PerformanceDatum]:
+        """Return the performance data: the metric, then the dashboard's counts."""
+        values = {state.value: self.block.presences.get(state, 0) for state in _STATES}
+        values["unknown"] = self.block.unknown + self.unreadable
+        values |= {aside.value.replace(" ", ""): self.block.asides.get(aside, 0) for aside in Aside}
+        first = PerformanceDatum(
+            label=self.of.value, value=self.count, warning=warning, critical=critical, greatest=self.total
+        )
+        rest = (PerformanceDatum(label=name, value=value, greatest=self.total) for name, value in values.items())
+        return [first, *(metric for metric in rest if metric.label != first.label)]
+
+    @property
+    def text(self) -> SafeText:
+        """The result in a sentence without semicolons, which Nagios replaces."""
+        remarks = []
+        if self.of is Metric.PROBLEMS:
+            found = counted(self.count, "problem") if self.count else "no problem"
+            found = f"{found} in {counted(self.total, 'environment')}"
+            remarks = [f"{count:,} {state}" for state, count in self.counted_states.items()]
+        else:
+            found = f"{self.count:,} of {self.total:,} {self.of}"
+        counts = [(self.unknown, "unknown"), (self.acked, "acked"), (self.waiting, "waiting")]
+        if self.of is Metric.PROBLEMS:
+            counts += self.block.aside_counts
+        remarks += [f"{count:,} {what}" for count, what in counts if count]
+        if _NO_RECORD in self.doubts:
+            remarks.append("no uptime record")
+        if self.old is not None:
+            remarks.append(f"listing {long_age(self.old)} old")
+        if remarks:
+            found += f" ({', '.join(remarks)})"
+        if self.named:
+            names = enumerated([name for name, _ in self.named[:_NAMES]], len(self.named))
+            found += f"{', others' if self.of is Metric.ONLINE else ''}: {names}"
+        return composed(found)
+
+    @property
+    def details(self) -> Sequence[SafeText]:
+        """The doubts, then the state of each named environment."""
+        return [*self.doubts, *(composed(f"{name}: {why}") for name, why in self.named)]
+
+
+def check_result_of(  # noqa: C901  one pass over all rows
+    monitor: Monitor, of: Metric, matcher: Matcher, now: Clocks
+) -> CheckResult:
+    """Count the matching environments, after a listing of every profile."""
+    named: list[tuple[TrackedEnvironment, SafeText]] = []
+    counted_states: Counter[Presence] = Counter()
+    acked = waiting = total = unknown = 0
+    doubts: list[SafeText] = []
+    matching = {profile_state.profile: _matching(profile_state, matcher, now) for profile_state in monitor.fleet}
+    block = block_of(monitor, now, counted={tracked.key for rows in matching.values() for tracked in rows})
+    for profile_state in monitor.fleet:
+        at, found = profile_state.clock.server_time(now.wall), matching[profile_state.profile]
+        proven = [row for row in found if not (profile_state.is_unproven(row) or (row.clock_suspect and of in _SHOWN))]
+        test, undated = _test_of(of, monitor, profile_state, now, block.keys), 0
+        for tracked in proven:
+            is_counted = test(tracked)
+            if is_counted is None:
+                undated += 1
+                continue
+            if is_counted:
+                counted_states[tracked.presence] += 1
+            elif of is Metric.PROBLEMS and is_problem(tracked, at, monitor.counted_from(tracked, now)):
+                is_acked = monitor.is_acked(tracked)
+                acked += is_acked
+                waiting += tracked.key in block.keys and not is_acked
+            if is_counted is not (of is Metric.ONLINE):
+                late = not_back_text(tracked, monitor, now)
+                named.append((tracked, _why(profile_state, tracked, of, at, late)))
+        unreadable, unlisted = _unreadable(profile_state), _unlisted(profile_state)
+        total += len(found) + unreadable
+        if of is not Metric.MISSING:
+            unknown += unreadable + undated + len(found) - len(proven)
+        if of in (Metric.PROBLEMS, Metric.MISSING):
+            unknown += unlisted
+        if of is Metric.PROBLEMS and monitor.is_judged_by_system(profile_state.profile):
+            doubts.append(_NO_RECORD)
+        if (warning := clock_warning(profile_state)) is not None:
+            doubts.append(warning)
+        doubts += _doubts(profile_state, unreadable, len(found) - len(proven), undated, unlisted)
+    return CheckResult(
+        of=of,
+        count=counted_states.total(),
+        named=[(_name(tracked), why) for tracked, why in sorted(named, key=lambda each: _urgency(each[0]))],
+        block=block,
+        counted_states={state: counted_states[state] for state in _URGENCY if counted_states[state]},
+        acked=acked,
+        waiting=waiting,
+        unknown=unknown,
+        unreadable=sum(map(_unreadable, monitor.fleet)),
+        doubts=doubts,
+        total=total,
+        old=monitor.fleet.old_listing_age(now),
+        is_listing_empty=not any(
+            profile_state.environments or _unreadable(profile_state) for profile_state in monitor.fleet
+        ),
+    )
+
+
+_NO_RECORD: Final = clean(
+    "no uptime record on this machine: every row counts but those of macOS and Windows; `envwatch watch` keeps a record"
+)
+
+
+def _matching(profile_state: ProfileState, matcher: Matcher, now: Clocks) -> list[TrackedEnvironment]:
+    at = profile_state.clock.server_time(now.wall)
+    return [tracked for tracked in profile_state.environments.values() if matcher.matches(tracked, at)]
+
+
+def _test_of(
+    of: Metric, monitor: Monitor, profile_state: ProfileState, now: Clocks, in_block: Container[EnvironmentKey]
+) -> Callable[[TrackedEnvironment], bool | None]:
+    match of:
+        case Metric.PROBLEMS:
+            at = profile_state.clock.server_time(now.wall)
+            policy, latest_loss = monitor.policy_of(profile_state.profile), latest_possible(profile_state.clock, at)
+            needed = policy.silence_needed(profile_state.interval)
+            waiting = {key_of(loss.event): loss for loss in monitor.incidents.waiting}
+            opened = {key for incident in monitor.incidents.open for key in incident.remaining}
+
+            def is_lasting_problem(tracked: TrackedEnvironment) -> bool | None:
+                if not monitor.is_alerting(tracked, now):
+                    return False
+                if (loss := waiting.get(tracked.key)) is not None:
+                    return loss.counts_at(policy, profile_state.interval) <= now.monotonic
+                if tracked.key in opened:
+                    return True
+                if is_undated(tracked, latest_loss):
+                    return None
+                return has_been_silent(tracked, at, needed, monitor.counted_from(tracked, now))
+
+            return is_lasting_problem
+        case Metric.OFFLINE:
+            return lambda tracked: tracked.presence is Presence.OFFLINE and tracked.key in in_block
+        case Metric.UNRESTRICTED:
+            return lambda tracked: tracked.verdict.is_up and mode_of(tracked.environment.mode) == UNRESTRICTED
+        case Metric.BEHIND:
+            return lambda tracked: (
+                tracked.verdict.is_up and is_behind(tracked.environment.version, profile_state.newest)
+            )
+        case _:
+            return lambda tracked: tracked.presence.value == of.value
+
+
+def _unreadable(profile_state: ProfileState) -> int:
+    return 0 if profile_state.snapshot is None else profile_state.snapshot.rejected
+
+
+def _unlisted(profile_state: ProfileState) -> int:
+    if not _unreadable(profile_state):
+        return 0
+    known = {
+        name
+        for each in profile_state.environments.values()
+        for name in (each.environment.name, each.environment.device_id)
+    }
+    return len(set(profile_state.expect) - known)
+
+
+def _doubts(
+    profile_state: ProfileState, unreadable: int, untimed: int, undated: int, unlisted: int
+) -> Iterator[SafeText]:
+    if unreadable and profile_state.snapshot is not None:
+        ids = named_ids(profile_state.snapshot.rejected_ids, unreadable)
+        yield clean(f"unknown: {counted(unreadable, 'row')} could not be read{ids}")
+    if untimed:
+        yield clean(f"unknown: {counted(untimed, 'row')} whose heartbeat's time cannot be true")
+    if undated:
+        yield clean(f"unknown: {counted(undated, 'row')} offline since a time that cannot be true")
+    if unlisted:
+        yield clean(f"unknown: {counted(unlisted, 'expected name')} may be among the rows that could not be read")
+
+
+def _why(
+    profile_state: ProfileState, tracked: TrackedEnvironment, of: Metric, at: float, late: SafeText | None
+) -> SafeText:
+    environment = tracked.environment
+    if of is Metric.UNRESTRICTED:
+        return composed(f"{tracked.presence}, mode {environment.mode}")
+    if of is Metric.BEHIND:
+        return composed(f"{tracked.presence}, version {environment.version}, newest {profile_state.newest}")
+    why = f"{tracked.presence} ({tracked.reason}{f', {late}' if late else ''})"
+    if tracked.presence.is_absent:
+        return clean(why)
+    sign = "last seen" if environment.last_heartbeat_at is None else "last heartbeat"
+    return clean(f"{why}, {sign} {long_age(span(at - tracked.environment.last_seen_alive_at))} ago")
+
+
+_URGENCY: Final = (Presence.OFFLINE, Presence.LATE, Presence.MISSING, Presence.GONE, Presence.ONLINE)
+
+
+def _urgency(tracked: TrackedEnvironment) -> tuple[int, float]:
+    return _URGENCY.index(tracked.presence), -tracked.environment.last_seen_alive_at
+
+
+def _name(tracked: TrackedEnvironment) -> SafeText:
+    profile = f"{tracked.profile}: " if tracked.profile else ""
+    return composed(profile + shortened(tracked.environment.label, _NAME_CELLS, keep="ends"))

@@ -1,0 +1,200 @@
+"""Lists of environments with verdicts, for commands and exports."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.history.hours import LastDays
+from envwatch.model.text import SafeText, composed
+from envwatch.query.fields import MatchContext
+from envwatch.query.presentation import RowContext, contexts_of
+from envwatch.wording.state_style import ack_text, clock_warning, silenced_text, state_text
+from envwatch.wording.table.block import NO_BLOCK, Block
+from envwatch.wording.table.columns import SEARCHED, rank_of
+from envwatch.wording.table.table_view import Preset, View, by_name, by_value, in_default_order
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from envwatch.alerts.alert_policy import Decision
+    from envwatch.alerts.monitor import Monitor
+    from envwatch.fleet.profile_state import ProfileState
+    from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
+    from envwatch.model.clock import Clocks, ServerMs
+    from envwatch.model.outcome import Listed
+    from envwatch.query.language import Query
+
+
+class ListedEnvironment(NamedTuple):
+    """An environment, judged at a moment."""
+
+    tracked: TrackedEnvironment
+    judged_at: ServerMs
+    is_unknown: bool = False
+    silenced: SafeText | None = None
+    """`silenced until 10:00` for a silenced row that is down, in place of the reason."""
+    decision: Decision | None = None
+    """Whether a loss needs a person, if judged."""
+
+    @property
+    def state(self) -> SafeText:
+        """The presence, or `unknown`."""
+        return state_text(self.tracked, is_unknown=self.is_unknown)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentList:
+    """A listing with verdicts, or the rows of a dashboard."""
+
+    rows: Sequence[ListedEnvironment]
+    taken_at: float
+    """When the oldest listing was requested (server's clock, ms)."""
+    rejected: int
+    rejected_ids: frozenset[SafeText] = frozenset()
+    """The ids of rejected rows, except unreadable ids."""
+    is_by_server_clock: bool
+    """False if the server sent no `Date` header, so that this machine's clock is used."""
+    clock_warnings: Sequence[SafeText] = ()
+    """Warnings for profiles whose clocks differ by 5 s or more."""
+    filter: SafeText | None = None
+    preset: Preset | None = None
+    """Kept apart from the query, where terms on the same field are alternatives."""
+    hidden: int = 0
+    acknowledged: Mapping[EnvironmentKey, SafeText] = field(default_factory=dict)
+    block: Block = NO_BLOCK
+    remarks: Mapping[EnvironmentKey, SafeText] = field(default_factory=dict)
+    unlisted: Sequence[SafeText] = ()
+    columns: tuple[str, ...] = ()
+    """Ids of the chosen columns; empty for the usual columns of the table, and for every field elsewhere."""
+    contexts: Mapping[tuple[SafeText, ServerMs], RowContext] = field(default_factory=dict)
+    """The contexts of rows by profile and moment of the verdict."""
+
+    def context_of(self, row: ListedEnvironment) -> RowContext:
+        """Return the context of a row."""
+        return self.contexts[row.tracked.profile, row.judged_at]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every profile was listed and every row could be read and judged."""
+        return not self.rejected and not self.unlisted and not self.untimed
+
+    @property
+    def untimed(self) -> int:
+        """The number of rows with an impossible heartbeat time."""
+        return sum(row.tracked.has_impossible_time for row in self.rows)
+
+    def counts(self) -> Counter[str]:
+        """Return the number of rows by state."""
+        return Counter(row.state for row in self.rows)
+
+
+def environment_list(
+    listings: Mapping[SafeText, Listed], monitor: Monitor, unlisted: Sequence[SafeText] = ()
+) -> EnvironmentList:
+    """Return the environments of the profiles' first listings, problems first; `monitor` is the monitor afterwards."""
+    states = [monitor.fleet.by_profile[profile] for profile in listings]
+    asked = {profile: listed.asked for profile, listed in listings.items()}
+    taken_at = {each.profile: each.clock.server_time(asked[each.profile].wall) for each in states}
+    judged_at = {
+        (each.profile, row.id): at
+        for each in states
+        for row, at in listings[each.profile].snapshot.timed_rows(each.clock)
+    }
+    snapshots = [listed.snapshot for listed in listings.values()]
+    contexts = {profile: contexts_of(monitor, now, LastDays(monitor, now))[profile] for profile, now in asked.items()}
+    moments = {*taken_at.items(), *((profile, at) for (profile, _), at in judged_at.items())}
+    return EnvironmentList(
+        rows=[
+            judged(tracked, judged_at.get(tracked.key, taken_at[tracked.profile]), monitor, asked[tracked.profile])
+            for tracked in in_default_order(row for each in states for row in each.environments.values())
+        ],
+        taken_at=min(taken_at.values()),
+        rejected=sum(snapshot.rejected for snapshot in snapshots),
+        rejected_ids=frozenset().union(*(snapshot.rejected_ids for snapshot in snapshots)),
+        is_by_server_clock=all(each.clock.is_known for each in states),
+        clock_warnings=tuple(warning for each in states if (warning := _clock_warning(each)) is not None),
+        unlisted=unlisted,
+        contexts={(profile, at): contexts[profile]._replace(at=at) for profile, at in moments},
+    )
+
+
+def judged(tracked: TrackedEnvironment, at: ServerMs, monitor: Monitor, now: Clocks) -> ListedEnvironment:
+    """Return an environment, judged at the moment of its listing."""
+    is_unknown = monitor.fleet.for_environment(tracked).is_unknown(tracked, now)
+    is_down = tracked.is_flapping or not tracked.verdict.is_up
+    silenced = silenced_text(tracked, monitor, now) if is_down and tracked.replaced_by is None else None
+    return ListedEnvironment(tracked, at, is_unknown, silenced, monitor.decision_of(tracked, at))
+
+
+def remarks_in(monitor: Monitor, now: Clocks) -> dict[EnvironmentKey, SafeText]:
+    """Return texts on acknowledged down rows and silences: `acked: known`."""
+    remarks: dict[EnvironmentKey, SafeText] = {}
+    for tracked in monitor.fleet.environments:
+        if not tracked.verdict.is_up and (ack := monitor.ack_of(tracked)) is not None:
+            at = monitor.fleet.for_environment(tracked).clock.server_time(now.wall)
+            remarks[tracked.key] = ack_text(ack, at, monitor.policy_of(tracked.profile).zone)
+        elif (silenced := silenced_text(tracked, monitor, now)) is not None:
+            remarks[tracked.key] = silenced
+    return remarks
+
+
+def _clock_warning(profile_state: ProfileState) -> SafeText | None:
+    warning, profile = clock_warning(profile_state), profile_state.profile
+    return composed(f"profile {profile}: {warning}") if warning is not None and profile else warning
+
+
+def environment_list_of_rows(
+    rows: Sequence[TrackedEnvironment], monitor: Monitor, view: View, now: Clocks
+) -> EnvironmentList:
+    """Return the rows of a dashboard in order."""
+    fleet = monitor.fleet
+    taken_at = {each.profile: listed_at for each in fleet if (listed_at := each.listed_at) is not None}
+    listed = [profile_state for profile_state in fleet if profile_state.profile in taken_at]
+    snapshots = [profile_state.snapshot for profile_state in listed if profile_state.snapshot is not None]
+    contexts = contexts_of(monitor, now, LastDays(monitor, now))
+    return EnvironmentList(
+        rows=[judged(tracked, taken_at[tracked.profile], monitor, now) for tracked in rows],
+        taken_at=min(taken_at.values(), default=now.wall),
+        rejected=sum(snapshot.rejected for snapshot in snapshots),
+        rejected_ids=frozenset().union(*(snapshot.rejected_ids for snapshot in snapshots)),
+        is_by_server_clock=all(profile_state.clock.is_known for profile_state in listed),
+        filter=composed(str(view.query)) or None,
+        preset=None if view.preset is Preset.ALL else view.preset,
+        hidden=max(len(fleet) - len(rows), 0),
+        acknowledged={tracked.key: ack.text for tracked in rows if (ack := monitor.ack_of(tracked)) is not None},
+        contexts={(profile, at): contexts[profile]._replace(at=at) for profile, at in taken_at.items()},
+    )
+
+
+def ordered_by(listing: EnvironmentList, column: str) -> EnvironmentList:
+    """Return a listing sorted by a column, then by name; rows without a value come last."""
+    rows = {row.tracked.key: row for row in listing.rows}
+    environments = by_name(row.tracked for row in listing.rows)
+    rank = rank_of(column, environments)
+    ordered = by_value(
+        environments, lambda tracked: rank(tracked, listing.context_of(rows[tracked.key])), is_inverted=False
+    )
+    return replace(listing, rows=[rows[tracked.key] for tracked in ordered])
+
+
+def filtered(
+    listing: EnvironmentList, query: Query, profile_name: SafeText = NO_PROFILE, preset: Preset = Preset.ALL
+) -> EnvironmentList:
+    """Return the environments that match the query and the preset, in order.
+
+    Words are searched in every column. Ages in the query are measured at each row's moment. `profile_name` is the name
+    of a single profile, whose rows lack the name.
+    """
+    if preset is not Preset.ALL:
+        part = filtered(listing, preset.query, profile_name)
+        listing = replace(part, filter=listing.filter, preset=preset)
+    if not query:
+        return listing
+    moments = {row.judged_at for row in listing.rows}
+    tests = {at: query.test(MatchContext(at, profile=profile_name), SEARCHED) for at in moments}
+    rows = [row for row in listing.rows if tests[row.judged_at](row.tracked)]
+    hidden = listing.hidden + len(listing.rows) - len(rows)
+    return replace(listing, rows=rows, filter=composed(str(query)), hidden=hidden)

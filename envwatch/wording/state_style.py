@@ -1,0 +1,446 @@
+"""The look and the words of states and verdicts: glyphs, styles, instants, marks, warnings, the status line."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta, tzinfo
+from functools import lru_cache
+from math import inf
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from envwatch.fleet.anomalies import Anomaly
+from envwatch.fleet.events import Kind
+from envwatch.fleet.plausibility import ahead_or_behind
+from envwatch.fleet.presence import UNTIMED, Presence, Reason
+from envwatch.fleet.profile_state import Freshness, ProfileState
+from envwatch.fleet.watched_time import UptimeState
+from envwatch.model import limits
+from envwatch.model.shared_marks import shared_silence_of
+from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, counted
+from envwatch.model.times import (
+    DAY_MS,
+    MS,
+    NOTHING,
+    clock_text,
+    date_text,
+    long_age,
+    moment,
+    offset_text,
+    short_age,
+    span,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pydantic import JsonValue
+
+    from envwatch.alerts.monitor import Monitor
+    from envwatch.alerts.silences import Silenced
+    from envwatch.fleet.events import Event
+    from envwatch.fleet.profile_state import Fleet
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.acks import Ack
+    from envwatch.model.clock import Clocks, ServerMs, WallMs
+    from envwatch.model.environment import Environment
+    from envwatch.model.limits import Limits
+
+
+class StateStyle(NamedTuple):
+    """The look of a state."""
+
+    glyph: str
+    ascii: str
+    word: SafeText
+    style: str
+
+
+FAINT: Final = "faint"
+KEY: Final = "key"
+TITLE: Final = "title"
+
+
+class Piece(NamedTuple):
+    """A part of a row. `style` is a state's style, `FAINT`, a widget's style, or empty."""
+
+    text: SafeText
+    style: str = ""
+
+
+FLAPPING: Final = clean("flap")
+FLAPPING_GLYPHS: Final = ("≈", "w")
+"""A row keeps its presence's glyph; this glyph marks counts, events and past hours."""
+CLOCK_SUSPECT: Final = clean("clk?")
+"""Replaces the word of the presence."""
+
+UNKNOWN: Final = StateStyle("?", "?", CLOCK_SUSPECT, "unknown")
+
+PRESENCE_STYLES: Final[Mapping[Presence, StateStyle]] = {
+    Presence.ONLINE: StateStyle("●", "+", clean("on"), "online"),
+    Presence.LATE: StateStyle("◐", "~", clean("late"), "late"),
+    Presence.OFFLINE: StateStyle("○", "x", clean("off"), "offline"),
+    Presence.GONE: StateStyle("·", "-", clean("gone"), "gone"),
+    Presence.MISSING: StateStyle("!", "!", clean("miss"), "offline"),
+}
+
+# A past hour needs no person, and so never has the colour of a loss.
+HOUR_STYLES: Final[Mapping[UptimeState, StateStyle]] = {
+    UptimeState.UP: StateStyle("▄", "+", clean("up"), "online"),
+    UptimeState.FLAPPING: StateStyle(*FLAPPING_GLYPHS, clean("flapping"), "flapping"),
+    UptimeState.DOWN: StateStyle("█", "x", clean("down"), "plain"),
+    UptimeState.ABSENT: StateStyle("·", ".", clean("not there"), "gone"),
+    UptimeState.UNKNOWN: StateStyle("░", "?", clean("not watched"), "gone"),
+}
+HOUR_GLYPHS: Final[Mapping[str, str]] = {
+    glyph: look.style for look in HOUR_STYLES.values() for glyph in (look.glyph, look.ascii)
+}
+"""Styles by glyph, see `hours_text`."""
+_MARKED_HOURS: Final = (18, 12, 6)
+
+
+@lru_cache(1_024)
+def hours_text(hours: tuple[UptimeState, ...], *, ascii_only: bool) -> SafeText:
+    """Return a glyph for each hour."""
+    looks = (HOUR_STYLES[state] for state in hours)
+    return composed("".join(look.ascii if ascii_only else look.glyph for look in looks))
+
+
+def hour_marks(width: int, first: str = "-24h") -> SafeText:
+    """Return the hour marks that fit below a strip; the line begins with `first`."""
+    line = list(first[:width].ljust(width))
+    marks = [("now", width - 3), *((f"-{hours}h", round((1 - hours / 24) * (width - 1))) for hours in _MARKED_HOURS)]
+    for mark, place in marks:
+        end = place + len(mark)
+        if place > 0 and end <= width and set(line[place - 1 : end + 1]) == {" "}:
+            line[place:end] = mark
+    return composed("".join(line))
+
+
+_SGR: Final[Mapping[str, str]] = {
+    "late": "35",
+    "offline": "1;31",
+    "flapping": "35",
+    "unknown": "7",
+    "gone": "2",
+    "unrestricted": "1;4",
+}
+"""Parameters of `ESC [ … m`, as in the theme `envwatch-ansi`. A terminal's yellow, green and cyan vanish on white."""
+
+
+def painted(text: str, style: str) -> str:
+    """Return a text with a style's escape sequences, if any."""
+    return f"\x1b[{_SGR[style]}m{text}\x1b[0m" if style in _SGR else text
+
+
+def style_of(tracked: TrackedEnvironment, *, is_unknown: bool) -> StateStyle:
+    """Return the look by priority: impossible time, unknown, suspect clock, flapping, presence."""
+    style = PRESENCE_STYLES[tracked.presence]
+    if tracked.has_impossible_time:
+        return UNKNOWN
+    if is_unknown:
+        return UNKNOWN._replace(word=style.word)
+    if tracked.clock_suspect:
+        return style._replace(word=CLOCK_SUSPECT, style="unknown")
+    if tracked.is_flapping and tracked.replaced_by is None:
+        return style._replace(word=FLAPPING, style="flapping")
+    return style
+
+
+def glyph_of(presence: Presence, *, ascii_only: bool) -> str:
+    """Return the glyph of a presence."""
+    look = PRESENCE_STYLES[presence]
+    return look.ascii if ascii_only else look.glyph
+
+
+UNKNOWN_STATE: Final = clean("unknown")
+
+_FLAPPING_TEXT: Final = clean("flapping")
+_UNREADABLE: Final = clean("its row cannot be read")
+_NO_LISTING: Final = clean("no listing has come since")
+
+
+def state_text(tracked: TrackedEnvironment, *, is_unknown: bool) -> SafeText:
+    """Return the presence, or `unknown`."""
+    return UNKNOWN_STATE if is_unknown else clean(tracked.presence.value)
+
+
+def last_text(tracked: TrackedEnvironment) -> SafeText | None:
+    """Return `was offline` for a row in an unknown state, or None without an earlier verdict."""
+    return None if tracked.verdict == UNTIMED else clean(f"was {tracked.presence}")
+
+
+def why_unknown(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> tuple[float | None, SafeText]:
+    """Return since when a row's state is unknown (server's clock, ms; None if unknown), and the reason."""
+    if (blindness := profile_state.blindness(now)) is not None:
+        return blindness
+    if profile_state.listed is not None and profile_state.freshness(now) is Freshness.BLIND:
+        return profile_state.clock.server_time(profile_state.listed.wall), _NO_LISTING
+    return None, clean(Reason.UNTIMED) if tracked.has_impossible_time else _UNREADABLE
+
+
+def flapping_text(tracked: TrackedEnvironment) -> SafeText | None:
+    """Return `flapping`, or None for a steady or replaced row."""
+    return _FLAPPING_TEXT if tracked.is_flapping and tracked.replaced_by is None else None
+
+
+def reasons(tracked: TrackedEnvironment) -> Iterator[SafeText]:
+    """Yield why a row is late or down, and `flapping`."""
+    if tracked.presence is not Presence.ONLINE:
+        yield tracked.reason
+    if (flapping := flapping_text(tracked)) is not None:
+        yield flapping
+
+
+def lasted_text(event: Event, how: str) -> str:
+    """Return how long the state before an event lasted, after `how`: `was on for 2m 10s`; empty if unknown."""
+    return "" if event.lasted is None else f"{how} {long_age(event.lasted)}"
+
+
+def countdown_text(left_s: float, *, is_short: bool = False) -> SafeText:
+    """Return when a late row goes offline: `offline in 12 s`, or `off in 12 s`."""
+    if left_s <= 0:
+        return clean("off next poll" if is_short else "offline at the next listing")
+    return clean(f"{'off' if is_short else 'offline'} in {left_s:.0f} s")
+
+
+def cause_text(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> SafeText | None:
+    """Return why a row is down, late or flapping, in at most 14 cells; None for a healthy row."""
+    match tracked.presence:
+        case Presence.LATE if not tracked.clock_suspect:
+            left = fleet_limits.online_for - span(now - tracked.environment.last_seen_alive_at)
+            return countdown_text(left.total_seconds(), is_short=True)
+        case Presence.ONLINE if tracked.is_flapping:
+            return composed(f"{len(tracked.transitions)} changes/h")
+        case _:
+            return short_reason(tracked)
+
+
+def short_reason(tracked: TrackedEnvironment) -> SafeText | None:
+    """Return a verdict's reason in at most 14 cells, without parts that change with time; None for a healthy row."""
+    if tracked.replaced_by is not None:
+        return tracked.reason
+    reason = tracked.verdict.reason
+    if reason in (Reason.BEATING, Reason.UNTIMED):
+        return None
+    return _SHORT_REASONS.get(reason) or clean(reason.value)
+
+
+_SHORT_REASONS: Final = {
+    Reason.ABSENT: clean("not listed"),
+    Reason.EXPECTED: clean("not listed"),
+    Reason.NEVER_LISTED: clean("never listed"),
+    Reason.MISSED: clean("ping missed"),
+}
+
+
+def clock_warning(profile_state: ProfileState) -> SafeText | None:
+    """Return a sentence about wrong clocks, or None if the clocks agree within 5 s.
+
+    Impossible times are no matter of clocks; the rows are counted elsewhere.
+    """
+    if (fault := profile_state.clock_fault) is not None and fault.judged_by is not None:
+        return fault.text
+    if not profile_state.clock.is_far_off:
+        return None
+    error = ahead_or_behind(-profile_state.clock.offset)
+    return clean(f"this machine's clock is {error} the server's; ages are by the server's")
+
+
+def clock_text_of(tracked: TrackedEnvironment, profile_state: ProfileState) -> SafeText | None:
+    """Return why an environment reads `clk?`, and what its verdict rests on; None for other environments.
+
+    None for an impossible time too, which the proof of the verdict names.
+    """
+    if not tracked.clock_suspect or tracked.has_impossible_time:
+        return None
+    if (fault := profile_state.clock_fault) is not None:
+        return fault.text
+    whose = "the server's clock" if profile_state.clock.is_known else "this machine's clock"
+    return clean(
+        f"this heartbeat contradicts {whose}, which agrees with other machines: the time of its next heartbeat decides"
+    )
+
+
+def json_text(value: JsonValue) -> SafeText:
+    """Return a text unchanged, any other value as JSON."""
+    return composed(value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False))
+
+
+def instant_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
+    """Return the time of day, or date and minute if over a day from now (server's clock, ms)."""
+    if abs(now - at) < DAY_MS:
+        return clock_text(at, zone)
+    text = date_text(at, zone)[:16]
+    return clean(text if zone is None or not text[:1].isdigit() else f"{text}Z")
+
+
+def marked_text(done: str, by: str = "", note: str = "", width: float = inf) -> SafeText:
+    """Return the mark of a loss: `acked by ana: disk swap`.
+
+    If the mark is wider than `width` cells, the note is dropped first, then the name.
+    """
+    named = f"{done} by {by}" if by else done
+    whole = f"{named}: {note}" if note else named
+    return next((text for text in map(composed, (whole, named)) if cells(text) <= width), composed(done))
+
+
+def ack_text(ack: Ack, at: float, zone: tzinfo | None, width: float = inf) -> SafeText:
+    """Return `acked until 06:00 by ann: disk swap`, at a moment of the platform's clock; see `marked_text`."""
+    done = "acked" if ack.until is None else f"acked {until_text(ack.until, at, zone)}"
+    return marked_text(done, ack.by, ack.note, width)
+
+
+def shared_silence_text(
+    environment: Environment, wall: float, zone: tzinfo | None, width: float = inf
+) -> SafeText | None:
+    """Return the mark of the serving host's silence of a row."""
+    if (silence := shared_silence_of(environment, wall)) is not None:
+        return marked_text(silenced_until_text(silence.until, wall, zone), silence.by, silence.note, width)
+    return None
+
+
+def silenced_until_text(until: float, now: float, zone: tzinfo | None) -> SafeText:
+    """Return `silenced until 10:00`; both instants are by one clock in ms."""
+    return composed(f"silenced {until_text(until, now, zone)}")
+
+
+def until_text(until: float, now: float, zone: tzinfo | None) -> SafeText:
+    """Return `until 10:00`; both instants are by one clock in ms."""
+    from envwatch.alerts.recurring_hours import near_time_text  # noqa: PLC0415 - only with silences
+
+    return composed(f"until {near_time_text(until, now, zone)}")
+
+
+def silence_text(silenced: Silenced, monitor: Monitor, profile: SafeText, now: Clocks, width: float = inf) -> SafeText:
+    """Return `silenced until 10:00 by ana: disk swap`, in the zone of the profile; see `marked_text` for `width`."""
+    text = _silenced_until(silenced, monitor, profile, now)
+    return marked_text(text, silenced.silence.by, silenced.silence.note, width)
+
+
+def silenced_text(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText | None:
+    """Return `silenced until 10:00` for a silenced row."""
+    silenced = monitor.silenced(tracked, now)
+    return None if silenced is None else _silenced_until(silenced, monitor, tracked.profile, now)
+
+
+def _silenced_until(silenced: Silenced, monitor: Monitor, profile: SafeText, now: Clocks) -> SafeText:
+    at = monitor.fleet.by_profile[profile].clock.server_time(now.wall)
+    return silenced_until_text(silenced.until, at, monitor.policy_of(profile).zone)
+
+
+def not_back_text(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText | None:
+    """Return `not back by 10:00` for a row whose loss counts from the end of a silence."""
+    at = monitor.fleet.for_environment(tracked).clock.server_time(now.wall)
+    end = monitor.counted_from(tracked, now)
+    if end is None or end > at:
+        return None
+    from envwatch.alerts.recurring_hours import not_back_by_text  # noqa: PLC0415 - only with silences
+
+    return not_back_by_text(end, at, monitor.policy_of(tracked.profile).zone)
+
+
+EXAMPLES: Final = "3m ago, 02:13, yesterday 14:00, 2026-11-25 14:00"
+
+NO_HISTORY: Final = "there is no history, because it is off: set history = true, and start envwatch again"
+NOTHING_RECORDED: Final = "no history yet: [ goes back after the second recorded listing"
+NOT_NOW: Final = "not while rewound: L returns to live"
+REPLAYED: Final = "a replay has nothing live: this key does not work here"
+POLLS_GO_ON: Final = "this key works live only: L returns to live"
+REPLAY_POLLS_NOTHING: Final = "a replay does not poll: p pauses the replay, [ and ] step"
+EMPTY_RECORDING: Final = "the recording has no poll"
+IS_LIVE: Final = "the screen is live already: [ goes back, T goes to a time"
+
+
+def moment_text(at: float, present: float, zone: tzinfo | None) -> SafeText:
+    """Return an instant (this machine's clock, ms), with the date unless today."""
+    when, now = moment(at, zone), moment(present, zone)
+    if when is None or now is None:
+        return NOTHING
+    day = "" if when.date() == now.date() else f"{when:%Y-%m-%d} "
+    return clean(f"{day}{when:%H:%M:%S}{'' if zone is None else offset_text(when)}")
+
+
+def ago_text(at: float, present: float, *, ascii_only: bool) -> SafeText:
+    """Return the age of a moment: `(−41 m)`, or from an hour on in two units: `(−1 h 51 m)`."""
+    seconds = int(span(present - at).total_seconds())
+    minutes, hours = seconds // 60, seconds // 3600
+    if seconds < 120:
+        age = f"{seconds} s"
+    elif hours < 1:
+        age = f"{minutes} m"
+    else:
+        age = f"{hours} h {minutes % 60} m" if hours < 24 else f"{hours // 24} d {hours % 24} h"
+    return clean(f"({'-' if ascii_only else '−'}{age})")
+
+
+def trouble_text(fleet: Fleet, now: Clocks) -> SafeText:
+    """Return why the present cannot be seen, for a screen that shows the past."""
+    if any(profile_state.is_refused for profile_state in fleet):
+        return clean("key refused")
+    return clean("blind") if any(each.freshness(now) is Freshness.BLIND for each in fleet) else EMPTY
+
+
+def mistake_text(text: str) -> SafeText:
+    """Return a message about a wrongly typed moment."""
+    if not text.strip():
+        return clean(f"type a past time: {EXAMPLES}")
+    return clean(f"this is no past time; write {EXAMPLES}")
+
+
+def speed_text(speed: float) -> SafeText:
+    """Return the speed of a replay: `10x`, `0.5x`."""
+    return clean(f"{speed:g}x")
+
+
+_ANOMALY_WORDS: Final[Mapping[Anomaly, str]] = {
+    Anomaly.EMPTIED: "empty list",
+    Anomaly.VANISHED: "rows vanished",
+    Anomaly.BEATS_LOST: "beats lost",
+}
+
+
+def quarantine_badge(profile_state: ProfileState, now: Clocks) -> tuple[SafeText, SafeText] | None:
+    """Return the quarantined listing's anomaly and the quarantine's age."""
+    if profile_state.quarantine is None:
+        return None
+    lasts = timedelta(seconds=max(now.monotonic - profile_state.quarantine.since, 0.0))
+    return clean(_ANOMALY_WORDS[profile_state.quarantine.anomaly]), short_age(lasts)
+
+
+def quarantine_text(profile_state: ProfileState, now: Clocks, zone: tzinfo | None) -> SafeText | None:
+    """Return the quarantine's reason and the rows' state."""
+    quarantine, since = profile_state.quarantine, profile_state.periods.get(Kind.HELD)
+    if quarantine is None or since is None:
+        return None
+    listings = counted(max(limits.ANOMALY_POLLS - quarantine.listings, 1), "more listing")
+    until = clock_text(since + limits.ANOMALY_AFTER / MS, zone) if quarantine.left_s(now.monotonic) else listings
+    shown = "missing rows stay unchanged"
+    if quarantine.is_whole and profile_state.listed is not None:
+        shown = f"rows are as of {clock_text(profile_state.clock.server_time(profile_state.listed.wall), zone)}"
+    return clean(
+        f"{quarantine.finding.text} ({clock_text(since, zone)}): not believed before {until}; {shown} (r asks now)"
+    )
+
+
+def stalled_since(profile_state: ProfileState) -> ServerMs | None:
+    """Return when heartbeats stopped advancing."""
+    return profile_state.periods.get(Kind.STALLED) if profile_state.stall_detector.is_stalled else None
+
+
+def hooks_text(failing: Mapping[SafeText, WallMs], zone: tzinfo | None) -> SafeText | None:
+    """Return the names of failing hooks and the first failure's time."""
+    if not failing:
+        return None
+    first, *others = sorted(failing, key=lambda name: (failing[name], name))
+    who = f"hook {first} has" if not others else f"hook {first} and {counted(len(others), 'other')} have"
+    return composed(f"{who} failed since {clock_text(failing[first], zone)}: no incident message arrives")
+
+
+def doubt_text(profile_state: ProfileState, zone: tzinfo | None) -> SafeText | None:
+    """Return why rows read unknown although polls succeed, if a cause concerns all rows."""
+    if profile_state.stall_detector.is_stalled:
+        since = stalled_since(profile_state)
+        moment = NOTHING if since is None else clock_text(since, zone)
+        return clean(f"no new heartbeat since {moment}: the platform stands still, or all are down")
+    fault = profile_state.clock_fault
+    return None if fault is None else fault.text

@@ -1,0 +1,425 @@
+"""The block: losses that need a person, a line for each incident, the newest first.
+
+A line stays until the loss is over. Rules: "What needs a person" in docs/states.md.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from itertools import chain
+from math import inf
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+from envwatch.alerts.losses import key_of
+from envwatch.alerts.silences import counted_from
+from envwatch.fleet.anomalies import blast_radius_text
+from envwatch.fleet.events import Kind
+from envwatch.fleet.presence import Presence
+from envwatch.fleet.problems import is_old, is_problem
+from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
+from envwatch.model import limits
+from envwatch.model.clock import Clocks, ServerMs, WallMs
+from envwatch.model.text import SafeText, natural_key
+from envwatch.model.times import MS
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable, Mapping, Sequence
+
+    from envwatch.alerts.incidents import Incident
+    from envwatch.alerts.monitor import Monitor
+    from envwatch.alerts.silences import Silenced
+    from envwatch.fleet.profile_state import ProfileState
+
+LineKey: TypeAlias = tuple[str, ...]
+"""A key has two parts for an environment, three for any other line."""
+
+_BACK_AFTER_MS: Final = limits.BACK_AFTER / MS
+_DEATH_WITHIN_MS: Final = limits.DEATH_WITHIN / MS
+_MARK_DURATION_MS: Final = limits.MARK_DURATION / MS
+_SAME_MS: Final = 1_000.0
+_ONLINE, _LATE, _GONE, _MISSING = Presence.ONLINE, Presence.LATE, Presence.GONE, Presence.MISSING
+_UP: Final = frozenset({_ONLINE, _LATE})
+
+
+class Aside(StrEnum):
+    """Why a down row stands outside the block, in the words of the rule line."""
+
+    OLD = "old"
+    SILENCED = "silenced"
+    NOT_ALERTING = "not alerting"
+    REPLACED = "replaced"
+    GONE = "gone"
+
+
+class BlockLine(NamedTuple):
+    """An incident, or losses that were found together."""
+
+    key: LineKey
+    profile: SafeText
+    total: int
+    began_at: WallMs
+    """When the first loss was listed."""
+    noticed_at: WallMs
+    """When the newest unacknowledged loss was listed, or the newest loss if all are acknowledged, or the last return if
+    all members are back."""
+    losses_at: tuple[WallMs, ...] = ()
+    """When each unacknowledged loss was listed, newest first; see `fresh_losses`."""
+    off: tuple[TrackedEnvironment, ...] = ()
+    """Unacknowledged members first, then the newest loss first, then by name; empty if all members are back."""
+    returned: tuple[TrackedEnvironment, ...] = ()
+    member_keys: frozenset[EnvironmentKey] = frozenset()
+    """All members, including rows of the table that are back or silenced."""
+    acked: int = 0
+    shared: SafeText | None = None
+    """See `Incident.shared`."""
+    not_back: SafeText | None = None
+    """`not back by 10:00` if the losses of the members count from the end of a silence."""
+
+    @property
+    def members(self) -> tuple[TrackedEnvironment, ...]:
+        """`off`, or `returned` if all members are back."""
+        return self.off or self.returned
+
+    @property
+    def single(self) -> TrackedEnvironment | None:
+        """The environment of a line with a single member, otherwise None."""
+        return self.members[0] if self.total == 1 else None
+
+    @property
+    def is_acked(self) -> bool:
+        """Whether every member that is off is acknowledged."""
+        return bool(self.off) and self.acked == len(self.off)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a member is off and not acknowledged."""
+        return self.acked < len(self.off)
+
+    def fresh_losses(self, wall: float) -> int:
+        """Return the number of losses recent enough for a mark (this machine's clock, ms).
+
+        The members that the first listing shows as lost are one loss; each further member raises the number.
+        """
+        return sum(wall - at < _MARK_DURATION_MS for at in self.losses_at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """The lines of the block, and the counts of all rows."""
+
+    lines: tuple[BlockLine, ...] = ()
+    """Lines that need a person (the newest loss first), then lines whose members are back, then acknowledged lines."""
+    presences: Mapping[Presence, int] = field(default_factory=dict)
+    """The number of online and late rows, and of down rows of the block, by presence."""
+    unknown: int = 0
+    """The number of rows that read unknown; no other count includes them."""
+    asides: Mapping[Aside, int] = field(default_factory=dict)
+    """The number of down rows outside the block by reason, without unknown rows."""
+    never: int = 0
+    """The number of `Aside.NOT_ALERTING` that a person set to never."""
+    silenced_up: int = 0
+    """The number of silenced rows among the online and late rows of `presences`."""
+    keys: frozenset[EnvironmentKey] = frozenset()
+    homes: Mapping[EnvironmentKey, LineKey] = field(default_factory=dict)
+    open_since: Mapping[EnvironmentKey, ServerMs] = field(default_factory=dict)
+    silenced: frozenset[EnvironmentKey] = frozenset()
+    """Silenced rows that are down; such rows are not old after a day."""
+    changes_at: float = inf
+    """When time alone changes the lines (this machine's clock, ms)."""
+
+    @property
+    def aside_counts(self) -> list[tuple[int, str]]:
+        """The numbers of down rows outside the block, with words: `(7, "not alerting (2 never)")`."""
+        never = f" ({self.never:,} never)" if self.never else ""
+        return [
+            (count, aside.value + (never if aside is Aside.NOT_ALERTING else ""))
+            for aside in Aside
+            if (count := self.asides.get(aside, 0))
+        ]
+
+    @property
+    def newest(self) -> BlockLine | None:
+        """The line of the newest unacknowledged loss."""
+        return self.lines[0] if self.lines and self.lines[0].is_open else None
+
+
+NO_BLOCK: Final = Block()
+
+
+_Lost: TypeAlias = "dict[LineKey, list[tuple[TrackedEnvironment, float]]]"
+"""Rows with loss times (server's clock, ms) by line."""
+
+
+def block_of(
+    monitor: Monitor, now: Clocks, before: Block = NO_BLOCK, *, counted: Container[EnvironmentKey] | None = None
+) -> Block:
+    """Return the block at a moment. All counts of a fleet shown to people come from this function.
+
+    A line keeps the key and members of `before` while a member is down. `counted` limits the counts, not the lines.
+    """
+    known = _known_losses(monitor)
+    homes = {key: line.key for line in before.lines for key in line.member_keys} | dict(before.homes)
+    lost: _Lost = {}
+    outside: list[tuple[TrackedEnvironment, Aside]] = []
+    silence_ends: list[float] = []
+    for profile_state in monitor.fleet:
+        rest: list[TrackedEnvironment] = []
+        at = profile_state.clock.server_time(now.wall)
+        for tracked in _down(profile_state):
+            loss = known.get(tracked.key)
+            is_of_this_run = loss is not None and loss[1] >= (profile_state.began_at or -inf)
+            silenced = monitor.silenced_time(tracked, now)
+            counts_from = counted_from(silenced, tracked)
+            if counts_from is not None and counts_from > at:
+                silence_ends.append(counts_from - profile_state.clock.offset)
+            aside = _aside(tracked, monitor, at, silenced, is_of_this_run=is_of_this_run)
+            if aside is not None:
+                outside.append((tracked, aside))
+            elif not is_problem(tracked, at, counts_from) and loss is None:
+                continue
+            elif loss is not None:
+                line, lost_at = loss
+                lost.setdefault(line, []).append((tracked, lost_at))
+            elif (home := homes.get(tracked.key)) is not None:
+                lost.setdefault(home, []).append((tracked, tracked.lost_at))
+            else:
+                rest.append(tracked)
+        is_unrecorded = monitor.policy_of(profile_state.profile).is_unrecorded
+        lost |= {_key(*row.key): [(row, row.lost_at)] for row in rest} if is_unrecorded else _found_together(rest)
+    earlier = {line.key: line for line in before.lines}
+    incidents = {_key(incident.profile, incident.id): incident for incident in monitor.incidents.open}
+    places = {tracked.key: key for key, members in lost.items() for tracked, _ in members}
+    lines = [
+        _line(key, members, monitor, incidents.get(key), earlier.get(key), places=places)
+        for key, members in lost.items()
+    ]
+    lines += _returned(before, lost, monitor, now)
+    in_block = [tracked for tracked, _ in chain.from_iterable(lost.values())]
+    return _counted(_block(lines, monitor, now, silence_ends), in_block, outside, monitor, now, counted)
+
+
+def _counted(  # noqa: PLR0913, PLR0917  every kind of row
+    block: Block,
+    in_block: Iterable[TrackedEnvironment],
+    outside: Sequence[tuple[TrackedEnvironment, Aside]],
+    monitor: Monitor,
+    now: Clocks,
+    counted: Container[EnvironmentKey] | None,
+) -> Block:
+    presences: Counter[Presence] = Counter()
+    known: dict[SafeText, ProfileState] = {}
+    unknown = silenced_up = 0
+    for profile, profile_state in monitor.fleet.by_profile.items():
+        rows: Iterable[TrackedEnvironment] = profile_state.environments.values()
+        total = len(profile_state.environments) if counted is None else sum(row.key in counted for row in rows)
+        proven = profile_state.known(now)
+        if proven:
+            known[profile] = profile_state
+        if counted is not None:
+            proven = [row for row in proven if row.key in counted]
+        unknown += total - len(proven)
+        up = [row for row in proven if row.verdict.presence in _UP]
+        presences.update([row.verdict.presence for row in up])
+        if monitor.silences:
+            silenced_up += sum(monitor.silenced(row, now) is not None for row in up)
+
+    def counts(tracked: TrackedEnvironment) -> bool:
+        profile_state = known.get(tracked.profile)
+        if profile_state is None or tracked.clock_suspect or profile_state.is_unproven(tracked):
+            return False
+        return tracked.presence not in _UP and (counted is None or tracked.key in counted)
+
+    presences.update([tracked.presence for tracked in in_block if counts(tracked)])
+    asides = Counter(aside for tracked, aside in outside if counts(tracked))
+    silenced = frozenset([tracked.key for tracked, aside in outside if aside is Aside.SILENCED])
+    moments = monitor.fleet.moments(now.wall)
+    never = sum(
+        monitor.decision_of(tracked, moments[tracked.profile]).is_never
+        for tracked, aside in outside
+        if aside is Aside.NOT_ALERTING and monitor.words and counts(tracked)
+    )
+    return replace(
+        block,
+        presences=presences,
+        unknown=unknown,
+        asides=asides,
+        never=never,
+        silenced_up=silenced_up,
+        silenced=silenced,
+    )
+
+
+def _block(lines: list[BlockLine], monitor: Monitor, now: Clocks, silence_ends: Iterable[float]) -> Block:
+    lines.sort(key=lambda line: (line.is_acked, not line.is_open, -line.noticed_at, *_first_name(line), line.key))
+    singles = (line.returned[0].key for line in lines if line.returned and line.total == 1)
+    off = {tracked.key: line.key for line in lines for tracked in line.off}
+    ends = [*silence_ends]
+    ends += [silence.until for silence in monitor.silences.values() if silence.until > now.wall]
+    ends += (line.noticed_at + _BACK_AFTER_MS for line in lines if line.returned)
+    return Block(
+        lines=tuple(lines),
+        keys=frozenset(off).union(singles),
+        homes=off,
+        open_since={tracked.key: tracked.lost_at for line in lines if line.is_open for tracked in line.off},
+        changes_at=min(ends, default=inf),
+    )
+
+
+def _down(profile_state: ProfileState) -> Iterable[TrackedEnvironment]:
+    return [
+        tracked
+        for tracked in profile_state.environments.values()
+        if tracked.is_flapping
+        or ((presence := tracked.verdict.presence) is not _ONLINE and presence is not _LATE)  # late rows recover soon
+    ]
+
+
+def _known_losses(monitor: Monitor) -> Mapping[EnvironmentKey, tuple[LineKey, float]]:
+    known = {
+        key_of(event): (_key(incident.profile, incident.id), event.at)
+        for incident in monitor.incidents.open
+        for event in incident.losses
+        if key_of(event) in incident.remaining
+    }
+    for loss in monitor.incidents.waiting:
+        known[key_of(loss.event)] = (_key(loss.event.profile, loss.incident), loss.event.at)
+    return known
+
+
+def _key(profile: SafeText, id_: SafeText) -> LineKey:
+    return ("incident", profile, id_)
+
+
+def _aside(
+    tracked: TrackedEnvironment,
+    monitor: Monitor,
+    at: float,
+    silenced: Silenced | None,
+    *,
+    is_of_this_run: bool,
+) -> Aside | None:
+    """An unacknowledged loss noticed in this run stays in the block at any age.
+
+    A silenced loss has no age before the silence ends.
+    """
+    counts_from = counted_from(silenced, tracked)
+    is_open = is_of_this_run and not monitor.is_acked(tracked)
+    presence = tracked.verdict.presence
+    if is_old(tracked, at, counts_from) and not is_open:
+        return Aside.OLD
+    if tracked.replaced_by is not None:
+        return Aside.REPLACED
+    if presence is _GONE and not is_problem(tracked, at, counts_from) and not is_open:
+        return Aside.GONE
+    if not monitor.decision_of(tracked, at).counts:
+        return Aside.NOT_ALERTING
+    return Aside.SILENCED if monitor.is_in_force(silenced, tracked, at) else None
+
+
+def _found_together(rows: Iterable[TrackedEnvironment]) -> _Lost:
+    """Rows whose last signs of life are at most `limits.DEATH_WITHIN` apart share a line."""
+    found: _Lost = {}
+    latest, members = -inf, list[tuple[TrackedEnvironment, float]]()
+    for tracked in sorted(rows, key=lambda row: (row.lost_at, row.environment.id)):
+        if tracked.lost_at > latest:
+            members = found.setdefault(_key(tracked.profile, tracked.environment.id), [])
+        members.append((tracked, tracked.lost_at))
+        latest = tracked.lost_at + _DEATH_WITHIN_MS
+    return found
+
+
+def _line(  # noqa: PLR0913  the parts of a line
+    key: LineKey,
+    lost: Sequence[tuple[TrackedEnvironment, float]],
+    monitor: Monitor,
+    incident: Incident | None,
+    before: BlockLine | None,
+    *,
+    places: Mapping[EnvironmentKey, LineKey],
+) -> BlockLine:
+    """Return a line, without members that have another line in `places`."""
+    first = lost[0][0]
+    offset = monitor.fleet.for_environment(first).clock.offset
+    losses = [(monitor.is_acked(tracked), WallMs(at - offset), tracked) for tracked, at in lost]
+    losses.sort(key=lambda loss: (loss[0], -loss[1], _name_key(loss[2])))
+    times = [at for _, at, _ in losses]
+    off = tuple(tracked for *_, tracked in losses)
+    keys = {tracked.key for tracked in off}
+    members = frozenset(keys) if incident is None else incident.keys
+    if before is not None:
+        members |= before.member_keys
+    members = frozenset(each for each in members if places.get(each, key) == key)
+    line = BlockLine(
+        key=key,
+        profile=first.profile,
+        off=off,
+        member_keys=members,
+        total=len(members),
+        began_at=_steady(min(times), None if before is None else before.began_at),
+        noticed_at=_steady(times[0], None if before is None else before.noticed_at),
+        losses_at=_losses_at([(at, tracked) for is_acked, at, tracked in losses if not is_acked], min(times)),
+        acked=sum(is_acked for is_acked, *_ in losses),
+        not_back=_not_back(off, monitor),
+    )
+    if line.not_back is not None:
+        return line  # common values are no cause
+    if before is not None and keys <= before.member_keys:
+        return line._replace(shared=before.shared)  # a member that is back may have the value too
+    if incident is not None:
+        return line._replace(shared=incident.shared)
+    return line._replace(shared=_shared(off, monitor)) if len(off) > 1 else line
+
+
+def _losses_at(losses: Sequence[tuple[WallMs, TrackedEnvironment]], began_at: float) -> tuple[WallMs, ...]:
+    """Return when losses happened, newest first: the first listing's losses and rows found down count as one loss."""
+    later = [at for at, tracked in losses if tracked.since_at is not None and at != began_at]
+    first = [at for at, tracked in losses if tracked.since_at is None or at == began_at][:1]
+    return tuple(sorted([*later, *first], reverse=True))
+
+
+def _steady(at: float, before: WallMs | None) -> WallMs:
+    """Return the earlier time unless the times differ by over a second: the clock's estimate changes."""
+    return WallMs(at) if before is None or abs(at - before) > _SAME_MS else before
+
+
+def _not_back(off: Iterable[TrackedEnvironment], monitor: Monitor) -> SafeText | None:
+    events = [loss for incident in monitor.incidents.open for loss in incident.losses]
+    events += [loss.event for loss in monitor.incidents.waiting]
+    reasons = {key_of(event): event.reason for event in events if event.kind is Kind.NOT_BACK}
+    found = {reasons.get(tracked.key) for tracked in off} if reasons else set()
+    return found.pop() if len(found) == 1 else None
+
+
+def _shared(off: Sequence[TrackedEnvironment], monitor: Monitor) -> SafeText | None:
+    lost = [replace(tracked.environment, pod_id=tracked.pod_id) for tracked in off]
+    rows = monitor.fleet.for_environment(off[0]).environments.values()
+    survivors = (row.environment for row in rows if row.verdict.is_up)
+    return blast_radius_text(lost, survivors)
+
+
+def _returned(before: Block, lost: _Lost, monitor: Monitor, now: Clocks) -> Iterable[BlockLine]:
+    for line in before.lines:
+        if line.key in lost:
+            continue
+        found = (monitor.fleet.tracked(key) for key in line.member_keys)
+        back = [row for row in found if row is not None and row.verdict.is_up and not row.is_flapping]
+        if any(row.key == member.key for row in back for member in line.members):
+            since = WallMs(max(_since(row, monitor) for row in back))
+            if now.wall - since < _BACK_AFTER_MS:
+                returned = tuple(sorted(back, key=_name_key))
+                yield line._replace(off=(), acked=0, noticed_at=since, losses_at=(), returned=returned)
+
+
+def _since(tracked: TrackedEnvironment, monitor: Monitor) -> float:
+    return (tracked.since_at or -inf) - monitor.fleet.for_environment(tracked).clock.offset
+
+
+def _first_name(line: BlockLine) -> tuple[str, str]:
+    """Return the sort key of equally old lines, which an incident's new id does not change."""
+    return min(map(_name_key, line.members), default=("", ""))
+
+
+def _name_key(tracked: TrackedEnvironment) -> tuple[str, str]:
+    return natural_key(tracked.environment.label), tracked.environment.id

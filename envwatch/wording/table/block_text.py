@@ -1,0 +1,209 @@
+"""The words of a block line, and short counts of the block.
+
+A window title holds only counts and profile names, no text from the API.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from envwatch.alerts.alert_policy import UNRECORDED, decision_text
+from envwatch.fleet.presence import Presence
+from envwatch.fleet.tracking import ChangeTag
+from envwatch.model.acks import Ack
+from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, enumerated, shortened
+from envwatch.model.times import span, state_age
+from envwatch.wording.state_style import (
+    FLAPPING_GLYPHS,
+    StateStyle,
+    ack_text,
+    cause_text,
+    glyph_of,
+    shared_silence_text,
+    style_of,
+)
+from envwatch.wording.table.columns import for_text
+from envwatch.wording.table.table_view import id_tail
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from envwatch.alerts.monitor import Monitor
+    from envwatch.fleet.profile_state import Fleet
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.clock import Clocks
+    from envwatch.wording.table.block import Block, BlockLine
+
+NAME_CELLS: Final = 40
+"""Room for the names in a question or an answer."""
+LEAST_NAMES: Final = 20
+"""Names keep this many cells before anything else of a line is cut."""
+_FIRST: Final = (Presence.MISSING, Presence.OFFLINE, Presence.GONE, Presence.LATE)
+
+
+def state_of(line: BlockLine, monitor: Monitor, now: Clocks) -> tuple[StateStyle, SafeText]:
+    """Return the style and the state of a line: `off`, `12 off`, `5 of 12 off`, `12 back`."""
+    members = line.members
+    looks = Counter(
+        style_of(tracked, is_unknown=monitor.fleet.for_environment(tracked).is_unknown(tracked, now))
+        for tracked in members
+    )
+    look = looks.most_common(1)[0][0]
+    word = "back" if line.returned else look.word if len(looks) == 1 else "lost"
+    if line.total == 1:
+        return look, clean(word)
+    count = f"{len(members):,}" if len(members) == line.total else f"{len(members):,} of {line.total:,}"
+    return look, clean(f"{count} {word}")
+
+
+def lasted_text(line: BlockLine, wall: float) -> SafeText:
+    """Return the age of the newest loss, or of the last return, in at most six cells."""
+    return state_age(span(wall - line.noticed_at))
+
+
+def tag_of(line: BlockLine, wall: float) -> ChangeTag | None:
+    """Return the tag of a line (this machine's clock, ms): `BACK`, or `NEW` for a fresh, open loss."""
+    if line.is_acked:
+        return None
+    return ChangeTag.BACK if line.returned else ChangeTag.NEW if line.fresh_losses(wall) else None
+
+
+def member_texts(
+    tracked: TrackedEnvironment, monitor: Monitor, now: Clocks
+) -> tuple[StateStyle, SafeText, SafeText, SafeText | None]:
+    """Return a member's look, time in the state, cause, and acknowledgement with note, None if not acknowledged."""
+    profile_state, ack = monitor.fleet.for_environment(tracked), monitor.ack_of(tracked)
+    return (
+        style_of(tracked, is_unknown=profile_state.is_unknown(tracked, now)),
+        for_text(tracked, profile_state.clock.server_time(now.wall), profile_state.limits) or EMPTY,
+        cause_of(tracked, monitor, now),
+        None if ack is None else _ack_text([ack], tracked.profile, monitor, now),
+    )
+
+
+def names_text(
+    line: BlockLine, ambiguous: frozenset[SafeText], room: int, *, has_profiles: bool = False, ellipsis: str = "…"
+) -> SafeText:
+    """Return the shared values and the names that fit into `room` cells: `pod p-7: web-1, web-2 and 10 more`.
+
+    With `has_profiles`, the profile precedes, unless a name would be cut below `LEAST_NAMES` cells for the profile.
+    """
+    names = _names(line.members, ambiguous, room)
+    total = len(line.members)
+    profile = f"{line.profile} " if has_profiles else ""
+    shared = f"{line.shared}: " if line.shared and total > 1 else ""
+    for head in dict.fromkeys((profile + shared, profile)):
+        for count in range(len(names), 0, -1):
+            text = composed(head + enumerated(names[:count], total))
+            if cells(text) <= room:
+                return text
+    more = f" +{total - 1:,}" if total > 1 else ""
+    left = room - cells(profile)
+    if profile and left >= min(cells(names[0] + more), LEAST_NAMES):
+        return composed(f"{profile}{shortened(names[0], left - len(more), keep='ends', ellipsis=ellipsis)}{more}")
+    if 0 < cells(more) >= room:
+        return shortened(clean(f"{total:,}"), room, ellipsis=ellipsis)
+    return composed(shortened(names[0], max(room - len(more), 1), keep="ends", ellipsis=ellipsis) + more)
+
+
+def several_text(
+    environments: Sequence[TrackedEnvironment],
+    ambiguous: frozenset[SafeText] = frozenset(),
+    room: int = NAME_CELLS,
+) -> SafeText:
+    """Return the name of one environment, or the names that fit: `web-1 and web-2`, `web-1, web-2 and 10 more`."""
+    total, names = len(environments), _names(environments, ambiguous, room)
+    if total == 1:
+        return environments[0].environment.label
+    whole = [f"{', '.join(names[:-1])} and {names[-1]}"] if len(names) == total else []
+    parts = (enumerated(names[:count], total) for count in range(min(len(names), total - 1), 0, -1))
+    texts = (composed(text) for text in (*whole, *parts))
+    first = shortened(names[0], room, keep="ends")
+    return next((text for text in texts if cells(text) <= room), composed(enumerated([first], total)))
+
+
+def _names(environments: Sequence[TrackedEnvironment], ambiguous: frozenset[SafeText], room: int) -> Sequence[SafeText]:
+    return [
+        composed(tracked.environment.label + id_tail(tracked.environment.label, tracked.environment.id, ambiguous))
+        for tracked in environments[: max(room // 2, 1)]
+    ]
+
+
+def why_text(line: BlockLine, monitor: Monitor, now: Clocks) -> SafeText:
+    """Return why the members are down and how many are acknowledged, or only the notes if all are."""
+    acks = [ack for tracked in line.off if (ack := monitor.ack_of(tracked)) is not None]
+    if line.is_acked:
+        return _ack_text(acks, line.profile, monitor, now)
+    if line.returned:
+        return EMPTY
+    causes = Counter(cause_of(tracked, monitor, now) for tracked in line.off)
+    if line.not_back is not None:
+        causes = Counter({line.not_back: len(line.off)})
+    parts = [text if len(causes) == 1 else f"{count:,} {text}" for text, count in causes.most_common() if text]
+    if acks:
+        parts.append(f"{len(acks):,} acked")
+    policy = monitor.policy_of(line.profile)
+    if policy.is_unrecorded:
+        parts.append(decision_text(UNRECORDED, line.off[0]))
+    shared = {shared_silence_text(tracked.environment, now.wall, policy.zone) for tracked in line.off}
+    if len(shared) == 1 and (text := shared.pop()) is not None:  # None unless all members have the text
+        parts.append(text)
+    return composed(" · ".join(parts))
+
+
+def _ack_text(acks: Sequence[Ack], profile: SafeText, monitor: Monitor, now: Clocks) -> SafeText:
+    """Return who acknowledged, with all notes; the end that comes first, and no name if several acknowledged."""
+    at = monitor.fleet.by_profile[profile].clock.server_time(now.wall)
+    by = {ack.by for ack in acks}
+    until = min((ack.until for ack in acks if ack.until is not None), default=None)
+    notes = clean(", ".join(dict.fromkeys(ack.note for ack in acks if ack.note)))
+    whole = Ack(at, notes, by=by.pop() if len(by) == 1 else EMPTY, until=until)
+    return ack_text(whole, at, monitor.policy_of(profile).zone)
+
+
+def cause_of(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText:
+    """Return the cause by `cause_text`, or an empty text for a healthy row."""
+    profile_state = monitor.fleet.for_environment(tracked)
+    return cause_text(tracked, profile_state.clock.server_time(now.wall), profile_state.limits) or EMPTY
+
+
+def nothing_open_text(block: Block, fleet: Fleet) -> SafeText:
+    """Return the answer of the key for the next open line if there is none."""
+    if block.newest is not None:
+        return clean("this is the only line that needs a person")
+    if not fleet.is_listed:
+        return clean("no listing yet: whether something needs a person is unknown")
+    acked = sum(line.acked for line in block.lines)
+    counts = [
+        (acked, "acknowledged"),
+        (block.unknown, "unknown"),
+        *block.aside_counts,
+    ]
+    parts = [f"{count:,} {word}" for count, word in counts if count]
+    return clean(f"nothing needs a person{': ' if parts else ''}{', '.join(parts)}")
+
+
+def counts_text(block: Block, *, ascii_only: bool, flapping: int = 0, has_online: bool = False) -> SafeText:
+    """Return the status line's counts above zero: `○5 ◐2 ?3`, or `●40` alone.
+
+    With `has_online`, online rows are always counted.
+    """
+    counts = {glyph_of(presence, ascii_only=ascii_only): block.presences.get(presence, 0) for presence in _FIRST}
+    counts[FLAPPING_GLYPHS[ascii_only]] = flapping
+    shown = [f"{glyph}{count}" for glyph, count in counts.items() if count]
+    online = block.presences.get(Presence.ONLINE, 0)
+    unknown = [f"?{block.unknown}"] if block.unknown else []
+    if has_online or not (online or block.presences.get(Presence.LATE, 0)) or not (shown or unknown):
+        shown.append(f"{glyph_of(Presence.ONLINE, ascii_only=ascii_only)}{online}")
+    return composed(" ".join(shown + unknown))
+
+
+def window_title(block: Block, flapping: int, profiles: SafeText, mark: str = "", *, ascii_only: bool) -> SafeText:
+    """Return a window title: `○5 ◐2 acme`, `●40 acme`, or `? acme` if nothing is known.
+
+    `mark` precedes a title about the past.
+    """
+    is_known = any(block.presences.values()) or any(block.asides.values())
+    counts = counts_text(block, ascii_only=ascii_only, flapping=flapping) if is_known else "?"
+    return composed(" ".join(filter(None, (mark, counts, profiles))))

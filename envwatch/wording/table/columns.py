@@ -1,0 +1,394 @@
+"""The columns of the table.
+
+STATE, FOR, BEAT and NAME come first: values that change every second stand at the left, so that a tick rewrites only
+the left edge of each line.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from envwatch.fleet.presence import Presence
+from envwatch.fleet.problems import state_began_at
+from envwatch.fleet.uptime import share_text
+from envwatch.history.hours import HOURS
+from envwatch.model import limits
+from envwatch.model.environment import NEVER, UNRESTRICTED, mode_of
+from envwatch.model.text import SafeText, clean, composed, natural_key, shortened
+from envwatch.model.times import MS, minutes_age, short_age, span, state_age
+from envwatch.model.versions import version_key
+from envwatch.query.presentation import PRESENTATIONS, Match, Presentation, no_text
+from envwatch.wording.state_style import HOUR_GLYPHS, cause_text, hour_marks, hours_text, short_reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import timedelta
+
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.limits import Limits
+    from envwatch.query.language import Searched
+    from envwatch.query.presentation import RowContext
+
+
+@lru_cache(256)
+def mode_text(raw_mode: SafeText | None) -> SafeText | None:
+    """Return a mode's text in the table: `!` marks the mode that approves everything."""
+    mode = mode_of(raw_mode)
+    return composed(f"{mode}!") if mode == UNRESTRICTED else mode
+
+
+def _column_of(presentation: Presentation) -> Presentation:
+    """Return a presentation with title and description, and with age and order of an instant or a version."""
+    column = replace(
+        presentation,
+        title=presentation.title or presentation.id.upper(),
+        about=presentation.column_about or presentation.about,
+    )
+    text_of, instant = presentation.text, presentation.instant
+    if presentation.match is Match.VERSION:
+        return replace(column, rank=lambda tracked, _: version_key(version) if (version := text_of(tracked)) else None)
+    if instant is not None:
+        return replace(column, cell=_age_text(instant, minutes_age), rank=_age_rank(instant), keep="start")
+    return column
+
+
+def _age_text(
+    instant: Callable[[TrackedEnvironment], float | None], worded: Callable[[timedelta], SafeText]
+) -> Callable[[TrackedEnvironment, RowContext], SafeText | None]:
+    def text(tracked: TrackedEnvironment, context: RowContext) -> SafeText | None:
+        at = instant(tracked)
+        return None if at is None else worded(span(context.at - at))
+
+    return text
+
+
+def _age_rank(
+    instant: Callable[[TrackedEnvironment], float | None],
+) -> Callable[[TrackedEnvironment, RowContext], float | None]:
+
+    def rank(tracked: TrackedEnvironment, _: RowContext) -> float | None:
+        at = instant(tracked)
+        return None if at is None or at == NEVER else -at
+
+    return rank
+
+
+FIXED = ("state", "for", "beat", "name")
+NAME_AT_LEAST: Final = PRESENTATIONS["name"].width
+"""The least width of NAME, including the tag of a change."""
+_AHEAD_MS: Final = limits.MOST_AHEAD / MS
+
+
+def for_text(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> SafeText | None:
+    """Return how long an environment has been in its state; None if unknown."""
+    age_ms = for_rank(tracked, now, fleet_limits)
+    return None if age_ms is None else state_age(span(age_ms))
+
+
+def for_rank(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> float | None:
+    """Return the ms in the state (server's clock), or None if unknown.
+
+    Limits and clocks differ between profiles, so only durations can be compared across them.
+    """
+    began_at = state_began_at(tracked, fleet_limits, now + _AHEAD_MS)
+    return None if began_at is None or began_at == NEVER else now - began_at
+
+
+def _beat_at(tracked: TrackedEnvironment) -> float | None:
+    environment = tracked.environment
+    has_one = bool(environment.connection_id) and not tracked.presence.is_absent
+    return environment.last_heartbeat_at if has_one else None
+
+
+_PRESENCES: Final = tuple(Presence)
+
+COMPUTED: Final[tuple[Presentation, ...]] = (
+    Presentation(
+        "state",
+        "the verdict",
+        width=6,
+        from_width=0,
+        cell=lambda tracked, _: clean(tracked.presence.value),
+        rank=lambda tracked, _: _PRESENCES.index(tracked.presence),
+        keep="start",
+    ),
+    Presentation(
+        "for",
+        "the time in this state",
+        width=6,
+        from_width=0,
+        cell=lambda tracked, context: for_text(tracked, context.at, context.profile_state.limits),
+        rank=lambda tracked, context: for_rank(tracked, context.at, context.profile_state.limits),
+        keep="start",
+        align="right",
+    ),
+    Presentation(
+        "beat",
+        "the age of the heartbeat",
+        width=4,
+        from_width=0,
+        cell=_age_text(_beat_at, short_age),
+        rank=_age_rank(_beat_at),
+        keep="start",
+        align="right",
+    ),
+    Presentation(
+        "profile",
+        "profile of the row",
+        width=9,
+        from_width=0,
+        text=lambda tracked: tracked.profile or None,
+    ),
+    Presentation(
+        "why",
+        "reason of late or down",
+        width=14,
+        text=short_reason,
+        cell=lambda tracked, context: cause_text(tracked, context.at, context.profile_state.limits),
+        rank=lambda tracked, _: short_reason(tracked),
+        keep="start",
+    ),
+    Presentation(
+        "up7d",
+        "the share of the last watched week up",
+        width=5,
+        cell=lambda tracked, _: None if tracked.up_share is None else share_text(tracked.up_share),
+        rank=lambda tracked, _: tracked.up_share,
+        keep="start",
+        align="right",
+    ),
+    Presentation(
+        "24h",
+        "the last 24 hours; sorts by the time up",
+        width=HOURS,
+        cell=lambda tracked, context: hours_text(context.days.cells(tracked), ascii_only=context.ascii_only),
+        rank=lambda tracked, context: context.days.share(tracked),
+        keep="end",
+        needs_past=True,
+        styles=HOUR_GLYPHS,
+        marks=hour_marks,
+    ),
+)
+
+_cached_key: Final = lru_cache(maxsize=65_536)(natural_key)
+"""A sorted column compares the same texts after each poll."""
+
+_ALL: Final = {each.id: _column_of(each) for each in (*COMPUTED, *PRESENTATIONS.values()) if each.width}
+_ALL["name"] = replace(
+    _ALL["name"],
+    text=lambda tracked: tracked.environment.label,
+    rank=lambda tracked, _: _cached_key(tracked.environment.label),
+)
+_ALL["mode"] = replace(_ALL["mode"], cell=lambda tracked, _: mode_text(tracked.environment.mode))
+_ORDER: Final = (
+    "state for beat name profile mode version branch up os user pod directory why 24h device connection node owner"
+    " update seen first up7d"
+)
+"""Columns missing here come last."""
+
+COLUMNS: Final[Mapping[str, Presentation]] = {id_: _ALL[id_] for id_ in dict.fromkeys([*_ORDER.split(), *_ALL])}
+
+
+META: Final = "meta."
+"""Precedes a path of the metadata in the id of a column; dots separate levels, as in the filter."""
+_META_WIDTH, _META_TITLE = 14, 40
+"""Cells of the column, and of the title in menus. A cut title has `..`, which every terminal shows."""
+_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,300}(?:\.[0-9]{1,300})?(?:[eE][+-]?[0-9]{1,4})?")
+
+
+def is_column(id_: str) -> bool:
+    """Whether an id names a column: one of `COLUMNS`, or `meta.KEY`."""
+    return id_ in COLUMNS or (id_.startswith(META) and len(id_) > len(META))
+
+
+def column_of(id_: str) -> Presentation:
+    """Return a column by id.
+
+    Raises:
+        KeyError: if `is_column` is false.
+    """
+    return COLUMNS[id_] if id_ in COLUMNS or not is_column(id_) else _metadata_column(id_)
+
+
+def metadata_title(id_: str) -> SafeText:
+    """Return the title of a metadata column for menus and messages, the key as the machine writes it."""
+    return shortened(clean(f"META.{id_.removeprefix(META)}"), _META_TITLE, keep="ends", ellipsis="..")
+
+
+@lru_cache(256)
+def _metadata_column(id_: str) -> Presentation:
+    text = metadata_text(id_)
+    return Presentation(
+        id_,
+        f"the key {clean(id_.removeprefix(META))} of the metadata",
+        title=shortened(clean(id_.upper()), _META_WIDTH, keep="ends", ellipsis=".."),
+        width=_META_WIDTH,
+        from_width=0,
+        text=text,
+        rank=lambda tracked, _: None if (value := text(tracked)) is None else _cached_key(value),
+    )
+
+
+def metadata_value(id_: str) -> Callable[[TrackedEnvironment], Any]:
+    """Return the reader of a JSON value."""
+    from envwatch.query.fields import member_of  # noqa: PLC0415 - only for such a column
+
+    return partial(member_of, path=clean(id_.removeprefix(META)))
+
+
+def metadata_text(id_: str) -> Callable[[TrackedEnvironment], SafeText | None]:
+    """Return the reader of a JSON value as text: compact JSON except for a text; None for null and an empty text."""
+    from json import dumps  # noqa: PLC0415 - only for such a column
+
+    value_of = metadata_value(id_)
+
+    def text(tracked: TrackedEnvironment) -> SafeText | None:
+        value = value_of(tracked)
+        if value is None or value == "":
+            return None
+        return composed(value if isinstance(value, str) else dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+    return text
+
+
+def rank_of(id_: str, rows: Iterable[TrackedEnvironment]) -> Callable[[TrackedEnvironment, RowContext], Any]:
+    """Return the sort value of a column for certain rows.
+
+    A metadata column's value is a number if the value of every row is a number, else a text. A text such as `16` is a
+    number, because labels often are texts.
+    """
+    column = column_of(id_)
+    text_of = column.text
+    if id_.startswith(META) and all(map(_NUMBER.fullmatch, set(filter(None, map(text_of, rows))))):
+        return lambda tracked, _: None if (text := text_of(tracked)) is None else float(text)
+    return column.rank or (lambda tracked, _: (text_of(tracked) or "").casefold() or None)
+
+
+def searched_in(columns: Iterable[Presentation]) -> tuple[Searched, ...]:
+    """Return the search texts of columns."""
+    return tuple(column.text for column in columns if column.text is not no_text)
+
+
+SEARCHED: Final = searched_in(COLUMNS.values())
+"""The search texts for output without visible columns."""
+
+PROBLEMS: Final = "problems"
+"""The default order's name in settings."""
+
+
+SCROLLBAR = 1
+"""Cells at the right of the table."""
+GUTTER = 2
+"""Cells at the left: the bar of a recent change and the mark of the cursor."""
+_WIDEST: Final = {"branch": 24, "why": 30, META: 24}
+"""The greatest width of a column that grows into free room."""
+_NOTE: Final = 24
+"""Cells of WHY next to other columns: `silenced until Mon 10:00`."""
+LEFT: Final = GUTTER + sum(COLUMNS[id_].width for id_ in FIXED[:3]) + 2
+"""Cells before NAME. STATE and FOR need no space between them."""
+
+_Fit: TypeAlias = tuple[tuple[Presentation, int], ...]
+
+
+def gap_after(column: Presentation) -> int:
+    """Return the cells between a column and the next."""
+    return 0 if column.id == "state" else 1
+
+
+def column_at(fit: _Fit, x: int) -> Presentation | None:
+    """Return the column at cell `x`, including the space behind the column."""
+    left = GUTTER
+    for column, width in fit:
+        left += width + gap_after(column)
+        if x < left:
+            return column
+    return None
+
+
+def fitting(
+    width: int,
+    ids: Sequence[str] = (),
+    *,
+    has_profiles: bool = False,
+    has_past: bool = True,
+    terminal: int | None = None,
+) -> _Fit:
+    """Return the columns that fit into a table, with widths.
+
+    With default columns, NAME has the same width in every table of a terminal, and never less than in a narrower
+    terminal. Chosen columns (`ids`) may leave NAME only `_name_goal` cells. Without `has_past`, columns that need
+    the past come only if chosen. `terminal` is None if the table has all cells.
+    """
+    terminal = width + SCROLLBAR if terminal is None or ids else terminal
+    return _fitting(width, tuple(ids), has_profiles, has_past, terminal)
+
+
+@lru_cache(256)
+def _fitting(
+    width: int,
+    ids: tuple[str, ...],
+    has_profiles: bool,  # noqa: FBT001
+    has_past: bool,  # noqa: FBT001
+    terminal: int,
+) -> _Fit:
+    candidates = _candidates(ids, has_profiles=has_profiles, has_past=has_past)
+    room = max(width - LEFT, 1)
+    name = min(_name_width(terminal, candidates), room)
+    fit = _chosen(candidates, room - name, terminal)
+    left, others = room - name - _cells_of(fit), list[tuple[Presentation, int]]()
+    for column in fit:
+        widest = _WIDEST.get(META if column.id.startswith(META) else column.id, 0)
+        more = min(left, widest - column.width) if widest else 0
+        others.append((column, column.width + more))
+        left -= more
+    fixed = (COLUMNS[id_] for id_ in FIXED)
+    return (*((column, name if column.id == "name" else column.width) for column in fixed), *others)
+
+
+def _candidates(ids: tuple[str, ...], *, has_profiles: bool, has_past: bool) -> tuple[Presentation, ...]:
+    usual = (id_ for id_, column in COLUMNS.items() if has_past or not column.needs_past)
+    chosen = [id_ for id_ in ids or usual if id_ not in FIXED]
+    columns = [column_of(id_) for id_ in chosen if id_ != "profile"]
+    if has_profiles:
+        columns.insert(chosen.index("profile") if "profile" in chosen else 0, COLUMNS["profile"])
+    return tuple(replace(column, from_width=0) for column in columns) if ids else tuple(columns)
+
+
+def _chosen(candidates: Sequence[Presentation], room: int, terminal: int) -> list[Presentation]:
+    """Return the columns that have room; WHY has room for a note before a default column follows."""
+    fit: list[Presentation] = []
+    for column in candidates:
+        room -= column.width + 1
+        if column.from_width and fit and fit[-1].id == "why":
+            room -= _NOTE - fit[-1].width
+            if room >= 0 and column.from_width <= terminal:
+                fit[-1] = replace(fit[-1], width=_NOTE)
+        if room < 0 or column.from_width > terminal:
+            break
+        fit.append(column)
+    return fit
+
+
+def _cells_of(columns: Iterable[Presentation]) -> int:
+    return sum(column.width + 1 for column in columns)
+
+
+def _name_goal(terminal: int) -> int:
+    return max(NAME_AT_LEAST, NAME_AT_LEAST + (terminal - 64) // 10)
+
+
+@lru_cache(256)
+def _name_width(terminal: int, candidates: tuple[Presentation, ...]) -> int:
+
+    def left(columns: int) -> int:
+        room = columns - SCROLLBAR - LEFT
+        return room - _cells_of(_chosen(candidates, room - _name_goal(columns), columns))
+
+    width = left(terminal)
+    while _name_goal(terminal) < width:
+        terminal += 1
+        width = min(width, left(terminal))
+    return max(width, 1)

@@ -1,0 +1,375 @@
+"""The user's view of the fleet.
+
+Groups follow the order of their first rows, so a group with a late row is first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from enum import StrEnum
+from functools import cached_property
+from itertools import chain
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+from envwatch.fleet.presence import Presence
+from envwatch.fleet.tracking import TrackedEnvironment
+from envwatch.model import limits
+from envwatch.model.text import EMPTY, SafeText, clean, composed, look_alikes, natural_key
+from envwatch.query.language import Query, parse
+from envwatch.query.presentation import PRESENTATIONS
+from envwatch.wording.table.columns import META, PROBLEMS, column_of, is_column, metadata_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from envwatch.wording.table.baseline import Baseline
+    from envwatch.wording.table.block import BlockLine, LineKey
+
+
+_DEFAULT_ORDER: Final = (Presence.OFFLINE, Presence.MISSING, Presence.LATE, Presence.ONLINE, Presence.GONE)
+
+
+_ROW_KEY: Final = 2
+
+OLD: Final[LineKey] = ("old", "", "")
+
+GROUPINGS: Final[Mapping[str, Callable[[TrackedEnvironment], SafeText | None]]] = {
+    "profile": attrgetter("profile"),
+    **{id_: PRESENTATIONS[id_].text for id_ in ("pod", "user", "os", "version", "mode", "branch")},
+}
+
+
+def is_grouping(id_: str) -> bool:
+    """Whether rows can be grouped by a column: one of `GROUPINGS`, or `meta.KEY`."""
+    return id_ in GROUPINGS or (id_.startswith(META) and is_column(id_))
+
+
+def grouping_of(id_: str) -> Callable[[TrackedEnvironment], SafeText | None]:
+    """Return the reader of the value that the members of a group share."""
+    return GROUPINGS[id_] if id_ in GROUPINGS or not is_grouping(id_) else metadata_text(id_)
+
+
+class Preset(StrEnum):
+    """The parts of the fleet that the built-in views select."""
+
+    ALL = "all"
+    ONLINE = "online"
+    LATE = "late"
+    OFFLINE = "offline"
+    FLAPPING = "flapping"
+    CHANGED = "changed"
+
+    @cached_property
+    def query(self) -> Query:
+        """The preset's query, empty for the whole fleet."""
+        if self is Preset.ALL:
+            return Query()
+        return parse(f"status:{'offline,gone' if self is Preset.OFFLINE else self}")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The user's choice of rows and columns."""
+
+    preset: Preset = Preset.ALL
+    query: Query = field(default_factory=Query)
+    sort: str | None = None
+    """A column id; None is the default order."""
+    is_inverted: bool = False
+    """The default order cannot be reversed."""
+    columns: tuple[str, ...] = ()
+    baseline: Baseline | None = None
+    compares: bool = False
+    group: str | None = None
+    folded: frozenset[LineKey] = frozenset({OLD})
+    named: NamedView | None = None
+    """The last chosen view of the configuration, also after a change; None after `0`."""
+    view_columns: tuple[str, ...] | None = None
+    """The columns of the named view, in place of `columns`, which are the user's own."""
+
+    @property
+    def visible_columns(self) -> tuple[str, ...]:
+        """Column ids in order; empty for the default."""
+        return self.columns if self.view_columns is None else self.view_columns
+
+    @property
+    def name(self) -> str:
+        """The name of the named view, with `*` if the user has changed the view; empty without one."""
+        if self.named is None:
+            return ""
+        chosen = self.named.chosen(self)
+        is_same = self.chooses_like(replace(chosen, compares=self.compares)) and self.orders_like(chosen)
+        return self.named.name if is_same and self.view_columns == chosen.view_columns else f"{self.named.name}*"
+
+    @property
+    def has_named_query(self) -> bool:
+        """Whether the query is the query of the named view."""
+        return self.named is not None and self.query == self.named.chosen(self).query
+
+    @property
+    def has_named_order(self) -> bool:
+        """Whether the named view has the same order and groups."""
+        return self.named is not None and self.orders_like(self.named.chosen(self))
+
+    def with_columns(self, columns: tuple[str, ...]) -> View:
+        """Return the view with other columns: of the named view if the named view has columns, else the user's own."""
+        if self.view_columns is None:
+            return replace(self, columns=columns)
+        return replace(self, view_columns=columns)
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether the view may leave out environments."""
+        return self.preset is not Preset.ALL or bool(self.query) or self.compares
+
+    def chooses_like(self, other: View) -> bool:
+        """Whether another view shows the same environments."""
+        chosen, others = (
+            (view.preset, view.query, view.baseline.marked_at if view.compares and view.baseline is not None else None)
+            for view in (self, other)
+        )
+        return chosen == others
+
+    def orders_like(self, other: View) -> bool:
+        """Whether another view has the same order and groups."""
+        return (self.sort, self.is_inverted, self.group) == (other.sort, other.is_inverted, other.group)
+
+    @property
+    def widened(self) -> View:
+        """The same view of the whole fleet."""
+        return replace(self, preset=Preset.ALL, query=Query(), compares=False)
+
+
+class NamedView(NamedTuple):
+    """A view that a key, the palette or `--view` chooses: built in, or of the configuration."""
+
+    name: str
+    # The docstrings of the fields that the configuration sets are the help.
+    filter: str = ""
+    """The rows of the view, in the language of the filter box; all rows by default."""
+    columns: tuple[str, ...] = ()
+    """Columns of the table, in order; by default, the columns outside of the view."""
+    sort: str | None = None
+    """A column, or `problems`; by default, the setting `sort`."""
+    group: str | None = None
+    """A column whose equal values form a group; no groups by default."""
+    key: str = ""
+    """The key that chooses the view on the dashboard; by default, only the palette lists the view."""
+    preset: Preset | None = None
+    """The only part of a built-in view."""
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether the view is one of `BUILT_IN_VIEWS`."""
+        return BUILT_IN_VIEWS.get(self.name) is self
+
+    @property
+    def id(self) -> str:
+        """The id of the binding."""
+        return f"{'find' if self.is_built_in else 'view'}.{self.name}"
+
+    @property
+    def description(self) -> str:
+        """The words of help and palette."""
+        if not self.is_built_in:
+            return f"View: {self.name}"
+        return "Reset the view except the columns" if self.preset is None else f"Show {self.preset}"
+
+    def chosen(self, view: View) -> View:
+        """Return the view after this choice. A built-in part of the fleet keeps everything else.
+
+        Every other choice starts from all environments, problems first, without groups, and keeps the baseline.
+        """
+        if self.preset is not None:
+            return replace(view, preset=self.preset)
+        return View(
+            query=parse(self.filter),
+            sort=None if self.sort == PROBLEMS else self.sort,
+            group=self.group,
+            columns=view.columns,
+            view_columns=self.columns or None,
+            baseline=view.baseline,
+            named=None if self.is_built_in else self,
+        )
+
+
+BUILT_IN_VIEWS: Final[Mapping[str, NamedView]] = {
+    view.name: view
+    for view in (
+        *(NamedView(name=preset, key=key, preset=preset) for key, preset in zip("123456", Preset, strict=True)),
+        NamedView(name="reset", key="0"),
+    )
+}
+"""By name, in the order of the keys `1` to `6` and `0`."""
+
+
+def ambiguous_names(names: Mapping[SafeText, int]) -> frozenset[SafeText]:
+    """Return names used twice or similar to another; `names` counts the uses."""
+    return look_alikes(names) | {name for name, count in names.items() if count > 1}
+
+
+class AmbiguousNames:
+    """The ambiguous names of a fleet, cached because names seldom change."""
+
+    def __init__(self) -> None:
+        self._counts: Mapping[SafeText, int] = {}
+        self._found: frozenset[SafeText] = frozenset()
+
+    def among(self, environments: Iterable[TrackedEnvironment]) -> frozenset[SafeText]:
+        """Return the ambiguous names, as the same object if unchanged.
+
+        The same environment under several profiles is not ambiguous, because its id could not tell the rows apart.
+        """
+        rows = [tracked.environment for tracked in environments]
+        counts = dict(Counter([row.label for row in rows]))  # a plain dict compares faster
+        if repeated := {label for label, count in counts.items() if count > 1}:
+            counts |= Counter(label for label, _ in {(row.label, row.id) for row in rows if row.label in repeated})
+        if counts != self._counts:
+            self._counts, self._found = counts, ambiguous_names(counts)
+        return self._found
+
+
+_ID_TAIL: Final = 4
+_ID_PART: Final = re.compile(r"[^\W_]+")
+_NO_LETTERS: Final = re.compile(r"^[\W_]+(?=.)")
+
+
+def id_tail(name: SafeText, id_: SafeText | None, ambiguous: frozenset[SafeText]) -> SafeText:
+    """Return a space and a part of the id for an ambiguous name: the id's end, or an earlier part if the name has it.
+
+    If the name has every part, the id's end is returned.
+    """
+    if id_ is None or name not in ambiguous:
+        return EMPTY
+    ends = (len(id_), *(part.end() for part in reversed([*_ID_PART.finditer(id_)])))
+    parts = (id_[max(end - _ID_TAIL, 0) : end] for end in ends)
+    known = _letters(name)
+    part = next((part for part in parts if _letters(part) not in known), id_[-_ID_TAIL:])
+    return composed(f" {_NO_LETTERS.sub('', part)}")
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, text.casefold()))
+
+
+def by_name(environments: Iterable[TrackedEnvironment]) -> list[TrackedEnvironment]:
+    """Return environments sorted by name, then id."""
+    return sorted(environments, key=name_key)
+
+
+def in_default_order(environments: Iterable[TrackedEnvironment]) -> list[TrackedEnvironment]:
+    """Return environments by presence, then the latest losses first, the longest silence first, and by name."""
+    return by_presence(by_name(environments))
+
+
+def by_presence(environments: Iterable[TrackedEnvironment]) -> list[TrackedEnvironment]:
+    """Return environments in the default order; the argument is sorted by name."""
+    ranks: dict[Presence, list[TrackedEnvironment]] = {presence: [] for presence in _DEFAULT_ORDER}
+    for tracked in environments:
+        ranks[tracked.verdict.presence].append(tracked)
+    for presence in (Presence.OFFLINE, Presence.MISSING, Presence.GONE):
+        ranks[presence].sort(key=attrgetter("lost_at"), reverse=True)
+    ranks[Presence.LATE].sort(key=attrgetter("environment.last_seen_alive_at"))
+    return list(chain.from_iterable(ranks.values()))
+
+
+def by_value(
+    environments: Iterable[TrackedEnvironment],
+    rank: Callable[[TrackedEnvironment], Any],
+    *,
+    is_inverted: bool,
+) -> list[TrackedEnvironment]:
+    """Return environments in the order of a column's sort value, stable, with rows without a value last.
+
+    `is_inverted` puts the greatest value first.
+    """
+    ranks: defaultdict[Any, list[TrackedEnvironment]] = defaultdict(list)
+    for tracked in environments:
+        ranks[rank(tracked)].append(tracked)
+    without = ranks.pop(None, [])
+    valued = (ranks[value] for value in sorted(ranks, reverse=is_inverted))
+    return list(chain(*valued, without))
+
+
+def name_key(tracked: TrackedEnvironment) -> str:
+    """Return the sort key of name, then id. A text compares faster than a pair; clean text has no NUL."""
+    environment = tracked.environment
+    return f"{natural_key(environment.label)}\0{environment.id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupHeader:
+    """The line above a group."""
+
+    key: LineKey
+    title: SafeText
+    environments: tuple[TrackedEnvironment, ...]
+    is_open: bool
+    counts: Mapping[Presence, int]
+
+    def __len__(self) -> int:
+        return len(self.environments)
+
+
+TableLine: TypeAlias = TrackedEnvironment | GroupHeader
+Line: TypeAlias = "TableLine | BlockLine"
+"""In the block, an environment is an unfolded incident's member."""
+
+
+def place_of(lines: Sequence[Line], key: LineKey) -> int | None:
+    """Return the index of a key's line."""
+    if len(key) != _ROW_KEY:
+        return next((place for place, line in enumerate(lines) if line.key == key), None)
+    profile, id_ = key
+    for place, line in enumerate(lines):
+        if isinstance(line, TrackedEnvironment) and line.environment.id == id_ and line.profile == profile:
+            return place
+    return None
+
+
+def group_key(group: str, value: SafeText | None) -> LineKey:
+    """Return a group's key; None equals an empty text."""
+    return ("group", group, value or "")
+
+
+def groups_of(
+    rows: Sequence[TrackedEnvironment],
+    group: str,
+    folded: frozenset[LineKey],
+    stand_in: TrackedEnvironment | None = None,
+) -> list[TableLine]:
+    """Return the lines of groups; a folded group is only a header.
+
+    `stand_in` decides the group of the row with the same key.
+    """
+    value_of = grouping_of(group)
+    values = list(map(value_of, rows))
+    if stand_in is not None and (held := place_of(rows, stand_in.key)) is not None:
+        values[held] = value_of(stand_in)
+    groups: defaultdict[SafeText | None, list[TrackedEnvironment]] = defaultdict(list)
+    for tracked, value in zip(rows, values, strict=True):
+        groups[value or None].append(tracked)
+    name = clean(group) if group.startswith(META) else column_of(group).title.lower()
+    lines: list[TableLine] = []
+    for value, members in groups.items():
+        title = composed(f"{name} {value}" if value else f"no {name}")
+        lines += _group_lines(group_key(group, value), title, members, folded)
+    return lines
+
+
+def old_group(old: Sequence[TrackedEnvironment], folded: frozenset[LineKey]) -> Iterable[TableLine]:
+    """Return the lines of the group `OLD`."""
+    title = clean(f"offline for over {limits.OLD_AFTER / timedelta(hours=1):.0f} h")
+    return _group_lines(OLD, title, old, folded) if old else ()
+
+
+def _group_lines(
+    key: LineKey, title: SafeText, members: Sequence[TrackedEnvironment], folded: frozenset[LineKey]
+) -> Iterable[TableLine]:
+    counts = Counter([tracked.verdict.presence for tracked in members])
+    header = GroupHeader(key=key, title=title, environments=tuple(members), is_open=key not in folded, counts=counts)
+    return (header, *members) if header.is_open else (header,)

@@ -1,0 +1,156 @@
+"""A run's alert state as a file keeps it: the restored state, and the cost of damage."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.builders import NOW, reading
+from support.scripted_watch import hooked
+
+from envwatch.alerts.alert_state import (
+    AlertState,
+    alert_state,
+    content_of,
+    dropped_values,
+    ledger_content,
+    open_incidents,
+)
+from envwatch.alerts.incidents import Blindness
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.model.clock import MonotonicS, ServerMs, WallMs
+from envwatch.model.text import clean
+
+LATER = reading(NOW + 60_000)
+
+
+def state(*names: str) -> AlertState:
+    """Return a state after a blind time: one environment in an open incident, the rest waiting."""
+    one = hooked(*names).hold(15, names[0]).hold(5, *names)
+    found = one.monitor.alert_state(NO_PROFILE, LATER, {clean("page"): WallMs(NOW)})
+    return replace(found, blindness=Blindness(MonotonicS(LATER.monotonic - 7), ServerMs(NOW)))
+
+
+STATE = state("a", "b", "c")
+CONTENT = json.loads(json.dumps(content_of(STATE, LATER)))
+
+
+def test_a_state_comes_back_unchanged_but_for_the_rows_of_its_losses() -> None:
+    def bare(loss: Any, incident: str) -> Any:
+        return replace(loss, incident=incident, before=None, after=None, lasted=None, then=None)
+
+    after = alert_state(CONTENT, NO_PROFILE, LATER)
+    waiting = tuple(loss._replace(event=bare(loss.event, loss.incident)) for loss in STATE.waiting)
+    incidents = tuple(each._replace(losses=tuple(bare(loss, each.id) for loss in each.losses)) for each in STATE.open)
+    assert len(waiting) == 2
+    assert len(incidents) == 1
+    assert after == replace(STATE, waiting=waiting, open=incidents, ledger=STATE.ledger.only({clean("page")}))
+
+
+def test_a_file_has_the_announcements_of_its_own_profile() -> None:
+    (incident,) = STATE.open
+    assert {id_: [*hooks] for id_, hooks in ledger_content(STATE.ledger, NO_PROFILE, LATER).items()} == {
+        incident.id: ["page"]
+    }
+    assert ledger_content(STATE.ledger, clean("other"), LATER) == {}
+
+
+def test_an_empty_file_has_no_state() -> None:
+    assert alert_state({}, NO_PROFILE, LATER) is None
+
+
+@pytest.mark.parametrize(("written", "looked_at"), [({"written_at": NOW}, NOW), ({}, LATER.wall)])
+@pytest.mark.parametrize("damage", [{}, {"looked_at": "x"}, {"looked_at": None}])
+def test_without_the_time_of_the_last_look_the_time_of_the_write_counts(
+    damage: dict[str, object], written: dict[str, float], looked_at: float
+) -> None:
+    content = {"online": ["a"]} | damage | written
+    state = alert_state(content, NO_PROFILE, LATER)
+    assert state is not None
+    assert state.online == {"a"}
+    assert state.looked_at == looked_at
+    assert dropped_values(content, state) == {"looked_at": "looked_at"}
+
+
+DAMAGES: dict[str, tuple[dict[str, object], dict[str, str]]] = {
+    "nothing": ({}, {}),
+    "one of three ids": ({"online": ["a", "b", 7]}, {"online": "online (1 of 3)"}),
+    "no list of ids": ({"online": "a"}, {"online": "online"}),
+    "no ids": ({"online": None}, {"online": "online"}),
+    "a waiting loss": ({"waiting": [*CONTENT["waiting"], {}]}, {"waiting": "waiting (1 of 3)"}),
+    "an incident": ({"open": {**CONTENT["open"], "inc-2": 7}}, {"open": "open (1 of 2)"}),
+    "a row": ({"rows": {**CONTENT["rows"], "b": {"row": {"id": 7}}}}, {"rows": "rows (1 of 3)"}),
+    "blindness": ({"blind": {"since": "x"}}, {"blind": "blind"}),
+    "hooks": ({"failing": {"page": "x"}}, {"failing": "failing"}),
+}
+
+
+@pytest.mark.parametrize(("damage", "dropped"), DAMAGES.values(), ids=DAMAGES)
+def test_each_damaged_value_is_named(damage: dict[str, object], dropped: dict[str, str]) -> None:
+    content = CONTENT | damage
+    after = alert_state(content, NO_PROFILE, LATER)
+    assert after is not None
+    assert dict(dropped_values(content, after)) == dropped
+
+
+def test_times_in_the_future_count_as_this_moment_because_the_clock_was_set_back() -> None:
+    earlier = reading(NOW - 3_600_000)
+    after = alert_state(CONTENT, NO_PROFILE, earlier)
+    assert after is not None
+    assert after.looked_at == earlier.wall
+    assert {loss.noticed_at for loss in after.waiting} == {earlier.monotonic}
+    assert {incident.noticed_at for incident in after.open} == {earlier.monotonic}
+
+
+JSON: Any = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.sampled_from([name for name in CONTENT if name != "looked_at"]), JSON)
+def test_damage_in_one_part_costs_no_other_part(part: str, value: object) -> None:
+    after = alert_state(CONTENT | {part: value}, NO_PROFILE, LATER)
+    whole = alert_state(CONTENT, NO_PROFILE, LATER)
+    assert after is not None
+    assert whole is not None
+    for name in {"online", "waiting", "open", "ledger", "failing"} - {part}:
+        assert getattr(after, name) == getattr(whole, name)
+
+
+@given(st.sampled_from([*CONTENT["waiting"][0]]), JSON)
+def test_a_damaged_waiting_loss_costs_no_other(part: str, value: object) -> None:
+    first, *others = CONTENT["waiting"]
+    after = alert_state(CONTENT | {"waiting": [first | {part: value}, *others]}, NO_PROFILE, LATER)
+    assert after is not None
+    assert [loss.event.id for loss in after.waiting][-len(others) :] == [loss["id"] for loss in others]
+
+
+INCIDENT: dict[str, Any] = next(iter(CONTENT["open"].values()))
+
+
+@given(st.sampled_from([*INCIDENT]), JSON)
+def test_a_damaged_incident_costs_no_other(part: str, value: object) -> None:
+    incidents, _ = open_incidents({"bad": INCIDENT | {part: value}, "good": INCIDENT}, NO_PROFILE, LATER)
+    assert "good" in [incident.id for incident in incidents]
+
+
+@pytest.mark.parametrize(
+    "damage", [{"at": None}, {"at": "7"}, {"kind": None}, {"kind": "online"}, {"id": None}, {"id": ""}]
+)
+def test_an_incident_has_its_readable_losses(damage: dict[str, object]) -> None:
+    (loss,) = INCIDENT["losses"]
+    entry = INCIDENT | {"losses": [loss | damage, loss | {"id": "b"}]}
+    ((incident,), _) = open_incidents({"inc-1": entry}, NO_PROFILE, LATER)
+    assert [each.id for each in incident.losses] == ["b"]
+    assert open_incidents({"inc-1": INCIDENT | {"losses": [loss | damage]}}, NO_PROFILE, LATER)[0] == ()
+
+
+def test_an_unreadable_hook_costs_no_other() -> None:
+    _, ledger = open_incidents({"inc-1": INCIDENT | {"hooks": [7, "pager", None]}}, NO_PROFILE, LATER)
+    assert {id_: [*channels] for id_, channels in ledger.announcements.items()} == {"inc-1": ["pager"]}

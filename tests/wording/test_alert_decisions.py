@@ -1,0 +1,231 @@
+"""Decisions about alerts, the outages that would have been told, and the variables of a row's command."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.builders import NOW
+from support.hostile_fleet import WEAPONS
+from support.tracked_environments import named, tracked
+
+from envwatch.alerts.alert_policy import Decision, Rule, Word
+from envwatch.fleet.uptime import Uptime
+from envwatch.model.clock import ServerMs, WallMs
+from envwatch.model.text import EMPTY, SafeText, clean
+from envwatch.wording.command_context import (
+    KEY_VARIABLE,
+    ROW_VARIABLES,
+    child_environment,
+    ending_text,
+    row_variables,
+)
+from envwatch.wording.output.alert_decisions import (
+    DecidedRow,
+    answer_to_word,
+    json_of,
+    new_names,
+    table_of,
+    tally_text,
+)
+from envwatch.wording.output.environment_list import ListedEnvironment
+from envwatch.wording.report.outages import Downtime, PastLosses, joined, past_losses
+from envwatch.wording.report.outages import json_of as past_json
+from envwatch.wording.report.outages import table_of as past_table
+from envwatch.wording.report.outages import tally_text as past_tally
+
+HOUR = 3_600_000.0
+NEVER, ALWAYS = (Word(is_always, WallMs(0.0), clean("ann")) for is_always in (False, True))
+
+
+def row(name: str = "a", rule: Rule = Rule.UPTIME, *, counts: bool = False, word: Word | None = None) -> DecidedRow:
+    return DecidedRow(named(name), Decision(counts, rule, word))
+
+
+def by_uptime(name: str, watched_h: float, *, counts: bool = False) -> DecidedRow:
+    tracked = replace(named(name), uptime=Uptime().after(watched_h * HOUR, is_up=True))
+    return DecidedRow(tracked, Decision(counts, Rule.UPTIME))
+
+
+@pytest.mark.parametrize(
+    ("rows", "text"),
+    [
+        ([], "0 rows count"),
+        ([row(counts=True)], "1 row counts"),
+        ([row(counts=True), row(rule=Rule.EXPECT, counts=True)], "2 rows count"),
+        ([by_uptime("a", 48), by_uptime("b", 47.99)], "0 rows count, 1 not permanent, 1 watched for under two days"),
+        ([by_uptime("a", 47.99, counts=True)], "1 row counts"),
+        ([row(rule=Rule.SYSTEM)], "0 rows count, 1 on a system that sleeps"),
+        (
+            [row(rule=rule) for rule in (Rule.ALERT, Rule.SANDBOX, Rule.SHARED, Rule.WORD, Rule.WORD)],
+            "0 rows count, 2 never, 1 by the serving host, 1 in a sandbox, 1 outside `alert`",
+        ),
+    ],
+)
+def test_the_rows_are_counted_by_the_reason(rows: list[DecidedRow], text: str) -> None:
+    assert tally_text(rows) == text
+
+
+@pytest.mark.parametrize(
+    ("watched_h", "rule", "counts", "is_new"),
+    [
+        (47.99, Rule.UPTIME, False, True),
+        (48, Rule.UPTIME, False, False),
+        (47.99, Rule.UPTIME, True, False),
+        (47.99, Rule.SANDBOX, False, False),
+    ],
+)
+def test_a_new_row_does_not_count_because_of_the_short_time(
+    watched_h: float, rule: Rule, *, counts: bool, is_new: bool
+) -> None:
+    one = by_uptime("a", watched_h)._replace(decision=Decision(counts, rule))
+    assert one.is_new is is_new
+
+
+def test_eight_new_rows_are_named_and_the_others_counted() -> None:
+    rows = [by_uptime(f"box-{number}", 10) for number in range(10)]
+    assert new_names(rows[:8]) == ", ".join(f"box-{number}" for number in range(8))
+    assert new_names(rows).endswith("box-7 and 2 more")
+    assert new_names([by_uptime("old", 50)]) == EMPTY
+
+
+@pytest.mark.parametrize(
+    ("rows", "text"),
+    [
+        ([row("ci-7", Rule.WORD, word=NEVER)], "ci-7 never alerts now: A changes that"),
+        ([row(name, Rule.WORD, counts=True, word=ALWAYS) for name in "ab"], "a and b always alert now: A changes that"),
+        ([row("box", Rule.SANDBOX)], "box alerts as the rules say: a loss needs nobody: a managed sandbox"),
+        (
+            [row("a", Rule.SANDBOX), row("b", counts=True)],
+            "a and b alert as the rules say: a loss of 1 of these needs a person",
+        ),
+        (
+            [row("web", Rule.EXPECT, counts=True), row("b", Rule.WORD, word=NEVER)],
+            "web is in `expect`: a loss always needs a person",
+        ),
+    ],
+)
+def test_the_answer_to_a_word_says_what_is_in_force(rows: list[DecidedRow], text: str) -> None:
+    assert answer_to_word(rows, "A") == text
+
+
+def test_the_table_and_the_json_have_a_share_once_the_share_is_known_and_a_profile_if_there_are_several() -> None:
+    known, new = by_uptime("web", 48, counts=True), by_uptime("x" * 41, 1)
+    assert [cells[:3] for cells in table_of([known, new])] == [
+        ("NAME", "ALERTS", "UP7D"),
+        ("web", "yes", "100 %"),
+        (f"{'x' * 32}…{'x' * 7}", "no", "-"),
+    ]
+    work = known._replace(tracked=replace(known.tracked, profile=clean("work")))
+    assert [cells[:3] for cells in table_of([work, new])] == [
+        ("NAME", "PROFILE", "ALERTS"),
+        ("web", "work", "yes"),
+        (f"{'x' * 32}…{'x' * 7}", "", "no"),
+    ]
+    decoded = json.loads(json_of([work, new]))
+    assert [(each["profile"], each["alerting"], each["up7d"]) for each in decoded] == [
+        ("work", True, 1.0),
+        (None, False, None),
+    ]
+
+
+def outage(id_: str, lasted_s: float, **values: Any) -> Downtime:
+    lasted = timedelta(seconds=lasted_s)
+    usual: dict[str, Any] = {"began_at": ServerMs(1.0), "ended_at": None, "reason": None}
+    return Downtime(clean(id_), clean(id_), lasted=lasted, seen=lasted, **usual | values)
+
+
+@pytest.mark.parametrize(("lasted_s", "found", "short"), [(239.999, 0, 1), (240, 1, 0)])
+def test_an_outage_of_the_length_of_alert_after_would_have_been_told(lasted_s: float, found: int, short: int) -> None:
+    losses = past_losses([outage("a", lasted_s)], lambda _: True, timedelta(minutes=4), EMPTY)
+    assert (len(losses.found), losses.short, losses.needless) == (found, short, 0)
+
+
+def test_outages_of_several_profiles_are_in_the_order_of_their_begins() -> None:
+    def counts(id_: SafeText) -> bool:
+        return id_ != "laptop"
+
+    outages = [outage("b", 300, began_at=ServerMs(20.0)), outage("laptop", 300), outage("c", 10)]
+    one = past_losses(outages, counts, timedelta(minutes=4), clean("work"))
+    other = past_losses(
+        [outage("a", 300, began_at=ServerMs(10.0)), outage("z", 300, began_at=None)],
+        counts,
+        timedelta(minutes=4),
+        clean("home"),
+    )
+    losses = joined([one, other])
+    assert [(profile, outage.id) for profile, outage in losses.found] == [
+        ("home", "z"),
+        ("home", "a"),
+        ("work", "b"),
+    ]
+    assert past_tally(losses) == "3 outages would have been told, 1 too short, 1 of rows that do not count"
+    assert past_table(losses, UTC) == [
+        ("BEGAN", "LASTED", "NAME", "PROFILE", "WHY"),
+        ("before", "5m, still", "z", "home", "-"),
+        ("1970-01-01 00:00:00Z", "5m, still", "a", "home", "-"),
+        ("1970-01-01 00:00:00Z", "5m, still", "b", "work", "-"),
+    ]
+    (alone,) = past_losses(
+        [outage("x" * 41, 300, ended_at=ServerMs(9.0), reason=clean("gone"))], counts, timedelta(minutes=4), EMPTY
+    ).found
+    assert past_table(PastLosses([alone]), UTC)[1:] == [("1970-01-01 00:00:00Z", "5m", f"{'x' * 32}…{'x' * 7}", "gone")]
+    decoded = json.loads(past_json(PastLosses([*losses.found[:1], alone])))
+    assert [(each["profile"], each["began_at"], each["ended_at"], each["lasted_s"]) for each in decoded] == [
+        ("home", None, None, 300.0),
+        (None, "1970-01-01T00:00:00.001Z", "1970-01-01T00:00:00.009Z", 300.0),
+    ]
+    assert past_tally(PastLosses([])) == "0 outages would have been told"
+
+
+# The variables of a row's command.
+
+
+def variables(*, is_unknown: bool = False, profile: str = "", **fields: Any) -> dict[str, str]:
+    row = ListedEnvironment(tracked(id="env-1", **fields), ServerMs(NOW), is_unknown)
+    return {**row_variables(row, profile)}
+
+
+def test_every_variable_is_set_and_empty_without_a_value() -> None:
+    found = variables(podId=None, metadata={"gitBranch": None}, connectionId=None)
+    assert found.keys() == ROW_VARIABLES
+    assert found["ENVWATCH_ID"] == "env-1"
+    assert found["ENVWATCH_DEVICE"] == "device-of-env-1"
+    assert {name for name, value in found.items() if not value} >= {
+        "ENVWATCH_POD",
+        "ENVWATCH_BRANCH",
+        "ENVWATCH_PROFILE",
+    }
+
+
+def test_an_outdated_verdict_is_unknown_next_to_the_last_verdict() -> None:
+    assert variables()["ENVWATCH_STATE"] == "online"
+    found = variables(is_unknown=True, profile="work")
+    assert (found["ENVWATCH_STATE"], found["ENVWATCH_LAST_STATE"]) == ("unknown", "online")
+    assert found["ENVWATCH_PROFILE"] == "work"
+
+
+@given(st.text() | st.sampled_from(WEAPONS))
+def test_every_value_is_text_alone_for_terminal_and_environment(text: str) -> None:
+    found = variables(connectionName=text, podId=text, metadata={"gitBranch": text, "workingDirectory": text})
+    assert all(value == clean(value) and "\0" not in value for value in found.values())
+
+
+@given(st.sets(st.sampled_from(["A", "B", "WORK_KEY", KEY_VARIABLE])), st.sets(st.sampled_from(["A", "WORK_KEY"])))
+def test_a_command_gets_our_environment_without_any_key(names: set[str], key_variables: set[str]) -> None:
+    found = child_environment(dict.fromkeys(names, "x"), {"ENVWATCH_ID": "env-1"}, key_variables)
+    assert found.keys() == names - key_variables - {KEY_VARIABLE} | {"ENVWATCH_ID"}
+
+
+def test_an_ending_is_said_in_words() -> None:
+    assert [ending_text(code) for code in (0, 1, 255, -9)] == [
+        "done",
+        "failed with exit status 1",
+        "failed with exit status 255",
+        "ended by signal 9",
+    ]
