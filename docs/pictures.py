@@ -31,7 +31,7 @@ from envwatch.demo.story import HINTS
 from envwatch.files import export_here
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.history.stored import StoredPast, history_folder
-from envwatch.letta.poller import Poller, Runtime, Session, Target
+from envwatch.letta.poller import PolledProfile, Poller, Runtime, Session
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failure, ListedPage, Snapshot, SourceError
@@ -172,7 +172,7 @@ async def running(picture: Picture, past_folder: Path) -> AsyncIterator[tuple[Wo
         readable.put_nowait(profile)
     poller = Poller(world, Limits(), Runtime(world.clocks, world.wait, lambda: 0.5))
     profile, host = ("acme", "api.letta.com") if picture.pressed_at is None else ("demo", "127.0.0.1:40153")
-    target = Target(profile=profile, host=host, key_origin="LETTA_API_KEY", poller=poller)
+    target = PolledProfile(profile=profile, host=host, key_origin="LETTA_API_KEY", poller=poller)
     async with Session({NO_PROFILE: target}) as session:
         monitor = Monitor.create({NO_PROFILE: Limits()}, profile_name=clean(profile))
         monitor = monitor.with_uptime_record(NO_PROFILE, uptimes_before(SIZE))

@@ -29,7 +29,7 @@ from envwatch.alerts.monitor import Monitor
 from envwatch.alerts.silences import silence_of_environments
 from envwatch.cli import doctor
 from envwatch.cli.arguments import Exit
-from envwatch.cli.commands.ack import Line
+from envwatch.cli.commands.ack import AckLine
 from envwatch.cli.commands.dashboard import REFERENCE
 from envwatch.cli.commands.doctor import LABELS
 from envwatch.config.hooks import KINDS, HookSettings
@@ -78,7 +78,7 @@ def profile_settings() -> Mapping[str, Any]:
 
 
 def listing() -> Any:
-    return json.loads(b"".join(formats.json_of(list_of(listed([environment_row()])))))
+    return json.loads(b"".join(formats.listing_json(list_of(listed([environment_row()])))))
 
 
 def hook_events() -> list[Any]:
@@ -103,12 +103,12 @@ def change() -> Iterable[str]:
 
 def decision() -> Any:
     row = TrackedEnvironment(environment=environment_row(), verdict=ONLINE)
-    return json.loads(alert_decisions.json_of([DecidedRow(row, AlertPolicy().decision(row, None, NOW))]))[0]
+    return json.loads(alert_decisions.decisions_json([DecidedRow(row, AlertPolicy().decision(row, None, NOW))]))[0]
 
 
 def past_outage() -> Any:
     outage = Downtime(clean("env-1"), clean("web"), None, None, timedelta(), timedelta(), None)
-    return json.loads(outages.json_of(PastLosses([(EMPTY, outage)])))[0]
+    return json.loads(outages.outages_json(PastLosses([(EMPTY, outage)])))[0]
 
 
 def finding_of_doctor() -> Any:
@@ -134,7 +134,7 @@ def report_document() -> Any:
     recorded = recorded_in(night.history, since, until, profile=clean("work"), host=clean("api.letta.com"))
     assert recorded is not None
     head = {"since": iso(since), "until": iso(until), "made_at": iso(until), "filter": None}
-    return json.loads(document.json_of([report_of(recorded)], **head))
+    return json.loads(document.report_json([report_of(recorded)], **head))
 
 
 def part_of_report(*path: str | int) -> Any:
@@ -215,7 +215,7 @@ KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "Variables of a hook": lambda: EVENT_VARIABLES,
     "Variables of a row": lambda: ROW_VARIABLES,
     "Series": lambda: [name.strip("`") for name, *_ in tables(page("metrics.md")) if name.startswith("`envwatch_")],
-    "An acknowledgement of `ack list`": lambda: Line(Ack(0.0, EMPTY), EMPTY, EMPTY, EMPTY, is_served=False).content,
+    "An acknowledgement of `ack list`": lambda: AckLine(Ack(0.0, EMPTY), EMPTY, EMPTY, EMPTY, is_served=False).content,
     "Members of a request": lambda: AckRequest(()).content,
     "Its `rows`": lambda: AckedLoss._fields,
     "A row of the answer": lambda: AckedRow._fields,

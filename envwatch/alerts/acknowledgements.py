@@ -116,7 +116,7 @@ class SplitAcks(NamedTuple):
     ended: Acks
 
 
-def split(acks: Acks, before: Acks, fleet: Fleet, wall: WallMs) -> SplitAcks:
+def split_acks(acks: Acks, before: Acks, fleet: Fleet, wall: WallMs) -> SplitAcks:
     """Return acknowledgements by whether their time has ended; the clock of each server decides.
 
     What had ended before stays so: another estimate of the server's clock may be earlier.

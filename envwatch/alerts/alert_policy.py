@@ -177,7 +177,7 @@ def word_for(words: Words, server: SafeText, id_: SafeText) -> Word | None:
     return words.get((server, id_)) if words else None
 
 
-def words_of(content: Mapping[str, object]) -> Words:
+def policy_words(content: Mapping[str, object]) -> Words:
     """Return a file's words; damaged entries are dropped."""
     return dict(entry for raw in content.values() if (entry := _word_in(raw)) is not None)
 

@@ -60,7 +60,7 @@ def _wall(at: MonotonicS, now: Clocks) -> float:
     return now.wall - (now.monotonic - at) * 1000
 
 
-def content_of(state: AlertState, now: Clocks) -> dict[str, Any]:
+def alert_state_content(state: AlertState, now: Clocks) -> dict[str, Any]:
     """Return the file's content; `now` converts monotonic times to wall times."""
 
     def wall(at: MonotonicS) -> float:

@@ -532,10 +532,10 @@ _NAME_CELLS: Final = 60
 
 def ring_text(incidents: Sequence[Incident]) -> SafeText:
     """Return `losses_text`, and the number of silenced losses of the same moments."""
-    return clean(f"{losses_text(incidents)}{silenced_text(incidents)}")
+    return clean(f"{losses_text(incidents)}{silenced_count_text(incidents)}")
 
 
-def silenced_text(incidents: Sequence[Incident]) -> str:
+def silenced_count_text(incidents: Sequence[Incident]) -> str:
     """Return ` (+12 silenced)`, or an empty text."""
     silenced = sum(incident.silenced for incident in incidents)
     return f" (+{silenced:,} silenced)" if silenced else ""

@@ -200,7 +200,7 @@ def chains(losses: Iterable[Loss]) -> list[list[Loss]]:
     return found
 
 
-def status_of(
+def loss_status(
     tracked: TrackedEnvironment, at: ServerMs, *, is_acked: bool, is_news: bool, counts_from: float | None = None
 ) -> LossStatus:
     """Return the status of a visible row's loss, apart from silences and the policy.

@@ -324,7 +324,7 @@ class Monitor:
 
     def with_stored_acks(self, acks: Acks, now: Clocks) -> tuple[Monitor, tuple[Event, ...]]:
         """Return the monitor with all acknowledgements of this machine, see `with_decided_acks`."""
-        in_force, ended = acknowledgements.split(acks, self.ended_acks, self.fleet, now.wall)
+        in_force, ended = acknowledgements.split_acks(acks, self.ended_acks, self.fleet, now.wall)
         begun = {key: ack for key, ack in in_force.items() if self.acks.get(key) != ack}
         over = {key: ack for key, ack in ended.items() if key in self.acks}
         self = replace(self, acks=in_force, ended_acks=ended)  # noqa: PLW0642
@@ -591,7 +591,7 @@ class Monitor:
             is_acked = self.is_acked(tracked)
             silenced, is_news = self.silenced_time(tracked, now), key in lost
             end = counted_from(silenced, tracked)
-            status = losses.status_of(tracked, at, is_acked=is_acked, is_news=is_news, counts_from=end)
+            status = losses.loss_status(tracked, at, is_acked=is_acked, is_news=is_news, counts_from=end)
             if status is not LossStatus.ALERTING:
                 return status
             if not decision.counts:

@@ -217,7 +217,7 @@ def hours_at(silence: Silence, moment: float, silences: Silences, clock: ServerC
     return (begin, end) if moment < end else None
 
 
-def content_of(silences: Silences) -> dict[str, dict[str, Any]]:
+def silences_content(silences: Silences) -> dict[str, dict[str, Any]]:
     """Return the content of a file: `{"<id>": {"query": …, "at": …, "until": …, "note": …, "by": …}}`.
 
     In place of `query`, `environments` lists ids, and `servers` the servers in the same order. `ends` is the key of a

@@ -138,7 +138,7 @@ def _tidied(
     return {id_: absent.get(id_, uptime) for id_, uptime in rows.items() if id_ not in forgotten}
 
 
-def content_of(record: UptimeRecord) -> dict[str, Any]:
+def uptime_content(record: UptimeRecord) -> dict[str, Any]:
     """Return a file's content: `{"watched_ms": …, "rows": {"<id>": [up, watched, at, is_up]}, "first": ["<id>"]}`.
 
     Times are whole ms.

@@ -315,7 +315,9 @@ def options_in(arguments: Sequence[str] | None, options: Options | None = None) 
         raise
     parser: Parser = vars(options).pop("parser")
     if extras:
-        raise StopError(Exit.USAGE, f"{unknown(extras, parser.prog, parser.flags)}; see `{parser.prog} --help`")
+        raise StopError(
+            Exit.USAGE, f"{unknown_arguments(extras, parser.prog, parser.flags)}; see `{parser.prog} --help`"
+        )
     if options.version:
         raise HelpRequested(f"envwatch {__version__}\n")
     # Before a command, the first parser accepts every shared option.
@@ -397,7 +399,7 @@ def plain(message: str) -> SafeText:
     return _without_keys(message.removeprefix("argument "))
 
 
-def unknown(extras: Sequence[str], command: str, options: Iterable[str]) -> SafeText:
+def unknown_arguments(extras: Sequence[str], command: str, options: Iterable[str]) -> SafeText:
     """Return the message about unknown arguments."""
     word = _without_keys(extras[0])
     if not word.startswith("-"):

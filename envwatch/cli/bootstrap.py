@@ -21,7 +21,7 @@ from envwatch.model.times import date_text, past_moment_of, use_zone
 from envwatch.watch.profiles import (
     Profiles,
     SelectedProfile,
-    host_of,
+    server_host,
     state_file,
     state_folder,
 )
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from envwatch.deliver.delivery import Delivery
     from envwatch.fleet.profile_state import Fleet
     from envwatch.letta.client import Client
-    from envwatch.letta.poller import Target
+    from envwatch.letta.poller import PolledProfile
     from envwatch.model.redactor import Secret
     from envwatch.query.language import Query
     from envwatch.watch.log import PollLog
@@ -180,20 +180,20 @@ def client_for(credentials: Credentials, settings: Settings, environ: Mapping[st
     )
 
 
-def targets_for(profiles: Profiles) -> dict[SafeText, Target]:
+def targets_for(profiles: Profiles) -> dict[SafeText, PolledProfile]:
     """Return each profile's poll target."""
     return {name: _target_for(*profile) for name, profile in profiles.items()}
 
 
-def _target_for(credentials: Credentials, settings: Settings) -> Target:
-    from envwatch.letta.poller import Poller, Target
+def _target_for(credentials: Credentials, settings: Settings) -> PolledProfile:
+    from envwatch.letta.poller import PolledProfile, Poller
 
     client = client_for(credentials, settings)
     poller = Poller(client, settings.limits)
     client.on_page = poller.note_pages
-    return Target(
+    return PolledProfile(
         profile=settings.profile,
-        host=host_of(credentials),
+        host=server_host(credentials),
         key_origin=credentials.origin,
         poller=poller,
         close=client.aclose,

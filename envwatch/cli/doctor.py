@@ -43,9 +43,9 @@ from envwatch.model.text import clean, composed, counted
 from envwatch.model.times import date_text, long_age, span
 from envwatch.watch.profiles import Profiles, SelectedProfile, state_file
 from envwatch.watch.state_file import ALERT_STATE
-from envwatch.wording.output.alert_decisions import decided_rows, new_names, tally_text
+from envwatch.wording.output.alert_decisions import decided_rows, decisions_tally, new_names
 from envwatch.wording.output.formats import iso
-from envwatch.wording.pace import LARGEST_PAGE, LargePage, reason_of, remedies, remedies_text
+from envwatch.wording.pace import LARGEST_PAGE, LargePage, reason_of, remedies_text, ways_to_poll_faster
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -186,7 +186,7 @@ async def read(function: Callable[[], S]) -> S:
 
 
 @dataclass(slots=True)
-class Machine:
+class CheckedMachine:
     """The subject of this machine's checks."""
 
     options: Mapping[str, Any]
@@ -197,7 +197,7 @@ class Machine:
     """Standard output, input and error; the first terminal is measured."""
 
 
-async def check_config(machine: Machine, facts: Facts) -> Problem | None:
+async def check_config(machine: CheckedMachine, facts: Facts) -> Problem | None:
     """Check the settings, and note the origins."""
     try:
         machine.all_settings = await read(lambda: all_settings_of(machine.options, machine.environ))
@@ -209,7 +209,7 @@ async def check_config(machine: Machine, facts: Facts) -> Problem | None:
     return None
 
 
-async def check_terminal(machine: Machine, facts: Facts) -> Problem | None:
+async def check_terminal(machine: CheckedMachine, facts: Facts) -> Problem | None:
     """Check whether and how the dashboard can draw."""
     stream = next((each for each in machine.streams if each is not None and each.isatty()), None)
     if stream is None:
@@ -229,7 +229,7 @@ async def check_terminal(machine: Machine, facts: Facts) -> Problem | None:
     return None
 
 
-async def check_tmux(machine: Machine, facts: Facts) -> Problem | None:
+async def check_tmux(machine: CheckedMachine, facts: Facts) -> Problem | None:
     """Check whether copied text gets through tmux: with `external`, tmux ignores programs inside."""
     if not machine.environ.get("TMUX"):
         return None
@@ -249,7 +249,7 @@ async def check_tmux(machine: Machine, facts: Facts) -> Problem | None:
     return _warning(f"set-clipboard {set_clipboard or 'unknown'}: copied text does not get through", fix)
 
 
-async def check_state(_: Machine, facts: Facts) -> Problem | None:
+async def check_state(_: CheckedMachine, facts: Facts) -> Problem | None:
     """Check that the state folder is usable, and no file is damaged."""
     folder = state_file("state").parent
     facts["folder"] = str(folder)
@@ -274,7 +274,7 @@ def _write_near(folder: Path) -> None:
         os.fsync(file.fileno())
 
 
-async def check_history(_: Machine, facts: Facts) -> Problem | None:
+async def check_history(_: CheckedMachine, facts: Facts) -> Problem | None:
     """Check the folder of all histories, which need not exist."""
     folder = history_root(state_file("state").parent)
     histories = await read(lambda: inspected(folder))
@@ -288,7 +288,7 @@ async def check_history(_: Machine, facts: Facts) -> Problem | None:
     return None
 
 
-async def check_hooks(machine: Machine, facts: Facts) -> Problem | None:
+async def check_hooks(machine: CheckedMachine, facts: Facts) -> Problem | None:
     """Check variables, packages, programs and host names of hooks; send nothing."""
     facts["hooks"] = len(machine.all_settings[0].hooks) or None
     if not (problems := await read(lambda: [*_hook_problems(machine)])):
@@ -297,7 +297,7 @@ async def check_hooks(machine: Machine, facts: Facts) -> Problem | None:
     return Problem("; ".join(summaries), "; ".join(dict.fromkeys(fixes)))
 
 
-def _hook_problems(machine: Machine) -> Iterator[tuple[str, str]]:
+def _hook_problems(machine: CheckedMachine) -> Iterator[tuple[str, str]]:
     settings = machine.all_settings[0]
     for hook in settings.hooks:
         try:
@@ -312,7 +312,7 @@ def _hook_problems(machine: Machine) -> Iterator[tuple[str, str]]:
 
 
 @dataclass(slots=True)
-class Server:
+class CheckedServer:
     """The subject of the checks of a profile's server. A check sets the values that later checks need."""
 
     settings: Settings
@@ -333,7 +333,7 @@ class Server:
             await probe.aclose()
 
 
-async def check_key(server: Server, facts: Facts) -> Problem | None:
+async def check_key(server: CheckedServer, facts: Facts) -> Problem | None:
     """Check the key's place, and the file mode."""
     try:
         found = await read(lambda: credentials_of(server.settings, server.environ, now_ms=server.wall()))
@@ -351,7 +351,7 @@ async def check_key(server: Server, facts: Facts) -> Problem | None:
     return None
 
 
-async def check_address(server: Server, facts: Facts) -> Problem | None:
+async def check_address(server: CheckedServer, facts: Facts) -> Problem | None:
     """Check the server's address, and the variables for proxy and certificates."""
     try:
         if server.wrong_address is not None:
@@ -373,7 +373,7 @@ async def check_address(server: Server, facts: Facts) -> Problem | None:
     return None
 
 
-async def check_connection(server: Server, facts: Facts) -> Problem | None:
+async def check_connection(server: CheckedServer, facts: Facts) -> Problem | None:
     """Check DNS, TCP, TLS and `GET /v1/health`. Without a key, a refusal is fine."""
     facts["addresses"] = [*await server.probe.addresses()]
     exchange = server.health = await server.probe.health()
@@ -388,7 +388,7 @@ async def check_connection(server: Server, facts: Facts) -> Problem | None:
     return None
 
 
-async def check_listing(server: Server, facts: Facts) -> Problem | None:
+async def check_listing(server: CheckedServer, facts: Facts) -> Problem | None:
     """Check a whole listing, and whether polls keep the interval."""
     settings = server.settings.limits
     async with client_for(server.credentials, server.settings, server.environ) as client:
@@ -403,7 +403,7 @@ async def check_listing(server: Server, facts: Facts) -> Problem | None:
         facts |= {"page_ms": _ms(page.took), "listing_age_s": page.listing_age_s}
     if (reason := reason_of(settings, cost)) is not None:
         largest = await _largest_page(server, cost)
-        found = remedies(settings, cost, largest)
+        found = ways_to_poll_faster(settings, cost, largest)
         facts["remedies"] = [{**each.settings, "interval_s": each.interval.total_seconds()} for each in found]
         return _warning(reason, remedies_text(found, settings, cost, largest))
     if server.page is not None and server.page.took >= limits.SLOW_PAGE:
@@ -412,7 +412,7 @@ async def check_listing(server: Server, facts: Facts) -> Problem | None:
     return None
 
 
-async def _largest_page(server: Server, cost: ListingCost) -> LargePage | None:
+async def _largest_page(server: CheckedServer, cost: ListingCost) -> LargePage | None:
     """Return the largest page that the server sends, if larger than at present."""
     if not cost.is_paged or server.settings.limits.page_size >= LARGEST_PAGE:
         return None
@@ -424,7 +424,7 @@ async def _largest_page(server: Server, cost: ListingCost) -> LargePage | None:
     return (rows, page.took) if page.failure is None and rows > cost.page_rows else None
 
 
-async def check_rows(server: Server, facts: Facts) -> Problem | None:
+async def check_rows(server: CheckedServer, facts: Facts) -> Problem | None:
     """Check which rows need a person when they are lost, and whether rows keep their identity between two requests."""
     profiles = Profiles({NO_PROFILE: SelectedProfile(server.credentials, server.settings)})
     try:
@@ -433,7 +433,7 @@ async def check_rows(server: Server, facts: Facts) -> Problem | None:
         return Problem(str(error), "correct that setting")
     rows = decided_rows(monitor.fleet.environments, monitor, server.listed.ended)
     new = new_names(rows)
-    facts["tally"] = f"{tally_text(rows)}{new and f': {new}'}"
+    facts["tally"] = f"{decisions_tally(rows)}{new and f': {new}'}"
     facts |= {"rows": len(rows), "counting": sum(row.decision.counts for row in rows)}
     facts["new"] = [row.tracked.environment.label for row in rows if row.is_new]
     before = server.listed.snapshot.rows
@@ -444,7 +444,7 @@ async def check_rows(server: Server, facts: Facts) -> Problem | None:
     return None
 
 
-async def check_clock(server: Server, facts: Facts) -> Problem | None:
+async def check_clock(server: CheckedServer, facts: Facts) -> Problem | None:
     """Check this machine's clock by the `Date` of responses."""
     exchanges = [server.health] if server.page is None else [server.health, server.page]
     clock = reduce(ServerClock.with_bounds, filter(None, (each.offset for each in exchanges)), ServerClock())
@@ -468,7 +468,7 @@ async def check_clock(server: Server, facts: Facts) -> Problem | None:
     )
 
 
-async def check_ping(server: Server, facts: Facts) -> Problem | None:
+async def check_ping(server: CheckedServer, facts: Facts) -> Problem | None:
     """Check the dead man's switch, without a ping."""
     try:
         ping = ping_of(server.settings.ping_url, server.settings.ping_url_env, server.environ)

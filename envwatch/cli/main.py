@@ -33,9 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _stopped(code: Exit, options: Options, line: str = "") -> int:
     if options.command == PLUGIN:
-        from envwatch.cli.commands.check import unknown
+        from envwatch.cli.commands.check import print_unknown
 
-        return unknown(line)
+        return print_unknown(line)
     if line:
         print_error(f"envwatch: {line}")
     return code

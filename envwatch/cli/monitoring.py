@@ -17,7 +17,7 @@ from envwatch.cli.arguments import Exit, Options, StopError
 from envwatch.cli.bootstrap import hooks_in, poll_log_for, targets_for
 from envwatch.cli.streams import print_error, standard_error_to
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.letta.poller import Session, Target, read_clocks
+from envwatch.letta.poller import PolledProfile, Session, read_clocks
 from envwatch.model.outcome import Failed, Listed, Outcome
 from envwatch.model.text import SafeText, clean
 from envwatch.watch.loop import Deadline, MonitorUpdate, Watch, never
@@ -95,7 +95,7 @@ async def monitoring(  # noqa: PLR0913  the differences between commands
     monitor = Monitor.create(
         profiles.limits, policies=policies_for(profiles), profile_name=profile_name, servers=profiles.servers
     )
-    has_screen, notify = notify is not None, notify or show
+    has_screen, notify = notify is not None, notify or show_line
     poll_log = poll_log_for(options, notify)
     for target in targets.values():
         pace = f"{target.host} every {target.poller.interval.total_seconds():g} s"
@@ -188,7 +188,7 @@ async def alerting(
     At the end, waiting messages get a short time.
     """
     from envwatch.watch.alert_files import alert_files_of
-    from envwatch.watch.hooks import HookDispatch, contexts_of
+    from envwatch.watch.hooks import HookDispatch, message_contexts
     from envwatch.watch.pinging import pinging, pings_of
 
     hooks, deliveries = hooks_in(profiles.first, options) if options.hooks else ((), {})
@@ -198,9 +198,9 @@ async def alerting(
         def report(line: HookReport) -> None:
             watched.poll_log.write((logging.WARNING if line.is_failure else logging.INFO, line.text))
             if line.is_news:
-                show(line.text)
+                show_line(line.text)
 
-        contexts = contexts_of(profiles)
+        contexts = message_contexts(profiles)
         dispatch = HookDispatch(
             watched.watch, report, hooks=hooks, deliveries=deliveries, contexts=contexts, alerts=alerts
         )
@@ -216,12 +216,12 @@ async def alerting(
             alerts.close()
 
 
-def show(line: str) -> None:
+def show_line(line: str) -> None:
     """Write a line for people to standard error."""
     print_error(f"envwatch: {clean(line)}")
 
 
-def _pace_adviser(targets: Mapping[SafeText, Target], warn: Callable[[str], None]) -> SessionObserver:
+def _pace_adviser(targets: Mapping[SafeText, PolledProfile], warn: Callable[[str], None]) -> SessionObserver:
     """Return a session's observer that warns once of a profile's slow polls."""
     slow: Counter[SafeText] = Counter()
 

@@ -16,7 +16,7 @@ from envwatch.model.outcome import Cause, Failed, Listed
 from envwatch.model.text import SafeText, clean, counted
 from envwatch.watch.alert_files import earlier_alerts
 from envwatch.watch.loop import NO_NEWS, Watch
-from envwatch.watch.profiles import Profiles, host_of, matcher_for, policies_for
+from envwatch.watch.profiles import Profiles, matcher_for, policies_for, server_host
 from envwatch.watch.state_files import stored_news
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def stop_for_failure(failure: Failed, credentials: Credentials, name: SafeText) 
     code = Exit.AUTHENTICATION if failure.cause.is_refusal else Exit.UNREACHABLE
     key_origin = f" (the key came from {credentials.origin})" if failure.cause is Cause.FORBIDDEN else ""
     profile = f"profile {name}: " if name else ""
-    host = host_of(credentials)
+    host = server_host(credentials)
     page = f", page {failure.page}" if failure.page and failure.page > 1 else ""
     # Most messages begin with the host, but here the host comes first anyway.
     what = failure.message.removeprefix(f"{host}: ").removeprefix(f"{host} ")

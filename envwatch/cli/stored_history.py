@@ -61,7 +61,7 @@ def past_of(settings: Settings, base_url: SafeText) -> StoredPast:
     return StoredPast(history_folder_for(server_in(base_url), settings))
 
 
-class Source(NamedTuple):
+class RecordedProfile(NamedTuple):
     """A profile's records."""
 
     profile: SafeText
@@ -73,7 +73,7 @@ class Source(NamedTuple):
     server: SafeText = EMPTY
 
 
-def source_of(settings: Settings, acks: Acks | None = None) -> Source:
+def recorded_profile(settings: Settings, acks: Acks | None = None) -> RecordedProfile:
     """Return a profile's history; `acks` are the present acknowledgements, which the demo does not have."""
     base_url = base_url_of(settings)
     host, server = clean(base_url.partition("://")[2].partition("/")[0]), clean(server_in(base_url))
@@ -81,11 +81,11 @@ def source_of(settings: Settings, acks: Acks | None = None) -> Source:
     if not settings.history:
         advice = "the setting `history` is false, so nothing is recorded"
     own_acks = None if is_demo(settings) else acks
-    return Source(clean(settings.profile), host, past_of(settings, base_url), advice, own_acks, server)
+    return RecordedProfile(clean(settings.profile), host, past_of(settings, base_url), advice, own_acks, server)
 
 
 def recorded_periods(
-    sources: Sequence[Source], since: WallMs, until: WallMs, query: str
+    sources: Sequence[RecordedProfile], since: WallMs, until: WallMs, query: str
 ) -> tuple[list[Recorded], list[StopError]]:
     """Return the period of each source with records, narrowed by a filter, and the errors of the others.
 

@@ -12,7 +12,7 @@ from dataclasses import Field, dataclass, fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from envwatch.config.values import duration, whole
+from envwatch.config.values import duration, whole_number
 from envwatch.model.limits import ADVANCED, ALERT_AFTER, BLIND_AFTER, HISTORY_DAYS, HISTORY_MB, Limits, setting
 from envwatch.wording.screen_settings import ScreenSettings
 
@@ -137,5 +137,5 @@ DEMO_SETTINGS: Final = frozenset(name for name, each in SETTINGS.items() if each
 def reader_within_bounds(name: str) -> Callable[[object], timedelta | int]:
     """Return the reader of a setting that has bounds: a duration or a whole number."""
     declared = SETTINGS[name]
-    read = duration if isinstance(declared.default, timedelta) else whole
+    read = duration if isinstance(declared.default, timedelta) else whole_number
     return read(*declared.metadata["bounds"])

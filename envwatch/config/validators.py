@@ -28,7 +28,7 @@ from envwatch.config.values import (
     duration,
     path_text,
     query,
-    whole,
+    whole_number,
     zone_named,
 )
 from envwatch.deliver.rules import (  # for annotations, as `timedelta`
@@ -36,8 +36,8 @@ from envwatch.deliver.rules import (  # for annotations, as `timedelta`
     NON_EMPTY,
     SECRET_URL,  # noqa: F401
     VARIABLE,  # noqa: F401
-    enumerated,
     one_of,  # noqa: F401
+    words_schema,
 )
 from envwatch.letta.network_settings import SettingsError, checked_base_url
 from envwatch.model.redactor import Secret  # noqa: F401 - as `timedelta`
@@ -85,7 +85,7 @@ def duration_or_off(low: int, high: int) -> BeforeValidator:
 
 def whole_between(low: int, high: int) -> BeforeValidator:
     """Read a whole number from `low` to `high`, inclusive."""
-    return BeforeValidator(whole(low, high), json_schema_input_type=Annotated[int, Field(ge=low, le=high)])
+    return BeforeValidator(whole_number(low, high), json_schema_input_type=Annotated[int, Field(ge=low, le=high)])
 
 
 _METADATA: TypeAlias = Annotated[str, Field(pattern=rf"^{re.escape(META)}.+$")]
@@ -95,7 +95,7 @@ def column_among(words: Iterable[str], none: str | None = None) -> BeforeValidat
     """Read one of some words, or `meta.KEY`; `none` is the word that means None."""
     words = tuple(words)
     read = column_or(words)
-    schema = Annotated[str, enumerated(words)] | _METADATA
+    schema = Annotated[str, words_schema(words)] | _METADATA
     return BeforeValidator(lambda raw: None if (word := read(raw)) == none else word, json_schema_input_type=schema)
 
 
@@ -194,7 +194,7 @@ FLAG: Final = BeforeValidator(_boolean, json_schema_input_type=bool)
 SORT: Final = column_among((PROBLEMS, *COLUMNS), none=PROBLEMS)
 SORT_OF_VIEW: Final = column_among((PROBLEMS, *COLUMNS))
 GROUP: Final = column_among(GROUPINGS)
-_COLUMN: TypeAlias = Annotated[str, enumerated(COLUMNS)] | _METADATA
+_COLUMN: TypeAlias = Annotated[str, words_schema(COLUMNS)] | _METADATA
 COLUMN_LIST: Final = BeforeValidator(column_list, json_schema_input_type=Annotated[set[_COLUMN], Field(min_length=1)])
 QUERY: Final = BeforeValidator(_read_filter, json_schema_input_type=str)
 BASE_URL: Final = BeforeValidator(
@@ -204,7 +204,7 @@ ZONE: Final = BeforeValidator(_read_zone, json_schema_input_type=NON_EMPTY)
 NAMES: Final = BeforeValidator(_names, json_schema_input_type=list[NON_EMPTY])
 FILE: Final = BeforeValidator(_read_file, json_schema_input_type=NON_EMPTY)
 KEYS: Final = BeforeValidator(read_keys, json_schema_input_type=dict[str, str | list[str] | dict[str, Any]])
-_DAY: TypeAlias = Annotated[str, enumerated(DAYS)]
+_DAY: TypeAlias = Annotated[str, words_schema(DAYS)]
 _DAY_LIST: Final = BeforeValidator(_days, json_schema_input_type=NON_EMPTY | list[_DAY])
 _HOUR_RANGE: Final = BeforeValidator(
     _hours, json_schema_input_type=Annotated[str, Field(pattern=f"^{_HOURS.pattern}$")]

@@ -92,7 +92,7 @@ def zone_named(name: str) -> tzinfo:
         raise ValueError(f"must be the name of a time zone, like Europe/Berlin or UTC{hint}") from None
 
 
-def whole(low: int, high: int) -> Callable[[object], int]:
+def whole_number(low: int, high: int) -> Callable[[object], int]:
     """Return a reader of whole numbers, bounds included."""
 
     def read(raw: object) -> int:

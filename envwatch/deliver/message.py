@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pydantic_core import to_json
 
-from envwatch.alerts.incidents import Incident, losses_text, silenced_text
+from envwatch.alerts.incidents import Incident, losses_text, silenced_count_text
 from envwatch.alerts.ledger import Progress
 from envwatch.alerts.losses import key_of
 from envwatch.fleet.events import Event
@@ -220,7 +220,7 @@ def _incident_text(incident: Incident, progress: Progress, at: ServerMs, acks: S
     else:
         shared = f", lost together: {incident.shared}" if incident.shared else ""
         text = f"{losses_text([incident])}{shared}"
-    text += silenced_text([incident])
+    text += silenced_count_text([incident])
     if incident.is_storm:
         text = f"storm: {text}"
     lasted = long_age(span(at - incident.began_at))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _VARIABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 
-def enumerated(words: Iterable[str]) -> Any:  # noqa: ANN401 - as pydantic declares `Field`
+def words_schema(words: Iterable[str]) -> Any:  # noqa: ANN401 - as pydantic declares `Field`
     """Return the JSON schema's list of accepted words."""
     return Field(json_schema_extra={"enum": list(words)})
 
@@ -34,7 +34,7 @@ def one_of(*words: str) -> BeforeValidator:
             raise ValueError(f"must be one of {', '.join(words)}")
         return word
 
-    return BeforeValidator(read, json_schema_input_type=Annotated[str, enumerated(words)])
+    return BeforeValidator(read, json_schema_input_type=Annotated[str, words_schema(words)])
 
 
 def _read_url(raw: object) -> Secret:

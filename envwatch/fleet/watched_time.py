@@ -249,7 +249,7 @@ def _add(intervals: list[Interval], what: _What, since: ServerMs, until: ServerM
     intervals.append(Interval(state, since, until, reason))
 
 
-def state_of(tracked: TrackedEnvironment) -> UptimeState:
+def uptime_state(tracked: TrackedEnvironment) -> UptimeState:
     """Return an environment's present state, even if not watched now."""
     if tracked.verdict.is_up:
         return UptimeState.FLAPPING if tracked.is_flapping else UptimeState.UP

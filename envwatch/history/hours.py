@@ -12,7 +12,7 @@ from math import ceil, floor
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.watched_time import Interval, UptimeState, state_of, states
+from envwatch.fleet.watched_time import Interval, UptimeState, states, uptime_state
 from envwatch.model.clock import Clocks, ServerMs
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import MS, long_age, moment, span
@@ -131,13 +131,13 @@ class _Profile:
         return sum(each.until - each.since for each in self._watched.between(self._since, self._now).spans)
 
     def cells(self, tracked: TrackedEnvironment, own_events: Sequence[Event]) -> tuple[UptimeState, ...]:
-        entry = self._entry(tracked, own_events, state_of(tracked))
+        entry = self._entry(tracked, own_events, uptime_state(tracked))
         if entry.cells is None:
             entry.cells = worst_states(entry.intervals, self._since, HOUR_MS, HOURS)
         return entry.cells
 
     def share(self, tracked: TrackedEnvironment, own_events: Sequence[Event]) -> float | None:
-        state = state_of(tracked)
+        state = uptime_state(tracked)
         if own_events:
             return self._share(self._entry(tracked, own_events, state))
         if state not in self._shares:

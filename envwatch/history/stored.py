@@ -64,7 +64,7 @@ class StoredPast:
     def moment(self, poll: RecordedPoll) -> Moment:
         """See `Past.moment`."""
         self._wait()
-        with self._reader(day_path(self._folder, day_of(poll.at))) as reader:
+        with self._reader(day_path(self._folder, utc_day(poll.at))) as reader:
             return self._rebuilt(reader, poll)
 
     def moments(self, polls: Iterable[RecordedPoll]) -> Iterator[Moment | HistoryError]:
@@ -72,7 +72,7 @@ class StoredPast:
 
         Consecutive polls of a day share an open file.
         """
-        for path, group in groupby(polls, lambda poll: day_path(self._folder, day_of(poll.at))):
+        for path, group in groupby(polls, lambda poll: day_path(self._folder, utc_day(poll.at))):
             self._wait()
             of_day = list(group)
             try:
@@ -159,7 +159,7 @@ class StoredPast:
         for path, day in days.items():
             if day.cut_at is not None:
                 yield _lost_day(path, "its end is damaged or missing", since=day.cut_at)
-        for path in day_paths(self._folder, day_of(since), day_of(until), DAMAGED):
+        for path in day_paths(self._folder, utc_day(since), utc_day(until), DAMAGED):
             day_file = path.with_suffix("")
             if day_file not in errors:
                 day_after = days.get(day_file)
@@ -172,7 +172,7 @@ class StoredPast:
 
     def _paths(self, since: WallMs, until: WallMs) -> list[Path]:
         try:
-            return day_paths(self._folder, day_of(since), day_of(until))
+            return day_paths(self._folder, utc_day(since), utc_day(until))
         except OSError as error:
             from envwatch.history.day_file import explained
 
@@ -299,7 +299,7 @@ def profile_and_host(folder: Path) -> tuple[str, str]:
     return unquote(profile), unquote(host)
 
 
-def day_of(wall: WallMs) -> date:
+def utc_day(wall: WallMs) -> date:
     """Return the UTC day of an instant, within `date.min` and `date.max`."""
     try:
         return (_EPOCH + timedelta(milliseconds=wall)).date()

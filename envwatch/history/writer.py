@@ -18,11 +18,11 @@ from envwatch.history.stored import (
     DAMAGED,
     LOCK,
     StoredPast,
-    day_of,
     day_path,
     day_paths,
     profile_and_host,
     tidy,
+    utc_day,
 )
 from envwatch.model.clock import Clocks, WallMs
 from envwatch.model.outcome import PollResult
@@ -113,7 +113,7 @@ class FolderWriter:
         # A clock that is ahead must not make every day too old.
         if clock.is_known and now.monotonic - self._tidied_at >= _TIDY_EVERY_S:
             self._tidied_at = now.monotonic
-            today = day_of(min(now.wall, WallMs(clock.server_time(now.wall))))
+            today = utc_day(min(now.wall, WallMs(clock.server_time(now.wall))))
             self._tidy(today)
 
     def write_events(self, now: Clocks, events: Sequence[Event]) -> None:
@@ -143,7 +143,7 @@ class FolderWriter:
         self._stuck = dict.fromkeys(stuck, today)
 
     def _add(self, now: Clocks, add: Callable[[DayFile], None]) -> None:
-        day = day_of(now.wall)
+        day = utc_day(now.wall)
         try:
             try:
                 add(self._file_of(day))

@@ -385,7 +385,7 @@ async def _nothing_to_close() -> None:
     pass
 
 
-class Target(NamedTuple):
+class PolledProfile(NamedTuple):
     """A polled profile."""
 
     profile: str
@@ -411,7 +411,7 @@ class Session:
     exception ends the iteration.
     """
 
-    def __init__(self, targets: Mapping[SafeText, Target], *observers: Observer) -> None:
+    def __init__(self, targets: Mapping[SafeText, PolledProfile], *observers: Observer) -> None:
         self.targets = targets
         self._observers = observers
         self._streams: dict[SafeText, AsyncGenerator[Outcome]] = {}

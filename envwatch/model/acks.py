@@ -159,7 +159,7 @@ AckAnswer: TypeAlias = Sequence[AckedRow]
 
 def answer_content(rows: AckAnswer) -> dict[str, Any]:
     """Return the body of an answer: `{"rows": [{"id", "result", "by", "at"}, …]}`."""
-    found = (row._asdict() | {"at": None if row.at is None else whole(row.at)} for row in rows)
+    found = (row._asdict() | {"at": None if row.at is None else whole_if_exact(row.at)} for row in rows)
     return {"rows": [{name: value for name, value in each.items() if value not in ("", None)} for each in found]}
 
 
@@ -179,7 +179,7 @@ def _row_in(raw: JsonValue) -> AckedRow | None:
     )
 
 
-def whole(at: float) -> float:
+def whole_if_exact(at: float) -> float:
     """Return a number of ms as an integer, if possible, for JSON."""
     return int(at) if at.is_integer() else at
 

@@ -4,7 +4,7 @@ Usually pydantic validates the whole page. `is_plain_json` proves within a tenth
 nothing.
 
 A page with an unfit row or an unknown field is read row by row. A row may hold something that no parser accepts: deep
-nesting, bytes that are not UTF-8, a number of 5,000 digits. `split` only counts the brackets outside of strings,
+nesting, bytes that are not UTF-8, a number of 5,000 digits. `split_page` only counts the brackets outside of strings,
 without recursion, so such a row is rejected alone.
 """
 
@@ -43,7 +43,7 @@ _LAST: Final = re.compile(_SPACE + rb"(?=\])")
 _TEXT: Final = re.compile(_SPACE + rb":" + _SPACE + rb'("[^"\\]*(?:\\.[^"\\]*)*")', re.DOTALL)
 
 
-def split(page: bytes) -> tuple[list[bytes], bytes] | None:
+def split_page(page: bytes) -> tuple[list[bytes], bytes] | None:
     """Return a page's rows, and the page without rows; None without a complete array `connections` of objects."""
     start = next((array.end() for key in _members(page, b'"connections"') if (array := _ARRAY.match(page, key))), None)
     if start is None:
@@ -334,7 +334,7 @@ def _decoded_page(data: bytes) -> JsonValue:
     try:
         return _decoded(data)
     except PageError:
-        pieces = split(data)
+        pieces = split_page(data)
         if pieces is None:
             raise
     rows, rest = pieces

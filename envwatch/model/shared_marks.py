@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.model import limits
-from envwatch.model.acks import LONGEST_NAME, LONGEST_NOTE, UUID, Ack, finite_number, text_in, whole
+from envwatch.model.acks import LONGEST_NAME, LONGEST_NOTE, UUID, Ack, finite_number, text_in, whole_if_exact
 from envwatch.model.clock import WallMs
 from envwatch.model.text import EMPTY, SafeText, clean
 
@@ -44,9 +44,9 @@ class SharedSilence(NamedTuple):
 
 def mark_of(ack: Ack, host: SafeText) -> dict[str, JsonValue]:
     """Return an acknowledgement as the member `ack`; `host` stands for the user of the serving machine."""
-    mark: dict[str, JsonValue] = {"by": ack.by or host, "at": whole(ack.at), "note": ack.note}
+    mark: dict[str, JsonValue] = {"by": ack.by or host, "at": whole_if_exact(ack.at), "note": ack.note}
     if ack.until is not None:
-        mark["until"] = whole(ack.until)
+        mark["until"] = whole_if_exact(ack.until)
     if ack.uuid:
         mark["uuid"] = ack.uuid
     return mark

@@ -38,7 +38,7 @@ Searched: TypeAlias = "Callable[[TrackedEnvironment], SafeText | None]"
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class TextTerm:
     """A text in a visible column. Words compare by canonical spelling."""
 
     source: str
@@ -98,13 +98,13 @@ class SearchCache:
 class Query:
     """A parsed query; false if empty."""
 
-    terms: tuple[Word | Term, ...] = ()
+    terms: tuple[TextTerm | Term, ...] = ()
     _tests: tuple[Test, ...] = field(init=False, compare=False, repr=False)
-    _words: tuple[Word, ...] = field(init=False, compare=False, repr=False)
+    _words: tuple[TextTerm, ...] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_tests", tuple(_tests(self.terms)))
-        object.__setattr__(self, "_words", tuple(term for term in self.terms if isinstance(term, Word)))
+        object.__setattr__(self, "_words", tuple(term for term in self.terms if isinstance(term, TextTerm)))
 
     def __bool__(self) -> bool:
         return bool(self.terms)
@@ -116,7 +116,7 @@ class Query:
     def is_wildcard(self) -> bool:
         """Whether every term is a `*` alone, which matches everything."""
         sources = [
-            [term.source] if isinstance(term, Word) else [value.source for value in term.values]
+            [term.source] if isinstance(term, TextTerm) else [value.source for value in term.values]
             for term in self.terms
             if not term.is_negated
         ]
@@ -196,16 +196,16 @@ def partial_query(text: str, cursor: int) -> PartialQuery:
 
     terms, mistake = _parsed(text, None)
 
-    def is_settled(token: Token, term: Word | Term) -> bool:
-        is_plain_word = isinstance(term, Word) and '"' not in token.shape
+    def is_settled(token: Token, term: TextTerm | Term) -> bool:
+        is_plain_word = isinstance(term, TextTerm) and '"' not in token.shape
         return token.end != cursor or not is_plain_word or not may_become_field(token.text.lstrip("!"))
 
     settled = tuple(term for token, term in terms if is_settled(token, term))
     return PartialQuery(Query(tuple(term for _, term in terms)), Query(settled), mistake)
 
 
-def _parsed(text: str, zone: tzinfo | None) -> tuple[list[tuple[Token, Word | Term]], QueryError | None]:
-    terms: list[tuple[Token, Word | Term]] = []
+def _parsed(text: str, zone: tzinfo | None) -> tuple[list[tuple[Token, TextTerm | Term]], QueryError | None]:
+    terms: list[tuple[Token, TextTerm | Term]] = []
     limits: dict[tuple[str, str], dict[str, Any]] = {}
     mistake: QueryError | None = None
     for token in tokens(text):
@@ -220,7 +220,7 @@ def _parsed(text: str, zone: tzinfo | None) -> tuple[list[tuple[Token, Word | Te
     return terms, mistake
 
 
-def _term(token: Token, zone: tzinfo | None) -> Word | Term:
+def _term(token: Token, zone: tzinfo | None) -> TextTerm | Term:
     if token.is_open:
         raise token.error('a quote is not closed: put another " after the text')
     is_negated = token.shape.startswith("!")
@@ -254,7 +254,7 @@ _CONNECTIVES: Final = {
 """Advice for capitalised words of other query languages."""
 
 
-def _word(body: Token, token: Token, *, is_negated: bool) -> Word:
+def _word(body: Token, token: Token, *, is_negated: bool) -> TextTerm:
     from envwatch.query.fields import state_test
 
     _refuse_other_languages(body)
@@ -265,7 +265,7 @@ def _word(body: Token, token: Token, *, is_negated: bool) -> Word:
     state = state_test(body.shape)  # a quoted word is not an abbreviation
     if source in _CONNECTIVES or (state is None and state_test(source) is not None):
         source = quoted(source)
-    return Word(source, normalize(pattern.plain or ""), text_test(pattern), state, is_negated)
+    return TextTerm(source, normalize(pattern.plain or ""), text_test(pattern), state, is_negated)
 
 
 def _refuse_other_languages(word: Token) -> None:
@@ -297,7 +297,7 @@ def _check_limits(limits: dict[tuple[str, str], dict[str, Any]], term: Term, tok
             raise token.error(f"these alternatives match every row: write {term.field}:a..b")
 
 
-def _tests(terms: Iterable[Word | Term]) -> Iterable[Test]:
+def _tests(terms: Iterable[TextTerm | Term]) -> Iterable[Test]:
     by_field: dict[str, list[Test]] = {}
     for term in terms:
         if isinstance(term, Term):

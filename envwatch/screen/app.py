@@ -27,7 +27,7 @@ from envwatch.screen.state import ASCII, NO_NOTICE, UNICODE, Choice, DisplayOpti
 from envwatch.screen.terminal.app import TerminalApp, forget_closed_widgets, forget_detached_watchers
 from envwatch.screen.terminal.driver import has_shell
 from envwatch.screen.themes import STATE_COLOURS, THEMES, in_menu_order, stylesheet, without_colours
-from envwatch.screen.widgets.footer import KeyFooter, has_key, without_key
+from envwatch.screen.widgets.footer import KeyFooter, has_key, keyless_binding
 from envwatch.screen.widgets.news_bar import NewsBar
 from envwatch.wording.events.event_text import unchanged_text
 from envwatch.wording.table.block_text import window_title
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     from textual.events import Key
     from textual.screen import Screen
 
-    from envwatch.letta.poller import Target
+    from envwatch.letta.poller import PolledProfile
     from envwatch.model.clock import Clocks
     from envwatch.screen.arguments import Inputs, Preferences
-    from envwatch.screen.rewind.time_machine import Answer, TimeMachine
+    from envwatch.screen.rewind.time_machine import RewindAnswer, TimeMachine
     from envwatch.watch.loop import MonitorUpdate
 
 _FUNCTION_KEY: Final = re.compile("f[0-9]+")
@@ -79,12 +79,12 @@ class EnvwatchApp(TerminalApp, StateNode):
         Binding("e", "events", "Events", id="app.events"),
         Binding("p", "pause", "Pause", id="poll.pause"),
         Binding("r", "refresh_now", "Refresh now", show=False, id="poll.now"),
-        without_key("interval(1)", "Poll less often", "poll.slower"),
-        without_key("interval(-1)", "Poll more often", "poll.faster"),
-        without_key("switch_bell", "Bell on or off", "app.bell"),
-        without_key("times", "Times: relative, local, UTC", "app.times"),
-        without_key("change_theme", "Theme …", "app.theme"),
-        without_key("handover", "Handover report of the last hours …", "app.handover"),
+        keyless_binding("interval(1)", "Poll less often", "poll.slower"),
+        keyless_binding("interval(-1)", "Poll more often", "poll.faster"),
+        keyless_binding("switch_bell", "Bell on or off", "app.bell"),
+        keyless_binding("times", "Times: relative, local, UTC", "app.times"),
+        keyless_binding("change_theme", "Theme …", "app.theme"),
+        keyless_binding("handover", "Handover report of the last hours …", "app.handover"),
         Binding("colon,ctrl+p", "command_palette", "Palette", key_display=":", id="app.palette"),
         Binding("question_mark,f1", "help", "Help", key_display="?", id="app.help"),
         Binding("ctrl+c", "leave(130)", "Quit from any screen", show=False, priority=True, id="app.interrupt"),
@@ -284,7 +284,7 @@ class EnvwatchApp(TerminalApp, StateNode):
         async for answer in self.time_machine.travel(self.options.zone):
             self._show(answer)
 
-    def _show(self, answer: Answer) -> None:
+    def _show(self, answer: RewindAnswer) -> None:
         self.republish()
         hidden = self.dashboard.show_rows(answer.rows) if answer.rows else ""
         if answer.text is not None:
@@ -346,12 +346,12 @@ class EnvwatchApp(TerminalApp, StateNode):
     def action_interval(self, step: int) -> None:
         self._answer_poll_key(partial(self._change_interval, step))
 
-    def _change_interval(self, step: int, targets: Mapping[SafeText, Target]) -> str:
+    def _change_interval(self, step: int, targets: Mapping[SafeText, PolledProfile]) -> str:
         text = _take_next_interval(step, targets)
         self._watch.read_intervals()
         return text
 
-    def _answer_poll_key(self, act: Callable[[Mapping[SafeText, Target]], str]) -> None:
+    def _answer_poll_key(self, act: Callable[[Mapping[SafeText, PolledProfile]], str]) -> None:
         text = self.time_machine.refuses_polling or act(self._watch.targets)
         self.republish()
         self.answer(text)
@@ -436,7 +436,7 @@ class EnvwatchApp(TerminalApp, StateNode):
         self.exit(code, return_code=code)
 
 
-def _toggle_pause(targets: Mapping[SafeText, Target]) -> str:
+def _toggle_pause(targets: Mapping[SafeText, PolledProfile]) -> str:
     """Pause all pollers, or continue if all are paused; return the answer, as the functions below."""
     pollers = [target.poller for target in targets.values()]
     is_pause = not all(poller.schedule.is_paused for poller in pollers)
@@ -445,7 +445,7 @@ def _toggle_pause(targets: Mapping[SafeText, Target]) -> str:
     return "paused: p goes on, r polls once" if is_pause else "polling again"
 
 
-def _refresh(targets: Mapping[SafeText, Target]) -> str:
+def _refresh(targets: Mapping[SafeText, PolledProfile]) -> str:
     """Poll now, as far as server and request budget allow."""
     delays = {profile: target.poller.refresh() for profile, target in targets.items()}
     forbidden = {profile: delay.left for profile, delay in delays.items() if delay and delay.is_forbidden}
@@ -459,7 +459,7 @@ def _refresh(targets: Mapping[SafeText, Target]) -> str:
     return "polling now"
 
 
-def _take_next_interval(step: int, targets: Mapping[SafeText, Target]) -> str:
+def _take_next_interval(step: int, targets: Mapping[SafeText, PolledProfile]) -> str:
     """Take the next interval: longer than the current (`step` > 0), or shorter than the wanted interval."""
     pollers = [target.poller for target in targets.values()]
     for poller in pollers:

@@ -26,7 +26,7 @@ from envwatch.alerts.silences import NO_SILENCES, Silences, silenced_time
 from envwatch.fleet.events import blind_after
 from envwatch.fleet.uptime import whole_percent
 from envwatch.model import limits
-from envwatch.model.acks import whole
+from envwatch.model.acks import whole_if_exact
 from envwatch.model.environment import Environment, wire_row
 from envwatch.model.listing_api import (
     AGE_HEADER,
@@ -102,7 +102,7 @@ class SharedState:
                 continue
             silenced = silenced_time(tracked, profile_state, self.silences, recurring, now.wall)
             if silenced is not None and silenced.until > at:
-                until = whole(silenced.end)
+                until = whole_if_exact(silenced.end)
                 found[id_]["silence"] = {"by": self.name, "until": until, "reason": silenced.silence.note}
         return found
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from envwatch.alerts.alert_state import (
     AlertState,
     alert_state,
-    content_of,
+    alert_state_content,
     dropped_values,
     ledger_content,
     open_incidents,
@@ -179,7 +179,7 @@ class AlertFiles:
         if before is not None and is_recent and replace(state, looked_at=before.looked_at) == before:
             return
         self._written[profile] = state, now.wall
-        self._files[profile].keep(content_of(state, now))
+        self._files[profile].keep(alert_state_content(state, now))
 
     async def write(self, profile: SafeText, ledger: Ledger, now: Clocks) -> None:
         """Write a held profile's ledger, and wait for the disk: for a bounded time, as a late message is worse."""

@@ -13,7 +13,7 @@ from envwatch.deliver.runner import Runner
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, WallMs
 from envwatch.model.text import SafeText, clean
-from envwatch.watch.profiles import host_of
+from envwatch.watch.profiles import server_host
 from envwatch.wording.events.cloud_events import source_of
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from envwatch.watch.profiles import Profiles
 
 
-def contexts_of(profiles: Profiles) -> dict[SafeText, Context]:
+def message_contexts(profiles: Profiles) -> dict[SafeText, Context]:
     """Return the values of each profile that all messages have."""
     return {
         name: Context(
             source=source_of(credentials.base_url),
-            host=host_of(credentials),
+            host=server_host(credentials),
             profile=settings.profile_in_file,
         )
         for name, (credentials, settings) in profiles.items()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from envwatch.alerts.silences import Silence, Silences
     from envwatch.alerts.uptime_record import UptimeRecord
     from envwatch.fleet.events import Event
-    from envwatch.letta.poller import Session, Target
+    from envwatch.letta.poller import PolledProfile, Session
     from envwatch.model.acks import Ack
     from envwatch.model.clock import Clocks, WallMs
     from envwatch.model.outcome import Outcome
@@ -122,7 +122,7 @@ class Watch:
         has_log: bool = False,
     ) -> None:
         self.monitor = monitor
-        self.targets: Mapping[SafeText, Target] = {} if session is None else session.targets
+        self.targets: Mapping[SafeText, PolledProfile] = {} if session is None else session.targets
         self.failing_hooks: Mapping[SafeText, WallMs] = {}
         self._session = session
         self._read = read

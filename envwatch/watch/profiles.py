@@ -118,7 +118,7 @@ def matcher_for(query: str, settings: Settings) -> Matcher:
     return matcher_of(query, clean(settings.profile))
 
 
-def host_of(credentials: Credentials) -> str:
+def server_host(credentials: Credentials) -> str:
     """Return the server's host and port."""
     return credentials.base_url.partition("://")[2].partition("/")[0]
 

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeAlias, Ty
 
 from envwatch import files
 from envwatch.alerts.acknowledgements import Acks, ServerKey, acks_of, entry_of, name_of, with_changes
-from envwatch.alerts.alert_policy import Word, Words, word_entry, words_of
-from envwatch.alerts.silences import Silences, content_of, silences_of
+from envwatch.alerts.alert_policy import Word, Words, policy_words, word_entry
+from envwatch.alerts.silences import Silences, silences_content, silences_of
 from envwatch.model import limits
 from envwatch.model.acks import Ack, finite_number
 from envwatch.model.times import MS
@@ -82,7 +82,7 @@ class StateFormat(NamedTuple):
         return content if isinstance(content, dict) else None
 
 
-def within(limit: int, entries: Mapping[str, Any]) -> dict[str, Any]:
+def entries_within(limit: int, entries: Mapping[str, Any]) -> dict[str, Any]:
     """Return the entries that fit into `limit` bytes, in order; larger entries are skipped."""
     kept: dict[str, Any] = {}
     room = limit
@@ -252,7 +252,7 @@ def _with_acks(content: dict[str, Any], changes: Mapping[ServerKey, Ack | None])
     for key, ack in newest_first.items():
         entry = entry_of(key, ack)
         entries[name_of(key)] = entry if key in changes else {**before[key], **entry}
-    following = within(ACKNOWLEDGEMENTS.limit, entries)
+    following = entries_within(ACKNOWLEDGEMENTS.limit, entries)
     if any(ack is not None and name_of(key) not in following for key, ack in changes.items()):
         raise OSError(errno.EFBIG, "there are too many acknowledgements")
     return following
@@ -287,7 +287,7 @@ def _with_silences(content: dict[str, Any], changes: Silences) -> dict[str, Any]
     most = MOST_SILENCES if any(id_ not in content for id_ in changes) else len(content)
     for at in (newest - _ENDED_KEPT_MS, newest):
         kept = {id_: entry for id_, entry in content.items() if id_ not in changes and not _ended_by(entry, at)}
-        following = kept | content_of(changes)
+        following = kept | silences_content(changes)
         if len(following) <= most and len(json.dumps(following, indent=2)) < SILENCES.limit:
             return following
     raise OSError(errno.EFBIG, "there are too many silences")
@@ -308,12 +308,12 @@ def silences_in(path: Path, matcher_of: MatcherOf) -> Silences:
 
 def _with_words(content: dict[str, Any], changes: Mapping[ServerKey, Word | None]) -> dict[str, Any]:
     entries = {name_of(key): None if word is None else word_entry(key, word) for key, word in changes.items()}
-    return within(WORDS.limit, with_changes(content, entries))
+    return entries_within(WORDS.limit, with_changes(content, entries))
 
 
 def words_in(path: Path) -> Words:
     """Return the words about environments."""
-    return words_of(WORDS.read_or_empty(path))
+    return policy_words(WORDS.read_or_empty(path))
 
 
 _ROWS_BYTES: Final = 32 << 20
@@ -322,7 +322,7 @@ _ROWS_BYTES: Final = 32 << 20
 
 def _alert_content(content: dict[str, Any], changes: Changes) -> dict[str, Any]:
     following = {**content, **changes}
-    return {**following, "rows": within(_ROWS_BYTES, changes["rows"])} if "rows" in changes else following
+    return {**following, "rows": entries_within(_ROWS_BYTES, changes["rows"])} if "rows" in changes else following
 
 
 ALERT_STATE: Final = StateFormat(about="which alerts wait or are open", limit=64 << 20, changed=_alert_content)

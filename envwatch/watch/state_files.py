@@ -10,7 +10,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from envwatch.alerts.acknowledgements import with_changes
-from envwatch.alerts.uptime_record import UptimeRecord, content_of, record_of
+from envwatch.alerts.uptime_record import UptimeRecord, record_of, uptime_content
 from envwatch.files import ProcessLock
 from envwatch.model import limits
 from envwatch.model.text import SafeText
@@ -140,7 +140,7 @@ class UptimeFiles:
     def _write(self) -> None:
         for name, file in self._files.items():
             if name in self._records and self._records[name].has_begun:
-                file.keep(content_of(self._records[name]))
+                file.keep(uptime_content(self._records[name]))
 
     def _acquire(self, name: SafeText) -> bool:
         try:

@@ -29,7 +29,7 @@ LargePage: TypeAlias = tuple[int, timedelta]
 """The rows and the time of the largest page that the server sends."""
 
 
-class Remedy(NamedTuple):
+class FasterPolls(NamedTuple):
     """Settings that make polls more frequent."""
 
     settings: Mapping[str, int]
@@ -52,7 +52,7 @@ def reason_of(limits: Limits, cost: ListingCost) -> SafeText | None:
     return clean(f"{slow}: {' and '.join(reasons)}")
 
 
-def remedies(limits: Limits, cost: ListingCost, largest: LargePage | None = None) -> tuple[Remedy, ...]:
+def ways_to_poll_faster(limits: Limits, cost: ListingCost, largest: LargePage | None = None) -> tuple[FasterPolls, ...]:
     """Return alternative settings that make polls more frequent, the fewest requests first.
 
     `cost` is of a listing with `limits`. `largest` is None if unknown.
@@ -64,12 +64,12 @@ def remedies(limits: Limits, cost: ListingCost, largest: LargePage | None = None
     if largest is not None and largest[0] > limits.page_size:
         found.append(_with_larger_pages(limits, cost, *largest))
     per_minute, interval = _least_budget(limits, cost.requests, cost.took)
-    found.append(Remedy({"requests_per_minute": per_minute}, interval))
+    found.append(FasterPolls({"requests_per_minute": per_minute}, interval))
     return tuple(remedy for remedy in found if remedy.interval < slow)
 
 
 def remedies_text(
-    found: tuple[Remedy, ...], limits: Limits, cost: ListingCost, largest: LargePage | None = None
+    found: tuple[FasterPolls, ...], limits: Limits, cost: ListingCost, largest: LargePage | None = None
 ) -> SafeText:
     """Return remedies in the spelling of the configuration file, with conditions; other advice without a remedy."""
     if not found:
@@ -88,7 +88,7 @@ def remedies_text(
     return clean(text)
 
 
-def _spelled(remedy: Remedy) -> str:
+def _spelled(remedy: FasterPolls) -> str:
     return " and ".join(f"`{name} = {value}`" for name, value in remedy.settings.items())
 
 
@@ -97,7 +97,7 @@ def pace_advice(limits: Limits, cost: ListingCost) -> SafeText | None:
     reason = reason_of(limits, cost)
     if reason is None:
         return None
-    helps = [f"{_spelled(remedy)} helps" for remedy in remedies(limits, cost)]
+    helps = [f"{_spelled(remedy)} helps" for remedy in ways_to_poll_faster(limits, cost)]
     is_full = cost.is_paged and limits.page_size <= cost.page_rows  # the server may send larger pages
     if is_full and limits.page_size < LARGEST_PAGE:
         helps.append("a greater `page_size` may help")
@@ -106,7 +106,7 @@ def pace_advice(limits: Limits, cost: ListingCost) -> SafeText | None:
     return clean(f"{reason}; {', '.join(helps)} (`envwatch doctor` measures)")
 
 
-def _with_larger_pages(limits: Limits, cost: ListingCost, rows: int, took: timedelta) -> Remedy:
+def _with_larger_pages(limits: Limits, cost: ListingCost, rows: int, took: timedelta) -> FasterPolls:
     """Return the smallest page size with the best pace, and a greater request budget if helpful."""
 
     def cost_with(size: int) -> tuple[int, timedelta]:
@@ -117,7 +117,7 @@ def _with_larger_pages(limits: Limits, cost: ListingCost, rows: int, took: timed
     size = min(sizes, key=lambda each: (limits.pace(*cost_with(each)), each))
     per_minute, interval = _least_budget(limits, *cost_with(size))
     budget = {} if per_minute == limits.requests_per_minute else {"requests_per_minute": per_minute}
-    return Remedy({"page_size": size} | budget, interval)
+    return FasterPolls({"page_size": size} | budget, interval)
 
 
 def _least_budget(limits: Limits, requests: int, took: timedelta) -> tuple[int, timedelta]:

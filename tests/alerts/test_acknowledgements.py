@@ -24,7 +24,7 @@ from envwatch.alerts.acknowledgements import (
     contradicts,
     ended_acks,
     losses_of,
-    split,
+    split_acks,
     with_changes,
 )
 from envwatch.fleet.events import NO_PROFILE, Kind
@@ -89,12 +89,12 @@ def test_an_acknowledgement_ends_in_time_and_no_estimate_of_the_clock_revives_th
     fleet = Fleet({NO_PROFILE: ProfileState()})
     acks = {KEY: Ack(NOW - DAY, EMPTY, until=NOW), key_of("env-2"): Ack(NOW - DAY, EMPTY)}
     timed = {KEY: acks[KEY]}
-    assert split(acks, {}, fleet, WallMs(NOW - 1)) == (acks, {})
+    assert split_acks(acks, {}, fleet, WallMs(NOW - 1)) == (acks, {})
     lasting = {key: ack for key, ack in acks.items() if ack.until is None}
-    assert split(acks, {}, fleet, WallMs(NOW)) == (lasting, timed)
-    assert split(acks, timed, fleet, WallMs(NOW - 500)) == (lasting, timed)
+    assert split_acks(acks, {}, fleet, WallMs(NOW)) == (lasting, timed)
+    assert split_acks(acks, timed, fleet, WallMs(NOW - 500)) == (lasting, timed)
     longer = {KEY: replace(acks[KEY], until=NOW + 1)}
-    assert split(longer, timed, fleet, WallMs(NOW)) == (longer, {})
+    assert split_acks(longer, timed, fleet, WallMs(NOW)) == (longer, {})
 
 
 RECOVERY: dict[str, tuple[Acks, list[TrackedEnvironment], bool]] = {

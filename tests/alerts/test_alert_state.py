@@ -15,7 +15,7 @@ from support.scripted_watch import hooked
 from envwatch.alerts.alert_state import (
     AlertState,
     alert_state,
-    content_of,
+    alert_state_content,
     dropped_values,
     ledger_content,
     open_incidents,
@@ -36,7 +36,7 @@ def state(*names: str) -> AlertState:
 
 
 STATE = state("a", "b", "c")
-CONTENT = json.loads(json.dumps(content_of(STATE, LATER)))
+CONTENT = json.loads(json.dumps(alert_state_content(STATE, LATER)))
 
 
 def test_a_state_comes_back_unchanged_but_for_the_rows_of_its_losses() -> None:

@@ -20,8 +20,8 @@ from envwatch.alerts.alert_policy import (
     Word,
     decision_text,
     needs_text,
+    policy_words,
     word_entry,
-    words_of,
 )
 from envwatch.alerts.monitor import Monitor, MonitorChanges
 from envwatch.alerts.uptime_record import UptimeRecord
@@ -171,7 +171,7 @@ WORDS = st.dictionaries(
 
 @given(WORDS)
 def test_words_survive_the_file(words: dict[Any, Word]) -> None:
-    assert words_of({str(number): word_entry(*each) for number, each in enumerate(words.items())}) == words
+    assert policy_words({str(number): word_entry(*each) for number, each in enumerate(words.items())}) == words
 
 
 GOOD: Final = word_entry((clean("s"), clean("e")), ALWAYS)
@@ -181,7 +181,7 @@ GOOD: Final = word_entry((clean("s"), clean("e")), ALWAYS)
     "damage", [{"alerts": "perhaps"}, {"at": "noon"}, {"at": None}, {"id": 3}, {"server": None}, {"by": []}]
 )
 def test_a_damaged_word_is_dropped_alone(damage: dict[str, Any]) -> None:
-    assert words_of({"bad": GOOD | damage, "worse": 3, "good": GOOD}) == {("s", "e"): ALWAYS}
+    assert policy_words({"bad": GOOD | damage, "worse": 3, "good": GOOD}) == {("s", "e"): ALWAYS}
 
 
 @dataclass

@@ -18,7 +18,7 @@ from support.scripted_watch import LIMITS, Night, beating, night, row
 from support.tracked_environments import gone, named
 
 from envwatch.alerts.incidents import ring_text
-from envwatch.alerts.losses import LossStatus, status_of
+from envwatch.alerts.losses import LossStatus, loss_status
 from envwatch.alerts.losses import key_of as loss_key_of
 from envwatch.alerts.monitor import Monitor
 from envwatch.fleet.events import NO_PROFILE, Kind
@@ -260,10 +260,10 @@ def test_only_age_settles_a_loss_unless_the_loss_waits_or_is_open(
     tracked: TrackedEnvironment, age_ms: float, unknown: LossStatus, known: LossStatus
 ) -> None:
     at = ServerMs(NOW + age_ms)
-    assert status_of(tracked, at, is_acked=False, is_news=False) is unknown
-    assert status_of(tracked, at, is_acked=False, is_news=True) is known
+    assert loss_status(tracked, at, is_acked=False, is_news=False) is unknown
+    assert loss_status(tracked, at, is_acked=False, is_news=True) is known
     acked = LossStatus.OVER if tracked.presence is Presence.GONE else LossStatus.SETTLED
-    assert {status_of(tracked, at, is_acked=True, is_news=is_news) for is_news in (True, False)} == {acked}
+    assert {loss_status(tracked, at, is_acked=True, is_news=is_news) for is_news in (True, False)} == {acked}
 
 
 def test_more_losses_than_are_compared_are_one_incident(monkeypatch: pytest.MonkeyPatch) -> None:

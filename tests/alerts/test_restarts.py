@@ -18,7 +18,7 @@ from support.policies import soon
 from support.scripted_watch import LIMITS, Night, Watch, beating, new_monitor, night
 
 from envwatch.alerts.alert_policy import AlertPolicy
-from envwatch.alerts.alert_state import AlertState, content_of
+from envwatch.alerts.alert_state import AlertState, alert_state_content
 from envwatch.alerts.monitor import Monitor
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.tracking import EVERYTHING, Matcher
@@ -353,7 +353,7 @@ class Restarting(Watch):
         if not self.written:
             return self
         state, at = self.written[0 if is_killed and self.written[-1][1] == self.at else -1]
-        content = json.loads(json.dumps(content_of(state, reading(at))))
+        content = json.loads(json.dumps(alert_state_content(state, reading(at))))
         return self.restarted(poll * POLL_S - (self.at - NOW) / 1000, content)
 
     def announced(self) -> Mapping[str, set[str]]:

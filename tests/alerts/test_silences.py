@@ -20,13 +20,13 @@ from envwatch.alerts.monitor import Monitor
 from envwatch.alerts.recurring_hours import DAY_MINUTES, EVERY_DAY, RecurringHours, near_time_text
 from envwatch.alerts.silences import (
     Silence,
-    content_of,
     counted_from,
     hours_at,
     recurring_silences,
     silence_of_environments,
     silence_of_query,
     silenced_time,
+    silences_content,
     silences_of,
 )
 from envwatch.fleet.profile_state import ProfileState
@@ -253,7 +253,7 @@ def test_a_silence_is_known_by_its_scope_and_its_time() -> None:
 def test_written_silences_read_the_same() -> None:
     cut = nightly(-60, 60).ended(AT, BY)
     silences = {each.id: each for each in (of_query(), of_environments("env-b", "env-a"), cut)}
-    content = json.loads(json.dumps(content_of(silences)))
+    content = json.loads(json.dumps(silences_content(silences)))
     assert silences_of(content, matcher_of) == silences
     rest = GOOD.keys() - {"query"}
     parts = [{"query"}, {"environments", "servers"}, {"ends"}]

@@ -28,7 +28,7 @@ from envwatch.model.acks import Ack
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
 from envwatch.query.language import parse
-from envwatch.wording.table.arrangement import ArrangeCache, arrange, lines_of
+from envwatch.wording.table.arrangement import ArrangeCache, arrange, table_lines
 from envwatch.wording.table.baseline import Baseline
 from envwatch.wording.table.block import NO_BLOCK, block_of
 from envwatch.wording.table.columns import fitting
@@ -128,7 +128,7 @@ class _Table:
         self._days = self._days.as_of(monitor, _NOW, None)
         self._block = block = block_of(monitor, _NOW, self._block)
         found = arrange(contexts_at(monitor, NOW, self._days), view, COLUMNS, in_block=block.keys, cache=self._cache)
-        return len(lines_of(found, view))
+        return len(table_lines(found, view))
 
 
 FEW, MANY = 10_000, 100_000

@@ -15,7 +15,7 @@ from support.incidents import incident_of
 from support.programs import wait_until
 from support.serve_program import TOKEN, serve_program, tokens_file, upstream
 
-from envwatch.alerts.alert_state import AlertState, content_of
+from envwatch.alerts.alert_state import AlertState, alert_state_content
 from envwatch.cli.arguments import StopError, options_in
 from envwatch.config.credentials import credentials_of
 from envwatch.config.settings import all_settings_of
@@ -181,7 +181,7 @@ def test_an_incident_of_this_machines_hook_process_names_the_rows_still_off(envw
     state = AlertState(looked_at=WallMs(STARTED), open=(incident._replace(remaining=remaining),))
     (settings,) = all_settings_of({}, {})
     credentials = credentials_of(settings, os.environ, now_ms=STARTED)
-    merge(alert_file_for(credentials, settings), ALERT_STATE, content_of(state, read_clocks()))
+    merge(alert_file_for(credentials, settings), ALERT_STATE, alert_state_content(state, read_clocks()))
 
     code, _, err = envwatch("ack", "inc-9d3f00aa17c4")
     assert (code, [*kept(envwatch.home)]) == (0, ["web-2"])

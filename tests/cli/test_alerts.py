@@ -12,7 +12,7 @@ from support.faulty_server import KEY, Faulty, up
 from support.pty_terminal import Terminal
 from support.recording import record
 
-from envwatch.alerts.uptime_record import UptimeRecord, content_of
+from envwatch.alerts.uptime_record import UptimeRecord, uptime_content
 from envwatch.config.settings import all_settings_of
 from envwatch.fleet.uptime import Uptime
 from envwatch.history.stored import Retention, history_folder
@@ -51,7 +51,7 @@ def fleet(now: float) -> list[dict[str, Any]]:
 def record_of_week(scripted: Faulty) -> None:
     rows = {"web-1": WEEK, "mac": OFTEN_DOWN, "job": NEW, "box-1": WEEK, "box-2": WEEK, "run": WEEK}
     (settings,) = all_settings_of({}, {})
-    content = content_of(UptimeRecord(168 * HOUR, {clean(id_): uptime for id_, uptime in rows.items()}))
+    content = uptime_content(UptimeRecord(168 * HOUR, {clean(id_): uptime for id_, uptime in rows.items()}))
     merge(uptime_file_for(scripted.url.partition("://")[2], settings), UPTIME, content)
 
 
@@ -125,7 +125,7 @@ def test_since_lists_the_recorded_outages_with_an_incident_by_the_present_rules(
     writer.close()
     (settings,) = all_settings_of({}, {})
     rows = {"env-2": WEEK, "env-3": WEEK, "env-4": OFTEN_DOWN}
-    content = content_of(UptimeRecord(168 * HOUR, {clean(id_): uptime for id_, uptime in rows.items()}))
+    content = uptime_content(UptimeRecord(168 * HOUR, {clean(id_): uptime for id_, uptime in rows.items()}))
     merge(uptime_file_for("work.example", settings), UPTIME, content)
     code, out, err = envwatch("alerts", "--since", "15m")
     assert len(out.splitlines()) == 2, out

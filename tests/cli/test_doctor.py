@@ -27,13 +27,13 @@ from support.documents import promises
 from support.faulty_server import KEY, How, Stop, Where, edits, faulty_server, proxy_to, says, skewed, up
 from support.pty_terminal import environment
 
-from envwatch.alerts.uptime_record import UptimeRecord, content_of
+from envwatch.alerts.uptime_record import UptimeRecord, uptime_content
 from envwatch.cli import doctor
 from envwatch.cli.doctor import (
     MACHINE,
     PROFILE,
+    CheckedServer,
     Finding,
-    Server,
     findings_of,
 )
 from envwatch.config.credentials import KEYS_PAGE
@@ -83,7 +83,7 @@ async def examined(
 ) -> dict[str, Finding]:
     """Return the findings about a server by id, asserted free of the key even before redaction."""
     variables = {"LETTA_API_KEY": KEY} if environ is None else environ
-    subject = Server(Settings(limits=limits or Limits(), **settings), {"LETTA_BASE_URL": url, **variables}, wall)
+    subject = CheckedServer(Settings(limits=limits or Limits(), **settings), {"LETTA_BASE_URL": url, **variables}, wall)
     async with aclosing(subject):
         found = {finding["id"]: finding async for finding in findings_of(PROFILE, subject, {})}
     assert [piece for piece in PIECES if piece in json.dumps(found)] == []
@@ -324,7 +324,7 @@ async def test_alerting_rows_are_counted_and_rows_watched_for_under_two_days_are
             clean(id_): Uptime(at=(50 - lasts) * HOUR).after(50 * HOUR, is_up=True) for id_, lasts in hours.items()
         }
         path = uptime_file_for(server.url.partition("://")[2], Settings())
-        merge(path, UPTIME, content_of(UptimeRecord(50 * HOUR, uptimes)))
+        merge(path, UPTIME, uptime_content(UptimeRecord(50 * HOUR, uptimes)))
         found = (await examined(server.url))["rows"]
     tally = "1 row counts, 1 in a sandbox, 2 watched for under two days: new-1, new-2"
     assert found["data"] == {"tally": tally, "rows": 4, "counting": 1, "new": ["new-1", "new-2"]}

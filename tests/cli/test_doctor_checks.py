@@ -16,14 +16,14 @@ from support.builders import NOW
 from support.builders import environment as environment_row
 from support.faulty_server import KEY
 
-from envwatch.cli.commands.doctor import lines_of, verdict_of
+from envwatch.cli.commands.doctor import finding_lines, verdict_of
 from envwatch.cli.doctor import (
     Check,
+    CheckedMachine,
+    CheckedServer,
     Facts,
     Finding,
-    Machine,
     Problem,
-    Server,
     check_clock,
     check_hooks,
     check_ping,
@@ -79,7 +79,7 @@ async def test_a_terminal_is_judged_by_the_dashboard(
     termios.tcsetwinsize(theirs, (lines, columns))
     facts: Facts = {}
     with open(theirs, "w", encoding=encoding) as stream:  # noqa: ASYNC230, PTH123 - a terminal of this process
-        problem = await check_terminal(Machine({}, {"TERM": term}, streams=(stream,)), facts)
+        problem = await check_terminal(CheckedMachine({}, {"TERM": term}, streams=(stream,)), facts)
     os.close(ours)
     assert (facts["term"], facts["columns"], facts["lines"]) == (term, columns, lines)
     assert (problem or Problem("", "", ""))[::2] == (summary, status)
@@ -104,7 +104,7 @@ async def test_tmux_needs_one_of_two_settings_to_pass_a_copy_on(
     program = tmp_path / "tmux"
     program.write_text(f"#!/bin/sh\necho '{set_clipboard} {passthrough}'\n")
     program.chmod(0o755)
-    problem = await check_tmux(Machine({}, {"PATH": str(tmp_path), "TMUX": "x"}), {})
+    problem = await check_tmux(CheckedMachine({}, {"PATH": str(tmp_path), "TMUX": "x"}), {})
     assert (problem is None) is is_fine
     assert problem is None or "set-clipboard on" in problem.fix
 
@@ -119,14 +119,14 @@ async def test_tmux_itself_is_asked_for_its_settings(tmp_path: Path) -> None:
     try:
         for value in ("off", "on", "external"):
             subprocess.run([*tmux, "set-option", "-s", "set-clipboard", value], check=True)  # noqa: ASYNC221
-            await check_tmux(Machine({}, environ), facts)
+            await check_tmux(CheckedMachine({}, environ), facts)
             assert facts["set_clipboard"] == value
             assert facts["allow_passthrough"] in {"off", ""}  # empty before tmux 3.3
     finally:
         subprocess.run([*tmux, "kill-server"], check=True)  # noqa: ASYNC221
     for path in (environ["PATH"], str(tmp_path / "empty")):
         facts = {}
-        assert await check_tmux(Machine({}, environ | {"PATH": path}), facts) is None
+        assert await check_tmux(CheckedMachine({}, environ | {"PATH": path}), facts) is None
         assert facts == {}
 
 
@@ -135,7 +135,7 @@ async def test_a_state_folder_is_writable_without_damaged_files(
 ) -> None:
     async def found(parent: Path) -> Problem | None:
         monkeypatch.setenv("XDG_STATE_HOME", str(parent))
-        return await check_state(Machine({}, {}), {})
+        return await check_state(CheckedMachine({}, {}), {})
 
     file, sound = tmp_path / "envwatch", tmp_path / "sound"
     file.touch()
@@ -182,7 +182,7 @@ def settings_of(folder: Path, text: str) -> Settings:
 async def test_an_unusable_hook_is_named_with_the_reason(tmp_path: Path, hook: str, problem: str) -> None:
     settings = settings_of(tmp_path, f'[[hooks]]\nname = "pager"\n{hook}\n')
     environ = {"PATH": os.environ["PATH"], "HTTP_URL": "http://example.com/secret-part-of-it"}
-    found = await check_hooks(Machine({}, environ, [settings]), {})
+    found = await check_hooks(CheckedMachine({}, environ, [settings]), {})
     assert found is not None
     assert found.status == "failure"
     assert found.summary.startswith(f"hook pager: {problem}")
@@ -192,7 +192,7 @@ async def test_an_unusable_hook_is_named_with_the_reason(tmp_path: Path, hook: s
 
 async def test_a_fix_of_several_hooks_is_named_once(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, '[[hooks]]\ncommand = ["/nonexistent/page"]\n' * 2)
-    found = await check_hooks(Machine({}, {}, [settings]), {})
+    found = await check_hooks(CheckedMachine({}, {}, [settings]), {})
     problem = "there is no program /nonexistent/page that can be run"
     fix = "install it, or `chmod +x` it, or correct the path"
     assert found == Problem(f"hook 1: {problem}; hook 2: {problem}", fix)
@@ -201,14 +201,14 @@ async def test_a_fix_of_several_hooks_is_named_once(tmp_path: Path) -> None:
 async def test_usable_hooks_are_fine(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, '[[hooks]]\ncommand = ["sh"]\n[[hooks]]\nurl = "http://localhost:1/x"\n')
     facts: Facts = {}
-    assert await check_hooks(Machine({}, {"PATH": os.environ["PATH"]}, [settings]), facts) is None
+    assert await check_hooks(CheckedMachine({}, {"PATH": os.environ["PATH"]}, [settings]), facts) is None
     assert facts == {"hooks": 2}
 
 
 async def test_a_dead_mans_switch_is_checked_without_a_ping(tmp_path: Path) -> None:
     for text, ping in (('ping_url_env = "PING"\n', "set"), ("", None)):
         facts: Facts = {}
-        server = Server(settings_of(tmp_path, text), {"PING": "https://hc-ping.invalid/x"})
+        server = CheckedServer(settings_of(tmp_path, text), {"PING": "https://hc-ping.invalid/x"})
         assert await check_ping(server, facts) is None
         assert facts == {"ping_url": ping}
 
@@ -220,7 +220,7 @@ async def clock_problem(
     *offsets: OffsetBounds | None, rows: Sequence[Environment] = ()
 ) -> tuple[Problem | None, Facts]:
     exchanges = [Exchange(status=200, took=MS, offset=offset, environments=rows) for offset in offsets]
-    subject, facts = Server(Settings(), {}, lambda: WALL), dict[str, object]()
+    subject, facts = CheckedServer(Settings(), {}, lambda: WALL), dict[str, object]()
     subject.health, subject.page = exchanges[0], exchanges[-1]
     return await check_clock(subject, facts), facts
 
@@ -363,7 +363,7 @@ def test_the_verdict_names_the_problems_and_counts_alerting_rows(found: list[Fin
 )
 def test_lines_fit_the_terminal_and_hold_no_control_characters(status: str, summary: str, fix: str, width: int) -> None:
     (finding,) = ({**one, "summary": summary, "fix": fix, "profile": summary} for one in findings(status))
-    lines = lines_of(safe(finding), width)
+    lines = finding_lines(safe(finding), width)
     assert all(line.isprintable() and cells(line) <= max(width, 49) for line in lines)
     assert "".join("".join(lines)[19:].split()).startswith("".join(clean(summary).split())[:20])
 
@@ -376,6 +376,6 @@ def test_no_piece_of_a_key_is_in_any_output_whatever_a_check_says(text: str) -> 
     redactor().learn(KEY)
     (raw,) = ({**one, "summary": text, "fix": text, "profile": text} for one in findings("failure"))
     finding = safe({**raw, "data": {"one": text, "many": [text, {text: text}], "pair": (text, 3)}})
-    for output in ("\n".join(lines_of(finding, None)), json.dumps(finding), verdict_of([finding])):
+    for output in ("\n".join(finding_lines(finding, None)), json.dumps(finding), verdict_of([finding])):
         assert [piece for piece in PIECES if piece in output] == []
     assert finding["data"]["pair"][1] == 3

@@ -40,7 +40,7 @@ from envwatch.history.past import About, events_of
 from envwatch.history.recording import RecordingWriter
 from envwatch.history.stored import RecordedFile, Retention, StoredPast, day_paths, history_folder
 from envwatch.history.writer import FolderWriter
-from envwatch.letta.poller import Session, Target
+from envwatch.letta.poller import PolledProfile, Session
 from envwatch.model.acks import Ack
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import Cause, ListedPage, Snapshot
@@ -78,7 +78,7 @@ async def printed_and_recorded(path: Path, *, is_json: bool) -> list[bytes]:
     back = [environment(row.id, lastHeartbeat=NOW + 300_000) for row in rows[:3]]
     answers = [snapshot(*listing) for listing in (rows, [rows[0], changed, *rows[2:]], [rows[0], *lost], rows)]
     source = Script(world, *answers, *[error(Cause.TIMEOUT)] * 12, snapshot(*back))
-    target = Target(profile="prod", host="host", key_origin="", poller=poller_of(world, source))
+    target = PolledProfile(profile="prod", host="host", key_origin="", poller=poller_of(world, source))
     stream = EventStream(sources={NO_PROFILE: source_of(BASE_URL)}, is_json=is_json, profile_name=clean("prod"))
     monitor = Monitor.create({NO_PROFILE: target.poller.limits}, profile_name=clean("prod"))
     monitor = monitor.with_acks(

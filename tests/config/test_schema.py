@@ -20,7 +20,7 @@ from envwatch.config.declared import DEMO_SETTINGS
 from envwatch.config.schema import Config, schema
 from envwatch.config.settings import Settings, all_settings_of, document_at
 from envwatch.config.toml_text import parsed
-from envwatch.config.values import ConfigError, duration, whole
+from envwatch.config.values import ConfigError, duration, whole_number
 from envwatch.model.limits import Limits
 from envwatch.wording.command_context import ROW_VARIABLES, RowCommand
 from envwatch.wording.table.columns import COLUMNS
@@ -489,7 +489,9 @@ def test_bounds_are_part_of_what_is_allowed(low: int, size: int, number: int) ->
         except ValueError:
             return False
 
-    assert is_taken(whole(low, low + size)) == is_taken(duration(low, low + size)) == (low <= number <= low + size)
+    assert (
+        is_taken(whole_number(low, low + size)) == is_taken(duration(low, low + size)) == (low <= number <= low + size)
+    )
 
 
 @given(

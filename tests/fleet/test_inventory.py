@@ -17,7 +17,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.query.language import parse
 from envwatch.wording.output.environment_list import environment_list
-from envwatch.wording.output.formats import csv_of, table_of
+from envwatch.wording.output.formats import csv_of, listing_table
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -148,7 +148,7 @@ def test_a_missing_row_has_no_instants_in_any_output_and_is_found_by_a_filter() 
         True,
     ]
     whole = environment_list({NO_PROFILE: listed(beating(9, watch.now), watch.now)}, watch.monitor)
-    lines = b"".join(table_of(whole, width=None, encoding="utf-8", ascii_only=False)).decode().splitlines()
+    lines = b"".join(listing_table(whole, width=None, encoding="utf-8", ascii_only=False)).decode().splitlines()
     assert lines[1].split()[:4] == ["!", "missing", "–", "nas"]
     (line,) = [line for line in b"".join(csv_of(whole)).decode().splitlines() if '"nas"' in line]
     assert '"missing","expected, never listed","","","","",""' in line

@@ -20,9 +20,9 @@ from envwatch.fleet.problems import is_problem
 from envwatch.model.clock import OffsetBounds, ServerClock, ServerMs
 from envwatch.model.environment import Environment
 from envwatch.model.text import clean, wrapped
-from envwatch.wording.output.formats import json_of, table_of
+from envwatch.wording.output.formats import listing_json, listing_table
 from envwatch.wording.pane.explanation import trace
-from envwatch.wording.pane.state_details import headline, proof
+from envwatch.wording.pane.state_details import proof, state_headline
 from envwatch.wording.state_style import clock_text_of, doubt_text
 
 if TYPE_CHECKING:
@@ -287,9 +287,9 @@ def test_no_instants_break_what_is_shown(times: list[dict[str, float | None]]) -
     profile_state, _ = watched(listed([row], NOW + number * STEP) for number, row in enumerate(rows))
     (tracked,) = profile_state.environments.values()
     now = reading(NOW + len(rows) * STEP)
-    assert headline(tracked, profile_state, (), now)
+    assert state_headline(tracked, profile_state, (), now)
     assert proof(tracked, profile_state, now, UTC)
     assert trace(tracked, profile_state, now)
     listing_output = list_of(listed(rows[:1], interval=timedelta(seconds=5)))
-    assert list(json_of(listing_output))
-    assert list(table_of(listing_output, width=80, encoding="utf-8", ascii_only=False))
+    assert list(listing_json(listing_output))
+    assert list(listing_table(listing_output, width=80, encoding="utf-8", ascii_only=False))

@@ -14,7 +14,7 @@ from support.builders import NOW, environment, listed, reading, watched
 from support.policies import soon
 
 from envwatch.alerts.alert_policy import Word, Words
-from envwatch.alerts.alert_state import alert_state, content_of
+from envwatch.alerts.alert_state import alert_state, alert_state_content
 from envwatch.alerts.monitor import Monitor
 from envwatch.alerts.run_before import with_run_before
 from envwatch.fleet.events import NO_PROFILE, Kind, flatten
@@ -653,7 +653,7 @@ def test_the_alert_state_knows_names_and_twins_over_a_restart(
 ) -> None:
     monitor, _, _ = monitored(listed(before))
     now = reading(AT)
-    content = json.loads(json.dumps(content_of(monitor.alert_state(NO_PROFILE, now), now)))
+    content = json.loads(json.dumps(alert_state_content(monitor.alert_state(NO_PROFILE, now), now)))
     state = alert_state(content, NO_PROFILE, now)
     assert state is not None
     monitor = Monitor.create({NO_PROFILE: Limits()}, policies=soon())

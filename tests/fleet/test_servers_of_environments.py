@@ -20,8 +20,7 @@ from support.tracked_environments import ALL, contexts_at
 from envwatch.alerts.acknowledgements import acks_of, losses_of
 from envwatch.alerts.alert_policy import AlertPolicy
 from envwatch.alerts.monitor import Monitor
-from envwatch.alerts.silences import Silence, silence_of_environments, silences_of
-from envwatch.alerts.silences import content_of as content_of_silences
+from envwatch.alerts.silences import Silence, silence_of_environments, silences_content, silences_of
 from envwatch.fleet.events import Kind, flatten
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import Fleet, ProfileState, missing_id
@@ -216,7 +215,7 @@ def silence_of(*keys: ServerKey) -> Silence:
 @pytest.mark.parametrize("servers", [None, 5, "ab", [], ["one.example"], ["one.example"] * 3, [5, 5]])
 def test_a_silence_whose_servers_do_not_fit_its_environments_is_dropped(servers: object) -> None:
     silence = silence_of((ONE, ID), (ONE, OTHER_ID))
-    ((id_, entry),) = content_of_silences({silence.id: silence}).items()
+    ((id_, entry),) = silences_content({silence.id: silence}).items()
     assert silences_of({id_: entry}, lambda _: None) == {silence.id: silence}
     assert silences_of({id_: entry | {"servers": servers}}, lambda _: None) == {}
 

@@ -16,7 +16,7 @@ from support.builders import NOW, environment, failed, listed, reading, slept
 
 from envwatch.alerts.alert_policy import AlertPolicy
 from envwatch.alerts.monitor import Monitor
-from envwatch.alerts.uptime_record import UptimeRecord, content_of, record_of
+from envwatch.alerts.uptime_record import UptimeRecord, record_of, uptime_content
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.tracking import EVERYTHING
 from envwatch.fleet.uptime import Uptime, uptime_text
@@ -401,12 +401,12 @@ UPTIMES = st.builds(
 @given(st.dictionaries(st.text(min_size=1, max_size=9).map(clean), UPTIMES, max_size=5))
 def test_a_record_survives_the_file(rows: dict[Any, Uptime]) -> None:
     record = UptimeRecord(1e12, rows, has_begun=True)
-    assert record_of(json.loads(json.dumps(content_of(record)))) == record
+    assert record_of(json.loads(json.dumps(uptime_content(record)))) == record
 
 
 def test_the_file_keeps_the_rows_counting_at_once() -> None:
     rows = {clean("a"): Uptime(is_first=True), clean("b"): Uptime(), clean("c"): Uptime(1e9, 1e9, is_first=True)}
-    found = record_of(content_of(UptimeRecord(1e9, rows)))
+    found = record_of(uptime_content(UptimeRecord(1e9, rows)))
     assert found is not None
     assert [each.is_first for each in found.rows.values()] == [True, False, False]
 

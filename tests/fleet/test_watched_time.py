@@ -25,8 +25,8 @@ from envwatch.fleet.watched_time import (
     UptimeState,
     WatchedTime,
     outages,
-    state_of,
     states,
+    uptime_state,
 )
 from envwatch.model.clock import OffsetBounds, ServerClock, ServerMs, WallMs
 from envwatch.model.limits import Limits
@@ -406,7 +406,7 @@ def test_a_state_of_several_reasons_has_the_first_known_one(first: str, reason: 
     ],
 )
 def test_a_row_is_up_flapping_down_or_unknown(one: TrackedEnvironment, state: UptimeState) -> None:
-    assert state_of(one) is state
+    assert uptime_state(one) is state
     assert state.is_up is (state in (UptimeState.UP, UptimeState.FLAPPING))
 
 

@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 from support.builders import NOW
 from support.recording import DAY, life, record
 
-from envwatch.cli.doctor import Facts, Machine, Problem, check_history
+from envwatch.cli.doctor import CheckedMachine, Facts, Problem, check_history
 from envwatch.history.inspection import inspected
 from envwatch.history.stored import (
     Retention,
-    day_of,
     day_paths,
     history_folder,
     history_root,
     profile_and_host,
     size_of,
     tidy,
+    utc_day,
 )
 from envwatch.history.writer import FolderWriter
 from envwatch.model.clock import WallMs
@@ -64,9 +64,9 @@ def test_a_folder_has_a_safe_readable_name_of_its_own(profile: str, host: str) -
 
 def test_a_day_is_a_day_of_utc_and_no_clock_is_too_wrong() -> None:
     midnight = 1_764_028_800_000
-    assert day_of(WallMs(midnight)) == TODAY
-    assert day_of(WallMs(midnight - 0.5)) == date(2025, 11, 24)
-    assert [day_of(WallMs(wall)) for wall in (1e300, -1e300)] == [date.max, date.min]
+    assert utc_day(WallMs(midnight)) == TODAY
+    assert utc_day(WallMs(midnight - 0.5)) == date(2025, 11, 24)
+    assert [utc_day(WallMs(wall)) for wall in (1e300, -1e300)] == [date.max, date.min]
 
 
 def test_days_are_deleted_by_age_with_the_files_next_to_them(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def checked(facts: Facts | None = None) -> Problem | None:
-    return asyncio.run(check_history(Machine({}, {}), {} if facts is None else facts))
+    return asyncio.run(check_history(CheckedMachine({}, {}), {} if facts is None else facts))
 
 
 def test_each_history_has_its_days_its_size_and_its_recording_process(folder: Path) -> None:

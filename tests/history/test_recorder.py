@@ -305,7 +305,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.history.past import HistoryError
 from envwatch.alerts.monitor import Monitor
 from envwatch.model.limits import Limits
-from envwatch.history.stored import day_of, day_path
+from envwatch.history.stored import utc_day, day_path
 from envwatch.history.stored import StoredPast
 from envwatch.history.recorder import HistoryRecorder
 

@@ -29,7 +29,7 @@ from envwatch.fleet.profile_state import ProfileState
 from envwatch.history.past import Moment
 from envwatch.history.stored import Retention, size_of
 from envwatch.history.writer import FolderWriter
-from envwatch.letta.poller import Poller, Session, Target
+from envwatch.letta.poller import PolledProfile, Poller, Session
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import ListedPage, PollResult, Slept, Snapshot
@@ -175,7 +175,7 @@ async def test_hours_of_watching_leave_nothing_behind(tmp_path: Path) -> None:
     history = FolderWriter(tmp_path, Retention())
     assert history.take()
     poller = Poller(BusyPlatform(world, rows=50, every=20), Limits(), world.runtime())
-    target = Target(profile="", host="", key_origin="", poller=poller)
+    target = PolledProfile(profile="", host="", key_origin="", poller=poller)
     stream = EventStream(sources={NO_PROFILE: "https://api.letta.com/v1/environments"}, is_json=True)
     polls, lines, warm = 0, 0, Use.now()
     with open_sink() as sink:

@@ -24,7 +24,7 @@ from envwatch.model.page import (
     is_plain_json,
     is_too_large,
     page_of,
-    split,
+    split_page,
 )
 from envwatch.model.text import clean, clean_key, cleaned
 
@@ -465,7 +465,7 @@ def test_every_page_falls_into_its_rows_and_the_rest(
 ) -> None:
     others = {key: value for key, value in others.items() if key != "connections"}
     page = {"connections": rows} | others if rows_first else others | {"connections": rows}
-    pieces = split(json.dumps(page, indent=indent, ensure_ascii=ascii_only).encode())
+    pieces = split_page(json.dumps(page, indent=indent, ensure_ascii=ascii_only).encode())
     assert pieces is not None
     assert [json.loads(row) for row in pieces[0]] == rows
     assert json.loads(pieces[1]) == page | {"connections": []}
@@ -474,7 +474,7 @@ def test_every_page_falls_into_its_rows_and_the_rest(
 @given(st.lists(OBJECTS, min_size=1, max_size=3), st.data())
 def test_a_page_with_an_early_end_is_never_whole(rows: list[Any], data: st.DataObject) -> None:
     page = json.dumps({"hasNextPage": False, "connections": rows}).encode()
-    pieces = split(page[: data.draw(st.integers(0, len(page) - 1))])
+    pieces = split_page(page[: data.draw(st.integers(0, len(page) - 1))])
     if pieces is not None:
         with pytest.raises(ValueError, match=r"."):
             json.loads(pieces[1])
@@ -528,7 +528,7 @@ OTHERS = (
 def test_the_time_grows_with_the_size_of_a_page_and_not_with_its_square(page: bytes) -> None:
     def cost(size: int) -> float:
         started = time.process_time()
-        split(page[:size])
+        split_page(page[:size])
         id_in(page[:size])
         return time.process_time() - started
 

@@ -23,7 +23,7 @@ from envwatch.screen.screens.dialogs import CopyMenu
 from envwatch.screen.screens.plain_text import PlainText
 from envwatch.screen.widgets.news_bar import NewsBar
 from envwatch.screen.widgets.problem_block import PresentLines
-from envwatch.wording.output.formats import json_of
+from envwatch.wording.output.formats import listing_json
 from envwatch.wording.pane.details import COPY_LETTERS
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ async def test_the_json_is_what_a_listing_says_of_the_environment() -> None:
         (line,) = (line for line in stage.lines if " JSON " in line)
         await stage.press("j")
         (text,) = stage.copied
-        (expected,) = json.loads(b"".join(json_of(list_of(listed([row])))))["environments"]
+        (expected,) = json.loads(b"".join(listing_json(list_of(listed([row])))))["environments"]
         here = {"acknowledged": "known", "alerting": True, "alerting_rule": "system"}
         assert list(json.loads(text).items()) == list((expected | here).items())
         count = text.count("\n") + 1

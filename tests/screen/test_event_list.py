@@ -22,7 +22,7 @@ from envwatch.fleet.events import Event, EventLog, Kind
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import EVENTS_KEPT
 from envwatch.model.text import clean
-from envwatch.query.language import Query, Word, parse
+from envwatch.query.language import Query, TextTerm, parse
 from envwatch.screen.screens.dialogs import CopyMenu, Menu, Prompt
 from envwatch.screen.screens.event_log import EventLogScreen, WholeEvent
 from envwatch.screen.state import MonitorState
@@ -102,7 +102,7 @@ class Searched(list[str]):
             self.append(text)
             return True
 
-        return Query((Word("any", "", matches, state=None),))
+        return Query((TextTerm("any", "", matches, state=None),))
 
 
 def singles(count: int, start: int = 0) -> list[Event]:

@@ -21,7 +21,7 @@ from envwatch.alerts.acknowledgements import NO_ACKS, NO_SERVERS
 from envwatch.alerts.monitor import Monitor
 from envwatch.files import export_here
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.letta.poller import Poller, Runtime, Session, Target
+from envwatch.letta.poller import PolledProfile, Poller, Runtime, Session
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.screen.app import EnvwatchApp
@@ -67,8 +67,8 @@ _KEYS = {
 """Textual's names of punctuation keys."""
 
 
-def target_of(poller: Poller, profile: str = "default") -> Target:
-    return Target(profile=profile, host="api.example", key_origin="a test", poller=poller)
+def target_of(poller: Poller, profile: str = "default") -> PolledProfile:
+    return PolledProfile(profile=profile, host="api.example", key_origin="a test", poller=poller)
 
 
 def watch_of(session: Session) -> Watch:
@@ -80,7 +80,7 @@ def watch_of(session: Session) -> Watch:
 class Queue(Session):
     """A session whose outcomes a test hands out."""
 
-    def __init__(self, targets: Mapping[SafeText, Target]) -> None:
+    def __init__(self, targets: Mapping[SafeText, PolledProfile]) -> None:
         super().__init__(targets)
         self.outcomes: asyncio.Queue[tuple[SafeText, Outcome]] = asyncio.Queue()
         self._is_first = True
@@ -123,7 +123,7 @@ class Stage:
         poller: Poller | None = None,
         is_drawn_when_idle: bool = True,
         now: float = 0.0,
-        targets: Mapping[SafeText, Target] | None = None,
+        targets: Mapping[SafeText, PolledProfile] | None = None,
         record: Callable[[Monitor, MonitorChanges], None] = ignore,
         news: Callable[[Clocks], News] | None = None,
         kept: Callable[[Decisions], None] = ignore,

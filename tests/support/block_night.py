@@ -16,7 +16,7 @@ from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
 from envwatch.wording.table.block import NO_BLOCK, Block, BlockLine, block_of
-from envwatch.wording.table.block_text import state_of
+from envwatch.wording.table.block_text import line_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -128,7 +128,7 @@ class BlockNight:
         return [self._text(line) for line in self.block.lines]
 
     def _text(self, line: BlockLine) -> str:
-        _, words = state_of(line, self.monitor, self.clocks)
+        _, words = line_state(line, self.monitor, self.clocks)
         parts: Iterable[str] = (
             f"{words}:",
             *(tracked.environment.label for tracked in line.members),

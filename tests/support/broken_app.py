@@ -22,7 +22,7 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from envwatch.cli.bootstrap import report_crash
-from envwatch.cli.commands.dashboard import show
+from envwatch.cli.commands.dashboard import run_app
 from envwatch.files import export_here
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.letta.poller import Poller, Session
@@ -130,7 +130,7 @@ async def main(place: str, poll_log: PollLog) -> int:
         inputs = Inputs(watch=watch_of(session), export=export_here)
         broken = BrokenApp(inputs, Preferences(keymap={"app.times": "t"}))
         app = UnendingApp(inputs, Preferences()) if place == "unending" else broken
-        return await show(app, poll_log)
+        return await run_app(app, poll_log)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from support.builders import NOW
 
 from envwatch.alerts.monitor import Monitor
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.letta.poller import Poller, Runtime, Session, Target
+from envwatch.letta.poller import PolledProfile, Poller, Runtime, Session
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failure, Snapshot, SourceError
@@ -195,10 +195,10 @@ class VirtualTime:
         await self.pass_to(self.now + seconds)
 
 
-def targets_of(world: World, *scripts: Script) -> Mapping[SafeText, Target]:
+def targets_of(world: World, *scripts: Script) -> Mapping[SafeText, PolledProfile]:
     names = [NO_PROFILE] if len(scripts) == 1 else [clean(f"p{number}") for number in range(len(scripts))]
     return {
-        name: Target(profile=name, host="host", key_origin="", poller=poller_of(world, script))
+        name: PolledProfile(profile=name, host="host", key_origin="", poller=poller_of(world, script))
         for name, script in zip(names, scripts, strict=True)
     }
 

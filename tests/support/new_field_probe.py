@@ -105,7 +105,7 @@ def drawn_and_found() -> None:
 
 def printed() -> None:
     listing = list_of(listed([environment(site=HOSTILE)], NOW))
-    (row,) = json.loads(b"".join(formats.json_of(listing)))["environments"]
+    (row,) = json.loads(b"".join(formats.listing_json(listing)))["environments"]
     assert [*row.items()][-1] == ("site", SAFE)
     header, line = b"".join(formats.csv_of(listing)).decode().splitlines()
     assert (header.split(",")[-1], line.split(",")[-1]) == ('"site"', f'"{SAFE}"')

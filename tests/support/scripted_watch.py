@@ -14,7 +14,7 @@ from support.builders import NOW, environment, failed, key_of, listed, reading, 
 from support.memory_history import MemoryHistory
 from support.policies import soon
 
-from envwatch.alerts.alert_state import alert_state, content_of, dropped_values
+from envwatch.alerts.alert_state import alert_state, alert_state_content, dropped_values
 from envwatch.alerts.hook_rules import HookRule, HookState, following
 from envwatch.alerts.incidents import Incident
 from envwatch.alerts.ledger import Progress
@@ -114,7 +114,7 @@ class Watch:
     def stored(self) -> dict[str, Any]:
         """Return the content of the alert state's file."""
         content: dict[str, Any] = json.loads(
-            json.dumps(content_of(self.monitor.alert_state(NO_PROFILE, self.clocks), self.clocks))
+            json.dumps(alert_state_content(self.monitor.alert_state(NO_PROFILE, self.clocks), self.clocks))
         )
         return content
 

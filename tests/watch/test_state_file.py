@@ -26,7 +26,7 @@ from support.builders import beating, key_of
 from support.load import at_most
 from support.pty_terminal import ENTER, Terminal, environment
 
-from envwatch.alerts.silences import Silence, content_of, silence_of_environments, silence_of_query, silences_of
+from envwatch.alerts.silences import Silence, silence_of_environments, silence_of_query, silences_content, silences_of
 from envwatch.demo.server import Server
 from envwatch.model.acks import Ack
 from envwatch.model.clock import WallMs
@@ -582,11 +582,11 @@ def test_a_silence_beyond_the_most_is_refused_and_the_others_stay(tmp_path: Path
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)
 VALUES = st.none() | st.booleans() | st.floats() | TEXTS | st.lists(TEXTS, max_size=3)
 OF_ROWS = silence_of_environments([key_of("env-1")], WallMs(0), HOUR, clean(""), clean(""))
-NAMES_OF_SILENCES = sorted({name for each in (made(), OF_ROWS) for name in content_of({each.id: each})[each.id]})
+NAMES_OF_SILENCES = sorted({name for each in (made(), OF_ROWS) for name in silences_content({each.id: each})[each.id]})
 ENTRIES = st.dictionaries(st.sampled_from(NAMES_OF_SILENCES), VALUES) | VALUES
 
 
 @given(st.dictionaries(TEXTS, ENTRIES, max_size=5))
 def test_any_silences_are_written_as_read(content: dict[str, object]) -> None:
     found = silences_of(content, matcher_or_none)
-    assert silences_of(json.loads(json.dumps(content_of(found))), matcher_or_none) == found
+    assert silences_of(json.loads(json.dumps(silences_content(found))), matcher_or_none) == found

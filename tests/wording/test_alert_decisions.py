@@ -28,16 +28,21 @@ from envwatch.wording.command_context import (
 from envwatch.wording.output.alert_decisions import (
     DecidedRow,
     answer_to_word,
-    json_of,
+    decisions_json,
+    decisions_table,
+    decisions_tally,
     new_names,
-    table_of,
-    tally_text,
 )
 from envwatch.wording.output.environment_list import ListedEnvironment
-from envwatch.wording.report.outages import Downtime, PastLosses, joined, past_losses
-from envwatch.wording.report.outages import json_of as past_json
-from envwatch.wording.report.outages import table_of as past_table
-from envwatch.wording.report.outages import tally_text as past_tally
+from envwatch.wording.report.outages import (
+    Downtime,
+    PastLosses,
+    joined,
+    outages_json,
+    outages_table,
+    outages_tally,
+    past_losses,
+)
 
 HOUR = 3_600_000.0
 NEVER, ALWAYS = (Word(is_always, WallMs(0.0), clean("ann")) for is_always in (False, True))
@@ -68,7 +73,7 @@ def by_uptime(name: str, watched_h: float, *, counts: bool = False) -> DecidedRo
     ],
 )
 def test_the_rows_are_counted_by_the_reason(rows: list[DecidedRow], text: str) -> None:
-    assert tally_text(rows) == text
+    assert decisions_tally(rows) == text
 
 
 @pytest.mark.parametrize(
@@ -116,18 +121,18 @@ def test_the_answer_to_a_word_says_what_is_in_force(rows: list[DecidedRow], text
 
 def test_the_table_and_the_json_have_a_share_once_the_share_is_known_and_a_profile_if_there_are_several() -> None:
     known, new = by_uptime("web", 48, counts=True), by_uptime("x" * 41, 1)
-    assert [cells[:3] for cells in table_of([known, new])] == [
+    assert [cells[:3] for cells in decisions_table([known, new])] == [
         ("NAME", "ALERTS", "UP7D"),
         ("web", "yes", "100 %"),
         (f"{'x' * 32}…{'x' * 7}", "no", "-"),
     ]
     work = known._replace(tracked=replace(known.tracked, profile=clean("work")))
-    assert [cells[:3] for cells in table_of([work, new])] == [
+    assert [cells[:3] for cells in decisions_table([work, new])] == [
         ("NAME", "PROFILE", "ALERTS"),
         ("web", "work", "yes"),
         (f"{'x' * 32}…{'x' * 7}", "", "no"),
     ]
-    decoded = json.loads(json_of([work, new]))
+    decoded = json.loads(decisions_json([work, new]))
     assert [(each["profile"], each["alerting"], each["up7d"]) for each in decoded] == [
         ("work", True, 1.0),
         (None, False, None),
@@ -164,8 +169,8 @@ def test_outages_of_several_profiles_are_in_the_order_of_their_begins() -> None:
         ("home", "a"),
         ("work", "b"),
     ]
-    assert past_tally(losses) == "3 outages would have been told, 1 too short, 1 of rows that do not count"
-    assert past_table(losses, UTC) == [
+    assert outages_tally(losses) == "3 outages would have been told, 1 too short, 1 of rows that do not count"
+    assert outages_table(losses, UTC) == [
         ("BEGAN", "LASTED", "NAME", "PROFILE", "WHY"),
         ("before", "5m, still", "z", "home", "-"),
         ("1970-01-01 00:00:00Z", "5m, still", "a", "home", "-"),
@@ -174,13 +179,15 @@ def test_outages_of_several_profiles_are_in_the_order_of_their_begins() -> None:
     (alone,) = past_losses(
         [outage("x" * 41, 300, ended_at=ServerMs(9.0), reason=clean("gone"))], counts, timedelta(minutes=4), EMPTY
     ).found
-    assert past_table(PastLosses([alone]), UTC)[1:] == [("1970-01-01 00:00:00Z", "5m", f"{'x' * 32}…{'x' * 7}", "gone")]
-    decoded = json.loads(past_json(PastLosses([*losses.found[:1], alone])))
+    assert outages_table(PastLosses([alone]), UTC)[1:] == [
+        ("1970-01-01 00:00:00Z", "5m", f"{'x' * 32}…{'x' * 7}", "gone")
+    ]
+    decoded = json.loads(outages_json(PastLosses([*losses.found[:1], alone])))
     assert [(each["profile"], each["began_at"], each["ended_at"], each["lasted_s"]) for each in decoded] == [
         ("home", None, None, 300.0),
         (None, "1970-01-01T00:00:00.001Z", "1970-01-01T00:00:00.009Z", 300.0),
     ]
-    assert past_tally(PastLosses([])) == "0 outages would have been told"
+    assert outages_tally(PastLosses([])) == "0 outages would have been told"
 
 
 # The variables of a row's command.

@@ -24,7 +24,7 @@ from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.query.language import parse
-from envwatch.wording.table.arrangement import ArrangeCache, Arrangement, arrange, lines_of
+from envwatch.wording.table.arrangement import ArrangeCache, Arrangement, arrange, table_lines
 from envwatch.wording.table.baseline import Baseline
 from envwatch.wording.table.columns import for_text, rank_of
 from envwatch.wording.table.table_view import (
@@ -406,7 +406,7 @@ def shape(lines: Iterable[TableLine]) -> list[str]:
 
 
 def lines(rows: Iterable[TrackedEnvironment], view: View, at: float = NOW, skew: float = 0.0) -> Sequence[TableLine]:
-    return lines_of(arrange(contexts_at(fleet_of(rows, skew=skew), at), view, ALL), view)
+    return table_lines(arrange(contexts_at(fleet_of(rows, skew=skew), at), view, ALL), view)
 
 
 def members(lines: Iterable[TableLine]) -> list[TrackedEnvironment]:
@@ -443,7 +443,7 @@ def test_a_group_with_a_late_row_is_first_and_rows_of_the_block_are_in_no_group(
     view = View(group="pod")
     assert shape(lines(rows, view))[:4] == ["-pod p-2 (1)", "b", "-pod p-1 (1)", "a"]
     in_block = {rows[0].key, rows[3].key}
-    found = lines_of(arrange(contexts_at(fleet_of(rows), NOW), view, ALL, in_block=in_block), view)
+    found = table_lines(arrange(contexts_at(fleet_of(rows), NOW), view, ALL, in_block=in_block), view)
     assert shape(found) == ["-pod p-2 (1)", "b", "-pod p-3 (1)", "c"]
 
 
@@ -496,7 +496,7 @@ def test_every_row_appears_once_in_order_under_its_header(
 ) -> None:
     view = View(group=group, folded=folded, sort=sort)
     arrangement = arrange(contexts_at(fleet_of(rows), NOW), view, ALL)
-    found = lines_of(arrangement, view)
+    found = table_lines(arrangement, view)
     assert len({line.key for line in found}) == len(found)
     below: list[TrackedEnvironment] | None = None
     loose: list[TrackedEnvironment] = []

@@ -31,7 +31,7 @@ from envwatch.model.text import clean
 from envwatch.wording.events.matching import matcher_of
 from envwatch.wording.output.check_result import Metric, check_result_of
 from envwatch.wording.output.environment_list import EnvironmentList
-from envwatch.wording.output.formats import line_of, summary_of
+from envwatch.wording.output.formats import prompt_line, summary_of
 from envwatch.wording.state_style import glyph_of
 from envwatch.wording.table.arrangement import arrange
 from envwatch.wording.table.block import NO_BLOCK, Aside, Block, BlockLine, block_of
@@ -552,7 +552,7 @@ def test_title_status_bar_and_check_have_the_numbers_of_the_dashboard(
         glyphs = {glyph_of(presence, ascii_only=False): count for presence, count in block.presences.items()}
         dashboard = {glyph: count for glyph, count in {**glyphs, "?": block.unknown}.items() if count}
         listing = EnvironmentList(rows=[], taken_at=NOW, rejected=0, is_by_server_clock=True, block=block)
-        line = line_of(listing, label=clean(""), age=timedelta(), encoding="utf-8", ascii_only=False).decode()
+        line = prompt_line(listing, label=clean(""), age=timedelta(), encoding="utf-8", ascii_only=False).decode()
         assert {glyph: count for glyph, count in numbers(line).items() if count} == dashboard
         title = window_title(block, 0, clean(""), ascii_only=False)
         assert dashboard.items() >= {glyph: count for glyph, count in numbers(title).items() if count}.items()

@@ -22,11 +22,11 @@ from envwatch.model.text import cells, clean
 from envwatch.wording.pane.group_details import member_line
 from envwatch.wording.table.block import Aside, Block, BlockLine
 from envwatch.wording.table.block_text import (
-    lasted_text,
-    names_text,
+    line_age_text,
+    line_names_text,
+    line_state,
     nothing_open_text,
     several_text,
-    state_of,
     why_text,
     window_title,
 )
@@ -53,13 +53,13 @@ def line_of(names: Iterable[str], *, shared: str | None = None, returned: bool =
 
 
 def named(line: BlockLine, room: int, *, has_profiles: bool = False, ellipsis: str = "…") -> str:
-    return names_text(line, frozenset(), room, has_profiles=has_profiles, ellipsis=ellipsis)
+    return line_names_text(line, frozenset(), room, has_profiles=has_profiles, ellipsis=ellipsis)
 
 
 def said(one: BlockNight, place: int = 0) -> tuple[str, str, str]:
     line = one.block.lines[place]
-    _, words = state_of(line, one.monitor, one.clocks)
-    return words, lasted_text(line, one.clocks.wall), why_text(line, one.monitor, one.clocks)
+    _, words = line_state(line, one.monitor, one.clocks)
+    return words, line_age_text(line, one.clocks.wall), why_text(line, one.monitor, one.clocks)
 
 
 def test_a_single_loss_and_several_say_state_duration_and_reason() -> None:
@@ -89,9 +89,9 @@ def test_members_with_several_reasons_are_counted_by_reason_and_with_several_sta
 
 def test_while_blind_a_line_keeps_its_word_and_looks_unknown() -> None:
     one = BlockNight().poll("a+ b+", after=0).poll("ax b+")
-    look, words = state_of(one.block.lines[0], one.monitor, one.clocks)
+    look, words = line_state(one.block.lines[0], one.monitor, one.clocks)
     one.fail(after=600)
-    blind, unknown = state_of(one.block.lines[0], one.monitor, one.clocks)
+    blind, unknown = line_state(one.block.lines[0], one.monitor, one.clocks)
     assert words == unknown == "off"
     assert (look.style, blind.style) == ("offline", "unknown")
 
@@ -149,9 +149,9 @@ def test_a_single_name_is_shortened_in_its_middle_and_an_equal_name_has_a_part_o
     assert named(line, 11, ellipsis="~") == "bjorn-h~-12"
     line = line_of([f"web-{number}" for number in range(1_201)])
     assert named(line, 20) == "web-0 and 1,200 more"
-    assert state_of(line, Monitor(), BlockNight().clocks)[1] == "1,201 off"
+    assert line_state(line, Monitor(), BlockNight().clocks)[1] == "1,201 off"
     line = line_of(["web-1", "web-2"])
-    text = names_text(line, frozenset({clean("web-1")}), 60, has_profiles=False, ellipsis="…")
+    text = line_names_text(line, frozenset({clean("web-1")}), 60, has_profiles=False, ellipsis="…")
     assert text == "web-1 env, web-2"
 
 

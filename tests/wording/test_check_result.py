@@ -38,7 +38,7 @@ from envwatch.wording.output.check_result import (
     check_result_of,
     output_of,
     parse_nagios_range,
-    status_of,
+    plugin_status,
 )
 
 if TYPE_CHECKING:
@@ -502,7 +502,7 @@ def test_critical_comes_before_warning(
     value: int, warning: str | None, critical: str | None, status: PluginStatus
 ) -> None:
     assert (
-        status_of([value], *(None if text is None else parse_nagios_range(text) for text in (warning, critical)))
+        plugin_status([value], *(None if text is None else parse_nagios_range(text) for text in (warning, critical)))
         is status
     )
 
@@ -510,8 +510,8 @@ def test_critical_comes_before_warning(
 def test_a_doubt_hides_no_alert_and_makes_none() -> None:
     for low, more, warning, critical in product(range(5), range(5), ("0", "2", "@1:1"), ("1", "3", "2:")):
         ranges = parse_nagios_range(warning), parse_nagios_range(critical)
-        certain = status_of(range(low, low + more + 1), *ranges)
-        each = [status_of([value], *ranges) for value in range(low, low + more + 1)]
+        certain = plugin_status(range(low, low + more + 1), *ranges)
+        each = [plugin_status([value], *ranges) for value in range(low, low + more + 1)]
         if certain is PluginStatus.UNKNOWN:
             assert PluginStatus.OK in each
             assert max(each) > PluginStatus.OK

@@ -27,7 +27,7 @@ from envwatch.wording.pane.details import (
     EVENTS,
     about_lines,
     copies,
-    event_line,
+    event_detail,
     gist_of,
     help_lines,
     id_lines,
@@ -407,9 +407,9 @@ def test_a_command_is_laid_out_for_the_shells_of_its_system(system: str, fit: Fi
 def test_events_are_labelled_with_their_time_or_their_age_in_days(ago: float, label: str) -> None:
     lost = environment("env-1", connectionId=None)
     _, (event,) = watched([listed([environment("env-1")]), listed([lost], NOW + 5_000)])
-    line = event_line(event, event.at + ago, UTC, is_ascii=False)
+    line = event_detail(event, event.at + ago, UTC, is_ascii=False)
     assert (line.label, line.text) == (label, "○ went offline · disconnected · was on for 1h")
-    named = event_line(event, event.at, UTC, is_ascii=True, is_named=True)
+    named = event_detail(event, event.at, UTC, is_ascii=True, is_named=True)
     assert named.text == "x laptop of env-1 went offline · disconnected · was on for 1h"
 
 

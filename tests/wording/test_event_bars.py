@@ -24,10 +24,10 @@ from envwatch.model.limits import Limits
 from envwatch.model.text import cells, clean
 from envwatch.wording.events.day_line import Day, day_cells, day_of, day_runs, ends_of, hour_labels
 from envwatch.wording.events.event_text import event_text, watched_text
-from envwatch.wording.events.headline import headline, merged, returned_since, same_environment
+from envwatch.wording.events.headline import headline_event, merged, returned_since, same_environment
 from envwatch.wording.pane.layout import PaneLayout
 from envwatch.wording.pane.legend import hour_entries
-from envwatch.wording.pane.state_details import last_day_rows, uptime_text
+from envwatch.wording.pane.state_details import availability_of_row, last_day_rows
 from envwatch.wording.state_style import HOUR_STYLES, hour_marks
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ LOST = event(Kind.TOGETHER, of=Kind.OFFLINE, count=3)
 
 
 def chosen(*event_log: Event, after: float = 10) -> Event | None:
-    return headline(event_log, lambda _: NOW + after * 1000)
+    return headline_event(event_log, lambda _: NOW + after * 1000)
 
 
 def test_the_newest_of_minor_events_is_chosen_or_of_one_listing_the_largest() -> None:
@@ -414,10 +414,10 @@ def test_an_empty_strip_is_not_drawn() -> None:
     new = monitor_now()
     assert lines("steady", new) == []
     assert (
-        uptime_text(row_of(new, "steady"), contexts_at(new, NOW + 60_000)[NO_PROFILE])
+        availability_of_row(row_of(new, "steady"), contexts_at(new, NOW + 60_000)[NO_PROFILE])
         == "up 100 % of the 1m watched in 24h"
     )
-    assert uptime_text(row_of(new, "steady"), contexts_at(new, NOW + 59_000)[NO_PROFILE]) is None
+    assert availability_of_row(row_of(new, "steady"), contexts_at(new, NOW + 59_000)[NO_PROFILE]) is None
 
 
 @pytest.mark.parametrize(("minutes", "is_drawn"), [(59.9, False), (60, True)])

@@ -28,7 +28,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import Listed
 from envwatch.model.text import clean
 from envwatch.query.language import parse
-from envwatch.wording.events.cloud_events import cloud_event, initial_event, line_of, source_of, type_of
+from envwatch.wording.events.cloud_events import cloud_event, cloud_event_line, initial_event, source_of, type_of
 from envwatch.wording.events.event_stream import EventStream, Layout, layout_of
 from envwatch.wording.state_style import painted
 
@@ -275,7 +275,7 @@ def of(event: Event, monitor: Monitor) -> dict[str, Any]:
 
 def read(event: dict[str, Any]) -> dict[str, Any]:
     """Return attributes and data, as the official SDK reads the line."""
-    line = line_of(event)
+    line = cloud_event_line(event)
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
     found = JSONFormat().read(None, line)
@@ -415,7 +415,7 @@ def test_an_initial_event_has_the_row_with_its_acknowledgement_and_no_change() -
 def test_no_name_breaks_the_line(weapon: str) -> None:
     hostile = environment("env-2", connectionName=weapon, currentMode=weapon, userId=weapon, deviceId=weapon)
     monitor, (event,) = after(beating(1), [*beating(1), hostile])
-    line = line_of(of(event, monitor))
+    line = cloud_event_line(of(event, monitor))
     assert read(of(event, monitor))["data"]["id"] == "env-2"
     assert not re.search(rb"[\x00-\x09\x0b-\x1f\x7f]", line)
     assert json.loads(line)["data"]["name"].isprintable()

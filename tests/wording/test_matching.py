@@ -26,8 +26,8 @@ from envwatch.query.lexer import QueryError
 from envwatch.wording.events.event_text import event_text
 from envwatch.wording.events.matching import (
     EventFilter,
-    Progress,
     WaitCondition,
+    WaitProgress,
     event_test,
     matcher_of,
     matcher_or_none,
@@ -314,7 +314,7 @@ def test_a_mistake_is_an_error_or_none() -> None:
 OFF = {"connectionId": None, "lastHeartbeat": None}
 
 
-def progress(query: str, *outcomes: Outcome, now: float | None = None, **how: object) -> Progress:
+def progress(query: str, *outcomes: Outcome, now: float | None = None, **how: object) -> WaitProgress:
     monitor, at = Monitor.create({NO_PROFILE: Limits()}), NOW + 0.0
     for outcome in outcomes:
         at = outcome.ended.monotonic * 1000 + NOW if not hasattr(outcome, "awake") else at

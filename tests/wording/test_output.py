@@ -33,13 +33,13 @@ from envwatch.wording.output.environment_list import EnvironmentList, filtered, 
 from envwatch.wording.output.formats import (
     ROW_NAMES,
     csv_of,
-    json_of,
     jsonl_of,
-    line_of,
-    names_of,
+    listing_json,
+    listing_names,
+    listing_table,
+    prompt_line,
     row_json_of,
     summary_of,
-    table_of,
 )
 from envwatch.wording.table.block import Aside, Block
 from envwatch.wording.table.columns import COLUMNS
@@ -77,7 +77,7 @@ def whole(pieces: Iterator[bytes]) -> bytes:
 
 
 def decoded(listing: EnvironmentList) -> Any:
-    return json.loads(whole(json_of(listing)))
+    return json.loads(whole(listing_json(listing)))
 
 
 def rows_of_csv(listing: EnvironmentList) -> list[dict[str, str]]:
@@ -87,7 +87,7 @@ def rows_of_csv(listing: EnvironmentList) -> list[dict[str, str]]:
 def table(
     listing: EnvironmentList, *, width: int | None = None, encoding: str = "utf-8", ascii_only: bool = False
 ) -> list[str]:
-    drawn = whole(table_of(listing, width=width, encoding=encoding, ascii_only=ascii_only)).decode(encoding)
+    drawn = whole(listing_table(listing, width=width, encoding=encoding, ascii_only=ascii_only)).decode(encoding)
     return drawn.removesuffix("\n").split("\n")
 
 
@@ -160,7 +160,7 @@ def test_the_json_is_exactly_this() -> None:
 @pytest.mark.parametrize("rows", [0, 1, 2])
 def test_the_json_written_row_by_row_is_formatted_as_one_document(rows: int) -> None:
     listing = listing_of(*fleet_of_each_state()[:rows])
-    assert whole(json_of(listing)) == to_json(decoded(listing), indent=2) + b"\n"
+    assert whole(listing_json(listing)) == to_json(decoded(listing), indent=2) + b"\n"
     row = row_json_of(listing_of(environment()))
     assert row.startswith('{\n  "id": "env-1",\n  "name": ')
     assert json.loads(row) == decoded(listing_of(environment()))["environments"][0]
@@ -247,7 +247,7 @@ def test_state_age_and_filter_are_of_the_request_of_the_rows_page() -> None:
 @pytest.mark.parametrize("skew", [-86_400_000.0, 0.0, 86_400_000.0])
 def test_a_wrong_local_clock_changes_nothing(skew: float) -> None:
     rows = fleet_of_each_state()
-    assert whole(json_of(listing_of(*rows, skew=skew))) == whole(json_of(listing_of(*rows)))
+    assert whole(listing_json(listing_of(*rows, skew=skew))) == whole(listing_json(listing_of(*rows)))
 
 
 @pytest.mark.parametrize("instant", [1e300, -1e300, 1e18, 253_402_300_800_000, -62_135_596_800_001])
@@ -307,10 +307,10 @@ def test_no_format_lets_a_text_control_the_terminal(text: str) -> None:
     listing = listing_of(row)
     listing = replace(listing, filter=clean(text), acknowledged={listing.rows[0].tracked.key: clean(text)})
     drawn = [
-        whole(json_of(listing)),
+        whole(listing_json(listing)),
         whole(jsonl_of(listing)),
         whole(csv_of(listing)),
-        whole(table_of(listing, width=80, encoding="utf-8", ascii_only=False)),
+        whole(listing_table(listing, width=80, encoding="utf-8", ascii_only=False)),
     ]
     for line in b"\n".join(drawn).decode().split("\n"):
         assert not {unicodedata.category(character) for character in line} & {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -375,7 +375,7 @@ def test_a_name_takes_forty_cells_of_the_table_at_most_and_is_whole_for_programs
     listing = listing_of(environment(connectionName="n" * length))
     assert table(listing)[1].split()[3] == shown
     assert rows_of_csv(listing)[0]["name"] == "n" * length
-    assert whole(names_of(listing)).decode() == f"{'n' * length}\n"
+    assert whole(listing_names(listing)).decode() == f"{'n' * length}\n"
 
 
 @pytest.mark.parametrize("width", [None, 80, 50])
@@ -391,14 +391,14 @@ def test_twins_and_look_alikes_are_told_apart_by_the_end_of_their_ids(width: int
 
 def test_the_names_alone_are_one_a_line_with_the_id_of_a_row_without_a_name() -> None:
     listing = listing_of(environment("env-1", connectionName="web\n10"), environment("env-2", connectionName=""))
-    assert whole(names_of(listing)) == b"env-2\nweb\\n10\n"
+    assert whole(listing_names(listing)) == b"env-2\nweb\\n10\n"
 
 
 def test_one_line_counts_what_there_is() -> None:
-    seen = partial(line_of, age=timedelta(seconds=2.9), encoding="utf-8", ascii_only=False)
+    seen = partial(prompt_line, age=timedelta(seconds=2.9), encoding="utf-8", ascii_only=False)
     listing = listing_of(*fleet_of_each_state())
     assert seen(listing, label=clean("acme")).decode() == "○3 ◐2 ●2 acme 2s\n"
-    plain = line_of(listing, label=clean("\u00e0"), age=timedelta(), encoding="ascii", ascii_only=True)
+    plain = prompt_line(listing, label=clean("\u00e0"), age=timedelta(), encoding="ascii", ascii_only=True)
     assert plain == b"x3 ~2 +2 \\xe0 0s\n"
     unsure = replace(listing_of(), rejected=3, unlisted=(clean("home"),))
     assert seen(unsure, label=clean("work")).decode() == "●0 ?3 work home? 2s\n"
@@ -460,7 +460,7 @@ def test_a_state_has_the_colour_of_a_loss_only_if_the_row_needs_a_person() -> No
     known = environment("known", connectionId=None, lastHeartbeat=None)
     listing = listing_of(*fleet_of_each_state(), old, known)
     listing = replace(listing, remarks={(NO_PROFILE, known.id): clean("acked: disks")})
-    lines = whole(table_of(listing, width=80, encoding="utf-8", ascii_only=False, has_colours=True)).decode()
+    lines = whole(listing_table(listing, width=80, encoding="utf-8", ascii_only=False, has_colours=True)).decode()
     assert lines.count("\x1b[1;31m○ offline\x1b[0m ") == 3
     assert lines.count("\x1b[2m○ offline\x1b[0m ") == 2
     assert lines.count("\x1b[35m◐ late\x1b[0m ") == 2

@@ -15,7 +15,7 @@ from support.fake_clock import Script, World, outcomes_of, poller_of, walk
 
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import ListingCost
-from envwatch.wording.pace import LargePage, pace_advice, reason_of, remedies, remedies_text
+from envwatch.wording.pace import LargePage, pace_advice, reason_of, remedies_text, ways_to_poll_faster
 
 S = timedelta(seconds=1)
 ROWS = ListingCost(requests=100, rows=10_000, page_rows=100, is_paged=True, took=3 * S)
@@ -98,7 +98,7 @@ def test_the_reason_for_slow_polls_names_pages_and_budget_or_the_time_of_a_listi
 def test_advice_names_settings_with_values_for_this_fleet(
     limits: Limits, cost: ListingCost, largest: LargePage | None, text: str
 ) -> None:
-    assert remedies_text(remedies(limits, cost, largest), limits, cost, largest) == text
+    assert remedies_text(ways_to_poll_faster(limits, cost, largest), limits, cost, largest) == text
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ async def test_each_advised_setting_gives_the_advised_pace_and_a_smaller_budget_
 ) -> None:
     cost = cost_of(rows, limits.page_size, took_s)
     slow = limits.pace(cost.requests, cost.took)
-    found = remedies(limits, cost, largest)
+    found = ways_to_poll_faster(limits, cost, largest)
     assert await interval_of(limits, cost.requests, took_s) == pytest.approx(slow, abs=S / 1000)
     assert (reason_of(limits, cost) is None) == (slow // S == limits.interval // S)
     for remedy in found:

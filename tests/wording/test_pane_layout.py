@@ -20,10 +20,10 @@ from envwatch.model.page import environment_of
 from envwatch.model.text import cells, clean
 from envwatch.model.times import TimeStyle
 from envwatch.screen.state import ASCII, UNICODE
-from envwatch.wording.pane.details import about_lines, event_line, help_lines, id_lines
+from envwatch.wording.pane.details import about_lines, event_detail, help_lines, id_lines
 from envwatch.wording.pane.explanation import explanation_rows
 from envwatch.wording.pane.layout import DetailLine, Fit, PaneLayout, command_rows, shell_arguments
-from envwatch.wording.pane.state_details import headline, proof
+from envwatch.wording.pane.state_details import proof, state_headline
 from envwatch.wording.state_style import Piece
 
 if TYPE_CHECKING:
@@ -54,11 +54,11 @@ def texts(rows: Iterable[Row]) -> list[str]:
 def rows_of(tracked: TrackedEnvironment, layout: PaneLayout) -> Iterator[Row]:
     own = [event for event in flatten(EVENTS) if event.id == tracked.environment.id]
     yield from layout.title(tracked.environment.name)
-    yield from layout.sentence(headline(tracked, FLEET, own, LATER, is_ascii=layout.is_ascii))
+    yield from layout.sentence(state_headline(tracked, FLEET, own, LATER, is_ascii=layout.is_ascii))
     yield from layout.sentence([Piece(proof(tracked, FLEET, LATER, None))])
     lines = [
         *help_lines(tracked, FLEET, LATER),
-        *(event_line(event, NOW, None, is_ascii=layout.is_ascii) for event in own),
+        *(event_detail(event, NOW, None, is_ascii=layout.is_ascii) for event in own),
         *about_lines(tracked, context_in(FLEET), clean("up 90.6 % of the 23h 59m watched in 24h"), TimeStyle.UTC),
         *id_lines(tracked),
     ]

@@ -36,7 +36,7 @@ from envwatch.wording.events.event_stream import initial_line, layout_of
 from envwatch.wording.events.matching import EventFilter, matcher_of
 from envwatch.wording.output.check_result import Metric, check_result_of
 from envwatch.wording.output.environment_list import environment_list_of_rows, remarks_in
-from envwatch.wording.output.formats import iso, json_of, line_of, summary_of, table_of
+from envwatch.wording.output.formats import iso, listing_json, listing_table, prompt_line, summary_of
 from envwatch.wording.pane.explanation import explanation_rows
 from envwatch.wording.pane.group_details import problem_lines
 from envwatch.wording.pane.layout import PaneLayout
@@ -133,19 +133,19 @@ def test_a_list_says_until_when_a_down_row_is_silenced() -> None:
     now = reading(night.at)
     found = environment_list_of_rows([*night.monitor.fleet.environments], night.monitor, View(), now)
     assert environment_list_of_rows([night.row("mac-1")], night.monitor, View(), now).hidden == 4
-    rows = {row["name"]: row for row in json.loads(b"".join(json_of(found)))["environments"]}
+    rows = {row["name"]: row for row in json.loads(b"".join(listing_json(found)))["environments"]}
     assert {name: rows[name]["reason"] for name in ("mac-1", "web-1", "web-2")} == {
         "mac-1": "silenced until 10:00",
         "web-1": "disconnected",
         "web-2": "beating",
     }
     whole = replace(found, block=block(night), remarks=remarks_in(night.monitor, now))
-    table = b"".join(table_of(whole, width=None, encoding="utf-8", ascii_only=False)).decode()
+    table = b"".join(listing_table(whole, width=None, encoding="utf-8", ascii_only=False)).decode()
     (line,) = [line for line in table.splitlines() if "mac-1" in line]
     assert "disconnected · silenced until 10:00" in line
     assert whole.remarks[night.row("web-2").key] == "silenced until 20:00"
     assert summary_of(whole, "host").startswith("5 environments at host: 1 off, 3 on, 1 silenced")
-    line_text = line_of(whole, label=clean("acme"), age=timedelta(), encoding="utf-8", ascii_only=False)
+    line_text = prompt_line(whole, label=clean("acme"), age=timedelta(), encoding="utf-8", ascii_only=False)
     assert line_text == "○1 ●3 acme 0s\n".encode()
 
 
@@ -331,7 +331,7 @@ def test_check_reports_a_loss_and_no_rename(count: int, *, is_renamed: bool) -> 
 
 def test_list_watch_and_metrics_name_the_new_row_and_nothing_alerts() -> None:
     outcome = listed([row("old", up=False), row("new", firstSeenAt=NOW)])
-    rows = json.loads(b"".join(json_of(list_of(outcome))))["environments"]
+    rows = json.loads(b"".join(listing_json(list_of(outcome))))["environments"]
     found = {each["name"]: (each["state"], each["reason"]) for each in rows}
     assert found["old"] == ("offline", "replaced by new")
     assert initial_line(OLD, NOW, layout_of(MONITOR.fleet), is_unknown=False).endswith("offline, replaced by new")

@@ -30,7 +30,7 @@ from envwatch.model.outcome import Cause
 from envwatch.model.text import clean
 from envwatch.wording.events.matching import matcher_of
 from envwatch.wording.output.formats import iso
-from envwatch.wording.report.document import json_of, markdown_of
+from envwatch.wording.report.document import markdown_of, report_json
 from envwatch.wording.report.outages import losses_together
 from envwatch.wording.report.period import Recorded, recorded_in
 from envwatch.wording.report.sections import report_of
@@ -61,7 +61,7 @@ def report(night: Night, hours: float = 8) -> ProfileReport:
 
 
 def document(*reports: ProfileReport) -> Any:
-    return json.loads(json_of(reports))["profiles"]
+    return json.loads(report_json(reports))["profiles"]
 
 
 def test_the_report_of_a_night_reads_as_a_handover() -> None:

@@ -29,7 +29,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import RecordedPoll, Slept
 from envwatch.model.text import EMPTY, clean
 from envwatch.wording.report.chat import acknowledged_text, incident_sentence
-from envwatch.wording.report.document import ReportClock, code, code_note, code_text, json_of, markdown_of
+from envwatch.wording.report.document import ReportClock, code, code_note, code_text, markdown_of, report_json
 from envwatch.wording.report.document import listed as list_text
 from envwatch.wording.report.period import Recorded
 from envwatch.wording.report.sections import report_of
@@ -120,7 +120,7 @@ def test_a_time_of_day_stands_alone_within_a_day_before_the_end(minutes: int, pe
 
 
 def test_the_json_is_indented_by_two_spaces_and_has_a_version() -> None:
-    assert json_of([], since="2026-11-24T21:00:00.000Z", filter=None) == (
+    assert report_json([], since="2026-11-24T21:00:00.000Z", filter=None) == (
         b'{\n  "version": 2,\n  "since": "2026-11-24T21:00:00.000Z",\n  "filter": null,\n  "profiles": []\n}\n'
     )
 
@@ -145,7 +145,7 @@ def test_hostile_text_in_every_field_acts_nowhere_in_the_markdown_and_is_whole_i
     )
     assert_is_harmless(markdown_of([hostile]))
     assert [part for part in ("down", "changes", "unseen") if not told(hostile, part)] == []
-    exact = json_of([hostile]).decode()
+    exact = report_json([hostile]).decode()
     assert all(json.dumps(name, ensure_ascii=False) in exact for name in names(hostile, "down"))
 
 

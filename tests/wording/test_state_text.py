@@ -30,7 +30,7 @@ from envwatch.model.outcome import Cause, Outcome, Slept
 from envwatch.model.text import EMPTY, clean
 from envwatch.wording.pane.legend import state_entries
 from envwatch.wording.pane.remedies import remedies
-from envwatch.wording.pane.state_details import headline, mark_lines, missed_beats, proof
+from envwatch.wording.pane.state_details import mark_lines, missed_beats, proof, state_headline
 from envwatch.wording.state_style import (
     PRESENCE_STYLES,
     ago_text,
@@ -158,7 +158,7 @@ def head(
     profile_state: ProfileState, at: float = NOW, events: Sequence[Event] = (), skew: float = 0.0
 ) -> tuple[str, str]:
     tracked, now = next(iter(profile_state.environments.values())), reading(at, skew)
-    return " ".join(piece.text for piece in headline(tracked, profile_state, events, now)), proof(
+    return " ".join(piece.text for piece in state_headline(tracked, profile_state, events, now)), proof(
         tracked, profile_state, now, UTC
     )
 
@@ -224,7 +224,7 @@ def test_a_gone_row_has_the_number_of_listings_without_the_row() -> None:
     missing = [listed(rows[1:], NOW + 5_000 * number) for number in (1, 2)]
     profile_state, _ = watched([listed(rows), *missing])
     tracked, now = profile_state.environments[rows[0].id], reading(NOW + 12_000)
-    assert [piece.text for piece in headline(tracked, profile_state, (), now)] == [
+    assert [piece.text for piece in state_headline(tracked, profile_state, (), now)] == [
         "· GONE for 2s",
         "· no longer listed",
     ]
@@ -344,10 +344,10 @@ def acked(ack: Ack) -> list[tuple[str, str]]:
 def test_an_expected_row_is_missing_and_a_flapping_row_is_named_so() -> None:
     profile_state = listed_state(environment("env-1"))
     (tracked,) = profile_state.environments.values()
-    pieces = headline(replace(tracked, is_flapping=True), profile_state, (), reading(), is_ascii=True)
+    pieces = state_headline(replace(tracked, is_flapping=True), profile_state, (), reading(), is_ascii=True)
     assert (pieces[0].style, pieces[0].text[:2], pieces[-1].text) == ("bold flapping", "+ ", "· flapping")
     missing = replace(tracked, verdict=NEVER_LISTED)
-    assert headline(missing, profile_state, (), reading())[0].text.startswith("! MISSING for ")
+    assert state_headline(missing, profile_state, (), reading())[0].text.startswith("! MISSING for ")
     assert proof(missing, profile_state, reading(), UTC).startswith("expected by the configuration, but")
     assert list(remedies(missing, profile_state, reading()))
 

@@ -35,7 +35,7 @@ from envwatch.model.outcome import Cause, Failed, Listed, SourceError
 from envwatch.model.redactor import ReportedError
 from envwatch.model.text import EMPTY, SafeText, clean, composed, enumerated, one_line, shortened
 from envwatch.model.times import date_text, minutes_age, span
-from envwatch.watch.profiles import Profiles, host_of, state_file
+from envwatch.watch.profiles import Profiles, server_host, state_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
@@ -275,7 +275,7 @@ def _acknowledge(rows: Sequence[TrackedEnvironment], found: _Found, note: SafeTe
             acked, code = _report(answer, rows, found)
             if acked:
                 write(f"{uuid}\n".encode())
-                print_error(_done(acked, until, f"for everybody at {host_of(credentials)}"))
+                print_error(_done(acked, until, f"for everybody at {server_host(credentials)}"))
             return code
     keep_changes("acknowledged", ACKNOWLEDGEMENTS, acks)
     write(f"{uuid}\n".encode())
@@ -386,7 +386,7 @@ def _shared_by_uuid(
 
 def _end_shared(found: _Found, of: tuple[SafeText, SafeText], rows: Sequence[TrackedEnvironment]) -> Exit:
     profile, uuid = of
-    host = host_of(found.profiles[profile].credentials)
+    host = server_host(found.profiles[profile].credentials)
     if not uuid:
         print_error(f"envwatch: not ended: {_names(rows)} was acknowledged with an older envwatch: end it at {host}")
         return Exit.FAILED
@@ -398,7 +398,7 @@ def _end_shared(found: _Found, of: tuple[SafeText, SafeText], rows: Sequence[Tra
     return Exit.FINE
 
 
-class Line(NamedTuple):
+class AckLine(NamedTuple):
     """An acknowledgement in force."""
 
     ack: Ack
@@ -446,7 +446,7 @@ def _list(options: Options) -> int:
     return Exit.UNREACHABLE if why else Exit.FINE
 
 
-def _cells(lines: Sequence[Line]) -> Iterator[Sequence[SafeText]]:
+def _cells(lines: Sequence[AckLine]) -> Iterator[Sequence[SafeText]]:
     has_profiles = any(line.profile for line in lines)
     titles = ("NAME", *(["PROFILE"] if has_profiles else []), "SINCE", "UNTIL", "BY", "NOTE", "UUID")
     yield [composed(title) for title in titles]
@@ -461,7 +461,7 @@ def _cells(lines: Sequence[Line]) -> Iterator[Sequence[SafeText]]:
         ]
 
 
-def _lines(options: Options) -> tuple[list[Line], str]:
+def _lines(options: Options) -> tuple[list[AckLine], str]:
     """Return the acknowledgements in force, and why a server's may be missing; empty if none are missing."""
     from envwatch.cli.one_listing import matching_rows, monitor_after, outcomes_within, stops_in
 
@@ -475,14 +475,14 @@ def _lines(options: Options) -> tuple[list[Line], str]:
         why = f"no listing within {_LOOK_S} s"
     except ReportedError as stop:
         why = str(stop)
-    own, named, lines = _own_acks(profiles, {} if found is None else found.moments), set(), list[Line]()
+    own, named, lines = _own_acks(profiles, {} if found is None else found.moments), set(), list[AckLine]()
     if profiles is not None and found is not None:
         named = {found.key_of(row) for row in found.monitor.fleet.environments}
         lines += [
-            Line(ack, row.environment.id, row.environment.label, row.profile, found.key_of(row) not in own)
+            AckLine(ack, row.environment.id, row.environment.label, row.profile, found.key_of(row) not in own)
             for row in matching_rows(options.filter, found.monitor, profiles)
             if (ack := found.ack_of(row)) is not None
         ]
     if not options.filter:
-        lines += [Line(ack, key[1], key[1], EMPTY, is_served=False) for key, ack in own.items() if key not in named]
+        lines += [AckLine(ack, key[1], key[1], EMPTY, is_served=False) for key, ack in own.items() if key not in named]
     return lines, why

@@ -87,10 +87,10 @@ def _list(options: Options) -> int:
     rows = alert_decisions.decided_rows(found, monitor, read_clocks())
     if any(profile_state.listed is not None for profile_state in monitor.fleet):
         if _is_json(options):
-            write(alert_decisions.json_of(rows))
+            write(alert_decisions.decisions_json(rows))
         else:
-            write_table(alert_decisions.table_of(rows))
-            print_error(alert_decisions.tally_text(rows))
+            write_table(alert_decisions.decisions_table(rows))
+            print_error(alert_decisions.decisions_tally(rows))
     print_hint(parse(options.filter), monitor.fleet)
     return report_stops(stops)
 
@@ -139,20 +139,20 @@ def _changes(rows: Sequence[TrackedEnvironment], word: str, monitor: Monitor) ->
 
 
 def _list_past(options: Options, since: datetime) -> int:
-    from envwatch.cli.stored_history import recorded_periods, recorded_settings_for, source_of
+    from envwatch.cli.stored_history import recorded_periods, recorded_profile, recorded_settings_for
     from envwatch.wording.report import outages
 
     by_profile = {clean(settings.profile): settings for settings in recorded_settings_for(options)}
     begin, until = WallMs(since.timestamp() * 1000), WallMs(time.time() * 1000)
-    sources = [source_of(settings) for settings in by_profile.values()]
+    sources = [recorded_profile(settings) for settings in by_profile.values()]
     found, stops = recorded_periods(sources, begin, until, options.filter)
     parts = [_past_losses(recorded, by_profile[recorded.profile], has_profiles=len(sources) > 1) for recorded in found]
     losses = outages.joined(parts)
     if _is_json(options):
-        write(outages.json_of(losses))
+        write(outages.outages_json(losses))
     else:
-        write_table(outages.table_of(losses))
-        print_error(outages.tally_text(losses))
+        write_table(outages.outages_table(losses))
+        print_error(outages.outages_tally(losses))
     return report_stops(stops)
 
 

@@ -80,7 +80,7 @@ def run(options: Options) -> int:
 
     def end(number: signal.Signals) -> int:
         line.erase()
-        return unknown(_ENDS[number].format(limit_s))
+        return print_unknown(_ENDS[number].format(limit_s))
 
     with time_limit(limit_s, end):
         status, output = _checked(options, started_s, line)
@@ -109,7 +109,7 @@ def time_limit(seconds: float, end: Callable[[signal.Signals], int]) -> Iterator
             signal.signal(each, handler)
 
 
-def unknown(line: str) -> int:
+def print_unknown(line: str) -> int:
     """Print a failure and return UNKNOWN."""
     from envwatch.wording.output.check_result import PluginStatus, output_of
 

@@ -22,7 +22,7 @@ from envwatch.cli.streams import is_utf8, print_error, stdout
 from envwatch.config.values import ConfigError
 from envwatch.model.redactor import redactor
 from envwatch.model.text import SafeText, clean, did_you_mean, wrapped
-from envwatch.watch.profiles import host_of, state_file
+from envwatch.watch.profiles import server_host, state_file
 
 if TYPE_CHECKING:
     import asyncio
@@ -92,7 +92,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: Options) -> int:
     """Show the dashboard."""
-    check_terminal()
+    require_terminal()
     import asyncio
 
     return asyncio.run(run_dashboard(profiles_for(options, credentials_at_terminal), options))
@@ -143,7 +143,7 @@ def _refusal(credentials: Credentials, settings: Settings) -> SafeText | None:
         async with client_for(credentials, replace(settings, limits=replace(settings.limits, page_size=1))) as client:
             return await client.refusal()
 
-    print_error(f"trying the key at {host_of(credentials)}")
+    print_error(f"trying the key at {server_host(credentials)}")
     return asyncio.run(ask())
 
 
@@ -196,7 +196,7 @@ async def run_dashboard(
         with closing(memory):
             async for update in watched.watch.came():
                 await app.take(update)
-            return await show(app, watched.poll_log, mouse=not options.no_mouse)
+            return await run_app(app, watched.poll_log, mouse=not options.no_mouse)
 
 
 def _app(inputs: Inputs, preferences: Preferences, hints_key: str) -> EnvwatchApp:
@@ -243,7 +243,7 @@ def _thread_safe(function: Callable[[T], None]) -> Callable[[T], None]:
     return call
 
 
-async def show(app: TerminalApp, poll_log: PollLog, *, mouse: bool = True) -> int:
+async def run_app(app: TerminalApp, poll_log: PollLog, *, mouse: bool = True) -> int:
     """Run an app until the end or a crash, and return the exit code."""
     import asyncio
 
@@ -262,7 +262,7 @@ async def show(app: TerminalApp, poll_log: PollLog, *, mouse: bool = True) -> in
     return code
 
 
-def check_terminal() -> None:
+def require_terminal() -> None:
     """Stop without a usable terminal. Textual reads standard input and draws on standard error."""
     streams = (sys.__stdin__, sys.__stdout__, sys.__stderr__)
     problem = ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import DemoHistory
 from envwatch.cli.streams import print_error, write
-from envwatch.config.values import whole
+from envwatch.config.values import whole_number
 from envwatch.model.redactor import redactor
 from envwatch.watch.profiles import Profiles, SelectedProfile
 
@@ -27,7 +27,7 @@ def add_arguments(parser: Parser) -> None:
         "Run the dashboard on a simulated fleet: a local server with the same API. The command needs no key."
     )
     size = f"environments (default {_DEFAULT_SIZE})"
-    parser.add_argument("--size", default=_DEFAULT_SIZE, **valued("N", whole(0, 100_000), size))
+    parser.add_argument("--size", default=_DEFAULT_SIZE, **valued("N", whole_number(0, 100_000), size))
     parser.add_flag("--no-hints", "hide the line of hints")
     parser.add_flag("--serve", "run only the server, until ctrl+c; print its address")
     parser.add_shared("interval", "no_mouse", "no_history", "view", *QUERY_OPTIONS, *OUTPUT_OPTIONS, "config")
@@ -39,9 +39,9 @@ def run(options: Options) -> int:
 
 
 def _show(options: Options) -> int:
-    from envwatch.cli.commands.dashboard import check_terminal, run_dashboard
+    from envwatch.cli.commands.dashboard import require_terminal, run_dashboard
 
-    check_terminal()
+    require_terminal()
     import asyncio
     from dataclasses import replace
 

@@ -52,7 +52,7 @@ async def _run(options: Options) -> int:
     async for raw in _findings(options):
         findings.append(finding := safe(raw))
         if not options.json and (options.verbose or finding["fix"]):
-            _print(lines_of(finding, width, has_colours=has_colours(stream)))
+            _print(finding_lines(finding, width, has_colours=has_colours(stream)))
     if options.json:
         write(f"{json.dumps(findings, indent=2, ensure_ascii=False)}\n".encode())
     else:
@@ -61,15 +61,15 @@ async def _run(options: Options) -> int:
 
 
 async def _findings(options: Options) -> AsyncIterator[Finding]:
-    from envwatch.cli.doctor import MACHINE, PROFILE, Machine, Server, findings_of
+    from envwatch.cli.doctor import MACHINE, PROFILE, CheckedMachine, CheckedServer, findings_of
     from envwatch.config.settings import Settings
 
-    machine, failed = Machine(vars(options), os.environ), dict[str, str]()
+    machine, failed = CheckedMachine(vars(options), os.environ), dict[str, str]()
     async for finding in findings_of(MACHINE, machine, failed):
         yield finding
     for settings in machine.all_settings or [Settings()]:  # without settings, all checks are left out
         profile = settings.profile if settings.is_one_of_several else None
-        async with aclosing(Server(settings, os.environ)) as server:
+        async with aclosing(CheckedServer(settings, os.environ)) as server:
             async for finding in findings_of(PROFILE, server, {**failed}, profile):
                 yield finding
 
@@ -78,7 +78,7 @@ def _print(lines: Iterable[str]) -> None:
     write_text("".join(f"{line}\n" for line in lines))
 
 
-def lines_of(finding: Finding, width: int | None, *, has_colours: bool = False) -> list[str]:
+def finding_lines(finding: Finding, width: int | None, *, has_colours: bool = False) -> list[str]:
     """Return the lines of a finding and the fix, wrapped unless `width` is None."""
     texts = [f"{_profile_of(finding)}{finding['summary']}", *([f"fix: {finding['fix']}"] if finding["fix"] else [])]
     lines = [line for text in texts for line in wrapped_lines(text, None if width is None else width - _INDENT)]

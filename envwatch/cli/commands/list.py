@@ -21,7 +21,7 @@ from envwatch.cli.streams import (
 )
 from envwatch.config.values import column_list, column_or
 from envwatch.model.text import SafeText, clean
-from envwatch.watch.profiles import Profiles, host_of, policies_for
+from envwatch.watch.profiles import Profiles, policies_for, server_host
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -149,7 +149,7 @@ def _write_listing(
         return
     write_all(_pieces(listed, options))
     if options.output == "table" or listed.rejected or listed.untimed:
-        hosts = dict.fromkeys(host_of(each.credentials) for name, each in profiles.items() if name not in failures)
+        hosts = dict.fromkeys(server_host(each.credentials) for name, each in profiles.items() if name not in failures)
         print_error(formats.summary_of(listed, ", ".join(hosts), old))
     for warning in listed.clock_warnings:
         print_error(f"envwatch: {warning}")
@@ -172,14 +172,16 @@ def _write_line(
     stream = stdout()
     chosen = [profile for name, profile in profiles.items() if listed is None or name not in failures]
     has_names = chosen[0].settings.origin("profile") != DEFAULT
-    label = clean(",".join(settings.profile if has_names else host_of(credentials) for credentials, settings in chosen))
+    label = clean(
+        ",".join(settings.profile if has_names else server_host(credentials) for credentials, settings in chosen)
+    )
     if listed is None:
         causes = ", ".join(dict.fromkeys(failure.cause for failure in failures.values()))
         write_text(f"? {label} {causes}\n")
         return
     ascii_only = options.ascii or not is_utf8(stream)
     age = timedelta(seconds=max(time.monotonic() - asked_at, 0))
-    write_all([formats.line_of(listed, label=label, age=age, encoding=stream.encoding, ascii_only=ascii_only)])
+    write_all([formats.prompt_line(listed, label=label, age=age, encoding=stream.encoding, ascii_only=ascii_only)])
 
 
 def _pieces(listed: EnvironmentList, options: Options) -> Iterator[bytes]:
@@ -189,12 +191,17 @@ def _pieces(listed: EnvironmentList, options: Options) -> Iterator[bytes]:
         stream = stdout()
         width = os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
         ascii_only = options.ascii or not is_utf8(stream)
-        return formats.table_of(
+        return formats.listing_table(
             listed,
             width=width or None,
             encoding=stream.encoding,
             ascii_only=ascii_only,
             has_colours=has_colours(stream),
         )
-    writers = {"json": formats.json_of, "jsonl": formats.jsonl_of, "csv": formats.csv_of, "name": formats.names_of}
+    writers = {
+        "json": formats.listing_json,
+        "jsonl": formats.jsonl_of,
+        "csv": formats.csv_of,
+        "name": formats.listing_names,
+    }
     return writers[options.output](listed)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import profiles_for
 from envwatch.cli.streams import print_error, report_stops, stdout, write
-from envwatch.config.values import path_text, whole
+from envwatch.config.values import path_text, whole_number
 from envwatch.files import SharedFile
 from envwatch.model.text import SafeText, clean
 from envwatch.watch.profiles import Profiles, matcher_for
@@ -54,7 +54,7 @@ def add_arguments(parser: Parser) -> None:
         "the most environments with series of their own, problems first (default 2000); the counts include"
         " all environments"
     )
-    parser.add_argument("--largest", default=2000, **valued("N", whole(0, 100_000), about))
+    parser.add_argument("--largest", default=2000, **valued("N", whole_number(0, 100_000), about))
     parser.add_shared(*QUERY_OPTIONS, "profile", "interval", "no_history", "log_file", "log_level", "config")
 
 

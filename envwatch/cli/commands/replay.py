@@ -54,9 +54,9 @@ def run(options: Options) -> int:
         if options.output is None:
             import asyncio
 
-            from envwatch.cli.commands.dashboard import check_terminal
+            from envwatch.cli.commands.dashboard import require_terminal
 
-            check_terminal()
+            require_terminal()
             return asyncio.run(_show(file, at, options, display_settings))
         from envwatch.cli.commands.watch import stream_of
         from envwatch.fleet.events import NO_PROFILE
@@ -118,7 +118,7 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options, display
 
     from envwatch.alerts.monitor import Monitor
     from envwatch.cli import gc_tuning
-    from envwatch.cli.commands.dashboard import check_screen, preferences_of, show
+    from envwatch.cli.commands.dashboard import check_screen, preferences_of, run_app
     from envwatch.files import export_here
     from envwatch.fleet.events import NO_PROFILE
     from envwatch.model.limits import Limits
@@ -151,7 +151,7 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options, display
     asyncio.get_running_loop().call_later(_DRAWN_AFTER_S, gc_tuning.keep_collecting)
     try:
         with standard_error_to(poll_log.note_stray_line):
-            return await show(app, poll_log, mouse=not options.no_mouse)
+            return await run_app(app, poll_log, mouse=not options.no_mouse)
     finally:
         memory.close()
 

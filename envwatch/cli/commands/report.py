@@ -17,7 +17,7 @@ from envwatch.model.times import MS, date_text, moment, past_moment_of
 from envwatch.watch.profiles import state_file
 
 if TYPE_CHECKING:
-    from envwatch.cli.stored_history import Source
+    from envwatch.cli.stored_history import RecordedProfile
 
 _SHIFT: Final = timedelta(hours=8)
 _PAST: Final = past("a time in the past like 8h, 02:00 or 'yesterday 14:00', or ISO 8601")
@@ -47,7 +47,7 @@ def run(options: Options) -> int:
     """Print the report; name records that are left out, and profiles without a history, on standard error."""
     from envwatch.cli.stored_history import recorded_periods
     from envwatch.wording.output.formats import iso
-    from envwatch.wording.report.document import json_of, markdown_of
+    from envwatch.wording.report.document import markdown_of, report_json
     from envwatch.wording.report.sections import report_of
 
     stdout()
@@ -58,7 +58,7 @@ def run(options: Options) -> int:
     reports = [report_of(recorded) for recorded in found]
     if options.output == "json":
         query = clean(options.filter) or None
-        write(json_of(reports, since=iso(since), until=iso(until), made_at=iso(now), filter=query))
+        write(report_json(reports, since=iso(since), until=iso(until), made_at=iso(now), filter=query))
     else:
         write_text(markdown_of(reports))
     for recorded in found:
@@ -68,21 +68,21 @@ def run(options: Options) -> int:
     return report_stops(stops)
 
 
-def _histories(options: Options, now: WallMs) -> tuple[list[Source], WallMs, WallMs]:
-    from envwatch.cli.stored_history import recorded_settings_for, source_of
+def _histories(options: Options, now: WallMs) -> tuple[list[RecordedProfile], WallMs, WallMs]:
+    from envwatch.cli.stored_history import recorded_profile, recorded_settings_for
     from envwatch.watch.state_file import acknowledged
 
     # Acknowledgements after the last poll are in no record.
     acks = acknowledged(state_file("acknowledged")) if options.until is None else None
     all_settings = recorded_settings_for(options)
     since, until = _period(options, now, None)
-    return [source_of(settings, acks) for settings in all_settings], since, until
+    return [recorded_profile(settings, acks) for settings in all_settings], since, until
 
 
-def _recording(options: Options, stack: ExitStack) -> tuple[list[Source], WallMs, WallMs]:
+def _recording(options: Options, stack: ExitStack) -> tuple[list[RecordedProfile], WallMs, WallMs]:
     from pathlib import Path
 
-    from envwatch.cli.stored_history import Source
+    from envwatch.cli.stored_history import RecordedProfile
     from envwatch.history.past import HistoryError
     from envwatch.history.stored import RecordedFile
 
@@ -100,7 +100,7 @@ def _recording(options: Options, stack: ExitStack) -> tuple[list[Source], WallMs
     if past.is_cut:
         print_error(f"envwatch: the end of {name} is missing")
     since, until = _period(options, max(walls), min(walls))
-    return [Source(past.about.profile, past.about.host, past, "choose another time")], since, until
+    return [RecordedProfile(past.about.profile, past.about.host, past, "choose another time")], since, until
 
 
 def _period(options: Options, end: WallMs, begin: WallMs | None) -> tuple[WallMs, WallMs]:

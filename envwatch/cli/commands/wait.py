@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopError, check_query, valued
 from envwatch.cli.bootstrap import print_hint, profiles_for
 from envwatch.cli.streams import ProgressLine, stdout, write
-from envwatch.config.values import duration, query, whole
+from envwatch.config.values import duration, query, whole_number
 from envwatch.model import limits
 from envwatch.model.text import clean
 from envwatch.model.times import long_age
@@ -31,7 +31,7 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument("query", nargs="+", **valued("QUERY", query, "what to wait for: name:build-1 status:online"))
     parser.add_argument(
-        "--count", default=None, **valued("N", whole(1, 100_000), "wait for N matching environments (default 1)")
+        "--count", default=None, **valued("N", whole_number(1, 100_000), "wait for N matching environments (default 1)")
     )
     parser.add_flag("--absent", "wait until no environment matches")
     about = "give up after this time: 30s, 5m, 1h (default: never)"

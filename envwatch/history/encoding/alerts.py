@@ -26,8 +26,8 @@ from envwatch.history.encoding.codecs import (
     Codec,
     codecs_of,
     list_of,
-    number_of,
     optional,
+    read_number,
     record,
     reordered,
     runs_between,
@@ -94,7 +94,7 @@ _SILENCE: Final = record(
     zone=optional(_ZONE),
     **codecs_of(Silence, "environments", "matcher", "hours", "zone"),
 )
-_SPAN: Final = Codec(list, lambda plain: Span(*map(number_of, list_of(plain))))
+_SPAN: Final = Codec(list, lambda plain: Span(*map(read_number, list_of(plain))))
 
 
 @lru_cache(maxsize=64)

@@ -93,7 +93,7 @@ def text_of(plain: object) -> SafeText:
     return clean(plain, max(len(plain), LONGEST))
 
 
-def number_of(plain: object) -> Any:  # noqa: ANN401  an instant of any clock
+def read_number(plain: object) -> Any:  # noqa: ANN401  an instant of any clock
     """Return a float, which may be infinite, or an integer that fits a float."""
     if type(plain) is float:
         if plain != plain:  # noqa: PLR0124 - only NaN is not itself
@@ -118,7 +118,7 @@ list_of: Final[Callable[[object], list[Any]]] = _exactly(list, "list")
 object_of: Final[Callable[[object], dict[str, Any]]] = _exactly(dict, "object")
 
 TEXT: Final[Codec[SafeText]] = Codec(_same, text_of, frozenset({str}))
-NUMBER: Final[Codec[Any]] = Codec(_same, number_of, frozenset({int, float}))
+NUMBER: Final[Codec[Any]] = Codec(_same, read_number, frozenset({int, float}))
 COUNT: Final[Codec[int]] = Codec(_same, _count_of, frozenset({int}))
 FLAG: Final[Codec[bool]] = Codec(_same, _exactly(bool, "flag"), frozenset({bool}))
 SPAN: Final[Codec[timedelta]] = Codec(lambda span: span // _US, lambda plain: timedelta(microseconds=_count_of(plain)))
@@ -175,7 +175,7 @@ def whole_record(kind: Callable[..., T], /, **codecs: Codec[Any]) -> Codec[T]:
 
 
 def _record(kind: Callable[..., T], codecs: Mapping[str, Codec[Any]], defaults: Mapping[str, Any]) -> Codec[T]:
-    lost = set(names_of(getattr(kind, "func", kind))) - codecs.keys() - getattr(kind, "keywords", {}).keys()
+    lost = set(field_names(getattr(kind, "func", kind))) - codecs.keys() - getattr(kind, "keywords", {}).keys()
     if lost:
         raise TypeError(f"without a codec: {', '.join(sorted(lost))}")
 
@@ -209,7 +209,7 @@ def defaults_of(kind: Any) -> dict[str, Any]:  # noqa: ANN401  any class
     }
 
 
-def names_of(kind: Any) -> list[str]:  # noqa: ANN401  any class
+def field_names(kind: Any) -> list[str]:  # noqa: ANN401  any class
     """Return the field names."""
     return [field.name for field in fields(kind)] if is_dataclass(kind) else [*kind._fields]
 
@@ -218,7 +218,7 @@ def annotations_of(kind: Any) -> dict[str, str]:  # noqa: ANN401  any class
     """Return the fields' annotations as written, of a module that postpones evaluation."""
     classes = (vars(each).get("__annotations__", {}) for each in reversed(kind.__mro__))
     annotations = dict(chain.from_iterable(each.items() for each in classes))
-    written = {name: annotations[name] for name in names_of(kind)}
+    written = {name: annotations[name] for name in field_names(kind)}
     # Named tuples keep a reference instead of the text.
     return {name: each.__forward_arg__ if isinstance(each, ForwardRef) else each for name, each in written.items()}
 
@@ -372,7 +372,7 @@ _LATEST_CLOCK: Final = 1e15
 
 def _clock_of(plain: object) -> float:
     """Return a possible clock reading, because all ages depend on the clock."""
-    number: float = number_of(plain)
+    number: float = read_number(plain)
     if not -_LATEST_CLOCK <= number <= _LATEST_CLOCK:
         raise ValueError("no clock shows that")
     return number
@@ -417,7 +417,7 @@ def _plain_samples(samples: tuple[OffsetBounds, ...]) -> list[Any]:
 def _samples_of(plain: object) -> tuple[OffsetBounds, ...]:
     numbers = list_of(plain)
     if numbers and type(numbers[0]) is list:
-        return tuple([OffsetBounds(*map(number_of, pair)) for pair in map(list_of, numbers)])
+        return tuple([OffsetBounds(*map(read_number, pair)) for pair in map(list_of, numbers)])
     lows = accumulate(map(COUNT.value, numbers[::2]))
     pairs = zip(lows, map(COUNT.value, numbers[1::2]), strict=True)
     return tuple([OffsetBounds(low / _FRACTIONS, (low + span) / _FRACTIONS + 1_000) for low, span in pairs])
@@ -427,7 +427,7 @@ _SAMPLES: Final = Codec(_plain_samples, _samples_of)
 
 _PERIODS: Final[Codec[Any]] = Codec(
     lambda periods: [[kind.value, since] for kind, since in periods.items()],
-    lambda plain: MappingProxyType({Kind(kind): number_of(since) for kind, since in map(list_of, list_of(plain))}),
+    lambda plain: MappingProxyType({Kind(kind): read_number(since) for kind, since in map(list_of, list_of(plain))}),
 )
 
 _BY_TYPE: Final[dict[str, Codec[Any]]] = {
@@ -494,7 +494,7 @@ class CompactSkewCheck(NamedTuple):
     @classmethod
     def read(cls, listed_at: object, previous_elapsed_ms: object) -> CompactSkewCheck:
         """Return a check from unchecked values."""
-        return cls(number_of(listed_at), NUMBER_OR_NONE.value(previous_elapsed_ms))
+        return cls(read_number(listed_at), NUMBER_OR_NONE.value(previous_elapsed_ms))
 
     def for_heartbeat(self, beat_at: ServerMs) -> SkewCheck:
         """Return the full skew check."""
@@ -503,7 +503,7 @@ class CompactSkewCheck(NamedTuple):
         return SkewCheck(listed_at, previous_ms, beat_at - listed_at * 1000 - _TOLERANCE_MS, highest_ms)
 
 
-def row_of(tracked: TrackedEnvironment) -> EncodedRow:
+def encoded_row(tracked: TrackedEnvironment) -> EncodedRow:
     """Return the cells of an environment."""
     return [*_cells_of(tracked)]
 
@@ -554,7 +554,7 @@ def _check_of(plain: object) -> SkewCheck | CompactSkewCheck:
     if not bounds:
         return check
     lowest_ms, highest_ms = bounds
-    return SkewCheck(*check, number_of(lowest_ms), number_of(highest_ms))
+    return SkewCheck(*check, read_number(lowest_ms), read_number(highest_ms))
 
 
 _UNCHECKED: Final = SkewCheck()
@@ -562,13 +562,13 @@ _UNCHECKED: Final = SkewCheck()
 _TRACKED: Final[Mapping[str, tuple[int, Codec[Any]]]] = {
     "verdict": (16, _listed(_verdict)),
     "since_at": (17, NUMBER_OR_NONE),
-    "last_change": (18, optional(_listed(lambda tag, at: RecentChange(ChangeTag(tag), number_of(at))))),
+    "last_change": (18, optional(_listed(lambda tag, at: RecentChange(ChangeTag(tag), read_number(at))))),
     "skew_check": (19, Codec(_plain_check, _check_of)),
     "clock_suspect": (20, FLAG),
     "has_impossible_time": (21, FLAG),
     "last_known_heartbeat": (
         22,
-        optional(_listed(lambda id_, at, ms: LastHeartbeat(text_of(id_), number_of(at), number_of(ms)))),
+        optional(_listed(lambda id_, at, ms: LastHeartbeat(text_of(id_), read_number(at), read_number(ms)))),
     ),
     "left_pod_id": (23, TEXT_OR_NONE),
     "absent": (24, COUNT),

@@ -37,12 +37,12 @@ from envwatch.history.encoding.codecs import (
     MembersReader,
     MembersWriter,
     changed_cells,
+    encoded_row,
     is_same,
     list_of,
     object_of,
     plain_check,
     reordered,
-    row_of,
     runs_between,
     settle_check,
     tracked_of,
@@ -189,7 +189,7 @@ class _Rows:
             if was is None:
                 self._new.append(tracked)
             elif was is not tracked:
-                self._compare(place, row_of(was), row_of(tracked))
+                self._compare(place, encoded_row(was), encoded_row(tracked))
 
     def _compare(self, place: int, old: EncodedRow, new: EncodedRow) -> None:
         numbers = changed_cells(old, new)

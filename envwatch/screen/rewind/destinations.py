@@ -17,7 +17,7 @@ from envwatch.model.times import DAY_MS, MS
 from envwatch.screen.screens.table_screen import AtTime, Goal, Steps
 from envwatch.wording import state_style
 from envwatch.wording.events.event_text import event_text
-from envwatch.wording.events.headline import headline
+from envwatch.wording.events.headline import headline_event
 from envwatch.wording.table.table_view import id_tail
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class Destinations:
         if found is None:
             return Destination(place, f"no {'later' if by > 0 else 'earlier'} event of the visible rows")
         poll_ref, events = found
-        event = headline(events, now_of=lambda event: event.at) or events[-1]
+        event = headline_event(events, now_of=lambda event: event.at) or events[-1]
         tail = "" if event.name is None else id_tail(event.name, event.id, self.ambiguous_names)
         name = f"{event.name or event.id}{tail}" if event.id is not None else ""
         text = " ".join(filter(None, (event.profile, name, event_text(event, self.zone))))

@@ -52,7 +52,7 @@ class _Rewound(NamedTuple):
         return {profile_state.profile: profile_state.clock for profile_state in self.state.monitor.fleet}
 
 
-class Answer(NamedTuple):
+class RewindAnswer(NamedTuple):
     """Answer to a key, or a change of the visible moment."""
 
     text: str | None = None
@@ -123,7 +123,7 @@ class TimeMachine:
     def _is_busy(self) -> bool:
         return self._is_reading or bool(self._goals)
 
-    def go(self, goal: Goal) -> Answer | None:
+    def go(self, goal: Goal) -> RewindAnswer | None:
         """Note a wish for `travel`; return None if the screen stays as before."""
         if goal == LIVE and self._replay is None:
             is_away = self._rewound is not None or self._is_busy
@@ -149,11 +149,11 @@ class TimeMachine:
         self._rewound = self._day = None
         self.reader.forget()
 
-    def _answer(self, text: str, rows: Sequence[EnvironmentKey] = ()) -> Answer:
+    def _answer(self, text: str, rows: Sequence[EnvironmentKey] = ()) -> RewindAnswer:
         self._has_answered = bool(text)
-        return Answer(text, rows)
+        return RewindAnswer(text, rows)
 
-    async def travel(self, zone: tzinfo | None) -> AsyncIterator[Answer]:
+    async def travel(self, zone: tzinfo | None) -> AsyncIterator[RewindAnswer]:
         """Go where the wishes lead, and read the events of the day there. An earlier call takes also later wishes."""
         if self._is_reading or (self._replay is not None and not self._replay.has_begun):
             return
@@ -164,7 +164,7 @@ class TimeMachine:
             await asyncio.wait([reading], timeout=_SLOW_S)
             if not reading.done():
                 self._is_slow = True
-                yield Answer()
+                yield RewindAnswer()
             try:
                 answer = await reading
             except HistoryError as error:
@@ -172,14 +172,14 @@ class TimeMachine:
                 answer = self._answer(f"cannot read the history: {error}")
             self._is_reading = self._is_slow = False
             if answer is not None:
-                yield answer if goals is self._goals else Answer()
+                yield answer if goals is self._goals else RewindAnswer()
         if self._rewound is not None and self._rewound is not before:
             is_later = before is not None and before.place.wall < self._rewound.place.wall
             self.reader.read_ahead(*self._rewound.place, 1 if is_later else -1)
             async for answer in self._read_day():
                 yield answer
 
-    async def _take(self, goals: deque[Goal], zone: tzinfo | None) -> Answer | None:
+    async def _take(self, goals: deque[Goal], zone: tzinfo | None) -> RewindAnswer | None:
         """Go where the wishes lead; return None if the visible moment stays."""
         place, text, rows = Destination(None if self._rewound is None else self._rewound.place)
         is_played = True
@@ -188,18 +188,18 @@ class TimeMachine:
             is_played = is_played and _is_played(goal)
             place, text, rows = await self._destinations(zone).find(goal, place)
         if goals is not self._goals:
-            return Answer()
+            return RewindAnswer()
         if place is None:
             if self._rewound is not None:
                 self._leave()
                 text = text or "live again"
         elif is_played and not text and self._rewound is not None and place.poll_ref == self._rewound.place.poll_ref:
-            return Answer() if self._is_slow else None
+            return RewindAnswer() if self._is_slow else None
         else:
             moments = await self.reader.moments(*place)
             base = await self._base(place, moments)
             if goals is not self._goals:
-                return Answer()
+                return RewindAnswer()
             if self._replay is not None:
                 self._replay.goes_to(place.wall, by_itself=is_played)
                 if is_played and text:
@@ -207,7 +207,7 @@ class TimeMachine:
             now, monitor = moments[place.poll_ref.profile].now, rewound(base, moments)
             names = self._names.among(monitor.fleet.environments)
             self._rewound = _Rewound(place, MonitorState(monitor=monitor, now=now, ambiguous_names=names).judged())
-        return self._answer(text, rows) if text else Answer()
+        return self._answer(text, rows) if text else RewindAnswer()
 
     @property
     def _end(self) -> WallMs:
@@ -238,7 +238,7 @@ class TimeMachine:
     def _has_day_of(self, rewound: _Rewound) -> bool:
         return self._day is not None and self._day.covers(rewound.server_time)
 
-    async def _read_day(self) -> AsyncIterator[Answer]:
+    async def _read_day(self) -> AsyncIterator[RewindAnswer]:
         if self._is_day_read:
             return
         self._is_day_read = True
@@ -253,16 +253,16 @@ class TimeMachine:
                 if self._rewound is not None:
                     # A failed poll may be earlier than the first listing.
                     self._day = replace(day, since=min(day.since, at))
-                    yield Answer()
+                    yield RewindAnswer()
         except HistoryError as error:
             yield self._answer(f"cannot read the events: {error}")
         finally:
             self._is_day_read = False
 
-    async def begin(self) -> Answer:
+    async def begin(self) -> RewindAnswer:
         """Read the ends of a replay's recording. Keys pressed meanwhile count from the beginning."""
         if (replay := self._replay) is None:
-            return Answer()
+            return RewindAnswer()
         try:
             ends = await self.reader.ends()
         except HistoryError as error:
@@ -271,16 +271,16 @@ class TimeMachine:
             text = state_style.EMPTY_RECORDING
             if ends is not None:
                 self._goals.appendleft(AtTime(replay.begins(*ends)))
-                return Answer()
+                return RewindAnswer()
         finally:
             replay.has_begun = True
         self._goals.clear()
         return self._answer(text)
 
-    def pause(self) -> Answer:
+    def pause(self) -> RewindAnswer:
         """Pause a replay, or go on."""
         if self._replay is None:
-            return Answer()
+            return RewindAnswer()
         is_paused = self._replay.playing > 0
         self._replay.pause(is_paused=is_paused)
         return self._answer("paused: p goes on" if is_paused else "playing")

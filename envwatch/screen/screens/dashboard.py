@@ -18,12 +18,12 @@ from envwatch.screen.screens.table_screen import NO_ENVIRONMENT
 from envwatch.screen.widgets.detail_pane import DetailPane
 from envwatch.screen.widgets.environment_table import EnvironmentTable
 from envwatch.screen.widgets.filter_bar import FilterBar
-from envwatch.screen.widgets.footer import KeyFooter, without_key
+from envwatch.screen.widgets.footer import KeyFooter, keyless_binding
 from envwatch.screen.widgets.news_bar import MESSAGE_S, NewsBar
 from envwatch.screen.widgets.problem_block import NewestLoss, ProblemBlock
 from envwatch.screen.widgets.status_bar import DayBar, StatusBar
 from envwatch.wording.table.block_text import nothing_open_text
-from envwatch.wording.table.table_view import BUILT_IN_VIEWS, NamedView, View, place_of
+from envwatch.wording.table.table_view import BUILT_IN_VIEWS, NamedView, View, index_of_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -122,7 +122,7 @@ class Dashboard(TableActions, RowActions):
         Binding("E", "explain", "Explain", show=False, id="row.explain"),
         Binding("escape", "back", "Back", key_display="esc", show=False, id="app.back"),
         Binding("q", "close", "Quit", id="app.quit"),
-        without_key("detail", "Detail pane on or off", "row.pane"),
+        keyless_binding("detail", "Detail pane on or off", "row.pane"),
         *map(binding_of, BUILT_IN_VIEWS.values()),
     ]
 
@@ -433,7 +433,7 @@ class Dashboard(TableActions, RowActions):
         """
         table = self.table
         if not any(table.select(key, is_steady=False) for key in keys):
-            folded = (header for header in table.headers if place_of(header.environments, keys[0]) is not None)
+            folded = (header for header in table.headers if index_of_line(header.environments, keys[0]) is not None)
             if (header := next(folded, None)) is None:
                 is_listed = self.state.monitor.fleet.tracked(keys[0]) is not None
                 return "the filter hides the row" if is_listed else "the row has left the fleet"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
     from textual.dom import DOMNode
 
-    from envwatch.letta.poller import Target
+    from envwatch.letta.poller import PolledProfile
 
 SECTIONS: Final = {
     "move": "Move",
@@ -122,7 +122,7 @@ class HelpScreen(ModalScreen[None]):
         self,
         sections: Mapping[str, Sequence[Help]],
         here: Sequence[Help] = (),
-        targets: Iterable[Target] = (),
+        targets: Iterable[PolledProfile] = (),
         glyphs: Glyphs = UNICODE,
     ) -> None:
         super().__init__()

@@ -109,7 +109,7 @@ class RowActions(TableScreen):
         if not self.has_rows(target, "copy"):
             return
         from envwatch.screen.screens.dialogs import CopyMenu
-        from envwatch.wording.output.formats import json_of, row_json_of
+        from envwatch.wording.output.formats import listing_json, row_json_of
         from envwatch.wording.pane.details import COPY_LETTERS, copies, gist_of
         from envwatch.wording.report.chat import incident_sentence
 
@@ -129,7 +129,7 @@ class RowActions(TableScreen):
         else:
             ids = "\n".join(tracked.environment.id for tracked in target.environments)
             own = {"name": _names_of(target), "environment id": ids}
-            as_json = b"".join(json_of(environments)).decode()
+            as_json = b"".join(listing_json(environments)).decode()
         labels = {label: label if is_single else f"{label}s" for label in own}
         texts = own | {"a sentence for a chat": sentence, "JSON": as_json}
         by_letter = {COPY_LETTERS[label]: text for label, text in texts.items()}

@@ -17,7 +17,7 @@ from envwatch.screen.screens.table_screen import TableScreen
 from envwatch.screen.state import Choice
 from envwatch.screen.terminal.app import add_binding
 from envwatch.screen.widgets.environment_table import EnvironmentTable
-from envwatch.screen.widgets.footer import without_key
+from envwatch.screen.widgets.footer import keyless_binding
 from envwatch.wording.table.columns import COLUMNS, META, is_column, metadata_title
 from envwatch.wording.table.table_view import BUILT_IN_VIEWS, GROUPINGS, OLD, GroupHeader, NamedView, View
 
@@ -37,7 +37,7 @@ def binding_of(view: NamedView) -> Binding:
     """Return the binding that chooses a view; without a key, the palette and `[keys]` reach the view."""
     action = f"view('{view.name}')"
     if not view.key:
-        return without_key(action, view.description, view.id)
+        return keyless_binding(action, view.description, view.id)
     return Binding(view.key, action, view.description, show=False, id=view.id)
 
 
@@ -52,10 +52,10 @@ class TableActions(TableScreen):
         Binding("m", "mark", "Mark the present as the baseline", show=False, id="baseline.mark"),
         Binding("equals_sign", "compare", _COMPARE, key_display="=", show=False, id="baseline.compare"),
         Binding("x", "fold", "Fold or open a group; again: all groups", show=False, id="sort.fold"),
-        without_key("fold_all", "Fold or open all groups", "sort.fold_all"),
-        without_key("sort(1)", "Sort by the next column", "sort.right"),
-        without_key("sort(-1)", "Sort by the previous column", "sort.left"),
-        without_key("invert", "Invert the sorting", "sort.invert"),
+        keyless_binding("fold_all", "Fold or open all groups", "sort.fold_all"),
+        keyless_binding("sort(1)", "Sort by the next column", "sort.right"),
+        keyless_binding("sort(-1)", "Sort by the previous column", "sort.left"),
+        keyless_binding("invert", "Invert the sorting", "sort.invert"),
     ]
 
     @dataclass
@@ -250,7 +250,7 @@ class TableActions(TableScreen):
         self.show_message(f"{'opened' if is_open else 'folded'} {groups}")
 
     def action_export(self) -> None:
-        from envwatch.wording.output.formats import csv_of, json_of
+        from envwatch.wording.output.formats import csv_of, listing_json
 
         rows, state = self.table.matching, self.state
         what = f"{counted(len(rows), 'environment')}{self.as_of}"
@@ -265,7 +265,7 @@ class TableActions(TableScreen):
                 self.call_after_refresh(self._export_picture)
             else:
                 environments = self.environment_list(rows, state)
-                pieces = json_of(environments) if suffix == "json" else csv_of(environments)
+                pieces = listing_json(environments) if suffix == "json" else csv_of(environments)
                 self.post_message(self.ExportRequested(partial(b"".join, pieces), f".{suffix}", what))
 
         self.choose("Export rows or screen", choices, export)

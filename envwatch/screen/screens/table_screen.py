@@ -21,7 +21,7 @@ from envwatch.screen.state import NO_NOTICE, Choice, MonitorState, Notice, State
 from envwatch.screen.widgets.news_bar import NewsBar
 from envwatch.wording import state_style
 from envwatch.wording.state_style import NOT_NOW, REPLAYED, moment_text
-from envwatch.wording.table.block_text import NAME_CELLS, names_text, several_text
+from envwatch.wording.table.block_text import NAME_CELLS, line_names_text, several_text
 from envwatch.wording.table.table_view import View
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class TableScreen(Screen[None], StateNode):
                 return target
             outside = len(self.table.row_cursor.outside(incident.members))
             others = f" ({outside:,} outside the filter)" if outside else ""
-            return target._replace(name=names_text(incident, self.state.ambiguous_names, NAME_CELLS) + others)
+            return target._replace(name=line_names_text(incident, self.state.ambiguous_names, NAME_CELLS) + others)
         if header is not None:
             return self.target_of(header.environments)
         return Target((), NO_ENVIRONMENT) if tracked is None else self.target_of([tracked])

@@ -22,7 +22,7 @@ from envwatch.query.presentation import contexts_of
 from envwatch.screen.state import MonitorState, StateNode
 from envwatch.wording.state_style import FAINT, KEY, TITLE, Piece
 from envwatch.wording.table.block import BlockLine
-from envwatch.wording.table.block_text import lasted_text, names_text, state_of, why_text
+from envwatch.wording.table.block_text import line_age_text, line_names_text, line_state, why_text
 from envwatch.wording.table.table_view import GroupHeader, Line, View, id_tail
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class DetailPane(Pager, StateNode):
         decided = () if self.explains or state.rewound is not None else state_details.alert_lines(line, context, zone)
         return [
             *layout.title(composed(name + id_tail(name, line.environment.id, state.ambiguous_names))),
-            *layout.sentence(state_details.headline(line, profile_state, own_events, now, is_ascii=is_ascii)),
+            *layout.sentence(state_details.state_headline(line, profile_state, own_events, now, is_ascii=is_ascii)),
             *layout.sentence([Piece(state_details.proof(line, profile_state, now, zone))]),
             *self._rows(state_details.mark_lines(line, context)),
             *self._rows(decided),
@@ -192,14 +192,14 @@ class DetailPane(Pager, StateNode):
 
     def _environment(self, tracked: TrackedEnvironment) -> list[Row]:
         from envwatch.wording.pane.details import about_lines, help_lines, id_lines
-        from envwatch.wording.pane.state_details import last_day_rows, uptime_text
+        from envwatch.wording.pane.state_details import availability_of_row, last_day_rows
 
         state, times, layout = self.state, self.options.times, self._layout
         context = self._context_of(tracked)
         profile_state = context.profile_state
         own_events = state.monitor.event_log.for_environment(tracked.key)
         day = last_day_rows(tracked, context, self.options.zone, layout)
-        uptime = None if day else uptime_text(tracked, context)
+        uptime = None if day else availability_of_row(tracked, context)
         day = [layout.section("last 24 h"), *day] if day else []
         helps = self._rows(help_lines(tracked, profile_state, state.now))
         differences = self._section("since the baseline", self._differences(tracked))
@@ -225,21 +225,21 @@ class DetailPane(Pager, StateNode):
         return rows
 
     def _event_rows(self, events: Iterable[Event], *, is_named: bool = False) -> list[Row]:
-        from envwatch.wording.pane.details import event_line
+        from envwatch.wording.pane.details import event_detail
 
         is_ascii, zone = self.options.glyphs.is_ascii, self.options.zone
 
         def line(event: Event) -> DetailLine:
             now = self.state.server_now(event.profile)
-            return event_line(event, now, zone, self.state.block, is_ascii=is_ascii, is_named=is_named)
+            return event_detail(event, now, zone, self.state.block, is_ascii=is_ascii, is_named=is_named)
 
         return self._section("events", map(line, events))
 
     def _incident_head(self, line: BlockLine) -> list[Row]:
         state, layout, zone = self.state, self._layout, self.options.zone
-        look, words = state_of(line, state.monitor, state.now)
-        names = names_text(line, state.ambiguous_names, layout.width, ellipsis=layout.ellipsis)
-        lasted = composed(f"{self.options.glyphs.of(look)} {words} for {lasted_text(line, state.now.wall)}")
+        look, words = line_state(line, state.monitor, state.now)
+        names = line_names_text(line, state.ambiguous_names, layout.width, ellipsis=layout.ellipsis)
+        lasted = composed(f"{self.options.glyphs.of(look)} {words} for {line_age_text(line, state.now.wall)}")
         why = why_text(line, state.monitor, state.now)
         return [
             *layout.title(names),

@@ -27,7 +27,7 @@ from envwatch.wording.table.arrangement import ArrangeCache, Arrangement, OrderR
 from envwatch.wording.table.block import BlockLine, LineKey
 from envwatch.wording.table.columns import SCROLLBAR, column_at, fitting, is_column
 from envwatch.wording.table.cursor import More, RowCursor
-from envwatch.wording.table.table_view import GroupHeader, Line, View, place_of
+from envwatch.wording.table.table_view import GroupHeader, Line, View, index_of_line
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -284,7 +284,7 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
 
     def reveal(self, group: LineKey) -> None:
         lines = self.row_cursor.table_lines
-        place = place_of(lines, group)
+        place = index_of_line(lines, group)
         header = lines[place] if place is not None else None
         if place is not None and isinstance(header, GroupHeader) and header.is_open:
             top, cursor = self.scroll_offset.y, self.row_cursor.table_place or 0

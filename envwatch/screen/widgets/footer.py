@@ -32,7 +32,7 @@ _KEPT: Final = frozenset({"app.help", "app.quit"})
 _LAST: Final = _KEPT | {"app.palette"}
 
 
-def without_key(action: str, description: str, id_: str) -> Binding:
+def keyless_binding(action: str, description: str, id_: str) -> Binding:
     """Return a binding for the palette and user keys only; Textual requires a key."""
     return Binding(f"{_NO_KEY}{id_}", action, description, show=False, id=id_)
 

@@ -25,7 +25,7 @@ from envwatch.model.times import TimeStyle, clock_text, long_age, short_age, spa
 from envwatch.screen.state import NO_NOTICE, Notice, StateNode
 from envwatch.screen.widgets.line import CUT_AT, MIN_CUT_CELLS, STATE_STYLES, Part, Row, TextLine
 from envwatch.wording.events.event_text import event_style, event_text, fitting_text, watched_since
-from envwatch.wording.events.headline import headline, merged, returned_since, same_environment
+from envwatch.wording.events.headline import headline_event, merged, returned_since, same_environment
 from envwatch.wording.state_style import doubt_text, hooks_text, quarantine_text
 from envwatch.wording.table.table_view import id_tail
 
@@ -112,7 +112,7 @@ class NewsBar(TextLine, StateNode):
         if first is None:
             if not self.room:
                 return self._doubt() or []
-            chosen = headline(self.state.monitor.event_log, self._server_now)
+            chosen = headline_event(self.state.monitor.event_log, self._server_now)
             first = None if self._is_fresh(chosen) else self._doubt()
             if first is None:
                 row, also_named = self._headline_row(chosen)

@@ -93,7 +93,7 @@ class _BlockLines(DrawnRows["list[Segment]"], StateNode):
 
     def _incident(self, line: BlockLine, state: MonitorState) -> _LineParts:
         glyphs, wall, monitor, is_cursor = self.options.glyphs, state.now.wall, state.monitor, line.key == self._cursor
-        look, words = block_text.state_of(line, monitor, state.now)
+        look, words = block_text.line_state(line, monitor, state.now)
         style, tag = look.style, block_text.tag_of(line, wall)
         if tag is not None and style not in {"unknown", "faint"}:
             style = BAR_STYLES[tag]
@@ -101,9 +101,9 @@ class _BlockLines(DrawnRows["list[Segment]"], StateNode):
         return _LineParts(
             mark=glyphs.mark(is_cursor=is_cursor, is_marked=is_marked),
             state=(f"{glyphs.acknowledged if line.is_acked else glyphs.of(look)} {words}", style),
-            lasted=block_text.lasted_text(line, wall),
+            lasted=block_text.line_age_text(line, wall),
             tag=tag,
-            names=lambda room: block_text.names_text(
+            names=lambda room: block_text.line_names_text(
                 line, ambiguous, room, has_profiles=monitor.fleet.are_several, ellipsis=glyphs.ellipsis
             ),
             profile=line.profile if monitor.fleet.are_several else EMPTY,

@@ -17,7 +17,7 @@ from envwatch.model.listing_api import LISTING_PATH
 from envwatch.model.text import SafeText, clean
 from envwatch.wording.events.matching import tracked_then
 from envwatch.wording.output.environment_list import judged
-from envwatch.wording.output.formats import iso, row_of
+from envwatch.wording.output.formats import iso, json_row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,7 +116,7 @@ def envelope(  # noqa: PLR0913  the attributes of a CloudEvent, by keyword
     return {**attributes, "datacontenttype": "application/json", "data": data}
 
 
-def line_of(event: dict[str, Any]) -> bytes:
+def cloud_event_line(event: dict[str, Any]) -> bytes:
     """Return a CloudEvent as a line in UTF-8."""
     return to_json(event) + b"\n"
 
@@ -128,7 +128,7 @@ def row_data(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, event: 
     """
     ack = monitor.ack_of(tracked)
     listed = judged(tracked, _judged_at(tracked, monitor, now), monitor, now)
-    row = dict(row_of(listed, None if ack is None else ack.note))
+    row = dict(json_row(listed, None if ack is None else ack.note))
     change = _change(event)
     return row | change | {"reason": change["reason"] or row["reason"]}
 

@@ -18,8 +18,8 @@ from envwatch.model.text import SafeText, cells, clean, composed, counted, fitte
 from envwatch.model.times import NOTHING, moment
 from envwatch.query.fields import MatchContext
 from envwatch.query.language import Query
-from envwatch.wording.events.cloud_events import cloud_event, initial_event, line_of, word_of
-from envwatch.wording.events.event_text import VERBS, event_style, event_text, names_text
+from envwatch.wording.events.cloud_events import cloud_event, cloud_event_line, initial_event, word_of
+from envwatch.wording.events.event_text import VERBS, event_names_text, event_style, event_text
 from envwatch.wording.events.matching import EventFilter
 from envwatch.wording.state_style import lasted_text, painted, state_text, style_of
 from envwatch.wording.table.block import block_of
@@ -123,11 +123,11 @@ def _details(event: Event, zone: tzinfo) -> SafeText:
 
 def _without_kind(text: str, event: Event) -> str:
     if event.kind is Kind.TOGETHER:
-        return f"together, {f'all {event.reason}' if event.reason else names_text(event.members)}"
+        return f"together, {f'all {event.reason}' if event.reason else event_names_text(event.members)}"
     if event.members and event.kind is Kind.NOT_BACK and event.reason:
-        return f"{event.reason.removeprefix(f'{event.kind} ')}, {names_text(event.members)}"
+        return f"{event.reason.removeprefix(f'{event.kind} ')}, {event_names_text(event.members)}"
     if event.members and event.kind is not Kind.WHILE_BLIND:
-        names, people = names_text(event.members), (Kind.ACKNOWLEDGED, Kind.ACK_ENDED)
+        names, people = event_names_text(event.members), (Kind.ACKNOWLEDGED, Kind.ACK_ENDED)
         return f"{names}, {event.reason}" if event.kind in people and event.reason else names
     word = word_of(event)
     kinds = (f"{len(event.members)} changed while blind", event.kind.value, word, VERBS.get(event.kind, word))
@@ -178,7 +178,7 @@ class EventStream:
 
     def _line(self, event: Event, monitor: Monitor, now: Clocks, layout: Layout) -> bytes:
         if self.is_json:
-            return line_of(cloud_event(event, monitor, now, self.sources[event.profile]))
+            return cloud_event_line(cloud_event(event, monitor, now, self.sources[event.profile]))
         return self._encoded(event_line(event, layout), event_style(event).style)
 
     def _encoded(self, line: SafeText, style: str) -> bytes:
@@ -194,7 +194,7 @@ class EventStream:
         layout, in_block = layout_of(monitor.fleet, self.zone), block_of(monitor, now).keys
         for tracked in in_default_order(filter(matches, profile_state.environments.values())):
             if self.is_json:
-                yield line_of(initial_event(tracked, monitor, now, self.sources[tracked.profile]))
+                yield cloud_event_line(initial_event(tracked, monitor, now, self.sources[tracked.profile]))
             else:
                 is_unknown = monitor.fleet.for_environment(tracked).is_unknown(tracked, now)
                 line = initial_line(tracked, at, layout, is_unknown=is_unknown)

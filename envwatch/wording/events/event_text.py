@@ -126,7 +126,7 @@ def _change_text(event: Event) -> str:
     return f"{event.field} {event.before or NOTHING} → {event.after or NOTHING}{warning}"
 
 
-def names_text(events: Sequence[Event], most: int = _NAMES_SHOWN) -> str:
+def event_names_text(events: Sequence[Event], most: int = _NAMES_SHOWN) -> str:
     """Return the first names of events and a count: `amara-imac, ben-box and 12 more`."""
     first = (event.name or event.id or NOTHING for event in events[:most])
     return enumerated([shortened(name, _NAME_CELLS, keep="ends") for name in first], len(events))
@@ -149,7 +149,7 @@ def _group_text(event: Event, names: int) -> str:
         what += f" (+{rest:,} need{'s' if rest == 1 else ''} nobody)"
     if is_together and event.reason:
         return f"{what}: all {event.reason}"
-    what = f"{what}: {names_text(members, names)}" if names else what
+    what = f"{what}: {event_names_text(members, names)}" if names else what
     return _with_reason(what, event) if event.kind in _OF_PEOPLE else what
 
 

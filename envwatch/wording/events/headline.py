@@ -27,7 +27,7 @@ _FLAPS = frozenset({Kind.OFFLINE, Kind.ONLINE, Kind.RECONNECTED, Kind.RESTARTED}
 _STANDS_MS = limits.HEADLINE_STANDS / MS
 
 
-def headline(event_log: Sequence[Event], now_of: Callable[[Event], float]) -> Event | None:
+def headline_event(event_log: Sequence[Event], now_of: Callable[[Event], float]) -> Event | None:
     """Return the newest of the most severe events within `limits.HEADLINE_STANDS`: the newest loss, however small.
 
     Without a severe event, return the newest listing's event with the most environments. A loss is over when all its

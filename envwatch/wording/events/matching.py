@@ -137,7 +137,7 @@ class EventFilter:
         return text
 
 
-class Progress(NamedTuple):
+class WaitProgress(NamedTuple):
     """The progress of a wait condition."""
 
     matching: Sequence[TrackedEnvironment]
@@ -159,7 +159,7 @@ class WaitCondition:
     """Whether the condition is that no environment matches."""
     profile_name: SafeText = NO_PROFILE
 
-    def progress(self, monitor: Monitor, now: Clocks) -> Progress:
+    def progress(self, monitor: Monitor, now: Clocks) -> WaitProgress:
         """Return the progress after a listing.
 
         Gone or missing environments match only a query with states. An environment that cannot be judged neither
@@ -177,7 +177,7 @@ class WaitCondition:
             for profile, profile_state in fleet.by_profile.items()
         )
         is_met = not matching if self.is_absence else len(known) >= self.count
-        return Progress(matching if self.is_absence else known, is_met and is_proven, is_proven)
+        return WaitProgress(matching if self.is_absence else known, is_met and is_proven, is_proven)
 
     def _matching(self, profile_state: ProfileState, monitor: Monitor) -> Iterator[TrackedEnvironment]:
         if (at := profile_state.listed_at) is None:

@@ -62,7 +62,7 @@ def decided_rows(rows: Iterable[TrackedEnvironment], monitor: Monitor, now: Cloc
     return [DecidedRow(row, monitor.decision_of(row, moments[row.profile])) for row in by_name(rows)]
 
 
-def tally_text(rows: Sequence[DecidedRow]) -> SafeText:
+def decisions_tally(rows: Sequence[DecidedRow]) -> SafeText:
     """Return the numbers: `31 rows count, 6 not permanent, 3 watched for under two days`."""
     counts = Counter(row.why_not for row in rows)
     counting = counts.pop(None, 0)
@@ -78,7 +78,7 @@ def new_names(rows: Sequence[DecidedRow]) -> SafeText:
     return composed(enumerated(first, len(names)) if names else "")
 
 
-def table_of(rows: Sequence[DecidedRow], zone: tzinfo | None = None) -> list[tuple[SafeText, ...]]:
+def decisions_table(rows: Sequence[DecidedRow], zone: tzinfo | None = None) -> list[tuple[SafeText, ...]]:
     """Return the cells of a table, the titles first; PROFILE only with several profiles."""
     ambiguous = AmbiguousNames().among(row.tracked for row in rows)
     has_profiles = any(row.tracked.profile for row in rows)
@@ -97,7 +97,7 @@ def table_of(rows: Sequence[DecidedRow], zone: tzinfo | None = None) -> list[tup
     return [tuple(map(clean, titles)), *(tuple(cells_of(row)) for row in rows)]
 
 
-def json_of(rows: Iterable[DecidedRow], zone: tzinfo | None = None) -> bytes:
+def decisions_json(rows: Iterable[DecidedRow], zone: tzinfo | None = None) -> bytes:
     """Return the decisions as a JSON array in UTF-8; the names are stable."""
     decisions = [
         {

@@ -111,7 +111,7 @@ class PerformanceDatum:
     greatest: float
 
 
-def status_of(values: Iterable[int], warning: NagiosRange | None, critical: NagiosRange | None) -> PluginStatus:
+def plugin_status(values: Iterable[int], warning: NagiosRange | None, critical: NagiosRange | None) -> PluginStatus:
     """Return the status that is certain, given all possible values (at least one).
 
     The status is UNKNOWN if only some values are OK. If no value is OK, the lesser alert is certain.
@@ -218,7 +218,7 @@ class CheckResult:
         """
         if self.is_listing_empty:
             return PluginStatus.UNKNOWN, clean("the listing is empty, and no environment is expected")
-        status = status_of(range(self.count, self.count + self.unknown + 1), warning, critical)
+        status = plugin_status(range(self.count, self.count + self.unknown + 1), warning, critical)
         if status is PluginStatus.OK and not self.total:
             return PluginStatus.UNKNOWN, clean("no environment matches the filter")
         return status, self.text

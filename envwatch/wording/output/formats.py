@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _UNKNOWN_REASON: Final = clean("cannot be known")
 
 
-def json_of(listing: EnvironmentList) -> Iterator[bytes]:
+def listing_json(listing: EnvironmentList) -> Iterator[bytes]:
     """Yield a JSON document in UTF-8, row by row, because 100,000 rows would fill 200 MiB."""
     counts = listing.counts()
     document: dict[str, object] = {
@@ -54,7 +54,7 @@ def json_of(listing: EnvironmentList) -> Iterator[bytes]:
 
 
 def row_json_of(listing: EnvironmentList) -> str:
-    """Return the single environment of a list as a JSON object, as in `json_of`."""
+    """Return the single environment of a list as a JSON object, as in `listing_json`."""
     (row,) = _rows(listing)
     return to_json(row, indent=2).decode()
 
@@ -75,13 +75,13 @@ def csv_of(listing: EnvironmentList) -> Iterator[bytes]:
         yield _csv_line(_csv_cell(value) for value in row.values())
 
 
-def names_of(listing: EnvironmentList) -> Iterator[bytes]:
+def listing_names(listing: EnvironmentList) -> Iterator[bytes]:
     """Yield a name in UTF-8 per line, or the id of an environment without a name."""
     for row in listing.rows:
         yield f"{row.tracked.environment.label}\n".encode()
 
 
-def line_of(listing: EnvironmentList, *, label: SafeText, age: timedelta, encoding: str, ascii_only: bool) -> bytes:
+def prompt_line(listing: EnvironmentList, *, label: SafeText, age: timedelta, encoding: str, ascii_only: bool) -> bytes:
     """Return a line for a prompt or a status bar: counts, `label`, the data's age.
 
     Rows that cannot be read or judged count as unknown. `?` marks a profile without a listing.
@@ -92,7 +92,7 @@ def line_of(listing: EnvironmentList, *, label: SafeText, age: timedelta, encodi
     return f"{' '.join(filter(None, parts))}\n".encode(encoding, "backslashreplace")
 
 
-def table_of(
+def listing_table(
     listing: EnvironmentList, *, width: int | None, encoding: str, ascii_only: bool, has_colours: bool = False
 ) -> Iterator[bytes]:
     r"""Yield the lines of an aligned table for people.
@@ -236,7 +236,7 @@ def _rows(listing: EnvironmentList) -> Iterator[dict[str, object]]:
             context = listing.context_of(row)
             yield {clean(id_): _value(row, id_, context) for id_ in listing.columns}
         else:
-            yield row_of(row, listing.acknowledged.get(row.tracked.key))
+            yield json_row(row, listing.acknowledged.get(row.tracked.key))
 
 
 def _value(row: ListedEnvironment, column: str, context: RowContext) -> object:
@@ -263,7 +263,7 @@ _INSTANTS: Final = [each.name for each in API_FIELDS.values() if each.kind is Va
 _values_of: Final[Callable[[Environment], tuple[object, ...]]] = attrgetter(*OUTPUT_NAMES)
 
 
-def row_of(row: ListedEnvironment, note: SafeText | None = None) -> dict[str, object]:
+def json_row(row: ListedEnvironment, note: SafeText | None = None) -> dict[str, object]:
     """Return the fields of an environment by `ROW_NAMES`.
 
     * Instants are ISO 8601 in UTC with milliseconds.

@@ -62,7 +62,7 @@ def _shell(environment: Environment) -> Fit:
     return Fit.WINDOWS_COMMAND if environment.os == "win32" else Fit.COMMAND
 
 
-def event_line(  # noqa: PLR0913  the moment and the options of the screen
+def event_detail(  # noqa: PLR0913  the moment and the options of the screen
     event: Event,
     now: float,
     zone: tzinfo | None,

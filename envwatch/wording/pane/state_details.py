@@ -62,7 +62,7 @@ _GAP_AT_LEAST: Final = timedelta(minutes=1)
 """An outage's unwatched time is mentioned from this length on."""
 
 
-def headline(
+def state_headline(
     tracked: TrackedEnvironment,
     profile_state: ProfileState,
     own_events: Sequence[Event],
@@ -210,7 +210,7 @@ def alert_lines(tracked: TrackedEnvironment, context: RowContext, zone: tzinfo |
     yield DetailLine("alerts", needs_text(context.monitor.decision_of(tracked, context.at), tracked, zone))
 
 
-def uptime_text(tracked: TrackedEnvironment, context: RowContext) -> SafeText | None:
+def availability_of_row(tracked: TrackedEnvironment, context: RowContext) -> SafeText | None:
     """Return the availability in the last 24 hours, or None if known for less than a minute."""
     return availability_text(Availability.from_intervals(_last_day(tracked, context)))
 

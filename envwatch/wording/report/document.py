@@ -146,7 +146,7 @@ class ProfileReport(NamedTuple):
     """The most urgent first."""
 
 
-def json_of(reports: Sequence[ProfileReport], **head: str | None) -> bytes:
+def report_json(reports: Sequence[ProfileReport], **head: str | None) -> bytes:
     """Return a report as a JSON document in UTF-8; `head` is about all profiles."""
     profiles = [
         {

@@ -184,7 +184,7 @@ def joined(parts: Sequence[PastLosses]) -> PastLosses:
     return PastLosses(found, sum(part.short for part in parts), sum(part.needless for part in parts))
 
 
-def table_of(losses: PastLosses, zone: tzinfo | None = None) -> list[tuple[SafeText, ...]]:
+def outages_table(losses: PastLosses, zone: tzinfo | None = None) -> list[tuple[SafeText, ...]]:
     """Return the cells of a table of outages, the titles first."""
     rows = [tuple(map(clean, ("BEGAN", "LASTED", "NAME", "PROFILE", "WHY")))]
     for profile, downtime in losses.found:
@@ -196,7 +196,7 @@ def table_of(losses: PastLosses, zone: tzinfo | None = None) -> list[tuple[SafeT
     return rows if has_profiles else [(*cells[:3], cells[4]) for cells in rows]
 
 
-def tally_text(losses: PastLosses) -> SafeText:
+def outages_tally(losses: PastLosses) -> SafeText:
     """Return the numbers: `2 outages would have been told, 5 were too short, 12 of rows that do not count`."""
     parts = [f"{counted(len(losses.found), 'outage')} would have been told"]
     if losses.short:
@@ -206,7 +206,7 @@ def tally_text(losses: PastLosses) -> SafeText:
     return composed(", ".join(parts))
 
 
-def json_of(losses: PastLosses) -> bytes:
+def outages_json(losses: PastLosses) -> bytes:
     """Return the outages as a JSON array in UTF-8; the names are stable."""
     found = [
         {"id": downtime.id, "name": downtime.name, "profile": profile or None, **downtime.values}

@@ -230,7 +230,7 @@ def _parts_of(
     return late, online, down, old
 
 
-def lines_of(arrangement: Arrangement, view: View) -> Sequence[TableLine]:
+def table_lines(arrangement: Arrangement, view: View) -> Sequence[TableLine]:
     """Return the lines of the table: rows and group headers."""
     rows, order_reason = arrangement.rows, arrangement.order_reason
     end = len(rows) - arrangement.old

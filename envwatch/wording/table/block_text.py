@@ -42,7 +42,7 @@ LEAST_NAMES: Final = 20
 _FIRST: Final = (Presence.MISSING, Presence.OFFLINE, Presence.GONE, Presence.LATE)
 
 
-def state_of(line: BlockLine, monitor: Monitor, now: Clocks) -> tuple[StateStyle, SafeText]:
+def line_state(line: BlockLine, monitor: Monitor, now: Clocks) -> tuple[StateStyle, SafeText]:
     """Return the style and the state of a line: `off`, `12 off`, `5 of 12 off`, `12 back`."""
     members = line.members
     looks = Counter(
@@ -57,7 +57,7 @@ def state_of(line: BlockLine, monitor: Monitor, now: Clocks) -> tuple[StateStyle
     return look, clean(f"{count} {word}")
 
 
-def lasted_text(line: BlockLine, wall: float) -> SafeText:
+def line_age_text(line: BlockLine, wall: float) -> SafeText:
     """Return the age of the newest loss, or of the last return, in at most six cells."""
     return state_age(span(wall - line.noticed_at))
 
@@ -82,7 +82,7 @@ def member_texts(
     )
 
 
-def names_text(
+def line_names_text(
     line: BlockLine, ambiguous: frozenset[SafeText], room: int, *, has_profiles: bool = False, ellipsis: str = "…"
 ) -> SafeText:
     """Return the shared values and the names that fit into `room` cells: `pod p-7: web-1, web-2 and 10 more`.

@@ -22,9 +22,9 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
-from envwatch.wording.table.arrangement import Arrangement, OrderReason, lines_of
+from envwatch.wording.table.arrangement import Arrangement, OrderReason, table_lines
 from envwatch.wording.table.block import Block, BlockLine, LineKey
-from envwatch.wording.table.table_view import GroupHeader, Line, TableLine, View, place_of
+from envwatch.wording.table.table_view import GroupHeader, Line, TableLine, View, index_of_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -104,7 +104,7 @@ class RowCursor:
 
     def place_of(self, key: LineKey) -> int | None:
         """Return the index of the line of an environment, an incident or a header."""
-        place = place_of(self.lines, key)
+        place = index_of_line(self.lines, key)
         if place is None:
             places = enumerate(self.lines[: self.pinned])
             place = next((place for place, line in places if isinstance(line, BlockLine) and _shows(line, key)), None)
@@ -249,7 +249,7 @@ class RowCursor:
         cursor, place, was_in_block = self.cursor if self.was_moved else None, self.place or 0, self.is_in_block
         head = self._head_of(place)
         self._arrangement = arrangement
-        self.table_lines = lines_of(arrangement, self._view)
+        self.table_lines = table_lines(arrangement, self._view)
         self.lines = [*block_lines, *self.table_lines]
         self.pinned = len(block_lines)
         self.place = None if cursor is None else self.place_of(cursor.key)
@@ -290,7 +290,7 @@ class RowCursor:
     def _header_of_folded(self, key: LineKey) -> int | None:
         lines = enumerate(self.lines)
         folded = ((place, line) for place, line in lines if isinstance(line, GroupHeader) and not line.is_open)
-        return next((place for place, line in folded if place_of(line.environments, key) is not None), None)
+        return next((place for place, line in folded if index_of_line(line.environments, key) is not None), None)
 
     def move_to(self, place: int) -> bool:
         """Move the cursor to the line nearest to `place`.

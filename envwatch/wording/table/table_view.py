@@ -320,7 +320,7 @@ Line: TypeAlias = "TableLine | BlockLine"
 """In the block, an environment is an unfolded incident's member."""
 
 
-def place_of(lines: Sequence[Line], key: LineKey) -> int | None:
+def index_of_line(lines: Sequence[Line], key: LineKey) -> int | None:
     """Return the index of a key's line."""
     if len(key) != _ROW_KEY:
         return next((place for place, line in enumerate(lines) if line.key == key), None)
@@ -348,7 +348,7 @@ def groups_of(
     """
     value_of = grouping_of(group)
     values = list(map(value_of, rows))
-    if stand_in is not None and (held := place_of(rows, stand_in.key)) is not None:
+    if stand_in is not None and (held := index_of_line(rows, stand_in.key)) is not None:
         values[held] = value_of(stand_in)
     groups: defaultdict[SafeText | None, list[TrackedEnvironment]] = defaultdict(list)
     for tracked, value in zip(rows, values, strict=True):

@@ -42,8 +42,8 @@ from envwatch.history.encoding.codecs import (
     Codec,
     MembersReader,
     MembersWriter,
+    field_names,
     is_same,
-    names_of,
     record,
     runs_between,
 )
@@ -290,9 +290,13 @@ def test_any_bounds_of_a_clock_come_back(pairs: list[tuple[float, float]]) -> No
 
 
 def test_every_field_of_a_fleet_and_of_its_rows_is_kept() -> None:
-    assert {*PROFILE_STATE} == {*names_of(ProfileState)} - {"profile", "server", "environments", "earlier"}
-    assert {*NAMES} == {*names_of(Environment), *names_of(TrackedEnvironment)} - {"environment", "profile", "uptime"}
-    assert {*names_of(TrackedEnvironment)} - {*NAMES} == {"profile", "environment", "uptime"}
+    assert {*PROFILE_STATE} == {*field_names(ProfileState)} - {"profile", "server", "environments", "earlier"}
+    assert {*NAMES} == {*field_names(Environment), *field_names(TrackedEnvironment)} - {
+        "environment",
+        "profile",
+        "uptime",
+    }
+    assert {*field_names(TrackedEnvironment)} - {*NAMES} == {"profile", "environment", "uptime"}
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ from support.month.script import (
 
 from envwatch.alerts import uptime_record
 from envwatch.alerts.alert_policy import AlertPolicy
-from envwatch.alerts.alert_state import alert_state, content_of
+from envwatch.alerts.alert_state import alert_state, alert_state_content
 from envwatch.alerts.monitor import Monitor
 from envwatch.alerts.uptime_record import UptimeRecord, record_of
 from envwatch.config.settings import all_settings_of
@@ -369,13 +369,13 @@ class Naive(Watcher):
 
 def restarted(monitor: Monitor, now: Clocks) -> Monitor:
     """Return the monitor after a restart, with the alert state and the uptime record as files keep them."""
-    content = json.loads(json.dumps(content_of(monitor.alert_state(NO_PROFILE, now), now)))
+    content = json.loads(json.dumps(alert_state_content(monitor.alert_state(NO_PROFILE, now), now)))
     following = new_monitor(monitor.policies[NO_PROFILE])
     state = alert_state(content, NO_PROFILE, now)
     following = following if state is None else following.with_alert_state(NO_PROFILE, state)
     if not (record := monitor.uptime_records[NO_PROFILE]).has_begun:
         return following
-    kept = record_of(json.loads(json.dumps(uptime_record.content_of(record))))
+    kept = record_of(json.loads(json.dumps(uptime_record.uptime_content(record))))
     return following if kept is None else following.with_uptime_record(NO_PROFILE, kept)
 
 
