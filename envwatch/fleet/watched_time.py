@@ -223,17 +223,17 @@ def states(
     `tracked` is the environment after all events, None if no longer tracked. `own_events` are oldest first, without
     groups, complete from `since`. Unwatched time is unknown.
     """
-    course = _ValueHistory.from_changes(
+    states = _ValueHistory.from_changes(
         _presences(own_events), None if tracked is None else _presence_of(tracked), watched
     )
     is_flapping = tracked is not None and tracked.is_flapping
     if flaps := _flapping(own_events, watched, is_flapping=is_flapping):
-        course = course.where_up(_ValueHistory.from_changes(flaps, _FLAPS if is_flapping else _UP, watched))
+        states = states.where_up(_ValueHistory.from_changes(flaps, _FLAPS if is_flapping else _UP, watched))
     intervals: list[Interval] = []
     end = since
     for each in watched.between(since, until).spans:
         _add(intervals, _GAP, end, each.since)
-        course.add_to(intervals, *each)
+        states.add_to(intervals, *each)
         end = each.until
     _add(intervals, _GAP, end, until)
     return tuple(intervals)

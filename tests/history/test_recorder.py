@@ -310,7 +310,7 @@ from envwatch.history.stored import StoredPast
 from envwatch.history.recorder import HistoryRecorder
 
 folder = Path(sys.argv[1])
-day_path(folder, day_of(0)).touch()
+day_path(folder, utc_day(0)).touch()
 recorder = HistoryRecorder({NO_PROFILE: folder}, notify=print)
 outcome = listed(beating(2))
 monitor, changes = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, outcome, outcome.ended)
