@@ -1,7 +1,4 @@
-"""The demo API as a child process, which never outlives its parent.
-
-Cheap to import: only the child imports the server.
-"""
+"""The demo API as a child process. Cheap to import, because only the child imports the server."""
 
 from __future__ import annotations
 
@@ -22,9 +19,9 @@ _IMPORT_ROOT: Final = Path(__file__).parents[2]
 
 
 class ChildServer:
-    """A demo API server with a fleet of `size` in a child process.
+    """A demo API server with a fleet of `size` in a child process, started without waiting.
 
-    The child ends with its standard input: also when the parent is killed. Starting does not wait for the server.
+    The child ends when standard input ends, even if the parent is killed.
 
     Raises:
         OSError: the process cannot be started.
@@ -52,7 +49,7 @@ class ChildServer:
 
     @property
     def started_at(self) -> int:
-        """The opening, in ms since the epoch; waits as `base_url` does."""
+        """The opening in ms since the epoch; waits like `base_url`."""
         return int(self._announced["started_at"])
 
     @property
@@ -65,7 +62,7 @@ class ChildServer:
         return str(self._announced["base_url"])
 
     def close(self) -> None:
-        """End the child: close its input, then SIGKILL."""
+        """Close the child's input; kill a child still running after 2 s."""
         try:
             self._process.communicate(timeout=_EXIT_TIMEOUT_S)
         except subprocess.TimeoutExpired:

@@ -1,7 +1,4 @@
-"""The demo fleet at any moment: a pure function of size, start and time.
-
-Instants are in ms since the epoch. Caches only save time.
-"""
+"""The demo fleet: a pure function of size, start and time. Instants are in ms since the epoch."""
 
 from __future__ import annotations
 
@@ -20,17 +17,17 @@ if TYPE_CHECKING:
 
 HEARTBEAT_MS: Final = 30_000
 _TIMES: Final = ',"{}":%b,"{}":%d}}'.format(wire_name("last_heartbeat_at"), wire_name("last_seen_at")).encode()
-"""The end of a row: the two times that change with every heartbeat."""
+"""End of a row's JSON, which changes with every heartbeat."""
 _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class State(NamedTuple):
-    """A row's changing values, from one change to the next."""
+    """A row's values between two changes."""
 
     seen_at: int
     """The last sign of life; ignored while heartbeats come."""
     pod: str
-    """Of this connection, or of the next."""
+    """Pod of the current or next connection."""
     mode: str | None
     branch: str | None
     version: str
@@ -98,7 +95,6 @@ class DemoRow:
         return state._replace(**values.get(change.what, {change.what.name.lower(): change.value}))
 
     def _happened(self, elapsed: float) -> Sequence[Change]:
-        """Return the changes up to a moment, oldest first: of the calm life, the last two rounds."""
         found = [each for each in self._once if each.at <= elapsed]
         since = elapsed - self._life_from
         this_round = since // self._life_every * self._life_every
@@ -117,7 +113,7 @@ class DemoRow:
         return self._state if self._state.is_listed and now >= self.first_seen_at else None
 
     def is_online(self, now: int) -> bool:
-        """Return the official rule's answer."""
+        """Whether the row is online by the API's rule."""
         state = self.state(now)
         return state is not None and is_online(state.connection, state.last_beat(now), now)
 
@@ -154,12 +150,7 @@ class DemoRow:
 
 
 class DemoFleet:
-    """All rows, made when a page needs them.
-
-    Args:
-        size: 100,000 rows cost nothing at the start.
-        started_at: the story's opening.
-    """
+    """All rows, made on demand: 100,000 rows cost nothing at the start."""
 
     def __init__(self, size: int, started_at: int) -> None:
         self.started_at = started_at
@@ -168,7 +159,7 @@ class DemoFleet:
         self._index_of: dict[str, int] = {}
 
     def row_at(self, index: int) -> DemoRow:
-        """Return a row by its place; 0 is the oldest."""
+        """Return a row by place; 0 is the oldest."""
         row = self._rows[index]
         if row is None:
             row = self._rows[index] = DemoRow(index, self._size, self.started_at)
@@ -190,11 +181,10 @@ class DemoFleet:
         after: str | None = None,
         is_wanted: Callable[[DemoRow], bool] = lambda _: True,
     ) -> tuple[list[bytes], bool]:
-        """Return one page of the listing, each row as JSON, and whether more rows follow.
+        """Return a page's rows as JSON, and whether more rows follow.
 
-        Rows stand in the order of first appearance, newest first, which never changes. A `limit` of None returns all
-        rows. `after` is the `id` of the previous page's last row, even if the row has left the listing; an unknown `id`
-        starts from the top.
+        Rows stand in the constant order of first appearance, newest first. `after` is the previous page's last `id`,
+        even of an unlisted row; an unknown `id` starts from the top.
         """
         wanted = (row for row in self._newest_first(after) if is_wanted(row))
         return page_of_rows((found for row in wanted if (found := row.json(now)) is not None), limit)

@@ -1,4 +1,4 @@
-"""The demo fleet's machines: a table, and the properties that never change, as a function of the place."""
+"""The demo fleet's machines: a table, and constant properties by place."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Blueprint(NamedTuple):
     name: str
     os: str
     device: str
-    """Form of the deviceId: uuid, hex or sandbox. Three forms belong to the Desktop app: desktop, "cloud" (a uuid) and
-    "local" (the app on this machine). A number: the device of that place."""
+    """Form of the deviceId: uuid, hex or sandbox; for the Desktop app, desktop, "cloud" (a uuid) or "local" (the app
+    on this machine). A number is the place of a machine with the same device."""
     mode: str | None
     branch: str | None
     version: str = NEWEST
@@ -32,8 +32,8 @@ class Blueprint(NamedTuple):
     """server: always up; laptop: not at night; job: some hours of a day; away: lost long ago."""
 
 
-# Oldest first. Places 0, 3, 6, … share a pod and hold most absent machines: the loss of another pod is a mass change,
-# even in a fleet of 40. Only versions from 0.34.10 on have the option `--org`, which makes a device id in hex.
+# Oldest first. Places 0, 3, 6, … share a pod and hold most absent machines: any other pod's loss is a mass change, even
+# in a fleet of 40. Only versions from 0.34.10 on have the option `--org`, which makes a hex device id.
 ROSTER: Final = tuple(Blueprint(*line) for line in (
     ("build-box-8", "linux", "uuid", "unrestricted", "main"),
     ("lukas-laptop-6", "darwin", "uuid", "standard", "feat/login", NEWEST, "laptop"),
@@ -81,13 +81,13 @@ ARRIVALS: Final = (
     Blueprint("build-box-30", "linux", "uuid", None, None),
     Blueprint("mac-mini-25-new", "darwin", "31", "standard", "main", "0.34.9"),
 )
-"""Machines that the story adds; the second is place 31 with another name."""
+"""Machines added by the story; the second renames place 31."""
 LEAST_WITH_ARRIVALS: Final = 32
 
 _PEOPLE: Final = ("hiro", "chen", "amara", "lukas", "priya", "sofia")
 _REPOSITORIES: Final = ("portal", "billing", "agents", "infra", "search", "mobile", "docs", "ledger")
 _TEAMS: Final = ("agents", "platform", "research", "support")
-"""The value of the metadata's key `team`, which people set themselves."""
+"""Values of `team`, a metadata key set by people."""
 _COMMANDS: Final = ("clear", "doctor", "dream", "init", "compact", "reload", "context-limit", "toolset")
 """Listeners before 0.34 advertise only the first."""
 _DESKTOP_APPS: Final = {"desktop": DESKTOP_LISTENER, "cloud": DESKTOP_CLOUD_LISTENER, "local": DESKTOP_LISTENER}
@@ -100,7 +100,7 @@ _SYSTEMS: Final[dict[str, tuple[str, str, tuple[str, ...]]]] = {
     "linux": ("v22.21.1", "/home/{}/code/", ("x64", "AMD EPYC 9454P", "Ubuntu", "24.04.3 LTS")),
     "win32": ("v22.20.0", "C:\\Users\\{}\\src\\", ("x64", "AMD Ryzen 7", "Windows 11", "10.0.26200", "ThinkPad")),
 }
-"""Version of Node, home folder, and values of `_MACHINE`. A listener on Linux sends no model."""
+"""Node's version, home folder, and values of `_MACHINE`; Linux listeners send no model."""
 _COMMAND: Final = "npm install -g @letta-ai/letta-code@latest"
 _PATH: Final = "/usr/lib/node_modules/@letta-ai/letta-code"
 _BY_HAND: Final = {"supported": False, "writable": False}
@@ -112,7 +112,6 @@ _UPDATES: Final[tuple[dict[str, object] | None, ...]] = (
     {**_BY_HAND, "manual_command": "Upgrade with your installer: uv tool upgrade letta, or pipx upgrade letta"},
     None,
 )
-"""How listeners update themselves, in turn; the first two can."""
 _MANAGED: Final = {**_BY_HAND, "reason": "managed by the sandbox image"}
 _UPDATE_DESKTOP: Final = {**_BY_HAND, "manual_command": "Update the Letta Code desktop app, then restart it."}
 
@@ -122,17 +121,15 @@ class Machine(NamedTuple):
 
     blueprint: Blueprint
     number: int
-    """A number of the machine's own, for choices."""
     identity: dict[str, str]
-    """By attribute of `Environment`."""
+    """Values by attribute of `Environment`."""
     metadata: dict[str, object] | None
-    """The constant part; None for a listener that never sent metadata."""
+    """The constant part; None for a listener without metadata."""
     directory: str
-    """Where agents run."""
 
 
 def machine_at(index: int, size: int) -> Machine:
-    """Return a fleet's machine; from the fleet's size on, an arrival. Later rounds of the table get numbered names."""
+    """Return a machine, or an arrival from `size` on. Later rounds of the table get numbered names."""
     blueprint, cycle = (ROSTER[index % SIZE], index // SIZE) if index < size else (ARRIVALS[index - size], 0)
     is_shared = blueprint.device.isdigit()  # a second listener on another line's machine
     place = int(blueprint.device) if is_shared else index % SIZE
@@ -165,7 +162,7 @@ def machine_at(index: int, size: int) -> Machine:
 
 
 def number_of(*parts: object) -> int:
-    """Return a large number that looks random and depends only on the parts."""
+    """Return a large pseudo-random number that depends only on the parts."""
     return int.from_bytes(sha256(repr(parts).encode()).digest()[:16])
 
 

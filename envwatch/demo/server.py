@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from envwatch.demo.fleet import DemoRow
 
 _LARGEST_PAGE = 100
-"""A larger `limit` is reduced silently."""
 _CLOSED_WITHIN_S = 0.05
 
 
@@ -50,7 +49,6 @@ class _Exchange(BaseHTTPRequestHandler):
             self._reply(HTTPStatus.OK, body)
 
     def date_time_string(self, timestamp: float | None = None) -> str:
-        """Return the `Date` header by the heartbeats' clock."""
         return super().date_time_string(self.server.now() / 1_000 if timestamp is None else timestamp)
 
     def log_message(self, *_: object) -> None:
@@ -65,25 +63,22 @@ class _Exchange(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingTCPServer):
-    """A running demo API with a fleet, one thread per connection, until `close`.
+    """A running demo API with a fleet of `size`, a thread per connection, until `close`.
 
-    Args:
-        size: the fleet's size.
-        key: the clients' bearer token.
-        now: the clock of heartbeats and `Date`, in ms since the epoch.
+    `key` is the clients' bearer token; `now` is the clock of heartbeats and `Date` in ms since the epoch.
 
     Raises:
         OSError: the server cannot listen.
     """
 
-    daemon_threads = False  # joined after their connections are cut
+    daemon_threads = False  # joined after the connections are cut
     request_queue_size = 128
 
     def __init__(self, size: int, *, key: str, now: Callable[[], int] = wall_clock) -> None:
         self.key = key
         self.now = now
         self.started_at = now()
-        """The opening's start, in ms since the epoch."""
+        """The opening in ms since the epoch."""
         self._fleet = DemoFleet(size, self.started_at)
         self._lock = Lock()
         self._authorization = f"Bearer {key}".encode()
@@ -135,12 +130,12 @@ class Server(ThreadingTCPServer):
         self._serving.join()
         for connection in self._connections:
             with contextlib.suppress(OSError):  # closed already
-                connection.shutdown(socket.SHUT_RDWR)  # its thread reads end of file
+                connection.shutdown(socket.SHUT_RDWR)  # the thread reads end of file
         self.server_close()
 
     # typeshed: a request may also be the pair of a UDP server.
     def process_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
-        """Register a new connection and start its thread."""
+        """Register and serve a new connection."""
         self._connections.append(request)
         super().process_request(request, client_address)
 
@@ -153,8 +148,7 @@ class Server(ThreadingTCPServer):
 def main(size: str) -> int:
     """Serve a fleet of `size` for `child.py` until standard input ends or SIGTERM comes.
 
-    `LETTA_API_KEY` holds the key. One line of JSON announces the URL or the error. Returns the exit code: 1 if the
-    server cannot listen, else 0.
+    `LETTA_API_KEY` holds the key. A line of JSON announces the URL, or an error before exit code 1.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl+c is for the parent
     try:

@@ -1,6 +1,6 @@
-"""The demo's story: what happens when, to which machines, and the hints that lead a newcomer through the story.
+"""The demo's story: changes of machines, and hints for newcomers.
 
-Times are in seconds from the opening. Negative times are the recorded day before.
+Times are in seconds from the opening, negative on the recorded day before.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ class What(Enum):
     """The kinds of changes."""
 
     LOST, BACK = auto(), auto()
-    """The connection ends, and a new connection with heartbeats; the latter also for a machine that appears."""
+    """The connection ends; a new connection begins, also for a new machine."""
     SILENT, BEATS = auto(), auto()
-    """Heartbeats stop on an open connection, and come again."""
+    """Heartbeats stop on an open connection; heartbeats resume."""
     GONE = auto()
     """The row leaves the listing."""
     POD = auto()
@@ -36,10 +36,10 @@ class Change(NamedTuple):
     at: float
     what: What
     rows: str
-    """A machine's name, or a group: a pod, a role, or a role with a version of the table."""
+    """A machine's name, a pod, a role, or a role with a version."""
     value: str | None = None
     spread: float = 0.0
-    """Each machine of a group changes at a time of its own, within so many seconds."""
+    """Seconds over which a group's machines change."""
 
 
 LOST, BACK, SILENT, BEATS, GONE, POD, MODE, BRANCH, VERSION = What
@@ -67,7 +67,6 @@ NIGHT: Final = (
     Change(-31 * MINUTE, POD, "p-6", "p-6"),
     Change(-30 * MINUTE, BACK, "p-6", spread=MINUTE),
 )  # fmt: skip
-"""The day before the opening."""
 
 OPENING: Final = (
     Change(-245, LOST, "東京-build-10"),
@@ -89,7 +88,6 @@ OPENING: Final = (
     Change(225, BACK, "p-7", spread=5),
     Change(400, GONE, "mac-mini-25"),
 )
-"""The opening: one thing at a time."""
 
 HINTS: Final[Sequence[tuple[float, tuple[str, ...], str]]] = (
     (0, ("open",), "opens the row's details, with what to do"),
@@ -101,11 +99,10 @@ HINTS: Final[Sequence[tuple[float, tuple[str, ...], str]]] = (
     (96, ("help",), "explains all signs, colours and keys"),
     (184, ("fold",), "shows the rows of the power cut; n leads there"),
 )
-"""From a moment on, the key of the first action does what the text says. Using any of the actions ends the hint."""
+"""Start, actions and text of each hint: the text describes the first action, and any action ends the hint."""
 
 
 def _flapping(at: float, name: str, lost_for: float, times: int) -> Iterator[Change]:
-    """Yield losses of equal length, as far apart."""
     for turn in range(times):
         yield Change(at + 2 * turn * lost_for, LOST, name)
         yield Change(at + (2 * turn + 1) * lost_for, BACK, name)
@@ -131,11 +128,11 @@ LIFE: Final = (
     Change(740, BEATS, "lukas-surface"),
     Change(850, MODE, "nightly-15", "unrestricted"),
 )
-"""Calm life after the opening, again and again; also in the further rounds of a large fleet, once an hour each."""
+"""Calm life, repeated every `LIFE_EVERY`, and hourly in the further rounds of a large fleet."""
 
 UNWATCHED: Final = (-7.5 * HOUR, -6.8 * HOUR)
-"""envwatch does not run, so the recorded day has a gap."""
+"""A gap of the recorded day, without envwatch."""
 FAILING: Final = (-21.8 * HOUR, -21.6 * HOUR)
-"""The server answers 503."""
+"""The time of 503 responses."""
 ACKNOWLEDGED: Final = (-20.5 * HOUR, -15.9 * HOUR)
-"""Somebody has acknowledged the loss of build-box-8."""
+"""The acknowledgement of build-box-8."""

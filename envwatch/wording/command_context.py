@@ -1,6 +1,6 @@
 """The variables that describe a row to a command.
 
-The values come from machines of strangers, so they never become part of a command line, and a command must quote them.
+Values come from strangers' machines: no value becomes part of a command line, and commands must quote values.
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ if TYPE_CHECKING:
     from envwatch.wording.output.environment_list import ListedEnvironment
 
 KEY_VARIABLE: Final = "LETTA_API_KEY"
-"""This variable and the profiles' key variables are never passed on."""
 
 
 class RowCommand(NamedTuple):
     """A user's command for the row under the cursor."""
 
     name: str
-    # The docstrings of the fields that the configuration sets are the help.
+    # Field docstrings are user documentation.
     key: str
     """The key that runs the command on the dashboard."""
     run: tuple[str, ...]
@@ -35,19 +34,18 @@ class RowCommand(NamedTuple):
 
     @property
     def id(self) -> str:
-        """The id of the binding."""
+        """The key binding's id."""
         return f"command.{self.name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandSettings:
-    """The user's commands, and the variables to hide from them."""
+    """The user's commands and the hidden variables."""
 
     commands: Mapping[str, RowCommand] = field(default_factory=dict)
     secret_variables: frozenset[str] = frozenset()
-    """Variables with an API key or a hook's secret."""
     profiles: Mapping[SafeText, str] = field(default_factory=dict)
-    """The values of `ENVWATCH_PROFILE` by the rows' profile, empty if a single profile is watched."""
+    """Value of `ENVWATCH_PROFILE` by a row's profile, which is empty for a single profile."""
 
 
 NO_COMMANDS: Final = CommandSettings()
@@ -56,22 +54,20 @@ NO_COMMANDS: Final = CommandSettings()
 _VALUES: Final = (
     "id name device connection listener state last_state pod user owner branch directory version mode os node profile"
 )
-"""Keys of `PRESENTATIONS`, and three own values."""
 
 ROW_VARIABLES: Final = frozenset(f"ENVWATCH_{name.upper()}" for name in _VALUES.split())
-"""If `ENVWATCH_ID` is set, these variables are no settings."""
 
 
 EVENT_VARIABLES: Final = dict.fromkeys(
     f"ENVWATCH_{name}" for name in ("HOOK", "EVENT", "SUMMARY", "REASON", "INCIDENT", "COUNT", "TIME")
 ).keys()
-"""Further variables for a hook's command: an ordered set."""
+"""Additional variables of a hook's command."""
 
 NO_ROW: Final[Mapping[str, SafeText]] = MappingProxyType(dict.fromkeys(ROW_VARIABLES, EMPTY))
 
 
 def row_variables(row: ListedEnvironment, profile: str) -> dict[str, SafeText]:
-    """Return a row's variables; a missing value is an empty text."""
+    """Return a row's variables; missing values are empty."""
     own = {"state": row.state, "last_state": clean(row.tracked.presence.value), "profile": composed(profile)}
     return {
         f"ENVWATCH_{name.upper()}": (own[name] if name in own else PRESENTATIONS[name].text(row.tracked)) or EMPTY
@@ -82,13 +78,13 @@ def row_variables(row: ListedEnvironment, profile: str) -> dict[str, SafeText]:
 def child_environment(
     environ: Mapping[str, str], variables: Mapping[str, str], secret_variables: Iterable[str]
 ) -> dict[str, str]:
-    """Return a command's environment: this process's variables without secrets, plus `variables`."""
+    """Return this process's variables without secrets, plus `variables`."""
     hidden = {KEY_VARIABLE, *secret_variables}
     return {name: value for name, value in environ.items() if name not in hidden} | dict(variables)
 
 
 def ending_text(code: int) -> str:
-    """Return a text about a command's end; a negative code is a signal."""
+    """Return how a command ended; a negative `code` is a signal."""
     if code < 0:
         return f"ended by signal {-code}"
     return f"failed with exit status {code}" if code else "done"

@@ -1,4 +1,4 @@
-"""Why polls come slower than the interval, and the settings that help, with values for this fleet."""
+"""Reasons of polls slower than the interval, and faster settings for this fleet."""
 
 from __future__ import annotations
 
@@ -18,27 +18,24 @@ if TYPE_CHECKING:
 
 _BOUNDS: Final = {each.name: each.metadata["bounds"] for each in fields(Limits)}
 LARGEST_PAGE: Final[int] = _BOUNDS["page_size"][1]
-"""The greatest `page_size` that a user may set."""
 _MOST_REQUESTS: Final[int] = _BOUNDS["requests_per_minute"][1]
 _MINUTE: Final = timedelta(minutes=1)
 _ROUND: Final = 100
-"""An advised `page_size` is a multiple, or the largest page that the server sends."""
 
 
 LargePage: TypeAlias = tuple[int, timedelta]
-"""The rows and the time of the largest page that the server sends."""
+"""Rows and duration of the server's largest page."""
 
 
 class FasterPolls(NamedTuple):
-    """Settings that make polls more frequent."""
+    """New values of settings for more frequent polls."""
 
     settings: Mapping[str, int]
-    """The settings to change: `page_size`, `requests_per_minute`."""
     interval: timedelta
 
 
 def reason_of(limits: Limits, cost: ListingCost) -> SafeText | None:
-    """Return why polls come slower than the interval; None if polls keep the interval, to the second."""
+    """Return why polls are slower than the interval; None if equal to the second."""
     interval, budgeted = limits.pace(cost.requests, cost.took), limits.budgeted(cost.requests)
     if long_age(interval) == long_age(limits.interval):
         return None
@@ -53,9 +50,9 @@ def reason_of(limits: Limits, cost: ListingCost) -> SafeText | None:
 
 
 def ways_to_poll_faster(limits: Limits, cost: ListingCost, largest: LargePage | None = None) -> tuple[FasterPolls, ...]:
-    """Return alternative settings that make polls more frequent, the fewest requests first.
+    """Return alternative settings, fewest requests first.
 
-    `cost` is of a listing with `limits`. `largest` is None if unknown.
+    `cost` was measured with `limits`; `largest` is None if unknown.
     """
     slow = limits.pace(cost.requests, cost.took)
     if slow <= limits.interval:
@@ -71,7 +68,7 @@ def ways_to_poll_faster(limits: Limits, cost: ListingCost, largest: LargePage | 
 def remedies_text(
     found: tuple[FasterPolls, ...], limits: Limits, cost: ListingCost, largest: LargePage | None = None
 ) -> SafeText:
-    """Return remedies in the spelling of the configuration file, with conditions; other advice without a remedy."""
+    """Return configuration lines with conditions, or general advice if `found` is empty."""
     if not found:
         whole = seconds_up(cost.took)  # wastes no time between listings
         is_better = whole < limits.pace(cost.requests, cost.took)
@@ -93,7 +90,7 @@ def _spelled(remedy: FasterPolls) -> str:
 
 
 def pace_advice(limits: Limits, cost: ListingCost) -> SafeText | None:
-    """Return `reason_of`, and the settings that help."""
+    """Return `reason_of` with helpful settings."""
     reason = reason_of(limits, cost)
     if reason is None:
         return None
@@ -107,7 +104,6 @@ def pace_advice(limits: Limits, cost: ListingCost) -> SafeText | None:
 
 
 def _with_larger_pages(limits: Limits, cost: ListingCost, rows: int, took: timedelta) -> FasterPolls:
-    """Return the smallest page size with the best pace, and a greater request budget if helpful."""
 
     def cost_with(size: int) -> tuple[int, timedelta]:
         pages = max(math.ceil(cost.rows / size), 1)
@@ -121,10 +117,10 @@ def _with_larger_pages(limits: Limits, cost: ListingCost, rows: int, took: timed
 
 
 def _least_budget(limits: Limits, requests: int, took: timedelta) -> tuple[int, timedelta]:
-    """Return the least request budget with the best pace, not below the present budget, and the pace."""
+    """Return the least budget with the best pace, at least the present budget, and the pace."""
     ticks = max(math.ceil(took / limits.interval), 1)
     best = limits.interval * ticks
-    # With a budget that fills the best pace, or a whole part of the best pace, no tick is lost.
+    # No tick is lost if the budget fills the best pace or a whole part.
     exact = (math.ceil(_MINUTE * requests * part / best) for part in range(1, ticks + 1))
     least = limits.requests_per_minute
     budgets = {least, max(least, _MOST_REQUESTS), *(budget for budget in exact if least < budget < _MOST_REQUESTS)}

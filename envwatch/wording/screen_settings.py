@@ -1,4 +1,4 @@
-"""The settings of the screen: declared here, set by the configuration, read by the App and its widgets."""
+"""The settings of the screen."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from typing import Literal
 
 
-# Each generated method costs time at every start.
+# Each generated method slows every start.
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False, match_args=False)
 class ScreenSettings:
-    """The looks and sounds of the screen at first. The docstrings are the help of the configuration."""
+    """The initial looks and sounds of the screen. Field docstrings are user documentation."""
 
     view: str | None = setting(None, rule="LINE", example='"gpu"', part="view", option=True)
     """The dashboard's first view: the name of a table `[views.NAME]`, or a built-in view such as `offline`. The view
@@ -26,7 +26,6 @@ class ScreenSettings:
         (), rule="COLUMN_LIST", example='["name", "mode", "version", "branch", "up"]', part="view", demo=True
     )
     """Columns of the table, in order."""
-    # None stands for `problems`.
     sort: str | None = setting(None, rule="SORT", example='"problems"', part="view", demo=True)
     """First sort order: a column, or `problems` (the default) for problems first."""
     theme: str | None = setting(None, rule="LINE", example='"envwatch-light"', part="usual", demo=True)

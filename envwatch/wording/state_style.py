@@ -1,4 +1,4 @@
-"""The look and the words of states and verdicts: glyphs, styles, instants, marks, warnings, the status line."""
+"""Glyphs, styles and words of states, verdicts, marks and warnings."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ TITLE: Final = "title"
 
 
 class Piece(NamedTuple):
-    """A part of a row. `style` is a state's style, `FAINT`, a widget's style, or empty."""
+    """A part of a row; `style` is a state's or widget's style, or empty."""
 
     text: SafeText
     style: str = ""
@@ -69,9 +69,8 @@ class Piece(NamedTuple):
 
 FLAPPING: Final = clean("flap")
 FLAPPING_GLYPHS: Final = ("≈", "w")
-"""A row keeps its presence's glyph; this glyph marks counts, events and past hours."""
+"""Glyphs of flapping in counts, events and past hours, not in rows."""
 CLOCK_SUSPECT: Final = clean("clk?")
-"""Replaces the word of the presence."""
 
 UNKNOWN: Final = StateStyle("?", "?", CLOCK_SUSPECT, "unknown")
 
@@ -83,7 +82,7 @@ PRESENCE_STYLES: Final[Mapping[Presence, StateStyle]] = {
     Presence.MISSING: StateStyle("!", "!", clean("miss"), "offline"),
 }
 
-# A past hour needs no person, and so never has the colour of a loss.
+# Past hours need no person, so none has a loss's colour.
 HOUR_STYLES: Final[Mapping[UptimeState, StateStyle]] = {
     UptimeState.UP: StateStyle("▄", "+", clean("up"), "online"),
     UptimeState.FLAPPING: StateStyle(*FLAPPING_GLYPHS, clean("flapping"), "flapping"),
@@ -94,19 +93,18 @@ HOUR_STYLES: Final[Mapping[UptimeState, StateStyle]] = {
 HOUR_GLYPHS: Final[Mapping[str, str]] = {
     glyph: look.style for look in HOUR_STYLES.values() for glyph in (look.glyph, look.ascii)
 }
-"""Styles by glyph, see `hours_text`."""
 _MARKED_HOURS: Final = (18, 12, 6)
 
 
 @lru_cache(1_024)
 def hours_text(hours: tuple[UptimeState, ...], *, ascii_only: bool) -> SafeText:
-    """Return a glyph for each hour."""
+    """Return a glyph per hour."""
     looks = (HOUR_STYLES[state] for state in hours)
     return composed("".join(look.ascii if ascii_only else look.glyph for look in looks))
 
 
 def hour_marks(width: int, first: str = "-24h") -> SafeText:
-    """Return the hour marks that fit below a strip; the line begins with `first`."""
+    """Return `first` and the hour marks that fit below a strip of `width` cells."""
     line = list(first[:width].ljust(width))
     marks = [("now", width - 3), *((f"-{hours}h", round((1 - hours / 24) * (width - 1))) for hours in _MARKED_HOURS)]
     for mark, place in marks:
@@ -124,11 +122,11 @@ _SGR: Final[Mapping[str, str]] = {
     "gone": "2",
     "unrestricted": "1;4",
 }
-"""Parameters of `ESC [ … m`, as in the theme `envwatch-ansi`. A terminal's yellow, green and cyan vanish on white."""
+"""Parameters of `ESC [ … m`, as in the theme `envwatch-ansi`. Yellow, green and cyan vanish on white."""
 
 
 def painted(text: str, style: str) -> str:
-    """Return a text with a style's escape sequences, if any."""
+    """Return a text in a style's escape sequences."""
     return f"\x1b[{_SGR[style]}m{text}\x1b[0m" if style in _SGR else text
 
 
@@ -147,7 +145,7 @@ def style_of(tracked: TrackedEnvironment, *, is_unknown: bool) -> StateStyle:
 
 
 def glyph_of(presence: Presence, *, ascii_only: bool) -> str:
-    """Return the glyph of a presence."""
+    """Return a presence's glyph."""
     look = PRESENCE_STYLES[presence]
     return look.ascii if ascii_only else look.glyph
 
@@ -165,12 +163,12 @@ def state_text(tracked: TrackedEnvironment, *, is_unknown: bool) -> SafeText:
 
 
 def last_text(tracked: TrackedEnvironment) -> SafeText | None:
-    """Return `was offline` for a row in an unknown state, or None without an earlier verdict."""
+    """Return `was offline`, or None without an earlier verdict."""
     return None if tracked.verdict == UNTIMED else clean(f"was {tracked.presence}")
 
 
 def why_unknown(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> tuple[float | None, SafeText]:
-    """Return since when a row's state is unknown (server's clock, ms; None if unknown), and the reason."""
+    """Return the start of an unknown state (server's clock, ms), if known, and the reason."""
     if (blindness := profile_state.blindness(now)) is not None:
         return blindness
     if profile_state.listed is not None and profile_state.freshness(now) is Freshness.BLIND:
@@ -192,19 +190,19 @@ def reasons(tracked: TrackedEnvironment) -> Iterator[SafeText]:
 
 
 def lasted_text(event: Event, how: str) -> str:
-    """Return how long the state before an event lasted, after `how`: `was on for 2m 10s`; empty if unknown."""
+    """Return `how` and the previous state's duration; empty if unknown."""
     return "" if event.lasted is None else f"{how} {long_age(event.lasted)}"
 
 
 def countdown_text(left_s: float, *, is_short: bool = False) -> SafeText:
-    """Return when a late row goes offline: `offline in 12 s`, or `off in 12 s`."""
+    """Return a late row's `offline in 12 s`, or short `off in 12 s`."""
     if left_s <= 0:
         return clean("off next poll" if is_short else "offline at the next listing")
     return clean(f"{'off' if is_short else 'offline'} in {left_s:.0f} s")
 
 
 def cause_text(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> SafeText | None:
-    """Return why a row is down, late or flapping, in at most 14 cells; None for a healthy row."""
+    """Return why a row is down, late or flapping, in at most 14 cells."""
     match tracked.presence:
         case Presence.LATE if not tracked.clock_suspect:
             left = fleet_limits.online_for - span(now - tracked.environment.last_seen_alive_at)
@@ -216,7 +214,7 @@ def cause_text(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) ->
 
 
 def short_reason(tracked: TrackedEnvironment) -> SafeText | None:
-    """Return a verdict's reason in at most 14 cells, without parts that change with time; None for a healthy row."""
+    """Return a verdict's constant reason in at most 14 cells; None for a healthy row."""
     if tracked.replaced_by is not None:
         return tracked.reason
     reason = tracked.verdict.reason
@@ -234,9 +232,9 @@ _SHORT_REASONS: Final = {
 
 
 def clock_warning(profile_state: ProfileState) -> SafeText | None:
-    """Return a sentence about wrong clocks, or None if the clocks agree within 5 s.
+    """Return a warning about wrong clocks; None if the clocks agree within 5 s.
 
-    Impossible times are no matter of clocks; the rows are counted elsewhere.
+    Impossible times are counted elsewhere.
     """
     if (fault := profile_state.clock_fault) is not None and fault.judged_by is not None:
         return fault.text
@@ -247,10 +245,7 @@ def clock_warning(profile_state: ProfileState) -> SafeText | None:
 
 
 def clock_text_of(tracked: TrackedEnvironment, profile_state: ProfileState) -> SafeText | None:
-    """Return why an environment reads `clk?`, and what its verdict rests on; None for other environments.
-
-    None for an impossible time too, which the proof of the verdict names.
-    """
+    """Return why a row reads `clk?`, and the verdict's basis; None for an impossible time, named in the proof."""
     if not tracked.clock_suspect or tracked.has_impossible_time:
         return None
     if (fault := profile_state.clock_fault) is not None:
@@ -262,12 +257,12 @@ def clock_text_of(tracked: TrackedEnvironment, profile_state: ProfileState) -> S
 
 
 def json_text(value: JsonValue) -> SafeText:
-    """Return a text unchanged, any other value as JSON."""
+    """Return a text unchanged; an empty text or any other value as JSON."""
     return composed(value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False))
 
 
 def instant_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
-    """Return the time of day, or date and minute if over a day from now (server's clock, ms)."""
+    """Return the time of day, or date and minute a day or more from `now` (ms)."""
     if abs(now - at) < DAY_MS:
         return clock_text(at, zone)
     text = date_text(at, zone)[:16]
@@ -275,17 +270,14 @@ def instant_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
 
 
 def marked_text(done: str, by: str = "", note: str = "", width: float = inf) -> SafeText:
-    """Return the mark of a loss: `acked by ana: disk swap`.
-
-    If the mark is wider than `width` cells, the note is dropped first, then the name.
-    """
+    """Return `acked by ana: disk swap`; beyond `width` cells without the note, then without the name."""
     named = f"{done} by {by}" if by else done
     whole = f"{named}: {note}" if note else named
     return next((text for text in map(composed, (whole, named)) if cells(text) <= width), composed(done))
 
 
 def ack_text(ack: Ack, at: float, zone: tzinfo | None, width: float = inf) -> SafeText:
-    """Return `acked until 06:00 by ann: disk swap`, at a moment of the platform's clock; see `marked_text`."""
+    """Return `acked until 06:00 by ann: disk swap`; `at` is the server's time in ms."""
     done = "acked" if ack.until is None else f"acked {until_text(ack.until, at, zone)}"
     return marked_text(done, ack.by, ack.note, width)
 
@@ -293,32 +285,32 @@ def ack_text(ack: Ack, at: float, zone: tzinfo | None, width: float = inf) -> Sa
 def shared_silence_text(
     environment: Environment, wall: float, zone: tzinfo | None, width: float = inf
 ) -> SafeText | None:
-    """Return the mark of the serving host's silence of a row."""
+    """Return the mark of the serving host's silence."""
     if (silence := shared_silence_of(environment, wall)) is not None:
         return marked_text(silenced_until_text(silence.until, wall, zone), silence.by, silence.note, width)
     return None
 
 
 def silenced_until_text(until: float, now: float, zone: tzinfo | None) -> SafeText:
-    """Return `silenced until 10:00`; both instants are by one clock in ms."""
+    """Return `silenced until 10:00`; see `until_text`."""
     return composed(f"silenced {until_text(until, now, zone)}")
 
 
 def until_text(until: float, now: float, zone: tzinfo | None) -> SafeText:
-    """Return `until 10:00`; both instants are by one clock in ms."""
+    """Return `until 10:00`; both instants are ms of the same clock."""
     from envwatch.alerts.recurring_hours import near_time_text  # noqa: PLC0415 - only with silences
 
     return composed(f"until {near_time_text(until, now, zone)}")
 
 
 def silence_text(silenced: Silenced, monitor: Monitor, profile: SafeText, now: Clocks, width: float = inf) -> SafeText:
-    """Return `silenced until 10:00 by ana: disk swap`, in the zone of the profile; see `marked_text` for `width`."""
+    """Return `silenced until 10:00 by ana: disk swap`."""
     text = _silenced_until(silenced, monitor, profile, now)
     return marked_text(text, silenced.silence.by, silenced.silence.note, width)
 
 
 def silenced_text(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText | None:
-    """Return `silenced until 10:00` for a silenced row."""
+    """Return a silenced row's `silenced until 10:00`."""
     silenced = monitor.silenced(tracked, now)
     return None if silenced is None else _silenced_until(silenced, monitor, tracked.profile, now)
 
@@ -329,7 +321,7 @@ def _silenced_until(silenced: Silenced, monitor: Monitor, profile: SafeText, now
 
 
 def not_back_text(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText | None:
-    """Return `not back by 10:00` for a row whose loss counts from the end of a silence."""
+    """Return `not back by 10:00` for a loss counted from a silence's end."""
     at = monitor.fleet.for_environment(tracked).clock.server_time(now.wall)
     end = monitor.counted_from(tracked, now)
     if end is None or end > at:
@@ -361,7 +353,7 @@ def moment_text(at: float, present: float, zone: tzinfo | None) -> SafeText:
 
 
 def ago_text(at: float, present: float, *, ascii_only: bool) -> SafeText:
-    """Return the age of a moment: `(−41 m)`, or from an hour on in two units: `(−1 h 51 m)`."""
+    """Return a moment's age: `(−41 m)`, from an hour on `(−1 h 51 m)`."""
     seconds = int(span(present - at).total_seconds())
     minutes, hours = seconds // 60, seconds // 3600
     if seconds < 120:
@@ -374,21 +366,21 @@ def ago_text(at: float, present: float, *, ascii_only: bool) -> SafeText:
 
 
 def trouble_text(fleet: Fleet, now: Clocks) -> SafeText:
-    """Return why the present cannot be seen, for a screen that shows the past."""
+    """Return why the present is unknown; empty if known."""
     if any(profile_state.is_refused for profile_state in fleet):
         return clean("key refused")
     return clean("blind") if any(each.freshness(now) is Freshness.BLIND for each in fleet) else EMPTY
 
 
 def mistake_text(text: str) -> SafeText:
-    """Return a message about a wrongly typed moment."""
+    """Return the message for a mistyped moment."""
     if not text.strip():
         return clean(f"type a past time: {EXAMPLES}")
     return clean(f"this is no past time; write {EXAMPLES}")
 
 
 def speed_text(speed: float) -> SafeText:
-    """Return the speed of a replay: `10x`, `0.5x`."""
+    """Return a replay's speed: `10x`, `0.5x`."""
     return clean(f"{speed:g}x")
 
 
@@ -400,7 +392,7 @@ _ANOMALY_WORDS: Final[Mapping[Anomaly, str]] = {
 
 
 def quarantine_badge(profile_state: ProfileState, now: Clocks) -> tuple[SafeText, SafeText] | None:
-    """Return the quarantined listing's anomaly and the quarantine's age."""
+    """Return a quarantine's anomaly and age."""
     if profile_state.quarantine is None:
         return None
     lasts = timedelta(seconds=max(now.monotonic - profile_state.quarantine.since, 0.0))
@@ -408,7 +400,7 @@ def quarantine_badge(profile_state: ProfileState, now: Clocks) -> tuple[SafeText
 
 
 def quarantine_text(profile_state: ProfileState, now: Clocks, zone: tzinfo | None) -> SafeText | None:
-    """Return the quarantine's reason and the rows' state."""
+    """Return a quarantine's reason, possible end and effect on rows."""
     quarantine, since = profile_state.quarantine, profile_state.periods.get(Kind.HELD)
     if quarantine is None or since is None:
         return None
@@ -428,7 +420,7 @@ def stalled_since(profile_state: ProfileState) -> ServerMs | None:
 
 
 def hooks_text(failing: Mapping[SafeText, WallMs], zone: tzinfo | None) -> SafeText | None:
-    """Return the names of failing hooks and the first failure's time."""
+    """Return a sentence about failing hooks since the first failure."""
     if not failing:
         return None
     first, *others = sorted(failing, key=lambda name: (failing[name], name))
@@ -437,7 +429,7 @@ def hooks_text(failing: Mapping[SafeText, WallMs], zone: tzinfo | None) -> SafeT
 
 
 def doubt_text(profile_state: ProfileState, zone: tzinfo | None) -> SafeText | None:
-    """Return why rows read unknown although polls succeed, if a cause concerns all rows."""
+    """Return why all rows read unknown despite successful polls."""
     if profile_state.stall_detector.is_stalled:
         since = stalled_since(profile_state)
         moment = NOTHING if since is None else clock_text(since, zone)

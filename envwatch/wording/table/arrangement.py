@@ -1,7 +1,4 @@
-"""The table's environments in order: late rows, rows that are up, rows that are down.
-
-Rows of the block are not in the table.
-"""
+"""The table's rows in order: late, up, down. Rows of the block are left out."""
 
 from __future__ import annotations
 
@@ -28,14 +25,11 @@ if TYPE_CHECKING:
 
 
 _FEW: Final = 100
-"""Up to this number, rows without a rank are inserted singly; for more, all rows are ranked anew."""
+"""The most unranked rows to insert singly; above, all rows are ranked anew."""
 
 
 class ArrangeCache:
-    """Searched texts and the order of names, kept between arrangements.
-
-    Names seldom change, and comparing texts is slow.
-    """
+    """Cached search texts and name order, because comparing texts is slow."""
 
     __slots__ = ("_is_complete", "_ranks", "searches")
 
@@ -53,10 +47,7 @@ class ArrangeCache:
             self._is_complete = True
 
     def by_name(self, environments: Sequence[TrackedEnvironment]) -> list[TrackedEnvironment]:
-        """Return the same as the function `by_name`, faster if most environments have a rank.
-
-        No environment may occur twice.
-        """
+        """Return distinct environments by name, fast if most have a rank."""
         ranks, others = self._ranks, []
         places: list[TrackedEnvironment | None] = [None] * len(ranks)
         for tracked in environments:
@@ -87,16 +78,14 @@ class Arrangement(NamedTuple):
 
     rows: Sequence[TrackedEnvironment] = ()
     old: int = 0
-    """The number of old rows at the end, if the view sets old rows apart."""
+    """Number of old rows at the end; 0 in a narrowed view."""
     in_block: frozenset[EnvironmentKey] = frozenset()
-    """The matching rows of the block."""
     is_narrowed: bool = False
-    """Whether the view may leave out environments."""
     wall: float = 0.0
     """This machine's clock, ms."""
     order_reason: OrderReason | None = None
     ghost: EnvironmentKey | None = None
-    """The row that keeps its place although the view does not match it."""
+    """A row kept in place without matching the view."""
 
     def without(self, key: EnvironmentKey) -> Arrangement:
         """Return the arrangement without a row."""
@@ -119,9 +108,9 @@ def arrange(  # noqa: PLR0913  the state of the screen
     cache: ArrangeCache | None = None,
     order_reason: OrderReason | None = None,
 ) -> Arrangement:
-    """Return the environments of a view in order; `contexts` are by profile.
+    """Return a view's environments in order.
 
-    The query searches the visible `columns` for words. The row of `order_reason` stays in place (`Arrangement.ghost`).
+    The query searches `columns` for words. The row of `order_reason` stays in place.
     """
     cache = cache or ArrangeCache()
     monitor, now, *_ = next(iter(contexts.values()))
@@ -210,10 +199,7 @@ def _parts_of(
     order_reason: OrderReason | None,
     silenced: Collection[EnvironmentKey],
 ) -> tuple[list[TrackedEnvironment], ...]:
-    """Return the late, up, down and old rows.
-
-    Down rows that are not old raise no alert: silenced, replaced, not alerting, or gone.
-    """
+    """Return late, up, down and old rows; the table's down rows raise no alert."""
     late: list[TrackedEnvironment] = []
     down: list[TrackedEnvironment] = []
     old: list[TrackedEnvironment] = []
@@ -231,7 +217,7 @@ def _parts_of(
 
 
 def table_lines(arrangement: Arrangement, view: View) -> Sequence[TableLine]:
-    """Return the lines of the table: rows and group headers."""
+    """Return the table's rows and group headers."""
     rows, order_reason = arrangement.rows, arrangement.order_reason
     end = len(rows) - arrangement.old
     lines: list[TableLine] = []

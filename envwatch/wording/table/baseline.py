@@ -1,7 +1,4 @@
-"""Differences between the current environments and a marked moment.
-
-Instants and ages are not compared, because they change all the time.
-"""
+"""Differences between the current environments and a marked moment, except instants and ages."""
 
 from __future__ import annotations
 
@@ -55,26 +52,26 @@ class Baseline:
     """This machine's clock, ms."""
     environments: Mapping[EnvironmentKey, TrackedEnvironment]
     unlisted: frozenset[SafeText] = frozenset()
-    """Profiles without a listing at that moment: their environments are not compared."""
+    """Profiles without a listing at the moment, excluded from comparison."""
 
     @classmethod
     def from_environments(
         cls, environments: Iterable[TrackedEnvironment], marked_at: float, unlisted: Iterable[SafeText] = ()
     ) -> Baseline:
-        """Return the baseline of a moment."""
+        """Return a moment's baseline."""
         by_key = MappingProxyType({tracked.key: tracked for tracked in environments})
         return cls(marked_at, by_key, frozenset(unlisted))
 
     def differences(self, key: EnvironmentKey, after: TrackedEnvironment | None) -> tuple[Difference, ...]:
-        """Return the differences of an environment."""
+        """Return an environment's differences."""
         return () if key[0] in self.unlisted else differences(self.environments.get(key), after)
 
     def differing(
         self, environments: Iterable[TrackedEnvironment]
     ) -> list[tuple[TrackedEnvironment, tuple[Difference, ...]]]:
-        """Return the environments that differ from the baseline, in order, with differences.
+        """Return the differing environments in order, untracked environments last, with differences.
 
-        Untracked environments come last. `environments` must hold every tracked environment of the baseline's profiles.
+        `environments` must hold every tracked environment of the baseline's profiles.
         """
         present: set[EnvironmentKey] = set()
         differing = []
@@ -109,24 +106,24 @@ class Baseline:
 
 
 class Difference(NamedTuple):
-    """A field with its values before and after."""
+    """A field's values before and after."""
 
     field: str
     before: SafeText | None
     after: SafeText | None
-    """None for no value; for the field `state`, None if the environment was not tracked."""
+    """None without a value, or for the `state` of an untracked environment."""
     style: str = ""
 
 
 STATE: Final = "state"
 _MAX_CELLS: Final = 200
 _MAX_METADATA: Final = 60
-"""Limits the metadata, which has no fixed fields and may be replaced as a whole."""
+"""Limit of metadata differences, because metadata may be replaced as a whole."""
 
 _COMPARED = attrgetter(
     *(each.name for each in API_FIELDS.values() if each.kind is not ValueKind.INSTANT), "connected_at"
 )
-"""Compared first: a single comparison settles unchanged rows, nearly all rows."""
+"""Compared first: a single comparison settles nearly all rows."""
 
 _HAVE_EVENTS: Final = frozenset({*EVENT_KINDS, "pod_id", "connection_id"})
 _EXTRA_FIELDS: Final = tuple(
@@ -134,13 +131,13 @@ _EXTRA_FIELDS: Final = tuple(
     for name in dict.fromkeys(["api_key_owner", "organization_id", "device_id", *LABELS])
     if name in TEXT_NAMES and name not in _HAVE_EVENTS and name not in {"id", "listener_instance_id"}
 )
-"""The texts whose changes are no events."""
+"""Texts whose changes are no events."""
 
 
 def differences(before: TrackedEnvironment | None, after: TrackedEnvironment | None) -> tuple[Difference, ...]:
-    """Return an environment's differences between two moments in a fixed order, presence first.
+    """Return an environment's differences in a fixed order, presence first.
 
-    Late counts as online, as in events. None means not tracked at that moment.
+    Late counts as online, as in events. None stands for an untracked environment.
     """
     if before is after:
         return ()
@@ -224,7 +221,6 @@ _SUMMED_UP_UPDATE_KEYS = frozenset({"supported", "writable"})
 
 
 def _json_differences(path: str, before: JsonValue, after: JsonValue) -> Iterator[Difference]:
-    """Yield differences by dotted paths; null and an empty object count as no value."""
     if before == after:
         return
     was, now = ({} if value is None else value for value in (before, after))

@@ -1,6 +1,6 @@
-"""The block: losses that need a person, a line for each incident, the newest first.
+"""The block: a line per incident until the loss is over, newest first.
 
-A line stays until the loss is over. Rules: "What needs a person" in docs/states.md.
+Rules: "What needs a person" in docs/states.md.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.profile_state import ProfileState
 
 LineKey: TypeAlias = tuple[str, ...]
-"""A key has two parts for an environment, three for any other line."""
+"""Two parts for an environment, three for an incident or a header."""
 
 _BACK_AFTER_MS: Final = limits.BACK_AFTER / MS
 _DEATH_WITHIN_MS: Final = limits.DEATH_WITHIN / MS
@@ -44,7 +44,7 @@ _UP: Final = frozenset({_ONLINE, _LATE})
 
 
 class Aside(StrEnum):
-    """Why a down row stands outside the block, in the words of the rule line."""
+    """Reasons of down rows outside the block."""
 
     OLD = "old"
     SILENCED = "silenced"
@@ -54,7 +54,7 @@ class Aside(StrEnum):
 
 
 class BlockLine(NamedTuple):
-    """An incident, or losses that were found together."""
+    """An incident, or losses found together."""
 
     key: LineKey
     profile: SafeText
@@ -62,76 +62,72 @@ class BlockLine(NamedTuple):
     began_at: WallMs
     """When the first loss was listed."""
     noticed_at: WallMs
-    """When the newest unacknowledged loss was listed, or the newest loss if all are acknowledged, or the last return if
-    all members are back."""
+    """When the newest loss was listed, preferably unacknowledged; the last return if all members are back."""
     losses_at: tuple[WallMs, ...] = ()
-    """When each unacknowledged loss was listed, newest first; see `fresh_losses`."""
+    """Listing times of the unacknowledged losses, newest first."""
     off: tuple[TrackedEnvironment, ...] = ()
-    """Unacknowledged members first, then the newest loss first, then by name; empty if all members are back."""
+    """Unacknowledged members first, then by newest loss, then by name; empty if all members are back."""
     returned: tuple[TrackedEnvironment, ...] = ()
     member_keys: frozenset[EnvironmentKey] = frozenset()
-    """All members, including rows of the table that are back or silenced."""
+    """All members, including back or silenced rows of the table."""
     acked: int = 0
     shared: SafeText | None = None
-    """See `Incident.shared`."""
     not_back: SafeText | None = None
-    """`not back by 10:00` if the losses of the members count from the end of a silence."""
+    """`not back by 10:00` if the losses count from a silence's end."""
 
     @property
     def members(self) -> tuple[TrackedEnvironment, ...]:
-        """`off`, or `returned` if all members are back."""
+        """`off`, or `returned` if `off` is empty."""
         return self.off or self.returned
 
     @property
     def single(self) -> TrackedEnvironment | None:
-        """The environment of a line with a single member, otherwise None."""
+        """The environment of a single-member line."""
         return self.members[0] if self.total == 1 else None
 
     @property
     def is_acked(self) -> bool:
-        """Whether every member that is off is acknowledged."""
+        """Whether members are off and all are acknowledged."""
         return bool(self.off) and self.acked == len(self.off)
 
     @property
     def is_open(self) -> bool:
-        """Whether a member is off and not acknowledged."""
+        """Whether a member is off and unacknowledged."""
         return self.acked < len(self.off)
 
     def fresh_losses(self, wall: float) -> int:
         """Return the number of losses recent enough for a mark (this machine's clock, ms).
 
-        The members that the first listing shows as lost are one loss; each further member raises the number.
+        The first listing's losses and rows found down count as a single loss.
         """
         return sum(wall - at < _MARK_DURATION_MS for at in self.losses_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """The lines of the block, and the counts of all rows."""
+    """The block's lines, and the counts of all rows."""
 
     lines: tuple[BlockLine, ...] = ()
-    """Lines that need a person (the newest loss first), then lines whose members are back, then acknowledged lines."""
+    """Open lines, newest loss first, then lines with all members back, then acknowledged lines."""
     presences: Mapping[Presence, int] = field(default_factory=dict)
-    """The number of online and late rows, and of down rows of the block, by presence."""
+    """Counts of online and late rows, and of the block's down rows."""
     unknown: int = 0
-    """The number of rows that read unknown; no other count includes them."""
+    """Count of unknown rows, which no other count includes."""
     asides: Mapping[Aside, int] = field(default_factory=dict)
-    """The number of down rows outside the block by reason, without unknown rows."""
     never: int = 0
-    """The number of `Aside.NOT_ALERTING` that a person set to never."""
+    """Count of `Aside.NOT_ALERTING` rows set to never by a person."""
     silenced_up: int = 0
-    """The number of silenced rows among the online and late rows of `presences`."""
     keys: frozenset[EnvironmentKey] = frozenset()
     homes: Mapping[EnvironmentKey, LineKey] = field(default_factory=dict)
     open_since: Mapping[EnvironmentKey, ServerMs] = field(default_factory=dict)
     silenced: frozenset[EnvironmentKey] = frozenset()
-    """Silenced rows that are down; such rows are not old after a day."""
+    """Silenced down rows, which do not become old."""
     changes_at: float = inf
-    """When time alone changes the lines (this machine's clock, ms)."""
+    """The next change by time alone (this machine's clock, ms)."""
 
     @property
     def aside_counts(self) -> list[tuple[int, str]]:
-        """The numbers of down rows outside the block, with words: `(7, "not alerting (2 never)")`."""
+        """The counts of `asides` with words: `(7, "not alerting (2 never)")`."""
         never = f" ({self.never:,} never)" if self.never else ""
         return [
             (count, aside.value + (never if aside is Aside.NOT_ALERTING else ""))
@@ -141,7 +137,7 @@ class Block:
 
     @property
     def newest(self) -> BlockLine | None:
-        """The line of the newest unacknowledged loss."""
+        """The newest open line."""
         return self.lines[0] if self.lines and self.lines[0].is_open else None
 
 
@@ -149,15 +145,15 @@ NO_BLOCK: Final = Block()
 
 
 _Lost: TypeAlias = "dict[LineKey, list[tuple[TrackedEnvironment, float]]]"
-"""Rows with loss times (server's clock, ms) by line."""
+"""Rows and loss times (server's clock, ms) by line."""
 
 
 def block_of(
     monitor: Monitor, now: Clocks, before: Block = NO_BLOCK, *, counted: Container[EnvironmentKey] | None = None
 ) -> Block:
-    """Return the block at a moment. All counts of a fleet shown to people come from this function.
+    """Return the block at a moment, the source of all fleet counts shown to people.
 
-    A line keeps the key and members of `before` while a member is down. `counted` limits the counts, not the lines.
+    A line keeps the key and members of `before` while a member is down. `counted` limits only the counts.
     """
     known = _known_losses(monitor)
     homes = {key: line.key for line in before.lines for key in line.member_keys} | dict(before.homes)
@@ -300,9 +296,9 @@ def _aside(
     *,
     is_of_this_run: bool,
 ) -> Aside | None:
-    """An unacknowledged loss noticed in this run stays in the block at any age.
+    """Return why a row stands outside the block.
 
-    A silenced loss has no age before the silence ends.
+    An unacknowledged loss of this run is never old. A silenced loss ages from the end of the silence.
     """
     counts_from = counted_from(silenced, tracked)
     is_open = is_of_this_run and not monitor.is_acked(tracked)
@@ -319,7 +315,7 @@ def _aside(
 
 
 def _found_together(rows: Iterable[TrackedEnvironment]) -> _Lost:
-    """Rows whose last signs of life are at most `limits.DEATH_WITHIN` apart share a line."""
+    """Group rows into lines by last signs of life at most `limits.DEATH_WITHIN` apart."""
     found: _Lost = {}
     latest, members = -inf, list[tuple[TrackedEnvironment, float]]()
     for tracked in sorted(rows, key=lambda row: (row.lost_at, row.environment.id)):
@@ -339,7 +335,6 @@ def _line(  # noqa: PLR0913  the parts of a line
     *,
     places: Mapping[EnvironmentKey, LineKey],
 ) -> BlockLine:
-    """Return a line, without members that have another line in `places`."""
     first = lost[0][0]
     offset = monitor.fleet.for_environment(first).clock.offset
     losses = [(monitor.is_acked(tracked), WallMs(at - offset), tracked) for tracked, at in lost]
@@ -373,14 +368,13 @@ def _line(  # noqa: PLR0913  the parts of a line
 
 
 def _losses_at(losses: Sequence[tuple[WallMs, TrackedEnvironment]], began_at: float) -> tuple[WallMs, ...]:
-    """Return when losses happened, newest first: the first listing's losses and rows found down count as one loss."""
     later = [at for at, tracked in losses if tracked.since_at is not None and at != began_at]
     first = [at for at, tracked in losses if tracked.since_at is None or at == began_at][:1]
     return tuple(sorted([*later, *first], reverse=True))
 
 
 def _steady(at: float, before: WallMs | None) -> WallMs:
-    """Return the earlier time unless the times differ by over a second: the clock's estimate changes."""
+    """Return `before` unless the times differ by over a second: the clock's estimate changes."""
     return WallMs(at) if before is None or abs(at - before) > _SAME_MS else before
 
 
@@ -417,7 +411,7 @@ def _since(tracked: TrackedEnvironment, monitor: Monitor) -> float:
 
 
 def _first_name(line: BlockLine) -> tuple[str, str]:
-    """Return the sort key of equally old lines, which an incident's new id does not change."""
+    """Return the sort key of equally old lines, independent of incident ids."""
     return min(map(_name_key, line.members), default=("", ""))
 
 

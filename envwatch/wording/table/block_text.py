@@ -1,7 +1,4 @@
-"""The words of a block line, and short counts of the block.
-
-A window title holds only counts and profile names, no text from the API.
-"""
+"""The words of block lines and window titles."""
 
 from __future__ import annotations
 
@@ -36,14 +33,12 @@ if TYPE_CHECKING:
     from envwatch.wording.table.block import Block, BlockLine
 
 NAME_CELLS: Final = 40
-"""Room for the names in a question or an answer."""
 LEAST_NAMES: Final = 20
-"""Names keep this many cells before anything else of a line is cut."""
 _FIRST: Final = (Presence.MISSING, Presence.OFFLINE, Presence.GONE, Presence.LATE)
 
 
 def line_state(line: BlockLine, monitor: Monitor, now: Clocks) -> tuple[StateStyle, SafeText]:
-    """Return the style and the state of a line: `off`, `12 off`, `5 of 12 off`, `12 back`."""
+    """Return a line's style and state: `off`, `12 off`, `5 of 12 off`, `12 back`."""
     members = line.members
     looks = Counter(
         style_of(tracked, is_unknown=monitor.fleet.for_environment(tracked).is_unknown(tracked, now))
@@ -58,12 +53,12 @@ def line_state(line: BlockLine, monitor: Monitor, now: Clocks) -> tuple[StateSty
 
 
 def line_age_text(line: BlockLine, wall: float) -> SafeText:
-    """Return the age of the newest loss, or of the last return, in at most six cells."""
+    """Return the age of the newest loss or last return, in at most six cells."""
     return state_age(span(wall - line.noticed_at))
 
 
 def tag_of(line: BlockLine, wall: float) -> ChangeTag | None:
-    """Return the tag of a line (this machine's clock, ms): `BACK`, or `NEW` for a fresh, open loss."""
+    """Return `BACK`, or `NEW` for a fresh open loss (this machine's clock, ms)."""
     if line.is_acked:
         return None
     return ChangeTag.BACK if line.returned else ChangeTag.NEW if line.fresh_losses(wall) else None
@@ -72,7 +67,7 @@ def tag_of(line: BlockLine, wall: float) -> ChangeTag | None:
 def member_texts(
     tracked: TrackedEnvironment, monitor: Monitor, now: Clocks
 ) -> tuple[StateStyle, SafeText, SafeText, SafeText | None]:
-    """Return a member's look, time in the state, cause, and acknowledgement with note, None if not acknowledged."""
+    """Return a member's look, time in the state, cause, and acknowledgement."""
     profile_state, ack = monitor.fleet.for_environment(tracked), monitor.ack_of(tracked)
     return (
         style_of(tracked, is_unknown=profile_state.is_unknown(tracked, now)),
@@ -85,9 +80,9 @@ def member_texts(
 def line_names_text(
     line: BlockLine, ambiguous: frozenset[SafeText], room: int, *, has_profiles: bool = False, ellipsis: str = "…"
 ) -> SafeText:
-    """Return the shared values and the names that fit into `room` cells: `pod p-7: web-1, web-2 and 10 more`.
+    """Return shared values and names in `room` cells: `pod p-7: web-1, web-2 and 10 more`.
 
-    With `has_profiles`, the profile precedes, unless a name would be cut below `LEAST_NAMES` cells for the profile.
+    With `has_profiles`, the profile precedes unless a cut name would have fewer than `LEAST_NAMES` cells.
     """
     names = _names(line.members, ambiguous, room)
     total = len(line.members)
@@ -112,7 +107,7 @@ def several_text(
     ambiguous: frozenset[SafeText] = frozenset(),
     room: int = NAME_CELLS,
 ) -> SafeText:
-    """Return the name of one environment, or the names that fit: `web-1 and web-2`, `web-1, web-2 and 10 more`."""
+    """Return a single environment's uncut name, or the names that fit: `web-1, web-2 and 10 more`."""
     total, names = len(environments), _names(environments, ambiguous, room)
     if total == 1:
         return environments[0].environment.label
@@ -131,7 +126,7 @@ def _names(environments: Sequence[TrackedEnvironment], ambiguous: frozenset[Safe
 
 
 def why_text(line: BlockLine, monitor: Monitor, now: Clocks) -> SafeText:
-    """Return why the members are down and how many are acknowledged, or only the notes if all are."""
+    """Return why members are down and how many are acknowledged; only the notes if all are."""
     acks = [ack for tracked in line.off if (ack := monitor.ack_of(tracked)) is not None]
     if line.is_acked:
         return _ack_text(acks, line.profile, monitor, now)
@@ -153,7 +148,6 @@ def why_text(line: BlockLine, monitor: Monitor, now: Clocks) -> SafeText:
 
 
 def _ack_text(acks: Sequence[Ack], profile: SafeText, monitor: Monitor, now: Clocks) -> SafeText:
-    """Return who acknowledged, with all notes; the end that comes first, and no name if several acknowledged."""
     at = monitor.fleet.by_profile[profile].clock.server_time(now.wall)
     by = {ack.by for ack in acks}
     until = min((ack.until for ack in acks if ack.until is not None), default=None)
@@ -163,13 +157,13 @@ def _ack_text(acks: Sequence[Ack], profile: SafeText, monitor: Monitor, now: Clo
 
 
 def cause_of(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText:
-    """Return the cause by `cause_text`, or an empty text for a healthy row."""
+    """Return `cause_text`, or an empty text for a healthy row."""
     profile_state = monitor.fleet.for_environment(tracked)
     return cause_text(tracked, profile_state.clock.server_time(now.wall), profile_state.limits) or EMPTY
 
 
 def nothing_open_text(block: Block, fleet: Fleet) -> SafeText:
-    """Return the answer of the key for the next open line if there is none."""
+    """Return the message for a block without a next open line."""
     if block.newest is not None:
         return clean("this is the only line that needs a person")
     if not fleet.is_listed:
@@ -185,10 +179,7 @@ def nothing_open_text(block: Block, fleet: Fleet) -> SafeText:
 
 
 def counts_text(block: Block, *, ascii_only: bool, flapping: int = 0, has_online: bool = False) -> SafeText:
-    """Return the status line's counts above zero: `○5 ◐2 ?3`, or `●40` alone.
-
-    With `has_online`, online rows are always counted.
-    """
+    """Return the status line's counts above zero: `○5 ◐2 ?3`, or `●40` alone."""
     counts = {glyph_of(presence, ascii_only=ascii_only): block.presences.get(presence, 0) for presence in _FIRST}
     counts[FLAPPING_GLYPHS[ascii_only]] = flapping
     shown = [f"{glyph}{count}" for glyph, count in counts.items() if count]
@@ -202,7 +193,7 @@ def counts_text(block: Block, *, ascii_only: bool, flapping: int = 0, has_online
 def window_title(block: Block, flapping: int, profiles: SafeText, mark: str = "", *, ascii_only: bool) -> SafeText:
     """Return a window title: `○5 ◐2 acme`, `●40 acme`, or `? acme` if nothing is known.
 
-    `mark` precedes a title about the past.
+    A title holds no text from the API. `mark` precedes a title about the past.
     """
     is_known = any(block.presences.values()) or any(block.asides.values())
     counts = counts_text(block, ascii_only=ascii_only, flapping=flapping) if is_known else "?"

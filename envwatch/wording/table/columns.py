@@ -1,8 +1,4 @@
-"""The columns of the table.
-
-STATE, FOR, BEAT and NAME come first: values that change every second stand at the left, so that a tick rewrites only
-the left edge of each line.
-"""
+"""The columns of the table. STATE, FOR and BEAT stand left, so that a tick rewrites only each line's left edge."""
 
 from __future__ import annotations
 
@@ -35,13 +31,12 @@ if TYPE_CHECKING:
 
 @lru_cache(256)
 def mode_text(raw_mode: SafeText | None) -> SafeText | None:
-    """Return a mode's text in the table: `!` marks the mode that approves everything."""
+    """Return a mode's text; `!` marks the mode that approves everything."""
     mode = mode_of(raw_mode)
     return composed(f"{mode}!") if mode == UNRESTRICTED else mode
 
 
 def _column_of(presentation: Presentation) -> Presentation:
-    """Return a presentation with title and description, and with age and order of an instant or a version."""
     column = replace(
         presentation,
         title=presentation.title or presentation.id.upper(),
@@ -78,20 +73,20 @@ def _age_rank(
 
 FIXED = ("state", "for", "beat", "name")
 NAME_AT_LEAST: Final = PRESENTATIONS["name"].width
-"""The least width of NAME, including the tag of a change."""
+"""Least width of NAME, including a change's tag."""
 _AHEAD_MS: Final = limits.MOST_AHEAD / MS
 
 
 def for_text(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> SafeText | None:
-    """Return how long an environment has been in its state; None if unknown."""
+    """Return the time in the current state, if known."""
     age_ms = for_rank(tracked, now, fleet_limits)
     return None if age_ms is None else state_age(span(age_ms))
 
 
 def for_rank(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> float | None:
-    """Return the ms in the state (server's clock), or None if unknown.
+    """Return the ms in the current state, if known.
 
-    Limits and clocks differ between profiles, so only durations can be compared across them.
+    Instants do not compare across profiles, because limits and clocks differ.
     """
     began_at = state_began_at(tracked, fleet_limits, now + _AHEAD_MS)
     return None if began_at is None or began_at == NEVER else now - began_at
@@ -174,7 +169,6 @@ COMPUTED: Final[tuple[Presentation, ...]] = (
 )
 
 _cached_key: Final = lru_cache(maxsize=65_536)(natural_key)
-"""A sorted column compares the same texts after each poll."""
 
 _ALL: Final = {each.id: _column_of(each) for each in (*COMPUTED, *PRESENTATIONS.values()) if each.width}
 _ALL["name"] = replace(
@@ -187,20 +181,20 @@ _ORDER: Final = (
     "state for beat name profile mode version branch up os user pod directory why 24h device connection node owner"
     " update seen first up7d"
 )
-"""Columns missing here come last."""
+"""Omitted columns come last."""
 
 COLUMNS: Final[Mapping[str, Presentation]] = {id_: _ALL[id_] for id_ in dict.fromkeys([*_ORDER.split(), *_ALL])}
 
 
 META: Final = "meta."
-"""Precedes a path of the metadata in the id of a column; dots separate levels, as in the filter."""
+"""Prefix of a column id with a metadata path; dots separate levels, as in the filter."""
 _META_WIDTH, _META_TITLE = 14, 40
-"""Cells of the column, and of the title in menus. A cut title has `..`, which every terminal shows."""
+"""Cells of the column, and of the title in menus. Cut titles have `..`, because every terminal shows it."""
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,300}(?:\.[0-9]{1,300})?(?:[eE][+-]?[0-9]{1,4})?")
 
 
 def is_column(id_: str) -> bool:
-    """Whether an id names a column: one of `COLUMNS`, or `meta.KEY`."""
+    """Whether `id_` is in `COLUMNS` or like `meta.KEY`."""
     return id_ in COLUMNS or (id_.startswith(META) and len(id_) > len(META))
 
 
@@ -214,7 +208,7 @@ def column_of(id_: str) -> Presentation:
 
 
 def metadata_title(id_: str) -> SafeText:
-    """Return the title of a metadata column for menus and messages, the key as the machine writes it."""
+    """Return a metadata column's title for menus and messages."""
     return shortened(clean(f"META.{id_.removeprefix(META)}"), _META_TITLE, keep="ends", ellipsis="..")
 
 
@@ -233,14 +227,14 @@ def _metadata_column(id_: str) -> Presentation:
 
 
 def metadata_value(id_: str) -> Callable[[TrackedEnvironment], Any]:
-    """Return the reader of a JSON value."""
+    """Return the reader of a metadata column's JSON value."""
     from envwatch.query.fields import member_of  # noqa: PLC0415 - only for such a column
 
     return partial(member_of, path=clean(id_.removeprefix(META)))
 
 
 def metadata_text(id_: str) -> Callable[[TrackedEnvironment], SafeText | None]:
-    """Return the reader of a JSON value as text: compact JSON except for a text; None for null and an empty text."""
+    """Return the reader of a metadata column: a text, or compact JSON; None for null and an empty text."""
     from json import dumps  # noqa: PLC0415 - only for such a column
 
     value_of = metadata_value(id_)
@@ -255,10 +249,9 @@ def metadata_text(id_: str) -> Callable[[TrackedEnvironment], SafeText | None]:
 
 
 def rank_of(id_: str, rows: Iterable[TrackedEnvironment]) -> Callable[[TrackedEnvironment, RowContext], Any]:
-    """Return the sort value of a column for certain rows.
+    """Return the reader of a column's sort value for `rows`.
 
-    A metadata column's value is a number if the value of every row is a number, else a text. A text such as `16` is a
-    number, because labels often are texts.
+    Metadata sorts by number if all values are numbers or texts such as `16`, because labels often are texts.
     """
     column = column_of(id_)
     text_of = column.text
@@ -268,27 +261,24 @@ def rank_of(id_: str, rows: Iterable[TrackedEnvironment]) -> Callable[[TrackedEn
 
 
 def searched_in(columns: Iterable[Presentation]) -> tuple[Searched, ...]:
-    """Return the search texts of columns."""
+    """Return the columns' readers of search texts."""
     return tuple(column.text for column in columns if column.text is not no_text)
 
 
 SEARCHED: Final = searched_in(COLUMNS.values())
-"""The search texts for output without visible columns."""
+"""Search texts for output without visible columns."""
 
 PROBLEMS: Final = "problems"
-"""The default order's name in settings."""
 
 
 SCROLLBAR = 1
-"""Cells at the right of the table."""
 GUTTER = 2
-"""Cells at the left: the bar of a recent change and the mark of the cursor."""
+"""Cells for the bar of a recent change and the cursor's mark."""
 _WIDEST: Final = {"branch": 24, "why": 30, META: 24}
-"""The greatest width of a column that grows into free room."""
 _NOTE: Final = 24
-"""Cells of WHY next to other columns: `silenced until Mon 10:00`."""
+"""Cells of WHY with a note: `silenced until Mon 10:00`."""
 LEFT: Final = GUTTER + sum(COLUMNS[id_].width for id_ in FIXED[:3]) + 2
-"""Cells before NAME. STATE and FOR need no space between them."""
+"""Cells before NAME."""
 
 _Fit: TypeAlias = tuple[tuple[Presentation, int], ...]
 
@@ -299,7 +289,7 @@ def gap_after(column: Presentation) -> int:
 
 
 def column_at(fit: _Fit, x: int) -> Presentation | None:
-    """Return the column at cell `x`, including the space behind the column."""
+    """Return the column at cell `x`, including the gap behind."""
     left = GUTTER
     for column, width in fit:
         left += width + gap_after(column)
@@ -316,11 +306,11 @@ def fitting(
     has_past: bool = True,
     terminal: int | None = None,
 ) -> _Fit:
-    """Return the columns that fit into a table, with widths.
+    """Return the columns that fit into `width` cells, with widths.
 
-    With default columns, NAME has the same width in every table of a terminal, and never less than in a narrower
-    terminal. Chosen columns (`ids`) may leave NAME only `_name_goal` cells. Without `has_past`, columns that need
-    the past come only if chosen. `terminal` is None if the table has all cells.
+    Default columns leave NAME equally wide in all tables of a terminal, and never narrower in a wider terminal. Chosen
+    `ids` may leave NAME only `_name_goal` cells. Without `has_past`, columns of the past must be chosen. `terminal` is
+    None if the table has all cells.
     """
     terminal = width + SCROLLBAR if terminal is None or ids else terminal
     return _fitting(width, tuple(ids), has_profiles, has_past, terminal)
@@ -358,7 +348,6 @@ def _candidates(ids: tuple[str, ...], *, has_profiles: bool, has_past: bool) -> 
 
 
 def _chosen(candidates: Sequence[Presentation], room: int, terminal: int) -> list[Presentation]:
-    """Return the columns that have room; WHY has room for a note before a default column follows."""
     fit: list[Presentation] = []
     for column in candidates:
         room -= column.width + 1

@@ -1,17 +1,13 @@
-"""The lines of the screen, block first, then table, and the cursor.
+"""The cursor and the lines of the screen: block first, then table.
 
-* A cursor that was never moved stays on the first line that matches the view, and the table stays at its top.
+* An unmoved cursor stays on the first matching line, and the table at the top.
 * The cursor follows an environment into the block. When an incident's line goes, the cursor moves to the block's next
   line, or to the table's first row.
 * A block line whose members are back stays while under the cursor.
-* A table row under a moved cursor keeps its place, even if the row changes state or stops matching. When its group is
-  folded, the cursor moves to the group's header.
-* If another filter does not match the cursor's line, also in the block, the cursor goes to the first line that
-  matches, and to no line without a match. The next view that matches the line moves the cursor back, unless the user
-  moved the cursor or kept the filter.
-* Visible rows of the table keep their place on the screen: first the row under the cursor, then as many rows as
-  possible. At the list's end rows move, so that no line stays empty while a row is out of sight.
-* Rows keep their places shortly after the cursor moved.
+* A table row under a moved cursor keeps its place, even in a new state or without matching. When its group is folded,
+  the cursor moves to the header.
+* If a new filter excludes the cursor's line, the cursor goes to the first matching line, if any. The next view with the
+  line moves the cursor back, unless the user moved the cursor or kept the filter.
 """
 
 from __future__ import annotations
@@ -31,11 +27,11 @@ if TYPE_CHECKING:
 
 
 _LEAST_MEMBERS = 2
-"""The number of members that an unfolded incident shows in a block without room."""
+"""Members of an unfolded incident in a block without room."""
 
 
 class More(NamedTuple):
-    """A count of hidden block lines, or of an unfolded incident's hidden members."""
+    """Counts of hidden block lines and their fresh losses, or of hidden members."""
 
     lines: int = 0
     fresh: int = 0
@@ -47,15 +43,14 @@ class RowCursor:
 
     def __init__(self) -> None:
         self.lines: Sequence[Line] = ()
-        """Block lines, then rows and group headers."""
         self.table_lines: Sequence[TableLine] = ()
         self.pinned = 0
         self.unfolded: LineKey | None = None
         self.was_moved = False
         self.is_due = False
-        """Whether rows wait for their places."""
+        """Whether rows await a new order."""
         self.place: int | None = None
-        """The cursor's index in `lines`; None without lines."""
+        """The cursor's index in `lines`."""
         self.passes_on = False
         """Whether the cursor leaves an acknowledged line for the next open line."""
         self._chosen: LineKey | None = None
@@ -63,7 +58,7 @@ class RowCursor:
         self._arrangement = Arrangement()
         self._order_reasons: dict[EnvironmentKey, OrderReason] = {}
         self._visited: dict[LineKey, float] = {}
-        """Visited block lines, with `noticed_at` at the visit."""
+        """`noticed_at` of block lines at the last visit."""
         self._trail: deque[LineKey] = deque(maxlen=100)
 
     @property
@@ -73,7 +68,7 @@ class RowCursor:
 
     @property
     def matches(self) -> int:
-        """The number of environments that match the view, in table and block."""
+        """The number of matching environments in table and block."""
         return len(self._arrangement.rows) + len(self._arrangement.in_block)
 
     @property
@@ -93,7 +88,7 @@ class RowCursor:
 
     @property
     def order_reason(self) -> OrderReason | None:
-        """Why the row under a moved cursor has its place."""
+        """The reason for the place of the table row under a moved cursor."""
         cursor = self.cursor
         if not self.was_moved or self.is_in_block or not isinstance(cursor, TrackedEnvironment):
             return None
@@ -103,7 +98,7 @@ class RowCursor:
         return OrderReason(tracked, self._arrangement.wall)
 
     def place_of(self, key: LineKey) -> int | None:
-        """Return the index of the line of an environment, an incident or a header."""
+        """Return the index of a key's line, or of the block line with an environment."""
         place = index_of_line(self.lines, key)
         if place is None:
             places = enumerate(self.lines[: self.pinned])
@@ -111,26 +106,22 @@ class RowCursor:
         return place
 
     def pin(self) -> None:
-        """Keep the cursor on its line, as if the user had moved it there."""
+        """Keep the cursor in place, as after a move by the user."""
         self.was_moved = True
         self._chosen = None if self.cursor is None else self.cursor.key
         self._visit()
 
     def settle(self) -> None:
-        """Pin a cursor that was ever moved."""
+        """Pin a moved cursor."""
         if self.was_moved:
             self.pin()
 
     def _block_lines(self, block: Block) -> list[Line]:
-        """Return a block's lines, with the unfolded incident's members that are off, and the line under the cursor.
-
-        Members that are back stand in the table.
-        """
         lines: list[Line] = []
         for line in self._with_cursor(block):
             lines.append(line)
             if line.key == self.unfolded and line.single is None:
-                lines += line.off
+                lines += line.off  # members that are back stand in the table
         return lines
 
     def _with_cursor(self, block: Block) -> Sequence[BlockLine]:
@@ -153,17 +144,11 @@ class RowCursor:
         top: int = 0,
         height: int = 0,
     ) -> int:
-        """Replace the lines, and return the index of the table's first visible line.
+        """Replace the lines, and return the index of the table's first visible line, until now `top`.
 
-        A view that differs from the last view is the user's change.
-
-        Args:
-            view: the user's view.
-            block: the lines above the table.
-            arranged: returns the view's rows; the arguments are the held row's reason and the keys of the block.
-            is_steady: rows that are still present stay in place, new rows follow, and `is_due` is set.
-            top: the index of the table's first visible line until now.
-            height: the number of visible lines of the table.
+        A `view` different from the last is a change by the user. `arranged` returns rows for the held row's reason and
+        the block's keys. `is_steady` keeps present rows in place, puts new rows behind, and sets `is_due`. `height` is
+        the number of visible table lines.
         """
         before, self._view = self._view, view
         is_new_filter = not before.chooses_like(view)
@@ -198,7 +183,7 @@ class RowCursor:
         self._set(arrangement, block_lines)
 
     def hidden(self, keys: Collection[EnvironmentKey]) -> frozenset[EnvironmentKey]:
-        """Return the keys of environments that neither block nor table shows, folded groups included."""
+        """Return the keys outside block and table; folded rows are in the table."""
         if not keys:
             return frozenset()
         lines = self.lines[: self.pinned]
@@ -207,14 +192,13 @@ class RowCursor:
 
     @property
     def _home(self) -> int | None:
-        """The first line that matches, a group's header only without other lines."""
+        """The first matching line, a header only without rows."""
         matching = [place for place in range(self.pinned) if not self._is_outside(place)][:1]
         rows = enumerate(self.table_lines, self.pinned)
         matching += [next((place for place, line in rows if not isinstance(line, GroupHeader)), self.pinned)]
         return matching[0] if matching[0] < len(self.lines) else None
 
     def _is_outside(self, place: int) -> bool:
-        """Whether a line of the block has no environment that matches the view."""
         line = self.lines[place]
         if place >= self.pinned or isinstance(line, GroupHeader):
             return False
@@ -222,7 +206,7 @@ class RowCursor:
         return len(self.outside(members)) == len(members)
 
     def outside(self, members: Sequence[TrackedEnvironment]) -> frozenset[EnvironmentKey]:
-        """Return the keys of those members of a block line that do not match the view."""
+        """Return the keys of members outside the view."""
         arrangement = self._arrangement
         if not arrangement.is_narrowed:
             return frozenset()
@@ -293,11 +277,7 @@ class RowCursor:
         return next((place for place, line in folded if index_of_line(line.environments, key) is not None), None)
 
     def move_to(self, place: int) -> bool:
-        """Move the cursor to the line nearest to `place`.
-
-        Returns:
-            Whether the lines changed because the cursor left a row that the view hides.
-        """
+        """Move the cursor to the nearest line; return True if a row outside the view was left and removed."""
         if not self.lines:
             return False
         before, left = self.place or 0, self.cursor
@@ -313,7 +293,7 @@ class RowCursor:
         return False
 
     def heading(self) -> GroupHeader | None:
-        """Return the header of the cursor's group, if any."""
+        """Return the header of the cursor's group."""
         place = self.place
         lines = self.lines[self.pinned : place + 1] if place is not None else ()
         return next((line for line in reversed(lines) if isinstance(line, GroupHeader)), None)
@@ -323,9 +303,9 @@ class RowCursor:
         return {place: line for place, line in lines if isinstance(line, BlockLine) and line.is_open}
 
     def next_open(self) -> int | None:
-        """Return the next line that needs a person: not visited since its newest loss, else the next below.
+        """Return the place of the first open line not visited since its newest loss, else of the next open line.
 
-        The newest line not visited may be under the cursor. Returns None without another line.
+        The unvisited line may be under the cursor. Returns None without a second open line.
         """
         here, lines = self.place, self._open_lines()
         places = [place for place in lines if place != here]
@@ -339,7 +319,7 @@ class RowCursor:
         return following
 
     def previous_open(self) -> int | None:
-        """Return the line where `next_open` started, else the open line above."""
+        """Return the place where `next_open` last started, else the open line above."""
         while self._trail:
             place = self.place_of(self._trail.pop())
             if place is not None and place != self.place:
@@ -357,8 +337,8 @@ class RowCursor:
     def visible_block(self, most: int, wall: float) -> list[int | More]:
         """Return the block indices that fit into `most` lines, and counts of hidden lines.
 
-        The newest unacknowledged loss has priority, then the cursor's line, the count of hidden lines, and lines from
-        the top. `wall` is this machine's clock in ms.
+        The newest open line has priority, then the cursor's line, the counts, and lines from the top. `wall` is this
+        machine's clock in ms.
         """
         block = self.lines[: self.pinned]
         if len(block) <= most:
@@ -402,8 +382,8 @@ def kept_top(
 ) -> int:
     """Return the index of the first visible line that keeps visible rows in place.
 
-    The row under the cursor has priority, then most visible lines. A list at its top stays there, unless a moved cursor
-    is in sight. `cursor` holds the old and new index of a moved cursor's line.
+    A moved cursor's visible line has priority, then the top of the list, then most visible lines. No line stays empty
+    while a row is out of sight. `cursor` holds the old and new index of a moved cursor's line.
     """
     highest = max(len(after) - height, 0)
     if cursor is not None and top <= cursor[0] < top + height:

@@ -1,7 +1,4 @@
-"""The values of the table's lines at a moment, and how each line stands out.
-
-Acknowledgements, silences and alert decisions are ranked here, so that widgets only draw.
-"""
+"""The values and emphasis of the table's lines: acknowledgements, silences and alert decisions are ranked here."""
 
 from __future__ import annotations
 
@@ -32,41 +29,41 @@ if TYPE_CHECKING:
 
 
 AGES: Final = 3
-"""Columns left of NAME: the state, the time in the state, and the heartbeat's age."""
+"""Number of columns left of NAME."""
 Mark: TypeAlias = Literal["acknowledged", "silenced"]
 Tone: TypeAlias = Literal["healthy", "gone"]
 _LOUD: Final = frozenset({"offline", "late", "flapping"})
-"""Styles of states that need a person, unless the alert policy says otherwise."""
+"""Styles of states that usually need a person."""
 
 
 class StaticCells(NamedTuple):
-    """The values right of the heartbeat's age."""
+    """A row's values right of BEAT."""
 
     tracked: TrackedEnvironment
     tag: ChangeTag | None
     mark: Mark | None
-    """Replaces the tag."""
+    """Shown instead of the tag."""
     tail: SafeText
-    """The part of the id behind an ambiguous name."""
+    """See `id_tail`."""
     newest: SafeText | None
-    """The version that is not behind; None if most rows are behind."""
+    """The profile's newest version; None if most rows are behind."""
     tone: Tone | None
     ticking: Sequence[SafeText | None]
-    """The texts of columns that have a `cell`."""
+    """The texts of columns with a `cell`."""
 
 
 class RowSnapshot(NamedTuple):
-    """The values of a row at one moment."""
+    """A row's values at a moment."""
 
     is_unknown: bool
     is_soft: bool
-    """Whether the row raises no alert, like every down row outside the block."""
+    """Whether a row that is not online raises no alert."""
     ages: Sequence[SafeText | None]
     rest: StaticCells
 
     @property
     def look(self) -> StateStyle:
-        """The look of the state, without the colour of a loss if the row raises no alert."""
+        """The state's look, without a loss's colour if `is_soft`."""
         look = style_of(self.rest.tracked, is_unknown=self.is_unknown)
         return look._replace(style="gone") if self.is_soft and look.style in _LOUD else look
 
@@ -78,10 +75,7 @@ def snapshot_of(
     ambiguous: frozenset[SafeText],
     mostly_behind: Collection[SafeText],
 ) -> RowSnapshot:
-    """Return the values of a row.
-
-    `columns` have widths, `ambiguous` are names of several rows, and `mostly_behind` are profiles.
-    """
+    """Return a row's values; `mostly_behind` holds profiles."""
     monitor, now, profile_state, at, _, _ = context
     environment, presence = tracked.environment, tracked.presence
     silenced, is_acked = monitor.silenced(tracked, now), monitor.is_acked(tracked)
@@ -124,7 +118,6 @@ def snapshot_of(
 def _mark_of(
     tracked: TrackedEnvironment, context: RowContext, silenced: Silenced | None, *, is_acked: bool
 ) -> Mark | None:
-    """An acknowledgement precedes a silence."""
     if is_acked:
         return "acknowledged"
     if silenced is not None:
@@ -135,7 +128,6 @@ def _mark_of(
 def _why(
     tracked: TrackedEnvironment, context: RowContext, silenced: Silenced | None, why: SafeText | None, width: int
 ) -> SafeText | None:
-    """Return silence or acknowledgement, with the reason before if both fit."""
     monitor, now, zone = context.monitor, context.now, context.monitor.policy_of(tracked.profile).zone
     text: SafeText | None
     if silenced is not None:
@@ -153,12 +145,12 @@ def _why(
 
 
 def are_headers_ticking(contexts: Mapping[SafeText, RowContext]) -> bool:
-    """Whether the values of a group's header may change with time alone."""
+    """Whether group headers may change with time alone."""
     return any(context.monitor.has_silences for context in contexts.values())
 
 
 def header_values(header: GroupHeader, contexts: Mapping[SafeText, RowContext]) -> tuple[Mark | None, list[Piece]]:
-    """Return the mark of a group, and the counts of its rows, with the end of a silence that covers all rows."""
+    """Return a group's mark and row counts, with the earliest end if all rows are silenced."""
     rows = [(tracked, contexts[tracked.profile]) for tracked in header.environments]
     is_unknown = all(context.profile_state.is_unknown(tracked, context.now) for tracked, context in rows)
     pieces: list[Piece] = []
@@ -175,7 +167,6 @@ def header_values(header: GroupHeader, contexts: Mapping[SafeText, RowContext]) 
 
 
 def _silenced_text(rows: Iterable[tuple[TrackedEnvironment, RowContext]]) -> SafeText | None:
-    """Return until when all rows are silenced."""
     found: list[tuple[Silenced, RowContext]] = []
     for tracked, context in rows:
         if (silenced := context.monitor.silenced(tracked, context.now)) is None:
@@ -186,7 +177,7 @@ def _silenced_text(rows: Iterable[tuple[TrackedEnvironment, RowContext]]) -> Saf
 
 
 def _shared_mark(rows: Iterable[tuple[TrackedEnvironment, RowContext]]) -> Mark | None:
-    """Return the mark of all unhealthy rows; a silence of one row precedes acknowledgements."""
+    """Return the mark if all unhealthy rows have a mark; any silence precedes acknowledgements."""
     marks: list[Mark] = []
     for tracked, context in rows:
         if tracked.is_unhealthy:

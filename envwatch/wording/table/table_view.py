@@ -1,7 +1,4 @@
-"""The user's view of the fleet.
-
-Groups follow the order of their first rows, so a group with a late row is first.
-"""
+"""The user's view of the fleet. Groups follow the order of first rows, so a group with a late row leads."""
 
 from __future__ import annotations
 
@@ -44,17 +41,17 @@ GROUPINGS: Final[Mapping[str, Callable[[TrackedEnvironment], SafeText | None]]] 
 
 
 def is_grouping(id_: str) -> bool:
-    """Whether rows can be grouped by a column: one of `GROUPINGS`, or `meta.KEY`."""
+    """Whether `id_` is in `GROUPINGS` or like `meta.KEY`."""
     return id_ in GROUPINGS or (id_.startswith(META) and is_column(id_))
 
 
 def grouping_of(id_: str) -> Callable[[TrackedEnvironment], SafeText | None]:
-    """Return the reader of the value that the members of a group share."""
+    """Return the reader of a group's shared value."""
     return GROUPINGS[id_] if id_ in GROUPINGS or not is_grouping(id_) else metadata_text(id_)
 
 
 class Preset(StrEnum):
-    """The parts of the fleet that the built-in views select."""
+    """Parts of the fleet for the built-in views."""
 
     ALL = "all"
     ONLINE = "online"
@@ -78,18 +75,17 @@ class View:
     preset: Preset = Preset.ALL
     query: Query = field(default_factory=Query)
     sort: str | None = None
-    """A column id; None is the default order."""
+    """Column id; None for the default order, which cannot be inverted."""
     is_inverted: bool = False
-    """The default order cannot be reversed."""
     columns: tuple[str, ...] = ()
     baseline: Baseline | None = None
     compares: bool = False
     group: str | None = None
     folded: frozenset[LineKey] = frozenset({OLD})
     named: NamedView | None = None
-    """The last chosen view of the configuration, also after a change; None after `0`."""
+    """The last chosen configured view, even if changed since; None after the key `0`."""
     view_columns: tuple[str, ...] | None = None
-    """The columns of the named view, in place of `columns`, which are the user's own."""
+    """The named view's columns, which replace `columns`."""
 
     @property
     def visible_columns(self) -> tuple[str, ...]:
@@ -98,7 +94,7 @@ class View:
 
     @property
     def name(self) -> str:
-        """The name of the named view, with `*` if the user has changed the view; empty without one."""
+        """The named view's name, with `*` after a change; empty without a named view."""
         if self.named is None:
             return ""
         chosen = self.named.chosen(self)
@@ -107,7 +103,7 @@ class View:
 
     @property
     def has_named_query(self) -> bool:
-        """Whether the query is the query of the named view."""
+        """Whether the named view has the same query."""
         return self.named is not None and self.query == self.named.chosen(self).query
 
     @property
@@ -116,7 +112,7 @@ class View:
         return self.named is not None and self.orders_like(self.named.chosen(self))
 
     def with_columns(self, columns: tuple[str, ...]) -> View:
-        """Return the view with other columns: of the named view if the named view has columns, else the user's own."""
+        """Return the view with new `view_columns` if set, else `columns`."""
         if self.view_columns is None:
             return replace(self, columns=columns)
         return replace(self, view_columns=columns)
@@ -145,10 +141,10 @@ class View:
 
 
 class NamedView(NamedTuple):
-    """A view that a key, the palette or `--view` chooses: built in, or of the configuration."""
+    """A view for a key, the palette or `--view`, built in or configured."""
 
     name: str
-    # The docstrings of the fields that the configuration sets are the help.
+    # Field docstrings are user documentation.
     filter: str = ""
     """The rows of the view, in the language of the filter box; all rows by default."""
     columns: tuple[str, ...] = ()
@@ -160,30 +156,26 @@ class NamedView(NamedTuple):
     key: str = ""
     """The key that chooses the view on the dashboard; by default, only the palette lists the view."""
     preset: Preset | None = None
-    """The only part of a built-in view."""
 
     @property
     def is_built_in(self) -> bool:
-        """Whether the view is one of `BUILT_IN_VIEWS`."""
+        """Whether the view is in `BUILT_IN_VIEWS`."""
         return BUILT_IN_VIEWS.get(self.name) is self
 
     @property
     def id(self) -> str:
-        """The id of the binding."""
+        """The key binding's id."""
         return f"{'find' if self.is_built_in else 'view'}.{self.name}"
 
     @property
     def description(self) -> str:
-        """The words of help and palette."""
+        """The text of help and palette."""
         if not self.is_built_in:
             return f"View: {self.name}"
         return "Reset the view except the columns" if self.preset is None else f"Show {self.preset}"
 
     def chosen(self, view: View) -> View:
-        """Return the view after this choice. A built-in part of the fleet keeps everything else.
-
-        Every other choice starts from all environments, problems first, without groups, and keeps the baseline.
-        """
+        """Return the view after this choice: a preset replaces only the preset; else only columns and baseline stay."""
         if self.preset is not None:
             return replace(view, preset=self.preset)
         return View(
@@ -204,25 +196,24 @@ BUILT_IN_VIEWS: Final[Mapping[str, NamedView]] = {
         NamedView(name="reset", key="0"),
     )
 }
-"""By name, in the order of the keys `1` to `6` and `0`."""
 
 
 def ambiguous_names(names: Mapping[SafeText, int]) -> frozenset[SafeText]:
-    """Return names used twice or similar to another; `names` counts the uses."""
+    """Return repeated names and look-alikes; `names` counts the uses."""
     return look_alikes(names) | {name for name, count in names.items() if count > 1}
 
 
 class AmbiguousNames:
-    """The ambiguous names of a fleet, cached because names seldom change."""
+    """A fleet's ambiguous names, cached because names seldom change."""
 
     def __init__(self) -> None:
         self._counts: Mapping[SafeText, int] = {}
         self._found: frozenset[SafeText] = frozenset()
 
     def among(self, environments: Iterable[TrackedEnvironment]) -> frozenset[SafeText]:
-        """Return the ambiguous names, as the same object if unchanged.
+        """Return the names, as the same object if unchanged.
 
-        The same environment under several profiles is not ambiguous, because its id could not tell the rows apart.
+        An environment under several profiles is not ambiguous, because the id cannot tell the rows apart.
         """
         rows = [tracked.environment for tracked in environments]
         counts = dict(Counter([row.label for row in rows]))  # a plain dict compares faster
@@ -239,9 +230,9 @@ _NO_LETTERS: Final = re.compile(r"^[\W_]+(?=.)")
 
 
 def id_tail(name: SafeText, id_: SafeText | None, ambiguous: frozenset[SafeText]) -> SafeText:
-    """Return a space and a part of the id for an ambiguous name: the id's end, or an earlier part if the name has it.
+    """Return a space and the last id part missing in an ambiguous name, or the id's end if the name has all parts.
 
-    If the name has every part, the id's end is returned.
+    Empty for an unambiguous name.
     """
     if id_ is None or name not in ambiguous:
         return EMPTY
@@ -262,12 +253,12 @@ def by_name(environments: Iterable[TrackedEnvironment]) -> list[TrackedEnvironme
 
 
 def in_default_order(environments: Iterable[TrackedEnvironment]) -> list[TrackedEnvironment]:
-    """Return environments by presence, then the latest losses first, the longest silence first, and by name."""
+    """Return environments by presence, then newest losses or longest-silent late rows first, then by name."""
     return by_presence(by_name(environments))
 
 
 def by_presence(environments: Iterable[TrackedEnvironment]) -> list[TrackedEnvironment]:
-    """Return environments in the default order; the argument is sorted by name."""
+    """Return name-sorted environments in the default order."""
     ranks: dict[Presence, list[TrackedEnvironment]] = {presence: [] for presence in _DEFAULT_ORDER}
     for tracked in environments:
         ranks[tracked.verdict.presence].append(tracked)
@@ -283,10 +274,7 @@ def by_value(
     *,
     is_inverted: bool,
 ) -> list[TrackedEnvironment]:
-    """Return environments in the order of a column's sort value, stable, with rows without a value last.
-
-    `is_inverted` puts the greatest value first.
-    """
+    """Return environments stably sorted by `rank`, greatest first if inverted, rows without a rank last."""
     ranks: defaultdict[Any, list[TrackedEnvironment]] = defaultdict(list)
     for tracked in environments:
         ranks[rank(tracked)].append(tracked)
@@ -342,10 +330,7 @@ def groups_of(
     folded: frozenset[LineKey],
     stand_in: TrackedEnvironment | None = None,
 ) -> list[TableLine]:
-    """Return the lines of groups; a folded group is only a header.
-
-    `stand_in` decides the group of the row with the same key.
-    """
+    """Return the lines of groups; `stand_in` decides the group of the row with the same key."""
     value_of = grouping_of(group)
     values = list(map(value_of, rows))
     if stand_in is not None and (held := index_of_line(rows, stand_in.key)) is not None:
