@@ -1,1 +1,1 @@
-"""The filter language: a line becomes a test of environments; errors point at a place in the line."""
+"""The filter language: a line becomes a test of environments."""

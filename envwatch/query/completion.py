@@ -1,4 +1,4 @@
-"""Completions of the filter box (fields, the fleet's values, operators), and hints about values without a match."""
+"""Completions of the filter box, and hints about values without a match."""
 
 from __future__ import annotations
 
@@ -46,7 +46,6 @@ MOST_KEYS = 100
 _OWN_COLUMNS = frozenset(key for key, field in METADATA_FIELDS.items() if field.kind is str)
 _SELF_UPDATE = f"{Environment.self_update.key}."
 _DEPTH = 3
-"""Levels of nested metadata whose keys are offered."""
 
 _TERM_EXAMPLES = (
     ("mode:unrestricted,strict", "either mode"),
@@ -71,7 +70,6 @@ LOG_HELP: tuple[tuple[str, str], ...] = (
     ("!flapping", "events without that word"),
     *_TERM_EXAMPLES,
 )
-"""Examples for the event log, where terms match the environment at the event."""
 
 _COMPARISONS = (">", ">=", "<", "<=")
 _INSTANT_COMPARISONS = (
@@ -98,7 +96,7 @@ class Completion:
 def completions(text: str, cursor: int, environments: Iterable[TrackedEnvironment]) -> list[Completion]:
     """Return the completions at the cursor, the likeliest first.
 
-    `cursor` is the index after the last typed character; values of `environments` are offered by frequency.
+    `cursor` is the index after the last typed character. Values of `environments` come by frequency.
     """
     token = _token_at(text, cursor)
     body = token.part(1) if token.shape.startswith("!") else token
@@ -133,7 +131,7 @@ def _token_at(text: str, cursor: int) -> Token:
 
 
 def _end(token: Token, text: str, cursor: int) -> int:
-    """Return the end of the replaced text. An open quote takes in the rest of the line, but is meant for a word."""
+    """Return the end of the replaced text. An open quote, which includes the rest of the line, is meant for a word."""
     return cursor + len(text[cursor : token.end].partition(" ")[0]) if token.is_open else token.end
 
 
@@ -159,7 +157,6 @@ def _statuses(typed: str) -> Iterator[tuple[str, str]]:
 
 
 def _metadata_keys(typed: str, environments: Iterable[TrackedEnvironment]) -> Iterator[tuple[str, str]]:
-    """Yield the keys of the typed level; a parent key ends with a dot."""
     path, dot, prefix = typed.rpartition(".")
     roots = (tracked.environment.metadata for tracked in environments)
     levels = [level for root in roots if isinstance(level := member(root, path) if dot else root, dict)]
@@ -171,10 +168,9 @@ def _metadata_keys(typed: str, environments: Iterable[TrackedEnvironment]) -> It
 
 
 def metadata_keys(environments: Iterable[TrackedEnvironment]) -> list[tuple[str, int]]:
-    """Return the keys of the metadata with the number of rows that have a value, nested ones as dotted paths.
+    """Return at most `MOST_KEYS` dotted keys of the metadata, each with the number of rows.
 
-    The most frequent keys come first, keys that envwatch reads itself last; `MOST_KEYS` at most. Texts that envwatch
-    reads itself, such as the version, are left out, and so are the parts of the column UPDATE.
+    The most frequent keys come first, keys that envwatch reads last. Keys with a column are left out.
     """
     counts: Counter[str] = Counter()
     for tracked in environments:
@@ -245,9 +241,9 @@ def _fleet_values(
 
 
 def value_hint(query: Query, environments: Iterable[TrackedEnvironment]) -> SafeText | None:
-    """Return a hint about the first value that no environment has and that resembles a usual value.
+    """Return a hint about a value that no environment has but that resembles a usual value, or None.
 
-    The values of such fields are open, so the query is no mistake.
+    Any value may exist one day, so the query is no mistake.
     """
     environments = list(environments)
     for term in query.terms:

@@ -1,6 +1,6 @@
-"""The fields of the filter language with their types, any key of the metadata, and the matching of a typed value.
+"""The fields of the filter language.
 
-Both sides of a comparison are cleaned text, so a pasted control character matches the escape on the screen.
+Typed and compared texts are cleaned, so a pasted control character matches the escape on the screen.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
 
 
 NONE = "none"
-"""Matches an environment without a value; in quotes an ordinary text."""
+"""Matches an environment without a value, unless in quotes."""
 
 OPERATORS = (">=", "<=", ">", "<", "=")
 """Longer operators come first, because the first match counts."""
 
 
 class MatchContext(NamedTuple):
-    """Facts that a test needs besides the environment."""
+    """Facts for a test besides the environment."""
 
     now: float
-    """Server's clock, ms."""
+    """The server's clock in ms."""
     is_acked: Callable[[TrackedEnvironment], bool] = lambda _: False
     profile: SafeText = NO_PROFILE
     """Set only for a single profile, whose rows lack the name."""
@@ -59,14 +59,14 @@ class Value:
     """An alternative of a term. Values compare by canonical spelling."""
 
     source: str
-    """The canonical spelling, which parses to the same value."""
+    """A spelling that parses to the same value."""
     test: Test = field(compare=False, repr=False)
     limit: Limit | None = field(default=None, compare=False, repr=False)
     """Set if an operator leaves a side open."""
 
 
 def operator_of(token: Token) -> str:
-    """Return the unquoted operator of a value, or an empty text."""
+    """Return a value's unquoted operator, or an empty text."""
     return next((operator for operator in OPERATORS if token.shape.startswith(operator)), "")
 
 
@@ -89,12 +89,12 @@ class Field(ABC):
         return self._parse(token, operator, token.part(len(operator)), zone)
 
     def _missing(self) -> Test | None:
-        """Return the test for `none`; None if every environment has a value."""
+        """Return the test for `none`; None if no environment lacks a value."""
         return None
 
     @abstractmethod
     def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:
-        """Read any other value; `rest` has no operator."""
+        """Read a value except `none`; `rest` has no operator."""
 
     def _compared(
         self,
@@ -126,13 +126,10 @@ class TextField(Field):
     """
 
     texts: Callable[[TrackedEnvironment, MatchContext], Iterable[SafeText | None]]
-    """An empty text counts as no text."""
     is_prefix: bool = False
     """`os:win` must not match darwin, nor `mode:strict` unrestricted."""
     canonical: Callable[[SafeText], SafeText] = lambda typed: typed
-    """Maps a synonym to the value."""
     known: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """See `Presentation.known`."""
 
     def values_of(self, tracked: TrackedEnvironment) -> Sequence[SafeText | None]:
         """Return the values for completion, or a single None without values."""
@@ -168,7 +165,7 @@ class TextField(Field):
 
 @dataclass(frozen=True)
 class VersionField(TextField):
-    """A version: comparable, and `0.34` matches every 0.34.x. Any other value is a text."""
+    """A version: comparable, and `0.34` matches every 0.34.x. A value that is no version is a text."""
 
     def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:
         is_text = not is_release(rest.text.lower()) and ".." not in rest.shape
@@ -188,11 +185,11 @@ class VersionField(TextField):
 class NumberField(Field):
     """An instant, matched by age (`>90s`) or date (`>2026-11-01`), or a share in percent: `<90`, `>=99.5`, `50..90`.
 
-    A plain value of a share matches the whole percent.
+    A plain share matches the whole percent.
     """
 
     number: Callable[[TrackedEnvironment], float | None]
-    """Server's clock in ms; 0 to 1 for a share."""
+    """The server's clock in ms, or a share from 0 to 1."""
     is_share: bool = False
 
     def _missing(self) -> Test:
@@ -263,13 +260,12 @@ _STATUS_ALIASES = {
 }
 
 _SHOWN_STATUSES = ("online", "late", "offline", "gone", "missing", "flapping")
-"""Statuses of the STATE column, where they may be abbreviated."""
 _LEAST_LETTERS = 3
 """`on` occurs in too many words, and `status:o` has two meanings."""
 
 
 def state_test(word: str) -> Test | None:
-    """Return the test of an abbreviated state (`off`)."""
+    """Return the test of an abbreviated state (`off`), or None."""
     if len(word) < _LEAST_LETTERS:
         return None
     return next((STATUSES[name][1] for name in _SHOWN_STATUSES if name.startswith(word.casefold())), None)
@@ -300,7 +296,7 @@ def named_field(token: Token) -> Field:
     """Return the field of a name.
 
     Raises:
-        QueryError: with the nearest names, if no field has the name.
+        QueryError: if no field has the name.
     """
     name = token.text.casefold()
     if name.startswith(META) and len(name) > len(META):
@@ -314,14 +310,14 @@ def named_field(token: Token) -> Field:
 
 
 def known_field(typed: str) -> str | None:
-    """Return the name of a field or alias, except metadata."""
+    """Return the name of a field or alias; None for metadata and unknown names."""
     name = typed.casefold()
     name = ALIASES.get(name, name)
     return name if name in FIELDS else None
 
 
 def may_become_field(typed: str) -> bool:
-    """Whether a person may be about to type a field's name."""
+    """Whether a field's name may begin so."""
     typed = typed.casefold()
     return typed.startswith(META) or any(name.startswith(typed) for name in (*FIELDS, *ALIASES, META))
 
@@ -336,18 +332,18 @@ def _nearest(typed: str) -> str:
 
 
 def meta_field(key: str) -> Field:
-    """Return the field of a metadata key, or of an unknown key of the row."""
+    """Return the field of a key of the metadata, or of the row's unknown members."""
     return TextField(META + key, "a key of the metadata", lambda tracked, _: _texts_of(member_of(tracked, key)))
 
 
 def member_of(tracked: TrackedEnvironment, path: str) -> JsonValue:
-    """Return a value of the metadata, or else of the row's unknown members."""
+    """Return a value of the metadata, or else of the unknown members."""
     value = member(tracked.environment.metadata, path)
     return member(tracked.environment.unknown, path) if value is None else value
 
 
 def member(value: JsonValue, path: str) -> JsonValue:
-    """Return the value at a dotted path, or None. A key may itself contain dots."""
+    """Return the value at a dotted path, or None. Keys may contain dots."""
     if not isinstance(value, dict):
         return None
     if path in value:

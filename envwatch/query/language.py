@@ -10,7 +10,7 @@ In a word, or a text without an operator, an unquoted `*` matches any characters
 must match the whole text.
 
 Terms on the same field are alternatives. Every negated term must hold: `!branch:main` also matches an environment
-without a branch. A word is searched in every visible column; three letters or more also match an abbreviated state
+without a branch. A word is searched in every visible column. Three or more letters also match an abbreviated state
 (`off`).
 """
 
@@ -34,20 +34,19 @@ if TYPE_CHECKING:
 
 
 Searched: TypeAlias = "Callable[[TrackedEnvironment], SafeText | None]"
-"""Returns the searched text of a column, without marks."""
+"""Returns a column's text without marks."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextTerm:
-    """A text in a visible column. Words compare by canonical spelling."""
+    """A word, searched in the visible columns."""
 
     source: str
     sought: str = field(compare=False, repr=False)
     """Normalised; empty if the word has wildcards."""
     matches: Callable[[str], bool] = field(compare=False, repr=False)
-    """Tests a normalised text with a line for each column."""
     state: Test | None = field(compare=False, repr=False)
-    """The test of the abbreviated state; its match suffices."""
+    """Tests the abbreviated state; a match suffices."""
     is_negated: bool = False
 
     def __str__(self) -> str:
@@ -66,10 +65,7 @@ class Term(NamedTuple):
 
 
 class SearchCache:
-    """The searchable texts of rows, kept between queries to speed up typing.
-
-    A text is valid while the row object and the columns are the same.
-    """
+    """The searchable texts of rows, kept between queries to speed up typing."""
 
     __slots__ = ("_columns", "_texts")
 
@@ -123,15 +119,12 @@ class Query:
         return len(sources) == len(self.terms) and all(any(not each.strip("*") for each in some) for some in sources)
 
     def demands(self, field: str | None = None) -> bool:
-        """Whether a term without `!` exists, on the given field if any."""
+        """Whether a term of the field, or by default of any field, has no `!`."""
         terms = (term for term in self.terms if isinstance(term, Term) and not term.is_negated)
         return any(field in (None, term.field) for term in terms)
 
     def hits(self, text: SafeText) -> list[tuple[int, int]]:
-        """Return the spans of the query's words in a text, without overlaps.
-
-        Wildcards and negated words have no spans, nor has a text whose length changes when normalised.
-        """
+        """Return the spans of the query's words in a text, without overlaps; none if normalising changes the length."""
         normal = normalize(text)
         sought = [word.sought for word in self._words if word.sought and not word.is_negated]
         if not sought or len(normal) != len(text):
@@ -140,17 +133,17 @@ class Query:
         return [match.span() for match in re.finditer(expression, normal)]
 
     def has_words(self, text: str) -> bool:
-        """Whether the words alone match a normalised text; a pattern must match a whole line."""
+        """Whether the words match a normalised text."""
         return all(word.matches(text) is not word.is_negated for word in self._words)
 
     def has_terms(self, tracked: TrackedEnvironment, context: MatchContext) -> bool:
-        """Whether the terms alone match an environment."""
+        """Whether the terms with fields match an environment."""
         return all(test(tracked, context) for test in self._tests)
 
     def test(
         self, context: MatchContext, columns: Sequence[Searched], cache: SearchCache | None = None
     ) -> Callable[[TrackedEnvironment], bool]:
-        """Return the test of an environment by `columns`; a kept `cache` speeds up words."""
+        """Return the test of an environment; a kept `cache` speeds up words."""
         tests = self._tests
         words = [(word.matches, word.state, not word.is_negated) for word in self._words]
         text_of = cache.reader(columns) if cache is not None and words else partial(_searchable_text, columns=columns)
@@ -251,7 +244,6 @@ _CONNECTIVES: Final = {
     **dict.fromkeys(("OR", "||"), "there is no {}: separate values by a comma, mode:a,b"),
     "NOT": "a ! before the term stands for {}: !os:darwin",
 }
-"""Advice for capitalised words of other query languages."""
 
 
 def _word(body: Token, token: Token, *, is_negated: bool) -> TextTerm:
@@ -283,10 +275,7 @@ def _refuse_other_languages(word: Token) -> None:
 
 
 def _check_limits(limits: dict[tuple[str, str], dict[str, Any]], term: Term, token: Token) -> None:
-    """Refuse alternatives that match everything: `beat:>30s beat:<90s` is meant as a range.
-
-    `limits` is updated: lowest `from` and highest `to` by field and kind.
-    """
+    """Refuse alternatives that match everything: `beat:>30s beat:<90s` is meant as a range."""
     for value in term.values:
         if value.limit is None:
             continue
@@ -321,5 +310,5 @@ def _none_of(tests: Sequence[Test]) -> Test:
 
 
 def _searchable_text(tracked: TrackedEnvironment, columns: Iterable[Searched]) -> str:
-    """Return the texts with a line for each column, because cleaned text has no line ends."""
+    """Return a line for each column: cleaned text has no line ends."""
     return normalize("\n".join([text_of(tracked) or "" for text_of in columns]))

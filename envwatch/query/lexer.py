@@ -3,8 +3,8 @@
 Any text can be split: an open quote is common while a person types.
 
 A date or version covers everything that begins alike: `2026-11-01` is the whole day, `0.34` every 0.34.x. `>` starts
-after that range and `<` ends before, as in npm's `>0.34`. A compared duration is exact (`>2m` is more than 120 s);
-without an operator, `2m` covers the ages shown as `2m`.
+after that range and `<` ends before, as in npm's `>0.34`. A compared duration is exact (`>2m` is more than 120 s).
+Without an operator, `2m` covers the ages shown as `2m`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _BARE = re.compile(r'[^\s",:!<>=*?]+')
 
 
 class QueryError(ValueError):
-    """A query that cannot be understood: mistake and remedy in a line, with the mistake's indices."""
+    """A mistake in a query, with a remedy and the place in the line."""
 
     def __init__(self, message: str, start: int, end: int) -> None:
         self.message: SafeText = clean(message, 240)
@@ -38,13 +38,13 @@ class QueryError(ValueError):
 
 
 class Token(NamedTuple):
-    """The characters of a word without quotes, or a part of a token."""
+    """A word's characters without quotes, or a part of a token."""
 
     text: str
     shape: str
-    """`"` replaces each quoted character, so an operator here was typed without quotes."""
+    """`"` replaces each quoted character, so operators here were typed without quotes."""
     places: tuple[int, ...]
-    """The index of each character in the line, and the end."""
+    """The index of each character, and the end."""
     start: int
     """The first index, quotes included."""
     is_open: bool = False
@@ -92,7 +92,7 @@ def tokens(text: str) -> Iterator[Token]:
 
 
 def quote_if_needed(text: str) -> str:
-    """Return a text in quotes if any character is special."""
+    """Return a text, quoted if any character is special."""
     if _BARE.fullmatch(text) and ".." not in text and text.casefold() != "none":
         return text
     return quoted(text)
@@ -122,16 +122,13 @@ _PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%?")
 
 
 Limit: TypeAlias = "tuple[str, Literal['from', 'to'], Any]"
-"""The bounded side of a comparison such as `>90s`: kind of `OrderedLiteral`, side, position.
-
-`from` matches values after the limit, `to` values before."""
+"""The bounded side of a comparison such as `>90s`: kind, side, position."""
 
 
 class OrderedLiteral(NamedTuple):
     """A typed duration (kind `age`), date (ms), version (sort key) or percentage.
 
-    0.34 covers 0.34.12; 0.34-rc1 sorts before. A duration and a percentage cover a point: `end` is the next float above
-    `start`.
+    0.34-rc1 sorts before 0.34. A duration or percentage covers a point: `end` is the next float.
     """
 
     text: str
@@ -143,10 +140,7 @@ class OrderedLiteral(NamedTuple):
     """The first value shown differently: 3m for `2m`, 91 for `90`. Otherwise `end`."""
 
     def interval(self, operator: str) -> tuple[Any, Any]:
-        """Return the first matching position and the first position after, or None for an open side.
-
-        No operator means equality.
-        """
+        """Return the first matching position and the first position after; None for an open side."""
         start, end = self.start, self.end
         intervals = {">": (end, None), ">=": (start, None), "<": (None, start), "<=": (None, end)}
         return intervals.get(operator, (start, self.shown_end))
@@ -172,7 +166,7 @@ def time_span_of(token: Token, zone: tzinfo | None) -> OrderedLiteral:
     """Read a duration (`90s`, `1h30m`) or a date (`2026-11-24T03:00`).
 
     Raises:
-        QueryError: for anything else, or if the date does not exist.
+        QueryError: for any other text, and for a date outside the calendar.
     """
     if _DURATION.fullmatch(text := token.text.lower()):
         parts = [(int(part[:-1]), _UNITS_MS[part[-1]]) for part in re.findall(r"[0-9]+[a-z]", text)]
@@ -233,7 +227,7 @@ class Pattern:
     """A text to search; false if empty."""
 
     pieces: tuple[SafeText, ...]
-    """Literal texts alternating with runs of wildcards: `*` any characters, `?` a single one."""
+    """Literal texts alternating with runs of wildcards."""
 
     def __bool__(self) -> bool:
         return any(self.pieces)
@@ -245,7 +239,7 @@ class Pattern:
 
     @property
     def plain(self) -> SafeText | None:
-        """The text, without wildcards."""
+        """The text without wildcards, or None."""
         return self.pieces[0] if len(self.pieces) == 1 else None
 
 
@@ -261,8 +255,7 @@ def pattern_of(token: Token) -> Pattern:
 def text_test(pattern: Pattern, *, is_exact: bool = False, is_prefix: bool = False) -> Callable[[str], bool]:
     """Return the test of a normalised text.
 
-    A pattern with wildcards must match a whole line; another must be the text (`is_exact`), begin the text
-    (`is_prefix`) or occur.
+    Wildcards must match a whole line. A plain text must be equal (`is_exact`), be the begin (`is_prefix`) or occur.
     """
     if pattern.plain is None:
         search = wildcards(pattern).search
@@ -276,7 +269,7 @@ def text_test(pattern: Pattern, *, is_exact: bool = False, is_prefix: bool = Fal
 
 
 def wildcards(pattern: Pattern) -> re.Pattern[str]:
-    """Return the expression that finds a normalised line matching wildcards."""
+    """Return the expression that finds a normalised line."""
     between = [""]
     for index, piece in enumerate(pattern.pieces):
         between[-1] += "." * piece.count("?") if index % 2 else re.escape(normalize(piece))

@@ -1,7 +1,6 @@
 """Name, reader, filter and drawing of each value of a row.
 
-`query/fields.py`, `wording/table/columns.py` and `wording/pane/details.py` derive from these entries and add values
-that no listing contains, such as the state.
+The fields, the columns and the pane derive from these entries, and add values that no listing contains.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ if TYPE_CHECKING:
 
 
 class RowContext(NamedTuple):
-    """The moment and the past of a profile's rows, for columns and pane lines."""
+    """The moment and the past of a profile's rows."""
 
     monitor: Monitor
     now: Clocks
     profile_state: ProfileState
     at: ServerMs
-    """The server's time."""
+    """The server's time in ms."""
     days: LastDays
     ascii_only: bool = False
 
@@ -40,7 +39,7 @@ class RowContext(NamedTuple):
 def contexts_of(
     monitor: Monitor, now: Clocks, days: LastDays, *, ascii_only: bool = False
 ) -> Mapping[SafeText, RowContext]:
-    """Return the context of each profile's rows at a moment."""
+    """Return the context of each profile's rows."""
     return {
         profile: RowContext(
             monitor, now, profile_state, profile_state.clock.server_time(now.wall), days, ascii_only=ascii_only
@@ -53,9 +52,7 @@ class Match(Enum):
     """How a filter's value matches a text."""
 
     TEXT = auto()
-    """The value occurs in the text."""
     PREFIX = auto()
-    """The value begins the text."""
     VERSION = auto()
 
 
@@ -65,29 +62,25 @@ def no_text(_: TrackedEnvironment) -> None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Presentation:
-    """A value of a row: a field that the API sends, or a computed value."""
+    """A value of a row, sent by the API or computed."""
 
     id: str
-    """The name in filters and settings, and the id of the column."""
+    """The name in filters and settings, and the column's id."""
     about: str
-    """The description in the column picker and in completions."""
     example: str = ""
-    """Example values, shown behind `about` in completions."""
     aliases: tuple[str, ...] = ()
-    """Additional names in filters."""
     match: Match = Match.TEXT
     known: Mapping[str, str] = field(default_factory=dict)
-    """Texts that a person may type in a filter, and the usual value that the person means. Other values may exist."""
+    """Values that a person may type, and the usual value meant. Further values may exist."""
     text: Callable[[TrackedEnvironment], SafeText | None] = no_text
-    """The text by the row alone; a column's words are searched in this text."""
+    """The text by the row alone, also searched for words."""
     instant: Callable[[TrackedEnvironment], float | None] | None = None
-    """Server's clock, ms. Filter values are ages or dates."""
+    """An instant in ms of the server's clock. Filter values are ages or dates."""
     title: str = ""
-    """The column's title, if different from the id."""
     width: int = 0
     """The width in cells, without the space behind; 0 for no column."""
     from_width: int = 160
-    """A terminal of at least this many cells shows the column by default."""
+    """The least width in cells of a terminal that shows the column by default."""
     column_about: str = ""
     """Replaces `about` in the column picker."""
     keep: Literal["start", "ends", "end"] = "ends"
@@ -96,14 +89,13 @@ class Presentation:
     """The label in the detail pane; empty for no line."""
     is_id: bool = False
     cell: Callable[[TrackedEnvironment, RowContext], SafeText | None] | None = None
-    """The text of column and pane line, if different from `text`; visible cells are computed once a second."""
+    """The text of column and pane line, if different from `text`; computed once a second for visible cells."""
     rank: Callable[[TrackedEnvironment, RowContext], Any] | None = None
-    """The sort value, None or of the same type for all rows; without a rank, texts are sorted without case."""
+    """The sort value, None or of the same type for all rows. Without a rank, texts are sorted without case."""
     needs_past: bool = False
-    """Whether the value is computed from recorded time. Then `list` has no such column, and a table has the column by
-    default only if an hour is recorded."""
+    """Whether the value needs recorded time. `list` has no such column, and a table by default only after a recorded
+    hour."""
     styles: Mapping[str, str] = field(default_factory=dict)
-    """The styles of single characters of the cell."""
     marks: Callable[[int, str], SafeText] | None = None
     """Returns a title with marks over a cell of a width."""
 
@@ -270,4 +262,4 @@ _ALL: Final = (
 )
 
 PRESENTATIONS: Final[Mapping[str, Presentation]] = MappingProxyType({each.id: each for each in _ALL})
-"""The fields of the API by id, in the order of the detail pane."""
+"""The API's fields by id, in the order of the detail pane."""

@@ -1,1 +1,1 @@
-"""Events: filters, sentences, the lines of `watch`, CloudEvents, the day's line."""
+"""Texts about events."""

@@ -1,6 +1,6 @@
-"""Events as CloudEvents 1.0 in the structured JSON format, for programs and hooks.
+"""CloudEvents 1.0 in the structured JSON format, for programs and hooks.
 
-Names, order and types of the fields are a stable interface.
+The fields' names, order and types are a stable interface.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ _NO_EVENT: Final = Event(kind=Kind.NOTICE, at=ServerMs(0.0))
 
 
 def source_of(base_url: str) -> str:
-    """Return a source: the URI of the server's list."""
+    """Return the `source` attribute: the URI of the server's list."""
     return quote(f"{base_url.rstrip('/')}{LISTING_PATH}", safe=_URI)
 
 
 def word_of(event: Event) -> SafeText:
-    """Return an event's kind in a word: `offline`."""
+    """Return an event's kind as a word: `offline`."""
     kind = event.kind if event.of is None else event.of
     return clean(_WORDS.get(kind, kind.value))
 
@@ -67,8 +67,7 @@ def type_of(event: Event) -> str:
 def cloud_event(event: Event, monitor: Monitor, now: Clocks, source: str) -> dict[str, Any]:
     """Return an event or a group as a CloudEvent; `monitor` is the state afterwards.
 
-    The data holds the row as in `list -o json`, and the change; for a group or an event about the fleet, only the
-    change. A group's members are rows.
+    The data holds the change, and an environment's row as in `list -o json`.
     """
     return envelope(
         type_of(event),
@@ -81,7 +80,7 @@ def cloud_event(event: Event, monitor: Monitor, now: Clocks, source: str) -> dic
 
 
 def initial_event(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, source: str) -> dict[str, Any]:
-    """Return the CloudEvent for a row that exists when watching begins."""
+    """Return the CloudEvent of a row at the begin of watching."""
     at = _judged_at(tracked, monitor, now)
     return envelope(
         "envwatch.environment.initial",
@@ -102,10 +101,10 @@ def envelope(  # noqa: PLR0913  the attributes of a CloudEvent, by keyword
     subject: SafeText | None,
     identity: tuple[str, ...],
 ) -> dict[str, Any]:
-    """Return the attributes of a CloudEvent and its data.
+    """Return a CloudEvent.
 
-    The id is a hash of `identity`, which is unique within the source. `subject` is the id of the environment or
-    incident, absent for a group or the fleet. `time` is RFC 3339 by the server's clock, absent outside the calendar.
+    The id is a hash of `identity`, which is unique within the source. `time` is by the server's clock, absent outside
+    the calendar.
     """
     digest = blake2s("\0".join(identity).encode(), digest_size=12).hexdigest()
     attributes: dict[str, Any] = {"specversion": "1.0", "id": f"evt-{digest}", "source": source, "type": type_}
@@ -122,10 +121,7 @@ def cloud_event_line(event: dict[str, Any]) -> bytes:
 
 
 def row_data(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, event: Event = _NO_EVENT) -> dict[str, Any]:
-    """Return a row as in `list -o json`, with the event's change.
-
-    `reason` is the event's reason if there is an event, otherwise the state's reason.
-    """
+    """Return a row as in `list -o json`, with the event's change."""
     ack = monitor.ack_of(tracked)
     listed = judged(tracked, _judged_at(tracked, monitor, now), monitor, now)
     row = dict(json_row(listed, None if ack is None else ack.note))

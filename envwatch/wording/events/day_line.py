@@ -1,4 +1,4 @@
-"""A time span as a line: events as marks, gaps, and the shown moment."""
+"""A day as a line: events as marks, gaps, and the shown moment."""
 
 from __future__ import annotations
 
@@ -23,10 +23,9 @@ if TYPE_CHECKING:
 
 
 DAY: Final = timedelta(days=1)
-"""The line covers at most this much time."""
 
 _NEEDS_SECONDS: Final = timedelta(minutes=10)
-"""The labels of a shorter line have seconds."""
+"""Labels of a shorter line have seconds."""
 
 _WATCHED, MARKER = ("─", "-"), ("┃", "|")
 
@@ -41,13 +40,13 @@ class Mark(NamedTuple):
 
     at: float
     rank: int
-    """A cell shows the mark with the highest rank, or the last mark of several."""
+    """A cell shows the last mark of the highest rank."""
     look: StateStyle
 
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """The line's content; instants are by the servers' clocks, in ms."""
+    """The line's content; instants are ms of the servers' clocks."""
 
     since: float
     until: float
@@ -55,7 +54,7 @@ class Day:
     spans: Sequence[Span] = ()
 
     def covers(self, at: float) -> bool:
-        """Whether a moment is on the line or near the end."""
+        """Whether a moment is on the line or just behind the end."""
         return self.since <= at <= self.until + DAY / MS / 100
 
 
@@ -63,7 +62,7 @@ _GAP: Final = Piece(clean(" "))
 
 
 def day_of(events: Iterable[Event], watched: Iterable[WatchedTime], until: ServerMs) -> Day:
-    """Return the line up to a moment: a day, or less if less was watched."""
+    """Return the line up to a moment, at most a day long."""
     spans = reduce(WatchedTime.united, watched, NOT_WATCHED).between(ServerMs(until - DAY / MS), until).spans
     since = spans[0].since if spans else until
     marks = sorted(map(_mark, events))
@@ -81,7 +80,7 @@ def _mark(event: Event) -> Mark:
 
 
 def ends_of(day: Day, zone: tzinfo | None) -> tuple[SafeText, SafeText]:
-    """Return labels of begin and end, with seconds or date if needed."""
+    """Return the labels of begin and end."""
     first, last = moment(day.since, zone), moment(day.until, zone)
     if first is None or last is None:
         return EMPTY, EMPTY
@@ -111,9 +110,9 @@ def _place(day: Day, at: float, width: int) -> int:
 
 
 def hour_labels(day: Day, width: int, zone: tzinfo | None) -> list[tuple[int, SafeText]]:
-    """Return the cells at which hours begin, with labels: `06h` or `06:15`.
+    """Return labels by cell: `06h` or `06:15`.
 
-    Evenly spaced labels come first, then the roundest hours, because marks may cover labels.
+    Evenly spaced labels come first, then the roundest hours: marks may cover some labels.
     """
     cell_ms = (day.until - day.since) / width if width > 0 else 0.0
     even = next((step for step in _STEPS if step >= _LABEL_CELLS * cell_ms), None)
@@ -138,10 +137,7 @@ def day_runs(
     *,
     ascii_only: bool,
 ) -> list[Piece]:
-    """Return `day_cells` as runs of the same style, with a marker at the moment `at`.
-
-    A label is written only on cells without marks and away from other labels.
-    """
+    """Return `day_cells` as runs of equal style, with a marker at the moment `at`."""
     marked = list(cells)
     if at is not None and marked:
         here = _place(day, at, len(marked))

@@ -1,7 +1,6 @@
 """The lines of `watch`.
 
-An event is always a single line, because all text is cleaned. Long names are not cut, so that a person can search for a
-name.
+Cleaned text keeps an event on a single line. Names are not cut, so that a person can search for a name.
 """
 
 from __future__ import annotations
@@ -34,14 +33,12 @@ if TYPE_CHECKING:
 
 GAP: Final = "  "
 _WORD_CELLS: Final = 12
-"""Wide enough for `not-alerting`, the longest word."""
+"""The width of `not-alerting`, the longest word."""
 _WIDEST_NAME: Final = 40
-"""A longer name moves the details of its line to the right."""
 _FLEET: Final = clean("-")
 _INITIAL: Final = clean("initial")
 
 _ASCII: Final = {"→": "->", "…": "...", "–": "-", "·": "-"}
-"""Replacements for characters in envwatch's own words."""
 
 
 class Layout(NamedTuple):
@@ -54,12 +51,12 @@ class Layout(NamedTuple):
     zone: tzinfo = UTC
 
     def named(self, name: SafeText, id_: SafeText) -> SafeText:
-        """Return a unique name."""
+        """Return a name, unique by a part of the id."""
         tail = id_tail(name, id_, self.ambiguous)
         return composed(f"{name}{tail}") if tail else name
 
     def line(self, at: float, word: SafeText, profile: SafeText, name: SafeText, details: SafeText) -> SafeText:
-        """Return a line, without line end."""
+        """Return a line without line end."""
         when = moment(at, self.zone)
         time = clean(when.isoformat(timespec="seconds").replace("+00:00", "Z")) if when else NOTHING
         columns = [time, _padded(word, _WORD_CELLS)]
@@ -70,7 +67,7 @@ class Layout(NamedTuple):
 
 
 def layout_of(fleet: Fleet, zone: tzinfo = UTC) -> Layout:
-    """Return column widths that suit all names of a fleet."""
+    """Return column widths for all names of a fleet."""
     named = {(tracked.environment.id, tracked.environment.label) for tracked in fleet.environments}
     profile = max(map(cells, fleet.by_profile), default=0) if fleet.are_several else 0
     layout = Layout(0, profile, AmbiguousNames().among(fleet.environments), zone)
@@ -81,7 +78,7 @@ def layout_of(fleet: Fleet, zone: tzinfo = UTC) -> Layout:
 
 
 def event_line(event: Event, layout: Layout) -> SafeText:
-    """Return an event as a line without line end."""
+    """Return an event's line, without line end."""
     if event.members:
         name = counted(len(event.members), "environment")
     else:
@@ -90,7 +87,7 @@ def event_line(event: Event, layout: Layout) -> SafeText:
 
 
 def initial_line(tracked: TrackedEnvironment, at: float, layout: Layout, *, is_unknown: bool) -> SafeText:
-    """Return the line of an environment that exists when watching begins (server's clock, ms)."""
+    """Return the line of an environment at the begin of watching; `at` is in ms."""
     reason = "" if tracked.verdict.is_up or is_unknown else f", {tracked.reason}"
     name = layout.named(tracked.environment.label, tracked.environment.id)
     state = state_text(tracked, is_unknown=is_unknown)
@@ -98,7 +95,7 @@ def initial_line(tracked: TrackedEnvironment, at: float, layout: Layout, *, is_u
 
 
 def encoded(line: str, encoding: str, *, ascii_only: bool) -> bytes:
-    r"""Return a line with line end as bytes; characters that the encoding lacks are written as `\x…`."""
+    r"""Return a line with line end as bytes, with `\x…` for characters outside the encoding."""
     if ascii_only:
         for character, plain in _ASCII.items():
             line = line.replace(character, plain)
@@ -141,21 +138,19 @@ class EventStream:
 
     sources: Mapping[SafeText, str]
     is_json: bool = False
-    """Whether the lines are CloudEvents instead of text."""
     query: Query = field(default_factory=Query)
-    """Chooses the events. Events about the whole fleet are always written."""
+    """Selects events; events about the whole fleet are always written."""
     profile_name: SafeText = NO_PROFILE
     has_initial: bool = False
-    """Whether to write the environments of each profile's first listing."""
+    """Whether to write the rows of each first listing."""
     encoding: str = "utf-8"
     ascii_only: bool = False
-    """`ascii_only` and `encoding` apply to text only: JSON is UTF-8."""
+    """`encoding`, `ascii_only` and `zone` apply to text. JSON is UTF-8, with times in UTC."""
     has_colours: bool = False
     zone: tzinfo = UTC
-    """The zone of times in text. JSON has UTC."""
 
     def lines(self, before: Monitor, monitor: Monitor, events: Iterable[Event], now: Clocks) -> Iterator[bytes]:
-        """Yield the lines of an update, with line ends."""
+        """Yield an update's lines, with line ends."""
         if chosen := self._chosen(events, monitor):
             layout = layout_of(monitor.fleet, self.zone)
             for event in chosen:
@@ -166,7 +161,7 @@ class EventStream:
                     yield from self._initial(profile_state, at, monitor, now)
 
     def past_lines(self, events: Iterable[Event], fleet: Fleet) -> Iterator[bytes]:
-        """Yield the lines of events of earlier runs, with line ends. The names in `fleet` decide the column widths."""
+        """Yield the lines of earlier runs' events; the names in `fleet` set the column widths."""
         blank = Monitor(Fleet({profile: ProfileState(profile=profile) for profile in self.sources}))
         layout = layout_of(fleet, self.zone)
         for event in self._chosen(events, blank):

@@ -1,4 +1,4 @@
-"""The wording and the glyph of each event, and the message of a table without rows."""
+"""The texts and glyphs of events, and the messages of an empty log or table."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ _KIND_GLYPHS = {
 
 
 def event_style(event: Event, block: Block | None = None) -> StateStyle:
-    """Return the glyph and colour of an event in the log.
+    """Return an event's glyph and colour.
 
-    With a block, a loss has the colour of a loss only while the loss needs a person.
+    With a block, a loss is coloured only while a person is needed.
     """
     look = _event_style(event)
     if look.style != "offline" or block is None:
@@ -118,7 +118,7 @@ _RUN_SUMMARY: Mapping[str | None, str] = {
     Kind.RECONNECTED: "reconnected",
     None: "other changes",
 }
-"""In the order of the summary; None is any other kind."""
+"""The summary has this order."""
 
 
 def _change_text(event: Event) -> str:
@@ -127,7 +127,7 @@ def _change_text(event: Event) -> str:
 
 
 def event_names_text(events: Sequence[Event], most: int = _NAMES_SHOWN) -> str:
-    """Return the first names of events and a count: `amara-imac, ben-box and 12 more`."""
+    """Return the first names of events, and a count."""
     first = (event.name or event.id or NOTHING for event in events[:most])
     return enumerated([shortened(name, _NAME_CELLS, keep="ends") for name in first], len(events))
 
@@ -135,7 +135,7 @@ def event_names_text(events: Sequence[Event], most: int = _NAMES_SHOWN) -> str:
 def _group_text(event: Event, names: int) -> str:
     is_together = event.kind is Kind.TOGETHER
     kind, how = event.of or event.kind, " together" if is_together and names else ""
-    # Losses that need a person have an incident. The block, messages and `check` count these losses only.
+    # Losses without an incident need nobody. The block, messages and `check` do not count them.
     open_losses = [member for member in event.members if member.incident is not None] if kind in LOSSES else []
     members = open_losses or event.members
     verb = VERBS.get(kind)
@@ -213,7 +213,7 @@ def _while_blind_text(event: Event, since: str, until: str) -> str:
 
 
 def unchanged_text(profile: SafeText, lasted: timedelta) -> SafeText:
-    """Return that nothing changed since the last run."""
+    """Return the sentence for no change since the last run."""
     return composed(f"{profile and f'{profile}: '}nothing changed since the last run, {long_age(lasted)} ago")
 
 
@@ -239,19 +239,16 @@ _TIMED_SENTENCES: Mapping[Kind, Callable[[Event, str, str], str]] = {
     Kind.STALLED: lambda _, since, __: f"the heartbeats of the platform stand still: none has advanced since {since}",
     Kind.WHILE_BLIND: _while_blind_text,
 }
-"""The arguments are the event, the begin of the period, and the end or the time of notice."""
+"""The arguments are the event, the period's begin, and the end or the time of notice."""
 
 
 def event_text(event: Event, zone: tzinfo | None = None) -> SafeText:
-    """Return an event's sentence without time and name: `went offline · heartbeat lost (121 s)`."""
+    """Return an event's sentence, without time and name."""
     return next(_forms(event, zone))
 
 
 def fitting_text(event: Event, zone: tzinfo | None, room: int) -> SafeText:
-    """Return an event's sentence, shortened to fit into `room` cells if possible.
-
-    If no form of the sentence fits, the caller must cut.
-    """
+    """Return the longest form of a sentence within `room` cells, or the whole sentence if no form fits."""
     return next((text for text in _forms(event, zone) if cells(text) <= room), event_text(event, zone))
 
 
@@ -267,7 +264,7 @@ def _forms(event: Event, zone: tzinfo | None) -> Iterator[SafeText]:
 
 
 def watched_since(fleet: Fleet, now: Clocks, zone: tzinfo | None) -> SafeText | None:
-    """Return when the first profile's watch began."""
+    """Return the begin of the first profile's watch, if any."""
     began = [(each.began_at, each.clock.server_time(now.wall)) for each in fleet if each.began_at is not None]
     if not began:
         return None
@@ -285,7 +282,7 @@ def _dated_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
 
 
 def watched_text(monitor: Monitor, now: Clocks, zone: tzinfo | None) -> SafeText:
-    """Return what the event log covers: the begin, the unwatched time, the dropped events."""
+    """Return the event log's coverage: begin, unwatched time, dropped events."""
     watched = [each for each in monitor.watched.values() if each.spans]
     if not watched:
         return clean("no listing yet")
@@ -303,7 +300,7 @@ def watched_text(monitor: Monitor, now: Clocks, zone: tzinfo | None) -> SafeText
 
 
 def empty_log_text(fleet: Fleet, now: Clocks, zone: tzinfo | None) -> SafeText:
-    """Return why the event log is empty and which events will appear."""
+    """Return the message of an empty event log."""
     since = watched_since(fleet, now, zone)
     if since is None:
         return clean("Nothing is listed yet. Changes after the first listing appear here.")
@@ -324,10 +321,7 @@ def _unlisted_text(failure: Failed | None, *, is_past: bool) -> SafeText:
 def empty_table_text(  # noqa: PLR0913  the state of the screen
     fleet: Fleet, view: View, now: Clocks, zone: tzinfo | None = None, *, is_past: bool = False, in_block: int = 0
 ) -> SafeText:
-    """Return why the table has no rows, with a remedy.
-
-    `in_block` is the number of the block's rows that match the view.
-    """
+    """Return the message of an empty table; `in_block` is the number of the view's rows in the block."""
     since = watched_since(fleet, now, zone)
     if since is None:
         failure = next((profile_state.failure for profile_state in fleet if profile_state.failure is not None), None)

@@ -1,4 +1,4 @@
-"""Chooses the event for the news line, so that a minor change does not hide a loss."""
+"""Chooses the event for the news line."""
 
 from __future__ import annotations
 
@@ -18,22 +18,21 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
 
 _FLEET_WIDE = frozenset({Kind.WHILE_BLIND, Kind.STALLED, Kind.CLOCK_WRONG, Kind.BLIND, Kind.KEY_REFUSED})
-"""The end of a fleet-wide period is not bad news."""
 
 _SEVERAL = 2
-"""From this number on, events become a single sentence."""
 
 _FLAPS = frozenset({Kind.OFFLINE, Kind.ONLINE, Kind.RECONNECTED, Kind.RESTARTED})
 _STANDS_MS = limits.HEADLINE_STANDS / MS
 
 
 def headline_event(event_log: Sequence[Event], now_of: Callable[[Event], float]) -> Event | None:
-    """Return the newest of the most severe events within `limits.HEADLINE_STANDS`: the newest loss, however small.
+    """Return the event for the news line, or None.
 
-    Without a severe event, return the newest listing's event with the most environments. A loss is over when all its
-    environments are back or replaced, a period when it has ended. Changes of a flapping row are no news.
+    The newest of the most severe events stands for `limits.HEADLINE_STANDS`; otherwise the newest listing's event with
+    the most environments is chosen. A loss is over when all environments are back or replaced, a period when ended.
+    Changes of a flapping row are no news.
 
-    `event_log` is oldest first; `now_of` returns the clock of the event's server, in ms.
+    `event_log` is oldest first; `now_of` returns the clock of an event's server, in ms.
     """
     most_severe: Event | None = None
     returned: set[tuple[SafeText, SafeText | None]] = set()
@@ -61,7 +60,6 @@ def headline_event(event_log: Sequence[Event], now_of: Callable[[Event], float])
 
 
 def _outranks(event: Event, newer: Event | None) -> bool:
-    """Whether an event is more severe than a newer event, or is the loss of two equally severe events of a poll."""
     if newer is None:
         return _severity(event) > 0
     is_of_same_poll = (event.at, event.profile) == (newer.at, newer.profile)
@@ -74,10 +72,7 @@ def _is_flap(event: Event) -> bool:
 
 
 def merged(event: Event, same_poll: Sequence[Event]) -> tuple[Event, int]:
-    """Return the event merged with events of the same kind and poll, and the number of the poll's other changes.
-
-    A group counts as one change. A change of an environment of the returned event does not count.
-    """
+    """Return the event merged with the poll's events of the same kind, and the number of the poll's further changes."""
     replaced = {other.id for other in same_poll if is_replacement(other) and other is not event}
     singles = (other for other in same_poll if not other.members and other.id is not None)
     alike = [other for other in singles if other.kind is event.kind and other.id not in replaced]
@@ -89,7 +84,7 @@ def merged(event: Event, same_poll: Sequence[Event]) -> tuple[Event, int]:
 
 
 def same_environment(event: Event, same_poll: Sequence[Event]) -> list[Event]:
-    """Return the poll's other events about the environment: an update explains a return."""
+    """Return the poll's other events of the environment."""
     others = (other for other in same_poll if other is not event and not other.members)
     return [other for other in others if event.id is not None and other.id == event.id]
 
@@ -109,9 +104,9 @@ def returned_since(loss: Event, event_log: Sequence[Event]) -> int:
 
 
 def _severity(event: Event) -> int:
-    """Return 2 for losses, changes to unrestricted and fleet-wide events; 1 if a present loss precedes; else 0.
+    """Return 2 for losses, changes to unrestricted and fleet-wide events, otherwise 0.
 
-    Changes since the last run, and a row that was lost before and is now gone, must not hide a present loss.
+    Changes since the last run, and losses of rows that were down already, have 1: a present loss comes first.
     """
     if event.kind is Kind.WHILE_BLIND and event.reason == NOT_RUNNING:
         return 1

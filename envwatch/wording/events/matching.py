@@ -1,8 +1,7 @@
 """Queries as tests of environments, of events, and of a fleet for `wait`.
 
-Words are searched in every column, or in an event's text. A term matches the environment as recorded at the event:
-`pod:p-7` finds a loss in that pod even if the environment runs in another pod now, and `status:off` finds losses but
-not returns.
+Terms match the environment as recorded at an event: `pod:p-7` finds losses in a pod left since, and `status:off` finds
+losses but no returns.
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ def matcher_or_none(text: str, profile: SafeText = NO_PROFILE) -> Matcher | None
 
 
 def tracked_then(event: Event) -> TrackedEnvironment | None:
-    """Return an event's environment as recorded at the event."""
+    """Return an event's environment as recorded at the event, or None."""
     if event.then is None:
         return None
     tag = ChangeTag.MOVED if is_replacement(event) else _TAGS.get(event.kind)
@@ -100,8 +99,8 @@ def event_test(text: str, profile: SafeText = NO_PROFILE) -> Callable[[Event], b
 class EventFilter:
     """Tests events by a query.
 
-    A group matches if any member matches. The text of each surrounding group belongs to the text of a member, so a
-    negated word in a group's text hides the member. For an event without an environment, only negated terms match.
+    A group matches if any member matches. A member's text includes the texts of the groups around, so a negated word
+    there hides the member. An event without an environment matches only negated terms.
     """
 
     query: Query
@@ -109,10 +108,10 @@ class EventFilter:
     is_acked: Callable[[TrackedEnvironment], bool] = lambda _: False
     profile_name: SafeText = NO_PROFILE
     texts: dict[int, str] = field(default_factory=dict)
-    """A cache by the event's `id`, valid while the event exists and the zone is the same."""
+    """A cache by the event's `id()`, valid for a single zone while the event exists."""
 
     def results(self, event: Event, *groups: Event) -> Iterator[bool]:
-        """Yield whether an event, or each member of a group, matches; `groups` contain the event."""
+        """Yield whether an event within `groups`, or each member of a group, matches."""
         if event.members:
             for member in event.members:
                 yield from self.results(member, *groups, event)
@@ -126,7 +125,7 @@ class EventFilter:
         return self.query.has_terms(tracked, MatchContext(event.at, self.is_acked, self.profile_name))
 
     def _searchable_text(self, event: Event, groups: Iterable[Event]) -> str:
-        """Return the text with one part per line, because a wildcard must match a whole line."""
+        """Return a line for each part: a wildcard must match a whole line."""
         text = self.texts.get(id(event))
         if text is None:
             parts = (
@@ -143,7 +142,7 @@ class WaitProgress(NamedTuple):
     matching: Sequence[TrackedEnvironment]
     is_met: bool
     is_proven: bool
-    """Whether every profile is visible: not blind, quarantined or stalled, and listed at least once."""
+    """Whether every profile is listed, and neither blind, quarantined nor stalled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,13 +155,13 @@ class WaitCondition:
     queries: Sequence[Query]
     count: int = 1
     is_absence: bool = False
-    """Whether the condition is that no environment matches."""
+    """Whether no environment may match."""
     profile_name: SafeText = NO_PROFILE
 
     def progress(self, monitor: Monitor, now: Clocks) -> WaitProgress:
         """Return the progress after a listing.
 
-        Gone or missing environments match only a query with states. An environment that cannot be judged neither
+        Only a query with states finds gone or missing environments. An environment that cannot be judged neither
         matches nor proves absence.
         """
         fleet = monitor.fleet

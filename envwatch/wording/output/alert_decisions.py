@@ -1,4 +1,4 @@
-"""Which rows need a person when they are lost, and why: the values and texts of `envwatch alerts`."""
+"""The values and texts of `envwatch alerts`."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class DecidedRow(NamedTuple):
 
     @property
     def is_new(self) -> bool:
-        """Whether the row does not count because the row was watched for under two days."""
+        """Whether the row does not count before two watched days."""
         uptime = self.tracked.uptime
         is_by_uptime = self.decision.rule is Rule.UPTIME and not self.decision.counts
         return is_by_uptime and uptime is not None and not uptime.is_known
 
     @property
     def why_not(self) -> str | None:
-        """Why a loss needs nobody, in a few words; None for a row that counts."""
+        """Why a loss needs nobody; None for a row that counts."""
         if self.decision.counts:
             return None
         return _REASONS.get(self.decision.rule) or (_NEW if self.is_new else _NOT_PERMANENT)
@@ -63,7 +63,7 @@ def decided_rows(rows: Iterable[TrackedEnvironment], monitor: Monitor, now: Cloc
 
 
 def decisions_tally(rows: Sequence[DecidedRow]) -> SafeText:
-    """Return the numbers: `31 rows count, 6 not permanent, 3 watched for under two days`."""
+    """Return the numbers: `31 rows count, 6 not permanent`."""
     counts = Counter(row.why_not for row in rows)
     counting = counts.pop(None, 0)
     order = (_NOT_PERMANENT, *_REASONS.values(), _NEW)
@@ -72,14 +72,14 @@ def decisions_tally(rows: Sequence[DecidedRow]) -> SafeText:
 
 
 def new_names(rows: Sequence[DecidedRow]) -> SafeText:
-    """Return the names of the rows watched for under two days, eight at most; empty without such a row."""
+    """Return the names of at most eight new rows; empty without new rows."""
     names = [row.tracked.environment.label for row in rows if row.is_new]
     first = [shortened(name, _NAME_CELLS, keep="ends") for name in names[:_NAMES]]
     return composed(enumerated(first, len(names)) if names else "")
 
 
 def decisions_table(rows: Sequence[DecidedRow], zone: tzinfo | None = None) -> list[tuple[SafeText, ...]]:
-    """Return the cells of a table, the titles first; PROFILE only with several profiles."""
+    """Return a table's cells, the titles first."""
     ambiguous = AmbiguousNames().among(row.tracked for row in rows)
     has_profiles = any(row.tracked.profile for row in rows)
 
@@ -98,7 +98,7 @@ def decisions_table(rows: Sequence[DecidedRow], zone: tzinfo | None = None) -> l
 
 
 def decisions_json(rows: Iterable[DecidedRow], zone: tzinfo | None = None) -> bytes:
-    """Return the decisions as a JSON array in UTF-8; the names are stable."""
+    """Return the decisions as a JSON array in UTF-8."""
     decisions = [
         {
             "id": row.tracked.environment.id,
@@ -115,7 +115,7 @@ def decisions_json(rows: Iterable[DecidedRow], zone: tzinfo | None = None) -> by
 
 
 def answer_to_word(rows: Sequence[DecidedRow], changed_by: str, zone: tzinfo | None = None) -> SafeText:
-    """Return what is in force after a person's word: `ci-7 never alerts now: A changes that`."""
+    """Return the result of a person's word."""
     if expected := [row.tracked for row in rows if row.decision.rule is Rule.EXPECT]:
         are = "is" if len(expected) == 1 else "are"
         return composed(f"{several_text(expected)} {are} in `expect`: a loss always needs a person")
@@ -127,7 +127,7 @@ def answer_to_word(rows: Sequence[DecidedRow], changed_by: str, zone: tzinfo | N
 
 
 def decisions_text(rows: Sequence[DecidedRow], zone: tzinfo | None = None) -> SafeText:
-    """Return the decision about a row with the reason, or how many of several rows count."""
+    """Return the decision about a row, or how many of several rows count."""
     if len(rows) == 1:
         return needs_text(rows[0].decision, rows[0].tracked, zone)
     return composed(f"a loss of {sum(row.decision.counts for row in rows):,} of these needs a person")

@@ -1,6 +1,6 @@
-"""The result of `check`: counts, thresholds, status, and the plugin's output within 4 KiB.
+"""The result of `check`, and the plugin's output.
 
-The true count lies between `CheckResult.count` and that number plus the unknown environments.
+The true count lies between `count` and `count + unknown`.
 
 Source: Monitoring Plugins Development Guidelines, "Plugin Output", "Plugin Return Codes", "Performance data" and
 "Threshold and Ranges". A range is `[@]start:end`, both ends included. `start:` defaults to 0, `~` is negative infinity,
@@ -84,9 +84,8 @@ _LONGEST_TEXT: Final = 400
 """The limit in cells: callers send the first line as a short message."""
 _LONGEST_DETAIL: Final = 200
 _MOST_BYTES: Final = 4096
-"""The oldest callers read at most this many bytes of output."""
+"""The oldest callers read no further bytes."""
 _ROOM_FOR_REST: Final = 32
-"""Bytes of the last line, which counts omitted details."""
 
 
 class PluginStatus(IntEnum):
@@ -103,7 +102,7 @@ class PerformanceDatum:
     """An item of performance data."""
 
     label: str
-    """Only ASCII letters, which need no quotes."""
+    """The label in ASCII letters, which need no quotes."""
     value: float
     unit: Literal["", "s"] = ""
     warning: NagiosRange | None = None
@@ -112,7 +111,7 @@ class PerformanceDatum:
 
 
 def plugin_status(values: Iterable[int], warning: NagiosRange | None, critical: NagiosRange | None) -> PluginStatus:
-    """Return the status that is certain, given all possible values (at least one).
+    """Return the certain status, given one or more possible values.
 
     The status is UNKNOWN if only some values are OK. If no value is OK, the lesser alert is certain.
     """
@@ -129,7 +128,7 @@ def _status(value: int, warning: NagiosRange | None, critical: NagiosRange | Non
 def output_of(
     status: PluginStatus, text: SafeText, metrics: Sequence[PerformanceDatum] = (), details: Sequence[SafeText] = ()
 ) -> str:
-    """Return the plugin's output: status, text and performance data, then as many details as fit."""
+    """Return the plugin's output, with as many details as fit."""
     first = f"{_SERVICE} {status.name} - {_plain(text, _LONGEST_TEXT)}"
     if metrics:
         first += f" | {' '.join(map(_performance, metrics))}"
@@ -170,9 +169,9 @@ class Metric(StrEnum):
     """The countable kinds of environments."""
 
     PROBLEMS = "problems"
-    """Counted by the alert policy: a loss counts after a silence of `alert_after`."""
+    """Losses that need a person, after a silence of `alert_after`."""
     OFFLINE = "offline"
-    """Environments that are off and in the block, as in the status line."""
+    """Offline environments in the block, as in the status line."""
     LATE = "late"
     ONLINE = "online"
     MISSING = "missing"
@@ -181,24 +180,22 @@ class Metric(StrEnum):
 
 
 _SHOWN: Final = frozenset({Metric.OFFLINE, Metric.LATE, Metric.ONLINE})
-"""For these metrics, rows that read unknown in the status line count as unknown."""
+"""For these metrics, rows unknown in the status line count as unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """The counts of the environments that a filter finds."""
+    """The counts of the matching environments."""
 
     of: Metric
     count: int
     named: Sequence[tuple[SafeText, SafeText]]
-    """Name (with the profile, if several are watched) and state of each counted environment; for `Metric.ONLINE`, of
-    the environments that are not online."""
+    """Name and state of each counted environment, but for `Metric.ONLINE` of each environment that is not online."""
     block: Block
     counted_states: Mapping[Presence, int]
     acked: int
-    """Acknowledged problems, which do not count."""
     waiting: int
-    """Problems that have been silent for less than `alert_after`, and do not count yet."""
+    """Problems within a silence of `alert_after`, which do not count yet."""
     unknown: int
     """Environments that cannot be judged and might count."""
     unreadable: int
@@ -214,7 +211,7 @@ class CheckResult:
         """Return the status and a sentence.
 
         An empty listing proves nothing: the key may be another organization's, or the platform may have lost the list.
-        If a filter finds nothing, an alert stands (`1:` asks for at least one), and OK becomes UNKNOWN.
+        Without a match, an alert stands (`1:` asks for at least one), but OK becomes UNKNOWN.
         """
         if self.is_listing_empty:
             return PluginStatus.UNKNOWN, clean("the listing is empty, and no environment is expected")

@@ -35,9 +35,8 @@ class ListedEnvironment(NamedTuple):
     judged_at: ServerMs
     is_unknown: bool = False
     silenced: SafeText | None = None
-    """`silenced until 10:00` for a silenced row that is down, in place of the reason."""
+    """`silenced until 10:00`, in place of a down row's reason."""
     decision: Decision | None = None
-    """Whether a loss needs a person, if judged."""
 
     @property
     def state(self) -> SafeText:
@@ -47,38 +46,35 @@ class ListedEnvironment(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentList:
-    """A listing with verdicts, or the rows of a dashboard."""
+    """A listing with verdicts, or a dashboard's rows."""
 
     rows: Sequence[ListedEnvironment]
     taken_at: float
-    """When the oldest listing was requested (server's clock, ms)."""
+    """The request of the oldest listing, in ms of the server's clock."""
     rejected: int
     rejected_ids: frozenset[SafeText] = frozenset()
-    """The ids of rejected rows, except unreadable ids."""
     is_by_server_clock: bool
-    """False if the server sent no `Date` header, so that this machine's clock is used."""
+    """Whether the server sent a `Date` header; without, this machine's clock is used."""
     clock_warnings: Sequence[SafeText] = ()
-    """Warnings for profiles whose clocks differ by 5 s or more."""
     filter: SafeText | None = None
     preset: Preset | None = None
-    """Kept apart from the query, where terms on the same field are alternatives."""
+    """Apart from the query, whose terms on the same field are alternatives."""
     hidden: int = 0
     acknowledged: Mapping[EnvironmentKey, SafeText] = field(default_factory=dict)
     block: Block = NO_BLOCK
     remarks: Mapping[EnvironmentKey, SafeText] = field(default_factory=dict)
     unlisted: Sequence[SafeText] = ()
     columns: tuple[str, ...] = ()
-    """Ids of the chosen columns; empty for the usual columns of the table, and for every field elsewhere."""
+    """The ids of chosen columns; empty for the usual columns or fields."""
     contexts: Mapping[tuple[SafeText, ServerMs], RowContext] = field(default_factory=dict)
-    """The contexts of rows by profile and moment of the verdict."""
 
     def context_of(self, row: ListedEnvironment) -> RowContext:
-        """Return the context of a row."""
+        """Return a row's context."""
         return self.contexts[row.tracked.profile, row.judged_at]
 
     @property
     def is_complete(self) -> bool:
-        """Whether every profile was listed and every row could be read and judged."""
+        """Whether all profiles were listed, and all rows could be read and judged."""
         return not self.rejected and not self.unlisted and not self.untimed
 
     @property
@@ -94,7 +90,7 @@ class EnvironmentList:
 def environment_list(
     listings: Mapping[SafeText, Listed], monitor: Monitor, unlisted: Sequence[SafeText] = ()
 ) -> EnvironmentList:
-    """Return the environments of the profiles' first listings, problems first; `monitor` is the monitor afterwards."""
+    """Return the environments of first listings, problems first; `monitor` is the state afterwards."""
     states = [monitor.fleet.by_profile[profile] for profile in listings]
     asked = {profile: listed.asked for profile, listed in listings.items()}
     taken_at = {each.profile: each.clock.server_time(asked[each.profile].wall) for each in states}
@@ -122,7 +118,7 @@ def environment_list(
 
 
 def judged(tracked: TrackedEnvironment, at: ServerMs, monitor: Monitor, now: Clocks) -> ListedEnvironment:
-    """Return an environment, judged at the moment of its listing."""
+    """Return an environment, judged at a moment of the server's clock."""
     is_unknown = monitor.fleet.for_environment(tracked).is_unknown(tracked, now)
     is_down = tracked.is_flapping or not tracked.verdict.is_up
     silenced = silenced_text(tracked, monitor, now) if is_down and tracked.replaced_by is None else None
@@ -149,7 +145,7 @@ def _clock_warning(profile_state: ProfileState) -> SafeText | None:
 def environment_list_of_rows(
     rows: Sequence[TrackedEnvironment], monitor: Monitor, view: View, now: Clocks
 ) -> EnvironmentList:
-    """Return the rows of a dashboard in order."""
+    """Return a dashboard's rows in the given order."""
     fleet = monitor.fleet
     taken_at = {each.profile: listed_at for each in fleet if (listed_at := each.listed_at) is not None}
     listed = [profile_state for profile_state in fleet if profile_state.profile in taken_at]
@@ -170,7 +166,7 @@ def environment_list_of_rows(
 
 
 def ordered_by(listing: EnvironmentList, column: str) -> EnvironmentList:
-    """Return a listing sorted by a column, then by name; rows without a value come last."""
+    """Return a listing sorted by a column; rows without a value come last."""
     rows = {row.tracked.key: row for row in listing.rows}
     environments = by_name(row.tracked for row in listing.rows)
     rank = rank_of(column, environments)
@@ -185,8 +181,7 @@ def filtered(
 ) -> EnvironmentList:
     """Return the environments that match the query and the preset, in order.
 
-    Words are searched in every column. Ages in the query are measured at each row's moment. `profile_name` is the name
-    of a single profile, whose rows lack the name.
+    `profile_name` is the name of a single profile, whose rows lack the name.
     """
     if preset is not Preset.ALL:
         part = filtered(listing, preset.query, profile_name)

@@ -1,4 +1,4 @@
-"""Environments as bytes: JSON, CSV and names for programs, a table and a line for people."""
+"""Environments as bytes, for programs and for people."""
 
 from __future__ import annotations
 
@@ -54,21 +54,21 @@ def listing_json(listing: EnvironmentList) -> Iterator[bytes]:
 
 
 def row_json_of(listing: EnvironmentList) -> str:
-    """Return the single environment of a list as a JSON object, as in `listing_json`."""
+    """Return a list's only environment as a JSON object."""
     (row,) = _rows(listing)
     return to_json(row, indent=2).decode()
 
 
 def jsonl_of(listing: EnvironmentList) -> Iterator[bytes]:
-    """Yield a line of JSON in UTF-8 for each environment."""
+    """Yield each environment as a line of JSON in UTF-8."""
     for row in _rows(listing):
         yield to_json(row) + b"\n"
 
 
 def csv_of(listing: EnvironmentList) -> Iterator[bytes]:
-    """Yield a header and a line for each environment, in UTF-8: the fields of the JSON, nested fields as JSON.
+    """Yield CSV in UTF-8: the fields of the JSON, nested fields as JSON, empty for null.
 
-    No cell is a formula to a spreadsheet. A null is an empty cell.
+    No cell is a formula to a spreadsheet.
     """
     yield _csv_line(map(clean, listing.columns) if listing.columns else ROW_NAMES)
     for row in _rows(listing):
@@ -76,13 +76,13 @@ def csv_of(listing: EnvironmentList) -> Iterator[bytes]:
 
 
 def listing_names(listing: EnvironmentList) -> Iterator[bytes]:
-    """Yield a name in UTF-8 per line, or the id of an environment without a name."""
+    """Yield each environment's name, or else the id, as a line in UTF-8."""
     for row in listing.rows:
         yield f"{row.tracked.environment.label}\n".encode()
 
 
 def prompt_line(listing: EnvironmentList, *, label: SafeText, age: timedelta, encoding: str, ascii_only: bool) -> bytes:
-    """Return a line for a prompt or a status bar: counts, `label`, the data's age.
+    """Return a line for a prompt or a status bar.
 
     Rows that cannot be read or judged count as unknown. `?` marks a profile without a listing.
     """
@@ -97,11 +97,9 @@ def listing_table(
 ) -> Iterator[bytes]:
     r"""Yield the lines of an aligned table for people.
 
-    The rightmost columns are dropped before a name is cut below `_NAME_AT_LEAST` cells, and a name is never shorter
-    than in a narrower terminal. An ambiguous name ends with a part of the id.
-
-    A `width` of None has no limit. Characters outside `encoding` are written as `\x…`; `ascii_only` concerns glyphs and
-    marks, not names.
+    The rightmost columns are dropped to leave names `_NAME_AT_LEAST` cells or a part (`_NAME_PART`) of the width. A
+    name is never shorter than in a narrower terminal. A `width` of None has no limit. Characters outside `encoding`
+    become `\x…`; `ascii_only` concerns glyphs and marks, not names.
     """
     nothing = "-" if ascii_only else NOTHING
     ellipsis = ".." if ascii_only else "…"
@@ -162,7 +160,7 @@ def listing_table(
 def summary_of(listing: EnvironmentList, host: str, old: timedelta | None = None) -> str:
     """Return a line for people: counts and caveats, in ASCII except for the host.
 
-    `old` is the listing's age, or None for a recent listing.
+    `old` is the listing's age unless recent.
     """
     counts = ", ".join(f"{count:,} {word}" for count, word in _counted(listing.block))
     caveats = ""
@@ -198,7 +196,6 @@ def _seen_text(row: ListedEnvironment) -> SafeText | None:
 
 
 _AT_LEFT: Final = frozenset({"state", "seen", "name"})
-"""Columns that the table always has."""
 _COLUMNS: Final = ("profile", "why", "mode", "version", "branch", "os")
 _STATES: Final = (Presence.ONLINE, Presence.LATE, Presence.OFFLINE, Presence.GONE, Presence.MISSING, UNKNOWN_STATE)
 _GAP: Final = "  "
@@ -207,7 +204,7 @@ _WIDEST_NAME: Final = 40
 _NAME_AT_LEAST: Final = 20
 """A name keeps this many cells: rule 8 of the screen."""
 _NAME_PART: Final = 3
-"""A name may take one part in so many of a terminal before other columns go."""
+"""A name keeps this part of the terminal: a third."""
 _WIDEST_OTHER: Final = 30
 
 
@@ -254,9 +251,9 @@ _AFTER: Final = {
     "metadata": ("profile", "acknowledged", "last_state"),
     "unknown": ("alerting", "alerting_rule", "up7d"),
 }
-"""The names that follow a field of the API."""
+"""Computed values that follow a field of the API."""
 ROW_NAMES: Final = tuple(chain.from_iterable((name, *_AFTER.get(name, ())) for name in OUTPUT_NAMES))
-"""The fields' names, order and types are a stable interface of every format for programs."""
+"""The names, order and types are a stable interface of every format for programs."""
 SHARE_DECIMALS: Final = 4
 _EMPTY_ROW: Final[Mapping[str, object]] = dict.fromkeys(ROW_NAMES)
 _INSTANTS: Final = [each.name for each in API_FIELDS.values() if each.kind is ValueKind.INSTANT]
@@ -264,18 +261,13 @@ _values_of: Final[Callable[[Environment], tuple[object, ...]]] = attrgetter(*OUT
 
 
 def json_row(row: ListedEnvironment, note: SafeText | None = None) -> dict[str, object]:
-    """Return the fields of an environment by `ROW_NAMES`.
+    """Return an environment's fields by `ROW_NAMES`, with instants in ISO 8601 (UTC, milliseconds).
 
-    * Instants are ISO 8601 in UTC with milliseconds.
-    * `state` is `online`, `late`, `offline`, `gone` or `missing`; `unknown` if the last verdict is out of date.
-    * `reason` is the reason for the state; for a replaced row, `replaced by NAME`; for a silenced row that is down,
-      `silenced until 10:00`.
+    * `reason` is the state's reason, `replaced by NAME`, or for a silenced down row `silenced until 10:00`.
     * `mode` is as received, including names of older listeners.
-    * `profile` is null if a single profile is watched. With several, an id is unique only within a profile.
-    * `acknowledged` is the note here (`note`) or of the serving host, `by NAME: note`.
-    * `last_state` is the last verdict if `state` is `unknown`, otherwise null.
-    * `unknown` has fields unknown to this version of envwatch, as received.
-    * `alerting` is whether a loss needs a person, `alerting_rule` the rule that decides, a word of `Rule`.
+    * With several profiles, ids are unique only within `profile`.
+    * `acknowledged` is `note`, or the serving host's acknowledgement.
+    * `alerting_rule` decides `alerting`: whether a loss needs a person.
     * `up7d` is the share of the last watched week up, null before two watched days.
     """
     tracked = row.tracked
@@ -306,7 +298,7 @@ def _reason(row: ListedEnvironment) -> str:
 
 
 def iso(at: float | None) -> str | None:
-    """Return an instant in UTC, with milliseconds; None outside the calendar."""
+    """Return an instant in ISO 8601 (UTC, milliseconds); None outside the calendar."""
     when = moment(at, UTC)
     return None if when is None else when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 

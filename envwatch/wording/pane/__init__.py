@@ -1,1 +1,1 @@
-"""Texts about environments: detail pane, Explain, remedies, legend."""
+"""Texts about environments."""

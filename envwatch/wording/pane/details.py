@@ -1,7 +1,4 @@
-"""An environment's properties, remedies and events, as labelled lines.
-
-The lines change only with a listing, unlike the lines of `state_details`.
-"""
+"""An environment's properties, remedies and events as labelled lines, which change only with a listing."""
 
 from __future__ import annotations
 
@@ -44,11 +41,11 @@ if TYPE_CHECKING:
 
 
 EVENTS: Final = 5
-"""The pane shows at least this many events, if recorded."""
+"""The least number of events in the pane."""
 
 
 def help_lines(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> Iterator[DetailLine]:
-    """Yield remedies: the command to run on the environment's machine with its copy letter, and notes."""
+    """Yield the remedies as commands and notes."""
     for remedy in remedies(tracked, profile_state, now):
         lines = [DetailLine("", note) for note in remedy.notes]
         if remedy.command is not None:
@@ -73,7 +70,7 @@ def event_detail(  # noqa: PLR0913  the moment and the options of the screen
 ) -> DetailLine:
     """Return an event, labelled with the time, or with the age from a day on.
 
-    `now` is the server's clock in ms. `block` tells losses that need a person from other losses.
+    `now` is the server's clock in ms.
     """
     look, age = event_style(event, block), span(now - event.at)
     label = f"{short_age(age)} ago" if age >= timedelta(days=1) else clock_text(event.at, zone)[:8]
@@ -86,7 +83,7 @@ def event_detail(  # noqa: PLR0913  the moment and the options of the screen
 def about_lines(
     tracked: TrackedEnvironment, context: RowContext, uptime: SafeText | None, style: TimeStyle
 ) -> Iterator[DetailLine]:
-    """Yield an environment's properties; `uptime` is the availability in words, or None if another line shows it."""
+    """Yield an environment's properties, and the availability if given."""
     if tracked.profile:
         yield DetailLine("profile", tracked.profile)
     if tracked.verdict == NEVER_LISTED:
@@ -128,7 +125,6 @@ _COPIED: Final = {
     "id": "environment id",
     "connection": "connection id",
 }
-"""Fields with a copy letter; the values are keys of `COPY_LETTERS`."""
 
 
 def _relations(tracked: TrackedEnvironment, profile_state: ProfileState) -> Iterator[DetailLine]:
@@ -158,7 +154,7 @@ def _times(tracked: TrackedEnvironment, profile_state: ProfileState, style: Time
 
 
 def id_lines(tracked: TrackedEnvironment) -> Iterator[DetailLine]:
-    """Yield the ids with copy letters; a never listed environment has no ids."""
+    """Yield the ids of an environment, if ever listed."""
     if tracked.verdict == NEVER_LISTED:
         return
     for presentation in PRESENTATIONS.values():
@@ -300,7 +296,7 @@ def _unknown_fields(environment: Environment) -> Iterator[tuple[str, JsonValue]]
     yield from (
         (key, value)
         for key, value in environment.unknown.items()
-        if key != SHARED_FIELD or not isinstance(value, dict)  # `state_details.mark_lines` shows it in the head
+        if key != SHARED_FIELD or not isinstance(value, dict)  # shown by `state_details.mark_lines`
     )
 
 
@@ -331,13 +327,13 @@ COPY_LETTERS: Final[Mapping[str, str]] = {
 
 
 def gist_of(text: str) -> SafeText:
-    """Return a text for the clipboard, or the number of lines if several."""
+    """Return a copied text, or the number of lines if several."""
     lines = text.count("\n") + 1
     return composed(text) if lines == 1 else composed(f"{lines} lines")
 
 
 def copies(tracked: TrackedEnvironment) -> dict[str, str]:
-    """Return the parts of an environment worth copying by label, a key of `COPY_LETTERS`."""
+    """Return the texts to copy, by label."""
     environment = tracked.environment
     texts = {
         "name": environment.name,

@@ -1,4 +1,4 @@
-"""The explanation of an environment's verdict: the answer, then every rule with inputs and result."""
+"""The explanation of an environment's verdict, rule by rule."""
 
 from __future__ import annotations
 
@@ -34,8 +34,7 @@ _EXACT_MS = 600_000.0
 
 
 Finding: TypeAlias = tuple[str, str, bool]
-"""The inputs and the result of a rule, composed of cleaned text, and whether the result casts doubt on the online state
-or on the screen's freshness."""
+"""A rule's inputs and result, and whether the result casts doubt on the online state or on freshness."""
 
 
 def answer(
@@ -45,7 +44,7 @@ def answer(
     zone: tzinfo | None = None,
     silenced: SafeText | None = None,
 ) -> SafeText:
-    """Return the verdict in a sentence, with the end of a silence."""
+    """Return the verdict in a sentence."""
     is_unknown = profile_state.is_unknown(tracked, now)
     states = (state_text(tracked, is_unknown=is_unknown), last_text(tracked) if is_unknown else None)
     since = "since before the first listing"
@@ -58,7 +57,7 @@ def answer(
 def trace(
     tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, zone: tzinfo | None = None
 ) -> dict[str, Finding]:
-    """Return the findings by rule: of Letta's own client, then of every rule in order of application."""
+    """Return the findings by rule, in the order of application."""
     findings = {
         "Letta's client": _official(tracked, profile_state, now),
         "listing": _listing(profile_state, now, zone),
@@ -81,7 +80,7 @@ def trace(
 def explanation_rows(
     tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, zone: tzinfo | None, layout: PaneLayout
 ) -> list[Row]:
-    """Return the answer, then each rule's result with the inputs below."""
+    """Return the answer and the findings as rows."""
     profile_state = monitor.fleet.for_environment(tracked)
     silenced = silenced_text(tracked, monitor, now) or not_back_text(tracked, monitor, now)
     rows = layout.sentence([Piece(answer(tracked, profile_state, now, zone, silenced))])

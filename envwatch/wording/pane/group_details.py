@@ -33,7 +33,7 @@ _FIELDS: Final = ("mode", "version", "branch", "os", "pod", "user")
 
 
 def group_headline(environments: Sequence[TrackedEnvironment], *, is_ascii: bool = False) -> list[Piece]:
-    """Return the number of environments, in all and by presence."""
+    """Return the number of members, in all and by presence."""
     pieces = [Piece(counted(len(environments), "environment"), "bold")]
     for presence in Presence:
         if count := sum(tracked.presence is presence for tracked in environments):
@@ -43,7 +43,7 @@ def group_headline(environments: Sequence[TrackedEnvironment], *, is_ascii: bool
 
 
 def problem_lines(environments: Sequence[TrackedEnvironment], monitor: Monitor, now: Clocks) -> Iterator[DetailLine]:
-    """Yield the members that are not simply online, with the time since the last sign of life."""
+    """Yield the members by problem: unknown, not online, flapping, acknowledged."""
     fleet = monitor.fleet
     unknown = sum(fleet.for_environment(tracked).is_unknown(tracked, now) for tracked in environments)
     if unknown:
@@ -61,7 +61,7 @@ def problem_lines(environments: Sequence[TrackedEnvironment], monitor: Monitor, 
 
 
 def common_lines(environments: Sequence[TrackedEnvironment]) -> tuple[list[DetailLine], list[DetailLine]]:
-    """Return the values that all members share, then the values that differ."""
+    """Return the common values, then the values that differ."""
     shared, different = [], []
     for label in _FIELDS:
         counts = Counter(filter(None, map(GROUPINGS[label], environments)))

@@ -1,6 +1,6 @@
-"""Lays out the detail pane's labelled lines in rows of a given width.
+"""Lays out the detail pane's labelled lines in rows.
 
-A word, a command's argument or an id is broken only if wider than the pane.
+Only a word, an argument or an id wider than the pane is broken.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 LABEL_CELLS: Final = 9
-"""Includes the gap behind the label."""
+"""The width of a label, with the gap behind."""
 
 _CONTINUED: Final = clean(" \\")
-"""Ends a continued row, so that POSIX shells take the pasted rows for one command."""
+"""With this end, POSIX shells take pasted rows for one command."""
 _INDENT: Final = 2
 _SEPARATOR: Final = "·"
 _NOT_TYPEABLE: Final = clean("this terminal cannot show all of it")
@@ -29,7 +29,7 @@ _NOT_TYPEABLE: Final = clean("this terminal cannot show all of it")
 
 
 class Fit(Enum):
-    """How to fit a text that is wider than the room."""
+    """How to fit a text wider than the room."""
 
     WORDS = auto()
     ENDS = auto()
@@ -37,9 +37,9 @@ class Fit(Enum):
     END = auto()
     """Keep the end, as for a directory."""
     COMMAND = auto()
-    """Wrap between arguments, with continuation marks of POSIX shells."""
+    """Wrap between arguments, with continuation marks for POSIX shells."""
     WINDOWS_COMMAND = auto()
-    """Wrap between arguments without marks, because no mark works in all shells of Windows."""
+    """Wrap between arguments: no mark works in all shells of Windows."""
 
 
 class DetailLine(NamedTuple):
@@ -49,10 +49,10 @@ class DetailLine(NamedTuple):
     text: SafeText
     style: str = ""
     depth: int = 0
-    """The line belongs to the last line before it that has a smaller depth."""
+    """The line belongs to the last line above with a smaller depth."""
     fit: Fit = Fit.WORDS
     letter: str = ""
-    """After `y`, this letter copies the whole text; empty for no letter."""
+    """The key that copies the text, after `y`."""
 
 
 Row: TypeAlias = tuple[Piece, ...]
@@ -78,7 +78,7 @@ class PaneLayout:
         return (Piece(composed(head + self.rule * (self.width - cells(head))), FAINT),)
 
     def sentence(self, pieces: Iterable[Piece], indent: int = 0) -> list[Row]:
-        """Return pieces wrapped into rows; a separator never begins or ends a row."""
+        """Return pieces wrapped into rows, without separators at a row's begin or end."""
         width = self.width - indent
         rows: list[list[Piece]] = [[]]
         room = width
@@ -96,7 +96,7 @@ class PaneLayout:
         return [(*margin, *_joined(row)) for row in rows if row]
 
     def rows(self, line: DetailLine) -> list[Row]:
-        """Return the rows of a labelled line, with the letter at the right edge."""
+        """Return the rows of a labelled line."""
         hint = f"y {line.letter}" if line.letter else ""
         label = composed(f"{'  ' * line.depth}{line.label}")
         beside = self.width - LABEL_CELLS - (len(hint) + 2 if hint else 0)
@@ -172,9 +172,9 @@ def _cut(text: SafeText, width: int) -> Iterator[SafeText]:
 
 
 def command_rows(command: SafeText, width: int, continued: SafeText, *, first: int) -> list[SafeText]:
-    """Return a command in rows of at most `width` cells, broken only between arguments.
+    """Return a command in rows of at most `width` cells, broken between arguments.
 
-    `first` is the first row's room. An argument wider than a row stands alone; `continued` ends every row but the last.
+    `first` is the first row's room in cells; `continued` ends every row but the last.
     """
     if cells(command) <= first:
         return [command]
@@ -192,12 +192,12 @@ def command_rows(command: SafeText, width: int, continued: SafeText, *, first: i
 _ARGUMENT: Final = re.compile(
     r"""\#.* | (?: \\.? | '[^']*'? | "(?:\\.|[^"\\])*\\?"? | (?<=[;|&()<>])\#.* | [^\ ] )+""", re.DOTALL | re.VERBOSE
 )
-"""`#` begins a comment at the start of a word, and after an operator."""
+"""`#` begins a comment at the start of a word and after an operator."""
 
 
 def shell_arguments(command: SafeText) -> list[SafeText]:
-    """Split a command where a POSIX shell allows a line break: at spaces outside quotes.
+    """Split a command at spaces outside quotes, where a POSIX shell allows a line break.
 
-    A comment stays whole, because its second row would be a command. A part with an open quote stays whole too.
+    A comment stays whole, because a second row would be a command.
     """
     return [sliced(command, *match.span()) for match in _ARGUMENT.finditer(command)] or [command]

@@ -1,4 +1,4 @@
-"""The legend of the help, made from the values that draw the rows."""
+"""The legend of the help."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class LegendEntry(NamedTuple):
-    """A sign with the meaning."""
+    """A sign and the meaning."""
 
     sign: str
     style: str
@@ -66,7 +66,6 @@ STATUS_ENTRIES: Final[Sequence[LegendEntry]] = (
     LegendEntry("STALLED", "unknown", "beats stand"),
     LegendEntry("3/40", "late", "rows shown"),
 )
-"""Words and badges of the status line, without the words of states."""
 LIVE: Final = LegendEntry("live 2s/5s", "online", "listing 2 s old, poll each 5 s; failing 9s: polls fail")
 
 
@@ -81,7 +80,7 @@ _DAY: Final[Mapping[Kind, str]] = {
 
 
 def state_entries(rules: Limits, *, ascii_only: bool) -> Sequence[LegendEntry]:
-    """Return the states with the thresholds that decide them."""
+    """Return the states and the thresholds."""
     late, lost = long_age(rules.late_after), long_age(rules.online_for)
     offline = PRESENCE_STYLES[Presence.OFFLINE]
     looks: Sequence[tuple[StateStyle, str]] = (
@@ -116,11 +115,11 @@ def day_entries(*, ascii_only: bool) -> Sequence[LegendEntry]:
 
 
 def tag_entries() -> Sequence[LegendEntry]:
-    """Return the tags, the most important first, and the time that a tag stays."""
+    """Return the tags, the most important first."""
     tags = [LegendEntry(tag, "offline" if tag is ChangeTag.NEW else "online", _TAGS[tag]) for tag in ChangeTag]
     return [*tags, LegendEntry(TAGS_LAST, "", "tags stay")]
 
 
 def rule_entries() -> Sequence[LegendEntry]:
-    """Return the words for rows that are off and outside the block."""
+    """Return the words for down rows outside the block."""
     return [LegendEntry(aside.value, "", meaning) for aside, meaning in _ASIDES.items()]

@@ -1,6 +1,6 @@
-"""Remedies for an environment's problems: the command to run on its machine, and notes.
+"""Remedies for an environment's problems.
 
-envwatch runs no such command. In `letta server`, text from an environment is quoted or left out.
+envwatch runs no command of a remedy. In `letta server`, text from an environment is quoted or left out.
 """
 
 from __future__ import annotations
@@ -27,21 +27,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """The remedy for a problem."""
+    """A remedy for a problem."""
 
     command: SafeText | None
-    """None if no command helps."""
     notes: tuple[SafeText, ...]
-    """Advice, or cautions to read before running the command."""
     label: str = "do"
     copy: str = "start command"
 
 
 def remedies(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> Iterator[Remedy]:
-    """Yield the remedies, the most urgent first.
-
-    An environment in an unknown state is not called down.
-    """
+    """Yield the remedies, the most urgent first."""
     if tracked.replaced_by is not None:
         text = f"nothing: {tracked.reason}, this machine's new name"
         yield Remedy(None, (composed(text),))
@@ -57,12 +52,12 @@ def remedies(tracked: TrackedEnvironment, profile_state: ProfileState, now: Cloc
 
 
 def is_started_by_command(environment: Environment) -> bool:
-    """Whether `letta server` starts the environment: false for the Desktop app and for a sandbox."""
+    """Whether `letta server` starts the environment."""
     return not environment.is_desktop_app and not environment.is_sandbox
 
 
 def kind_of_start(environment: Environment) -> Hashable:
-    """Return a key: environments with the same key are started alike, apart from the name."""
+    """Return a key, equal for environments started alike apart from the name."""
     starts = start_remedies(environment, is_named=False)
     return environment.is_desktop_app, environment.is_sandbox, not environment.device_id, starts
 
@@ -70,10 +65,10 @@ def kind_of_start(environment: Environment) -> Hashable:
 def start_remedies(environment: Environment, *, is_named: bool = True) -> tuple[Remedy, ...]:
     """Return the command that starts the listener again, or two commands if the row does not tell the right one.
 
-    The same name and organization on the same machine give the same row. The last remedy's notes have the reason for a
-    second command, or a condition. A name that a shell could misread, or that the screen cannot show exactly, is left
-    out: the listener then keeps its earlier name. Without `is_named`, every name is left out. The Desktop app,
-    sandboxes and an expected device id without a row have no command.
+    The same name and organization on the same machine give the same row. A name that a shell could misread or the
+    screen cannot show exactly is left out, and the listener keeps the earlier name. The last remedy's notes have the
+    reason for a second command, or a condition. The Desktop app, sandboxes and expected device ids without a row have
+    no command.
     """
     device_id = environment.device_id
     if not is_started_by_command(environment) or (not device_id and _has_form_of_device_id(environment.name)):
@@ -110,15 +105,15 @@ def _has_form_of_device_id(text: SafeText) -> bool:
 
 
 _OWN_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-"""The machine's own device id, which `letta server` registers without `--org`."""
+"""The machine's device id, registered without `--org`."""
 _ID_IN_ORGANIZATION: Final = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)
-"""The machine's id hashed with the organization, which only `letta server --org` registers."""
+"""The machine's id hashed with the organization, registered only with `--org`."""
 _FIRST_WITH_COMPUTER_NAME: Final = clean("0.31.12")
-"""Letta Code 0.31.12 and later take `--computer-name`; 0.25.9 and 0.30.28 accept only `--env-name`."""
+"""Letta Code 0.25.9 and 0.30.28 accept only `--env-name`."""
 _FIRST_WITH_ORG: Final = clean("0.34.10")
-"""Letta Code 0.34.10 and later have `--org`; 0.34.9 has no such option."""
+"""Letta Code 0.34.9 has no `--org`."""
 _FIRST_WITH_LOCK: Final = clean("0.30.28")
-"""From Letta Code 0.30.28 on, a second `letta server` of a name exits with 1 and names the first's pid."""
+"""From this version on, a second `letta server` of a name exits with 1 and names the first's pid."""
 _PLAIN_ON_WINDOWS: Final = re.compile(r"[A-Za-z0-9._-]+( [A-Za-z0-9._-]+)*")
 OTHER_START: Final = "other start command"
 _UNKNOWN_VERSION: Final = clean("the version is unknown: before 0.34.10, `letta server` has no option --org")
@@ -133,10 +128,10 @@ def _has(version: SafeText | None, first: SafeText) -> bool:
 
 
 def _quoted(name: SafeText, *, is_windows: bool) -> str | None:
-    """Return a name quoted alike for every common shell, or None.
+    """Return a name quoted alike for every common shell, or None if uncertain.
 
     A backslash may be the escape of a cleaned character, and shells differ within single quotes. An ellipsis may mark a
-    cut name, and between two emoji a joiner may be missing.
+    cut name, and a joiner may be missing between two emoji.
     """
     if is_windows:
         return (f'"{name}"' if " " in name else name) if _PLAIN_ON_WINDOWS.fullmatch(name) else None
@@ -154,7 +149,7 @@ _COMES_BACK: Final = clean("a machine that sleeps or has no network comes back b
 _LOG: Final = clean("~/.letta/logs/remote/ on that machine")
 _LOOK_FOR: Final = clean('look for 401, 403, "Replaced" or "reauthentication": E explains them')
 _CONNECTED: Final = frozenset({Reason.HEARTBEAT_LOST, Reason.NEVER_BEAT})
-"""The platform still has the connection: the listener has not ended."""
+"""With these reasons the listener has not ended: the platform has the connection."""
 _START_NAME: Final = clean("run the command on the machine that should have this name")
 _CORRECT_NAME: Final = clean("if no machine should have this name, correct the name in the setting `expect`")
 _START_ID: Final = clean(
@@ -240,13 +235,13 @@ _UPDATE_DESKTOP: Final = clean("update the Letta Code desktop app on that machin
 _PROGRAMS: Final = "npm|npx|pnpm|yarn|bun|volta|brew|letta|uv|pipx?|pip3|python3?|py|winget|choco|scoop"
 _COMMAND: Final = re.compile(rf"(?:sudo (?:-\S+ )*)?(?:[^\s,:]*/)?(?:{_PROGRAMS})(?:\.cmd|\.exe)?(?: +\S+)+")
 _PUNCTUATION: Final = re.compile(r"\w[,:.](?: |$)|\\(?:[nrt]|x[0-9a-f]{2}|u[0-9a-f]{4})|…")
-"""Marks of a sentence, of a cleaned control character and of a cut text: the text is no command."""
+"""Marks of a sentence, a cleaned control character or a cut text."""
 
 
 def update_command(environment: Environment) -> SafeText | None:
     """Return the reported update command, or None.
 
-    Listeners from pip and the Desktop app report a sentence, so the text must begin with a known program.
+    Listeners from pip and the Desktop app report a sentence instead.
     """
     text = reported_update(environment)
     is_command = text is not None and _COMMAND.fullmatch(text) and not _PUNCTUATION.search(text)
@@ -254,16 +249,13 @@ def update_command(environment: Environment) -> SafeText | None:
 
 
 def reported_update(environment: Environment) -> SafeText | None:
-    """Return the listener's text on how to update by hand: a command or a sentence."""
+    """Return the reported advice on updates: a command or a sentence."""
     text = (environment.self_update or {}).get("manual_command")
     return clean(text) if isinstance(text, str) and text else None
 
 
 def outdated_remedy(environment: Environment, profile_state: ProfileState) -> Remedy | None:
-    """Return the remedy for a version older than the newest, or None.
-
-    A listener that updates itself only needs a restart.
-    """
+    """Return the remedy for an old version, or None."""
     if not is_behind(environment.version, profile_state.newest):
         return None
     if environment.is_desktop_app:

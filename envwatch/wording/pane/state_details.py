@@ -1,6 +1,6 @@
-"""The state of an environment in the detail pane, now and in the last 24 hours.
+"""An environment's state in the detail pane, now and in the last 24 hours.
 
-Durations are in units that seldom change, so that rows are seldom drawn again.
+Durations seldom change, so that rows are seldom drawn again.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ if TYPE_CHECKING:
 _PING_REASONS: Final = frozenset({Reason.BEATING, Reason.MISSED, Reason.HEARTBEAT_LOST})
 _OF_PRESENCE: Final = frozenset({Kind.APPEARED, Kind.ONLINE, Kind.OFFLINE, Kind.GONE, Kind.RETURNED})
 _AT_LEAST: Final = timedelta(hours=1)
-"""The strip needs at least this much watched time, unless the row was watched in earlier runs."""
+"""The strip needs this much watched time, unless an earlier run watched the profile."""
 _GAP_AT_LEAST: Final = timedelta(minutes=1)
-"""An outage's unwatched time is mentioned from this length on."""
+"""Shorter unwatched times within an outage are not mentioned."""
 
 
 def state_headline(
@@ -116,14 +116,13 @@ def _heartbeat_text(tracked: TrackedEnvironment, profile_state: ProfileState, no
 
 
 def _silence_counts(profile_state: ProfileState, now: Clocks) -> bool:
-    """Whether silence proves anything: listings arrive, and heartbeats of other rows advance."""
     return profile_state.freshness(now) is Freshness.LIVE and profile_state.stall_detector.beats_count
 
 
 def missed_beats(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> tuple[int, int] | None:
-    """Return how many pings an environment may miss before offline, and how many are missed.
+    """Return how many missed pings mean offline, and how many are missed.
 
-    None if the verdict does not rest on pings, or if silence proves nothing.
+    The result is None if the verdict does not rest on pings, or if silence proves nothing.
     """
     if (
         profile_state.listed is None
@@ -139,7 +138,7 @@ def missed_beats(tracked: TrackedEnvironment, profile_state: ProfileState, now: 
 
 
 def proof(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, zone: tzinfo | None) -> SafeText:
-    """Return the proof of the verdict, and the listing's age if not fresh."""
+    """Return the proof of the verdict, and the age of an old listing."""
     server_now = profile_state.clock.server_time(now.wall)
     sign = f"last sign of life {instant_text(tracked.environment.last_seen_alive_at, server_now, zone)}"
     if tracked.verdict == NEVER_LISTED:
@@ -184,7 +183,7 @@ def _proof_by_heartbeat(
 
 
 def mark_lines(tracked: TrackedEnvironment, context: RowContext) -> Iterator[DetailLine]:
-    """Yield the reason for `clk?`, and the acknowledgement and the silence of this machine or the serving host."""
+    """Yield the doubt about the clock, the acknowledgement and the silence."""
     monitor, now, profile_state, at, *_ = context
     ack, silenced = monitor.ack_of(tracked), monitor.silenced(tracked, now)
     if (text := clock_text_of(tracked, profile_state)) is not None:
@@ -206,7 +205,7 @@ def mark_lines(tracked: TrackedEnvironment, context: RowContext) -> Iterator[Det
 
 
 def alert_lines(tracked: TrackedEnvironment, context: RowContext, zone: tzinfo | None) -> Iterator[DetailLine]:
-    """Yield whether a loss needs a person, and the rule that decides."""
+    """Yield whether a loss needs a person, and why."""
     yield DetailLine("alerts", needs_text(context.monitor.decision_of(tracked, context.at), tracked, zone))
 
 
@@ -218,15 +217,12 @@ def availability_of_row(tracked: TrackedEnvironment, context: RowContext) -> Saf
 def last_day_rows(
     tracked: TrackedEnvironment, context: RowContext, zone: tzinfo | None, layout: PaneLayout
 ) -> list[Row]:
-    """Return a strip as wide as the pane, hour marks, the availability and the outages.
-
-    A cell shows the worst state in its time.
-    """
+    """Return a strip as wide as the pane, hour marks, and a sentence; empty for too little watched time."""
     intervals = _last_day(tracked, context)
     availability = Availability.from_intervals(intervals)
     if not availability.known or not (availability.known >= _AT_LEAST or _has_past(context)):
         return []
-    cell_ms = DAY_MS / max(layout.width - 1, 1)  # one cell more than the day: none of the day is missing
+    cell_ms = DAY_MS / max(layout.width - 1, 1)  # one cell more shows the whole day
     begin = ServerMs((ceil(context.at / cell_ms) - layout.width) * cell_ms)
     states = context.monitor.states_of(tracked, begin, context.now)
     glyphs = hours_text(worst_states(states, begin, cell_ms, layout.width), ascii_only=layout.is_ascii)

@@ -1,1 +1,1 @@
-"""Texts for a chat: the report on a period, and a sentence."""
+"""Reports and sentences for a chat."""

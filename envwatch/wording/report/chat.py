@@ -1,6 +1,6 @@
-"""Texts about rows on the screen: a sentence for a chat, and the answer to an acknowledgement.
+"""Texts for a chat about rows, and the answer to an acknowledgement.
 
-Times carry a zone, because readers of a chat live in several zones.
+Times have a zone, because readers of a chat live in several zones.
 """
 
 from __future__ import annotations
@@ -50,10 +50,9 @@ def incident_sentence(  # noqa: PLR0913  the facts that it states
     shared: SafeText | None = None,
     is_past: bool = False,
 ) -> SafeText:
-    """Return a sentence about environments: state, begin, reason, remedy, acknowledgement.
+    """Return a sentence about one or more environments: state, begin, reason, remedy, acknowledgement.
 
-    Environments with equal facts share a sentence. `environments` has at least one element. With `is_past`, the
-    sentence names the recorded moment `now`.
+    With `is_past`, the text names the recorded moment.
     """
     profile_states = [monitor.fleet.for_environment(tracked) for tracked in environments]
     names = {profile_state.profile_name for profile_state in profile_states}
@@ -93,7 +92,6 @@ def _line(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, zone: tzin
 
 
 def _time_text(at: float, now: float, zone: tzinfo | None) -> str:
-    """Return a time with zone, and with the date if more than a day away: `03:01 UTC+01`."""
     when = moment(at, zone)
     if when is None:
         return "a time outside the calendar"
@@ -102,7 +100,7 @@ def _time_text(at: float, now: float, zone: tzinfo | None) -> str:
 
 
 def _starts_text(starts: Sequence[Remedy], unnamed: Sequence[Remedy]) -> str:
-    """Return the commands and their reason. If a chat would change a command, the command has no name."""
+    """Return the commands and a reason, without names that a chat would change."""
     texts = [_command_text(named, other) for named, other in zip(starts, unnamed, strict=True)]
     notes = [note for each in starts if each.command is not None for note in each.notes]
     return " or ".join(texts) + (f" ({notes[-1]})" if notes else "")
@@ -112,13 +110,13 @@ def _command_text(named: Remedy, unnamed: Remedy) -> str:
     for command in (named.command, unnamed.command):
         if command is not None and (text := code_text(command)) == f"`{command}`":
             return text
-    return _ANY_ORGANIZATION  # another name, or another organization, would make another row
+    return _ANY_ORGANIZATION  # a different name or organization would make a new row
 
 
 def acknowledged_text(
     name: str, keys: Collection[Key], monitor: Monitor, now: Clocks, lasts: timedelta | None = None
 ) -> str:
-    """Return the answer to an acknowledgement: how long it holds, and whether a message can still be sent."""
+    """Return the answer to an acknowledgement, with the end and the expected messages."""
     return f"acknowledged on this machine {_lasts_text(keys, lasts)}: {name}{_about_message(keys, monitor, now)}"
 
 
@@ -133,11 +131,11 @@ ACK_RESULTS: Final[Mapping[AckResult, str]] = {
     AckResult.OTHER_LOSS: "lost again since, look again",
     AckResult.UNKNOWN: "not known to the server",
 }
-"""Why an envwatch server did not acknowledge a row that no other person acknowledged."""
+"""Why an envwatch server did not acknowledge a row."""
 
 
 def shared_acks_text(answer: AckAnswer, rows: Sequence[TrackedEnvironment], lasts: timedelta | None) -> SafeText:
-    """Return what an envwatch server made of an acknowledgement of rows: `web-1 already acknowledged by ann`."""
+    """Return a server's answer to an acknowledgement."""
     answers = {row.id: row for row in answer}
     groups: dict[str, list[TrackedEnvironment]] = {}
     for row in rows:
@@ -167,7 +165,7 @@ def _about_message(keys: Collection[Key], monitor: Monitor, now: Clocks) -> str:
 
 
 def _is_in_time(loss: Loss, monitor: Monitor, now: Clocks) -> bool:
-    """Whether a hook process here still polls, and so reads the acknowledgement, before sending."""
+    """Whether a hook process here polls, and so reads the acknowledgement, before sending."""
     profile = loss.event.profile
     interval = monitor.fleet.by_profile[profile].interval
     return now.monotonic + interval.total_seconds() < loss.counts_at(monitor.policy_of(profile), interval)

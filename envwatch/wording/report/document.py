@@ -1,10 +1,8 @@
-"""A report as sections of lines, and its two forms: Markdown for a chat, and JSON for programs.
+"""A report as sections of lines, written as Markdown for a chat or as JSON for programs.
 
-A line has a sentence and named values, so a fact of the report is declared once. In JSON an instant is ISO 8601 in UTC
-with milliseconds, a duration is a number of seconds, a share goes from 0 to 1, and null means unknown.
-
-The Markdown is readable without rendering, and ASCII except for names: short lines, bounded lists, no tables, names in
-code spans.
+In JSON, an instant is ISO 8601 in UTC with milliseconds, a duration is in seconds, a share is from 0 to 1, and null is
+unknown. The Markdown is readable without rendering, and ASCII except for names: short lines, bounded lists, no tables,
+names in code spans.
 """
 
 from __future__ import annotations
@@ -25,16 +23,15 @@ if TYPE_CHECKING:
     from envwatch.model.acks import Ack
 
 VERSION: Final = 2
-"""The version of the JSON format grows when a name or a type changes, not for new names."""
+"""The version of the JSON format. New names do not change the version."""
 _BULLETS: Final = 12
 NAMES: Final = 4
-"""The most names in a sentence, before `and 8 more`."""
 
 
 _REPLACED: Final = str.maketrans({"`": "'", "<": "‹", ">": "›", "|": "¦"})
-"""Characters that end code spans, Slack's mentions and links, and cells of tables."""
+"""Characters that end code spans, Slack's mentions and links, and table cells."""
 _MENTION: Final = re.compile(r"(?<![0-9A-Za-z])@")
-"""An `@` that may begin a mention, unlike the `@` in `user@host`."""
+"""An `@` that may begin a mention, unlike in `user@host`."""
 _LINK: Final = re.compile(r"://")
 
 _LONGEST: Final = 40
@@ -42,7 +39,7 @@ _LONGEST_TEXT: Final = 160
 
 
 def code(text: SafeText, width: int = _LONGEST) -> str:
-    """Return a name or a value as a code span, shortened to `width` cells."""
+    """Return a name or a value as a code span of at most `width` cells."""
     return _span(_LINK.sub("[:]//", shortened(_plain(text), width, keep="ends")))
 
 
@@ -52,12 +49,12 @@ def code_text(text: SafeText) -> str:
 
 
 def code_note(text: SafeText) -> str:
-    """Return a local user's note as a code span. Links stay intact, because a note may link to a ticket."""
+    """Return a local user's note as a code span; links stay, because a note may name a ticket."""
     return _span(_plain(text))
 
 
 def acknowledged_by(ack: Ack) -> str:
-    """Return who acknowledged, and the note; links stay only in a local user's note."""
+    """Return who acknowledged, and the note; only a local note keeps links."""
     if not ack.by:
         return f": {code_note(ack.note)}" if ack.note else ""
     return f" by {code(ack.by)}" + (f": {code_text(ack.note)}" if ack.note else "")
@@ -67,7 +64,7 @@ _OWN_REASON: Final = re.compile(r"([a-z ,]+)(?: \([0-9]+ s\))?")
 
 
 def reason_text(reason: SafeText | None) -> str:
-    """Return a loss's reason: envwatch's own words plainly, the words of a foreign recording in a code span.
+    """Return a loss's reason, with a foreign recording's words in a code span.
 
     Seconds of silence are left out, so that equal losses have equal texts.
     """
@@ -78,7 +75,7 @@ def reason_text(reason: SafeText | None) -> str:
 
 
 def zone_text(when: datetime) -> str:
-    """Return a date's zone, by the offset: `UTC+01`."""
+    """Return a date's offset: `UTC+01`."""
     return f"UTC{offset_text(when).removeprefix('Z')}"
 
 
@@ -87,12 +84,12 @@ def _plain(text: SafeText) -> SafeText:
 
 
 def _span(text: str) -> str:
-    return f"`{_MENTION.sub('(at)', text).strip() or NOTHING}`"  # cutting may have exposed the sign of a mention
+    return f"`{_MENTION.sub('(at)', text).strip() or NOTHING}`"  # shortening may expose a mention
 
 
 def listed(items: Sequence[str], most: int) -> str:
-    """Return items with commas, only the first if there are many: `a, b and 488 more`."""
-    if len(items) > most + 1:  # a single further name takes no more space than a count
+    """Return one or more items, at most `most` with a count: `a, b and 488 more`."""
+    if len(items) > most + 1:  # one more name takes no more space than a count
         return enumerated(items[:most], len(items))
     *first, last = items
     return f"{', '.join(first)} and {last}" if first else last
@@ -102,23 +99,20 @@ class Line(NamedTuple):
     """A fact."""
 
     subject: str
-    """An environment's name in a code span, or a time; Markdown, like the predicate."""
+    """An environment's name in a code span, or a time."""
     predicate: str
-    """The rest of the sentence, empty if another line tells the fact. Lines of a section with the same predicate are
-    one sentence."""
+    """The rest of the sentence, empty if another line tells the fact. Lines with equal predicates share a sentence."""
     values: Mapping[str, object] | None = None
-    """The fact in JSON: exact names, and all text clean, but not safe in Markdown."""
+    """The fact in JSON: clean text, but not safe in Markdown."""
     rank: tuple[float, ...] = ()
-    """The place in the section, by ascending rank."""
     mark: str = ""
-    """The heading counts lines with a mark: `6 (2 acknowledged)`."""
+    """A remark to count in the heading: `6 (2 acknowledged)`."""
 
 
 class Section(NamedTuple):
     """Facts of one kind, the most urgent first."""
 
     name: str
-    """The name in JSON."""
     title: str
     lines: Sequence[Line]
 
@@ -129,7 +123,7 @@ class Section(NamedTuple):
 
     @property
     def heading(self) -> str:
-        """The title with the number of lines that have a sentence."""
+        """The title with the number of told lines."""
         marks = Counter(line.mark for line in self.told if line.mark)
         of_these = ", ".join(f"{count:,} {mark}" for mark, count in marks.items())
         return f"{self.title}: {len(self.told):,}" + (f" ({of_these})" if of_these else "")
@@ -141,13 +135,11 @@ class ProfileReport(NamedTuple):
     profile: SafeText
     host: SafeText
     head: Mapping[str, Line]
-    """By name in JSON."""
     sections: Sequence[Section]
-    """The most urgent first."""
 
 
 def report_json(reports: Sequence[ProfileReport], **head: str | None) -> bytes:
-    """Return a report as a JSON document in UTF-8; `head` is about all profiles."""
+    """Return a report as JSON in UTF-8; `head` is about all profiles."""
     profiles = [
         {
             "profile": report.profile,
@@ -177,7 +169,7 @@ def markdown_of(reports: Sequence[ProfileReport]) -> str:
 
 
 def sentences(lines: Iterable[Line], most: int = _BULLETS) -> list[str]:
-    """Return the lines as sentences; with many, the last one is `and 8 more`."""
+    """Return the lines as sentences, `and 8 more` as the last of many."""
     subjects: dict[str, list[str]] = {}
     for line in lines:
         subjects.setdefault(line.predicate, []).append(line.subject)
@@ -188,33 +180,33 @@ def sentences(lines: Iterable[Line], most: int = _BULLETS) -> list[str]:
 
 
 def minutes_between(since: float, until: float) -> SafeText:
-    """Return the duration between two instants in ms, by the minutes of the clock: `8m`."""
+    """Return the minutes of the clock between two instants in ms: `8m`."""
     minutes = max(until // 60_000 - since // 60_000, 0)
     return long_age(timedelta(minutes=minutes)) if minutes else clean("under 1m")
 
 
 class ReportClock(NamedTuple):
-    """Writes the times of a period; all times are ms of the server's clock."""
+    """Writes the times of a period in ms of the server's clock."""
 
     since: float
     until: float
     zone: tzinfo | None = None
 
     def text(self, at: float) -> str:
-        """Return a time: `02:13`, or `Tue 24 Nov 02:13` if over a day before the end or in a longer period."""
+        """Return a time, with the date if needed: `02:13`, `Tue 24 Nov 02:13`."""
         if (when := moment(at, self.zone)) is None:
             return "a time outside the calendar"
         is_short = self.until - DAY_MS < at <= self.until <= self.since + DAY_MS
         return self._time(when) if is_short else f"{when:%a %d %b} {self._time(when)}"
 
     def span(self, since: float, until: float) -> str:
-        """Return a time span, or a single time if within a minute."""
+        """Return a time span, or a single time within a minute."""
         begin, end = self.text(since), self.text(until)
         return begin if begin == end else f"{begin} to {end}"
 
     @property
     def headline(self) -> str:
-        """The period with dates, and with the zone of times without an own zone."""
+        """The period with dates and the zone."""
         begin, end = moment(self.since, self.zone), moment(self.until, self.zone)
         if begin is None or end is None:
             return "a time outside the calendar"

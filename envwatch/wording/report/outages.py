@@ -1,4 +1,4 @@
-"""The outages of environments in a recorded period, also for `envwatch alerts --since`."""
+"""The outages of environments in a recorded period."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from envwatch.wording.report.period import Recorded
 
 _ONE_LISTING_MS: Final = 1_000.0
-"""Each listing estimates the server's clock anew: instants may differ by this."""
+"""Instants may differ by this, because each listing estimates the server's clock anew."""
 _NAME_CELLS: Final = 40
 _NOTHING: Final = clean("-")
 
@@ -36,17 +36,16 @@ class Downtime(NamedTuple):
     id: SafeText
     name: SafeText
     began_at: ServerMs | None
-    """The begin may lie before the period."""
+    """The begin, which may lie before the period."""
     ended_at: ServerMs | None
     lasted: timedelta
-    """From the begin, or from the first time seen down, to the end of the outage or period."""
+    """The time from the begin, or from the first sight, to the end of the outage or period."""
     seen: timedelta
     """The time seen down within the period."""
     reason: SafeText | None
     losses: Sequence[Event] = ()
     """The loss, and the end of a silence within the outage."""
     intervals: Sequence[Interval] = ()
-    """The times seen down."""
 
     @property
     def values(self) -> dict[str, object]:
@@ -70,7 +69,7 @@ class RowPast(NamedTuple):
 
     @property
     def loss(self) -> Event | None:
-        """The newest loss after the environment was last up, if any."""
+        """The newest loss since the environment was last up, if any."""
         last_up_at = max((each.since for each in self.intervals if each.state.is_up), default=-inf)
         return next((event for event in reversed(self.events) if is_told(event) and event.at >= last_up_at), None)
 
@@ -81,12 +80,12 @@ def is_told(event: Event) -> bool:
 
 
 def lost_at(tracked: TrackedEnvironment) -> ServerMs | None:
-    """Return when a down environment went down; None for an impossible instant."""
+    """Return when an environment went down; None for an impossible instant."""
     return ServerMs(tracked.lost_at) if tracked.lost_at >= limits.EARLIEST_MS else None
 
 
 def row_pasts(recorded: Recorded) -> dict[SafeText, RowPast]:
-    """Return the past of each environment that has events or is present at the end, by id."""
+    """Return the past of each environment by id."""
     own_events: dict[SafeText, list[Event]] = {id_: [] for id_ in recorded.last.profile_state.environments}
     for event in flatten(recorded.events):
         if event.id is not None:
@@ -139,9 +138,9 @@ def outages_in(recorded: Recorded) -> list[Downtime]:
 
 
 def losses_together(events: Iterable[Event]) -> list[tuple[list[Event], list[Event]]]:
-    """Return losses and their groups, for each incident or group of two or more environments, oldest first.
+    """Return losses and groups, for each incident or group of two or more environments, oldest first.
 
-    In each list, the losses of an incident come first. The other losses of the group follow: no person is needed there.
+    Losses without an incident, which need nobody, come last.
     """
     losses: dict[object, list[Event]] = defaultdict(list)
     groups: dict[object, list[Event]] = defaultdict(list)
@@ -161,7 +160,7 @@ class PastLosses(NamedTuple):
     """The recorded outages of a period, by the present rules."""
 
     found: Sequence[tuple[SafeText, Downtime]]
-    """Outages with a message by the present rules, each with the profile, "" for a single profile."""
+    """The outages worth a message, with the profile if there are several."""
     short: int = 0
     """The number of outages of rows that count, under `alert_after`."""
     needless: int = 0
@@ -171,7 +170,7 @@ class PastLosses(NamedTuple):
 def past_losses(
     downtimes: Iterable[Downtime], counts: Callable[[SafeText], bool], alert_after: timedelta, profile: SafeText
 ) -> PastLosses:
-    """Return the outages that would have been told; `counts` says whether a row counts, by id."""
+    """Return the outages; `counts` tells by id whether a row counts."""
     downtimes = [*downtimes]
     counting = [downtime for downtime in downtimes if counts(downtime.id)]
     found = [(profile, downtime) for downtime in counting if downtime.lasted >= alert_after]
@@ -185,7 +184,7 @@ def joined(parts: Sequence[PastLosses]) -> PastLosses:
 
 
 def outages_table(losses: PastLosses, zone: tzinfo | None = None) -> list[tuple[SafeText, ...]]:
-    """Return the cells of a table of outages, the titles first."""
+    """Return a table's cells, the titles first."""
     rows = [tuple(map(clean, ("BEGAN", "LASTED", "NAME", "PROFILE", "WHY")))]
     for profile, downtime in losses.found:
         began = clean("before") if downtime.began_at is None else date_text(downtime.began_at, zone)
@@ -197,7 +196,7 @@ def outages_table(losses: PastLosses, zone: tzinfo | None = None) -> list[tuple[
 
 
 def outages_tally(losses: PastLosses) -> SafeText:
-    """Return the numbers: `2 outages would have been told, 5 were too short, 12 of rows that do not count`."""
+    """Return the numbers: `2 outages would have been told, 5 too short`."""
     parts = [f"{counted(len(losses.found), 'outage')} would have been told"]
     if losses.short:
         parts.append(f"{losses.short:,} too short")
@@ -207,7 +206,7 @@ def outages_tally(losses: PastLosses) -> SafeText:
 
 
 def outages_json(losses: PastLosses) -> bytes:
-    """Return the outages as a JSON array in UTF-8; the names are stable."""
+    """Return the outages as a JSON array in UTF-8."""
     found = [
         {"id": downtime.id, "name": downtime.name, "profile": profile or None, **downtime.values}
         for profile, downtime in losses.found

@@ -1,4 +1,4 @@
-"""A profile's recorded period, the watched part, and the causes of unwatched time."""
+"""A profile's recorded period, and the causes of unwatched time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from envwatch.history.past import Moment
 
 LEAD: Final = timedelta(minutes=30)
-"""How long before a period to read polls: the longest time between two polls without a gap."""
+"""How long before a period to read polls: the longest time between polls without a gap."""
 _SLEPT, _BLIND, _NO_POLLS = map(clean, ("this machine slept", "blind", "no polls"))
 _CAUSES: Final[Mapping[Kind, SafeText]] = {
     Kind.SLEPT: _SLEPT,
@@ -38,7 +38,7 @@ _CAUSES: Final[Mapping[Kind, SafeText]] = {
     Kind.CLOCK_WRONG: clean("a clock was wrong"),
     Kind.BLIND: _BLIND,
 }
-"""Causes by the event that begins a period. A gap gets the first cause that applies."""
+"""Causes by the event that begins a period; a gap gets the first that applies."""
 _ORDER: Final = {cause: place for place, cause in enumerate(_CAUSES.values())}
 
 
@@ -49,17 +49,16 @@ class Recorded:
     profile: SafeText
     host: SafeText
     query: SafeText = EMPTY
-    """The filter that the environments match; see `matching`."""
     since: WallMs
     until: WallMs
     polls: Sequence[RecordedPoll]
-    """The polls from `LEAD` before the period on, in the order of recording; at least one."""
+    """One or more polls as recorded, from `LEAD` before the period on."""
     events: Sequence[Event]
     first: Moment
     """The state at the begin of the period, or at the first listing."""
     last: Moment
     left_out: Sequence[LeftOut] = ()
-    """The records that cannot be read, oldest first; also the polls after `last`."""
+    """The unreadable records, oldest first, and the polls after `last`."""
 
     @cached_property
     def span(self) -> Span:
@@ -69,7 +68,7 @@ class Recorded:
 
     @cached_property
     def watched(self) -> WatchedTime:
-        """The watched time. The newest listing counts as watching until its data would be blind."""
+        """The watched time. The newest listing counts until the data would be blind."""
         profile_state, period = self.last.profile_state, self.span
         watched = WatchedTime.recorded(self.polls, self.events, profile_state.clock)
         if watched.until is not None and period.until - watched.until <= blind_after(profile_state.interval) / MS:
@@ -92,7 +91,7 @@ class Recorded:
 
 
 def first_after(moments: Sequence[ServerMs], at: ServerMs, otherwise: ServerMs) -> ServerMs:
-    """Return the first of the sorted moments that is later than `at`."""
+    """Return the first of the sorted moments after `at`."""
     place = bisect_right(moments, at)
     return moments[place] if place < len(moments) else otherwise
 
@@ -107,9 +106,9 @@ def recorded_in(  # noqa: PLR0913  the parts of what was recorded
     acks: Acks | None = None,
     server: SafeText = EMPTY,
 ) -> Recorded | None:
-    """Return a recorded period, or None if nothing was recorded. Reads only the first and the last readable moment.
+    """Return a recorded period, or None if nothing was recorded.
 
-    `acks` are the acknowledgements at the end; None uses the last poll's. `server` is empty for a recording.
+    `acks` are the acknowledgements at the end, by default the last poll's. `server` is empty for a recording.
 
     Raises:
         HistoryError: if the history cannot be read.
@@ -141,11 +140,7 @@ def recorded_in(  # noqa: PLR0913  the parts of what was recorded
 
 
 def _first_readable(past: Past, polls: Sequence[RecordedPoll]) -> tuple[Moment, Mapping[RecordedPoll | None, SafeText]]:
-    """Return the first readable moment, and the polls before with the reasons of their errors.
-
-    Raises:
-        HistoryError: if no moment is readable.
-    """
+    """Return the first readable moment, and the errors of the polls before."""
     reasons: dict[RecordedPoll | None, SafeText] = {}
     for poll in polls:
         try:
@@ -156,9 +151,9 @@ def _first_readable(past: Past, polls: Sequence[RecordedPoll]) -> tuple[Moment, 
 
 
 def matching(recorded: Recorded, matcher: Matcher) -> Recorded:
-    """Return the period narrowed to environments that match at the begin, at the end or at an event.
+    """Return the period narrowed to environments that match at the begin, the end or an event.
 
-    Events about the fleet and the fleet's newest version stay.
+    Events about the fleet and the newest version stay.
     """
     ids = {row.environment.id for row, at in _states_of(recorded) if matcher.matches(row, at)}
     first, last = (_narrowed(moment, ids) for moment in (recorded.first, recorded.last))
@@ -179,12 +174,11 @@ def _of_those(event: Event, ids: Collection[SafeText]) -> Event | None:
 
 
 def rows_of(recorded: Recorded) -> dict[SafeText, TrackedEnvironment]:
-    """Return the newest recorded state of each environment of the period, by id."""
+    """Return the newest recorded state of each environment, by id."""
     return {row.environment.id: row for row, _ in _states_of(recorded)}
 
 
 def _states_of(recorded: Recorded) -> Iterator[tuple[TrackedEnvironment, ServerMs]]:
-    """Yield the rows at the begin, at each event and at the end, each with the server's time."""
     yield from _rows_at(recorded.first)
     for event in flatten(recorded.events):
         if (tracked := tracked_then(event)) is not None:
@@ -198,7 +192,7 @@ def _rows_at(moment: Moment) -> Iterator[tuple[TrackedEnvironment, ServerMs]]:
 
 
 class Gap(NamedTuple):
-    """A time without sight of some rows or of the whole fleet, or a time in doubt."""
+    """A time without sight of some rows or of the fleet, or a time in doubt."""
 
     since: ServerMs
     until: ServerMs
@@ -214,7 +208,7 @@ class Gap(NamedTuple):
 
 
 def gaps_in(recorded: Recorded) -> list[Gap]:
-    """Return the unwatched times with causes, the watched times in doubt, and the times of left-out records."""
+    """Return the unwatched times, the watched times in doubt, and the times of left-out records."""
     profile_state, watched, period = recorded.last.profile_state, recorded.watched, recorded.span
     server_time = profile_state.clock.server_time
     left_out = [
@@ -232,7 +226,7 @@ def _what(each: LeftOut) -> SafeText:
 
 
 def _asked_at(poll: RecordedPoll, at: ServerMs, watched: WatchedTime) -> ServerMs:
-    """Return the request time of a run's first poll if its listing began a span; otherwise the recording time."""
+    """Return the request time of a run's first poll if its listing began a span, otherwise the recording time."""
     if poll.result is not PollResult.LISTED:
         return at
     begins = (each.since for each in reversed(watched.spans) if each.since <= at)
@@ -252,8 +246,8 @@ def causes_in(
 ) -> list[Gap]:
     """Return the times that events explain within a period, oldest first; times may overlap.
 
-    The events are without groups. A time ends at the latest with its run of envwatch (`run_ends`: each run's last
-    poll); times of the kinds in `open_at_end` last until the end.
+    The events are without groups. A time ends with the run at the latest (`run_ends`), or with the period for kinds in
+    `open_at_end`.
     """
     found: list[Gap] = []
     begun: dict[Kind, Event] = {}
@@ -285,7 +279,7 @@ def causes_in(
 def with_causes(
     unwatched: Iterable[Span], causes: Sequence[Gap], run_starts: Sequence[ServerMs], period: Span
 ) -> list[Gap]:
-    """Return the unwatched times with causes, oldest first; `run_starts` are the first polls of runs."""
+    """Return the unwatched times with causes; `run_starts` are the first polls of runs."""
     gaps = []
     for since, until in unwatched:
         is_open = until >= period.until

@@ -1,4 +1,4 @@
-"""The sections of a report on a profile: what each line says, in Markdown and in JSON."""
+"""The sections of a report on a profile."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _MARKS: Final = ("", "acknowledged", "silenced", _NEEDLESS, "for over a day")
 
 
 def report_of(recorded: Recorded, zone: tzinfo | None = None) -> ProfileReport:
-    """Return the report on a profile, with times in a zone; None is the configured zone."""
+    """Return the report on a profile; a `zone` of None is the configured zone."""
     facts = _Facts(recorded, zone)
     head = {"watch": _watch(facts), "fleet": _fleet(facts)}
     sections = [
@@ -71,8 +71,6 @@ def report_of(recorded: Recorded, zone: tzinfo | None = None) -> ProfileReport:
 
 
 class _Facts:
-    """Values that several sections share."""
-
     def __init__(self, recorded: Recorded, zone: tzinfo | None) -> None:
         self.recorded, self.state = recorded, recorded.last.profile_state
         self.rows: Mapping[SafeText, TrackedEnvironment] = self.state.environments
@@ -81,28 +79,23 @@ class _Facts:
         self._ambiguous = ambiguous_names(Counter(recorded.names.values()))
 
     def line(self, id_: SafeText, predicate: str = "", *rank: float, **values: object) -> Line:
-        """Return a line about an environment; an ambiguous name has a part of the id."""
         name = self.recorded.names.get(id_, id_)
         tail = id_tail(name, id_, self._ambiguous)
         subject = code(name) + (f" {code(sliced(tail, 1))}" if tail else "")
         return Line(subject, predicate, {"id": id_, "name": name, **values}, rank)
 
     def silenced(self, tracked: TrackedEnvironment, off_at: float | None = None) -> Silenced | None:
-        """Return when a row was last silenced, by the recorded silences; see `silenced_time`."""
         alerts, now = self.recorded.last.alerts or NO_ALERTS, self.recorded.last.now.wall
         return silenced_time(tracked, self.state, alerts.once, alerts.recurring, now, off_at)
 
     def counts(self, id_: SafeText) -> bool:
-        """Whether a loss of the row needs a person, by the recorded decision."""
         return (self.recorded.last.alerts or NO_ALERTS).decisions.get(id_, UNRECORDED).counts
 
     def is_judged(self, tracked: TrackedEnvironment) -> bool:
-        """Whether the newest listing proves the row's verdict."""
         return not self.state.is_unproven(tracked) and tracked.verdict != UNTIMED
 
 
 def _age(age: timedelta) -> SafeText:
-    """Return a duration, from a minute on without seconds."""
     return long_age(age if age < _MINUTE else age // _MINUTE * _MINUTE)
 
 
@@ -152,7 +145,6 @@ def _fleet(facts: _Facts) -> Line:
 
 
 def _down(facts: _Facts) -> Iterator[Line]:
-    """Rows that need a person come first, the others in the order of `_MARKS`; the newest loss first."""
     now = facts.state.clock.server_time(facts.recorded.last.now.wall)
     groups = [event for event in facts.recorded.events if event.kind is Kind.WHILE_BLIND]
     late = {(loss.id, loss.at) for loss in flatten(groups)}
@@ -196,7 +188,7 @@ def _down(facts: _Facts) -> Iterator[Line]:
 
 
 def _unrestricted(facts: _Facts) -> Iterator[Line]:
-    """Offline environments count, because they come back in the same mode."""
+    """Yield unrestricted rows. Offline rows count, because the mode comes back with them."""
     for id_, tracked in facts.rows.items():
         if _is_unrestricted(tracked):
             change = _latest_mode(facts.pasts[id_])
@@ -218,7 +210,6 @@ def _latest_mode(past: RowPast) -> Event | None:
 
 
 def _incidents(facts: _Facts) -> Iterator[Line]:
-    """Incidents with rows still down come first, then the largest."""
     downtimes = [downtime for past in facts.pasts.values() for downtime in past.downtimes]
     by_loss = {(loss.id, loss.at): downtime for downtime in downtimes for loss in downtime.losses}
     for losses, groups in losses_together(facts.recorded.events):
@@ -271,10 +262,7 @@ def _pods_text(pods: Counter[SafeText | None]) -> str:
 
 
 def _outages(facts: _Facts) -> Iterator[Line]:
-    """The longest outage of each row is told, unless `Still down` or `Lost together` tells the outage.
-
-    Rows that need nobody follow the others, without details.
-    """
+    """Yield outages, as a sentence only for each row's longest outage that no other section tells."""
     together = {(loss.id, loss.at) for losses, _ in losses_together(facts.recorded.events) for loss in losses}
     for id_, past in facts.pasts.items():
         downtimes, counts = sorted(past.downtimes, key=lambda downtime: -downtime.lasted), facts.counts(id_)
@@ -297,7 +285,6 @@ def _outage_text(downtime: Downtime, others: int, clock: ReportClock) -> str:
 
 
 def _flapping(facts: _Facts) -> Iterator[Line]:
-    """The row with the most outages comes first."""
     for id_, past in facts.pasts.items():
         still = id_ in facts.rows and facts.rows[id_].is_flapping
         if times := _flapping_times(past.intervals):
@@ -312,7 +299,6 @@ def _flapping(facts: _Facts) -> Iterator[Line]:
 
 
 def _flapping_times(intervals: Iterable[Interval]) -> list[tuple[float, float]]:
-    """Return the times from begin to end; a flapping row is down in between, or not seen."""
     times: list[tuple[float, float]] = []
     goes_on = False
     for each in intervals:
@@ -339,12 +325,11 @@ _PREDICATES: Final[Mapping[Kind, Callable[[Event], str]]] = {
 
 
 def _changes(facts: _Facts) -> Iterator[Line]:
-    """Changes of one kind stand together, oldest first."""
     kinds = [*_PREDICATES]
     for event in flatten(facts.recorded.events):
         if event.id is None or event.kind not in kinds:
             continue
-        # `Unrestricted` tells the latest change of an unrestricted row, and `Still down` a row that is gone.
+        # `Unrestricted` tells an unrestricted row's latest change, and `Still down` a gone row.
         is_told = _is_unrestricted(facts.rows.get(event.id)) and event is _latest_mode(facts.pasts[event.id])
         is_told = is_told or (event.kind in _ABSENCES and event.id in facts.rows)
         values = {"kind": word_of(event), "at": iso(event.at), "before": event.before, "after": event.after}
@@ -355,7 +340,6 @@ def _changes(facts: _Facts) -> Iterator[Line]:
 
 
 def _behind(facts: _Facts) -> Iterator[Line]:
-    """Rows that are up with a version older than the newest; the most frequent version comes first."""
     versions = {id_: row.environment.version for id_, row in facts.rows.items() if row.verdict.is_up}
     behind = {id_: version for id_, version in versions.items() if version and is_behind(version, facts.state.newest)}
     counts = Counter(behind.values())
@@ -383,10 +367,7 @@ def _cause_text(gap: Gap) -> str:
 
 
 def _availability(facts: _Facts) -> Iterator[Line]:
-    """The least available rows come first, and rows that were never up last.
-
-    Silenced time that is down counts neither as up nor as down.
-    """
+    """Yield each row's share up. Silenced time down counts neither as up nor as down."""
     for id_, tracked in facts.rows.items():
         past = facts.pasts[id_]
         up, _ = Availability.from_intervals(past.intervals)
@@ -399,7 +380,7 @@ def _availability(facts: _Facts) -> Iterator[Line]:
 
 
 def _loud_time(downtime: Downtime, tracked: TrackedEnvironment, facts: _Facts) -> timedelta:
-    """Return the time of an outage after the silence that held at the loss, if any."""
+    """Return the time of an outage without the silence at the loss."""
     first, *_ = downtime.intervals
     silenced = facts.silenced(tracked, first.since if downtime.began_at is None else downtime.began_at)
     begin = -inf if silenced is None else silenced.until
