@@ -1,7 +1,7 @@
-"""Private files, shared files, exports, and reads of the user's files.
+"""Private files, shared files, exports, and reads of user files.
 
-Private files have mode 0600, in folders of mode 0700, under any umask. User files must be regular and within a limit: a
-pipe would block, and `/dev/zero` has no end.
+Private files have mode 0600, in folders of mode 0700, under any umask. User files must be regular and limited: a pipe
+would block, and `/dev/zero` has no end.
 """
 
 from __future__ import annotations
@@ -20,11 +20,7 @@ from envwatch.model.times import in_zone
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make a folder and missing parents; existing folders stay unchanged.
-
-    Raises:
-        OSError: on failure.
-    """
+    """Make a folder and missing parents; existing folders stay unchanged."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     for path in reversed(missing):
         path.mkdir(0o700, exist_ok=True)
@@ -32,13 +28,12 @@ def make_private_folder(folder: Path) -> None:
 
 
 def open_private(path: Path, *, follows_link: bool = False) -> int:
-    """Open a file for appending, and return the descriptor; missing folders are made.
+    """Open a file for appending, with missing folders, and return the descriptor.
 
-    Never blocks: a pipe without a reader is an error. The mode becomes 0600, except for links and files of other users.
-    `follows_link` allows a link that the user chose.
+    The mode becomes 0600, except for links and files of other users. `follows_link` allows a link chosen by the user.
 
     Raises:
-        OSError: on failure, or for a link that is not allowed.
+        OSError: on failure, for a forbidden link, or for a pipe without a reader.
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
     try:
@@ -82,11 +77,7 @@ def file_signature(path: Path) -> tuple[int, ...]:
 
 
 def set_aside(path: Path, name: str) -> Path:
-    """Rename a file or link within the folder, replacing any existing file; return the new path.
-
-    Raises:
-        OSError: on failure; the file is unchanged.
-    """
+    """Rename a file or link, over any existing file, and return the new path."""
     aside = path.with_name(name)
     path.replace(aside)
     with suppress(OSError):  # a link, or a file of another user
@@ -103,13 +94,11 @@ def write_private(path: Path, data: bytes) -> None:
 
     Raises:
         FileExistsError: if the path exists, even as a dangling link.
-        OSError: on failure; no file is left.
     """
     _write_new(path, data, 0o600, is_synced=True)
 
 
 def _write_new(path: Path, data: bytes, mode: int, *, is_synced: bool) -> os.stat_result:
-    """Write a new file, completely or not at all; return the status of the file."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -125,15 +114,14 @@ def _write_new(path: Path, data: bytes, mode: int, *, is_synced: bool) -> os.sta
 
 
 def open_regular(path: Path, *, limit: int | None = None) -> int:
-    """Open a regular file of at most `limit` bytes, and return the descriptor; links are followed.
+    """Open a regular file, also behind a link, and return the descriptor.
 
     Raises:
-        OSError: if the file is unreadable, not regular or too large; see `strerror`.
+        OSError: if the file is unreadable, not regular or larger than `limit` bytes.
     """
-    # Without O_NONBLOCK, opening a pipe waits for a writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        _check(os.fstat(descriptor), limit)  # the path may lead elsewhere by now
+        _check(os.fstat(descriptor), limit)  # not the path, which may lead elsewhere by now
     except OSError:
         os.close(descriptor)
         raise
@@ -141,11 +129,7 @@ def open_regular(path: Path, *, limit: int | None = None) -> int:
 
 
 def read_regular(path: Path, *, limit: int) -> bytes:
-    """Return a regular file's content; links are followed.
-
-    Raises:
-        OSError: as `open_regular`.
-    """
+    """Return the content of a file opened by `open_regular`."""
     with os.fdopen(open_regular(path, limit=limit), "rb") as file:
         content = file.read(limit + 1)
     if len(content) > limit:  # grown meanwhile, or in /proc, where sizes are 0
@@ -154,11 +138,7 @@ def read_regular(path: Path, *, limit: int) -> bytes:
 
 
 def read_secret(path: Path, size: int, noun: str, *, limit: int | None = None) -> tuple[bytes, tuple[str, str] | None]:
-    """Return at most `size` bytes of a secret file; also the problem and the remedy if other users can read the file.
-
-    Raises:
-        OSError: as `open_regular`.
-    """
+    """Return at most `size` bytes of a file, and the problem and remedy if other users can read the file."""
     with os.fdopen(open_regular(path, limit=limit), "rb") as file:
         status, content = os.fstat(file.fileno()), file.read(size)
     if status.st_uid != os.geteuid():
@@ -190,12 +170,9 @@ class ProcessLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> bool:
-        """Take the lock unless another process has it; return whether this process has the lock. Never waits.
+        """Take a free lock, without waiting; return whether this process has the lock.
 
-        A lock whose file was deleted is taken again.
-
-        Raises:
-            OSError: if the lock file cannot be used.
+        A lock with a deleted file is taken again. An unusable lock file raises OSError.
         """
         if self._descriptor is not None:
             if self._is_in_place(self._descriptor):
@@ -234,7 +211,6 @@ class ProcessLock:
             self._descriptor = None
 
     def _is_in_place(self, descriptor: int) -> bool:
-        """Whether other processes see the same file at the path."""
         try:
             return os.path.samestat(self._path.lstat(), os.fstat(descriptor))
         except FileNotFoundError:
@@ -245,12 +221,12 @@ class SharedFile:
     """An atomically replaced file of mode 0644, under any umask; a link stays a link.
 
     Raises:
-        OSError: if a device or other special file would be replaced.
+        OSError: for devices and other special files.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = Path(os.path.realpath(path))  # `resolve` raises RuntimeError on a loop before Python 3.13
-        # Hidden, and without the suffix that readers of a folder look for.
+        # Readers of the folder overlook a hidden file with a different suffix.
         self._new = self._path.with_name(f".{self._path.name}.{os.getpid()}.new")
         self._written: tuple[int, int] | None = None
         with suppress(FileNotFoundError):
@@ -259,11 +235,7 @@ class SharedFile:
                 raise OSError(errno.EINVAL, "It is no regular file")
 
     def write(self, data: bytes) -> None:
-        """Replace the content; the folder must exist.
-
-        Raises:
-            OSError: on failure; the file is unchanged.
-        """
+        """Replace the content, completely or not at all; the folder must exist."""
         self._new.unlink(missing_ok=True)
         status = _write_new(self._new, data, 0o644, is_synced=False)
         try:
@@ -274,7 +246,7 @@ class SharedFile:
         self._written = (status.st_dev, status.st_ino)
 
     def remove(self) -> None:
-        """Remove the file if written by this object; errors are ignored."""
+        """Remove the file if written here; errors are ignored."""
         with suppress(OSError):
             status = self._path.lstat()
             if (status.st_dev, status.st_ino) == self._written:
@@ -282,18 +254,12 @@ class SharedFile:
 
 
 def export_here(data: bytes, suffix: str) -> Path:
-    """Export to the working directory; see `export`."""
+    """Export to the working directory."""
     return export(data, Path.cwd(), suffix, datetime.now(UTC))
 
 
 def export(data: bytes, folder: Path, suffix: str, now: datetime) -> Path:
-    """Write a private file, completely or not at all, and return the path.
-
-    The name is the local time, with a number if taken. The folder is made if missing; `suffix` includes the dot.
-
-    Raises:
-        OSError: on failure; no file is left.
-    """
+    """Write a private file named by the local time, and return the path; `suffix` includes the dot."""
     make_private_folder(folder)
     stem = f"envwatch-{in_zone(now):%Y%m%d-%H%M%S}"
     number = 1

@@ -1,4 +1,1 @@
-"""Values that all packages use: environment, page, outcome, clock, limits, clean text, times.
-
-Imports no further package of envwatch.
-"""
+"""Values that all packages use, without imports of other packages of envwatch."""

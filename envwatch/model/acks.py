@@ -1,7 +1,6 @@
-"""Acknowledgements of losses, and the protocol for acknowledgements between viewers and `envwatch serve`.
+"""Acknowledgements, and the protocol between viewers and `envwatch serve` (docs/serve.md).
 
-`PUT [/profiles/NAME]/v1/envwatch/acks/{uuid}` acknowledges, `DELETE` of the same path ends the acknowledgement. The
-contract stands in docs/serve.md.
+`PUT [/profiles/NAME]/v1/envwatch/acks/{uuid}` acknowledges; `DELETE` ends the acknowledgement.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ ACKS_PATH: Final = "/v1/envwatch/acks"
 REQUEST_BYTES: Final = 64 << 10
 MOST_ROWS: Final = 1_000
 ROWS_AT_ONCE: Final = 400
-"""Rows of a client's request, whose body is then at most `REQUEST_BYTES`."""
+"""Rows that fit into a request of `REQUEST_BYTES`."""
 LONGEST_NOTE: Final = 200
 LONGEST_NAME: Final = 80
-"""Most characters of a name of a user or token, or of an id."""
+"""Most characters of an id or a name."""
 SHORTEST_S: Final = 60.0
 LONGEST_S: Final = 7 * 86_400.0
 """Bounds of an acknowledgement with an end, in seconds."""
@@ -39,30 +38,30 @@ class Ack:
     """An acknowledged problem."""
 
     at: float
-    """Ms since the epoch by the platform's clock; by the local clock if the platform's is unknown."""
+    """Ms since the epoch by the platform's clock; by the local clock while the platform's is unknown."""
     note: SafeText
     sign_at: float | None = None
-    """The row's last sign of life at the acknowledgement, in ms by the platform's clock; right despite a wrong local
-    clock. None in older files."""
+    """The row's last sign of life in ms by the platform's clock, right despite a wrong local clock; None in older
+    files."""
     by: SafeText = EMPTY
-    """The name of the token; empty for an acknowledgement of this machine's user."""
+    """The token's name; empty for this machine's user."""
     until: float | None = None
-    """The end, by the clock of `at`; None lasts until the row is back."""
+    """The end, by the clock of `at`; None until the row is back."""
     uuid: SafeText = EMPTY
-    """The name in the protocol, shared by all rows of a request; empty in older files."""
+    """The name in the protocol, equal for a request's rows; empty in older files."""
     address: SafeText = EMPTY
-    """The viewer's network address; empty for an acknowledgement of this machine."""
+    """A viewer's network address; empty for this machine."""
     ended_by: SafeText = EMPTY
-    """The name of the token that ended the acknowledgement at `until`."""
+    """The token that ended the acknowledgement at `until`."""
 
     @property
     def text(self) -> SafeText:
-        """Who, with the note if any: `by ann: disk swap`."""
+        """The user and the note, if any: `by ann: disk swap`."""
         return clean(": ".join(filter(None, (f"by {self.by}" if self.by else "", self.note))))
 
 
 def new_uuid() -> SafeText:
-    """Return the name of a new acknowledgement."""
+    """Return a new acknowledgement's name."""
     from uuid import uuid4  # noqa: PLC0415 - not before the first frame
 
     return clean(str(uuid4()))
@@ -80,10 +79,10 @@ def uuid_in(path: str) -> SafeText | None:
 
 
 class AckedLoss(NamedTuple):
-    """A row to acknowledge. The last sign of life names the loss: an old request never covers a new loss."""
+    """A row to acknowledge; the last sign of life names the loss, and protects a new loss from old requests."""
 
     id: SafeText
-    """The key of the row in envwatch; `clean_key` would change some keys again."""
+    """The row's key in envwatch; `clean_key` would change some keys again."""
     sign_at: float | None
 
 
@@ -93,7 +92,7 @@ class AckRequest(NamedTuple):
     losses: tuple[AckedLoss, ...]
     note: SafeText = EMPTY
     for_s: float | None = None
-    """Seconds; None lasts until the rows are back."""
+    """Duration in seconds; None until the rows are back."""
 
     @property
     def content(self) -> dict[str, Any]:
@@ -105,7 +104,7 @@ class AckRequest(NamedTuple):
         """Return the request in a body; unknown members are ignored.
 
         Raises:
-            ValueError: with the reason, if the body is no request.
+            ValueError: with the reason.
         """
         members = body if isinstance(body, dict) else {}
         rows, note, for_s = members.get("rows"), members.get("note", ""), members.get("for_s")
@@ -135,13 +134,10 @@ class AckResult(StrEnum):
 
     ACKED = "acked"
     ALREADY = "already"
-    """Somebody else acknowledged the loss before."""
     RECOVERED = "recovered"
-    """The row is up."""
     OTHER_LOSS = "other_loss"
-    """The row was up since the viewer's listing, and is lost again."""
+    """The row was up since the viewer's listing, and is down again."""
     UNKNOWN = "unknown"
-    """The server lists no such row."""
 
 
 class AckedRow(NamedTuple):
@@ -150,7 +146,6 @@ class AckedRow(NamedTuple):
     id: SafeText
     result: AckResult
     by: SafeText = EMPTY
-    """Who acknowledged the row; may be empty."""
     at: float | None = None
 
 
@@ -164,7 +159,7 @@ def answer_content(rows: AckAnswer) -> dict[str, Any]:
 
 
 def answer_in(body: Mapping[str, JsonValue]) -> AckAnswer:
-    """Return the rows in the body of an answer; rows in no known form are left out."""
+    """Return the rows in an answer's body, without unfit rows."""
     rows = body.get("rows")
     return tuple(filter(None, map(_row_in, rows if isinstance(rows, list) else ())))
 
@@ -180,7 +175,7 @@ def _row_in(raw: JsonValue) -> AckedRow | None:
 
 
 def whole_if_exact(at: float) -> float:
-    """Return a number of ms as an integer, if possible, for JSON."""
+    """Return a number of ms as an integer if exact, for JSON."""
     return int(at) if at.is_integer() else at
 
 

@@ -1,7 +1,4 @@
-"""Types of instants, this machine's two clocks, and an estimate of the server's clock.
-
-An instant has the clock's type, so that mypy reports a mix-up.
-"""
+"""Instants typed by clock, so that mypy reports a mix-up; the machine's clocks; estimates of the server's clock."""
 
 from __future__ import annotations
 
@@ -13,36 +10,35 @@ from typing import Final, NamedTuple, NewType
 from envwatch.model import limits
 
 ServerMs = NewType("ServerMs", float)
-"""Milliseconds since the epoch by the server's clock, as in rows."""
+"""Ms since the epoch by the server's clock, as in rows."""
 WallMs = NewType("WallMs", float)
-"""Milliseconds since the epoch by this machine's wall clock."""
+"""Ms since the epoch by this machine's wall clock."""
 MonotonicS = NewType("MonotonicS", float)
-"""Seconds since some start by this machine's monotonic clock."""
+"""Seconds of this machine's monotonic clock."""
 
 ESTIMATES_DIFFER_MS: Final = 1_000.0
-"""Each listing estimates the server's clock anew. Two estimates of a moment differ by at most this."""
+"""Largest difference between two listings' estimates of the server's clock at a moment."""
 
 
 class Clocks(NamedTuple):
-    """This machine's clocks at one moment."""
+    """This machine's clocks at a moment."""
 
     wall: WallMs
     monotonic: MonotonicS
-    """Cannot be set, but may stand still while the machine sleeps."""
+    """This clock cannot be set, but may stop during sleep."""
 
     def slept_since(self, earlier: Clocks) -> bool:
         """Whether the machine slept, or the wall clock was set."""
         return abs(self.drift_since(earlier)) > limits.SLEPT_FROM.total_seconds()
 
     def drift_since(self, earlier: Clocks) -> float:
-        """Return by how many seconds more the wall clock advanced than the monotonic clock."""
+        """Return the wall clock's advance minus the monotonic clock's, in seconds."""
         return (self.wall - earlier.wall) / 1000 - (self.monotonic - earlier.monotonic)
 
     def not_before(self, other: Clocks) -> Clocks:
         """Return the later moment by the monotonic clock.
 
-        The wall clock may have been set, so the wall time of a later `other` is clamped: from `self.wall` to
-        `self.wall` plus the monotonic difference.
+        The wall clock may have been set, so the wall time advances by 0 up to the monotonic difference.
         """
         monotonic = max(self.monotonic, other.monotonic)
         wall = WallMs(self.wall + (monotonic - self.monotonic) * 1000)
@@ -57,29 +53,29 @@ class OffsetBounds(NamedTuple):
 
     @classmethod
     def of_answer(cls, date: float, asked: float, answered: float) -> OffsetBounds:
-        """Return the bounds from a response: the server read `date` between request and response.
+        """Return the bounds from a response's `Date` header, cut to the second; all times are in ms.
 
-        `date` is the `Date` header in ms, cut to the second. `answered` is the time when the response's head arrived.
+        The server read the clock between the request and the arrival of the response's head.
         """
         return cls(date - answered, date + 1000 - asked)
 
 
 @dataclass(frozen=True)  # without slots: every row asks for the cached offset
 class ServerClock:
-    """An estimate of the server's clock from the newest 12 responses."""
+    """An estimate from the newest responses."""
 
     samples: tuple[OffsetBounds, ...] = ()
 
     @property
     def bounds(self) -> OffsetBounds | None:
-        """The intersection of all samples."""
+        """The intersection of all samples; None without samples."""
         if not self.samples:
             return None
         return OffsetBounds(max(s.low for s in self.samples), min(s.high for s in self.samples))
 
     @cached_property
     def offset(self) -> float:
-        """The middle of the bounds in ms; 0 without samples, as if the server had the local clock."""
+        """The middle of the bounds in ms; 0 without samples."""
         bounds = self.bounds
         return (bounds.low + bounds.high) / 2 if bounds else 0.0
 
@@ -90,11 +86,11 @@ class ServerClock:
 
     @property
     def is_far_off(self) -> bool:
-        """Whether to warn that the local clock is wrong."""
+        """Whether to warn of a wrong local clock."""
         return abs(self.offset) >= limits.CLOCK_WARN_FROM / timedelta(milliseconds=1)
 
     def with_bounds(self, bounds: OffsetBounds) -> ServerClock:
-        """Return the clock after a response; if the samples contradict each other, only the newest stays."""
+        """Return the clock after a response; if samples contradict each other, only the newest stays."""
         latest = ServerClock((*self.samples[1 - limits.CLOCK_SAMPLES :], bounds))
         agreed = latest.bounds
         return latest if agreed is not None and agreed.low <= agreed.high else ServerClock((bounds,))

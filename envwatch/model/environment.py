@@ -1,6 +1,6 @@
-"""A row as a frozen value of cleaned text; each field is declared once.
+"""A row as a frozen value of cleaned text.
 
-Decoding, `wire_row`, the history's cells, redaction, JSON, CSV and the demo's rows derive from the declarations.
+Decoding, `wire_row`, history, redaction, JSON, CSV and demo derive from the fields' declarations.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,7 +31,7 @@ from envwatch.model.text import EMPTY, SafeText, clean
 if TYPE_CHECKING:
     from pydantic import JsonValue
 else:
-    JsonValue = Any  # pydantic would cost 30 ms of every start
+    JsonValue = Any  # pydantic costs 30 ms of every start
 
 T = TypeVar("T")
 
@@ -42,12 +42,11 @@ JsonObject: TypeAlias = Mapping[str, JsonValue]
 
 
 _NEVER_ON_THE_WIRE: Final = "\0"
-"""The wire name of `unknown`, which only this module fills: no plain page can contain a NUL."""
+"""The wire name of `unknown`; a page with this name is read row by row."""
 
 _SLEEPING_SYSTEMS: Final = frozenset({"darwin", "win32"})
 SANDBOX_DEVICE: Final = "sandbox-"
 SANDBOX_LISTENER: Final = "sandbox:"
-"""The start of a managed sandbox's listener instance."""
 
 DESKTOP_DEVICE: Final = "desktop:"
 DESKTOP_LISTENER: Final = "desktop-primary:"
@@ -56,11 +55,11 @@ LOCAL_ORGANIZATION: Final = "local"
 LOCAL_CONNECTION: Final = "local-"
 
 NEVER = ServerMs(float("-inf"))
-"""The instants of an environment that was never listed."""
+"""The instants of a never listed environment."""
 
 
 class Identifies(StrEnum):
-    """The kinds of things that a text identifies, with the prefixes of redaction's pseudonyms."""
+    """Things that a text may identify, with the prefixes of redaction's pseudonyms."""
 
     MACHINE = "env"
     USER = "user"
@@ -81,7 +80,7 @@ class ValueKind(Enum):
 
     TEXT = auto()
     INSTANT = auto()
-    """Milliseconds since the epoch."""
+    """Ms since the epoch."""
     OBJECT = auto()
 
 
@@ -90,15 +89,15 @@ class Declaration:
     """The declaration of a field."""
 
     identifies: Identifies | None = None
-    """None for instants, which redaction keeps, and objects, which redaction drops."""
+    """None for instants and objects; redaction keeps instants and drops objects."""
     label: str = ""
-    """The name in events and comparisons, such as `key owner`; by default the attribute's name."""
+    """The name in events and comparisons, by default `name`."""
     examples: tuple[str, ...] = ()
-    """The demo's values, in turn; empty if the demo has a special rule."""
+    """The demo's values, in turn; empty for a special rule."""
     is_output: bool = True
     name: str = field(default="", init=False)
     place: int = field(default_factory=count().__next__, init=False)
-    """The position in JSON and CSV, counted while the annotations are evaluated; hence evaluation is not postponed."""
+    """The position in JSON and CSV, counted while annotations are evaluated, which must not be postponed."""
 
     def example(self, index: int) -> str:
         """Return the value of a demo machine."""
@@ -111,27 +110,23 @@ class Declaration:
 
 @dataclass(slots=True, eq=False)
 class ApiField(Declaration):
-    """A row's field, sent as a member of the API's object."""
+    """A field of a row, a member of the API's object."""
 
     wire: str
     number: int
-    """The field's number in histories and recordings; a number never changes meaning."""
+    """The number in histories and recordings; a number never changes meaning."""
     is_null_sent: bool = False
-    """Whether the platform sends null instead of leaving the member out."""
+    """Whether the platform sends null for a missing value."""
     kind: ValueKind = field(default=ValueKind.TEXT, init=False)
 
 
 @dataclass(slots=True, eq=False)
 class MetadataField(Declaration, Generic[T]):
-    """A key of `metadata`, read as an attribute of `Environment`.
-
-    The attribute is None if the key is missing or the value has a different type.
-    """
+    """A key of `metadata` as an attribute; None if missing or of a different type."""
 
     key: str
     kind: type[Any]
     read: Callable[[Any], T] | None = None
-    """Makes the attribute's value from clean text; None keeps the text."""
 
     def __set_name__(self, _: type, name: str) -> None:
         self.set_name(name)
@@ -169,7 +164,7 @@ _I = Identifies
 
 
 def wire_name(name: str) -> str:
-    """Return an attribute's name in the API."""
+    """Return a field's name in the API."""
     return API_FIELDS[name].wire
 
 
@@ -177,17 +172,16 @@ def wire_name(name: str) -> str:
 class Environment:
     """A row of the listing; instants may be integers or floats.
 
-    The order of the declarations is the order of JSON and CSV, so a new declaration comes last. A new member is
-    optional, because older histories lack the member, and has the next free number of
-    `history/encoding/codecs.py`.
+    A new declaration comes last, because JSON and CSV have this order. A new member is optional, because older
+    histories lack the member, and has the next free number of `history/encoding/codecs.py`.
     """
 
     id: Annotated[SafeText, ApiField("id", 0, identifies=_I.MACHINE)]
-    """Permanent; made by `clean_key`."""
+    """The permanent id, cleaned by `clean_key`."""
     name: Annotated[SafeText, ApiField("connectionName", 1, identifies=_I.MACHINE)]
-    """Chosen by the machine's user; not unique."""
+    """The machine user's choice; not unique."""
     device_id: Annotated[SafeText, ApiField("deviceId", 2, identifies=_I.MACHINE, label="device")]
-    """Stable; two listeners on one machine share the device id."""
+    """The listeners of a machine share the device id."""
     connection_id: Annotated[
         SafeText | None, ApiField("connectionId", 6, is_null_sent=True, identifies=_I.CONNECTION, label="connection")
     ] = None
@@ -195,31 +189,31 @@ class Environment:
     listener_instance_id: Annotated[
         SafeText | None, ApiField("listenerInstanceId", 10, identifies=_I.LISTENER, label="listener")
     ] = None
-    """Undocumented: `<surface>-<hash>`."""
+    """Undocumented `<surface>-<hash>`."""
     last_heartbeat_at: Annotated[ServerMs | None, ApiField("lastHeartbeat", 8, is_null_sent=True)] = None
     connected_at: Annotated[ServerMs | None, ApiField("connectedAt", 7, is_null_sent=True)] = None
     first_seen_at: Annotated[ServerMs, ApiField("firstSeenAt", 4)]
     last_seen_at: Annotated[ServerMs, ApiField("lastSeenAt", 5)]
     mode: Annotated[SafeText | None, ApiField("currentMode", 13, identifies=_I.MODE)] = None
-    """An open set; None until the row first reports a mode."""
+    """An open set of modes; None before the first report."""
     version = _metadata_text("lettaCodeVersion", _I.VERSION)
     branch = _metadata_text("gitBranch", _I.BRANCH)
-    """Set once an agent has run there."""
+    """None before an agent has run."""
     os = _metadata_text("os", _I.PLATFORM)
-    """Node's `process.platform`, such as darwin, linux or win32."""
+    """Node's `process.platform`, such as darwin or win32."""
     node_version = _metadata_text("nodeVersion", _I.VERSION, "node")
-    """Starts with a v."""
+    """The version starts with a v."""
     working_directory = _metadata_text("workingDirectory", _I.DIRECTORY, "directory")
-    """Set once an agent has run there."""
+    """None before an agent has run."""
     organization_id: Annotated[
         SafeText, ApiField("organizationId", 3, identifies=_I.ORGANIZATION, label="organization")
     ]
-    """`local` marks a row of the Desktop app."""
+    """`local` in rows of the Desktop app."""
     pod_id: Annotated[SafeText | None, ApiField("podId", 9, is_null_sent=True, identifies=_I.POD, label="pod")] = None
     user_id: Annotated[SafeText | None, ApiField("userId", 12, identifies=_I.USER, label="user")] = None
     api_key_owner: Annotated[SafeText | None, ApiField("apiKeyOwner", 11, identifies=_I.USER, label="key owner")] = None
     self_update = _metadata_object("self_update")
-    """Includes the command if the listener cannot update by itself."""
+    """The command is present if the listener cannot update itself."""
     supported_commands = MetadataField("supported_commands", list, _only_texts)
     machine = _metadata_object("machine", is_output=False)
     """Undocumented: architecture, cpu, memoryBytes, osName, osVersion, model, gpus."""
@@ -227,7 +221,7 @@ class Environment:
     unknown: Annotated[dict[str, JsonValue], ApiField(_NEVER_ON_THE_WIRE, 15)] = field(
         default_factory=lambda: _NO_MEMBERS
     )
-    """Members of the row that this version does not declare."""
+    """Undeclared members."""
     message_protocol = MetadataField[SafeText](
         "environmentMessageProtocol", str, identifies=_I.OTHER, label="protocol", is_output=False
     )
@@ -237,7 +231,7 @@ class Environment:
 
     @classmethod
     def unlisted(cls, id_: SafeText, name: SafeText = EMPTY, last_seen_at: ServerMs = NEVER) -> Self:
-        """Return a row of which only an id or a name is known."""
+        """Return a row with only an id or a name."""
         return cls(
             id=id_, name=name, device_id=EMPTY, organization_id=EMPTY, first_seen_at=NEVER, last_seen_at=last_seen_at
         )
@@ -249,7 +243,7 @@ class Environment:
 
     @property
     def is_sandbox(self) -> bool:
-        """Whether the platform manages the row as a sandbox, which ends with the conversation.
+        """Whether the row is a managed sandbox, which ends with the conversation.
 
         The server assigns the device id, by default `sandbox-<agent>`.
         """
@@ -264,10 +258,7 @@ class Environment:
 
     @property
     def is_desktop_app(self) -> bool:
-        """Whether the Desktop app, and not `letta server`, brings the row back.
-
-        Source: Letta Code 0.32.18 and 0.34.12. A local row belongs to the Desktop app on this machine.
-        """
+        """Whether the Desktop app, and not `letta server`, brings the row back (Letta Code 0.32.18 and 0.34.12)."""
         if self.organization_id == LOCAL_ORGANIZATION or (self.connection_id or "").startswith(LOCAL_CONNECTION):
             return True
         listener = self.listener_instance_id or ""
@@ -276,7 +267,7 @@ class Environment:
 
     @property
     def last_seen_alive_at(self) -> ServerMs:
-        """The last heartbeat; without a heartbeat, as when offline, `last_seen_at`."""
+        """The last heartbeat, or `last_seen_at` without a heartbeat."""
         return self.last_seen_at if self.last_heartbeat_at is None else self.last_heartbeat_at
 
 
@@ -315,15 +306,14 @@ OUTPUT_NAMES: Final = tuple(each.name for each in sorted(DECLARATIONS, key=attrg
 WIRE_FIELDS: Final = tuple(
     sorted((each for each in API_FIELDS.values() if each.wire != _NEVER_ON_THE_WIRE), key=attrgetter("place"))
 )
-"""The names of all fields but `unknown`."""
+"""All fields but `unknown`, in the order of JSON."""
 WIRE_NAMES: Final = frozenset(each.wire for each in WIRE_FIELDS)
 
 
 def wire_row(environment: Environment) -> dict[str, JsonValue]:
     """Return a row under the API's names; `environment_of` reads an equal row, apart from a hashed id.
 
-    Instants are whole numbers if possible. Fields without a value are null or left out, as on the platform's fresh
-    rows.
+    Missing values are null or left out, as on the platform's fresh rows.
     """
     row: dict[str, JsonValue] = dict(zip(_SENT, _values_to_send(environment), strict=True))
     for wire in _SENT_INSTANTS:
@@ -333,8 +323,7 @@ def wire_row(environment: Environment) -> dict[str, JsonValue]:
             del row[wire]
     if not environment.unknown:
         return row
-    # A cleaned unknown name may equal a known name. A presentation hint, which cleaning removes, keeps both names
-    # apart.
+    # A cleaned unknown name may equal a known name. A presentation hint, which cleaning removes, keeps both apart.
     return {
         name + _REMOVED_BY_CLEANING if name in WIRE_NAMES else name: value
         for name, value in environment.unknown.items()
@@ -357,7 +346,7 @@ def _wire_instant(at: Any) -> float | None:  # noqa: ANN401  an instant or None
 
 
 def update_text(environment: Environment) -> SafeText | None:
-    """Return `yes`, `by hand` or `no`: whether the listener can update itself."""
+    """Return whether the listener can update itself: `yes`, `by hand` or `no`; None if unknown."""
     update = environment.self_update
     if update is None:
         return None
@@ -391,12 +380,12 @@ def mode_of(raw: SafeText | None) -> SafeText | None:
 
 
 def mode_from_query(typed: SafeText) -> SafeText:
-    """Return the current name of a typed mode, in any case."""
+    """Return a typed mode's current name, ignoring case."""
     return _BY_FOLDED_NAME.get(typed.casefold(), typed)
 
 
 def mode_meaning(raw: SafeText | None) -> str:
-    """Return a mode's meaning in a few words."""
+    """Return a mode's meaning."""
     mode = mode_of(raw)
     if mode is None:
         return "not reported yet"

@@ -1,7 +1,4 @@
-"""Every constant that a verdict, a poll or an alert depends on, with its source.
-
-`Limits` holds the settings. The other constants are facts of the platform or parts of a published algorithm.
-"""
+"""Constants of verdicts, polls and alerts; `Limits` holds the settings."""
 
 from __future__ import annotations
 
@@ -11,211 +8,183 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
 HEARTBEAT_EVERY = timedelta(seconds=30)
-"""How often a listener pings (Letta Code CLI 0.32-0.34)."""
+"""Time between a listener's pings (Letta Code CLI 0.32-0.34)."""
 
 LISTINGS_TO_GONE = 2
-"""Successive complete listings that must lack a row before the row is gone: a single listing may have shifted during
-the walk."""
+"""Successive listings without a row before the row is gone: a single listing may shift during the walk."""
 
 ABSENCE_QUESTIONS = 10
-"""Most requests of a poll for single absent rows."""
+"""Most requests of a poll for single rows, including the route's proof."""
 ABSENCE_TRIES = 3
-"""Inconclusive requests that end the attempt: for one row, or for all rows where the route does not work."""
+"""Inconclusive requests before envwatch gives up: for a row, or for the route."""
 ABSENCE_LISTINGS = 10
-"""Listings for which an absence waits for confirmation, if no requested row exists."""
+"""Listings without a row before the requests for the row end."""
 
 MARK_DURATION = timedelta(minutes=15)
-"""How long a row keeps the tag of a change."""
+"""How long a row keeps a change's tag."""
 GONE_IS_PROBLEM_FOR = MARK_DURATION
 MISSING_AFTER = timedelta(minutes=15)
 RESTART_MEMORY = timedelta(minutes=15)
-"""A new run continues a run that ended less than this before: all changes are marked, and no notice names the gap."""
+"""A shorter gap between two runs is ignored: all changes are marked, and no notice names the gap."""
 GONE_KEPT = timedelta(hours=1)
-"""How long a gone environment stays on the screen and is recognised."""
+"""How long a gone environment is shown and recognised."""
 
 REPLACEMENT_TOLERANCE = timedelta(seconds=5)
-"""How long before an old row's last sign of life a new row may have been first seen: the server notes the closed
-connection and the new row in either order."""
+"""A replacement may appear this long before the old row's last sign of life: the server notes disconnect and new row in
+any order."""
 REPLACEMENT_ROWS = 100
-"""Rows of one surface on one device above which no row counts as replaced: many machines share an image's device id."""
+"""With more rows of a surface on a device, no row counts as replaced: many machines share an image's device id."""
 
 OLD_AFTER = timedelta(hours=24)
-"""Time offline after which an environment is old."""
 
 EVENTS_KEPT = 10_000
 """Newest events that a dashboard keeps, group members counted: 5 to 10 MiB."""
 
 HEADLINE_STANDS = timedelta(seconds=60)
-"""How long a loss stays in the news line."""
 
 CLOCK_SAMPLES = 12
-"""Responses whose `Date` bounds are intersected: one minute at the default interval."""
 CLOCK_WARN_FROM = timedelta(seconds=5)
-"""Offset to the server's clock from which the screen warns."""
 SKEW_TOLERANCE = timedelta(seconds=30)
-"""The allowed difference between a heartbeat's age by the server's clock and by the listings."""
+"""Allowed difference between a heartbeat's age by the server's clock and by the listings."""
 
 EARLIEST_MS = datetime(2020, 1, 1, tzinfo=UTC).timestamp() * 1000
-"""An instant before this (ms since the epoch) cannot be true, because Letta is younger."""
+"""Earliest possible instant, in ms since the epoch: Letta is younger."""
 MOST_AHEAD = timedelta(days=1)
-"""An instant further ahead of the server's clock cannot be true."""
+"""Latest possible instant, as time ahead of the server's clock."""
 SIGN_OF_LIFE = timedelta(seconds=15)
-"""A smaller advance of a heartbeat is no sign of life: two replicas may round a heartbeat differently."""
+"""Least advance of a heartbeat as a sign of life: two replicas may round differently."""
 SAME_CONNECTION_WITHIN = timedelta(seconds=1)
-"""Two values of `connectedAt` nearer than this are the same instant."""
+"""Values of `connectedAt` nearer than this are the same instant."""
 
 SLEPT_FROM = timedelta(seconds=5)
-"""Drift between wall and monotonic clock from which the machine slept or its clock was set."""
+"""A larger drift between wall and monotonic clock means a sleep or a set clock."""
 SLEPT_TICKS = 3
-"""A wait that overran by more than this many intervals: the process was stopped."""
+"""A wait that overran by more intervals means a stopped process."""
 
 STALE_AT_LEAST = timedelta(seconds=15)
 BLIND_AT_LEAST = timedelta(seconds=60)
-"""Data older than this is blind: every row reads unknown."""
 STALE_INTERVALS = 3
-"""Data is neither stale nor blind before this many intervals have passed."""
+"""Least age of stale or blind data in poll intervals."""
 
 MASS_COUNT = 10
-"""This many events of a kind in a listing are a mass change in any fleet."""
 MASS_MIN = 3
-"""In a small fleet, a mass change needs at least this many losses or reconnects."""
 MASS_SHARE = 0.55
-"""In a small fleet, a mass change needs at least this share of the online rows."""
+"""A mass change is `MASS_COUNT` events of a kind, or `MASS_MIN` losses or reconnects and this share of the online
+rows."""
 
 ANOMALY_MIN = 3
-"""Rows below which an emptied list, vanished rows or lost heartbeats are normal."""
 LOST_BEATS_SHARE = 0.20
-"""Share of rows that lose `lastHeartbeat` and keep `connectionId`, above which a listing is quarantined."""
+"""A listing is quarantined if a larger share of the rows loses `lastHeartbeat` and keeps `connectionId`."""
 VANISHED_SHARE = 0.20
-"""Share of rows vanishing in one listing, unconfirmed, above which the absences are quarantined."""
+"""Absences are quarantined if a larger share of the rows vanishes in a listing, unconfirmed."""
 ANOMALY_POLLS = 3
-"""Listings in a row with the same anomaly before the anomaly is believed."""
 ANOMALY_AFTER = timedelta(seconds=60)
-"""Time that these listings must cover."""
+"""An anomaly is believed after `ANOMALY_POLLS` successive listings over at least this time."""
 STALL_ROWS = 10
-"""Online rows from which heartbeats that stand still everywhere are the platform's fault."""
 STALL_AFTER = timedelta(seconds=60)
-"""Time without an advancing heartbeat, two periods, after which heartbeats are stalled."""
+"""Time without any advancing heartbeat before a stall: two periods."""
 
+# The rule is Nagios' flap detection; see `fleet/tracking.py`.
 FLAP_SAMPLES = 21
-"""Nagios' flap detection looks at 21 samples, so at 20 possible changes."""
 FLAP_EVERY = timedelta(seconds=30)
 FLAP_LOW_WEIGHT = 0.75
 FLAP_HIGH_WEIGHT = 1.25
 FLAP_ON = 30.0
-"""Weighted percentage of changes from which an environment flaps."""
 FLAP_OFF = 20.0
-"""Weighted percentage at which flapping ends."""
 
 CHURN_WINDOW = timedelta(hours=1)
 
 ALERT_AFTER = timedelta(minutes=4)
-"""How long a row must be silent before the loss counts, by default. Most upgrades and deploys take less."""
+"""Default of the setting: most upgrades and deploys take less."""
 LISTED_AS_LOST_FOR = timedelta(seconds=60)
-"""How long a loss must be listed before the loss counts: after an outage of the platform, machines reconnect within a
-minute."""
+"""Listed time before a loss counts: machines reconnect within a minute after a platform's outage."""
 LISTED_AS_LOST_SHARE = 0.25
-"""The same as a share of a short `alert_after`."""
 SLOW_INTERVAL = timedelta(seconds=30)
 SLOW_WAIT = timedelta(seconds=290)
-"""Most of silence and poll interval together if the interval is over `SLOW_INTERVAL`, so that a person knows within 5
-minutes."""
+"""Longest silence plus interval if the interval is over `SLOW_INTERVAL`: a person knows within 5 minutes."""
 ONE_MESSAGE_FROM = timedelta(minutes=3)
-"""With a shorter `alert_after`, one outage may be several messages."""
 DEMO_ALERT_AFTER = timedelta(seconds=10)
-"""The same in the demo, whose losses last seconds."""
+"""The demo's losses last seconds."""
 BLIND_AFTER = timedelta(minutes=15)
-"""How long a profile is blind before an incident opens, by default."""
 STALL_ALERT_AFTER = timedelta(minutes=5)
-"""How long no heartbeat arrives from any environment before an incident opens: all machines may be down."""
+"""Time of a stall before an incident: all machines may be down."""
 HISTORY_DAYS = 14
 HISTORY_MB = 256
-"""In units of 2^20 bytes."""
+"""Size in units of 2^20 bytes."""
 
 UPTIME_WINDOW = timedelta(days=7)
-"""The age at which watched time weighs 1/e in a row's uptime."""
+"""Age of watched time with the weight 1/e in a row's uptime."""
 UPTIME_KNOWN_AFTER = timedelta(hours=48)
-"""Watched time before which a row's uptime says nothing."""
 UPTIME_OUTAGE_AT_MOST = timedelta(hours=12)
-"""The longest part of an outage that counts: a server that was down for three days stays permanent."""
+"""Longest counted part of an outage: a server stays permanent after three days down."""
 PERMANENT_SHARE = 0.90
-"""Least uptime of a permanent row. In simulations, 85 % lets jobs of 12 hours in, and 92 % misses servers with two
+"""Least uptime of a permanent row. In simulations, 85 % admits jobs of 12 hours, and 92 % misses servers with two
 outages of 10 hours a week."""
 UPTIME_REFRESHED = timedelta(minutes=10)
-"""How old a row's uptime becomes while the state stays the same."""
+"""Greatest age of a row's uptime in an unchanged state."""
 UPTIME_FORGOTTEN_AFTER = timedelta(days=14)
-"""Watched time after which the uptime of a row that is no longer listed is forgotten."""
+"""Watched time before the uptime of an unlisted row is forgotten."""
 FIRST_CONNECTED_FOR = timedelta(hours=24)
-"""How long a row of the first listing must have been connected to count before the uptime is known."""
+"""Rows of the first listing that were connected this long count before the uptime is known."""
 
 BELL_EVERY = timedelta(seconds=10)
 DEATH_WITHIN = 2 * HEARTBEAT_EVERY
-"""A machine dies at most this long after the last heartbeat, if at most one ping was missed."""
+"""Longest time from the last heartbeat to a machine's death, if at most a single ping was missed."""
 BACK_AFTER = timedelta(seconds=60)
-"""How long a row must be up again before the loss is over."""
 LONG_AGO = timedelta(hours=24)
-"""Age of an earlier run's last look from which a message names the age."""
+"""Messages name the age of an earlier run's last look if older."""
 STORM_FROM = 5
-"""This many incidents of a profile in `STORM_WINDOW` are a storm."""
 STORM_WINDOW = timedelta(minutes=10)
 STORM_EVERY = timedelta(minutes=1)
-"""Time between two incidents in a storm; each incident holds all waiting losses."""
+"""Time between incidents in a storm; each incident holds all waiting losses."""
 MOST_LOSSES_WAITING = 1_000
-"""Losses of a profile that are compared with each other; more losses are one incident."""
 MOST_INCIDENTS_OPEN = 1_000
-"""Open incidents of a profile; beyond that the oldest resolves."""
 LEDGER_KEPT = timedelta(days=7)
-"""How long the ledger keeps the announcements of an incident after the last one."""
 SILENCE_CLOCK_SLACK = timedelta(minutes=5)
-"""How far this machine's clock may be set back behind the begin of a silence that still counts."""
 LONGEST_SILENCE = timedelta(days=365)
 SILENCES_MERGE_FOR = timedelta(days=7)
-"""How long silences that touch are one: after this time, a loss counts from the end of the present silence."""
+"""How long touching silences count as a single silence; then a loss counts from the present silence's end."""
 ZONES_APART = timedelta(hours=26)
 """Greatest difference between two zones' clocks."""
 LONGEST_WATCH = timedelta(days=365)
-"""How long a command may watch or wait."""
 
 POLL_SPREAD = 0.1
-"""Share of the interval by which polls come early or late: in step with the heartbeats, a listing that shifts
-during its walk would lack the same rows each time."""
+"""Jitter of polls as a share of the interval: polls in step with the heartbeats would always miss the same rows of
+shifting listings."""
 
 BACKOFF_BASE = timedelta(seconds=1)
-"""The longest wait after the first failure; each further failure doubles the wait."""
+"""Longest wait after the first failure; each further failure doubles the bound."""
 BACKOFF_CAP = timedelta(seconds=15)
-"""The longest wait after a failure, so that the screen is right again within 20 s of the server's recovery."""
+"""Longest wait after any failure: the screen is right within 20 s of the server's recovery."""
 LONG_BACKOFF_CAP = timedelta(seconds=60)
-"""The longest wait while the server reports overload, or after a long outage."""
+"""Longest wait during an overload, or after `LONG_OUTAGE`."""
 LONG_OUTAGE = timedelta(minutes=5)
 RETRY_AFTER_CAP = timedelta(seconds=600)
 LISTING_AGE_CAP = timedelta(days=1)
-"""The greatest age of a served listing that is believed."""
 FORCED_EVERY = timedelta(seconds=1)
 """Shortest time between two polls on request."""
 WALK_PENALTY_CAP = timedelta(seconds=60)
-"""The longest wait for the pages of a failed walk."""
+"""Longest wait for the request budget after a failed walk."""
 UNAUTHORIZED_RECHECK = timedelta(seconds=30)
 """Wait after the first 401; later waits are `Limits.refused_recheck`."""
 FORBIDDEN_RECHECK = timedelta(minutes=15)
 """Wait after a 403: plans and rights change seldom."""
 
 SLOW_PAGE = timedelta(seconds=2)
-"""Time for one page from which `doctor` warns: after 8 such pages the data is stale."""
+"""`doctor` warns of a page this slow: after 8 such pages the data is stale."""
 CERTIFICATE_WARN_FROM = timedelta(days=7)
-"""Time to a certificate's end from which `doctor` warns: by then a renewal has failed."""
+"""`doctor` warns this long before a certificate's end: by then a renewal has failed."""
 
 CONNECT_TIMEOUT = timedelta(seconds=5)
 READ_TIMEOUT = timedelta(seconds=10)
 ACK_DEADLINE = timedelta(seconds=10)
-"""Longest time to send an acknowledgement to `envwatch serve`, with the answer."""
 PAGE_BYTES = 8 * 1024 * 1024
-"""Most bytes of an inflated page."""
+"""Most inflated bytes."""
 WALK_GROWTH = 3
-"""A walk may read at most this many times the pages of the last complete walk."""
 WALK_GROWTH_AT_LEAST = 20
-"""A walk may always read this many pages more than the last complete walk."""
+"""A walk may read `WALK_GROWTH` times the pages of the last complete walk, and always `WALK_GROWTH_AT_LEAST` more."""
 ENDLESS_WALKS = 5
-"""Endless walks in a row before a walk without that limit: the fleet may have grown."""
+"""Successive endless walks before a walk without this limit: the fleet may have grown."""
 PAGE_EVERY = timedelta(milliseconds=5)
 """Time between pages beyond the burst: at most 200 requests a second."""
 ROW_BYTES = 256 * 1024
@@ -225,41 +194,37 @@ SETTINGS_BYTES = 1 << 20
 CERTIFICATES_BYTES = 16 << 20
 """Most bytes of a certificate file; Mozilla's certificates take 0.3 MiB."""
 BAD_ROWS_SHARE = 0.10
-"""Share of unusable rows above which the listing is rejected, because the format has changed."""
+"""A listing with a larger share of unusable rows is rejected: the format has changed."""
 
 HOOK_TIME = timedelta(seconds=30)
-"""How long a hook may run."""
 HOOK_QUEUE = 100
-"""Event messages that wait for a hook; further event messages are dropped and counted. No incident is dropped."""
+"""Most waiting event messages of a hook; incidents are never dropped."""
 HOOK_OUTPUT_BYTES = 64 * 1024
-"""Output of a hook's command, after which it is ended."""
 HOOK_TRIED_FOR = timedelta(minutes=30)
 """How long a failing hook's message is tried, except the opening of an open incident."""
 HOOK_BACKOFF_BASE = timedelta(seconds=1)
 HOOK_BACKOFF_CAP = timedelta(minutes=5)
-"""The longest rest after a hook's first failure, and after many failures; the bound doubles with each failure."""
+"""Longest rests after a hook's first failure and after many failures; each failure doubles the bound."""
 HOOK_FAILING_AFTER = timedelta(minutes=10)
-"""A hook that fails for this time is reported on the screen, in the log and to the dead man's switch."""
+"""Time of failures before screen, log and dead man's switch report a hook."""
 PING_EVERY = timedelta(minutes=1)
-"""Shortest time between two pings of a dead man's switch."""
 PING_TIME = timedelta(seconds=10)
 HOOK_FAREWELL = timedelta(seconds=5)
-"""Time for waiting messages when envwatch ends."""
 
 
 _T = TypeVar("_T")
 
 ADVANCED: Final = "advanced"
-"""The part of the configuration file with limits that few people ever change."""
+"""The configuration file's part for seldom changed limits."""
 
 
 def setting(default: _T, *, example: str, part: str, **scope: Any) -> _T:  # noqa: ANN401 - flags, words and bounds
-    """Declare a setting of a profile; its docstring is the help.
+    """Declare a setting of a profile; the docstring below is the help.
 
-    `example` is a value as TOML, for a new configuration file. `part` is a part of the file; see `config/declared.py`.
-    `scope` has `bounds` in seconds or as whole numbers, both included; `rule`, an expression over the names of
-    `config/validators.py`, if the annotation has no rule; `option` if the command line has the setting; `demo` if the
-    demo takes the setting from file and variables; `place_of`, the word for a value whose place two settings can name.
+    `example` is a TOML value for a new file, `part` a part of the file (`config/declared.py`). `scope` may have
+    `bounds`, inclusive, in seconds or whole numbers; `rule`, an expression over the names of `config/validators.py`,
+    if the annotation has no rule; `option` for the command line; `demo` if the demo reads file and variables;
+    `place_of`, the word for a value whose place two settings name.
     """
     return field(default=default, metadata={"example": example, "part": part, **scope})
 
@@ -300,9 +265,6 @@ class Limits:
         return timedelta(minutes=1) * requests / self.requests_per_minute
 
     def pace(self, requests: int, took: timedelta) -> timedelta:
-        """Return the time from poll to poll, for a listing's requests and duration.
-
-        The request budget may lengthen the interval, and a poll skips the ticks of its own duration.
-        """
+        """Return the time between polls for a listing's requests and duration; ticks during a poll are skipped."""
         tick = max(self.interval, self.budgeted(requests))
         return tick * max(math.ceil(took / tick), 1)

@@ -1,7 +1,7 @@
 """The rules of `GET /v1/environments` for the demo and `envwatch serve`.
 
-Where the API page is silent, the official clients' rules apply. Imports only the standard library, because the demo's
-child process must start at once.
+Where the API page is silent, the official clients' rules apply. Only the standard library is imported, because the
+demo's child process must start at once.
 """
 
 from __future__ import annotations
@@ -18,21 +18,20 @@ if TYPE_CHECKING:
 LISTING_PATH: Final = "/v1/environments"
 HEALTH_PATH: Final = "/v1/health"
 ENVWATCH_VERSION: Final = "envwatch-"
-"""The start of the version in the health of `envwatch serve`; other servers have other versions."""
+"""Prefix of the version in `envwatch serve`'s health, which foreign servers lack."""
 DEFAULT_LIMIT: Final = 50
-"""The page size of the official CLI."""
+"""Page size of the official CLI."""
 ONLINE_MS: Final = 120_000
 WRONG_BASE_URL: Final = "the base URL must end with"
-"""The start of the 404's message of `envwatch serve` for a path without a profile; the valid endings follow."""
+"""Start of the 404 of `envwatch serve` for a path without a profile; the valid endings follow."""
 GZIP_FROM_BYTES: Final = 1_400
 """A smaller body fits into one packet."""
 AGE_HEADER: Final = "Envwatch-Listing-Age"
-"""Seconds since the request upstream. A viewer needs the age to judge freshness."""
+"""Seconds since the request upstream."""
 INTERVAL_HEADER: Final = "Envwatch-Listing-Interval"
-"""Seconds between listings; a viewer expects no new listing before."""
+"""Seconds between listings."""
 
 _LOCAL: Final = "local"
-"""The organization in rows of the Desktop app."""
 
 _Row = TypeVar("_Row")
 
@@ -52,12 +51,12 @@ def not_found() -> RefusedError:
 
 
 def unknown_device() -> RefusedError:
-    """Return the 404 for a device without a row."""
+    """Return the 404 for a device without rows."""
     return RefusedError(HTTPStatus.NOT_FOUND, {"error": "Environment connection not found"})
 
 
 def unauthorized() -> RefusedError:
-    """Return the 401 for a request without the right key."""
+    """Return the 401 for a missing or wrong key."""
     return RefusedError(HTTPStatus.UNAUTHORIZED, {"message": "Unauthorized"})
 
 
@@ -66,19 +65,19 @@ class PageParams(NamedTuple):
 
     limit: int = DEFAULT_LIMIT
     after: str | None = None
-    """The `id` of the previous page's last row; None for the first page."""
+    """The previous page's last `id`; None for the first page."""
     online_only: bool = False
     source: Literal["local", "remote"] | None = None
     user_id: str | None = None
 
     @classmethod
     def from_query(cls, query: str, largest_page: int) -> PageParams:
-        """Return the parameters in a query; unknown names are ignored, the last duplicate counts.
+        """Return the parameters in a query, with `limit` reduced to `largest_page`.
 
-        A `limit` over `largest_page` is reduced silently.
+        Unknown names are ignored; the last duplicate counts.
 
         Raises:
-            RefusedError: if a value is not allowed (400).
+            RefusedError: for a forbidden value (400).
         """
         values = dict(parse_qsl(query, keep_blank_values=True))
         limit = min(_whole_number(values.get("limit", str(DEFAULT_LIMIT))), largest_page)
@@ -115,7 +114,7 @@ def device_in(path: str) -> str | None:
     """Return a path's unquoted device id; None for the listing's path.
 
     Raises:
-        RefusedError: if the path is neither (404).
+        RefusedError: for other paths (404).
     """
     if path == LISTING_PATH:
         return None
@@ -126,12 +125,12 @@ def device_in(path: str) -> str | None:
 
 
 def is_online(connection_id: str | None, last_heartbeat: float | None, now_ms: float) -> bool:
-    """Whether the official client calls a row online: a connection, and a heartbeat younger than 120,000 ms."""
+    """Whether the official client calls a row online: connected, with a heartbeat in the last 120,000 ms."""
     return bool(connection_id) and last_heartbeat is not None and now_ms - last_heartbeat < ONLINE_MS
 
 
 def page_of_rows(rows: Iterable[_Row], limit: int | None) -> tuple[list[_Row], bool]:
-    """Return a page's rows, and whether more rows follow; reads at most one row beyond the page."""
+    """Return a page's rows, and whether more follow; reads at most a row beyond the page."""
     page = list(islice(rows, None if limit is None else limit + 1))
     return page[:limit], len(page) > len(page[:limit])
 

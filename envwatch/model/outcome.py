@@ -1,6 +1,6 @@
 """The outcome of a poll: a listing, a failure, or a sleep.
 
-Sources raise `SourceError`, and the poller turns the error into a `Failed`.
+The poller turns a source's `SourceError` into a `Failed`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 Rows: TypeAlias = "Mapping[SafeText, Environment]"
-"""By id."""
+"""Rows by id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,40 +30,37 @@ class ListedPage:
 
     environments: list[Environment]
     asked_at: WallMs
-    """The wall clock before the request; a later moment would count the network's delay as silence.
-
-    For a served listing, the time when the server asked upstream, or a little earlier."""
+    """The wall clock before the request: a later moment would count the network's delay as silence. A served listing
+    counts from the server's request upstream, or a little earlier."""
     received_ids: Mapping[SafeText, str] = field(default_factory=dict)
     has_marks: bool = False
-    """See `Page.has_marks`."""
 
 
 class RelayInfo(NamedTuple):
-    """Facts about a stored listing from a server such as `envwatch serve`."""
+    """Facts about a stored listing of a server such as `envwatch serve`."""
 
     age_s: float
-    """The listing's age at the first page's request; the oldest age if the pages came from several listings."""
+    """The age in seconds at the first page's request; the oldest age of several listings."""
     interval: timedelta | None = None
     is_repeat: bool = False
     is_envwatch: bool = False
-    """Whether the server's health names envwatch, so that the server may take acknowledgements."""
+    """Whether the server's health names envwatch: the server may take acknowledgements."""
 
 
 class Snapshot(NamedTuple):
-    """One complete walk over all pages."""
+    """A complete walk over all pages."""
 
     pages: tuple[ListedPage, ...]
     rows: Rows
-    """The rows of all pages, see `of_pages`."""
     clock: tuple[OffsetBounds, ...] = ()
-    """Bounds from the responses, the oldest response first."""
+    """Bounds by response, oldest first."""
     rejected: int = 0
     rejected_ids: frozenset[SafeText] = frozenset()
-    """The readable ids of rejected rows, without ids that a usable row has."""
+    """Readable ids of rejected rows, without ids of usable rows."""
     confirmed_absent: frozenset[SafeText] = frozenset()
-    """Ids of an earlier listing that the server says do not exist."""
+    """Earlier ids whose absence the server confirms."""
     in_doubt: frozenset[SafeText] = frozenset()
-    """Missing ids of an earlier listing whose existence is unknown."""
+    """Missing earlier ids whose existence is unknown."""
     requests: int = 0
     received: int = 0
     served: RelayInfo | None = None
@@ -71,7 +68,7 @@ class Snapshot(NamedTuple):
 
     @classmethod
     def of_pages(cls, pages: Sequence[ListedPage], **details: Any) -> Snapshot:  # noqa: ANN401  as the fields
-        """Return a snapshot of pages; of rows with one id, the newest heartbeat counts."""
+        """Return a snapshot of pages; the newest heartbeat decides between rows with the same id."""
         rows: dict[SafeText, Environment] = {}
         for environment in chain.from_iterable(page.environments for page in pages):
             other = rows.get(environment.id)
@@ -81,11 +78,11 @@ class Snapshot(NamedTuple):
 
     @property
     def is_repeat(self) -> bool:
-        """Whether the listing is the previous listing again."""
+        """Whether the server repeats the previous listing."""
         return self.served is not None and self.served.is_repeat
 
     def timed_rows(self, clock: ServerClock) -> Iterator[tuple[Environment, ServerMs]]:
-        """Yield each of `rows` with the request time; twice if two pages have the same unchanged row."""
+        """Yield each row with the request time, again for each page with the unchanged row."""
         rows = self.rows
         for page in self.pages:
             at = clock.server_time(page.asked_at)
@@ -100,13 +97,13 @@ def _recency(environment: Environment) -> tuple[float, float, str]:
 
 
 class ListingCost(NamedTuple):
-    """The effort of one listing, which decides how often polls come."""
+    """The effort of a listing, which decides the time between polls."""
 
     requests: int = 1
     rows: int = 0
-    """Includes rejected rows."""
+    """All rows, also rejected rows."""
     page_rows: int = 0
-    """Rows of the largest page."""
+    """Rows of the largest page, plus all rejected rows."""
     is_paged: bool = False
     took: timedelta = timedelta()
 
@@ -142,14 +139,14 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a source gave no complete listing."""
+    """The reason for a missing or incomplete listing."""
 
     cause: Cause
     message: SafeText
     retry_after: timedelta | None = None
     pages_read: int = 0
     page: int | None = None
-    """The failed page, from 1; None for the whole listing, or if unknown."""
+    """The failed page's number, from 1; None for the whole listing, or if unknown."""
 
 
 @dataclass(eq=False)
@@ -158,7 +155,7 @@ class SourceError(Exception):
 
     failure: Failure
     is_relayed: bool = False
-    """Whether the server answered, but has no listing because upstream failed."""
+    """Whether the server is up, but upstream failed."""
 
     def __str__(self) -> str:
         return self.failure.message
@@ -171,7 +168,7 @@ class Listed(NamedTuple):
     started: Clocks
     ended: Clocks
     interval: timedelta
-    """The time between polls, or between a server's stored listings if longer."""
+    """Time between polls, or between a server's stored listings if longer."""
 
     @property
     def asked(self) -> Clocks:
@@ -196,7 +193,7 @@ class Listed(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed(Failure):
-    """A poll without a complete listing; the pages that arrived are dropped."""
+    """A poll without a complete listing; arrived pages are dropped."""
 
     started: Clocks
     ended: Clocks
@@ -204,7 +201,7 @@ class Failed(Failure):
 
 
 class Slept(NamedTuple):
-    """A standstill of this machine or process, during which changes were missed."""
+    """A standstill of this machine or process, with unseen changes."""
 
     last_awake: Clocks
     awake: Clocks
@@ -217,10 +214,10 @@ class PollResult(StrEnum):
     """Recorded kinds of outcomes."""
 
     LISTED = "listed"
-    """With a complete listing, even if the listing is quarantined."""
+    """A complete listing, even if quarantined."""
     FAILED = "failed"
     SLEPT = "slept"
-    """A standstill that ended then; not a poll."""
+    """The end of a standstill, which is no poll."""
 
     @classmethod
     def from_outcome(cls, outcome: Outcome) -> PollResult:
@@ -229,12 +226,12 @@ class PollResult(StrEnum):
 
 
 class RecordedPoll(NamedTuple):
-    """One poll, as recorded."""
+    """A recorded poll."""
 
     number: int
-    """Increases from poll to poll, also across days and runs."""
+    """A number that increases also across days and runs."""
     at: WallMs
-    """The time of the outcome; may go back if the clock was set."""
+    """The time of the outcome, which a set clock may turn back."""
     result: PollResult
     run: int
     """The number of the run's first poll."""

@@ -1,11 +1,8 @@
-"""One page of the listing: JSON bytes become frozen rows of cleaned text.
+"""A page of the listing: JSON bytes become frozen rows of cleaned text.
 
-Usually pydantic validates the whole page. `is_plain_json` proves within a tenth of a millisecond that cleaning changes
-nothing.
-
-A page with an unfit row or an unknown field is read row by row. A row may hold something that no parser accepts: deep
-nesting, bytes that are not UTF-8, a number of 5,000 digits. `split_page` only counts the brackets outside of strings,
-without recursion, so such a row is rejected alone.
+Usually pydantic validates the whole page, and `is_plain_json` proves within 0.1 ms that cleaning changes nothing. A
+page with an unfit row or an unknown field is read row by row. `split_page` counts brackets without recursion, and
+isolates rows beyond every parser: deep nesting, bytes that are not UTF-8, a number of 5,000 digits.
 """
 
 from __future__ import annotations
@@ -33,7 +30,7 @@ if TYPE_CHECKING:
     from pydantic_core import CoreSchema
 
 
-# An unterminated string matches too: else the search would read to the page's end from each escaped quote.
+# An unterminated string matches: else the search would read to the page's end from each escaped quote.
 _TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|([\[{]+)|([\]}]+)', re.DOTALL)
 _SPACE: Final = rb"[ \t\r\n]*"
 _ARRAY: Final = re.compile(_SPACE + rb":" + _SPACE + rb"\[")
@@ -44,7 +41,7 @@ _TEXT: Final = re.compile(_SPACE + rb":" + _SPACE + rb'("[^"\\]*(?:\\.[^"\\]*)*"
 
 
 def split_page(page: bytes) -> tuple[list[bytes], bytes] | None:
-    """Return a page's rows, and the page without rows; None without a complete array `connections` of objects."""
+    """Return a page's rows and the rest of the page; None without complete `connections`."""
     start = next((array.end() for key in _members(page, b'"connections"') if (array := _ARRAY.match(page, key))), None)
     if start is None:
         return None
@@ -63,7 +60,7 @@ def split_page(page: bytes) -> tuple[list[bytes], bytes] | None:
 
 
 def id_in(row: bytes) -> bytes | None:
-    """Return a row's text `id` as written."""
+    """Return a row's last text `id` as JSON."""
     texts = [text[1] for key in _members(row, b'"id"') if (text := _TEXT.match(row, key))]
     return texts[-1] if texts else None
 
@@ -77,7 +74,6 @@ def _members(text: bytes, name: bytes) -> Iterator[int]:
 
 
 def _end_of(text: bytes, start: int) -> int | None:
-    """Return the end of the object that begins at `start`."""
     depth = 0
     for token in _TOKEN.finditer(text, start):
         change = _change(token)
@@ -100,10 +96,10 @@ _ASCII: Final = bytes(range(128))
 
 
 def is_plain_json(data: bytes) -> bool:
-    r"""Whether `clean` surely keeps all characters of a JSON document's strings, apart from a text's length limit.
+    r"""Whether `clean` surely keeps all characters of a JSON document's strings, apart from cuts.
 
-    A document with `\u00e9` is never proven plain; nesting and numbers are not checked. A NUL fails because
-    `json.loads` would read such bytes as UTF-16.
+    A document with `\u00e9` is never plain; nesting and numbers are not checked. A NUL fails because `json.loads`
+    would read UTF-16.
     """
     return (
         b"\x7f" not in data
@@ -130,7 +126,7 @@ def _is_kept(text: str) -> bool:
     return clean(text) == text
 
 
-# pydantic's `TypeAdapter` makes the same schemas from annotations, and costs 30 ms of every start.
+# pydantic's `TypeAdapter` makes the same schemas, and costs 30 ms of every start.
 _SCHEMAS: Final[Mapping[ValueKind, CoreSchema]] = {
     ValueKind.TEXT: core_schema.str_schema(max_length=LONGEST),
     ValueKind.INSTANT: core_schema.float_schema(strict=True, allow_inf_nan=False),
@@ -190,7 +186,7 @@ def is_too_large(value: JsonValue) -> bool:
 
 
 class PageError(ValueError):
-    """The bytes are no page; the message is one line."""
+    """A body without a page; the message is a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,13 +196,13 @@ class Page:
     environments: list[Environment]
     has_next_page: bool
     cursor: str | None
-    """The last row's `id` as received: only for the next page's `after`."""
+    """The last `id` as received, for the next page's `after`."""
     rejected: int
     rejected_ids: tuple[SafeText, ...] = ()
     received_ids: Mapping[SafeText, str] = field(default_factory=dict)
-    """Ids as received, by cleaned id, where cleaning changed the id."""
+    """Received ids by cleaned id, if cleaning changed the id."""
     has_marks: bool = False
-    """Whether a row has the field of `model/shared_marks.py`."""
+    """Whether any row has `SHARED_FIELD`."""
 
 
 _TEXTS: Final = [each.name for each in WIRE_FIELDS if each.kind is ValueKind.TEXT and each.name != "id"]
@@ -215,12 +211,12 @@ _texts_of: Final[Callable[[Environment], tuple[SafeText | None, ...]]] = attrget
 
 
 def page_of(data: bytes, known: Mapping[SafeText, Environment] | None = None, pool: Pool | None = None) -> Page:
-    """Decode one page from a response's inflated body.
+    """Return the page in a response's inflated body.
 
-    Reusing `known` rows of an earlier listing saves memory and makes comparisons cheap.
+    Reuse of equal `known` rows of an earlier listing saves memory and makes comparisons cheap.
 
     Raises:
-        PageError: if the bytes are not JSON, hold numbers or nesting that no API sends, or are not shaped like a page.
+        PageError: for a body without a page, or with extreme numbers or nesting.
     """
     page = _page_at_once(data, known or {}) or _page_row_by_row(data)
     if pool is not None:
@@ -240,7 +236,7 @@ def _page_at_once(data: bytes, known: Mapping[SafeText, Environment]) -> Page | 
         return None
     rows: list[Environment] = page["connections"]
     cursor = rows[-1].id if rows else None
-    # In later listings few rows are new, and testing these is cheaper than testing the page.
+    # In later listings, a test of the few new rows is cheaper.
     is_plain = not known and is_plain_json(data)
     may_be_too_large = len(data) > limits.ROW_BYTES
     received_ids: dict[SafeText, str] = {}
@@ -268,11 +264,7 @@ def _has_large_object(row: Environment) -> bool:
 
 
 def _cleaned_row(row: Environment, before: Environment | None, *, is_plain: bool) -> Environment:
-    """Return a row with clean text that shares equal metadata with the earlier row.
-
-    Raises:
-        ValueError: if the row needs `_page_row_by_row`.
-    """
+    """Return a clean row that shares equal objects with `before`, or raise ValueError for `_page_row_by_row`."""
     if row.unknown:
         raise ValueError("the wire must not fill that field")
     changes: dict[str, Any] = {}
@@ -286,7 +278,7 @@ def _cleaned_row(row: Environment, before: Environment | None, *, is_plain: bool
     for name in _OBJECTS:
         value = getattr(row, name)
         if before is not None and value == (known := getattr(before, name)):
-            # The row is not shared yet, and `replace` takes as long as decoding.
+            # The row is not shared yet; `replace` would take as long as decoding.
             object.__setattr__(row, name, known)
         elif not _needs_no_cleaning(value, is_plain=is_plain) and (clean_value := cleaned(value)) != value:
             changes[name] = clean_value
@@ -357,8 +349,7 @@ def _decoded(data: bytes) -> JsonValue:
     try:
         page: JsonValue = pydantic_core.from_json(data, allow_inf_nan=False)
     except ValueError as error:
-        # The platform's JSON can hold half of a surrogate pair, which pydantic refuses: one name must not cost the
-        # whole page.
+        # The platform's JSON can hold half of a surrogate pair, which pydantic refuses: a name must not cost the page.
         if not _SURROGATE.search(data):
             raise PageError(f"not JSON: {clean(str(error), 120)}") from None
         try:
@@ -380,7 +371,7 @@ def _is_sendable(id_: str) -> bool:
 
 
 def _needs_no_cleaning(value: JsonValue, *, is_plain: bool) -> bool:
-    """Whether `cleaned` surely keeps a value: short JSON exceeds no limit."""
+    """Whether `cleaned` surely keeps a value; short JSON exceeds no limit."""
     text = pydantic_core.to_json(value)
     is_nested = text.count(b"{") + text.count(b"[") > DEPTH
     is_short = len(text) <= LONGEST and not is_nested and b"Infinity" not in text and b"NaN" not in text
@@ -388,14 +379,11 @@ def _needs_no_cleaning(value: JsonValue, *, is_plain: bool) -> bool:
 
 
 POOL_LIMIT: Final = 10_000
-"""Distinct values per kind. More are not pooled: values that differ from row to row would fill the memory twice."""
+"""Most distinct values of a kind: a pool of different values would only fill the memory."""
 
 
 class Pool:
-    """Makes equal values of JSON one object, because 100,000 rows hold the same few values.
-
-    Shared values must not be changed in place.
-    """
+    """Shares equal JSON values, because 100,000 rows hold few distinct values; never change shared values in place."""
 
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}

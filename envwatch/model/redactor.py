@@ -1,6 +1,6 @@
-"""Hold secrets, and remove secrets from text.
+"""Secrets, and the removal of secrets from text.
 
-All text for standard error, the log, notices or crash reports passes `redactor()`, including the server's messages.
+All text for standard error, log, notices and crash reports passes `redactor()`, also the server's messages.
 """
 
 from __future__ import annotations
@@ -13,29 +13,26 @@ from typing import Final
 from envwatch.model.text import SafeText, clean, composed
 
 KEY: Final = "LETTA_API_KEY"
-"""Also used by Letta's SDK and CLI."""
+"""The variable of Letta's SDK and CLI."""
 
 FRAGMENT: Final = 8
 """Consecutive characters that count as the secret."""
 
 LIKE_A_KEY: Final = re.compile(r"sk-[\w-]+|(?=[A-Za-z_-]*[0-9])(?=[0-9_-]*[A-Za-z])[A-Za-z0-9_-]{20,}")
-"""Matches an argument that may be a key: `sk-…`, or 20 or more letters and digits."""
+"""Arguments that may be keys: `sk-…`, or 20 or more letters and digits."""
 
 _KEY_ANYWHERE: Final = re.compile(r"(?<![A-Za-z0-9])sk-[\w-]{16,}")
-"""Matches keys in any text; Letta's begin with `sk-let-`."""
+"""Keys in any text; Letta's begin with `sk-let-`."""
 
 _HIDDEN: Final = "…"
 
 
 class ReportedError(Exception):
-    """A mistake that people can correct. The message is a line that ends a command."""
+    """A mistake that people can correct; the message is the command's last line."""
 
 
 class Secret:
-    """A key or secret address; `repr` and `str` show neither.
-
-    pydantic's `SecretStr` would load pydantic, 30 ms of every start.
-    """
+    """A text hidden by `repr` and `str`; pydantic's `SecretStr` would cost 30 ms of every start."""
 
     __slots__ = ("_text",)
 
@@ -57,7 +54,7 @@ class Secret:
 
 
 class Redactor:
-    """Replaces secrets, parts of secrets, and everything like a Letta key by `…`."""
+    """Replaces secrets, parts of secrets and likely Letta keys by `…`."""
 
     def __init__(self, *secrets: str) -> None:
         self._fragments: set[str] = set()
@@ -85,11 +82,11 @@ class Redactor:
 
     def lines(self, text: str) -> list[SafeText]:
         """Return a text's lines, cleaned and redacted."""
-        # Twice: cleaning changes some characters, and may produce the secret.
+        # Cleaning changes some characters, and may produce the secret: redact twice.
         return [composed(self(clean(line))) for line in self(text).splitlines()]
 
 
 @cache
 def redactor() -> Redactor:
-    """Return this process's redactor, which knows the environment's key, even if invalid."""
+    """Return this process's redactor, which knows `KEY`'s value, even if invalid."""
     return Redactor(os.environ.get(KEY, "").strip())

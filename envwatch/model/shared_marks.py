@@ -1,8 +1,8 @@
 """Acknowledgements, silences and alert decisions of the serving host.
 
-`envwatch serve` adds these to a row's field, which foreign clients ignore. An acknowledgement counts here too. A
-silence is only shown. The decision counts unless a person on this machine decided. The client keeps the field only of
-servers whose health names envwatch. Such a server may still send anything, so unfit values are ignored.
+`envwatch serve` sends these in a row's field, which foreign clients ignore. Acknowledgements count here, silences are
+only shown, and decisions count unless a person on this machine decided. The client drops the field of servers whose
+health does not name envwatch, and ignores unfit values of all servers.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
 
 SHARED_FIELD: Final = "envwatch"
-"""The members `{"by", "at", "note", "until", "uuid"}` as `ack`, `{"by", "until", "reason"}` as `silence`,
-`{"counts", "why", "share"}` as `alerts`, and an id of an open or waiting incident as `incident`; each may be absent."""
+"""Optional members: `{"by", "at", "note", "until", "uuid"}` as `ack`, `{"by", "until", "reason"}` as `silence`,
+`{"counts", "why", "share"}` as `alerts`, and the id of an open or waiting incident as `incident`."""
 
 _LONGEST_NAME: Final = 40
 _LONGEST_MS: Final = limits.LONGEST_SILENCE.total_seconds() * 1000
@@ -33,17 +33,16 @@ class SharedSilence(NamedTuple):
 
     by: SafeText
     note: SafeText
-    """The reason; may be empty."""
     until: WallMs
 
     @property
     def text(self) -> SafeText:
-        """The host, with the reason if any."""
+        """The host, and the reason if any."""
         return clean(f"by {self.by}{f': {self.note}' if self.note else ''}")
 
 
 def mark_of(ack: Ack, host: SafeText) -> dict[str, JsonValue]:
-    """Return an acknowledgement as the member `ack`; `host` stands for the user of the serving machine."""
+    """Return an acknowledgement as the member `ack`; `host` names the serving machine's user."""
     mark: dict[str, JsonValue] = {"by": ack.by or host, "at": whole_if_exact(ack.at), "note": ack.note}
     if ack.until is not None:
         mark["until"] = whole_if_exact(ack.until)
@@ -80,7 +79,7 @@ def shared_silence_of(environment: Environment, wall: float) -> SharedSilence | 
 
 
 class SharedAlerts(NamedTuple):
-    """The serving host's decision whether losses of a row need a person."""
+    """The serving host's decision whether a row's losses need a person."""
 
     counts: bool
     why: SafeText
@@ -89,7 +88,7 @@ class SharedAlerts(NamedTuple):
 
 
 def shared_alerts_of(environment: Environment) -> SharedAlerts | None:
-    """Return the serving host's decision about the row."""
+    """Return the decision about the row."""
     if not environment.unknown:
         return None  # nearly all rows
     mark = _mark(environment, "alerts")
@@ -102,7 +101,7 @@ def shared_alerts_of(environment: Environment) -> SharedAlerts | None:
 
 
 def shared_incident_of(environment: Environment) -> SafeText:
-    """Return the id of the row's open or waiting incident on the serving host; empty without an incident."""
+    """Return the id of the row's incident on the serving host; empty without an incident."""
     marks = environment.unknown.get(SHARED_FIELD)
     return text_in(marks.get("incident"), LONGEST_NAME) if isinstance(marks, dict) else EMPTY
 

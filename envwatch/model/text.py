@@ -1,8 +1,8 @@
 r"""Cleaning, measuring and cutting of untrusted text for a terminal.
 
-`clean` keeps only characters on whose width Unicode's tables, Rich and wcwidth agree, so that columns stay aligned. The
-rest become escapes like `\x1b`: also flags, skin tones, and vowel signs and viramas of Indian scripts. Joined emoji
-stand side by side, as terminals disagree about the width of the joined picture. Ambiguous width counts as narrow.
+`clean` keeps only characters on whose width Unicode's tables, Rich and wcwidth agree, so that columns stay aligned.
+Flags, skin tones, and vowel signs and viramas of Indian scripts become escapes. Joined emoji stand side by side,
+because terminals disagree about the joined width. Ambiguous width counts as narrow.
 """
 
 from __future__ import annotations
@@ -22,50 +22,49 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 SafeText = NewType("SafeText", str)
-"""Clean text, the only text for widgets, logs and exports. Only this module makes clean text."""
+"""Clean text, made only here; the only text for widgets, logs and exports."""
 
 EMPTY: Final = SafeText("")
 
 LONGEST: Final = 1024
-"""Enough for a path or an error message, few enough to keep 100,000 texts."""
+"""Most characters of a text; 100,000 texts must fit into memory."""
 
 MARKS: Final = 2
-"""Combining marks on a character: Vietnamese and Thai need a vowel and a tone."""
+"""Most combining marks on a character: Vietnamese and Thai need two."""
 
 DEPTH: Final = 32
-"""Levels of nesting in a JSON value; metadata has three."""
+"""Most levels of nesting in JSON; metadata has three."""
 
 BITS: Final = 13_000
-"""The largest size of a whole number: 3,914 digits, while Python prints up to 4,300."""
+"""Largest whole number: 3,914 digits; Python prints up to 4,300."""
 
 _ELLIPSIS: Final = "…"
 _HASH_MARK: Final = "~"
 _HASH_DIGITS: Final = 8
-"""Digits of a key's hash: ids that look alike collide once in four billion."""
+"""Two keys that look alike collide once in four billion."""
 
-# Presentation hints (VS15, VS16): only some terminals widen the character before.
+# Presentation hints (VS15, VS16) are left out: only some terminals widen the character before.
 _HINTS: Final = "\ufe0e\ufe0f"
 
 _JOINER: Final = "\u200d"
 _SKIN_TONES: Final = "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
 
-# Blank characters that `isprintable` accepts: joiner, Hangul and Khmer fillers, Mongolian selectors, blank braille,
-# Khitan filler, null notehead, variation selectors. Names could differ invisibly, and selectors can carry messages.
+# Blank characters that `isprintable` accepts, such as fillers, variation selectors and blank braille. Names could
+# differ invisibly, and selectors can carry messages.
 _BLANK: Final = (
     "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0d\uffa0"
     "\U00016fe4\U0001d159\U000e0100-\U000e01ef"
 )
 
-# Unicode 16 widened trigrams, digrams, hexagrams, tetragrams and counting rods, and made an Ahom vowel sign spacing.
-# Terminals disagree about regional indicators and skin tones.
+# Unicode 16 widened trigrams, hexagrams and counting rods, and made an Ahom vowel sign spacing. Terminals disagree
+# about regional indicators and skin tones.
 _DISPUTED: Final = (
     "\u2630-\u2637\u268a-\u268f\u4dc0-\u4dff\U0001171e\U0001d300-\U0001d356\U0001d360-\U0001d376"
     "\U0001f1e6-\U0001f1ff\U0001f3fb-\U0001f3ff"
 )
 _ESCAPED: Final = re.compile(f"[{_BLANK}{_DISPUTED}]")
 
-# The fast path of `clean`: Latin, Greek, Cyrillic, Hebrew, Arabic, kana, Han, Hangul, full-width forms, emoji,
-# punctuation, arrows, signs, lines and shapes, without marks.
+# The fast path of `clean`: frequent scripts, signs and emoji, without marks.
 _HARMLESS: Final = re.compile(
     r"[ -~\xa1-\xac\xae-\u02ff\u0391-\u03a1\u03a3-\u03c9\u0400-\u0482\u048a-\u052f\u05d0-\u05ea\u0621-\u063a"
     r"\u0641-\u064a\u1e00-\u1eff\u2010-\u2027\u2030-\u205e\u2190-\u22ff\u2500-\u262f\u2638-\u2689\u2690-\u27bf"
@@ -78,14 +77,11 @@ _VIRAMA: Final = 9
 
 
 def clean(text: str, limit: int = LONGEST) -> SafeText:
-    r"""Return text that a terminal can only show: no control, no invisible character, bounded length.
+    r"""Return text that a terminal can only show: no control, no invisible character, at most `limit` characters.
 
-    A character becomes an escape (`\x1b`, `\u202e`) if `str.isprintable` refuses the character (categories Cc Cf Cs Co
-    Cn Zl Zp, and every space but the plain space), if the width is disputed, or if a mark has no base. Marks beyond
-    `MARKS` become one `…`, and a cut text ends with `…`. A backslash is kept, so cleaning is idempotent. A zero-width
-    joiner between two emoji is left out.
-
-    `text` may contain lone surrogates. `limit` is at least 1.
+    A character becomes an escape (`\x1b`, `\u202e`) if `str.isprintable` refuses the character, if the width is
+    disputed, or if a mark has no base. `…` replaces marks beyond `MARKS` and ends a cut text. A backslash is kept, so
+    cleaning is idempotent. `text` may contain lone surrogates; `limit` is at least 1.
     """
     if len(text) <= limit and (text.isprintable() if text.isascii() else _HARMLESS.fullmatch(text)):
         return SafeText(text)
@@ -111,20 +107,17 @@ def clean(text: str, limit: int = LONGEST) -> SafeText:
 
 
 def composed(text: str) -> SafeText:
-    """Return a text composed of clean texts, of any length."""
+    """Return a composition of clean texts, of any length."""
     if text.isprintable() if text.isascii() else _HARMLESS.fullmatch(text):  # inlined, as a call costs as much
         return SafeText(text)
     return clean(text, sys.maxsize)
 
 
 def clean_key(text: str) -> SafeText:
-    """Return a clean key, distinct for distinct texts.
-
-    A text that `clean` would change, or that looks hashed, ends with a part of the hash.
-    """
+    """Return a clean key, distinct for distinct texts: a changed or hashed-looking text ends with hash digits."""
     if not is_hashed(text) and clean(text) == text:
         return SafeText(text)
-    from hashlib import sha256  # noqa: PLC0415 - it loads OpenSSL, which the help need not wait for
+    from hashlib import sha256  # noqa: PLC0415 - OpenSSL would delay the help
 
     end = _HASH_MARK + sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_DIGITS]
     return SafeText(clean(text, LONGEST - len(end)) + end)
@@ -138,11 +131,10 @@ def is_hashed(text: str) -> bool:
 def cleaned(value: JsonValue) -> JsonValue:
     """Return a decoded JSON value with clean keys and strings.
 
-    If cleaning makes two keys equal, the key that was clean before wins.
+    If cleaning makes two keys equal, the already clean key wins.
 
     Raises:
-        ValueError: for a number that JSON cannot hold or Python does not print (NaN, 1e999, over `BITS`), or nesting
-            deeper than `DEPTH`.
+        ValueError: for NaN, an infinite number, a number over `BITS`, or nesting over `DEPTH`.
     """
     return _cleaned(value, DEPTH)
 
@@ -182,8 +174,8 @@ def shortened(
 ) -> SafeText:
     """Return a text cut to at most `width` cells, with an ellipsis if cut.
 
-    A wide character is never split. `keep` is the start (`feat/lo…`), both ends with more of the start
-    (`sandbox-30f9…c3a`), or the end (`…/portal`). ASCII terminals need the ellipsis `..`.
+    `keep` is the start (`feat/lo…`), both ends with more of the start (`sandbox-30f9…c3a`), or the end (`…/portal`).
+    ASCII terminals need the ellipsis `..`.
     """
     if cells(text) <= width:
         return text
@@ -214,10 +206,7 @@ def fitted(
 
 
 def wrapped(text: SafeText, width: int) -> list[SafeText]:
-    """Return lines of at most `width` cells, broken at spaces or within a longer word.
-
-    A width below 2 counts as 2, because a wide character must fit.
-    """
+    """Return lines of at most `width` cells, at least 2 for a wide character, broken at spaces or within long words."""
     width = max(width, 2)
     lines: list[str] = [""]
     for word in text.split():
@@ -254,21 +243,21 @@ def words_of(text: SafeText) -> list[SafeText]:
 
 
 def sliced(text: SafeText, start: int, stop: int | None = None) -> SafeText:
-    """Return a slice of a clean text; a combining mark at the start loses the base character."""
+    """Return a slice, perhaps with a combining mark at the start."""
     return SafeText(text[start:stop])
 
 
 def csv_cell(text: SafeText) -> str:
     """Return a text that no spreadsheet runs as a formula, with an apostrophe if needed (OWASP's rule).
 
-    Full-width and small forms of the signs count. Write the file with `csv.QUOTE_ALL`, or a `;` may still start a cell.
+    Without `csv.QUOTE_ALL`, a `;` would start a cell.
     """
     start = text.lstrip(" ")[:1]
     return f"'{text}" if start and normalize("NFKC", start)[0] in "=+-@" else text
 
 
 def one_line(raw: object) -> str:
-    """Read a written line of text that is not empty.
+    """Return a non-empty line of text, stripped.
 
     Raises:
         ValueError: with the end of a sentence.
@@ -284,16 +273,13 @@ def counted(count: int, noun: str) -> SafeText:
 
 
 def enumerated(names: Sequence[str], count: int) -> str:
-    """Return the first of `count` names, as `a, b and 12 more`."""
+    """Return the first of `count` names: `a, b and 12 more`."""
     more = count - len(names)
     return ", ".join(names) + (f" and {more:,} more" if more else "")
 
 
 def did_you_mean(word: str, known: Iterable[str], *, similarity: float = 0.6) -> str:
-    """Return `; did you mean WORD?` with the most similar known word, or an empty text.
-
-    `similarity` is the cutoff of `difflib`.
-    """
+    """Return `; did you mean WORD?`, or an empty text without a known word above `similarity` (`difflib`'s cutoff)."""
     from difflib import get_close_matches  # noqa: PLC0415 - only after a mistake
 
     found = get_close_matches(word, list(known), cutoff=similarity)
@@ -303,8 +289,8 @@ def did_you_mean(word: str, known: Iterable[str], *, similarity: float = 0.6) ->
 def look_alikes(names: Iterable[SafeText]) -> frozenset[SafeText]:
     """Return the names that look like a different name.
 
-    Compares the names without compatibility forms, case, accents and runs of spaces, with Latin letters for similar
-    Cyrillic and Greek letters, and with 0/O, 1/l/I, rn/m, vv/w equal.
+    Case, accents, compatibility forms and runs of spaces make no difference, nor do similar letters (`_LATIN`,
+    `_ONE_FORM`).
     """
     skeletons = {name: _skeleton(name) for name in names}
     counts = Counter(skeletons.values())
@@ -320,13 +306,12 @@ def _piece(character: str) -> str:
 
 
 def _joins_emoji(text: str, place: int) -> bool:
-    """Whether a joiner stands between two emoji; a hint or a skin tone may follow the first."""
     before = text[max(place - 3, 0) : place].rstrip(_HINTS + _SKIN_TONES)
     return _is_emoji(before[-1:]) and _is_emoji(text[place + 1 : place + 2])
 
 
 def has_emoji_side_by_side(text: SafeText) -> bool:
-    """Whether `clean` may have left out a joiner, so that the text may differ from the original."""
+    """Whether `clean` may have left out a joiner."""
     return not text.isascii() and any(_is_emoji(one) and _is_emoji(other) for one, other in pairwise(text))
 
 
@@ -362,7 +347,7 @@ def _head(text: str, room: int) -> str:
 
 
 def _tail(text: str, room: int) -> str:
-    """Return the end of a text that is wider than `room`."""
+    """Return the end of a text wider than `room`."""
     if text.isascii():
         return text[len(text) - room :]
     start = len(text)
@@ -376,7 +361,7 @@ def _tail(text: str, room: int) -> str:
     return text[start:]
 
 
-# Capital and small letters map differently: Ν looks like N, ν like v.
+# Capital and small letters differ: Ν looks like N, ν like v.
 _LATIN: Final = {
     **str.maketrans("АВЕКМНОРСТУХІЈЅӀԚԜҺ", "ABEKMHOPCTYXIJSlQWH"),
     **str.maketrans("авекмнорстухіјѕӏԛԝһԁ", "abekmhopctyxijslqwhd"),
@@ -403,10 +388,7 @@ _ID_CELLS: Final = 40
 
 
 def named_ids(ids: Collection[SafeText], count: int) -> SafeText:
-    """Return the first ids and the number of the rest: ` (id-1, id-2 and 5 more)`.
-
-    `count` includes rows without a known id.
-    """
+    """Return the first ids and the number of the rest up to `count`: ` (id-1, id-2 and 5 more)`."""
     named = [shortened(id_, _ID_CELLS, keep="ends") for id_ in sorted(ids)[:_IDS_NAMED]]
     more = f" and {count - len(named)} more" if count > len(named) else ""
     return SafeText(f" ({', '.join(named)}{more})" if named else "")

@@ -1,7 +1,7 @@
 """Durations and instants as text.
 
-Zone None is the configured zone, else this machine's. UTC replaces a local zone whose offset is 24 hours or more: the C
-library accepts `TZ=UTC-25` and `TZ=XXX+24:30`, Python's `datetime` refuses them.
+Zone None is the configured zone, else this machine's. UTC replaces an offset of 24 hours or more: the C library accepts
+`TZ=UTC-25` and `TZ=XXX+24:30`, but `datetime` does not.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _zone: tzinfo | None = None
 
 
 def use_zone(zone: tzinfo | None) -> None:
-    """Set the configured zone of this process."""
+    """Set this process's configured zone."""
     global _zone  # noqa: PLW0603  one zone for the whole process
     _zone = zone
 
@@ -29,10 +29,10 @@ def configured_zone() -> tzinfo | None:
 
 
 def in_zone(when: datetime, zone: tzinfo | None = None) -> datetime:
-    """Return an instant in a zone, or in UTC if the offset is impossible.
+    """Return an instant in a zone.
 
     Raises:
-        OverflowError: if `datetime` cannot hold the instant in that zone.
+        OverflowError: if `datetime` cannot hold the result.
     """
     try:
         return when.astimezone(zone or _zone)
@@ -41,7 +41,7 @@ def in_zone(when: datetime, zone: tzinfo | None = None) -> datetime:
 
 
 def with_zone(when: datetime, zone: tzinfo | None = None) -> datetime:
-    """Return a naive date in a zone, or in UTC if the offset is impossible."""
+    """Return a naive date in a zone."""
     zone = zone or _zone
     if zone is not None:
         return when.replace(tzinfo=zone)
@@ -57,7 +57,7 @@ MS = timedelta(milliseconds=1)
 DAY_MS = 86_400_000.0
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _SECONDS_BELOW = 120
-"""From this age on a heartbeat is lost, so seconds no longer matter."""
+"""Seconds do not matter after a lost heartbeat."""
 
 
 class TimeStyle(StrEnum):
@@ -93,10 +93,9 @@ _DATE = re.compile(
 
 
 def moment_of(text: str, now: datetime, zone: tzinfo | None = None) -> datetime | None:
-    """Return a typed moment in UTC, if valid.
+    """Return a typed moment in UTC, if valid; `now` has a zone.
 
-    `text` is the next time of day (`15:30`, `15:30:10`), or a date with a time (`2026-11-25 15:30`, or ISO 8601 with
-    `T` and an offset). `now` has a zone.
+    `text` is the next time of day (`15:30`, `15:30:10`), or a date with a time (`2026-11-25 15:30`, or ISO 8601).
     """
     text = text.strip().upper()
     try:
@@ -121,11 +120,11 @@ _PAST = re.compile(
 
 
 def past_moment_of(text: str, now: datetime, zone: tzinfo | None = None) -> datetime | None:
-    """Return a typed moment of the past in UTC, if valid.
+    """Return a typed moment of the past in UTC, if valid; `now` has a zone.
 
-    `text` is `now`, a duration ago (`8h`, `1h30m`, `3m ago`), the last time of day (`02:13`, `02:13:05`), a day's
-    midnight (`today`, `yesterday`, `2026-11-25`), or a day with a time (`yesterday 14:00`, ISO 8601). A time may have
-    an offset (`02:13:05+01`). Fractions of a second are dropped. `now` has a zone.
+    `text` is `now`, a duration ago (`8h`, `3m ago`), the last time of day (`02:13:05`), a day's midnight (`yesterday`,
+    `2026-11-25`), or a day with a time (`yesterday 14:00`, ISO 8601). A time may have an offset (`02:13:05+01`).
+    Fractions of a second are dropped.
 
     If the clocks go back, a time of day is the last past instant, a day with a time the first. A skipped time has the
     offset before, as in RFC 5545.
@@ -158,7 +157,6 @@ def _time_ago(text: str) -> timedelta | None:
 
 
 def _instants(local: datetime, zone: tzinfo | None) -> tuple[datetime, ...]:
-    """Return a local time's instants: two if the clocks go back."""
     first, second = (with_zone(local.replace(fold=fold), zone).astimezone(UTC) for fold in (0, 1))
     return (first, second) if first < second else (first,)
 
@@ -169,15 +167,12 @@ def zone_of(style: TimeStyle) -> tzinfo | None:
 
 
 def short_age(age: timedelta | None) -> SafeText:
-    """Return a duration in at most four cells: `12s`, `119s`, `4m`, `23h`, `40d`, `3y`."""
+    """Return a duration in at most four cells: `119s`, `59m`, `40d`."""
     return NOTHING if age is None else _in_one_unit(int(age.total_seconds()), _SECONDS_BELOW)
 
 
 def state_age(age: timedelta | None) -> SafeText:
-    """Return a state's duration in at most six cells: `8s`, `59m`, `12h`, `3d 7h`, `40d`, `3y`.
-
-    Only the first minute changes each second.
-    """
+    """Return a state's duration in at most six cells: `59s`, `59m`, `3d 7h`."""
     if age is None:
         return NOTHING
     seconds = int(age.total_seconds())
@@ -195,7 +190,7 @@ def _in_one_unit(seconds: int, seconds_below: int) -> SafeText:
 
 
 def minutes_age(age: timedelta) -> SafeText:
-    """Return `short_age` without seconds, so that the text seldom changes: `<1m`, `1m`."""
+    """Return `short_age` without seconds, which changes seldom: `<1m`, `1m`."""
     seconds = int(age.total_seconds())
     return clean("<1m") if seconds < _MINUTE else _in_one_unit(seconds, _MINUTE)
 
@@ -235,7 +230,7 @@ def offset_text(when: datetime) -> str:
 
 
 def clock_text(at: float, zone: tzinfo | None) -> SafeText:
-    """Return the time of day: `13:41:07`. Outside the configured zone the offset follows."""
+    """Return the time of day (`13:41:07`), with the offset outside the configured zone."""
     when = moment(at, zone)
     return clean(f"{when:%H:%M:%S}{'' if zone is None else offset_text(when)}") if when else NOTHING
 

@@ -1,7 +1,4 @@
-"""Comparison of Letta Code's versions.
-
-A text that is no version is neither newest nor behind.
-"""
+"""Comparison of Letta Code's versions; a text without a version is neither newest nor behind."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
 
 VersionKey: TypeAlias = tuple[tuple[float] | tuple[int, float, str], ...]
-"""A version's parts and an end mark. The mark sorts a release above the release with a suffix."""
+"""A version's parts and an end mark, which sorts a release above the release with a suffix."""
 
 _RELEASE = re.compile(r"v?[0-9]+(?:\.[0-9]+)*")
 _VERSION = re.compile(_RELEASE.pattern + r"(?:[-+][!-~]+)?")
@@ -27,7 +24,6 @@ _VERSION = re.compile(_RELEASE.pattern + r"(?:[-+][!-~]+)?")
 _ZEROS = re.compile(r"(?:\.0+)+\Z")
 
 _LONGEST: Final = 18
-"""Compared digits of a number."""
 
 
 def is_release(text: str) -> bool:
@@ -55,10 +51,7 @@ def version_key(version: str) -> VersionKey:
 
 
 def end_of_range(version: str) -> VersionKey:
-    """Return a key above every version that begins with `version`.
-
-    A release covers versions with suffixes and with further parts.
-    """
+    """Return a key above every version that begins with `version`, also with a suffix or further parts."""
     parts = _parts(version.removeprefix("v")) if is_release(version) else version_key(version)
     return (*parts, (math.inf,))
 
@@ -78,9 +71,9 @@ def is_behind(version: SafeText | None, newest: SafeText | None) -> bool:
 
 
 def is_mark_useful(versions: Mapping[SafeText | None, int], newest: SafeText | None) -> bool:
-    """Whether a mark at rows behind the newest version tells rows apart: fewer than half of the rows are behind.
+    """Whether fewer than half of the rows with a version are behind, so that a mark tells rows apart.
 
-    `versions` counts the rows by version. A text that is no version does not count.
+    `versions` counts the rows by version.
     """
     behind = sum(count for version, count in versions.items() if is_behind(version, newest))
     return 2 * behind < sum(count for version, count in versions.items() if version and is_version(version))
@@ -90,12 +83,10 @@ _MACHINES_NEEDED: Final = 2
 
 
 def newest_version(running: Iterable[tuple[SafeText | None, SafeText]]) -> SafeText | None:
-    """Return the newest version that two of the machines that are up run or exceed.
+    """Return the newest version that two machines run or exceed; among at most two machines, the newest.
 
-    A single machine may run a special build, or report nonsense. If at most two machines are up, the newest version
-    counts. A bare number never counts.
-
-    `running` are pairs of version and device.
+    A single machine may run a special build, or report nonsense. A bare number never counts. `running` has version and
+    device of each row that is up.
     """
     devices: dict[SafeText | None, set[SafeText]] = defaultdict(set)
     for version, device in running:
