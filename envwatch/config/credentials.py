@@ -3,17 +3,16 @@
 Keys are `Secret`s, and no message contains a key. The first candidate with a key counts:
 
 1. `LETTA_API_KEY`
-2. the profile's variable or file (`api_key_env`, `api_key_file`)
-3. the system's keyring, if the package `keyring` is installed
-4. the login of the Letta CLI
-5. the person at the terminal; not if the file has profiles and none is chosen
+2. the profile's `api_key_env` or `api_key_file`
+3. the system's keyring, if `keyring` is installed
+4. the Letta CLI's login
+5. the person at the terminal, unless the file has profiles and none is chosen
 
-`LETTA_BASE_URL`, else the configured `base_url`, holds for a key from any candidate, as in Letta's tools. Three limits:
+`LETTA_BASE_URL`, else `base_url`, is the address for any candidate's key, as in Letta's tools, within limits:
 
-* If the command line names a profile, the profile's key and address go before the variables.
-* A profile's key, except in `LETTA_API_KEY`, never goes to `LETTA_BASE_URL`: only to the configured `base_url`, or else
-  to Letta's server.
-* The address in the CLI's settings holds only for the key next to this address.
+* A profile named on the command line goes before the variables, with key and address.
+* A profile's key, except in `LETTA_API_KEY`, goes only to `base_url` or Letta's server, never to `LETTA_BASE_URL`.
+* The address in the CLI's settings holds only for the key next to the address.
 """
 
 from __future__ import annotations
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
 
 
 BASE_URL: Final = "LETTA_BASE_URL"
-"""Also a name in the CLI's settings."""
 
 LETTA_CLOUD: Final = "https://api.letta.com"
 
@@ -53,7 +51,7 @@ LETTA_SETTINGS: Final = Path("~/.letta/settings.json")
 
 KEYRING_SERVICE: Final = "letta"
 KEYRING_USER: Final = "api-key"
-"""The user name in the keyring, after the profile's name."""
+"""User name in the keyring, tried after the profile's name."""
 
 _USABLE: Final = re.compile(r"[\x21-\x7e]{8,512}")
 
@@ -78,10 +76,7 @@ _GET_ONE_OF_ITS_OWN: Final = (
 
 
 class CredentialsError(ReportedError):
-    """No usable key or address; the message says what to do, without the key.
-
-    `problem` is the cause, `remedy` the fix or empty.
-    """
+    """An unusable key or address: `problem` and, if known, `remedy`, both without the key."""
 
     def __init__(self, problem: str, remedy: str = "") -> None:
         super().__init__(f"{problem}: {remedy}" if remedy else problem)
@@ -99,20 +94,18 @@ class Credentials(NamedTuple):
     key: Secret
     origin: str
     base_url: str = ""
-    """The checked address. In a candidate, the unchecked address that stands next to the key and holds for this key
-    only; may be empty."""
+    """The checked address; in a candidate, the unchecked address next to the key, which may be empty."""
     base_url_origin: str = "default"
     file: Path | None = None
     expires_at_ms: float | None = None
-    """Since the epoch; None without an expiry."""
+    """Time since the epoch; None without an expiry."""
 
 
 _Address: TypeAlias = tuple[str, str]
-"""An unchecked address, which may be empty, and the address's origin."""
+"""An unchecked address, possibly empty, and an origin."""
 
 _Candidate: TypeAlias = "tuple[Callable[[], Credentials | None], tuple[_Address, ...]]"
-"""A function that looks for a key in a place, and addresses for this key. The first non-empty address counts; the
-address next to the key comes last."""
+"""A search for a key, and addresses for the key, in order of precedence."""
 
 
 def credentials_of(
@@ -125,7 +118,7 @@ def credentials_of(
 ) -> Credentials:
     """Return a profile's key and address.
 
-    `now_ms`, in ms since the epoch, decides whether a login has expired. `ask` is None without a person.
+    `now_ms` is since the epoch. `ask` is None without a person.
 
     Raises:
         CredentialsError: if there is no key, or the first key cannot be used.
@@ -144,7 +137,7 @@ def credentials_of(
 
 
 def without_key(settings: Settings, environ: Mapping[str, str]) -> Credentials:
-    """Return the address of a profile without a key; the key is empty.
+    """Return a profile's address with an empty key.
 
     Raises:
         AddressError: if the address cannot be used.
@@ -156,7 +149,6 @@ def without_key(settings: Settings, environ: Mapping[str, str]) -> Credentials:
 
 
 def _with_address(credentials: Credentials, addresses: tuple[_Address, ...]) -> Credentials:
-    """Return the credentials with the first address that is not empty, by default Letta's."""
     base_url, origin = next(((url, origin) for url, origin in addresses if url), (LETTA_CLOUD, "default"))
     try:
         base_url = checked_base_url(base_url)
@@ -186,7 +178,7 @@ def _candidates(
     in_profile = partial(_key_of_profile, settings, environ)
     in_keyring = partial(_key_in_keyring, settings.profile)
     if settings.is_one_of_several:
-        # Other keys or addresses would go to the servers of all profiles.
+        # A shared key or address would go to the servers of all profiles.
         return [(in_profile, (configured,)), (in_keyring, (configured,))]
     can_ask = ask is not None and unchosen_profiles(settings) is None
     table: list[_Candidate] = [
@@ -200,7 +192,7 @@ def _candidates(
 
 
 def unchosen_profiles(settings: Settings) -> CredentialsError | None:
-    """Return an error with the file's profiles and the ways to choose, if a choice is missing."""
+    """Return an error with the ways to choose, if a profile must be chosen."""
     document = settings.document
     if document is None or settings.origin("profile") != DEFAULT or settings.profile in document.config.profiles:
         return None
@@ -216,7 +208,7 @@ def is_usable(text: str) -> bool:
 
 
 def mistake_in_file(path: Path) -> str | None:
-    """Return why a key file cannot be used, or None."""
+    """Return a key file's mistake, or None."""
     try:
         _check(_key_in_file(path))
     except CredentialsError as error:
@@ -225,7 +217,7 @@ def mistake_in_file(path: Path) -> str | None:
 
 
 def typed_key() -> str:
-    """Return the key typed at the terminal without an echo, or empty."""
+    """Return the key typed without an echo; empty at the end of input."""
     with _echo_restored():
         try:
             return getpass.getpass("API key (not shown, and not kept): ")
@@ -263,7 +255,7 @@ def _key_of(text: str, origin: str) -> Credentials | None:
 
 
 def _key_of_profile(settings: Settings, environ: Mapping[str, str]) -> Credentials | None:
-    """Return the key in the place that the profile names, if any.
+    """Return the key in the profile's place, if any.
 
     An empty place is an error: a different key would be a surprise.
     """

@@ -1,9 +1,9 @@
-"""Every setting of a profile, declared once: name, type, rule, default, help, example and scope.
+"""Declarations of a profile's settings: name, type, rule, default, help, example and scope.
 
-The schema, `config show`, `config init`, the variables and the table in `docs/configuration.md` derive from these
-declarations. The annotation has the type of the merged value, and the rule of `validators` if bounds are not enough.
-The docstring is the help. `Limits` declares the settings that the core judges by, and `ScreenSettings` the settings of
-the screen. Importing this module loads neither pydantic nor the rules: only `schema` evaluates the annotations.
+Schema, `config show`, `config init`, variables and the table in `docs/configuration.md` derive from the declarations.
+The annotation has the type of the merged value, and a rule of `validators` if bounds are not enough. The docstring is
+the help. `Limits` declares the core's settings, `ScreenSettings` the screen's. Only `schema` evaluates the annotations,
+so this module loads neither pydantic nor the rules.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 
 SERVER: Final = "server"
 _PARTS: Final = ("view", "usual", "endpoint", "record", ADVANCED, SERVER)
-"""The parts of the configuration file, in the file's order. Settings of the part `server` have no variable."""
+"""Parts of the configuration file, in order; settings of `server` have no variable."""
 
 
 # Each generated method costs time at every start, and only `Settings` has instances.
 @dataclass(frozen=True, slots=True, kw_only=True, init=False, repr=False, eq=False, match_args=False)
 class ProfileSettings(ScreenSettings):
-    """The settings of one profile except its limits, in the order of `config show`."""
+    """A profile's settings except limits, in the order of `config show`."""
 
     # The empty default stands for the permanent rows.
     alert: Annotated[str, QUERY] = setting("", example='"permanent:yes !name:test-*"', part="view")
@@ -116,26 +116,25 @@ SETTINGS: Final[Mapping[str, Field[Any]]] = {
         (*fields(ProfileSettings), *fields(Limits)), key=lambda each: _PARTS.index(each.metadata["part"])
     )
 }
-"""The declaration of every setting of a profile by name, in the order of the file and the schema."""
+"""Settings by name, in the order of the file."""
 
 COMMON: Final = tuple(name for name, each in SETTINGS.items() if each.metadata["part"] != SERVER)
-"""The settings that also are variables: `ENVWATCH_` and the name in capitals."""
+"""Settings with a variable: `ENVWATCH_` and the name in capitals."""
 
 ADVANCED_SETTINGS: Final = tuple(name for name, each in SETTINGS.items() if each.metadata["part"] == ADVANCED)
-"""The settings that stand under "Advanced" in the documentation and at the end of a new file."""
 
 ALTERNATIVES: Final[Mapping[str, tuple[str, ...]]] = {
     what: tuple(name for name, each in SETTINGS.items() if each.metadata.get("place_of") == what)
     for what in ("key", "address")
 }
-"""Settings that name the place of one value, by the word for the value. A profile has at most one of a group."""
+"""Alternative settings for the place of a value, by the value's noun; a profile has at most a single alternative."""
 
 DEMO_SETTINGS: Final = frozenset(name for name, each in SETTINGS.items() if each.metadata.get("demo"))
-"""The settings that the demo takes from file and variables: the others are about the user's own environments."""
+"""Settings that the demo reads from file and variables; the rest is about the user's environments."""
 
 
 def reader_within_bounds(name: str) -> Callable[[object], timedelta | int]:
-    """Return the reader of a setting that has bounds: a duration or a whole number."""
+    """Return the reader of a setting with bounds."""
     declared = SETTINGS[name]
     read = duration if isinstance(declared.default, timedelta) else whole_number
     return read(*declared.metadata["bounds"])

@@ -1,6 +1,6 @@
 """The output of `envwatch config`: values with origins, mistakes, and a new file.
 
-The output never has the key. The new file is made from the schema; all settings are commented out.
+The output never has the key. All settings of the new file are commented out.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def settings_table(settings: Settings, credentials: Credentials | str, path: Pat
         rows.append(("api_key", clean("********"), clean(credentials.origin)))
         rows.append(("base_url", clean(credentials.base_url), clean(credentials.base_url_origin)))
     values = {each.name: getattr(settings, each.name) for each in fields(ProfileSettings)}
-    for name in ("base_url", *ALTERNATIVES["key"]):  # key and server are in the rows above
+    for name in ("base_url", *ALTERNATIVES["key"]):  # key and server are shown above
         del values[name]
     values |= {"sort": settings.sort or PROBLEMS, "blind_after": settings.blind_after or False}
     values["ping_url"] = None if settings.ping_url is None else without_secret(settings.ping_url)
@@ -89,15 +89,14 @@ def warnings_about(document: Document) -> tuple[SafeText, ...]:
 
 
 def _settings_in(document: Document) -> Iterator[Settings]:
-    """Yield the settings of each profile of a file."""
     for profile in dict.fromkeys((document.config.default_profile or DEFAULT_PROFILE, *document.config.profiles)):
         yield settings_of(Sources(document=document), profile, clean("the file"))
 
 
 def ephemeral_warning(settings: Settings) -> SafeText | None:
-    """Return the line that replaces the setting `ephemeral` of 1.1.0; None without the setting.
+    """Return a warning with the line that replaces `ephemeral` of 1.1.0; None without the setting.
 
-    A query cannot say that two terms do not hold together.
+    A query cannot negate two terms together.
     """
     if not settings.ephemeral:
         return None
@@ -141,7 +140,7 @@ def checked_text(document: Document, environ: Mapping[str, str]) -> SafeText:
 
 
 def _view_text(view: NamedView) -> str:
-    """Return the parts of a view: `V: filter name:gpu-*; sort version`."""
+    """Return a view as `V: filter name:gpu-*; sort version`."""
     parts = {"filter": view.filter, "columns": ",".join(view.columns), "sort": view.sort, "group": view.group}
     text = "; ".join(f"{name} {value}" for name, value in parts.items() if value)
     return f"{view.key}: {text}" if view.key else text
@@ -227,6 +226,6 @@ def _lines(examples: Mapping[str, str]) -> Iterator[str]:
 
 
 def setting_docs() -> Mapping[str, str]:
-    """Return the help of every setting, in a line each."""
+    """Return each setting's help as a line."""
     docs = field_docs(ScreenSettings, ProfileSettings, Limits, Profile, Config)
     return {name: " ".join(text.split()) for name, text in docs.items()}

@@ -31,14 +31,13 @@ DELIVERIES: Final[tuple[type[Delivery], ...]] = (Command, Webhook, PagerDuty, Ap
 
 INCIDENT: Final = "incident"
 ACKNOWLEDGED: Final = "acknowledged"
-"""The acknowledgement of an incident: the word goes with `INCIDENT`."""
 
 KINDS: Final[Mapping[str, Kind]] = {
     word_of(Event(kind=kind, at=ServerMs(0))): kind
     for kind in Kind
     if kind not in {Kind.TOGETHER, Kind.WHILE_BLIND, Kind.NOTICE, Kind.ACKNOWLEDGED, Kind.ACK_ENDED}
 }
-"""By the words of `watch`. Each member of a group counts separately."""
+"""Kinds by the words of `watch`; group members count separately."""
 
 _WORDS: Final = (INCIDENT, ACKNOWLEDGED, *KINDS)
 _TARGETS: Final = tuple(dict.fromkeys(target for kind in DELIVERIES for target in kind.targets))
@@ -69,7 +68,7 @@ class _HookSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    # The settings of all hooks; `HookSettings` adds the settings of deliveries.
+    # `HookSettings` adds the settings of deliveries.
     name: Annotated[SafeText, LINE] = EMPTY
     """The hook's name in messages and logs; by default, its number."""
     on: Annotated[tuple[str, ...], _KINDS] = (INCIDENT,)
@@ -85,7 +84,7 @@ class _HookSettings(BaseModel):
     """Repeat the message about an open incident without an acknowledgement, each time after this long."""
 
     def numbered(self, number: int) -> Self:
-        """Return the hook with a clean name, by default the number in the file, from 1."""
+        """Return the hook with a clean name, by default `number`."""
         return self.model_copy(update={"name": clean(self.name or str(number))})
 
     def rule(self, profile: SafeText) -> HookRule:
@@ -128,7 +127,7 @@ else:
     HookSettings = create_model("HookSettings", __base__=_HookSettings, __doc__=_HookSettings.__doc__, **_FIELDS)
 
 DOCUMENTED: Final[tuple[type[BaseModel], ...]] = (_HookSettings, *DELIVERIES)
-"""The classes with the help of a hook's settings."""
+"""Classes with the help of a hook's settings."""
 
 
 def _deliveries_in(table: Mapping[str, Any]) -> Sequence[type[Delivery]]:
@@ -137,7 +136,7 @@ def _deliveries_in(table: Mapping[str, Any]) -> Sequence[type[Delivery]]:
 
 
 def mistakes_between_hooks(tables: object) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield the mistakes that no single value shows, with the key."""
+    """Yield key and text of each mistake between values."""
     names: set[str] = set()
     for index, table in enumerate(tables if isinstance(tables, list) else ()):
         if not isinstance(table, dict):
@@ -170,10 +169,10 @@ def deliveries_of(
 ) -> dict[SafeText, Delivery]:
     """Return each hook's delivery by name; the redactor learns the secrets.
 
-    Commands get neither the variables of API keys (`key_variables`) nor the secret variables of hooks.
+    Commands get neither `key_variables` nor the secret variables of hooks.
 
     Raises:
-        SettingsError: for the first hook without a variable or package, or with an unusable address.
+        SettingsError: if a hook lacks a variable or package, or an address cannot be used.
     """
     hooks = tuple(hooks)
     hidden = {*key_variables, *(name for hook in hooks for name in hook.secret_variables)}
@@ -191,7 +190,7 @@ def ping_of(address: Secret | None, variable: str | None, environ: Mapping[str, 
     """Return the dead man's switch, if any; the redactor learns the address.
 
     Raises:
-        SettingsError: if the variable is not set, or the address cannot be used.
+        SettingsError: if the variable is missing, or the address unusable.
     """
     if address is None and variable is None:
         return None

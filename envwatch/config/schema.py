@@ -61,7 +61,7 @@ _BY_NAME: Final = Field(json_schema_extra={"propertyNames": {"pattern": f"^{PROF
 
 
 def _table_of(declared: Any, name: str, doc: str, **rules: object) -> type[BaseModel]:  # noqa: ANN401 - a NamedTuple
-    """Return the model of a table in the file: the fields of `declared` that have a rule."""
+    """Return a table's model: the fields of `declared` with a rule."""
     types, defaults = get_type_hints(declared), declared._field_defaults
     fields: Any = {each: (Annotated[types[each], rule], defaults.get(each, ...)) for each, rule in rules.items()}
     return create_model(name, __config__=ConfigDict(extra="forbid", frozen=True), __doc__=doc, **fields)
@@ -138,34 +138,34 @@ def schema() -> dict[str, Any]:
 
 
 _Mistake: TypeAlias = tuple[tuple[str, ...], str]
-"""A key, and the end of a sentence about the key's mistake."""
+"""A key, and the end of a sentence about the mistake."""
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A configuration file that was read."""
+    """A parsed configuration file."""
 
     path: Path
     config: Config
     lines: Mapping[str, int]
-    """By full name; see `toml_text`."""
+    """Lines by full name; see `toml_text.parsed`."""
 
     def line(self, key: Iterable[str]) -> int:
         """Return the line of a key or of the nearest table, or 0."""
         parts = ".".join(key).split(".")
         names = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
-        # The tables of an array have numbers in their names.
+        # Names of an array's tables end with a number.
         around = (self.lines.get(name, 0) for name in (names[0], f"{names[0]}.0", *names[1:]))
         return next(filter(None, around), 0)
 
     def origin(self, *key: str) -> SafeText:
-        """Return the place of a key, for people: `PATH:LINE`."""
+        """Return a key's place for people: `PATH:LINE`."""
         number = self.line(key)
         return clean(f"{self.path}:{number}" if number else str(self.path))
 
 
 def document_of(path: Path, content: bytes) -> tuple[Document, tuple[SafeText, ...]]:
-    """Return the usable parts of a configuration file, and a line for each mistake, in the file's order."""
+    """Return a file's usable parts, and a line for each mistake, in the file's order."""
     table, lines, mistakes_of_syntax = parsed(content)
     if "keys" in table:
         table["keys"] = validators.read_keys(table["keys"])
@@ -186,7 +186,7 @@ def _config_of(table: dict[str, Any]) -> tuple[Config, list[_Mistake]]:
             for detail in error.errors(include_url=False, include_input=False):
                 key = tuple(map(str, detail["loc"]))
                 mistakes.append((key, _sentence(key, detail)))
-                # A command is dropped as a whole, because a missing setting would be a further, false mistake.
+                # A command goes as a whole: a missing setting would be a further, false mistake.
                 table = _without(table, *key[: 2 if key[0] == "commands" else None])
 
 
@@ -198,7 +198,7 @@ def _without(table: dict[str, Any], name: str, *rest: str) -> dict[str, Any]:
 
 
 def settings_in(variables: Mapping[str, str]) -> Mapping[str, Any]:
-    """Read settings from variables without the prefix `ENVWATCH_`; return the values by setting.
+    """Return the settings in variables, whose names lack the prefix `ENVWATCH_`.
 
     Raises:
         ConfigError: with a line for each wrong value and unknown name.

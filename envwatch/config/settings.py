@@ -1,6 +1,6 @@
 """The settings in force: defaults, overridden by remembered values, then file, variables and options.
 
-The schema is imported only if there is a file or a variable to check.
+The schema is imported only for a file or a variable.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PREFIX: Final = "ENVWATCH_"
 CONFIG: Final = "ENVWATCH_CONFIG"
 PROFILE: Final = "ENVWATCH_PROFILE"
 ROW: Final = "ENVWATCH_ID"
-"""This variable is no setting, though each profile setting has a variable: the prefix, and the name in capitals."""
+"""A variable of commands and hooks; no setting, despite the prefix."""
 
 DEFAULT_PROFILE: Final = "default"
 """The profile if none is named; need not be in the file."""
@@ -48,24 +48,21 @@ class Settings(ProfileSettings):
     profile: str = DEFAULT_PROFILE
     is_one_of_several: bool = False
     own: frozenset[str] = frozenset()
-    """Names of the settings in the profile's section of the file."""
+    """Names of the settings in the profile's section."""
     limits: Limits = field(default_factory=Limits)
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Keys by binding id; the screen checks the ids."""
     commands: Mapping[str, RowCommand] = field(default_factory=dict)
     views: Mapping[str, NamedView] = field(default_factory=dict)
-    """The user's own views, by name: of the whole file and of the profile."""
     hooks: tuple[HookSettings, ...] = ()
     key_variables: frozenset[str] = frozenset()
-    """Variables that the file names for a key or a dead man's switch, in any profile."""
+    """Variables of all profiles' keys and dead man's switches."""
     origins: Mapping[str, SafeText] = field(default_factory=dict)
-    """Origins of values that are not defaults. The name is the setting's, or `keys.`, `commands.`, `views.` or `hooks.`
-    with the entry's."""
+    """Origins of non-default values, by setting, or as `keys.ID`, `commands.NAME`, `views.NAME` or `hooks.NAME`."""
     document: Document | None = None
 
     @property
     def secret_variables(self) -> frozenset[str]:
-        """All variables with secrets that the file names, hidden from the user's commands."""
+        """All variables with secrets in the file, hidden from the user's commands."""
         return self.key_variables.union(*(hook.secret_variables for hook in self.hooks))
 
     @property
@@ -92,7 +89,7 @@ class Sources:
     environ: Mapping[str, str] = field(default_factory=dict)
     remembered: Mapping[str, Any] = field(default_factory=dict)
     only: Iterable[str] | None = None
-    """Names of the settings to take from file and variables; None for all."""
+    """Settings to take from file and variables; None for all."""
 
     def takes(self, name: str) -> bool:
         """Whether a setting is taken from file and variables."""
@@ -123,7 +120,7 @@ def document_at(path: Path, *, must_exist: bool) -> Document | None:
     """Return the configuration file, None if missing.
 
     Raises:
-        ConfigError: if the file has mistakes.
+        ConfigError: if the file has mistakes, or as in `document_and_mistakes`.
     """
     document, mistakes = document_and_mistakes(path, must_exist=must_exist)
     if mistakes:
@@ -166,10 +163,10 @@ def all_settings_of(
     remembered: Mapping[str, Any] | None = None,
     only: Iterable[str] | None = None,
 ) -> list[Settings]:
-    """Return the settings of each named profile in order, at least one.
+    """Return the settings of each named profile in order, never empty.
 
     Raises:
-        ConfigError: if file, variables or options make no sense, alone or together.
+        ConfigError: if file, variables or options are wrong, alone or together.
     """
     path, is_named = config_path(options.get("config"), environ)
     document = document_at(path, must_exist=is_named)
@@ -183,10 +180,10 @@ def all_settings_of(
 
 
 def settings_of(sources: Sources, profile: str, origin: SafeText) -> Settings:
-    """Return the settings of a profile, which need not be in the file. `origin` is the origin of the profile's name.
+    """Return the settings of a profile, in the file or not; `origin` belongs to the profile's name.
 
     Raises:
-        ConfigError: if variables make no sense.
+        ConfigError: for wrong variables.
     """
     common, own = _file_layers(sources, profile)
     remembered = {name: (value, clean("remembered")) for name, value in sources.remembered.items() if value}
@@ -208,7 +205,7 @@ def settings_of(sources: Sources, profile: str, origin: SafeText) -> Settings:
 
 
 def _entries(document: Document | None, profile: str) -> tuple[dict[str, Any], dict[str, SafeText]]:
-    """Return keys, commands, views and hooks of the file as fields of `Settings`, and each entry's origin."""
+    """Return the file's entries as fields of `Settings`, and each entry's origin."""
     if document is None:
         return {}, {}
     from envwatch.wording.command_context import RowCommand  # noqa: PLC0415 - only with a file
@@ -238,10 +235,10 @@ def _entries(document: Document | None, profile: str) -> tuple[dict[str, Any], d
 
 
 def view_named(settings: Settings, name: str, origin: str) -> NamedView:
-    """Return a view by name, built in or of the configuration.
+    """Return a configured or built-in view; `origin` is the place of the name.
 
     Raises:
-        ConfigError: if there is none; `origin` is the place of the name.
+        ConfigError: if no view has the name.
     """
     from envwatch.wording.table.table_view import BUILT_IN_VIEWS  # noqa: PLC0415 - only with a view
 
@@ -259,7 +256,7 @@ def _file_layers(sources: Sources, profile: str) -> tuple[_Layer, _Layer]:
     common = _section_layer(document, sources)
     own = _section_layer(document, sources, "profiles", profile)
     for names in ALTERNATIVES.values():
-        if own.keys() & {*names}:  # an alternative replaces the group's other settings
+        if own.keys() & {*names}:  # a profile's alternative replaces the whole group
             common = {name: value for name, value in common.items() if name not in names}
     return common, own
 

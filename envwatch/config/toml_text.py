@@ -1,4 +1,4 @@
-"""The text of a TOML file: the table, the line of each key, and every mistake of syntax.
+"""Parser of TOML text with the line of each key and every mistake of syntax.
 
 `tomllib` keeps no positions and stops at the first mistake.
 """
@@ -21,23 +21,23 @@ _KEY_LINE: Final = re.compile(rf"[ \t]*(\[*)[ \t]*({_KEY_PART}(?:[ \t]*\.[ \t]*{
 _BETWEEN: Final = re.compile(r"[ \t\r]*(#.*)?")
 
 _MOST_MISTAKES: Final = 20
-"""After this many mistakes the rest is skipped, because the file is no TOML."""
+"""Limit of mistakes; a file with more is no TOML."""
 _MOST_LINES: Final = 200
-"""Lines to search for the begin of a statement with a mistake."""
+"""Lines to search for a statement's begin."""
 
 
 def parsed(content: bytes) -> tuple[dict[str, Any], Mapping[str, int], list[tuple[int, str]]]:
     """Return a file's table, the lines of the keys, and the mistakes.
 
-    The lines of tables and keys are by full name: `profiles.work.interval`. The names of an array's tables end with a
-    number, from 0: `hooks.0`. Inline tables have no lines. In a multi-line text, a line like a key counts. A mistake
-    has a line, from 1 (0 for the whole file), and a message.
+    Lines are by full name: `profiles.work.interval`, with a number from 0 for an array's tables: `hooks.0`. Inline
+    tables have no lines; in a multi-line text, a line like a key counts. A mistake has a line, from 1 (0 for the whole
+    file), and a message.
     """
     try:
         text = content.decode("utf-8-sig")  # editors on Windows write a byte order mark
     except UnicodeDecodeError as error:
         return {}, {}, [(error.object.count(b"\n", 0, error.start) + 1, "is not UTF-8")]
-    # `splitlines` would also end lines at U+2028, which is no line end in TOML.
+    # `splitlines` would also end lines at U+2028, no line end in TOML.
     lines = text.split("\n")
     mistakes: list[tuple[int, str]] = []
     while True:
@@ -61,7 +61,7 @@ def parsed(content: bytes) -> tuple[dict[str, Any], Mapping[str, int], list[tupl
 
 def _place_and_words(error: tomllib.TOMLDecodeError, last: int) -> tuple[int, str]:
     what, _, place = str(error).rpartition(" (at ")
-    if match := re.fullmatch(r"Cannot [^(]*(\(.*\))(?: twice)?", what):  # the parser's message contains a Python tuple
+    if match := re.fullmatch(r"Cannot [^(]*(\(.*\))(?: twice)?", what):  # the message contains a Python tuple
         what = f"{'.'.join(shortened(clean(part), 60) for part in literal_eval(match[1]))} stands in this file twice"
     elif what.startswith("Cannot overwrite"):
         what = "this key or table stands in the file twice"

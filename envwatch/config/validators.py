@@ -1,4 +1,4 @@
-"""pydantic's validators of settings: each returns a value, or raises `ValueError` with the end of a sentence."""
+"""pydantic's validators of settings, which raise `ValueError` with the end of a sentence."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ _DAY_NAMES: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "sa
 
 
 def duration_between(low: int, high: int) -> BeforeValidator:
-    """Read a duration from `low` to `high` seconds."""
+    """Return a validator of durations from `low` to `high` seconds."""
     return BeforeValidator(duration(low, high), json_schema_input_type=_duration_input(low, high))
 
 
@@ -69,7 +69,7 @@ def _duration_input(low: int, high: int) -> Any:  # noqa: ANN401 - a type
 
 
 def duration_or_off(low: int, high: int) -> BeforeValidator:
-    """Read a duration from `low` to `high` seconds, or false for None."""
+    """Return a validator of durations from `low` to `high` seconds; false gives None."""
     read = duration(low, high)
 
     def read_or_off(raw: object) -> timedelta | None:
@@ -84,7 +84,7 @@ def duration_or_off(low: int, high: int) -> BeforeValidator:
 
 
 def whole_between(low: int, high: int) -> BeforeValidator:
-    """Read a whole number from `low` to `high`, inclusive."""
+    """Return a validator of whole numbers from `low` to `high`."""
     return BeforeValidator(whole_number(low, high), json_schema_input_type=Annotated[int, Field(ge=low, le=high)])
 
 
@@ -92,7 +92,7 @@ _METADATA: TypeAlias = Annotated[str, Field(pattern=rf"^{re.escape(META)}.+$")]
 
 
 def column_among(words: Iterable[str], none: str | None = None) -> BeforeValidator:
-    """Read one of some words, or `meta.KEY`; `none` is the word that means None."""
+    """Return a validator of `words` and `meta.KEY`; the word `none` gives None."""
     words = tuple(words)
     read = column_or(words)
     schema = Annotated[str, words_schema(words)] | _METADATA
@@ -155,7 +155,7 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, obj
 
 
 def _days(raw: object) -> frozenset[int]:
-    """Read days of the week, Monday as 0: `mon-fri`, `sat,sun`, `fri-mon`, or a list of such texts."""
+    """Read days of the week, Monday as 0: `mon-fri`, `sat,sun`, `fri-mon`, or a list."""
     parts = raw.split(",") if isinstance(raw, str) else raw
     found: set[int] = set()
     for part in parts if isinstance(parts, list) else ():
@@ -237,7 +237,7 @@ class QuietTable(BaseModel):
 
 
 def _tables(raw: object, info: ValidationInfo) -> object:
-    """Read a list of tables; of a variable, such a list as TOML."""
+    """Read a list of tables, in a variable as TOML."""
     if isinstance(raw, str) and info.context is OF_VARIABLES:
         with suppress(tomllib.TOMLDecodeError):
             raw = tomllib.loads(f"value = {raw}")["value"]
@@ -250,7 +250,7 @@ def _tables(raw: object, info: ValidationInfo) -> object:
 
 if TYPE_CHECKING:
     QUIET: TypeAlias = tuple[RecurringHours, ...]
-else:  # pydantic checks tables, and the setting has their values
+else:  # pydantic checks tables; the setting has values
     QUIET = Annotated[
         tuple[QuietTable, ...],
         BeforeValidator(_tables),

@@ -1,7 +1,7 @@
-"""Readers of written values: durations, whole numbers, paths, lines of text.
+"""Readers of written values, shared by command line, variables and configuration file.
 
-Command line, variables and configuration file share these readers. A reader's `ValueError` has the end of a sentence
-("must be …"), and never the value. Imports no pydantic: the command line is parsed before the file is known.
+A reader's `ValueError` has the end of a sentence ("must be …"), and never the value. Imports no pydantic: the command
+line is parsed before the file is known.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ _UNTYPEABLE: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 class ConfigError(ReportedError):
-    """Settings that cannot be used; `lines` has each mistake with the place."""
+    """Unusable settings; `lines` has each mistake with the place."""
 
     def __init__(self, *lines: str) -> None:
         self.lines: tuple[SafeText, ...] = tuple(map(clean, lines))
-        # No number: further mistakes, such as contradictory settings, are found only without the first mistakes.
+        # No count: contradictory settings are found only without the first mistakes.
         others = " (the first of several mistakes: `envwatch config validate` lists all)" if len(lines) > 1 else ""
         super().__init__(f"{self.lines[0]}{others}")
 
 
 def duration(low: float, high: float) -> Callable[[object], timedelta]:
-    """Return a reader of durations: `45s`, `2m`, `1h30m`, `1d`, or a number of seconds. The bounds are in seconds."""
+    """Return a reader of durations from `low` to `high` seconds: `45s`, `1h30m`, `1d`, or a number of seconds."""
 
     def read(raw: object) -> timedelta:
         text = str(raw).strip() if isinstance(raw, (str, int, float)) and not isinstance(raw, bool) else ""
@@ -60,9 +60,9 @@ def duration(low: float, high: float) -> Callable[[object], timedelta]:
 
 
 def past(what: str) -> Callable[[object], str]:
-    """Return a reader that checks past moments and keeps the text; `what` names the accepted texts.
+    """Return a reader of past moments as text; `what` names the accepted texts.
 
-    The time zone is read later, so a text may be a day ahead.
+    A text may be a day ahead, because the time zone is read later.
     """
 
     def read(raw: object) -> str:
@@ -93,7 +93,7 @@ def zone_named(name: str) -> tzinfo:
 
 
 def whole_number(low: int, high: int) -> Callable[[object], int]:
-    """Return a reader of whole numbers, bounds included."""
+    """Return a reader of whole numbers from `low` to `high`."""
 
     def read(raw: object) -> int:
         if isinstance(raw, (str, int)) and not isinstance(raw, bool):
@@ -122,7 +122,7 @@ def query(raw: object) -> str:
 
 
 def column_list(raw: object) -> tuple[str, ...]:
-    """Read a list of different columns, or their names with commas between them."""
+    """Read a list or comma-separated text of different columns."""
     from envwatch.wording.table.columns import COLUMNS, META, is_column  # noqa: PLC0415 - only with such a setting
 
     parts, hint = raw.split(",") if isinstance(raw, str) else raw, ""
@@ -136,7 +136,7 @@ def column_list(raw: object) -> tuple[str, ...]:
 
 
 def column_or(words: Sequence[str]) -> Callable[[object], str]:
-    """Return a reader of one of some words, or `meta.KEY`."""
+    """Return a reader of `words` and `meta.KEY`."""
 
     def read(raw: object) -> str:
         from envwatch.wording.table.columns import META  # noqa: PLC0415 - only with such a setting
@@ -150,7 +150,7 @@ def column_or(words: Sequence[str]) -> Callable[[object], str]:
 
 
 def no_view(name: str, views: Iterable[str]) -> str:
-    """Return the rest of a sentence about a name that no view has."""
+    """Return the end of a sentence about an unknown view."""
     existing = ", ".join(views)
     there_are = f"there are {existing}" if existing else "a table [views.NAME] makes a view"
     return f"names no view{did_you_mean(name, views) or f': {there_are}'}"

@@ -1,8 +1,8 @@
-"""Listings too unlikely to be believed: trouble of the platform, not of the machines.
+"""Unlikely listings: trouble of the platform, not of the machines.
 
-A listing is quarantined if suddenly empty, or if many rows lose the heartbeat and keep the connection. The quarantine
-ends when three listings in a row, over a minute, agree. If a listing suddenly lacks many rows, only the absences are
-quarantined. While no heartbeat advances anywhere, an old heartbeat proves nothing about a machine.
+A listing is quarantined if suddenly empty, or if many rows lose the heartbeat but keep the connection. If many rows
+vanish at once, only the absences are quarantined. Three such listings in a row, over a minute, are believed. While no
+heartbeat advances anywhere, an old heartbeat proves nothing about a machine.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 
 _GRACE_S = (limits.HEARTBEAT_EVERY * 1.5).total_seconds()
-"""After the platform recovers, a row may take one period to beat, and is not late before 45 s."""
+"""Seconds after a stall until silence proves a loss: a row beats every 30 s, and is late from 45 s on."""
 
 
 class Anomaly(StrEnum):
-    """Unlikely changes of a listing."""
+    """An unlikely change of a listing."""
 
     EMPTIED = "the list came back empty"
     VANISHED = "many rows vanished at once"
@@ -40,7 +40,7 @@ class Anomaly(StrEnum):
 
 
 class AnomalyFinding(NamedTuple):
-    """An anomaly of a listing."""
+    """An anomaly with a text for people."""
 
     anomaly: Anomaly
     text: SafeText
@@ -62,22 +62,21 @@ class QuarantinedListing(NamedTuple):
 
     @property
     def is_whole(self) -> bool:
-        """Whether the whole listing is quarantined; for `VANISHED`, only the absences are."""
+        """Whether the whole listing is quarantined, not only the absences."""
         return self.anomaly is not Anomaly.VANISHED
 
     def left_s(self, now: MonotonicS) -> float:
-        """Return the seconds until such listings are believed, if each listing repeats the anomaly."""
+        """Return the seconds until the listings are believed, if the anomaly stays."""
         return max(limits.ANOMALY_AFTER.total_seconds() - (now - self.since), 0.0)
 
 
 class Acceptance(NamedTuple):
-    """The decision which parts of a listing to believe."""
+    """The believed and the quarantined parts of a listing."""
 
     quarantine: QuarantinedListing | None = None
     believed_absences: frozenset[SafeText] = frozenset()
-    """Ids whose absence is believed from now on, after a quarantine."""
     listings_quarantined: int = 0
-    """The number of quarantined listings right before this listing that lacked these rows."""
+    """Earlier quarantined listings without the rows of `believed_absences`."""
 
 
 def acceptance_of(
@@ -87,7 +86,7 @@ def acceptance_of(
     snapshot: Snapshot,
     asked_at: MonotonicS,
 ) -> Acceptance:
-    """Return which parts of a listing to believe; a rejected row is not missing."""
+    """Return the believed parts of a listing. A rejected row is not missing."""
     missing = frozenset(environments.keys() - rows.keys() - snapshot.rejected_ids)
     confirmed_absent = snapshot.confirmed_absent
     if quarantine is not None:
@@ -101,7 +100,6 @@ def acceptance_of(
         or quarantine.anomaly is not finding.anomaly
         or not (quarantine.is_whole or _vanished(environments, unconfirmed & quarantine.missing))
     ):
-        # The anomaly is new, or too few of the same rows are missing.
         return Acceptance(QuarantinedListing(finding, asked_at, missing, confirmed_absent))
     longer = QuarantinedListing(
         finding, quarantine.since, missing & quarantine.missing, confirmed_absent, quarantine.listings + 1
@@ -144,7 +142,7 @@ def _present(environments: Environments) -> int:
 
 
 def still_listed(environments: Environments, rows: Collection[SafeText]) -> Environments:
-    """Return the environments after a quarantined listing: listed rows are no longer absent."""
+    """Return the environments after a quarantined listing; listed rows are no longer absent."""
     present = {
         id_: replace(tracked, absent=0)
         for id_, tracked in environments.items()
@@ -155,13 +153,11 @@ def still_listed(environments: Environments, rows: Collection[SafeText]) -> Envi
 
 @dataclass(frozen=True, slots=True)
 class StallDetector:
-    """Detects that the platform's heartbeats stand still."""
+    """Detects a stall: no heartbeat of the platform advances."""
 
     silent_s: float = 0.0
-    """Seconds of successive listings in which no heartbeat advanced."""
     is_stalled: bool = False
     resumed_at: MonotonicS | None = None
-    """The end of a stall, kept until every row has had time to beat."""
 
     @property
     def beats_count(self) -> bool:
@@ -172,7 +168,7 @@ class StallDetector:
         """Return the detector after a listing.
 
         `environments` are from before the listing. `covered_s` is the time since the previous listing, or 0 after a
-        failed poll: time without polls proves nothing.
+        failed poll or a blind time: time without polls proves nothing.
         """
         if _are_silent(environments, rows):
             silent_s = self.silent_s + covered_s
@@ -203,17 +199,14 @@ def is_beating(before: Environments, after: Environments) -> bool:
 
 
 def has_advanced(before: Environment, after: Environment) -> bool:
-    """Whether a heartbeat advanced on the same connection.
-
-    A new connection brings a heartbeat even without a ping.
-    """
+    """Whether a heartbeat advanced on the same connection. A new connection has a heartbeat without a ping."""
     old_at, new_at = before.last_heartbeat_at, after.last_heartbeat_at
     is_newer = old_at is not None and new_at is not None and new_at > old_at
     return is_newer and before.connection_id == after.connection_id
 
 
 _OF_THE_CONNECTED = frozenset({Kind.OFFLINE, Kind.GONE, Kind.RECONNECTED, Kind.RESTARTED})
-"""Kinds that affect online rows: a large share makes a mass change."""
+"""Kinds about online rows: a large share is a mass change."""
 
 _SHAREABLE: Final = (
     "pod_id",
@@ -232,7 +225,7 @@ _SHAREABLE: Final = (
 def in_groups(
     events: list[Event], before: Environments, after: Environments, at: ServerMs, unseen_since: ServerMs | None
 ) -> list[Event]:
-    """Return a listing's events: one group after a blind time, else a group for each mass change."""
+    """Return a listing's events, in a single group after a blind time, else with a group for each mass change."""
     if not events:
         return []
     if unseen_since is not None:
@@ -260,7 +253,7 @@ def _together(same: Sequence[Event], before: Environments, after: Environments) 
     kind, reason = same[0].kind, None
     if kind in _OF_THE_CONNECTED:
         ids = {event.id for event in same if event.id is not None}
-        # The row from before the listing: a row that went offline has lost the pod.
+        # Rows from before the listing, because offline rows have no pod.
         lost = [(before.get(id_) or after[id_]).environment for id_ in ids]
         survivors = (
             tracked.environment
@@ -279,22 +272,21 @@ def _together(same: Sequence[Event], before: Environments, after: Environments) 
 
 
 def is_mass(same: Sequence[Event], were_online: int) -> bool:
-    """Whether a listing's events of one kind (at least one) are a mass change."""
+    """Whether events of the same kind, not empty, are a mass change."""
     if len(same) >= limits.MASS_COUNT:
         return True
-    # An offline row that is gone was not online before.
     affected = sum(event.kind is not Kind.GONE or event.before == "online" for event in same)
     is_of_the_connected = same[0].kind in _OF_THE_CONNECTED
     return is_of_the_connected and affected >= limits.MASS_MIN and affected >= limits.MASS_SHARE * were_online
 
 
 def blast_radius_text(lost: Sequence[Environment], survivors: Iterable[Environment]) -> SafeText | None:
-    """Return `blast_radius` as `pod p-7, os linux`."""
+    """Return `blast_radius` as `pod p-7, os linux`; None if empty."""
     return composed(", ".join(f"{field} {value}" for field, value in blast_radius(lost, survivors))) or None
 
 
 def blast_radius(lost: Sequence[Environment], survivors: Iterable[Environment]) -> tuple[tuple[str, SafeText], ...]:
-    """Return the field values that all lost rows (at least one) share, without values of survivors."""
+    """Return the labels and values shared by all lost rows and by no survivor."""
     shared = []
     for name in _SHAREABLE:
         values = {value_of(environment, name) for environment in lost}

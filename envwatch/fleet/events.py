@@ -1,7 +1,7 @@
-"""Events: changes of an environment or the platform; and periods between two events.
+"""Events, and periods between two events.
 
-A heartbeat's age is never an event. In a period the data is missing, old or not believed. One event begins a period and
-one event ends a period, whatever the number of polls.
+An event is a change of an environment or the platform, never a heartbeat's age. In a period, data is missing, old or
+not believed; a first and a last event mark the period, whatever the number of polls.
 """
 
 from __future__ import annotations
@@ -32,25 +32,24 @@ if TYPE_CHECKING:
 
 
 NO_PROFILE: Final = EMPTY
-"""The profile's key if only one profile is polled."""
+"""Profile key if only a single profile is polled."""
 NOT_RUNNING: Final = clean("envwatch did not run")
 
 
 class Kind(StrEnum):
-    """The kinds of events."""
+    """Kinds of events."""
 
     APPEARED = "appeared"
     ONLINE = "online"
     OFFLINE = "offline"
     RECONNECTED = "reconnected"
-    """A new connection of a row that was not seen offline."""
+    """A new connection without an observed loss."""
     RESTARTED = "restarted"
-    """A new connection with another process or version of the listener."""
+    """A new connection of another listener process or version."""
     GONE = "gone"
     MISSING = "missing"
-    """See `Presence.MISSING`."""
     NOT_BACK = "not back"
-    """Offline since a silence that ended."""
+    """Still offline at the end of a silence."""
     RETURNED = "returned"
     MODE = "mode"
     VERSION = "version"
@@ -61,21 +60,18 @@ class Kind(StrEnum):
     FLAPPING = "flapping"
     STEADY = "steady"
     TOGETHER = "together"
-    """A group of many events of the same kind in a listing."""
+    """The group of a mass change."""
     WHILE_BLIND = "while blind"
-    """A group of all changes while blind, asleep or not running."""
+    """All changes while blind, asleep or not running."""
     HELD = "held"
     RELEASED = "hold ended"
-    """Begin and end of the quarantine of unlikely listings."""
+    """Begin and end of a quarantine."""
     STALLED = "stalled"
     RESUMED = "resumed"
-    """All heartbeats of the platform stand still, or advance again."""
     CLOCK_WRONG = "clock wrong"
     CLOCK_RIGHT = "clock right"
-    """Heartbeats and clocks contradict each other, or agree again."""
     BLIND = "blind"
     VISIBLE = "visible again"
-    """The data is too old to be true, or recent again."""
     FAILING = "polls fail"
     REACHED = "polls succeed"
     """Two polls in a row failed, or a poll succeeded again."""
@@ -83,36 +79,36 @@ class Kind(StrEnum):
     KEY_ACCEPTED = "key accepted"
     ALERTING = "alerting"
     NOT_ALERTING = "not alerting"
-    """From now on, losses of the environment need a person, or need nobody."""
+    """Losses need a person from now on, or no longer."""
     ACKNOWLEDGED = "acknowledged"
     ACK_ENDED = "ack ended"
-    """A person acknowledged a loss, or the acknowledgement ended before the loss; `Ack.uuid` is `after` or `before`."""
+    """An acknowledgement may end before the loss. `Ack.uuid` is `after` at the begin, `before` at the end."""
     SLEPT = "slept"
-    """This machine slept, or the process was stopped, from `since` to `at`."""
+    """Sleep of this machine, or stop of the process."""
     NOTICE = "notice"
 
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentState:
-    """The part of a tracked environment that an event keeps."""
+    """State of an environment at an event."""
 
     environment: Environment
     verdict: Verdict
     is_flapping: bool = False
     clock_suspect: bool = False
-    """Whether the heartbeat's age is uncertain: the skew check contradicts the server's clock (and decides the
-    verdict), the heartbeat's time is impossible, or the server's `Date` is not believed."""
+    """Whether the heartbeat's age is uncertain: the skew check decides the verdict, the heartbeat's time is impossible,
+    or the `Date` is not believed."""
     left_pod_id: SafeText | None = None
     """The last pod, kept while the row has none."""
 
     @property
     def parts(self) -> tuple[Any, ...]:
-        """The values of these fields, in order."""
+        """The values of the declared fields."""
         return _STATE_PARTS(self)
 
     @property
     def present_state(self) -> EnvironmentState:
-        """The state without the rest of a tracked environment."""
+        """A copy without fields of subclasses."""
         return EnvironmentState(*self.parts)
 
 
@@ -123,7 +119,7 @@ _STATE_PARTS: Final[Callable[[EnvironmentState], tuple[Any, ...]]] = attrgetter(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One change of an environment, a profile or envwatch."""
+    """A change of an environment, a profile or envwatch."""
 
     kind: Kind
     at: ServerMs
@@ -135,28 +131,27 @@ class Event:
     field: str | None = None
     before: SafeText | None = None
     after: SafeText | None = None
-    """The presence after the event, for some kinds."""
+    """A presence, a connection's id, or a field's text."""
     reason: SafeText | None = None
     lasted: timedelta | None = None
-    """How long the previous state lasted."""
     of: Kind | None = None
-    """The kind of a group's members."""
+    """Kind of a group's members."""
     members: tuple[Event, ...] = ()
     since: ServerMs | None = None
-    """The begin of the event's period: the time of the newest data before."""
+    """Begin of the period: the time of the newest data before."""
     incident: SafeText | None = None
-    """The incident that a loss may open, or that a return leaves."""
+    """Id of the incident of a loss or return."""
     then: EnvironmentState | None = dataclasses.field(default=None, compare=False, repr=False)
-    """The environment's state; for a loss with the row from before the loss, as a disconnected row has no pod."""
+    """The environment's state; a loss has the earlier row, because a disconnected row has no pod."""
 
 
 def flatten(events: Iterable[Event]) -> list[Event]:
-    """Return the events with each group replaced by the members."""
+    """Return the events with groups replaced by members."""
     return [leaf for event in events for leaf in (flatten(event.members) if event.members else [event])]
 
 
 def leaves(events: Iterable[Event], group: Event | None = None) -> Iterator[tuple[Event, Event | None]]:
-    """Yield the events without members, each with the outermost group."""
+    """Yield the ungrouped events with the outermost groups."""
     for event in events:
         if event.members:
             yield from leaves(event.members, group or event)
@@ -165,7 +160,7 @@ def leaves(events: Iterable[Event], group: Event | None = None) -> Iterator[tupl
 
 
 Periods: TypeAlias = "Mapping[Kind, ServerMs]"
-"""Begins of open periods, by the kind of the period's first event."""
+"""Begins of open periods, by the first event's kind."""
 
 NO_PERIODS: Final[Periods] = MappingProxyType({})
 
@@ -181,18 +176,18 @@ ENDS: Final[Mapping[Kind, Kind]] = {
 _SLEPT_MS: Final = limits.SLEPT_FROM / MS
 
 BY_ANY_LISTING: Final = frozenset({Kind.FAILING, Kind.KEY_REFUSED})
-"""Kinds of periods that any listing ends, believed or not."""
+"""Periods that any listing ends, believed or not."""
 
 
 def blind_after(interval: timedelta) -> timedelta:
-    """Return the age above which data is blind."""
+    """Return the largest age of data before blindness."""
     return max(limits.BLIND_AT_LEAST, limits.STALE_INTERVALS * interval)
 
 
 def begun(periods: Periods, *events: Event) -> tuple[Periods, tuple[Event, ...]]:
-    """Return the periods with the period of each event, and the events whose period is new.
+    """Return the periods after `events`, and the events of new periods.
 
-    A period begins at `Event.since`, or else at the event.
+    A period begins at `Event.since`, else at `Event.at`.
     """
     new = tuple(event for event in events if event.kind not in periods)
     begins = {event.kind: event.at if event.since is None else event.since for event in new}
@@ -202,7 +197,7 @@ def begun(periods: Periods, *events: Event) -> tuple[Periods, tuple[Event, ...]]
 def ended(
     periods: Periods, ends: Mapping[Kind, ServerMs], profile: SafeText, reason: SafeText | None = None
 ) -> tuple[Periods, tuple[Event, ...]]:
-    """Return the periods without some kinds, and an event for each ended period."""
+    """Return the periods without `ends`, and an event for each ended period."""
     # A served listing's time is uncertain by a request's duration: no period ends before the begin.
     over = [(ENDS[kind], max(ends[kind], since), since) for kind, since in periods.items() if kind in ends]
     events = tuple(
@@ -217,13 +212,10 @@ def ended(
 def woken(
     periods: Periods, last_awake: Clocks, now: Clocks, at: ServerMs | None, profile: SafeText
 ) -> tuple[Periods, tuple[Event, ...], float]:
-    """Return the periods without a sleep, the sleep's events, and by how many ms the wall clock was set meanwhile.
+    """Return the periods without the sleep, the events, and the change of the wall clock in ms.
 
-    The server's clock measures the sleep, and shows whether the wall clock was set. Without a sleep, a notice is then
-    the only event.
-
-    `last_awake` are this machine's clocks before the sleep, `now` the clocks at the first listing's request. `at` is
-    the server's time then; None without a `Date`.
+    The server's clock tells a sleep from a set wall clock, which is a notice. `last_awake` are the clocks before the
+    sleep, `now` the clocks at the first listing's request, and `at` the server's time then, if known.
     """
     since, rest = periods[Kind.SLEPT], dict(periods)
     del rest[Kind.SLEPT]
@@ -248,29 +240,25 @@ def woken(
 
 _Key: TypeAlias = "tuple[SafeText, SafeText | None]"
 _ONE_POLL_MS: Final = 1_000.0
-"""Two events nearer in time came with one poll, because no poll interval is shorter."""
+"""Closer events came with the same poll, because no poll interval is shorter."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class EventLog(Sequence[Event]):
-    """A sequence of events and groups, oldest first."""
+    """Events and groups, oldest first."""
 
     _events: tuple[Event, ...] = ()
     _total: int = 0
-    """Number of events, group members counted."""
     _polls: tuple[int, ...] = ()
-    """For each event the number of the poll; below 0 for loaded past events."""
+    """Poll number of each event; below 0 for loaded past events."""
     _by_environment: Mapping[_Key, tuple[Event, ...]] = field(default_factory=dict)
     cut_at: ServerMs | None = None
-    """The time of the newest event that was dropped for lack of room."""
+    """Time of the newest dropped event."""
     added: int = 0
-    """Number of events since the start, including dropped events."""
+    """Number of events since the start, with dropped events."""
 
     def with_events(self, events: Sequence[Event], most: int = limits.EVENTS_KEPT) -> EventLog:
-        """Return the log with newer events, oldest first.
-
-        Keeps at most `most` events, counting a group's members; the newest event is kept however large.
-        """
+        """Return the log with newer events, oldest first: at most `most` with group members, but always the newest."""
         number = max(self._polls[-1] + 1, 0) if self._polls else 0
         all_events, new = (*self._events, *events), flatten(events)
         polls = (*self._polls, *repeat(number, len(events)))
@@ -286,12 +274,12 @@ class EventLog(Sequence[Event]):
         return replace(following, _by_environment=by_environment, added=self.added + len(events))
 
     def when_added(self, added: int) -> EventLog:
-        """Return the log with all past events, and the first `added` events since the start."""
+        """Return the log with the past and the first `added` events since the start."""
         kept = len(self._events) - (self.added - added)
         return self._with_those([place < kept for place in range(len(self._events))])
 
     def known(self, is_known: Callable[[Event], bool]) -> EventLog:
-        """Return the log with the events that pass a test, which accepts a beginning of each profile's events."""
+        """Return the log with the known events, a leading part of each profile's events."""
         return self._with_those([is_known(event) for event in self._events])
 
     def _with_those(self, are_kept: Sequence[bool]) -> EventLog:
@@ -312,10 +300,7 @@ class EventLog(Sequence[Event]):
         )
 
     def with_past(self, events: Sequence[Event], most: int = limits.EVENTS_KEPT) -> EventLog:
-        """Return the log with one profile's past events before the events since the start.
-
-        `events` are in order; events that the log has already are left out.
-        """
+        """Return the log with a profile's new past events, in order, before the live events."""
         start = bisect_left(self._polls, 0)
         live = self._events[start:]
         known = set(live)

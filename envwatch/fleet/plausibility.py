@@ -1,8 +1,7 @@
-"""Plausible instants of a row, a server's plausible `Date`, and contradicting clocks.
+"""Checks of a row's instants, of the server's `Date`, and of clocks.
 
-A platform may send seconds for milliseconds: such a heartbeat is decades off and proves nothing. A wrong `Date` makes
-all heartbeats look old, or in the future, at once. The heartbeats decide which clock is wrong. Verdicts: "Clocks" in
-docs/states.md.
+A heartbeat in seconds instead of milliseconds is decades off. A wrong `Date` makes all heartbeats look old or future at
+once; the heartbeats decide which clock is wrong. Verdicts: "Clocks" in docs/states.md.
 """
 
 from __future__ import annotations
@@ -27,16 +26,15 @@ if TYPE_CHECKING:
 
 
 IMPOSSIBLE: Final = clean("before 2020, or more than a day ahead")
-"""Instants that no row can hold."""
 
 _AHEAD_MS = limits.MOST_AHEAD / MS
 _TOLERANCE_MS = limits.SKEW_TOLERANCE / MS
 
 
 def latest_possible(clock: ServerClock, at: ServerMs) -> ServerMs:
-    """Return the latest instant that a row can hold.
+    """Return the latest plausible instant of a row.
 
-    While the server's clock is unknown, no instant is too late, because this machine's clock may be years behind.
+    The instant is infinite while the server's clock is unknown: this machine's clock may be years behind.
     """
     return ServerMs(at + _AHEAD_MS if clock.is_known else inf)
 
@@ -44,8 +42,8 @@ def latest_possible(clock: ServerClock, at: ServerMs) -> ServerMs:
 def without_impossible(environment: Environment, before: Environment | None, latest: ServerMs) -> Environment:
     """Return a row without instants before 2020 or after `latest`.
 
-    An impossible `last_heartbeat_at` or `connected_at` becomes None. An impossible `first_seen_at` or `last_seen_at` is
-    replaced by the earlier row's.
+    An impossible heartbeat or connection time becomes None. An impossible `first_seen_at` or `last_seen_at` is replaced
+    by the earlier row's, if any.
     """
     beat_at, connected_at, seen_at = environment.last_heartbeat_at, environment.connected_at, environment.last_seen_at
     # Inlined for speed: this runs for every changed row.
@@ -73,10 +71,9 @@ def _possible(instant: ServerMs | None, latest: ServerMs) -> ServerMs | None:
 def believed_clock(
     clock: ServerClock, date_error_ms: float | None, snapshot: Snapshot, limits: Limits
 ) -> tuple[ServerClock, float | None]:
-    """Return the server's clock after a listing, and the `Date`'s error in ms if the `Date` is not believed.
+    """Return the server's clock after a listing, and the error in ms of a `Date` not believed.
 
-    The previous clock is kept if no heartbeat fits the `Date`, and at the first listing whose `Date` jumped by more
-    than one heartbeat period.
+    The previous clock stays if `is_date_wrong`, and at the first listing after a jump of the `Date` by over 30 s.
     """
     by_date = clock
     for bounds in snapshot.clock:
@@ -94,12 +91,8 @@ def is_date_wrong(
 ) -> bool:
     """Whether a listing's heartbeats fit the believed clock, and none fits the server's `Date`.
 
-    A heartbeat fits the `Date` below the age of offline, and the believed clock below the age of late, as machines that
-    are up have beaten within the last 30 s; 30 s in the future fit both. The limits lie 75 s apart, so a slightly wrong
-    local clock never beats a right `Date`. If all heartbeats are old by both clocks, or both clocks are wrong, the
-    `Date` is believed.
-
-    Offsets are the server's clock minus the wall clock; an unknown believed offset is 0.
+    A heartbeat fits the `Date` up to the age of offline, but the believed clock only up to the age of late, 75 s less,
+    so a slightly wrong local clock never beats a right `Date`. Up to 30 s in the future fit both.
     """
     offline_ms, late_ms = limits.online_for / MS, limits.late_after / MS
     fits_believed = False
@@ -114,32 +107,30 @@ def is_date_wrong(
 
 
 class LastHeartbeat(NamedTuple):
-    """The newest heartbeat of an environment."""
+    """An environment's newest heartbeat."""
 
     connection_id: SafeText
     at: ServerMs
     elapsed_ms: float
-    """Time of the last listing with this heartbeat, since the first listing."""
+    """Elapsed time at the last listing with the heartbeat."""
 
 
 class SkewCheck(NamedTuple):
     """Bounds of the server's clock from the listings with a heartbeat.
 
-    A heartbeat is at least as old as the time since the first listing with the heartbeat, by the monotonic clock, which
-    may stand still while this machine sleeps. A heartbeat that advanced is younger than the last listing with the
-    previous heartbeat, in *elapsed* milliseconds: each gap by the clock that advanced more. So both bounds hold after a
-    sleep.
+    A heartbeat is at least as old as the first listing with the heartbeat, by the monotonic clock. An advanced
+    heartbeat is younger than the last listing with the previous heartbeat, by `ProfileState.elapsed_ms`. Both bounds
+    hold after a sleep, in which the monotonic clock may stand still.
     """
 
     listed_at: MonotonicS = MonotonicS(0.0)
-    """The request of the first listing with the heartbeat."""
+    """Request of the first listing with the heartbeat."""
     previous_elapsed_ms: float | None = None
-    """`LastHeartbeat.elapsed_ms` of the previous heartbeat; None if no advance was seen."""
+    """The previous heartbeat's `elapsed_ms`; None without an observed advance."""
     lowest_ms: float = -inf
-    """Server's clock minus monotonic clock. With less, the heartbeat would be younger than the first listing."""
+    """Lower bound of the server's clock minus the monotonic clock."""
     highest_ms: float = inf
-    """Server's clock minus elapsed time. With more, the heartbeat would be older than the last listing with the
-    previous heartbeat."""
+    """Upper bound of the server's clock minus elapsed time."""
 
     @classmethod
     def for_heartbeat(
@@ -150,15 +141,15 @@ class SkewCheck(NamedTuple):
         return cls(listed_at, previous_elapsed_ms, beat_at - listed_at * 1000 - _TOLERANCE_MS, highest_ms)
 
     def least_age_ms(self, now: MonotonicS) -> float:
-        """Return the heartbeat's least age."""
+        """Return the heartbeat's least age in ms."""
         return (now - self.listed_at) * 1000
 
     def contradicts(self, at: ServerMs, now: MonotonicS, elapsed_ms: float) -> bool:
-        """Whether the server's clock makes the heartbeat younger or older than possible."""
+        """Whether the server's clock gives the heartbeat an impossible age."""
         return self.least_error_ms(at, now, elapsed_ms) != 0
 
     def least_error_ms(self, at: ServerMs, now: MonotonicS, elapsed_ms: float) -> float:
-        """Return by how much the server's clock is at least ahead of the heartbeat, or behind if negative, else 0."""
+        """Return the least error of the server's clock in ms, negative if behind."""
         if (behind := self.lowest_ms - (at - now * 1000)) > 0:
             return -behind - _TOLERANCE_MS
         return ahead + _TOLERANCE_MS if (ahead := at - elapsed_ms - self.highest_ms) > 0 else 0.0
@@ -172,26 +163,25 @@ _TIMES: Final = clean("TIMES")
 
 
 class ClockFault(NamedTuple):
-    """A contradiction between clocks and heartbeats. Rows read unknown meanwhile."""
+    """A contradiction between clocks and heartbeats, which makes rows unknown."""
 
     wrong: SafeText
-    """The wrong clock and the error."""
     judged_by: SafeText | None
-    """The base of the verdicts meanwhile; None if nothing proves a verdict."""
+    """Basis of the verdicts; None if nothing proves a verdict."""
     badge: SafeText
     error_ms: float | None = None
-    """The clock's lead in milliseconds, negative for a delay; None if unknown."""
+    """The clock's lead in ms, negative for a delay; None if unknown."""
 
     @property
     def text(self) -> SafeText:
-        """A sentence: the wrong clock, the error, and the base of the verdicts meanwhile."""
+        """A sentence about the fault and the basis of the verdicts."""
         if self.judged_by is None:
             return clean(f"{self.wrong}: rows are unknown (clk?)")
         return clean(f"{self.wrong}: rows (clk?) are judged by {self.judged_by}, losses still count")
 
 
 def clock_error(error_ms: float) -> timedelta:
-    """Return a clock's error, from a minute on in steps of 5 s."""
+    """Return the error without sign, in steps of 5 s from a minute on."""
     exact = span(abs(error_ms))
     return exact if exact < _MINUTE else _FIVE_SECONDS * round(exact / _FIVE_SECONDS)
 
@@ -202,7 +192,7 @@ def ahead_or_behind(error_ms: float) -> str:
 
 
 def date_fault(clock: ServerClock, date_error_ms: float) -> ClockFault:
-    """Return the fault of a `Date` that `believed_clock` does not believe."""
+    """Return the fault of a `Date` rejected by `believed_clock`."""
     whose, by = "its earlier time", "its earlier time"
     if not clock.is_known:
         whose, by = "this machine's and all heartbeats", "this machine's clock"
@@ -214,9 +204,9 @@ IMPOSSIBLE_TIMES: Final = ClockFault(clean(f"every heartbeat has an impossible t
 
 
 def contradiction(checks: Iterable[SkewCheck], clock: ServerClock, listed: Clocks, elapsed_ms: float) -> ClockFault:
-    """Return the fault of the clock that contradicts the heartbeat of every connected row.
+    """Return the fault of the clock that contradicts every connected row's heartbeat.
 
-    `checks` are the rows' skew checks, at least one. Without a `Date`, the suspect is this machine's clock.
+    Without a `Date`, the suspect is this machine's clock. `checks` is not empty.
     """
     at = clock.server_time(listed.wall)
     errors = [check.least_error_ms(at, listed.monotonic, elapsed_ms) for check in checks]

@@ -1,4 +1,4 @@
-"""The rule that gives a row a verdict at a moment, without history."""
+"""The rule for a row's verdict at a moment, without history."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Presence(StrEnum):
 
     ONLINE = "online"
     LATE = "late"
-    """Online, but without a heartbeat for so long that a ping was missed."""
+    """Online, but a ping was missed."""
     OFFLINE = "offline"
     GONE = "gone"
     """Absent from two consecutive complete listings."""
     MISSING = "missing"
-    """Expected, and either never listed or gone for longer than `limits.MISSING_AFTER`."""
+    """Expected, but never listed, or gone for longer than `limits.MISSING_AFTER`."""
 
     @property
     def is_absent(self) -> bool:
@@ -45,11 +45,11 @@ class Reason(StrEnum):
     NEVER_LISTED = "expected, never listed"
     EXPECTED = "expected, no longer listed"
     UNTIMED = "its heartbeat's time cannot be true"
-    """A heartbeat with an impossible time and no earlier verdict; shown as unknown."""
+    """An impossible heartbeat time without an earlier verdict; shown as unknown."""
 
 
 class Verdict(NamedTuple):
-    """A presence with a reason; compared by value, as a verdict may come from a history file."""
+    """A presence with a reason; compared by value, because a history file makes copies."""
 
     presence: Presence
     reason: Reason
@@ -69,10 +69,10 @@ UNTIMED = Verdict(Presence.OFFLINE, Reason.UNTIMED)
 
 
 class PresenceRule:
-    """The rule, with limits converted to ms once.
+    """The official client's rule, with limits in ms.
 
-    Source: the official client. A row is online if `connectionId` is a non-empty string, `lastHeartbeat` is a number,
-    and `now - lastHeartbeat < 120 000 ms`; at exactly 120 000 ms a row is offline.
+    A row is online if `connectionId` is a non-empty string, `lastHeartbeat` is a number, and
+    `now - lastHeartbeat < 120 000 ms`.
     """
 
     __slots__ = ("_late_ms", "_online_ms")
@@ -87,7 +87,7 @@ class PresenceRule:
         return self.verdict_by_age(environment, None if beat_at is None else now - beat_at)
 
     def verdict_by_age(self, environment: Environment, age_ms: float | None) -> Verdict:
-        """Return the verdict for a heartbeat's age."""
+        """Return the verdict for a heartbeat's age, None without a heartbeat."""
         if not environment.connection_id:
             return DISCONNECTED
         if age_ms is None:
@@ -98,6 +98,6 @@ class PresenceRule:
 
 
 def heartbeat_age(environment: Environment, now: ServerMs) -> timedelta | None:
-    """Return the time since the heartbeat, at least zero."""
+    """Return the heartbeat's age, at least zero."""
     beat_at = environment.last_heartbeat_at
     return None if beat_at is None else span(now - beat_at)

@@ -1,4 +1,4 @@
-"""Problems, the begin of states, and counts. Moments are by the server's clock in ms."""
+"""Problems, begins of states, and counts. Moments are by the server's clock in ms."""
 
 from __future__ import annotations
 
@@ -31,10 +31,9 @@ _GONE_IS_PROBLEM_MS: Final = limits.GONE_IS_PROBLEM_FOR / MS
 
 
 def is_old(tracked: TrackedEnvironment, now: float, counts_from: float | None = None) -> bool:
-    """Whether an environment is offline for `limits.OLD_AFTER` or longer, too long to need a person now.
+    """Whether an environment has been offline for `limits.OLD_AFTER`, too long to need a person now.
 
-    An impossible instant proves no age. A silenced loss counts from the end of the silence (`counts_from`) if
-    the silence ended after the loss.
+    An impossible instant proves no age. A silenced loss counts from `counts_from`, the silence's end, if later.
     """
     if tracked.verdict.presence is not _OFFLINE or tracked.has_impossible_time:
         return False
@@ -43,7 +42,7 @@ def is_old(tracked: TrackedEnvironment, now: float, counts_from: float | None = 
 
 
 def went_off_at(tracked: TrackedEnvironment, fleet_limits: Limits) -> float:
-    """Return when a row that is down went off, by its last sign of life if nobody watched (server's clock, ms)."""
+    """Return when a row that is down went off, by the last sign of life if unwatched."""
     last_sign, online_for_ms = tracked.environment.last_seen_alive_at, fleet_limits.online_for / MS
     if tracked.since_at is not None:
         return min(tracked.since_at, last_sign + online_for_ms)
@@ -51,15 +50,14 @@ def went_off_at(tracked: TrackedEnvironment, fleet_limits: Limits) -> float:
 
 
 def is_undated(tracked: TrackedEnvironment, latest: float) -> bool:
-    """Whether an environment is offline since an impossible time, before 2020 or after `latest`."""
+    """Whether an environment is offline since an impossible time."""
     return tracked.verdict.presence is _OFFLINE and not limits.EARLIEST_MS <= tracked.lost_at <= latest
 
 
 def is_problem(tracked: TrackedEnvironment, now: float, counts_from: float | None = None) -> bool:
-    """Whether a row is flapping, missing, offline and not old, or gone for less than `GONE_IS_PROBLEM_FOR`.
+    """Whether a row is flapping, missing, offline and not old, or recently gone.
 
-    A late row is no problem, because late rows often recover within seconds. Nor is a replaced row, even when the
-    server drops the row.
+    A late row is no problem, because late rows often recover within seconds; nor is a replaced row, even if gone.
     """
     presence = tracked.verdict.presence
     if presence is _ONLINE or presence is _LATE:
@@ -76,17 +74,16 @@ def is_problem(tracked: TrackedEnvironment, now: float, counts_from: float | Non
 def has_been_silent(
     tracked: TrackedEnvironment, now: float, lasts: timedelta, counts_from: float | None = None
 ) -> bool:
-    """Whether a lost row has been silent for a time, judged by a single listing; any other state counts at once."""
+    """Whether an offline row has been silent for `lasts`; True for rows not offline or without a true time."""
     if tracked.presence is not Presence.OFFLINE or tracked.has_impossible_time:
         return True
     return now - (counts_from or tracked.environment.last_seen_alive_at) >= lasts / MS
 
 
 def state_began_at(tracked: TrackedEnvironment, fleet_limits: Limits, latest: float = inf) -> float | None:
-    """Return the begin of a state, if known.
+    """Return when the present state began, if known.
 
-    A late row is late since the missed ping. A row always seen online is online at least since connecting. A loss
-    before 2020 or after `latest` has no true time.
+    A late row is late since the missed ping. A row always seen online is online at least since connecting.
     """
     if tracked.has_impossible_time or is_undated(tracked, latest):
         return None
@@ -101,17 +98,17 @@ def state_began_at(tracked: TrackedEnvironment, fleet_limits: Limits, latest: fl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """Numbers of environments, counted once per listing."""
+    """Numbers of environments."""
 
     flapping: int = 0
     unrestricted: int = 0
-    """Environments that are up in the mode that approves everything."""
+    """Environments up in the mode that approves everything."""
     behind: int = 0
-    """Environments that are up with an older version than the profile's newest."""
+    """Environments up with a version older than the profile's newest."""
     newest: SafeText | None = None
     """None if the profiles' newest versions differ."""
     mostly_behind: frozenset[SafeText] = frozenset()
-    """Profiles where a mark of old versions would stand at most rows."""
+    """Profiles with so many rows behind that marks of old versions are useless."""
 
     def __add__(self, other: Counts) -> Counts:
         versions = {counts.newest for counts in (self, other) if counts.behind}
@@ -125,7 +122,7 @@ class Counts:
 
 
 def counts_at(profile_state: ProfileState, now: Clocks) -> Counts:
-    """Count a profile's environments as the screen shows the rows: none while blind."""
+    """Return the counts of a profile's known rows: none while blind."""
     running = Counter(row.environment.version for row in profile_state.environments.values() if row.verdict.is_up)
     is_mostly_behind = not is_mark_useful(running, profile_state.newest)
     known = profile_state.known(now)

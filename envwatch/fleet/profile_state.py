@@ -1,7 +1,7 @@
-"""A profile's state, the effect of a poll on the state, and the fleet: the state of each profile.
+"""A profile's state, and the fleet: the states of all profiles.
 
-Only a complete, fresh, believed listing changes verdicts. After a listing, environments are listed, absent, or expected
-but missing. An expected environment that was never listed is a row with only a name.
+Only a complete, fresh, believed listing changes verdicts. An expected environment that was never listed is a row with
+only a name.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ GONE_KEPT_MS: Final = limits.GONE_KEPT / MS
 
 
 class EarlierRows(NamedTuple):
-    """Rows of an earlier run, each until a listing of this run has the row or proves the row gone."""
+    """Rows of an earlier run, each until settled: a listing has the row, or proves the row gone."""
 
     looked_at: WallMs
     """Request of the earlier run's newest believed listing."""
@@ -78,9 +78,9 @@ def next_environments(
     listing: ListingContext,
     acceptance: Acceptance,
 ) -> tuple[Environments, list[Event], bool]:
-    """Return the environments after a listing, the events, and whether a row's `firstSeenAt` or device changed.
+    """Return the environments after a listing, the events, and whether a row's identity changed.
 
-    The first listing gives no events, nor does a row's first listing after an earlier run.
+    A run's first listing gives no events, nor does the first listing of an earlier run's row.
     """
     environments: dict[SafeText, TrackedEnvironment] = {}
     events: list[Event] = []
@@ -125,7 +125,7 @@ def _not_listed(
 
 
 def are_of_one_account(one: Iterable[Environment], other: Iterable[Environment]) -> bool:
-    """Whether two listings can be of the same account: both name the same organization, or a listing names none."""
+    """Whether two listings can be of the same account: organizations overlap, or a listing names none."""
     old, new = ({environment.organization_id for environment in rows} - {EMPTY} for rows in (one, other))
     return not old or not new or not old.isdisjoint(new)
 
@@ -133,7 +133,7 @@ def are_of_one_account(one: Iterable[Environment], other: Iterable[Environment])
 def remaining_rows(
     earlier: EarlierRows | None, environments: Environments, listing: ListingContext, listed: Container[SafeText]
 ) -> EarlierRows | None:
-    """Return the rows of an earlier run about which the listings of this run prove nothing yet."""
+    """Return the unsettled rows of an earlier run, if any."""
     if earlier is None:
         return None
     rows: dict[SafeText, TrackedEnvironment] = {}
@@ -146,7 +146,7 @@ def remaining_rows(
 
 
 def missing_id(expected: SafeText) -> SafeText:
-    """Return a row id for an expected environment that was never listed."""
+    """Return the row id of an expected environment never listed."""
     return composed(f"expected {expected}")  # no id of the API has a space
 
 
@@ -155,8 +155,7 @@ def with_inventory(
 ) -> Environments:
     """Return the environments after a believed listing, with missing environments.
 
-    The first listing is a silent baseline. Unless the listing proves absences (`is_proof`), no further environment
-    becomes missing.
+    The first listing is a silent baseline. Without proof of absences, no further environment becomes missing.
     """
     expected = tuple(dict.fromkeys(expect))
     if not expected:
@@ -196,7 +195,7 @@ def missing_events(before: Environments, after: Environments, at: ServerMs) -> I
 
 
 def _missing(environments: Iterable[TrackedEnvironment], expected: Iterable[SafeText]) -> Mapping[SafeText, SafeText]:
-    """Return the names of missing environments by row id; a gone row keeps the id."""
+    """Return missing names by row id; a gone row keeps the id."""
     present: set[SafeText] = set()
     gone: dict[SafeText, TrackedEnvironment] = {}
     for tracked in environments:
@@ -210,13 +209,13 @@ def _missing(environments: Iterable[TrackedEnvironment], expected: Iterable[Safe
 
 
 class Freshness(StrEnum):
-    """How far to trust the data, by age."""
+    """Trust in the data, by age."""
 
     WAITING = "waiting"
     LIVE = "live"
     STALE = "stale"
     BLIND = "blind"
-    """The data is too old: every row reads unknown."""
+    """The data is too old, and rows read unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,21 +225,21 @@ class ProfileState:
     limits: Limits = field(default_factory=Limits)
     profile: SafeText = NO_PROFILE
     profile_name: SafeText = NO_PROFILE
-    """Set even if the only profile has the key `NO_PROFILE`."""
+    """Set even if the only profile's key is `NO_PROFILE`."""
     server: SafeText = EMPTY
     """Host, port and path; empty if unknown, as in a recording."""
     expect: tuple[SafeText, ...] = ()
     environments: Mapping[SafeText, TrackedEnvironment] = field(default_factory=dict)
-    """In the listing's order, followed by absent rows."""
+    """Rows in the listing's order, then absent rows."""
     listings: int = 0
     began_at: ServerMs | None = None
     listed: Clocks | None = None
     elapsed_ms: float = 0.0
-    """Time from `began_at` to `listed`: the sum of the gaps between listings, each by the clock that advanced more."""
+    """Sum of the gaps between listings, each by the clock that advanced more."""
     newest: SafeText | None = None
     clock: ServerClock = field(default_factory=ServerClock)
     date_error: float | None = None
-    """By how many ms the newest `Date` is ahead of the believed clock; None if the `Date` is believed."""
+    """Lead of the newest `Date` over the believed clock in ms; None for a believed `Date`."""
     interval: timedelta = timedelta()
     """The longest poll interval since the newest outcome."""
     failure: Failed | None = None
@@ -252,19 +251,19 @@ class ProfileState:
     unseen_since: Clocks | None = None
     """The clocks before a sleep, until the next listing."""
     last_up: Clocks | None = None
-    """When the newest listing with an environment up was requested."""
+    """Request of the newest listing with an environment up."""
     has_moved_identity: bool = False
-    """Whether a row's `firstSeenAt` or device changed, which turns off the rule of `replacement`."""
+    """Whether a row's identity changed, which turns off the rule of `replacement`."""
     periods: Periods = field(default_factory=lambda: NO_PERIODS)
     earlier: EarlierRows | None = None
-    """Known rows that `environments` lacks or that are not compared yet; None if there are none. Not recorded."""
+    """Unsettled rows of an earlier run. Not recorded."""
 
     def apply(
         self, outcome: Outcome, kept: Collection[SafeText] = frozenset()
     ) -> tuple[ProfileState, tuple[Event, ...]]:
-        """Return the state after one poll, and the events, oldest first.
+        """Return the state after a poll, and the events, oldest first.
 
-        `kept` are the ids of rows with an open loss, which stay known however long the rows are gone.
+        `kept` are the ids of rows with an open loss, which stay known however long gone.
         """
         match outcome:
             case Listed():
@@ -290,7 +289,7 @@ class ProfileState:
     def tick(self, now: Clocks) -> tuple[ProfileState, tuple[Event, ...]]:
         """Return the state at a later moment, and the event if the profile becomes blind.
 
-        After a sleep, no profile becomes blind before a poll fails, because the next listing comes at once.
+        After a sleep, only a failed poll makes the profile blind, because the next listing comes at once.
         """
         is_awake = self.unseen_since is None or self.failures > 0
         if self.listed is None or not is_awake:
@@ -316,7 +315,7 @@ class ProfileState:
 
     @property
     def listed_at(self) -> ServerMs | None:
-        """When the newest believed listing was asked for."""
+        """Request time of the newest believed listing."""
         return None if self.listed is None else self.clock.server_time(self.listed.wall)
 
     @property
@@ -325,9 +324,9 @@ class ProfileState:
         return self.failure is not None and self.failure.cause is Cause.UNAUTHORIZED
 
     def with_interval(self, interval: timedelta) -> ProfileState:
-        """Return the state with a longer poll interval, so that the wait does not make the profile blind.
+        """Return the state with a longer interval, so that the wait does not make the profile blind.
 
-        A shorter interval takes effect with the next poll.
+        A shorter interval waits for the next poll.
         """
         return self if interval <= self.interval else replace(self, interval=interval)
 
@@ -346,8 +345,7 @@ class ProfileState:
     def freshness(self, now: Clocks) -> Freshness:
         """Return the freshness: stale over 15 s, blind over 60 s, neither before three intervals.
 
-        While the newest listing is quarantined as a whole, the profile is blind at twice that age, as the server still
-        answers.
+        While a whole listing is quarantined, the limit of blind doubles, because the server still answers.
         """
         age = self.age(now)
         if age is None:
@@ -358,19 +356,16 @@ class ProfileState:
         return Freshness.STALE if age > stale_after else Freshness.LIVE
 
     def is_unknown(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
-        """Whether a row is shown as unknown: while blind, or unproven."""
+        """Whether a row reads unknown: the row is unproven or the profile blind."""
         return self.is_unproven(tracked) or self.freshness(now) is Freshness.BLIND
 
     def is_unproven(self, tracked: TrackedEnvironment) -> bool:
-        """Whether the newest listing proves nothing about a row.
-
-        The platform's heartbeats stall, the row's time is impossible, or the row is unreadable.
-        """
+        """Whether the newest listing proves nothing about a row."""
         is_stalled = self.stall_detector.is_stalled and tracked.verdict.is_up
         return is_stalled or tracked.has_impossible_time or self.is_unreadable(tracked)
 
     def known(self, now: Clocks) -> list[TrackedEnvironment]:
-        """Return the rows about which the newest listing proves something, with a trusted clock; none while blind."""
+        """Return the proven rows with a trusted clock; none while blind."""
         if self.freshness(now) is Freshness.BLIND:
             return []
         rows, has_unreadable = self.environments.values(), self.snapshot is not None and self.snapshot.rejected_ids
@@ -379,7 +374,7 @@ class ProfileState:
         return [row for row in rows if not (row.clock_suspect or row.has_impossible_time)]
 
     def is_unreadable(self, tracked: TrackedEnvironment) -> bool:
-        """Whether the newest listing has the row, but rejected the content: the row is unknown, not absent."""
+        """Whether the newest listing has the row, but rejected the content."""
         return self.snapshot is not None and tracked.environment.id in self.snapshot.rejected_ids
 
     def blindness(self, now: Clocks) -> tuple[ServerMs, SafeText] | None:
@@ -398,7 +393,7 @@ class ProfileState:
 
     @property
     def clock_fault(self) -> ClockFault | None:
-        """The fault of a clock, if all connected rows are in doubt for the fault."""
+        """The clock's fault, if all connected rows are in doubt."""
         if self.date_error is not None:
             return date_fault(self.clock, self.date_error)
         if self.listed is None:
@@ -417,7 +412,7 @@ class ProfileState:
 
     @property
     def has_fresh_heartbeat(self) -> bool:
-        """Whether the heartbeat of a row that is up is younger than one heartbeat period."""
+        """Whether a row that is up has a heartbeat younger than a period."""
         if self.listed is None:
             return False
         since = self.clock.server_time(self.listed.wall) - limits.HEARTBEAT_EVERY / MS
@@ -448,10 +443,7 @@ def _after_failure(profile_state: ProfileState, outcome: Failed) -> tuple[Profil
 
 
 def _awake(profile_state: ProfileState, outcome: Listed) -> tuple[ProfileState, tuple[Event, ...]]:
-    """Return the state and events after the first listing since a sleep.
-
-    If the wall clock was set meanwhile, earlier wall times are moved.
-    """
+    """Return state and events at the first listing after a sleep; a set wall clock moves earlier wall times."""
     last_awake = profile_state.unseen_since
     if last_awake is None or Kind.SLEPT not in profile_state.periods:
         return profile_state, ()
@@ -534,7 +526,7 @@ def _after_listing(
     environments = with_replacements(environments, rows, inputs)
     events = named_by_device(events, environments)
     if not is_first:
-        # A renaming explains the loss of the old row.
+        # A renaming explains the old row's loss.
         events = [*renamed_events(before.environments, environments, at), *events]
     is_proof = quarantine is None and not snapshot.rejected
     environments = with_inventory(before.expect, environments, listing, at, is_proof=is_proof)
@@ -574,9 +566,8 @@ def _next_periods(
 ) -> tuple[Periods, tuple[Event, ...]]:
     """Return the periods after a listing, and the events, ends first.
 
-    A quarantine for a different reason is a new period. `profile_state` is the state before the listing, with the
-    listing's interval, and `following` the state after the listing, without periods. `seen_at` is this process's
-    request time, later than `at` for a served listing.
+    A quarantine for a different reason is a new period. `following` is the state after the listing. `seen_at` is the
+    local request time, later than `at` for a served listing.
     """
     quarantine, profile = acceptance.quarantine, profile_state.profile
     stall_detector, fault = following.stall_detector, following.clock_fault
@@ -608,7 +599,7 @@ def _next_periods(
 
 
 def blind_since(profile_state: ProfileState, now: Clocks) -> Clocks | None:
-    """Return the clocks at the begin of the present sleep or blindness, if any."""
+    """Return the clocks before the present sleep or blindness, if any."""
     return profile_state.unseen_since or (
         profile_state.listed if profile_state.freshness(now) is Freshness.BLIND else None
     )
@@ -621,7 +612,7 @@ def _newest_version(environments: Iterable[TrackedEnvironment]) -> SafeText | No
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """The state of every profile."""
+    """The states of all profiles."""
 
     by_profile: Mapping[SafeText, ProfileState] = field(
         default_factory=lambda: MappingProxyType({NO_PROFILE: ProfileState()})
@@ -630,7 +621,7 @@ class Fleet:
     def apply(
         self, profile: SafeText, outcome: Outcome, kept: Collection[SafeText] = frozenset()
     ) -> tuple[Fleet, tuple[Event, ...]]:
-        """Return the fleet after a poll, and the events, oldest first; see `ProfileState.apply`."""
+        """Return the fleet after a poll, and the events; see `ProfileState.apply`."""
         profile_state, events = self.by_profile[profile].apply(outcome, kept)
         return self.with_profile_state(profile, profile_state), events
 
@@ -639,7 +630,7 @@ class Fleet:
         return Fleet(MappingProxyType({**self.by_profile, profile: profile_state}))
 
     def tick(self, now: Clocks) -> tuple[Fleet, tuple[Event, ...]]:
-        """Return the fleet at a later moment, and an event for each profile that becomes blind."""
+        """Return the fleet at a later moment, and the events of newly blind profiles."""
         changes = {profile: profile_state.tick(now) for profile, profile_state in self.by_profile.items()}
         events = tuple(chain.from_iterable(events for _, events in changes.values()))
         if not events:
@@ -654,7 +645,7 @@ class Fleet:
 
     @property
     def are_several(self) -> bool:
-        """Whether there are several profiles, so that rows show the profile."""
+        """Whether there are several profiles."""
         return len(self.by_profile) > 1
 
     @property
@@ -688,11 +679,11 @@ class Fleet:
         return {profile: profile_state.server for profile, profile_state in self.by_profile.items()}
 
     def server_of(self, profile: SafeText) -> SafeText:
-        """Return a profile's server; empty if the profile is not watched, as in a past event."""
+        """Return a profile's server; empty for an unwatched profile."""
         return EMPTY if (profile_state := self.by_profile.get(profile)) is None else profile_state.server
 
     def identity(self, key: EnvironmentKey) -> tuple[SafeText, SafeText]:
-        """Return a key that is equal for an environment under two profiles of a server."""
+        """Return a key equal for an environment under all profiles of a server."""
         profile, id_ = key
         return (self.server_of(profile) or profile, id_)
 

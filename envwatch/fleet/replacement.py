@@ -1,8 +1,7 @@
 """Replacement of an old row by a new row of the same machine; twins.
 
-A renamed computer connects as a new row with the same device and surface; the old row stays offline until the server
-drops the row. Twins are two rows of one device and surface whose heartbeats advanced side by side. Source:
-`letta-environments.md`, "Identity".
+A renamed computer connects as a new row with the same device and surface; the server drops the old row later. Twins are
+rows of the same device and surface whose heartbeats advanced side by side. Source: `letta-environments.md`, "Identity".
 """
 
 from __future__ import annotations
@@ -40,11 +39,11 @@ _device_of: Callable[[TrackedEnvironment], SafeText] = attrgetter("environment.d
 
 
 Place: TypeAlias = tuple[SafeText, SafeText, str]
-"""Organization, device and surface (`server` or `listen`), equal for the old and the new row."""
+"""Organization, device and surface (`server` or `listen`)."""
 
 
 def place_of(environment: Environment) -> Place | None:
-    """Return a row's place; None if the row cannot be part of a replacement, such as a sandbox."""
+    """Return a row's place; None for rows without replacements, such as sandboxes."""
     surface = _surface_of(environment.listener_instance_id or "")
     device_id = environment.device_id
     if surface is None or not device_id or device_id.startswith(SANDBOX_DEVICE):
@@ -73,9 +72,9 @@ class RuleInputs(NamedTuple):
     at: ServerMs
     latest: ServerMs
     is_off: bool = False
-    """Whether `firstSeenAt` proves nothing, because the server changed the value of a row."""
+    """Whether the rule is off, because the server changed a row's identity."""
     is_first: bool = False
-    """Whether this is the run's first listing: then a replacement is as old as the new row."""
+    """Whether the listing is the run's first: a replacement is then as old as the new row."""
 
 
 def with_replacements(environments: Environments, listed: Collection[SafeText], inputs: RuleInputs) -> Environments:
@@ -98,7 +97,7 @@ def with_replacements(environments: Environments, listed: Collection[SafeText], 
 
 
 def renamed_events(before: Environments, after: Environments, at: ServerMs) -> Iterator[Event]:
-    """Yield an event for each newly replaced row, which explains the row's loss."""
+    """Yield an event for each newly replaced row."""
     for id_, tracked in after.items():
         if tracked.replaced_by is None or ((was := before.get(id_)) is not None and was.replaced_by is not None):
             continue
@@ -107,12 +106,12 @@ def renamed_events(before: Environments, after: Environments, at: ServerMs) -> I
 
 
 def is_replacement(event: Event) -> bool:
-    """Whether the event is a replacement of a row, not a new name of the same row."""
+    """Whether the event is a replacement, not a new name of the same row."""
     return event.kind is Kind.RENAMED and event.field is None
 
 
 def with_memory_of(environments: Environments, before: Environments) -> Environments:
-    """Return a new run's environments with the last run's memory of twins and siblings."""
+    """Return the environments with the last run's memory of twins and siblings."""
     changed = {}
     for id_, was in before.items():
         if not (was.twins or was.offline_beside) or was.presence.is_absent:
@@ -146,7 +145,7 @@ def _judged(
     for tracked in remembering:
         new = replacing.get(tracked.environment.id)
         if tracked.presence is Presence.GONE and tracked.replaced_by is not None and not inputs.is_off:
-            new = present.get(tracked.replaced_by)  # the server dropped the old row, which is no loss
+            new = present.get(tracked.replaced_by)  # the server dropped the old row: no loss
         after.append(_marked(tracked, new, inputs))
     return after
 
@@ -169,9 +168,9 @@ def _with_memory(
 
 
 def _beat_together(one: TrackedEnvironment, other: TrackedEnvironment) -> bool:
-    """Whether the heartbeats of two online rows advanced since both have been connected.
+    """Whether the heartbeats of two online rows advanced since both connected.
 
-    A row that fell silent stays online until the heartbeat expires, which proves no twin.
+    Being online proves no twin, because a silent row stays online until the heartbeat expires.
     """
     rows = (one.environment, other.environment)
     together_from = max(row.first_seen_at if row.connected_at is None else row.connected_at for row in rows)
@@ -213,9 +212,9 @@ def _last_sign(tracked: TrackedEnvironment) -> float:
 
 
 def _replacing(rows: Sequence[TrackedEnvironment], inputs: RuleInputs) -> Environments:
-    """Return the replacing row by the replaced row's id.
+    """Return the replacing rows by the replaced row's id.
 
-    Each row replaces at most one row: the row with the newest sign of life. Of several new rows, the first seen counts.
+    A row replaces only the row with the newest sign of life. Of several new rows, the first seen counts.
     """
     old = [tracked for tracked in rows if obstacle_of(tracked, inputs.latest) is None]
     if not old:
@@ -235,10 +234,10 @@ def _replacing(rows: Sequence[TrackedEnvironment], inputs: RuleInputs) -> Enviro
 
 
 def came_back_after(new: TrackedEnvironment, old: TrackedEnvironment) -> bool:
-    """Whether a row took another row's place again, because a computer got the old name back.
+    """Whether `new` took the place of `old` again, because a computer got the old name back.
 
-    The row was offline while `old` was online, and both were never online in one listing, so a row online now came back
-    later. An offline row must have been online while `old` was offline.
+    `new` was offline while `old` was online, and never a twin, so an online `new` came back later. An offline `new`
+    must have been online while `old` was offline.
     """
     id_, other = new.environment.id, old.environment.id
     if id_ not in old.offline_beside or id_ in old.twins or new is old:
@@ -249,7 +248,7 @@ def came_back_after(new: TrackedEnvironment, old: TrackedEnvironment) -> bool:
 def _without_circles(found: Environments) -> Environments:
     """Return the replacements without circles: two rows first seen within seconds may both look newer.
 
-    In a circle, the row with the newest sign of life is the loss.
+    In a circle, the row with the newest sign of life is lost.
     """
     kept = dict(found)
     for start in found:
@@ -265,7 +264,7 @@ def _without_circles(found: Environments) -> Environments:
 
 
 def siblings(tracked: TrackedEnvironment, rows: Iterable[TrackedEnvironment]) -> Sequence[TrackedEnvironment]:
-    """Return the other listed rows of a row's place."""
+    """Return the further listed rows of the same place."""
     place = place_of(tracked.environment)
     if place is None:
         return ()
@@ -279,7 +278,7 @@ def siblings(tracked: TrackedEnvironment, rows: Iterable[TrackedEnvironment]) ->
 
 
 class Obstacle(StrEnum):
-    """Reasons that exclude a replacement."""
+    """Reasons against a replacement."""
 
     UP = "an online row is never replaced"
     UNTIMED = "the last sign of life has an impossible time"
@@ -288,7 +287,7 @@ class Obstacle(StrEnum):
 
 
 def obstacle_of(tracked: TrackedEnvironment, latest: float = inf) -> Obstacle | None:
-    """Return the reason why a row cannot be replaced, if any."""
+    """Return the obstacle to a row's replacement, if any."""
     if place_of(tracked.environment) is None:
         return Obstacle.OTHER_SURFACE
     if tracked.presence is not Presence.OFFLINE:
@@ -319,7 +318,7 @@ def named_by_device(events: list[Event], environments: Environments) -> list[Eve
             return event
         if (old := replaced.get(event.id)) is not None:
             return replace(event, reason=composed(f"replaces {old}, same device"))
-        # A row that is absent or silent may be the same machine under an old id.
+        # An absent or silent row may be the same machine under an old id.
         twins = environments[event.id].twins
         twin = next((tracked for tracked in others if tracked.environment.id in twins), None)
         relation = "beside" if twin is None else "twin of"

@@ -1,7 +1,6 @@
-"""A tracked environment: the newest row, the verdict, and the memory for the next verdict; and the test of a query.
+"""A tracked environment: the newest row, the verdict, and the memory for the next verdict.
 
-The memory has the changes of fields, the tag of the newest change, and flapping. The filter language is in a higher
-layer.
+`Matcher` is a query's test, because the filter language is in a higher layer.
 """
 
 from __future__ import annotations
@@ -44,19 +43,15 @@ EVENT_KINDS: Final[Mapping[str, Kind]] = {
     "os": Kind.CHANGED,
 }
 _SOURCES = attrgetter(*dict.fromkeys(name if name in API_FIELDS else "metadata" for name in (*EVENT_KINDS, "pod_id")))
-"""The declared fields that hold the attributes; mostly unchanged."""
 
 
 def has_same_sources(before: Environment, after: Environment) -> bool:
-    """Whether the sources of all event fields are equal."""
+    """Whether all sources of event fields are equal."""
     return bool(_SOURCES(before) == _SOURCES(after))
 
 
 def changes(before: Environment, after: Environment) -> Iterator[tuple[Kind, str, SafeText | None, SafeText | None]]:
-    """Yield kind, label and both values of each changed field, in a fixed order.
-
-    Instants and connections, which change all the time, are left out.
-    """
+    """Yield kind, label, old and new value of each changed field, in a fixed order."""
     if has_same_sources(before, after):
         return
     for name, kind in EVENT_KINDS.items():
@@ -75,7 +70,7 @@ def value_of(environment: Environment, name: str) -> SafeText | None:
 
 
 def is_new_connection(before: Environment, after: Environment) -> bool:
-    """Whether the connection was replaced: the id differs, or `connectedAt` by a second or more."""
+    """Whether the connection was replaced: a new id, or `connectedAt` differs by a second or more."""
     if not before.connection_id or not after.connection_id:
         return False
     if before.connection_id != after.connection_id:
@@ -104,9 +99,7 @@ class ChangeTag(StrEnum):
     NEW = "NEW"
     """Went offline, is gone, or appeared as offline."""
     BACK = "BACK"
-    """Online or listed again."""
     JOINED = "JOIN"
-    """Appeared online."""
     MOVED = "MOVED"
     MODE = "MODE"
     VERSION = "VER"
@@ -123,7 +116,7 @@ class RecentChange(NamedTuple):
     at: ServerMs
 
     def is_recent(self, now: float) -> bool:
-        """Whether to show the change (server's clock, ms)."""
+        """Whether the change is recent (server's clock, ms)."""
         return now - self.at < _MARK_DURATION_MS
 
 
@@ -140,10 +133,7 @@ def turn(verdict: Verdict, at: ServerMs) -> RecentChange:
 def later_change(
     last: RecentChange | None, before: Environment, after: Environment, at: ServerMs
 ) -> RecentChange | None:
-    """Return the change to show if an environment neither came nor went.
-
-    A less important change does not replace a recent change.
-    """
+    """Return the change of an environment that neither came nor went; a recent, more important change stays."""
     tag = None if before is after else _tag_between(before, after)
     if tag is None or (last is not None and last.is_recent(at) and _RANKS[last.tag] < _RANKS[tag]):
         return last
@@ -165,10 +155,9 @@ _STEP = (limits.FLAP_HIGH_WEIGHT - limits.FLAP_LOW_WEIGHT) / (_SLOTS - 1)
 
 
 def change_rate(changed_at: Iterable[float], now: float) -> float:
-    """Return the weighted share of slots with a change, from 0 to 100 percent, by Nagios' flap detection.
+    """Return the weighted share of 30 s slots with a change, in percent; instants are in ms.
 
-    Nagios weighs the 20 possible changes between a service's newest 21 samples from 1.25 (newest) to 0.75 (oldest).
-    Here a sample is a slot of 30 s, which counts if presence or connection changed. Instants are in ms.
+    Source: Nagios' flap detection, which weighs the 20 changes between 21 samples from 1.25 (newest) to 0.75 (oldest).
     """
     slots = {int((now - at) // _SLOT_MS) for at in changed_at}
     return sum(limits.FLAP_HIGH_WEIGHT - _STEP * slot for slot in slots if 0 <= slot < _SLOTS) * 100 / _SLOTS
@@ -198,49 +187,48 @@ class TrackedEnvironment(EnvironmentState):
 
     profile: SafeText = NO_PROFILE
     since_at: ServerMs | None = None
-    """When this run saw the environment come or go, if so."""
+    """When this run saw the environment come or go."""
     last_change: RecentChange | None = None
     skew_check: SkewCheck = _NO_SKEW_CHECK
     has_impossible_time: bool = False
-    """The previous verdict stays, but is shown as unknown."""
+    """Whether the heartbeat's time is impossible, so that the previous verdict reads unknown."""
     last_known_heartbeat: LastHeartbeat | None = None
     """The newest heartbeat, kept while the listed row has none."""
     absent: int = 0
     """Number of successive complete listings without the row."""
     transitions: tuple[ServerMs, ...] = ()
-    """Times of changes of presence or connection in the last hour."""
+    """Changes of presence or connection in the last hour."""
     replaced_by: SafeText | None = None
-    """The id of the row that replaces this offline row."""
     replaced_by_name: SafeText | None = None
     twins: frozenset[SafeText] = frozenset()
-    """Ids of rows of the same device and surface whose heartbeats advanced side by side with this row's."""
+    """Ids of twins; see `replacement`."""
     offline_beside: frozenset[SafeText] = frozenset()
-    """Ids of rows of the same device and surface that were offline while this row was online."""
+    """Ids of rows of the same place, offline while this row was online."""
     uptime: Uptime | None = field(default=None, compare=False)
-    """The row's uptime on this machine, ten minutes old at most while the row is up. Not recorded."""
+    """Uptime, at most ten minutes old while the row is up. Not recorded."""
 
     def tag(self, now: float) -> ChangeTag | None:
-        """Return the recent change's tag (server's clock, ms)."""
+        """Return the tag of a recent change."""
         change = self.last_change
         return change.tag if change is not None and change.is_recent(now) else None
 
     @property
     def key(self) -> EnvironmentKey:
-        """Profile and id: profiles may share an environment, and two servers may use one id."""
+        """Profile and id, because two servers may use the same id."""
         return (self.profile, self.environment.id)
 
     @property
     def up_share(self) -> float | None:
-        """The share of the last watched week up, 0 to 1, by the serving host if there is one; None if not known yet."""
+        """The share of the last watched week up, 0 to 1, or None; a serving host's share takes precedence."""
         if (shared := shared_alerts_of(self.environment)) is not None:
             return shared.share
         return self.uptime.share if self.uptime is not None and self.uptime.is_known else None
 
     @property
     def is_permanent(self) -> bool:
-        """Whether the row is up nearly all the time, by the serving host if there is one.
+        """Whether the row is up nearly all the time, by the serving host if any.
 
-        Without a record of the uptime, whether the system does not sleep.
+        Without an uptime, a system that does not sleep is permanent.
         """
         if (shared := shared_alerts_of(self.environment)) is not None:
             return shared.counts if shared.share is None else shared.share >= limits.PERMANENT_SHARE
@@ -266,7 +254,7 @@ class TrackedEnvironment(EnvironmentState):
 
     @property
     def advanced_at(self) -> MonotonicS | None:
-        """When the heartbeat was last seen to advance."""
+        """Time of the heartbeat's last observed advance."""
         return None if self.skew_check.previous_elapsed_ms is None else self.skew_check.listed_at
 
     @property
@@ -281,22 +269,18 @@ class TrackedEnvironment(EnvironmentState):
 
     @property
     def up_since(self) -> float | None:
-        """When the row connected (server's clock, ms). None while down, although the row keeps `connectedAt`."""
+        """Connection time; None while down, although the row keeps `connectedAt`."""
         return self.environment.connected_at if self.verdict.is_up else None
 
     @property
     def is_unhealthy(self) -> bool:
-        """Whether the row is listed, and offline, late or flapping; see `problems.is_problem`.
-
-        A replaced row is healthy, because the machine goes on under another name.
-        """
+        """Whether the row is offline, late or flapping. A replaced row is healthy, because the machine goes on."""
         if self.replaced_by is not None:
             return False
         return (self.verdict.presence in _UNHEALTHY and self.verdict != UNTIMED) or self.is_flapping
 
 
 Environments: TypeAlias = "Mapping[SafeText, TrackedEnvironment]"
-"""By id."""
 
 
 def replaced_by_text(name: SafeText) -> SafeText:
@@ -310,17 +294,15 @@ class ListingContext(NamedTuple):
     number: int
     asked_at: MonotonicS
     gap_ms: float
-    """Time since the previous listing, by the clock that advanced more: one clock may stand still in sleep."""
+    """Time since the previous listing, by the clock that advanced more."""
     elapsed_ms: float
     rule: PresenceRule
     beats_count: bool = True
-    """See `StallDetector.beats_count`."""
     in_doubt: Collection[SafeText] = ()
     unreadable: Collection[SafeText] = ()
     unseen: Collection[SafeText] = ()
-    """Ids of rows that an earlier run knew, and that no listing of this run had before."""
+    """Ids of an earlier run's rows not listed before in this run."""
     kept: Collection[SafeText] = ()
-    """Ids of rows with an open loss, which stay known however long the rows are gone."""
     profile: SafeText = NO_PROFILE
     latest: ServerMs = _NO_LIMIT
     is_date_wrong: bool = False
@@ -395,8 +377,8 @@ def resumed(
 ) -> TrackedEnvironment:
     """Return an earlier run's row after the first listing of this run with the row.
 
-    The row's own instants date the state, because this run did not see the state begin. While the platform's heartbeats
-    stand still, an old heartbeat is no loss.
+    The row's instants date the state, because this run did not see the begin. During a stall, an old heartbeat is no
+    loss.
     """
     tracked = observed(None, environment, at, listing)
     is_held = tracked.verdict == HEARTBEAT_LOST and known.verdict.is_up and not listing.beats_count
@@ -430,7 +412,7 @@ def _is_unchanged(tracked: TrackedEnvironment, environment: Environment, at: Ser
         return listing.rule.verdict_by_age(environment, None) == tracked.verdict
     if listing.rule.verdict_by_age(environment, at - beat_at) != tracked.verdict:
         return False
-    # `contradicts`, inlined for speed: this runs for every row of every listing.
+    # `contradicts`, inlined for speed for every row of every listing.
     check = tracked.skew_check
     return at - listing.asked_at * 1000 >= check.lowest_ms and at - listing.elapsed_ms <= check.highest_ms
 
@@ -457,7 +439,6 @@ def _verdict(
     contradiction: SkewCheck | None,
     listing: ListingContext,
 ) -> Verdict:
-    """`contradiction` is the skew check that rules out the age by the server's clock."""
     before = UNTIMED if tracked is None else tracked.verdict
     # A heartbeat cannot become younger, even if the skew check is new.
     if tracked is not None and before == HEARTBEAT_LOST and contradiction == tracked.skew_check:
@@ -471,8 +452,7 @@ def marked_absent(
 ) -> TrackedEnvironment:
     """Return the environment after a complete listing without the row.
 
-    Two such listings prove the row gone, unless in doubt. `quarantined` earlier listings without the row count from now
-    on.
+    Two such listings prove the row gone, unless in doubt; `quarantined` earlier listings count.
     """
     if tracked.presence.is_absent:
         return tracked
@@ -486,18 +466,18 @@ def marked_absent(
 
 
 def unread(tracked: TrackedEnvironment) -> TrackedEnvironment:
-    """Return the environment after a listing whose row was unreadable, apart from the id."""
+    """Return the environment after a listing with an unreadable row."""
     return replace(tracked, absent=0) if tracked.absent and not tracked.presence.is_absent else tracked
 
 
 def missed_while_quarantined(tracked: TrackedEnvironment, listing: ListingContext) -> TrackedEnvironment:
-    """Return the environment after a quarantined listing without the row, with the last heartbeat remembered."""
+    """Return the environment after a quarantined listing without the row; the last heartbeat stays known."""
     last_known = _newest_heartbeat(tracked, listing)
     return tracked if last_known == tracked.last_known_heartbeat else replace(tracked, last_known_heartbeat=last_known)
 
 
 def events_between(before: TrackedEnvironment | None, after: TrackedEnvironment, at: ServerMs) -> Iterator[Event]:
-    """Yield an environment's events up to the listing at `at`."""
+    """Yield an environment's events at a listing."""
     if before is not None and _is_as_before(before, after):
         return
     if before is None:
@@ -556,7 +536,7 @@ def _newest_heartbeat(tracked: TrackedEnvironment, listing: ListingContext) -> L
 def _with_newest_heartbeat(tracked: TrackedEnvironment, row: Environment, at: ServerMs) -> Environment:
     """Return the row with a heartbeat that does not go backwards.
 
-    A known heartbeat from the future is dropped, because the server's clock was ahead then.
+    A heartbeat from the future is dropped: the server's clock was ahead then.
     """
     new_at = row.last_heartbeat_at
     if new_at is None:
@@ -570,10 +550,7 @@ def _with_newest_heartbeat(tracked: TrackedEnvironment, row: Environment, at: Se
 
 
 def with_last_known(before: Environment, row: Environment) -> Environment:
-    """Return an offline row with the earlier row's values of mode, user and metadata that the row lacks.
-
-    Nothing can change there while the row is offline: the server has dropped the values.
-    """
+    """Return an offline row with the earlier mode, user and metadata, dropped by the server."""
     metadata, known = row.metadata or {}, before.metadata or {}
     kept = {key: value for key, value in known.items() if metadata.get(key) in _EMPTY and value not in _EMPTY}
     if not kept and (row.mode or not before.mode) and (row.user_id or not before.user_id):
@@ -602,14 +579,13 @@ def _reason(tracked: TrackedEnvironment, at: ServerMs) -> SafeText | None:
 
 
 def _lasted(tracked: TrackedEnvironment, at: ServerMs) -> timedelta | None:
-    """Return how long a state lasted, since the observed begin, or else by the row's instants."""
     is_as_listed = tracked.verdict.is_up and tracked.since_at is None
     began_at = tracked.environment.connected_at if is_as_listed else tracked.lost_at
     return None if began_at is None else span(at - began_at)
 
 
 Test: TypeAlias = "Callable[[TrackedEnvironment, float], bool]"
-"""At a moment (server's clock, ms)."""
+"""A test at a moment (server's clock, ms)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -617,11 +593,10 @@ class Matcher:
     """A query as a test, compared by text."""
 
     query: SafeText
-    """The canonical spelling."""
     matches: Test = field(compare=False, repr=False)
 
 
 EVERYTHING: Final = Matcher(EMPTY, lambda _tracked, _now: True)
 
 MatcherOf: TypeAlias = Callable[[str], Matcher | None]
-"""Parses a query, if possible."""
+"""Parser of queries; None for an invalid query."""

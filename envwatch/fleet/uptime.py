@@ -1,7 +1,7 @@
-"""How much of the last watched week a row was up, and whether the row is permanent.
+"""A row's uptime in the last watched week, and whether the row is permanent.
 
-Times are in ms of *watched time*: the time during which this machine's envwatch saw the fleet. Watched time that is
-seven days old weighs 1/e of watched time now. An outage counts when the row is back.
+Times are in ms of *watched time*, in which this machine's envwatch saw the fleet. Watched time seven days ago weighs
+1/e of watched time now.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ _LEAST_SHARE: Final = limits.PERMANENT_SHARE - _ROUNDING
 
 
 class Uptime(NamedTuple):
-    """A row's uptime up to a moment of watched time."""
+    """A row's uptime at a moment."""
 
     up: float = 0.0
     """Weight of the time up, in ms."""
     watched: float = 0.0
     """Weight of the time up or down, in ms."""
     at: float = 0.0
-    """The moment: the profile's watched time."""
+    """The moment, in the profile's watched time."""
     is_up: bool | None = True
-    """The state since then; None while nothing proves the state."""
+    """State since `at`; None while unproven."""
     is_first: bool = False
-    """Whether the first listing of the record had the row, connected for a day, on a system that does not sleep."""
+    """Whether the record's first listing had the row, connected for a day, on a system that does not sleep."""
 
     @property
     def share(self) -> float | None:
@@ -65,13 +65,13 @@ class Uptime(NamedTuple):
 
     @property
     def is_permanent(self) -> bool:
-        """Whether the row is up nearly all the time. While a row is down, the answer does not change."""
+        """Whether the row is up nearly all the time; unchanged while the row is down."""
         return self.up >= _LEAST_SHARE * self.watched if self.is_known else self.is_first
 
     def after(self, at: float, *, is_up: bool | None) -> Uptime:
         """Return the uptime at a later moment, with the state from then on.
 
-        A row that is down stays down until the row is seen up: the outage counts then, for at most 12 hours.
+        An outage counts when over, for at most 12 hours.
         """
         if self.is_up is False:
             if not is_up:
@@ -92,13 +92,13 @@ def whole_percent(share: float) -> int:
 
 
 def share_text(share: float) -> SafeText:
-    """Return a share in whole percent, rounded down: `89 %`."""
+    """Return a share as text: `89 %`."""
     return composed(f"{whole_percent(share)} %")
 
 
 @lru_cache(maxsize=16_384)  # `serve` words every row of each listing, and an uptime stays for ten minutes
 def uptime_text(uptime: Uptime) -> SafeText:
-    """Return `up 99 % of 7 days`, or why the uptime is not known yet."""
+    """Return `up 99 % of 7 days`, or how long the row was watched."""
     if uptime.is_known and uptime.share is not None:
         days = int(uptime.watched_for / _DAY + _ROUNDING)
         return composed(f"up {share_text(uptime.share)} of {days} days")
@@ -106,17 +106,14 @@ def uptime_text(uptime: Uptime) -> SafeText:
     return composed(f"{watched}, and connected for a day before" if uptime.is_first else watched)
 
 
-@lru_cache(maxsize=16_384)  # most rows of a listing have the uptime of the listing before
+@lru_cache(maxsize=16_384)  # most rows keep the uptime of the previous listing
 def rounded(uptime: Uptime) -> Uptime:
     """Return an uptime of `rounded_parts`, with the same texts."""
     return uptime_of(*rounded_parts(uptime))
 
 
 def rounded_parts(uptime: Uptime) -> tuple[int | None, int, bool]:
-    """Return the share in parts of 10,000 (None before it is known), the watched hours, and `Uptime.is_first`.
-
-    Numbers are rounded down.
-    """
+    """Return the share in parts of 10,000 (None if unknown), the watched hours, and `is_first`, rounded down."""
     is_known, share = uptime.is_known, uptime.share
     parts = int(share * _SHARE_PARTS + 100 * _ROUNDING) if is_known and share is not None else None
     return parts, int(uptime.watched_for / _HOUR + _ROUNDING), uptime.is_first

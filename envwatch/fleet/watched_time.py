@@ -1,8 +1,7 @@
-"""When a profile was watched, and an environment's states and outages over that time.
+"""A profile's watched time, and an environment's states and outages.
 
-Times are by the server's clock in ms, because this machine's clock may be set. A past poll's local time is converted
-with the server clock's present offset. A change found after a gap happened at an unknown moment in the gap, so during a
-gap the state is unknown. Late leaves no event and counts as up.
+Times are by the server's clock in ms, because this machine's clock may be set; past polls are converted with the
+present offset. During a gap the state is unknown, because a later change has no known moment. Late counts as up.
 """
 
 from __future__ import annotations
@@ -35,11 +34,11 @@ if TYPE_CHECKING:
 
 SPANS_KEPT: Final = 1_000
 _UNSEEN: Final = frozenset({Kind.VISIBLE, Kind.SLEPT, Kind.WHILE_BLIND})
-"""Events about a time that nobody watched, from `since` to `at`."""
+"""Events about an unwatched time, from `since` to `at`."""
 
 
 class Span(NamedTuple):
-    """A span of time, by the server's clock in ms."""
+    """A span of time."""
 
     since: ServerMs
     until: ServerMs
@@ -50,14 +49,14 @@ class WatchedTime:
     """The spans between believed listings."""
 
     spans: tuple[Span, ...] = ()
-    """Oldest first, without overlap. A single listing is a span of no length."""
+    """Spans are in order and do not overlap. A single listing is a span of no length."""
 
     @classmethod
     def recorded(cls, polls: Iterable[RecordedPoll], events: Iterable[Event], clock: ServerClock) -> WatchedTime:
-        """Return the watched time of a recorded past.
+        """Return the watched time of recorded polls, given in order.
 
-        A span ends with a sleep, with the run, and when no listing follows within `blind_after`. `polls` are in order;
-        the events of the same time tell which listings were believed.
+        A span ends with a sleep, with the run, or without a listing within `blind_after`. `events` of the same
+        time tell the believed listings.
         """
         spans: list[list[float]] = []  # by this machine's clock
         run: int | None = None
@@ -136,7 +135,7 @@ class WatchedTime:
         )
 
     def span_at(self, at: float) -> Span | None:
-        """Return the span at a moment; of two adjacent spans the later."""
+        """Return the span at a moment, the later of two adjacent spans."""
         place = bisect_right(self.spans, at, key=attrgetter("since")) - 1
         return self.spans[place] if place >= 0 and at <= self.spans[place].until else None
 
@@ -152,7 +151,7 @@ class WatchedTime:
 
     @property
     def shape(self) -> tuple[object, ...]:
-        """A value that changes when a span begins, but not while the newest span goes on."""
+        """A value that stays equal while only the newest span grows."""
         if not self.spans:
             return ()
         *earlier, newest = self.spans
@@ -197,13 +196,13 @@ UNWATCHED: Final = clean("not watched")
 
 
 class Interval(NamedTuple):
-    """A time in one state."""
+    """A time in a single state."""
 
     state: UptimeState
     since: ServerMs
     until: ServerMs
     reason: SafeText | None = None
-    """The reason of being down at the begin, or of an unknown state."""
+    """Reason of the loss or unknown state."""
 
     @property
     def lasted(self) -> timedelta:
@@ -220,8 +219,8 @@ def states(
 ) -> tuple[Interval, ...]:
     """Return an environment's states between two moments, without holes or equal neighbours.
 
-    `tracked` is the environment after all events, None if no longer tracked. `own_events` are oldest first, without
-    groups, complete from `since`. Unwatched time is unknown.
+    `tracked` is the environment after all events; None if untracked. `own_events` are oldest first, without groups, and
+    complete from `since`.
     """
     states = _ValueHistory.from_changes(
         _presences(own_events), None if tracked is None else _presence_of(tracked), watched
@@ -274,7 +273,7 @@ class Outage(NamedTuple):
 
 
 def outages(intervals: Iterable[Interval]) -> tuple[Outage, ...]:
-    """Return the outages, oldest first; down before and after a gap is one outage."""
+    """Return the outages, oldest first; a gap does not split an outage."""
     found: list[Outage] = []
     for each in intervals:
         last = found[-1] if found and not found[-1].is_over else None
@@ -323,8 +322,8 @@ class _ValueHistory:
     def from_changes(cls, changes: Sequence[_Change], now: _What | None, watched: WatchedTime) -> _ValueHistory:
         """Return the history of changes, oldest first; `now` is the present value.
 
-        If a change does not begin with the value that the previous change left, a change in between was unseen: the
-        last value lasts at most to the end of the span watched then.
+        Between contradictory changes, an unseen change happened: the earlier value ends with the watched span at the
+        latest.
         """
         if not changes:
             return cls((-inf,), (now or _ABSENT,))
@@ -347,7 +346,7 @@ class _ValueHistory:
         return self.values[bisect_right(self.begins, at) - 1]
 
     def where_up(self, other: _ValueHistory) -> _ValueHistory:
-        """Return the history with the values of `other` where this history is up."""
+        """Return the history with values of `other` while up."""
         begins = sorted({*self.begins, *other.begins})
         values = [(self.value_at(begin), other.value_at(begin)) for begin in begins]
         return _ValueHistory(begins, [other if own.state is UptimeState.UP else own for own, other in values])
@@ -391,7 +390,7 @@ def _presences(own_events: Iterable[Event]) -> list[_Change]:
 def _flapping(own_events: Iterable[Event], watched: WatchedTime, *, is_flapping: bool) -> list[_Change]:
     """Return the changes of flapping; a row that goes or appears does not flap.
 
-    A new run inherits flapping without an event: then flapping begins with the watched span.
+    Flapping inherited from an earlier run begins with the watched span.
     """
     changes: list[_Change] = []
 
