@@ -1,4 +1,1 @@
-"""The command line.
-
-Only this package may import all packages, late for speed.
-"""
+"""The command line. Only this package may import all packages."""

@@ -1,7 +1,7 @@
-"""The command line: commands, parsers, shared options, exit codes and messages.
+"""Commands, parsers, shared options and exit codes.
 
-Imports only the named command's module, so help and refusals are instant. No option takes the API key, because every
-user of a machine can read the arguments of processes. Messages omit long words, which may be a misplaced key.
+No option takes the API key, because every user of a machine can read the arguments of processes. Messages omit long
+words, which may be a misplaced key.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 DASHBOARD: Final = "dashboard"
 
 PLUGIN: Final = "check"
-"""The monitoring plugin: prints failures to standard output, with separate exit codes."""
 
 GROUPS: Final = {
     "Dashboard": {
@@ -58,7 +57,7 @@ GROUPS: Final = {
         "completion": "print the completion script for bash, zsh or fish",
     },
 }
-"""The help's groups with the line of each command, on a screen of 80x24."""
+"""Summaries of commands by group; the help fits 80x24 cells."""
 
 COMMANDS: Final = {name: summary for group in GROUPS.values() for name, summary in group.items()}
 
@@ -78,7 +77,7 @@ class Exit(IntEnum):
 
 
 class StopError(ReportedError):
-    """Ends the command with an exit code; without a message if no reader is left."""
+    """Ends the command with an exit code."""
 
     def __init__(self, code: Exit, line: str = "") -> None:
         super().__init__(line)
@@ -90,7 +89,7 @@ class HelpRequested(Exception):  # noqa: N818 - no error
 
 
 class Options(argparse.Namespace):
-    """The parsed command line. Parsers set only given options; the values here are the defaults of shared options."""
+    """The parsed command line, with the defaults of shared options."""
 
     command: str | None = None
     version: bool = False
@@ -112,7 +111,7 @@ _DETAILS: Final = "Details: envwatch COMMAND --help; dashboard --help has variab
 
 
 def valued(metavar: str, read: Callable[[str], object], summary: str) -> dict[str, Any]:
-    """Return argparse's settings of an option; argparse shows the reader's `ValueError`."""
+    """Return an option's settings for argparse, which shows a `ValueError` of `read`."""
 
     def value_of(text: str) -> object:
         try:
@@ -166,16 +165,13 @@ _SHARED: Final[dict[str, dict[str, Any]]] = {
     },
     "config": valued("PATH", path_text, "configuration file (default: `envwatch config path`)"),
 }
-"""In the order of the help."""
 
 QUERY_OPTIONS: Final = ("filter", "page_size", "online_only", "source", "user")
 _ADVANCED: Final = frozenset(
     {"no_mouse", "no_history", "page_size", "online_only", "source", "user", "log_file", "log_level"}
 )
-"""Shared options that few people need, at the end of the help."""
 OUTPUT_OPTIONS: Final = ("ascii", "log_file", "log_level")
 DASHBOARD_OPTIONS: Final = tuple(_SHARED)
-"""All shared options; each may stand before a command."""
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -206,15 +202,15 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser without abbreviations that sets only given options.
+    """Sets only given options, and takes no abbreviations.
 
-    `fill` adds the arguments at the first use.
+    `fill` runs at the first use, so only the named command's module is imported.
     """
 
     def __init__(self, *, fill: Callable[[Parser], None] | None = None, **settings: Any) -> None:  # noqa: ANN401 - passed on
         self._fill = fill
         self.optional_action: argparse.Action | None = None
-        """Actions that a first word may name; any other word is a value of this parser."""
+        """Subcommands; the first word names a subcommand or is a value."""
         self._advanced: argparse._ArgumentGroup | None = None
         super().__init__(
             formatter_class=_HelpFormatter,
@@ -226,12 +222,12 @@ class Parser(argparse.ArgumentParser):
 
     @property
     def names(self) -> frozenset[str]:
-        """Names of options that may be given."""
+        """Names of accepted options."""
         return frozenset({"command", "action", *(action.dest for action in self._actions)})
 
     @property
     def flags(self) -> list[str]:
-        """Options with their dashes."""
+        """Option strings, such as `--filter`."""
         return [flag for action in self._actions for flag in action.option_strings]
 
     def add_flag(self, flag: str, about: str) -> None:
@@ -239,7 +235,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(flag, action="store_true", default=False, help=about)
 
     def add_shared(self, *names: str) -> None:
-        """Add shared options; advanced options form a group."""
+        """Add shared options; rarely needed options form a last group."""
         for name in names:
             flag = f"--{name.replace('_', '-')}"
             if name not in _ADVANCED:
@@ -256,7 +252,7 @@ class Parser(argparse.ArgumentParser):
             self._action_groups.sort(key=lambda group: group is self._advanced)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401 - as argparse has it
-        """Parse arguments; only the named subcommand's parser gets here."""
+        """Call `fill`, then parse."""
         self.fill()
         action = self.optional_action
         if action is not None and action.choices is not None and (not args or args[0] not in action.choices):
@@ -264,11 +260,11 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def print_help(self, file: object = None) -> NoReturn:  # noqa: ARG002 - argparse's own signature
-        """Raise the help as `HelpRequested`, because argparse ignores errors of writing."""
+        """Raise `HelpRequested`, because argparse ignores write errors."""
         raise HelpRequested(self.format_help())
 
     def error(self, message: str) -> NoReturn:
-        """Stop with a message in plain words."""
+        """Raise `StopError` in plain words."""
         raise StopError(Exit.USAGE, f"{plain(message)}; see `{self.prog} --help`")
 
 
@@ -278,7 +274,6 @@ class _FirstParser(Parser):
         self.commands: dict[str, Parser] = {}
 
     def format_help(self) -> str:
-        """Return the commands in groups, without options."""
         width = max(map(len, COMMANDS))
         lines = [f"usage: {self.usage}", f"{self.description}\n"]
         for title, commands in GROUPS.items():
@@ -287,20 +282,18 @@ class _FirstParser(Parser):
 
 
 def load(name: str) -> ModuleType:
-    """Import a command's module, which imports late everything that only its `run` needs."""
+    """Import a command's module."""
     return import_module(f"envwatch.cli.commands.{name}")
 
 
 def options_in(arguments: Sequence[str] | None, options: Options | None = None) -> Options:
-    """Return the options of a command line.
+    """Return a command line's options, by default the process's.
 
-    Args:
-        arguments: without the program's name; None for the process's arguments.
-        options: filled up to the first mistake; None for new options.
+    `options` is filled up to the first mistake.
 
     Raises:
-        StopError: if an argument is wrong.
-        HelpRequested: if the user asks for the help or the version.
+        StopError: an argument is wrong.
+        HelpRequested: the user asks for help or version.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     options = options or Options()
@@ -354,10 +347,7 @@ def _fill(name: str, parser: Parser) -> None:
 
 
 def check_query(text: str, argument: str) -> None:
-    """Stop at the first mistake in a query, before the key is looked up or the screen is taken.
-
-    `argument` names the query. The message omits words like an API key.
-    """
+    """Raise `StopError` for a mistake in a query; `argument` names the query in the message."""
     from envwatch.query.language import parse
     from envwatch.query.lexer import QueryError
 
@@ -385,7 +375,7 @@ NO_KEY_HERE: Final = (
 
 
 def plain(message: str) -> SafeText:
-    """Return a message of argparse in plain words."""
+    """Return argparse's message in plain words."""
     if match := _CHOICE.fullmatch(message):
         name, word, choices = match[1], _without_keys(match[2]), re.findall(r"[\w-]+", match[3])
         nearest = did_you_mean(word, choices)
@@ -400,7 +390,7 @@ def plain(message: str) -> SafeText:
 
 
 def unknown_arguments(extras: Sequence[str], command: str, options: Iterable[str]) -> SafeText:
-    """Return the message about unknown arguments."""
+    """Return the message for unknown arguments."""
     word = _without_keys(extras[0])
     if not word.startswith("-"):
         return composed(f"`{command}` takes no argument {word}: every value stands after its option")
@@ -408,7 +398,7 @@ def unknown_arguments(extras: Sequence[str], command: str, options: Iterable[str
 
 
 def names_a_key(argument: str) -> bool:
-    """Whether an argument looks like an option for the key."""
+    """Whether an argument resembles an option for the key."""
     return _NAMES_OF_KEYS.fullmatch(argument) is not None
 
 

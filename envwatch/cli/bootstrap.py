@@ -1,7 +1,4 @@
-"""Settings, credentials, clients and the log of commands, imported late.
-
-Mistakes are `ReportedError`s.
-"""
+"""Settings, credentials, clients and logs of commands."""
 
 from __future__ import annotations
 
@@ -46,15 +43,15 @@ if TYPE_CHECKING:
 _WITHOUT_SCREEN: Final = frozenset(GROUPS["Without a screen"])
 """Commands that ignore saved settings of the dashboard."""
 _WITHOUT_LOG: Final = _WITHOUT_SCREEN - {"watch", "record", "serve", "metrics"}
-"""Commands that log only if an option names a file."""
+"""Commands that log only with `--log-file`."""
 
 
 def all_settings_for(
     options: Options, environ: Mapping[str, str] = os.environ, only: Iterable[str] | None = None
 ) -> list[Settings]:
-    """Return each selected profile's settings, and apply the first profile's time zone.
+    """Return the selected profiles' settings, and apply the first profile's time zone.
 
-    If `only` is given, variables and file set only these settings.
+    `only` limits the settings that file and variables may set.
     """
     from envwatch.config.settings import all_settings_of
 
@@ -65,7 +62,7 @@ def all_settings_for(
 
 
 def past_moment(text: str) -> datetime:
-    """Return an option's past moment, in the settings' time zone."""
+    """Return an option's past moment in the settings' zone; raise `StopError` for a future moment."""
     now = datetime.now(UTC)
     if (at := past_moment_of(text, now)) is None:
         here = date_text(now.timestamp() * 1000, None)
@@ -74,7 +71,7 @@ def past_moment(text: str) -> datetime:
 
 
 def display_settings_of(options: Options) -> Settings:
-    """Return the default profile's settings; variables and the file set only `DEMO_SETTINGS`."""
+    """Return the default profile's settings; variables and file set only `DEMO_SETTINGS`."""
     from envwatch.config.declared import DEMO_SETTINGS
     from envwatch.config.settings import PROFILE
 
@@ -84,7 +81,7 @@ def display_settings_of(options: Options) -> Settings:
 
 
 def config_path_for(options: Options) -> tuple[Path, bool]:
-    """Return `config_path` of the options."""
+    """Return the configuration file's path, and whether the user named the file."""
     from envwatch.config.settings import config_path
 
     return config_path(options.config, os.environ)
@@ -105,7 +102,7 @@ def _remembered(options: Options) -> dict[str, Any]:
 
 
 def user_name() -> SafeText:
-    """Return this process's user name, or the number if the user has no name."""
+    """Return this process's user name, or else the uid."""
     import pwd
 
     try:
@@ -115,7 +112,7 @@ def user_name() -> SafeText:
 
 
 def profiles_for(options: Options, find: Callable[[Settings], Credentials] | None = None) -> Profiles:
-    """Return the selected profiles, and warn of old settings; `find` replaces `credentials_for`."""
+    """Return the selected profiles; `find` replaces `credentials_for`."""
     from envwatch.fleet.events import NO_PROFILE
 
     all_settings = all_settings_for(options)
@@ -129,9 +126,9 @@ def profiles_for(options: Options, find: Callable[[Settings], Credentials] | Non
 
 
 def print_hint(query: Query, fleet: Fleet) -> bool:
-    """Write a hint if a value of a filter matches no environment and resembles a usual value.
+    """Write a hint if a filter's value matches no environment, but resembles a usual value.
 
-    Return whether each profile has a listing; otherwise nothing is written.
+    Return False, without a hint, until each profile has a listing.
     """
     from envwatch.query.completion import value_hint
 
@@ -155,7 +152,7 @@ def credentials_for(settings: Settings, prompt: Callable[[], str] | None = None)
 
 
 def renewed_key(credentials: Credentials, settings: Settings) -> Secret:
-    """Return the present key, or the old key if there is none for this server."""
+    """Return the current key, or the old key if there is none for this server."""
     try:
         found = credentials_for(settings)
     except ReportedError:
@@ -203,7 +200,7 @@ def _target_for(credentials: Credentials, settings: Settings) -> PolledProfile:
 
 
 def keep_changes(name: str, state_format: StateFormat, changes: Mapping[Any, Any]) -> None:
-    """Change a state file; stop if that fails, and name a damaged file that was set aside."""
+    """Change a state file; raise `StopError` if writing fails."""
     from envwatch.watch.state_file import merge
 
     path = state_file(name)
@@ -216,10 +213,7 @@ def keep_changes(name: str, state_format: StateFormat, changes: Mapping[Any, Any
 
 
 def poll_log_for(options: Options, notify: Callable[[str], None] = lambda _line: None) -> PollLog:
-    """Return the log of a command: by default in the state folder, or none (`_WITHOUT_LOG`).
-
-    `notify` gets a line, in any thread, when the log cannot be written.
-    """
+    """Return a command's log; `notify` gets a line, in any thread, if writing fails."""
     import logging
     from pathlib import Path
 
@@ -236,18 +230,16 @@ def poll_log_for(options: Options, notify: Callable[[str], None] = lambda _line:
 
 
 class DemoHistory(NamedTuple):
-    """The history and the uptimes of the demo."""
+    """The demo's history, and uptimes before the opening."""
 
     folder: Path
-    """The demo's address is new each time, so the address does not name the folder."""
     prepare: Callable[[], None]
-    """Called in a thread before the first recording."""
+    """Writes the past, in a thread."""
     uptimes: UptimeRecord
-    """Before the opening."""
 
 
 def report_crash(error: BaseException, poll_log: PollLog) -> Exit:
-    """Write the traceback of a bug to the log and a screenful to standard error; return the exit code."""
+    """Report a crash to log and standard error; return the exit code."""
     poll_log.write_crash(error)
     poll_log.close()
     columns, lines = shutil.get_terminal_size()
@@ -260,7 +252,7 @@ def hooks_in(settings: Settings, options: Options) -> tuple[Sequence[HookSetting
     """Return the configured hooks, and deliveries by hook name.
 
     Raises:
-        ReportedError: without hooks, or for an unusable hook.
+        ReportedError: there is no hook, or a hook is unusable.
     """
     if not settings.hooks:
         path, _ = config_path_for(options)

@@ -1,4 +1,4 @@
-"""Writes the demo's past: the day before the opening, as a monitor would have seen the day."""
+"""Writes the history of the day before the demo's opening."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _EVERY_S: Final = 240.0
 _LAST_S: Final = -1.5
-"""The last poll, from the opening."""
+"""Seconds from the opening to the last poll."""
 _FAILURE: Final = clean("the demo's server answered 503: Service Unavailable")
 _NOTE: Final = "disk is full, OPS-412"
 
@@ -41,14 +41,10 @@ _NOTE: Final = "disk is full, OPS-412"
 def write_past(folder: Path, started_at: int | None) -> None:
     """Replace an earlier demo's history by the day before an opening, unless another demo records.
 
-    Args:
-        folder: need not exist.
-        started_at: the opening, in ms since the epoch; None for a fleet without a day before.
+    `started_at` is the opening, in ms since the epoch; None writes no day.
 
     Raises:
-        HistoryError: the day cannot be written.
-        OSError: likewise.
-        sqlite3.Error: likewise.
+        HistoryError, OSError, sqlite3.Error: writing fails.
     """
     writer = FolderWriter(folder, Retention(), between_runs=changes_between_runs)
     if not writer.take():
@@ -90,7 +86,7 @@ def _with_ack(monitor: Monitor, now: Clocks) -> Monitor:
 
 
 def _outcomes(started_at: int) -> Iterator[tuple[float, Listed | Failed]]:
-    """Yield each poll's time, in seconds from the opening, and its outcome."""
+    """Yield each poll's seconds from the opening, and the outcome."""
     fleet, pool, interval = DemoFleet(SIZE, started_at), Pool(), timedelta(seconds=_EVERY_S)
     known: dict[SafeText, Environment] = {}
     for elapsed in (_LAST_S - _EVERY_S * number for number in range(int(DAY / _EVERY_S) - 1, -1, -1)):

@@ -1,4 +1,4 @@
-"""The demo as a profile: its settings, its history folder and its uptimes."""
+"""The demo as a profile: settings, history folder and uptimes."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from envwatch.config.settings import Settings
 
 DEMO_PROFILE: Final = "demo"
-"""The profile's name, and the host in the history: each demo has another address."""
+"""Profile name, and host in the history, because each demo has a new address."""
 VIEW: Final = "laptops"
-"""The demo's own view, unless the user has a view of this name."""
+"""The demo's view; a user's view of this name takes precedence."""
 
 
 def demo_settings(options: Options) -> Settings:
-    """Return the default profile's display settings, with an early alert and a view."""
+    """Return the default profile's display settings, with the demo's alert time and view."""
     from envwatch.wording.table.table_view import NamedView
 
     settings = display_settings_of(options)
@@ -42,12 +42,12 @@ def demo_settings(options: Options) -> Settings:
 
 
 def demo_folder(settings: Settings) -> Path:
-    """Return the history folder of the newest demo."""
+    """Return the demo's history folder."""
     return history_folder_for(DEMO_PROFILE, settings)
 
 
 def uptimes_before(size: int) -> UptimeRecord:
-    """Return the uptimes of a fleet that was watched for a week before the opening."""
+    """Return a fleet's uptimes after a week of watching."""
     from envwatch.demo.machines import machine_at
 
     shares = {"laptop": 0.6, "job": 0.75}
@@ -59,7 +59,7 @@ def uptimes_before(size: int) -> UptimeRecord:
 
 
 def hints_key(settings: Settings) -> str:
-    """Return the key that closes the demo's hints, or "" after the user has closed the hints."""
+    """Return the key that closes the demo's hints, or "" if closed for good."""
     from envwatch.watch.state_file import remembered
 
     return "" if remembered(state_file("state")).get("hints") is False else _free_key(settings, "H")

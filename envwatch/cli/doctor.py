@@ -1,7 +1,7 @@
-"""The checks of `envwatch doctor`, and the run of checks.
+"""The checks of `envwatch doctor`.
 
-A check returns nothing or one problem with its fix, and puts measured values into `facts`. A check without facts had
-nothing to examine. Checks leave nothing on the machine, and run no hook.
+A check returns None or a problem, and adds measured values to `facts`; without facts, nothing was examined. Checks
+leave nothing on the machine and run no hook.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 Facts: TypeAlias = "dict[str, object]"
-"""Measured values as JSON; never the key."""
+"""Measured values as JSON, never the key."""
 Finding: TypeAlias = "dict[str, Any]"
-"""The result of a check as JSON: id, profile, status, summary, fix, data."""
+"""A check's result as JSON: id, profile, status, summary, fix, data."""
 
 _STEP_S: Final = 5.0
-"""Longest time of a blocking call: a keyring or a network file system may hang."""
+"""Limit of a blocking call: keyrings and network file systems may hang."""
 SMALLEST: Final = (40, 8)
 """Columns and lines that the dashboard needs."""
 
@@ -81,7 +81,7 @@ _LATER: Final = "try again later; if the failure stays, ask the server's operato
 
 
 class Problem(NamedTuple):
-    """A problem with its fix."""
+    """A problem and a fix."""
 
     summary: str
     fix: str
@@ -105,15 +105,15 @@ class Check(NamedTuple, Generic[S]):
     id: str
     examine: Callable[[S, Facts], Awaitable[Problem | None]]
     needs: tuple[str, ...] = ()
-    """Ids of earlier checks. If an earlier check fails, this check is left out."""
+    """Ids of earlier checks; if any fails, this check is left out."""
 
 
 async def findings_of(
     checks: Sequence[Check[S]], subject: S, failed: dict[str, str], profile: str | None = None
 ) -> AsyncIterator[Finding]:
-    """Yield each check's finding, in order, neither cleaned nor redacted.
+    """Yield each check's finding, neither cleaned nor redacted.
 
-    `failed` maps the id of each failed or left-out check to the failed check, and gets the ids of these checks.
+    `failed` maps failed and left-out checks to the failed check, and gets new entries.
     """
     for check in checks:
         facts: Facts = {}
@@ -132,7 +132,7 @@ async def findings_of(
 
 
 def spelled(facts: Facts) -> str:
-    """Return facts in a line, such as `status 200, took_ms 12.1`, without unknown values."""
+    """Return facts as a line, such as `status 200, took_ms 12.1`."""
     known = {name: value for name, value in facts.items() if value not in (None, "", [])}
     return ", ".join(f"{name} {_value_text(value)}" for name, value in known.items())
 
@@ -177,12 +177,9 @@ async def _problem_found(check: Check[S], subject: S, facts: Facts) -> Problem |
 
 
 async def read(function: Callable[[], S]) -> S:
-    """Return the result of a blocking function; raise `TimeoutError` after 5 s."""
+    """Return a blocking function's result; raise `TimeoutError` after `_STEP_S`."""
     async with asyncio.timeout(_STEP_S):
         return await run_in_daemon_thread(function)
-
-
-# This machine.
 
 
 @dataclass(slots=True)
@@ -194,7 +191,7 @@ class CheckedMachine:
     environ: Mapping[str, str]
     all_settings: Sequence[Settings] = ()
     streams: Sequence[TextIO | None] = field(default_factory=lambda: (sys.__stdout__, sys.__stdin__, sys.__stderr__))
-    """Standard output, input and error; the first terminal is measured."""
+    """Standard output, input and error."""
 
 
 async def check_config(machine: CheckedMachine, facts: Facts) -> Problem | None:
@@ -210,7 +207,7 @@ async def check_config(machine: CheckedMachine, facts: Facts) -> Problem | None:
 
 
 async def check_terminal(machine: CheckedMachine, facts: Facts) -> Problem | None:
-    """Check whether and how the dashboard can draw."""
+    """Check whether the dashboard can draw."""
     stream = next((each for each in machine.streams if each is not None and each.isatty()), None)
     if stream is None:
         return None
@@ -230,7 +227,7 @@ async def check_terminal(machine: CheckedMachine, facts: Facts) -> Problem | Non
 
 
 async def check_tmux(machine: CheckedMachine, facts: Facts) -> Problem | None:
-    """Check whether copied text gets through tmux: with `external`, tmux ignores programs inside."""
+    """Check whether tmux passes copied text on; with `external`, tmux ignores programs inside."""
     if not machine.environ.get("TMUX"):
         return None
     command = ["tmux", "display-message", "-p", "#{set-clipboard} #{allow-passthrough}"]
@@ -250,7 +247,7 @@ async def check_tmux(machine: CheckedMachine, facts: Facts) -> Problem | None:
 
 
 async def check_state(_: CheckedMachine, facts: Facts) -> Problem | None:
-    """Check that the state folder is usable, and no file is damaged."""
+    """Check that the state folder is usable, with undamaged files."""
     folder = state_file("state").parent
     facts["folder"] = str(folder)
     try:
@@ -266,7 +263,7 @@ async def check_state(_: CheckedMachine, facts: Facts) -> Problem | None:
 
 
 def _write_near(folder: Path) -> None:
-    """Write an unnamed file in a folder, or in the nearest parent if the folder does not exist."""
+    """Write an unnamed file in a folder, or in the nearest existing parent."""
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     with tempfile.TemporaryFile(dir=nearest) as file:
         file.write(bytes(4096))  # a state file's size: a full disk still takes an empty file
@@ -275,7 +272,7 @@ def _write_near(folder: Path) -> None:
 
 
 async def check_history(_: CheckedMachine, facts: Facts) -> Problem | None:
-    """Check the folder of all histories, which need not exist."""
+    """Check all histories."""
     folder = history_root(state_file("state").parent)
     histories = await read(lambda: inspected(folder))
     facts["histories"] = [each._asdict() for each in histories]
@@ -289,7 +286,7 @@ async def check_history(_: CheckedMachine, facts: Facts) -> Problem | None:
 
 
 async def check_hooks(machine: CheckedMachine, facts: Facts) -> Problem | None:
-    """Check variables, packages, programs and host names of hooks; send nothing."""
+    """Check variables, packages, programs and hosts of hooks; send nothing."""
     facts["hooks"] = len(machine.all_settings[0].hooks) or None
     if not (problems := await read(lambda: [*_hook_problems(machine)])):
         return None
@@ -308,12 +305,9 @@ def _hook_problems(machine: CheckedMachine) -> Iterator[tuple[str, str]]:
         yield from ((f"hook {hook.name}: {what}", fix) for what, fix in delivery.problems())
 
 
-# A profile's server.
-
-
 @dataclass(slots=True)
 class CheckedServer:
-    """The subject of the checks of a profile's server. A check sets the values that later checks need."""
+    """The subject of a server's checks, with values for later checks."""
 
     settings: Settings
     environ: Mapping[str, str]
@@ -334,7 +328,7 @@ class CheckedServer:
 
 
 async def check_key(server: CheckedServer, facts: Facts) -> Problem | None:
-    """Check the key's place, and the file mode."""
+    """Check the key's place and file mode."""
     try:
         found = await read(lambda: credentials_of(server.settings, server.environ, now_ms=server.wall()))
     except AddressError as error:
@@ -352,7 +346,7 @@ async def check_key(server: CheckedServer, facts: Facts) -> Problem | None:
 
 
 async def check_address(server: CheckedServer, facts: Facts) -> Problem | None:
-    """Check the server's address, and the variables for proxy and certificates."""
+    """Check the server's address, and variables for proxy and certificates."""
     try:
         if server.wrong_address is not None:
             raise server.wrong_address
@@ -374,7 +368,7 @@ async def check_address(server: CheckedServer, facts: Facts) -> Problem | None:
 
 
 async def check_connection(server: CheckedServer, facts: Facts) -> Problem | None:
-    """Check DNS, TCP, TLS and `GET /v1/health`. Without a key, a refusal is fine."""
+    """Check DNS, TCP, TLS and `GET /v1/health`."""
     facts["addresses"] = [*await server.probe.addresses()]
     exchange = server.health = await server.probe.health()
     facts |= {"status": exchange.status, "took_ms": _ms(exchange.took), "version": exchange.version}
@@ -413,7 +407,7 @@ async def check_listing(server: CheckedServer, facts: Facts) -> Problem | None:
 
 
 async def _largest_page(server: CheckedServer, cost: ListingCost) -> LargePage | None:
-    """Return the largest page that the server sends, if larger than at present."""
+    """Return the server's largest page; None if no larger than the present page."""
     if not cost.is_paged or server.settings.limits.page_size >= LARGEST_PAGE:
         return None
     try:
@@ -425,7 +419,7 @@ async def _largest_page(server: CheckedServer, cost: ListingCost) -> LargePage |
 
 
 async def check_rows(server: CheckedServer, facts: Facts) -> Problem | None:
-    """Check which rows need a person when they are lost, and whether rows keep their identity between two requests."""
+    """Check which losses need a person, and whether rows keep identities between requests."""
     profiles = Profiles({NO_PROFILE: SelectedProfile(server.credentials, server.settings)})
     try:
         monitor = await read(lambda: monitor_after({NO_PROFILE: server.listed}, profiles))

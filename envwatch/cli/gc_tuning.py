@@ -1,10 +1,8 @@
-"""Garbage collection, and the heap: rows of a large fleet live long and form no reference cycles.
+"""Garbage collection and heap: rows of a large fleet live long and form no reference cycles.
 
-By default, a full collection blocks keys for 0.1 s. Imports and the first listing are frozen once. Freezing again would
-keep garbage, 0.1 to 0.4 MiB with every poll.
-
-Python starts full collections while a listing is judged or recorded, when a collection takes longest. A timer collects
-old objects instead: rows changed since the first listing, 12 ms at 10,000 rows.
+Python runs full collections, which block keys for 0.1 s, while a listing is judged or recorded. So imports and the
+first listing are frozen. Freezing again would keep 0.1 to 0.4 MiB of garbage per poll; instead, a timer collects old
+objects, in 12 ms at 10,000 rows.
 """
 
 from __future__ import annotations
@@ -18,28 +16,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _DRAWN_AFTER_S: Final = 1.0
-"""Seconds from the first outcome until 10,000 rows are drawn on a slow machine."""
+"""Seconds until a slow machine has drawn 10,000 rows."""
 
 _THRESHOLDS: Final = (20_000, 2, 1_000_000)
 """In effect, no full collection."""
 
 _FULL_EVERY_S: Final = 60.0
-"""Textual's lines are reference cycles: at a poll a second, 3,000 old objects a minute (0.3 MiB, measured) become
-garbage."""
+"""Textual's lines are reference cycles: 0.3 MiB of garbage a minute at a poll a second, measured."""
 
 _SHARE: Final = 500
-"""A full collection takes at most 1/500 of the time.
-
-With 1/1,000, keys left 14 MiB of garbage at 1,000 rows: garbage prolongs a collection and delays the next."""
+"""Full collections take at most 1/500 of the time; with 1/1,000, keys left 14 MiB of garbage at 1,000 rows."""
 
 
 def stop() -> None:
-    """Stop collection during imports, which make hundreds of thousands of objects and hardly any garbage."""
+    """Stop collection: imports make hundreds of thousands of objects and hardly any garbage."""
     gc.disable()
 
 
 def start_after_first_outcome(delay_s: float = _DRAWN_AFTER_S) -> Callable[..., None]:
-    """Return a session observer that starts collection once the first outcome is drawn."""
+    """Return an observer that starts collection once the first outcome is drawn."""
     import asyncio
 
     is_scheduled = False
@@ -61,7 +56,7 @@ def start() -> None:
 
 
 def keep_collecting(every_s: float = _FULL_EVERY_S) -> None:
-    """Start collection in a long-running program, with a timer for old objects."""
+    """Start collection, with a timer for old objects."""
     import asyncio
 
     start()
@@ -82,10 +77,9 @@ _M_ARENA_MAX: Final = -8
 
 
 def share_heap() -> None:
-    """Let all threads allocate from one heap; call before the first thread starts.
+    """Let all threads share a heap; call before the first thread starts.
 
-    glibc gives each of the first threads a heap. After ten minutes of time travel, 7 MiB were free and unused in the
-    heaps of threads that read the past.
+    glibc gives threads separate heaps: after ten minutes of time travel, 7 MiB were free but unused.
     """
     import ctypes
 

@@ -1,7 +1,4 @@
-"""The entry point: parses the command line, runs a command, and returns an exit code.
-
-Only data goes to standard output.
-"""
+"""The entry point of the command line. Only data goes to standard output."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line, without the program's name; return the exit code."""
+    """Run a command, and return the exit code."""
     options = Options()
     try:
         return _run(arguments, options)

@@ -1,4 +1,4 @@
-"""A watch of the selected profiles, and the ends of a run without a screen: refused keys and signals."""
+"""A watch of the selected profiles, ended by refused keys or signals."""
 
 from __future__ import annotations
 
@@ -39,27 +39,26 @@ if TYPE_CHECKING:
     from envwatch.watch.profiles import Profiles
 
 _SLOW_LISTINGS = 2
-"""Listings in a row with slow polls before a line says so: one may be slow by chance."""
+"""Consecutive slow listings before a warning: a single listing may be slow by chance."""
 _REFUSALS = 2
-"""After so many refusals in a row the refusal counts as final; the poller tries again after 30 s."""
+"""Consecutive refusals of a key before the run ends; the poller tries again after 30 s."""
 _DRAWN_AFTER_S: Final = 0.5
-"""Seconds from the first outcome until a slow machine has drawn the rows."""
+"""Seconds until a slow machine has drawn the first outcome."""
 
 
 class Monitoring(NamedTuple):
-    """A running watch, with the recorded pasts."""
+    """A running watch with recorded pasts."""
 
     watch: Watch
     pasts: Mapping[SafeText, Past]
     poll_log: PollLog
     warn: Callable[[str], None]
-    """Reports a problem outside the polls to the user and in the log, from any thread."""
+    """Reports a problem to user and log, from any thread."""
     acks_written: Callable[[], Awaitable[None]]
-    """See `StateFiles.acks_written`."""
 
     @property
     def polled(self) -> str:
-        """The polled servers and intervals, as text for people."""
+        """Polled servers and intervals, as text."""
         parts = [
             f"{target.host} every {target.poller.interval.total_seconds():g} s (profile {target.profile})"
             for target in self.watch.targets.values()
@@ -79,17 +78,11 @@ async def monitoring(  # noqa: PLR0913  the differences between commands
     on_ready: Callable[[SafeText], None] | None = None,
     demo: DemoHistory | None = None,
 ) -> AsyncIterator[Monitoring]:
-    """Poll and record profiles.
+    """Poll and record profiles until `deadline`.
 
-    Args:
-        profiles: the selected profiles.
-        options: the command line.
-        deadline: the end of the watch.
-        alerts: the alert states of an earlier run.
-        is_recorded: whether the history gets the polls.
-        notify: shows a line on the dashboard, from any thread; None for a command without a screen.
-        on_ready: called once for each profile, when its past has become readable, from any thread.
-        demo: the demo's history, in place of the profiles' histories.
+    `alerts` has an earlier run's alert states. `notify` shows a line on the dashboard; None means a command without a
+    screen. `on_ready` is called when a profile's past is readable. Any thread may call both. `demo` replaces the
+    histories.
     """
     targets, profile_name = targets_for(profiles), clean(profiles.first.profile)
     monitor = Monitor.create(
@@ -146,11 +139,7 @@ def _history(
     on_ready: Callable[[SafeText], None] | None,
     demo: DemoHistory | None,
 ) -> tuple[HistoryRecorder | None, Mapping[SafeText, Past]]:
-    """Return recorder and pasts of the profiles with the setting `history`.
-
-    SQLite is imported after the first outcome is drawn. `warn` is called from any thread when recording fails, or
-    works again.
-    """
+    """Return recorder and pasts; SQLite is imported after the first outcome is drawn."""
     recorded = {name: profile for name, profile in profiles.items() if profile.settings.history}
     if not recorded:
         return None, {}
@@ -183,7 +172,7 @@ def _changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
 async def alerting(
     profiles: Profiles, options: Options, deadline: Deadline = never
 ) -> AsyncIterator[tuple[Monitoring, HookDispatch]]:
-    """Poll and record profiles, run the hooks with `--hooks`, and ping the dead man's switches.
+    """Run `monitoring` with hooks (by `--hooks`) and dead man's switches.
 
     At the end, waiting messages get a short time.
     """
@@ -222,7 +211,6 @@ def show_line(line: str) -> None:
 
 
 def _pace_adviser(targets: Mapping[SafeText, PolledProfile], warn: Callable[[str], None]) -> SessionObserver:
-    """Return a session's observer that warns once of a profile's slow polls."""
     slow: Counter[SafeText] = Counter()
 
     def observe(profile: SafeText, outcome: Outcome) -> None:
@@ -239,10 +227,7 @@ def _pace_adviser(targets: Mapping[SafeText, PolledProfile], warn: Callable[[str
 
 
 def refusal_check(profiles: Collection[SafeText]) -> Callable[[MonitorUpdate], None]:
-    """Return a function that counts refusals (401 or 403) of each profile's key since the last listing.
-
-    The function raises a `StopError` if all profiles' keys stay refused.
-    """
+    """Return a function that raises `StopError` if all keys stay refused."""
     counts = Counter[SafeText]()
 
     def check(update: MonitorUpdate) -> None:
@@ -258,7 +243,7 @@ def refusal_check(profiles: Collection[SafeText]) -> Callable[[MonitorUpdate], N
 
 
 def narrate(update: MonitorUpdate) -> None:
-    """Write the events of whole profiles, such as blindness, to standard error."""
+    """Write events of whole profiles, such as blindness, to standard error."""
     from envwatch.wording.events.event_text import event_text
 
     for event in update.changes.events:
@@ -268,7 +253,7 @@ def narrate(update: MonitorUpdate) -> None:
 
 
 def run_until_signalled(main: Callable[[], Coroutine[None, None, int]]) -> int:
-    """Return a coroutine's exit code. SIGINT, SIGTERM and SIGHUP cancel the coroutine, with separate codes.
+    """Return a coroutine's exit code; SIGINT, SIGTERM and SIGHUP cancel with separate codes.
 
     An ignored SIGHUP stays ignored, as under nohup.
     """

@@ -1,4 +1,4 @@
-"""One listing of each profile: fetch, judge, log, report."""
+"""A single listing of each profile: fetch, judge, log, report."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def outcomes_for(profiles: Profiles, options: Options, line: ProgressLine) -> Mapping[SafeText, Listed | Failed]:
-    """Poll each profile once, show progress, and log a line for each profile, if the options name a log."""
+    """Poll each profile once, show progress, and log the polls with `--log-file`."""
     outcomes: dict[SafeText, Listed | Failed] = {}
     asyncio.run(fetch_all(profiles, outcomes, line))
     if options.log_file is None:
@@ -46,11 +46,7 @@ def outcomes_for(profiles: Profiles, options: Options, line: ProgressLine) -> Ma
 
 
 def outcomes_within(profiles: Profiles, seconds: float) -> Mapping[SafeText, Listed | Failed]:
-    """Poll each profile once.
-
-    Raises:
-        TimeoutError: if a listing takes longer.
-    """
+    """Poll each profile once; raise `TimeoutError` after `seconds`."""
     outcomes: dict[SafeText, Listed | Failed] = {}
 
     async def look() -> None:
@@ -62,10 +58,10 @@ def outcomes_within(profiles: Profiles, seconds: float) -> Mapping[SafeText, Lis
 
 
 async def fetch_all(profiles: Profiles, outcomes: dict[SafeText, Listed | Failed], line: ProgressLine) -> None:
-    """Poll each profile once, concurrently, and show progress.
+    """Poll profiles concurrently, show progress, and fill `outcomes` in the profiles' order.
 
-    Fills `outcomes` in the profiles' order. A returned result would stay in memory: when `asyncio.run` restores the
-    handler of SIGINT, Python formats and drops an error with the main task's result, 800 MiB for 100,000 rows.
+    The result is not returned: when `asyncio.run` restores the handler of SIGINT, Python formats an error with the main
+    task's result, 800 MiB for 100,000 rows.
     """
     read = dict.fromkeys(profiles, (0, 0))
 
@@ -104,7 +100,7 @@ def monitor_after(outcomes: Mapping[SafeText, Listed | Failed], profiles: Profil
 
 
 def matching_rows(query: str, monitor: Monitor, profiles: Profiles) -> Iterator[TrackedEnvironment]:
-    """Yield the rows of listed profiles that match a query at their listing."""
+    """Yield the rows of listed profiles that match a query at the listing's time."""
     for name, profile_state in monitor.fleet.by_profile.items():
         if (at := profile_state.listed_at) is not None:
             matcher = matcher_for(query, profiles[name].settings)
@@ -114,9 +110,12 @@ def matching_rows(query: str, monitor: Monitor, profiles: Profiles) -> Iterator[
 def chosen_rows(
     what: str, argument: str, monitor: Monitor, profiles: Profiles
 ) -> tuple[Sequence[TrackedEnvironment], bool]:
-    """Return the rows that an argument names, and whether the argument is a query; stop for none, or several names.
+    """Return the rows that a name, an id or a query chooses, and whether `what` is a query.
 
-    `argument` names the argument in messages: `NAME|QUERY`.
+    `argument` is the name of `what` in messages.
+
+    Raises:
+        StopError: no row matches, or the name is ambiguous.
     """
     from envwatch.query.language import Term, parse
     from envwatch.wording.table.table_view import by_name
@@ -140,7 +139,7 @@ def chosen_rows(
 
 
 def stops_in(outcomes: Mapping[SafeText, Outcome], profiles: Profiles) -> list[StopError]:
-    """Return exit code and line of each failure."""
+    """Return a stop for each failure."""
     return [
         stop_for_failure(outcome, credentials, name)
         for name, (credentials, _) in profiles.items()
@@ -149,12 +148,12 @@ def stops_in(outcomes: Mapping[SafeText, Outcome], profiles: Profiles) -> list[S
 
 
 def stop_for_failure(failure: Failed, credentials: Credentials, name: SafeText) -> StopError:
-    """Return exit code and line for a failure."""
+    """Return a failure's exit code and line."""
     code = Exit.AUTHENTICATION if failure.cause.is_refusal else Exit.UNREACHABLE
     key_origin = f" (the key came from {credentials.origin})" if failure.cause is Cause.FORBIDDEN else ""
     profile = f"profile {name}: " if name else ""
     host = server_host(credentials)
     page = f", page {failure.page}" if failure.page and failure.page > 1 else ""
-    # Most messages begin with the host, but here the host comes first anyway.
+    # Most messages begin with the host.
     what = failure.message.removeprefix(f"{host}: ").removeprefix(f"{host} ")
     return StopError(code, f"{profile}{failure.cause}: {host}{page}: {what}{key_origin}")

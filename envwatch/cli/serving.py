@@ -1,4 +1,4 @@
-"""The server of `envwatch serve`: the plan checks options and files, the service answers viewers.
+"""Plan and service of `envwatch serve`.
 
 Endpoints change only in the server's thread.
 """
@@ -80,7 +80,7 @@ class Plan:
 
     @staticmethod
     def check(options: Options) -> None:
-        """Stop if options contradict each other; needs no settings."""
+        """Raise `StopError` for contradictory options."""
         if options.ack:
             raise StopError(Exit.USAGE, "--ack needs a new token: add --new-token NAME")
         if options.tls_cert is None and options.tls_key is not None:
@@ -93,7 +93,7 @@ class Plan:
 
     @classmethod
     def from_options(cls, profiles: Profiles, options: Options) -> Self:
-        """Return the plan, and listen; stop if a file or the address cannot be used."""
+        """Read files and listen; raise `ReportedError` for an unusable file or address."""
         settings = {name: each for name, (_, each) in profiles.items()}
         paths = {name: _tokens_path(each, options) for name, each in settings.items()}
         files = {path: TokensFile(path, redactor().learn) for path in dict.fromkeys(paths.values())}
@@ -132,7 +132,7 @@ class Plan:
 
     @property
     def tokens_are(self) -> str:
-        """The number of tokens and the files, for people."""
+        """Number of tokens, and the files, as text."""
         files = dict.fromkeys(self.tokens.values())
         return " or ".join(f"one of {counted(len(file.tokens), 'token')} in {clean(str(file.path))}" for file in files)
 
@@ -142,13 +142,13 @@ _COUNTED_EVERY_S: Final = 3_600.0
 
 _MOST_ANSWERS: Final = 1_000
 _MOST_ANSWERED_ROWS: Final = 20_000
-"""Bounds of the answers in memory; the uuids on the disk recognize older acknowledgements."""
+"""Limits of answers in memory; uuids on the disk recognize older acknowledgements."""
 
 
 class Service:
-    """The server, which answers 503 until the first listing. `warn` is called from any thread with a line.
+    """The server, which answers 503 until the first listing.
 
-    Acknowledgements of viewers are decided in the loop of the watch.
+    Acknowledgements of viewers are decided in the watch's loop.
     """
 
     def __init__(self, plan: Plan, watched: Monitoring) -> None:
@@ -159,7 +159,6 @@ class Service:
         self._acks_written = watched.acks_written
         self._loop = asyncio.get_running_loop()
         self._answers: dict[tuple[str, SafeText], tuple[AckRequest, asyncio.Task[AckAnswer]]] = {}
-        """The newest acknowledgements by profile and uuid, with their requests."""
         self._endpoints = {name: ProfileEndpoint() for name in plan.settings}
         machine = socket.gethostname().partition(".")[0]
         self._names = {name: clean(settings.serve_name or machine) for name, settings in plan.settings.items()}
@@ -177,9 +176,9 @@ class Service:
         self._server.start()
 
     def take(self, update: MonitorUpdate, hooks: Mapping[SafeText, bool]) -> None:
-        """Show an update to viewers; never waits. `hooks` tells whether each hook is failing.
+        """Show an update to viewers, or raise the exception that ended the server.
 
-        Raises the unexpected exception that ended the server, if any.
+        `hooks` tells whether each hook fails.
         """
         if self._server.error is not None:
             raise self._server.error
@@ -205,7 +204,7 @@ class Service:
             self._server.call(partial(endpoint.update, profile_state, outcome, changes.now, shared))
 
     async def renew(self) -> None:
-        """Reload changed tokens and a changed certificate. The disk may be slow."""
+        """Reload changed tokens and certificates."""
         for file in dict.fromkeys(self._plan.tokens.values()):
             if await self._has_changed(file.reread, "the tokens stay as they were"):
                 self._log.note("the tokens were read again")
@@ -289,17 +288,17 @@ class Service:
         return ()
 
     def _present(self, name: SafeText) -> tuple[Acks, ProfileState, float]:
-        """Return all acknowledgements, a profile's rows, and the platform's time in whole ms."""
+        """Return all acknowledgements, a profile's state, and the platform's time in ms."""
         monitor = self._watch.monitor
         profile_state = monitor.fleet.by_profile[name]
         acks = {**monitor.ended_acks, **monitor.acks}
         return acks, profile_state, float(round(profile_state.clock.server_time(self._watch.clocks().wall)))
 
     async def _save(self, changes: Acks, before: Acks) -> None:
-        """Take changed acknowledgements, and return once they are on the disk.
+        """Apply changed acknowledgements, and return once saved.
 
         Raises:
-            RefusedError: if the disk takes no changes, which are taken back (503).
+            RefusedError: the disk takes no changes (503); the changes are undone.
         """
         if changes:
             self._decide(changes)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def recorded_settings_for(options: Options) -> list[Settings]:
-    """Return the settings of each selected profile; a profile `demo` that no file has is the demo."""
+    """Return the selected profiles' settings; an unconfigured profile `demo` is the demo."""
     if options.profile != DEMO_PROFILE:
         return all_settings_for(options)
     try:
@@ -37,7 +37,7 @@ def recorded_settings_for(options: Options) -> list[Settings]:
 
 
 def base_url_of(settings: Settings) -> SafeText:
-    """Return the polled address of a profile's server; without a key, the configured address.
+    """Return a server's address as polled or, without a key, as configured.
 
     A demo has no lasting address.
     """
@@ -52,12 +52,12 @@ def base_url_of(settings: Settings) -> SafeText:
 
 
 def is_demo(settings: Settings) -> bool:
-    """Whether the settings are of the demo, which no file has."""
+    """Whether the settings are the demo's."""
     return settings.profile == DEMO_PROFILE and not settings.profile_in_file
 
 
 def past_of(settings: Settings, base_url: SafeText) -> StoredPast:
-    """Return the history of a server under a profile."""
+    """Return the history of a profile's server."""
     return StoredPast(history_folder_for(server_in(base_url), settings))
 
 
@@ -74,7 +74,7 @@ class RecordedProfile(NamedTuple):
 
 
 def recorded_profile(settings: Settings, acks: Acks | None = None) -> RecordedProfile:
-    """Return a profile's history; `acks` are the present acknowledgements, which the demo does not have."""
+    """Return a profile's history; `acks`, the present acknowledgements, do not apply to the demo."""
     base_url = base_url_of(settings)
     host, server = clean(base_url.partition("://")[2].partition("/")[0]), clean(server_in(base_url))
     advice = "the dashboard, `watch`, `serve` and `metrics` record; for the demo, use --profile demo"
@@ -87,10 +87,10 @@ def recorded_profile(settings: Settings, acks: Acks | None = None) -> RecordedPr
 def recorded_periods(
     sources: Sequence[RecordedProfile], since: WallMs, until: WallMs, query: str
 ) -> tuple[list[Recorded], list[StopError]]:
-    """Return the period of each source with records, narrowed by a filter, and the errors of the others.
+    """Return each recorded source's period, narrowed by a filter, and errors for unrecorded sources.
 
     Raises:
-        StopError: if no source has records.
+        StopError: no source has records.
     """
     from envwatch.history.past import HistoryError
     from envwatch.wording.events.matching import matcher_of

@@ -1,6 +1,6 @@
 """Complete writes to standard output and standard error.
 
-Every command imports this module, so asyncio, logging and threading are imported late.
+Every command imports this module, so large modules are imported late.
 """
 
 from __future__ import annotations
@@ -26,10 +26,9 @@ _CHUNK_BYTES = 1 << 16
 
 
 def is_utf8(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether a stream's encoding and the locale are UTF-8.
+    """Whether a stream is UTF-8, chosen by the locale, `PYTHONIOENCODING` or `PYTHONUTF8`.
 
-    In the locale C, Python writes UTF-8 unasked, and may set `LC_CTYPE` to `C.UTF-8` (PEP 538 and 540).
-    `PYTHONIOENCODING` and `PYTHONUTF8` are the user's word.
+    In the locale C, Python writes UTF-8 unasked (PEP 540).
     """
     if not _names_utf8(stream.encoding):
         return False
@@ -46,7 +45,7 @@ def is_utf8(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
 
 _PLAIN: Final = frozenset({"C", "POSIX"})
 _COERCED: Final = frozenset({"C.UTF-8", "C.utf8", "UTF-8"})
-"""What Python sets `LC_CTYPE` to in the locale C."""
+"""Values of `LC_CTYPE` that Python sets in the locale C (PEP 538)."""
 
 
 def _names_utf8(encoding: str) -> bool:
@@ -54,18 +53,14 @@ def _names_utf8(encoding: str) -> bool:
 
 
 def has_colours(stream: TextIO) -> bool:
-    """Whether a stream is a terminal with colours, and NO_COLOR is not set."""
+    """Whether a stream is a colour terminal, and NO_COLOR is unset."""
     terminal = os.environ.get("TERM", "")
     is_plain = terminal in {"", "dumb"} or terminal.startswith("vt")
     return stream.isatty() and not is_plain and not os.environ.get("NO_COLOR")
 
 
 def stdout() -> TextIO:
-    """Return standard output; commands call this before any work.
-
-    Raises:
-        StopError: if standard output is closed.
-    """
+    """Return standard output, or raise `StopError` if closed; commands call this first."""
     stream = sys.__stdout__
     if stream is None:
         raise StopError(Exit.FAILED, "standard output is closed")
@@ -76,20 +71,20 @@ def write(data: bytes | bytearray) -> None:
     """Write all data to standard output.
 
     Raises:
-        StopError: if writing fails; without a message if the reader has left.
+        StopError: writing fails; the message is empty if the reader has left.
     """
     with output_errors():
         _write(stdout().fileno(), data)
 
 
 def write_text(text: str) -> None:
-    """Write a text as `write` does; characters outside the encoding are escaped."""
+    """Write a text, with escapes for characters outside the encoding."""
     write(text.encode(stdout().encoding, "backslashreplace"))
 
 
 @contextmanager
 def output_errors() -> Iterator[None]:
-    """Turn errors of writing to standard output into `StopError`, as `write` does."""
+    """Turn write errors into the `StopError` of `write`."""
     try:
         yield
     except BrokenPipeError:
@@ -119,7 +114,7 @@ def print_error(line: str, end: str = "\n") -> None:
 
 
 def report_stops(stops: Sequence[StopError], *, is_silent: bool = False) -> Exit:
-    """Write the line of each stop, and return the worst exit code."""
+    """Write each stop's line; return the worst exit code."""
     for stop in () if is_silent else stops:
         print_error(f"envwatch: {stop}")
     return max((stop.code for stop in stops), default=Exit.FINE)
@@ -134,7 +129,7 @@ def write_table(rows: Sequence[Sequence[SafeText]]) -> None:
 
 
 def confirm(verb: str, past: str, what: str = "environment") -> None:
-    """Ask whether a filter may act on every `what`; raise `StopError` for no, or without a terminal."""
+    """Ask whether a filter may act on every `what`; raise `StopError` without consent."""
     if not all(stream is not None and stream.isatty() for stream in (sys.__stdin__, sys.__stderr__)):
         raise StopError(Exit.USAGE, f"this filter {verb}s every {what}; confirm with --yes")
     print_error(f"{verb.capitalize()} every {what}? [y/N] ", end="")
@@ -143,7 +138,7 @@ def confirm(verb: str, past: str, what: str = "environment") -> None:
 
 
 def _write(descriptor: int, data: bytes | bytearray) -> None:
-    """Write all data. Under PYTHONUNBUFFERED, a write to `sys.stdout.buffer` may be partial, without an error."""
+    """Write all data: under PYTHONUNBUFFERED, `sys.stdout.buffer` may silently write a part."""
     rest = memoryview(data)
     while rest:
         try:
@@ -157,10 +152,9 @@ _USUAL_COLUMNS: Final = 80
 
 
 class ProgressLine:
-    """A line on standard error, erased at the end of a context.
+    """A line on standard error, erased at the end of the context.
 
-    The line is rewritten at most once a second. The line first appears after `after_s` seconds, because most listings
-    end before.
+    The line appears after `after_s` seconds, because most listings end sooner.
     """
 
     def __init__(self, after_s: float = 1.0) -> None:
@@ -198,16 +192,16 @@ class ProgressLine:
 
 
 _MOST_WAITING: Final = 4 << 20
-"""With more bytes waiting, `write` waits for the reader."""
+"""Bytes that may wait for the reader."""
 _TERMINAL_PIECE: Final = 256
-"""Bytes per write: a ready terminal may have little room."""
+"""Bytes per write, because a ready terminal may have little room."""
 
 
 class LineWriter:
-    """Writes lines to an open descriptor at once, without blocking the loop.
+    """Writes lines without blocking the loop; lines wait in memory for a slow reader.
 
-    Lines wait in memory for a slow reader. The descriptor is shared with processes, so it cannot be non-blocking; a
-    ready descriptor takes small pieces without blocking.
+    Processes share the descriptor, so it cannot be non-blocking, but a ready descriptor takes small pieces without
+    blocking. Errors are as in `write`.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -222,7 +216,7 @@ class LineWriter:
         self._error: Exception | None = None
 
     async def write(self, lines: Iterable[bytes]) -> None:
-        """Write lines; wait while more than `_MOST_WAITING` bytes wait. Errors are as in `write`."""
+        """Write lines, and wait for a slow reader."""
         for line in lines:
             self._rest += line
             if len(self._rest) >= self._piece:
@@ -232,11 +226,11 @@ class LineWriter:
         self.check()
 
     async def finish(self) -> None:
-        """Wait until the reader has taken everything. Errors are as in `write`."""
+        """Wait until the reader has all lines."""
         await self._drained(0)
 
     def check(self) -> None:
-        """Raise an error as `write` does if the reader has left, or an earlier piece failed."""
+        """Raise an error if the reader has left, or an earlier piece failed."""
         if self._state(0) & (select.POLLERR | select.POLLHUP):
             self._error = self._error or BrokenPipeError()
         self._raise()
@@ -288,7 +282,7 @@ class LineWriter:
 
 
 LONGEST_LINE: Final = 1_000
-"""Characters, as in the log; a longer line is passed on in parts."""
+"""Characters; a longer line comes in parts."""
 
 _PATIENCE_S: Final = 0.3
 """Seconds to wait for the pipe's end: a child process may keep the pipe open."""
@@ -296,10 +290,10 @@ _PATIENCE_S: Final = 0.3
 
 @contextmanager
 def standard_error_to(take: Callable[[str], None]) -> Iterator[None]:
-    """Pass the lines of standard error to a function, in a thread; blank lines are dropped.
+    """Pass lines of standard error to a function, in a thread; blank lines are dropped.
 
-    The context replaces file descriptor 2, because lines of asyncio, logging, warnings, C libraries and child processes
-    would be drawn over the screen. `sys.__stderr__` stays the terminal.
+    Descriptor 2 is replaced, because C libraries and child processes too would write over the screen. `sys.__stderr__`
+    stays the terminal.
     """
     import logging
     import threading

@@ -1,4 +1,4 @@
-"""`envwatch serve` and metrics: Letta's API from the last complete listing, and series for Prometheus.
+"""Letta's API and Prometheus series, from the last complete listing.
 
-Only `server` knows an HTTP library, and only `exposition` the client of Prometheus.
+Only `server` imports an HTTP library, and only `exposition` the Prometheus client.
 """

@@ -1,7 +1,7 @@
-"""The listing to serve, as JSON bytes of upstream's rows, and the answers to viewers: status, headers and body.
+"""Served listings, as JSON of upstream's rows, and answers to viewers.
 
-The host's acknowledgements, silences and alert decisions are an extra field of a row, which stock clients ignore and no
-verdict uses.
+An extra field of a row has the host's acknowledgements, silences and alert decisions; stock clients and verdicts ignore
+the field.
 """
 
 from __future__ import annotations
@@ -69,13 +69,12 @@ class SharedState:
     acks: Acks = field(default_factory=lambda: NO_ACKS)
     silences: Silences = field(default_factory=lambda: NO_SILENCES)
     policy: AlertPolicy | None = None
-    """None decides nothing for viewers."""
     words: Words = field(default_factory=lambda: NO_WORDS)
     incidents: Mapping[SafeText, SafeText] = field(default_factory=dict)
-    """The open or waiting incident of each lost environment, by id."""
+    """Open or waiting incident of each lost environment, by id."""
 
     def holding(self, now: Clocks) -> frozenset[SafeText]:
-        """Return the ids of the silences in force, without recurring silences."""
+        """Return the ids of nonrecurring silences in force."""
         return frozenset(id_ for id_, silence in self.silences.items() if silence.holds(now.wall))
 
     def marks(self, profile_state: ProfileState, now: Clocks) -> SharedMarks:
@@ -111,29 +110,29 @@ NOTHING_SHARED: Final = SharedState()
 
 
 PAGE_BYTES: Final = 4 << 20
-"""A page that would be larger ends early. envwatch reads at most 8 MiB; usual rows take 2 KB."""
+"""Largest page: envwatch reads at most 8 MiB, and usual rows take 2 KB."""
 
 _GONE_KEPT_S: Final = 60.0
-"""How long the place of a gone row is remembered: a walk takes 30 s at most."""
+"""Seconds to remember a gone row's place: a walk takes 30 s at most."""
 
 _NULL_IF_UNREADABLE: Final = ("connectionId", "connectedAt", "lastHeartbeat", "firstSeenAt", "lastSeenAt", "podId")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ServedRow:
-    """A row of a served listing."""
+    """A served row."""
 
     environment: Environment
     id: str
-    """The id as upstream sent the id; also the cursor."""
+    """Id as sent by upstream; also the cursor."""
     mark: SharedMark | None
     data: bytes
     is_readable: bool = True
-    """False if upstream's row could not be read: then `environment` is the last known state."""
+    """False for an unreadable row of upstream; `environment` is then the last known state."""
 
 
 _Gone: TypeAlias = "tuple[str | None, MonotonicS]"
-"""The id of the nearest listed row before a gone row (None for the first place), and when the row went."""
+"""Id of the listed row before a gone row (None for the first place), and when the row went."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -142,7 +141,7 @@ class ServedListing:
 
     asked: Clocks
     rows: tuple[ServedRow, ...]
-    """In upstream's order, one row per id; unreadable rows come last."""
+    """Rows in upstream's order, with distinct ids; unreadable rows come last."""
     in_doubt: tuple[ServedRow, ...]
     """Rows of an earlier listing that are absent but may exist."""
     gone: Mapping[str, _Gone] = field(default_factory=dict)
@@ -160,7 +159,7 @@ class ServedListing:
 
         def id_of(key: SafeText) -> str:
             id_ = received_ids.get(key) or (known[key].id if key in known else key)
-            while id_ in taken:  # an id that cannot be sent may become a taken id by cleaning
+            while id_ in taken:  # cleaning may turn an unsendable id into a taken id
                 id_ = clean_key(id_)
             taken.add(id_)
             return id_
@@ -173,12 +172,12 @@ class ServedListing:
 
     @cached_property
     def places(self) -> Mapping[str, int]:
-        """Index of each row, by served id."""
+        """Index of each row, by id."""
         return {row.id: place for place, row in enumerate(self.rows)}
 
     @cached_property
     def devices(self) -> Mapping[str, ServedRow]:
-        """First row of each device."""
+        """First row of each device id."""
         rows = reversed((*self.rows, *self.in_doubt))
         return {row.environment.device_id: row for row in rows if row.environment.device_id}
 
@@ -239,16 +238,13 @@ def _served(row: Environment, id_: str, mark: SharedMark | None, before: ServedR
     if mark is not None:
         theirs = wire.get(SHARED_FIELD)  # upstream may be another `envwatch serve`
         data = to_json({**wire, SHARED_FIELD: {**(theirs if isinstance(theirs, dict) else {}), **mark}})
-        if len(data) < limits.ROW_BYTES:  # a larger row would be rejected by viewers
+        if len(data) < limits.ROW_BYTES:  # viewers reject larger rows
             return ServedRow(row, id_, mark, data)
     return ServedRow(row, id_, mark, to_json(wire))
 
 
 def _unreadable(key: SafeText, id_: str, before: ServedRow | None) -> ServedRow:
-    """Return a row without state, which viewers reject as unreadable.
-
-    If the row were left out, viewers would take the environment for gone.
-    """
+    """Return a row that viewers reject; without the row, viewers would take the environment for gone."""
     if before is not None and not before.is_readable:
         return before
     environment = replace(
@@ -266,11 +262,11 @@ def _unreadable(key: SafeText, id_: str, before: ServedRow | None) -> ServedRow:
 
 
 WALKS_KEPT: Final = 20_000
-"""Pairs of reader and page kept for a listing, in about 3 MB."""
+"""Pairs of reader and page per listing, in about 3 MB."""
 LARGEST_PAGE: Final = 1_000
-"""A larger `limit` is silently reduced."""
+"""Rows; a larger `limit` is silently reduced."""
 CACHED_BYTES: Final = 8 << 20
-"""Bytes of a listing's cached bodies and queries: 10,000 rows in pages of 100 take 2 MB compressed."""
+"""Bytes of a listing's cache: 10,000 rows in pages of 100 take 2 MB compressed."""
 
 _TAG_BYTES: Final = 12
 _ENTRY_BYTES: Final = 500
@@ -278,16 +274,16 @@ _ENTRY_BYTES: Final = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Body:
-    """The body of an answer."""
+    """An answer's body."""
 
     content: bytes
     tag: str
     """The ETag; equal only for equal JSON."""
     is_gzip: bool
     cursor: str | None = None
-    """The id of the page's last row if another page follows."""
+    """Id of the last row if a page follows."""
     made_at: float = -inf
-    """In ms of upstream's clock; the body is invalid for earlier moments."""
+    """Begin of the body's validity, in ms of upstream's clock."""
     oldest_beat_at: float = inf
     """The body is valid until this heartbeat is too old."""
 
@@ -300,30 +296,29 @@ class Body:
         return cls(content=data, tag=tag, is_gzip=False)
 
     def holds(self, now_ms: float) -> bool:
-        """Whether the body is valid at a moment of upstream's clock."""
+        """Whether the body is valid at a time of upstream's clock."""
         return now_ms >= self.made_at and is_online("any", self.oldest_beat_at, now_ms)
 
 
 class PageBodies:
-    """The cached bodies of a listing's pages, and the viewers' walks."""
+    """Cached bodies of a listing's pages, and viewers' walks."""
 
     def __init__(self, listing: ServedListing, cached_bytes: int = CACHED_BYTES) -> None:
         self.cached = 0
-        """Bytes of the cached bodies and queries."""
+        """Bytes of bodies and queries."""
         self.listing = listing
         self.replaced_at: float = inf
-        """The monotonic second of the next listing with different rows; infinite for the newest listing."""
+        """Monotonic second of the next, different listing; infinite for the newest listing."""
         self.walks: dict[tuple[str, str], None] = {}
-        """Pairs of reader and last row's id of each page with a next page, the oldest first."""
+        """Pairs of reader and cursor of the next page, the oldest first."""
         self._cached_bytes = cached_bytes
         self._bodies: dict[tuple[str, bool], Body] = {}
-        """By query and gzip, the least recently used first."""
 
     def body(self, query: str, now_ms: float, *, may_be_gzip: bool, readers: Sequence[str] = ()) -> Body:
-        """Return the page's body, at a moment of upstream's clock, and note the page for each of `readers`.
+        """Return a page's body, and note the page for `readers`.
 
         Raises:
-            RefusedError: for a bad parameter (400).
+            RefusedError: a parameter is bad (400).
         """
         key = (query, may_be_gzip)
         body = self._without(key)
@@ -342,7 +337,6 @@ class PageBodies:
         return body
 
     def _without(self, key: tuple[str, bool]) -> Body | None:
-        """Remove a body from the cache and return the body, if any."""
         body = self._bodies.pop(key, None)
         if body is not None:
             self.cached -= _size(key, body)
@@ -367,13 +361,13 @@ _RETRY_WHILE_STOPPING_S: Final = 5.0
 """A restart takes no longer."""
 _EARLIER_KEPT: Final = 2
 _EARLIER_KEPT_S: Final = 60.0
-"""How long earlier listings are kept: a walk takes 30 s at most."""
+"""Seconds, as `_GONE_KEPT_S`."""
 _LAST_DATE_S: Final = 253_402_300_799
 
 _CONTENT_TYPE: Final = ("Content-Type", "application/json; charset=utf-8")
 _VARY: Final = ("Vary", "Accept-Encoding")
 _CACHE_CONTROL: Final = ("Cache-Control", "private, no-cache")
-"""The headers state the listing's age, which a cached answer would not update."""
+"""A cached answer would state an outdated age of the listing."""
 
 
 async def _no_body(_limit: int) -> bytes:
@@ -385,18 +379,18 @@ class Request:
     """A viewer's request."""
 
     path: str
-    """Still quoted. A `ProfileEndpoint` gets the path without the profile: `/v1/environments`."""
+    """Quoted path; a `ProfileEndpoint` gets no profile part: `/v1/environments`."""
     query: str = ""
     method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=dict)
-    """By lowercase name."""
+    """Headers by lowercase name."""
     address: str = ""
     connection: str = ""
     """The client's address and port."""
     viewer: str = ""
-    """The token's name, set after authentication; contains no space."""
+    """The token's name, without spaces; empty before authentication."""
     read_body: Callable[[int], Awaitable[bytes]] = _no_body
-    """Reads the body of at most so many bytes. Raises `RefusedError` for a larger (413) or a broken body (400)."""
+    """Reads a body up to a size in bytes; raises `RefusedError` for a larger (413) or broken body (400)."""
 
     @property
     def has_body(self) -> bool:
@@ -404,7 +398,7 @@ class Request:
         return self.header("content-length") not in {"", "0"} or bool(self.header("transfer-encoding"))
 
     def header(self, name: str) -> str:
-        """Return a header's value; the empty text for a missing header."""
+        """Return a header's value, or "" if missing."""
         return self.headers.get(name, "")
 
     @property
@@ -423,16 +417,15 @@ class Answer:
 
 
 class ProfileEndpoint:
-    """The newest state of a profile, and the answers; for a single thread.
+    """Answers requests by a profile's newest state, in a single thread.
 
-    A quarantine does not change the served listing. A walk stays within a listing: the next page comes from the listing
-    of the cursor's page.
+    A quarantine keeps the served listing. A walk stays within a listing.
     """
 
     def __init__(self) -> None:
         self._profile_state: ProfileState | None = None
         self._pages: list[PageBodies] = []
-        """The newest listing, and earlier listings that a viewer has begun to read, the newest first."""
+        """The newest listing, then earlier listings with walks."""
         self._shared: SharedState = NOTHING_SHARED
         self._silences: frozenset[str] = frozenset()
         self._is_ending = False
@@ -440,7 +433,7 @@ class ProfileEndpoint:
     def update(
         self, profile_state: ProfileState, outcome: Outcome | None, now: Clocks, shared: SharedState = NOTHING_SHARED
     ) -> None:
-        """Apply an update of the monitor; `outcome` is None if only time has passed."""
+        """Apply an update; `outcome` is None if only time has passed."""
         listed = outcome if isinstance(outcome, Listed) else None
         # A relay's repeated listing is not checked for absences, so the first copy is kept.
         has_same = self._profile_state is not None and self._profile_state.listings == profile_state.listings
@@ -475,7 +468,7 @@ class ProfileEndpoint:
     def plain(
         self, status: int, body: Mapping[str, JsonValue], now: Clocks, headers: tuple[tuple[str, str], ...] = ()
     ) -> Answer:
-        """Return an answer that does not depend on a listing."""
+        """Return an answer that needs no listing."""
         content = json.dumps(body, separators=(",", ":")).encode()
         return Answer(
             status, (_CONTENT_TYPE, *headers, _VARY, _CACHE_CONTROL, _date(self._profile_state, now.wall)), content
@@ -493,7 +486,7 @@ class ProfileEndpoint:
         self._pages = [PageBodies(listing), *begun[:_EARLIER_KEPT]]
 
     def _walked(self, request: Request) -> PageBodies:
-        """Return the listing of a request's walk; the newest listing if the walk begins or is unknown."""
+        """Return the listing of a known walk, else the newest listing."""
         if len(self._pages) > 1:
             cursor = PageParams.from_query(request.query, LARGEST_PAGE).after
             for reader in request.readers:
@@ -539,7 +532,7 @@ class ProfileEndpoint:
         """Return the newest state, which may be blind.
 
         Raises:
-            RefusedError: while stopping, or before the first listing (503).
+            RefusedError: the server is stopping or has no listing (503).
         """
         if self._is_ending:
             raise self._unavailable("envwatch_stopping", "envwatch serve is stopping")
@@ -579,7 +572,7 @@ def _why(what: str, profile_state: ProfileState | None) -> str:
 
 
 def _date(profile_state: ProfileState | None, wall: WallMs) -> tuple[str, str]:
-    """Return upstream's time as `Date`, so that viewers compute as if upstream had answered."""
+    """Return upstream's time as `Date`, as if upstream had answered."""
     at = wall if profile_state is None else profile_state.clock.server_time(wall)
     return "Date", formatdate(min(max(at // 1000, 0), _LAST_DATE_S), usegmt=True)
 

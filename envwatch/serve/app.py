@@ -1,4 +1,4 @@
-"""The routes of `envwatch serve`: paths, tokens and refusals.
+"""Paths, tokens and refusals of `envwatch serve`.
 
 Requests are counted instead of logged.
 """
@@ -40,15 +40,15 @@ PROFILES_PATH: Final = "/profiles"
 
 _HEALTH: Final = {"version": f"{ENVWATCH_VERSION}{__version__}", "status": "ok"}
 _METRICS_KEPT_S: Final = 1.0
-"""Seconds to reuse the metrics, which are the most expensive answer."""
+"""Seconds to reuse metrics, the most expensive answer."""
 
 
 Metrics: TypeAlias = "Callable[[str], tuple[bytes, str]]"
-"""Returns body and content type for an `Accept` header; called in any thread, one call at a time."""
+"""Returns body and content type for an `Accept` header; called in any thread, never concurrently."""
 
 
 class Act(NamedTuple):
-    """What a viewer with the right asks for: a new acknowledgement, or the end of one."""
+    """A viewer's request to make or end an acknowledgement."""
 
     profile: str
     uuid: SafeText
@@ -60,7 +60,7 @@ class Act(NamedTuple):
 
     @property
     def who(self) -> str:
-        """The token's name and the address."""
+        """Token name and address."""
         return f"{self.by} ({self.address})"
 
 
@@ -69,9 +69,9 @@ Acknowledge: TypeAlias = "Callable[[Act], Awaitable[AckAnswer]]"
 
 
 class ServingApp:
-    """The whole application; endpoints and tokens are by profile.
+    """Routes requests, with endpoints and tokens by profile.
 
-    A single profile also has paths without a name. Without `metrics`, no metrics are offered.
+    A single profile also has paths without a name.
     """
 
     def __init__(  # noqa: PLR0913 - the parts that an application joins
@@ -85,7 +85,7 @@ class ServingApp:
         metrics: Metrics | None = None,
     ) -> None:
         self.tokens = tokens
-        """By profile; another thread replaces the mapping after a token file has changed."""
+        """Tokens by profile, replaced by another thread."""
         self._statuses, self._viewers = Counter[int](), Counter[str]()
         self._endpoints = endpoints
         self._first = next(iter(endpoints))
@@ -98,7 +98,7 @@ class ServingApp:
         self._kept_metrics: dict[str, tuple[MonotonicS, tuple[bytes, str]]] = {}
 
     def take_counts(self) -> SafeText:
-        """Return a line with the counts of answers and requests, and reset the counts."""
+        """Return a line with the counts since the last call."""
         statuses = ", ".join(f"{count:,} x {status}" for status, count in sorted(self._statuses.items()))
         viewers = ", ".join(f"{name} {count:,}" for name, count in self._viewers.most_common(10))
         self._statuses.clear()
@@ -106,7 +106,7 @@ class ServingApp:
         return clean(f"answered {statuses or 'nothing'}; requests by token: {viewers or 'none'}")
 
     async def answer(self, request: Request) -> Answer:
-        """Return the answer, and set the request's `viewer` if the token is right."""
+        """Return the answer, and set the request's `viewer` for a valid token."""
         now = self._clocks()
         try:
             answer = await self._routed(request, now)
@@ -148,7 +148,7 @@ class ServingApp:
         raise not_found()
 
     async def _act(self, profile: str, path: str, viewer: Viewer, request: Request, now: Clocks) -> Answer:
-        """Acknowledge, or end an acknowledgement. Only here a body is read, of a viewer with the right."""
+        """Change an acknowledgement; a body is read only here, and only from a viewer with the right."""
         if (uuid := uuid_in(path)) is None:
             raise not_found()
         if request.method not in {"PUT", "DELETE"}:
@@ -184,7 +184,7 @@ class ServingApp:
             raise RefusedError(HTTPStatus.NOT_FOUND, {"error": "there are no series: they need the extra `metrics`"})
         if request.method not in {"GET", "HEAD"}:
             raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, {"error": HTTPStatus.METHOD_NOT_ALLOWED.phrase})
-        # Simultaneous scrapers share one result, made in a thread so that viewers need not wait.
+        # Scrapers share a result, made in a thread so that viewers need not wait.
         async with self._metrics_lock:
             accept = request.header("accept")
             made_at, made = self._kept_metrics.get(accept, (None, None))
@@ -195,10 +195,10 @@ class ServingApp:
         return Answer(HTTPStatus.OK, (("Content-Type", content_type), ("Cache-Control", "no-store")), body)
 
     def _admit(self, profiles: Iterable[str], request: Request, now: Clocks) -> Viewer:
-        """Authenticate a request for all given profiles, and return the first profile's viewer.
+        """Return the first profile's viewer if the token opens all profiles.
 
         Raises:
-            RefusedError: for a wrong token (401), or too many from the address (429).
+            RefusedError: the token is wrong (401), or the address sent too many wrong tokens (429).
         """
         viewers = [viewer_of(request.header("authorization"), self.tokens[profile]) for profile in profiles]
         if (viewer := viewers[0]) is not None and None not in viewers:

@@ -1,10 +1,9 @@
-"""The text that Prometheus scrapes, in the text format or OpenMetrics.
+"""Series for Prometheus.
 
-Poll counts begin at zero with each start. While a profile is blind, and before the first listing, environments have no
-series, since a value would freeze. Connection ids are no labels: each reconnect would begin new series.
-
-Environments have series of their own up to a limit: first those that need a person, then by id, so no heartbeat changes
-the selection. States that the dashboard shows as unknown have no value, because a 0 would mean down.
+Poll counts begin at zero with each start. Environments of a blind or unlisted profile have no series, because values
+would freeze. An unknown state has no value, because 0 would mean down. Connection ids are no labels: each reconnect
+would begin new series. Environments over a limit have no series: need of a person comes first, then the id, so no
+heartbeat changes the selection.
 """
 
 from __future__ import annotations
@@ -40,15 +39,15 @@ if TYPE_CHECKING:
 
 
 _ALERTING, _PROBLEM, _UP, _OTHER = range(4)
-"""Order of selection; the last are old or gone."""
+"""Ranks of selection; `_OTHER` is old or gone."""
 
 
 SeriesEnvironment: TypeAlias = "tuple[SafeText, TrackedEnvironment, bool, bool]"
-"""An environment with series: profile label, environment, whether alerting, whether in `ProfileState.known`."""
+"""Profile label, environment, whether alerting, whether in `ProfileState.known`."""
 
 
 def is_seen(profile_state: ProfileState, now: Clocks) -> bool:
-    """Whether environments have series; see `exposition`."""
+    """Whether a profile's environments have series."""
     return profile_state.freshness(now) not in (Freshness.WAITING, Freshness.BLIND)
 
 
@@ -60,7 +59,7 @@ def gauge(name: str, about: str, *labels: str) -> GaugeMetricFamily:
 def selection_of(
     monitor: Monitor, now: Clocks, largest: int
 ) -> tuple[Sequence[SeriesEnvironment], Mapping[SafeText, int]]:
-    """Return at most `largest` environments with series, and the number omitted, by profile label."""
+    """Return at most `largest` environments, and the number omitted by profile label."""
     seen = [profile_state for profile_state in monitor.fleet if is_seen(profile_state, now)]
     everything = [
         (
@@ -95,7 +94,7 @@ def _place(shown: SeriesEnvironment, monitor: Monitor, now: Clocks) -> tuple[int
 def environment_families(
     shown: Sequence[SeriesEnvironment], mass_losses: Mapping[EnvironmentKey, SafeText]
 ) -> Iterator[Metric]:
-    """Yield the families of single environments; `mass_losses` are the open mass losses."""
+    """Yield the families of single environments; `mass_losses` has incident ids."""
     info = InfoMetricFamily(
         "envwatch_environment", "What an environment is, as last listed; always 1.", labels=("profile", "id")
     )
@@ -156,7 +155,6 @@ def _info_of(tracked: TrackedEnvironment) -> dict[str, str]:
 
 
 SUCCESS: Final = "success"
-"""Result of a complete listing; failures use their cause."""
 
 
 def _result_of(cause: Cause) -> str:
@@ -164,10 +162,9 @@ def _result_of(cause: Cause) -> str:
 
 
 RESULTS: Final = (SUCCESS, *map(_result_of, Cause))
-"""All counters exist at zero before the first poll."""
 
 BOUNDS_S: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, inf)
-"""Upper bounds of the buckets. A page takes 0.1 to 0.5 s; a request is given up after 10 s."""
+"""Upper bounds of buckets: a page takes 0.1 to 0.5 s, and a request ends after 10 s."""
 _BOUNDS: Final = [*map(str, BOUNDS_S[:-1]), "+Inf"]
 
 
@@ -195,11 +192,10 @@ NO_POLLS: Final = ProfilePolls()
 
 
 Polls: TypeAlias = "Mapping[SafeText, ProfilePolls]"
-"""The polls of each profile since the start."""
 
 
 def with_poll(polls: Polls, profile: SafeText | None, outcome: Outcome | None) -> Polls:
-    """Return the polls after an update of the monitor; sleep is not a poll."""
+    """Return the polls after an update; sleep is no poll."""
     if profile is None or not isinstance(outcome, Listed | Failed):
         return polls
     return {**polls, profile: polls.get(profile, NO_POLLS).apply(outcome)}
@@ -223,10 +219,9 @@ def exposition(  # noqa: PLR0913 - the parts of a moment, and two wishes
     largest: int = LARGEST,
     accept: str = "",
 ) -> tuple[bytes, str]:
-    """Return all series of a moment and the content type.
+    """Return all series of a moment, and the content type; the header `accept` selects the format.
 
-    `hooks` says which hooks of this process are failing. At most `largest` environments have series, over all profiles.
-    The request's header `accept` selects OpenMetrics or the text format.
+    `hooks` tells whether each hook fails; `largest` limits environments over all profiles.
     """
     collector = _Families(families(monitor, polls, now, largest, hooks))
     if "application/openmetrics-text" in accept:
@@ -240,14 +235,13 @@ class _Families(Collector):
         self._families = of_the_moment
 
     def collect(self) -> Iterable[Metric]:
-        """Return the families."""
         return self._families
 
 
 def families(
     monitor: Monitor, polls: Polls, now: Clocks, largest: int, hooks: Mapping[SafeText, bool]
 ) -> Iterator[Metric]:
-    """Yield the families with samples; see `exposition`."""
+    """Yield the families with samples."""
     shown, omitted_by_profile = selection_of(monitor, now, largest)
     omitted = gauge(
         "envwatch_environments_omitted", "Environments without series of their own, as there are more than the limit."

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 DEFAULT_ADDRESS: Final = "127.0.0.1:8283"
-"""The port of Letta's own server."""
+"""Letta's server uses the same port."""
 
 _ADDRESS: Final = re.compile(r"(?:(?P<v4>[0-9.]+)|\[(?P<v6>[0-9a-fA-F:.]+)\]|localhost):(?P<port>[0-9]{1,5})")
 _UNREAD_BYTES: Final = 16 << 10
 
 
 class ServerError(ReportedError):
-    """The server cannot start or continue; the message is a line without a token."""
+    """The server cannot start or continue; no message contains a token."""
 
 
 class Address(NamedTuple):
@@ -47,12 +47,12 @@ class Address(NamedTuple):
 
 
 def address_of(text: object) -> Address:
-    """Parse an address with a port: `127.0.0.1:8283`, `[::1]:8283`, `localhost:8283`.
+    """Return the address in a text such as `[::1]:8283` or `localhost:8283`.
 
     IPv4 written as IPv6 (`::ffff:127.0.0.1`) is refused: Python versions disagree whether that is loopback.
 
     Raises:
-        ValueError: the message is the end of a sentence.
+        ValueError: the message ends a sentence.
     """
     parts = _ADDRESS.fullmatch(str(text))
     with suppress(ValueError):
@@ -67,11 +67,7 @@ def address_of(text: object) -> Address:
 
 
 def listen(address: Address) -> socket.socket:
-    """Return a listening socket.
-
-    Raises:
-        ServerError: if listening fails.
-    """
+    """Return a listening socket; raise `ServerError` on failure."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
         found = socket.create_server(
@@ -82,32 +78,27 @@ def listen(address: Address) -> socket.socket:
             raise ServerError(f"{address} is in use, maybe by another `envwatch serve`; --bind takes another") from None
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise ServerError(f"cannot listen at {address}: {reason}") from None
-    # Connections inherit the options. Without the first, a body waits for the head's acknowledgement, which clients
-    # delay by 40 ms; asyncio sets the option only on sockets created with TCP's number. The second limits the bytes
-    # that wait for a client which sends requests and reads no answers.
+    # Connections inherit the options. Without TCP_NODELAY, a body waits for the head's acknowledgement, which clients
+    # delay by 40 ms; asyncio sets the option only on sockets created with TCP's number. SO_RCVBUF limits unread bytes
+    # of a client that reads no answers.
     found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UNREAD_BYTES)
     return found
 
 
 class Certificate:
-    """A certificate chain and key in PEM files.
-
-    Raises:
-        ServerError: if the files cannot be used.
-    """
+    """A certificate chain and key in PEM files; unusable files raise `ServerError`."""
 
     def __init__(self, certificate: Path, key: Path) -> None:
         self._files = (certificate, key)
         self._signature = [file_signature(path) for path in self._files]
         self.context = self._loaded()
-        """For new connections; `reread` replaces the context."""
 
     def reread(self) -> bool:
-        """Load the files again if changed; return whether the files changed.
+        """Load changed files; return whether the files changed.
 
         Raises:
-            ServerError: if the changed files cannot be used; the old context stays.
+            ServerError: the changed files are unusable; the old context stays.
         """
         signature = [file_signature(path) for path in self._files]
         if signature == self._signature:
@@ -125,7 +116,7 @@ class Certificate:
 
         try:
             for path in self._files:
-                with path.open("rb"):  # OpenSSL does not name a file that cannot be read
+                with path.open("rb"):  # OpenSSL does not name an unreadable file
                     pass
             context.load_cert_chain(certificate, key, password=no_password)
         except ssl.SSLError as error:

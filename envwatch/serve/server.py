@@ -1,7 +1,6 @@
-"""The HTTP server of `envwatch serve`: thread, connections, deadlines, graceful end.
+"""The HTTP server of `envwatch serve`.
 
-The server has its own thread, so that viewers do not delay polls. h11 parses requests and writes answers. Every wait
-for a client has a deadline.
+A separate thread keeps viewers from delaying polls. Every wait for a client has a deadline.
 """
 
 from __future__ import annotations
@@ -30,32 +29,28 @@ App: TypeAlias = "Callable[[Request], Awaitable[Answer]]"
 
 MOST_CONNECTIONS: Final = 1_000
 HEAD_BYTES: Final = 16 << 10
-"""Limit of a request's head."""
 HANDSHAKE_S: Final = 5.0
-"""Seconds for a TLS handshake."""
 HEAD_S: Final = 10.0
-"""Seconds for a request's arrival with its body, and for an idle connection without a valid token."""
+"""Seconds for a request with body, and for an idle connection without a valid token."""
 IDLE_S: Final = 75.0
 """Seconds for a viewer's idle connection: slightly more than the longest usual interval."""
 ANSWER_S: Final = 30.0
 """Seconds for a client to read an answer."""
 
 _LAST_ANSWERS_S: Final = 1.0
-"""Seconds in which a stopping server still answers."""
+"""Seconds for answers to connected clients after the stop."""
 _LAST_BYTES_S: Final = 2.0
 """Seconds for clients to read the last answers."""
 _OWN_DESCRIPTORS: Final = 256
-"""Descriptors reserved for polls, history, log, hooks and closing connections.
-
-asyncio accepts 100 connections in a row before `HttpServer` counts the first."""
+"""Descriptors for polls, history, log, hooks, closing connections, and 100 connections that asyncio accepts at once."""
 _USUAL_DESCRIPTORS: Final = 1_024
 
 _ORIGIN: Final = re.compile(r"^https?://[^/?]*", re.IGNORECASE)
-"""The start of a target that is a whole URL. RFC 9112 3.2.2: a server must accept such a target."""
+"""Origin of a target that is a URL, which servers must accept (RFC 9112 3.2.2)."""
 
 
 def most_connections() -> int:
-    """Return the connection limit that this process's limit of open files allows."""
+    """Return the connection limit under this process's limit of open files."""
     try:
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     except OSError:  # a hardened service may forbid the system call
@@ -66,7 +61,7 @@ def most_connections() -> int:
 
 
 class Connection:
-    """A client's connection, whose requests are answered one after another."""
+    """A client's connection, with answers in the order of requests."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.is_viewer = False
@@ -80,7 +75,7 @@ class Connection:
         self._deadline = asyncio.timeout(None)
         self._loop = asyncio.get_running_loop()
         self.since = self._loop.time()
-        """When the client's newest deadline was set, in seconds of the loop's clock."""
+        """When the newest deadline was set, in seconds of the loop's clock."""
 
     async def run(self, app: App, tls: ssl.SSLContext | None) -> None:
         """Answer requests until the client, a deadline or the server ends the connection."""
@@ -117,13 +112,13 @@ class Connection:
         """Return the next request's head; None at the end of the connection.
 
         Raises:
-            h11.RemoteProtocolError: if the client sends no valid or too large a request.
+            h11.RemoteProtocolError: the head is invalid or too large.
         """
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
         if self.is_ending or self._http.our_state is not h11.IDLE:
             return None
-        await asyncio.sleep(0)  # other connections have a turn between requests that arrived together
+        await asyncio.sleep(0)  # all clients have a turn between pipelined requests
         has_begun = bool(self._http.trailing_data[0])
         self._wait_at_most(IDLE_S if self.is_viewer and not has_begun else HEAD_S)
         while (event := self._http.next_event()) is h11.NEED_DATA:
@@ -140,7 +135,7 @@ class Connection:
     def _request_of(self, head: h11.Request) -> Request:
         address, port = (self._writer.get_extra_info("peername") or ("", 0))[:2]
         path, _, query = _ORIGIN.sub("", head.target.decode("ascii")).partition("#")[0].partition("?")
-        headers = {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers}  # the last of a name
+        headers = {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers}  # the last value wins
         request = Request(path, query, head.method.decode("ascii"), headers, address, f"{address}:{port}")
         if request.has_body:
             request.read_body = partial(self._read_body, request, self.since + HEAD_S)
@@ -171,7 +166,7 @@ class Connection:
         return body
 
     async def _skip_body(self) -> None:
-        """Wait for the end of an unread body: a reset would take the answer away from a client that still sends."""
+        """Read an unread body to the end: a reset would take the answer from a client that still sends."""
         if self._http.their_state is h11.SEND_BODY:
             if self._writer.can_write_eof():
                 self._writer.write_eof()
@@ -179,7 +174,6 @@ class Connection:
                 pass
 
     async def _send(self, answer: Answer, *, has_body: bool) -> None:
-        """Send an answer, and wait until the client has read the answer."""
         headers = list(answer.headers)
         if self._http.their_state in (h11.SEND_BODY, h11.ERROR) and ("Connection", "close") not in headers:
             headers.append(("Connection", "close"))
@@ -204,10 +198,10 @@ def _refused(status: HTTPStatus, why: str) -> RefusedError:
 
 
 class HttpServer:
-    """A server in a separate thread, which closes the listening socket at the end.
+    """A server in a separate thread, which finally closes the listening socket.
 
-    `note` gets a line about a problem, in any thread. A full server cuts the connection whose deadline was set first,
-    unless answering; connections without a valid token go first.
+    `note` gets a line about a problem, in any thread. A full server cuts the idle connection with the oldest deadline;
+    connections without a valid token go first.
     """
 
     def __init__(  # noqa: PLR0913 - tests set the limit and the loop's clock
@@ -224,7 +218,7 @@ class HttpServer:
         self._listening = listening
         self._note = note
         self.tls = tls
-        """For new connections; another thread may replace the context."""
+        """TLS context of new connections; another thread may replace it."""
         self._most = most_connections() if most is None else most
         self._loop = loop or asyncio.new_event_loop()
         self._stop = asyncio.Event()
@@ -237,15 +231,15 @@ class HttpServer:
         self._thread.start()
 
     def call(self, function: Callable[[], object]) -> None:
-        """Call a function soon in the server's thread, unless the server has ended.
+        """Call a function in the server's thread, unless ended.
 
-        An exception ends the server: answers could be outdated from then on.
+        An exception ends the server, because later answers could be outdated.
         """
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._called, function)
 
     async def close(self) -> None:
-        """Answer connected clients for up to a second, then close port and connections."""
+        """Answer clients for up to a second, then close port and connections."""
         self.call(self._stop.set)
         await asyncio.to_thread(self._thread.join, _LAST_ANSWERS_S + _LAST_BYTES_S + 1.0)
 
@@ -294,14 +288,14 @@ class HttpServer:
         connection = Connection(reader, writer)
         task = self.connections[connection] = self._loop.create_task(connection.run(self._app, self.tls))
 
-        def end(_: object) -> None:  # also of a task that was cancelled before its first step
+        def end(_: object) -> None:  # also after a cancellation before the first step
             self.connections.pop(connection, None)
             writer.transport.abort()
 
         task.add_done_callback(end)
 
     def _on_error(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Note asyncio's errors, except that clients may break connections at any time."""
+        """Note asyncio's errors, except broken connections: clients may leave at any time."""
         error = context.get("exception")
         if not isinstance(error, ConnectionError | TimeoutError):
             self._note(f"serving: {context.get('message')}: {error!r}")

@@ -1,6 +1,6 @@
 """Viewers' tokens: file, authentication, and a limit on guessing.
 
-A token opens this server only, never the platform. Only digests are kept. No message contains a token.
+Tokens never open the platform. Only digests are kept; no message contains a token.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 FILE_BYTES: Final = 1 << 17
 MOST_TOKENS: Final = 200
-"""Each request is compared with all tokens, hence a limit."""
+"""A limit, because each request is compared with all tokens."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,39}")
 _TOKEN: Final = re.compile(r"[\x21-\x7e]{16,512}")
@@ -36,7 +36,7 @@ _SCHEME: Final = re.compile(r"bearer +", re.IGNORECASE)
 """RFC 9110 11.1: scheme names are case-insensitive; blanks follow."""
 
 ACK: Final = "ack"
-"""The third word of a line: the right to acknowledge."""
+"""Third word of a line: the right to acknowledge."""
 
 
 class Viewer(NamedTuple):
@@ -47,14 +47,11 @@ class Viewer(NamedTuple):
 
 
 Tokens: TypeAlias = tuple[tuple[Viewer, bytes], ...]
-"""Viewers with the digests of their tokens."""
+"""Pairs of viewer and token digest."""
 
 
 def viewer_of(authorization: str, tokens: Tokens) -> Viewer | None:
-    """Return the viewer for an `Authorization` header, or None.
-
-    Takes equally long for right and wrong tokens.
-    """
+    """Return the viewer of an `Authorization` header, in equal time for right and wrong tokens."""
     scheme = _SCHEME.match(authorization)
     sent = _digest(authorization[scheme.end() :].strip() if scheme else "")
     found = None
@@ -71,11 +68,10 @@ def _digest(token: str) -> bytes:
 def tokens_in(path: Path, learn: Callable[[str], None]) -> Tokens:
     """Return the tokens in a file that only this user can read; links are followed.
 
-    A line has a name, a token, and perhaps the word `ack`, separated by blanks; `#` begins a comment. `learn` gets each
-    token, for redaction.
+    A line has a name, a token, and perhaps `ack`; `#` begins a comment. `learn` gets tokens for redaction.
 
     Raises:
-        ServerError: if the file cannot be used.
+        ServerError: the file is unusable or has no token.
     """
     name = clean(str(path))
     tokens = _tokens_of(_content(path), name, learn)
@@ -85,7 +81,7 @@ def tokens_in(path: Path, learn: Callable[[str], None]) -> Tokens:
 
 
 class TokensFile:
-    """A token file that is read again after changes."""
+    """A token file, reread after changes."""
 
     def __init__(self, path: Path, learn: Callable[[str], None]) -> None:
         self.path = path
@@ -94,10 +90,10 @@ class TokensFile:
         self.tokens = tokens_in(path, learn)
 
     def reread(self) -> bool:
-        """Read the file again if changed; return whether the file changed.
+        """Reread a changed file; return whether the file changed.
 
         Raises:
-            ServerError: if the changed file cannot be used; the old tokens stay valid.
+            ServerError: the changed file is unusable; the old tokens stay valid.
         """
         signature = file_signature(self.path)
         if signature == self._signature:
@@ -121,7 +117,7 @@ def _content(path: Path) -> bytes:
 
 
 def _tokens_of(content: bytes, name: str, learn: Callable[[str], None]) -> Tokens:
-    # A typing error must not silently remove a viewer, so any bad line is an error.
+    # A typing error must not silently remove a viewer.
     found: dict[Viewer, bytes] = {}
     for number, line in enumerate(content.decode("utf-8-sig", "replace").splitlines(), 1):
         words = re.sub(r"(?:^|\s)#.*", "", line).split()
@@ -149,11 +145,7 @@ def _tokens_of(content: bytes, name: str, learn: Callable[[str], None]) -> Token
 
 
 def add_token(path: Path, user: str, *, may_ack: bool = False) -> str:
-    """Add a new token to a file, which is created if missing, and return the token.
-
-    Raises:
-        ServerError: on failure; the file is unchanged.
-    """
+    """Add a token to a file, which need not exist, and return the token; raise `ServerError` on failure."""
     if not _NAME.fullmatch(user):
         raise ServerError("the name of a token must be letters, digits, and - _ . @ between them, 40 at most")
     content = b""
@@ -175,9 +167,9 @@ def add_token(path: Path, user: str, *, may_ack: bool = False) -> str:
 
 
 GUESSES: Final = 10
-"""Most wrong tokens of a network within `LIMITED_WITHIN_S`."""
+"""Wrong tokens allowed per network within `LIMITED_WITHIN_S`."""
 ACKS: Final = 30
-"""Most requests about acknowledgements with a token within `LIMITED_WITHIN_S`."""
+"""Acknowledgement requests allowed per token within `LIMITED_WITHIN_S`."""
 LIMITED_WITHIN_S: Final = 60.0
 _MOST_NAMES: Final = 4_096
 
@@ -198,8 +190,7 @@ class RateLimit:
     def count(self, name: str, now: MonotonicS) -> tuple[int, bool]:
         """Count an act, unless the name must wait.
 
-        Returns:
-            The seconds to wait, 0 for no wait, and whether this wait is the first since the count was empty.
+        Return the seconds to wait, or 0, and whether this wait is the first since the count was empty.
         """
         counted = self._by_name.setdefault(name, _Counted())
         self._by_name.move_to_end(name)
@@ -216,7 +207,7 @@ class RateLimit:
 
 
 def network_of(address: str) -> str:
-    """Return the network that counts as one client: an IPv4 address, or the /64 of an IPv6 address."""
+    """Return a client's network: an IPv4 address, or the /64 of an IPv6 address."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,1 +1,1 @@
-"""A module for each command, with the interface `arguments.CommandModule`."""
+"""Command modules, each with `add_arguments` and `run`."""

@@ -1,8 +1,4 @@
-"""`envwatch ack`: acknowledges problems, and lists and ends acknowledgements.
-
-With `envwatch serve`, the acknowledgement goes to the server and is the team's; with any other server, the
-acknowledgement belongs to this user on this machine.
-"""
+"""`envwatch ack`: acknowledges problems, and lists and ends acknowledgements."""
 
 from __future__ import annotations
 
@@ -106,8 +102,6 @@ def run(options: Options) -> int:
 
 
 class _Found(NamedTuple):
-    """The profiles after a listing."""
-
     profiles: Profiles
     monitor: Monitor
     outcomes: Mapping[SafeText, Listed | Failed]
@@ -119,32 +113,30 @@ class _Found(NamedTuple):
         return served is not None and served.is_envwatch
 
     def server_now(self, profile: SafeText) -> float:
-        """Return the present by a server's clock in ms, by the local clock if the server's is unknown."""
+        """Return a server's time in ms, or the local time if unknown."""
         return self.monitor.fleet.by_profile[profile].clock.server_time(WallMs(time.time() * 1000))
 
     @property
     def moments(self) -> Mapping[SafeText, float]:
-        """The present by each listed server's clock in ms."""
+        """Time of each server in ms."""
         return {self.monitor.fleet.server_of(name): self.server_now(name) for name in self.monitor.fleet.by_profile}
 
     def key_of(self, row: TrackedEnvironment) -> ServerKey:
-        """Return a row's key in this machine's file."""
         return self.monitor.fleet.server_of(row.profile), row.environment.id
 
     def ack_of(self, row: TrackedEnvironment) -> Ack | None:
-        """Return the acknowledgement in force."""
         ack = self.monitor.ack_of(row)
         return ack if ack is not None and _is_in_force(ack, self.server_now(row.profile)) else None
 
     def everybodys_ack_of(self, row: TrackedEnvironment) -> Ack | None:
-        """Return the acknowledgement in force, without this machine's if the server is envwatch."""
+        """Return the acknowledgement in force, except this machine's if the server has the team's."""
         from envwatch.model.shared_marks import shared_ack_of
 
         is_own = self.has_team(row.profile) and shared_ack_of(row.environment) is None
         return None if is_own else self.ack_of(row)
 
     def is_problem(self, row: TrackedEnvironment) -> bool:
-        """Whether there is something to acknowledge: a row that is down, however long, or that flaps."""
+        """Whether a row is down, however long, or flapping."""
         from envwatch.fleet.problems import is_problem
 
         if row.verdict.is_up:
@@ -153,8 +145,6 @@ class _Found(NamedTuple):
         return row.is_unhealthy or is_lost or is_problem(row, self.server_now(row.profile))
 
     def team(self, profile: SafeText, call: Callable[[Client], Coroutine[None, None, T]]) -> T:
-        """Return what a profile's server answers."""
-
         async def ask() -> T:
             async with client_for(*self.profiles[profile]) as client:
                 return await call(client)
@@ -180,7 +170,7 @@ def _listed(options: Options) -> tuple[_Found, Sequence[StopError]]:
 
 
 def _chosen(what: str, argument: str, found: _Found) -> tuple[Sequence[TrackedEnvironment], bool]:
-    """Return the rows that an argument names, once for each server, and whether the argument is a query."""
+    """Return the chosen rows, without duplicates, and whether `what` is a query."""
     from envwatch.cli.one_listing import chosen_rows
     from envwatch.model.shared_marks import shared_incident_of
 
@@ -247,13 +237,11 @@ def _already(by: SafeText, at: float | None, row: TrackedEnvironment, found: _Fo
 
 
 def _say(results: Sequence[tuple[str, TrackedEnvironment]]) -> None:
-    """Write a line for all rows with one result."""
     for result in dict.fromkeys(result for result, _ in results):
         print_error(f"{result}: {_names(row for each, row in results if each == result)}")
 
 
 def _acknowledge(rows: Sequence[TrackedEnvironment], found: _Found, note: SafeText, lasts: timedelta | None) -> Exit:
-    """Acknowledge problems of one profile, and say what became of each; return the exit code."""
     from envwatch.alerts.acknowledgements import ack_of
     from envwatch.watch.state_file import ACKNOWLEDGEMENTS
 
@@ -300,7 +288,7 @@ def _refused(what: str, error: SourceError) -> Exit:
 def _report(
     answer: Sequence[AckedRow], rows: Sequence[TrackedEnvironment], found: _Found
 ) -> tuple[Sequence[TrackedEnvironment], Exit]:
-    """Say why the server did not acknowledge rows; return the acknowledged rows and the exit code."""
+    """Print the server's refusals; return the acknowledged rows and the exit code."""
     from envwatch.wording.report.chat import ACK_RESULTS
 
     answers, acked, results, code = {each.id: each for each in answer}, [], [], Exit.FINE
@@ -319,9 +307,9 @@ def _report(
 
 
 def _own_acks(profiles: Profiles | None, moments: Mapping[SafeText, float]) -> Acks:
-    """Return this machine's acknowledgements in force; only of the profiles' servers, if given.
+    """Return this machine's acknowledgements in force; `profiles` limits the servers.
 
-    `moments` is the present by server, in ms; the local clock decides for other servers.
+    `moments` has server times in ms; the local clock decides for unknown servers.
     """
     from envwatch.watch.state_file import acknowledged
 
@@ -409,12 +397,12 @@ class AckLine(NamedTuple):
 
     @property
     def by(self) -> SafeText:
-        """Who acknowledged: an acknowledgement of this machine without a name is this user's."""
+        """Who acknowledged; this user for a nameless acknowledgement."""
         return self.ack.by or user_name()
 
     @property
     def content(self) -> dict[str, object]:
-        """The acknowledgement for JSON; the names are stable."""
+        """The acknowledgement as JSON with stable names."""
         from envwatch.wording.output.formats import iso
 
         return {
@@ -462,7 +450,7 @@ def _cells(lines: Sequence[AckLine]) -> Iterator[Sequence[SafeText]]:
 
 
 def _lines(options: Options) -> tuple[list[AckLine], str]:
-    """Return the acknowledgements in force, and why a server's may be missing; empty if none are missing."""
+    """Return the acknowledgements in force, and why a server's may be missing."""
     from envwatch.cli.one_listing import matching_rows, monitor_after, outcomes_within, stops_in
 
     profiles, found, why = None, None, ""

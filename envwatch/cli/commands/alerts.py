@@ -1,4 +1,4 @@
-"""`envwatch alerts`: which losses need a person, and why; a person's word about single rows."""
+"""`envwatch alerts`: lists and sets which losses need a person."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""`envwatch check`: a plugin for Nagios, Icinga and similar monitoring systems.
+"""`envwatch check`: a plugin for Nagios, Icinga and similar systems.
 
-A failure goes to standard output too, with the status 3 (UNKNOWN), because 1 and 2 are alerts.
+Failures go to standard output with status 3 (UNKNOWN), because 1 and 2 are alerts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from envwatch.wording.output.check_result import NagiosRange, PluginStatus
 
 _COUNTED: Final = ("problems", "offline", "late", "online", "missing", "unrestricted", "behind")
-"""Copied from `views.check_result.Metric`, so that the parser need not import the module."""
+"""Copied from `check_result.Metric`, to spare the parser the import."""
 _ENDS: Final = {
     signal.SIGALRM: "no listing within {:g} s",
     signal.SIGTERM: "terminated before there was a listing",
@@ -70,7 +70,7 @@ def _range(raw: object) -> NagiosRange:
 
 
 def run(options: Options) -> int:
-    """Check once, print the result, and return the status."""
+    """Print the result of a check, and return the status."""
     from envwatch.wording.output import check_result  # noqa: F401  before a signal may need it
 
     started_s = time.monotonic()
@@ -90,10 +90,10 @@ def run(options: Options) -> int:
 
 @contextmanager
 def time_limit(seconds: float, end: Callable[[signal.Signals], int]) -> Iterator[None]:
-    """End this process after a time, or at once on SIGTERM or SIGINT.
+    """End this process after `seconds`, or at once on SIGTERM or SIGINT.
 
-    The exit does not wait, because nothing can end the thread of a host look-up. `end` gets the signal (SIGALRM after
-    the time) and returns the exit code.
+    Nothing waits for threads, because a host look-up cannot be ended. `end` gets the signal, SIGALRM after `seconds`,
+    and returns the exit code.
     """
 
     def leave(number: int, _frame: FrameType | None) -> None:
@@ -137,7 +137,6 @@ def _checked(options: Options, started_s: float, line: ProgressLine) -> tuple[Pl
 
 
 def _ranges(options: Options) -> tuple[NagiosRange | None, NagiosRange | None]:
-    """Return the ranges; by default, a single problem is critical."""
     if options.warning is None and options.critical is None:
         if options.of == "online":
             raise StopError(Exit.USAGE, "--of online needs a range: --critical 1: asks for at least 1")

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SCRIPTS: Final = {"bash": "envwatch.bash", "zsh": "_envwatch", "fish": "envwatch.fish"}
-"""The file name is the name under which the shell finds the script."""
 
 FOLDER: Final = Path(__file__).parents[1] / "completions"
 
@@ -50,9 +49,9 @@ def run(options: Options) -> int:
 
 
 def _profiles(options: Options) -> Iterator[str]:
-    """Yield the profiles' names; none if the file is unreadable.
+    """Yield the profiles' names; none for an unreadable file.
 
-    Reads plain TOML, because importing the schema would take 0.1 s after each key press.
+    The schema is not used: importing it would take 0.1 s after each key press.
     """
     import tomllib
 

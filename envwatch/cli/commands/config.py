@@ -1,4 +1,4 @@
-"""`envwatch config`: settings in force, origins, and mistakes of the configuration file."""
+"""`envwatch config`: shows settings, and checks the configuration file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`envwatch dashboard`: the dashboard of the selected profiles; the default command."""
+"""`envwatch dashboard`: the dashboard, the default command."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ T = TypeVar("T")
 _KEY_TRIES: Final = 3
 
 TURN_S: Final = 0.001
-"""Seconds that a history thread may keep the interpreter while a key waits: a fifth of Python's default."""
+"""Longest turn of a thread, a fifth of Python's default: history threads must not delay keys."""
 
 
 REFERENCE: Final = """\
@@ -101,10 +101,10 @@ def run(options: Options) -> int:
 def credentials_at_terminal(settings: Settings) -> Credentials:
     """Return a profile's key and address; ask for a missing key.
 
-    The server is asked about a typed key, because a dashboard with a refused key would show nothing.
+    The server must accept a typed key: a dashboard with a refused key would show nothing.
 
     Raises:
-        StopError: if there is no usable key, or after `_KEY_TRIES` keys.
+        StopError: no key is usable, or `_KEY_TRIES` typed keys were refused.
     """
     from envwatch.config.credentials import HELP_WITHOUT_KEY, KEYS_PAGE, is_usable, typed_key
 
@@ -150,7 +150,7 @@ def _refusal(credentials: Credentials, settings: Settings) -> SafeText | None:
 async def run_dashboard(
     profiles: Profiles, options: Options, demo: DemoHistory | None = None, hints_key: str = ""
 ) -> int:
-    """Show the dashboard with the first profile's looks. `hints_key` closes the demo's hints, if any."""
+    """Show the dashboard; `hints_key` closes the demo's hints."""
     import asyncio
 
     from envwatch.cli.monitoring import monitoring
@@ -168,7 +168,7 @@ async def run_dashboard(
         on_ready=_thread_safe(readable.put_nowait),
         demo=demo,
     ) as watched:
-        # The first requests run during Textual's import, which takes longer than the requests.
+        # The first requests run during Textual's slower import.
         await asyncio.to_thread(import_module, "envwatch.screen.app")
         check_screen(display_settings)
 
@@ -212,7 +212,7 @@ def _app(inputs: Inputs, preferences: Preferences, hints_key: str) -> EnvwatchAp
 
 
 def preferences_of(display_settings: Settings, options: Options, commands: CommandSettings) -> Preferences:
-    """Return the settings of the screen, with the user's views, keys and commands."""
+    """Return the settings of the screen."""
     from envwatch.screen.arguments import Preferences
 
     views = {
@@ -244,7 +244,7 @@ def _thread_safe(function: Callable[[T], None]) -> Callable[[T], None]:
 
 
 async def run_app(app: TerminalApp, poll_log: PollLog, *, mouse: bool = True) -> int:
-    """Run an app until the end or a crash, and return the exit code."""
+    """Run an app, and return the exit code."""
     import asyncio
 
     def log_error(_: object, context: dict[str, Any]) -> None:
@@ -263,7 +263,7 @@ async def run_app(app: TerminalApp, poll_log: PollLog, *, mouse: bool = True) ->
 
 
 def require_terminal() -> None:
-    """Stop without a usable terminal. Textual reads standard input and draws on standard error."""
+    """Raise `StopError` without a usable terminal; Textual reads standard input and draws on standard error."""
     streams = (sys.__stdin__, sys.__stdout__, sys.__stderr__)
     problem = ""
     if not all(stream is not None and stream.isatty() for stream in streams):
@@ -275,7 +275,7 @@ def require_terminal() -> None:
 
 
 def check_screen(settings: Settings) -> None:
-    """Stop if the settings have `screen_mistakes`."""
+    """Raise `ConfigError` for `screen_mistakes`."""
     if mistakes := list(screen_mistakes(settings)):
         raise ConfigError(*mistakes)
 

@@ -1,4 +1,4 @@
-"""`envwatch demo`: the dashboard on a demo server, or the server alone."""
+"""`envwatch demo`: the dashboard on a demo server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_SIZE: Final = 40
 _UNLIMITED: Final = 1_000_000
-"""Requests a minute, in effect unlimited: the server is local."""
+"""Requests a minute: no limit for a local server."""
 
 
 def add_arguments(parser: Parser) -> None:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from envwatch.cli.doctor import Finding
 
 LABELS: Final = {"ok": "ok", "warning": "WARN", "failure": "FAIL", "skipped": "skip"}
-"""By status."""
 _STYLES: Final = {"ok": "plain", "warning": "late", "failure": "offline", "skipped": "gone"}
 _INDENT: Final = 19
 _NARROWEST: Final = 30
@@ -79,7 +78,7 @@ def _print(lines: Iterable[str]) -> None:
 
 
 def finding_lines(finding: Finding, width: int | None, *, has_colours: bool = False) -> list[str]:
-    """Return the lines of a finding and the fix, wrapped unless `width` is None."""
+    """Return a finding's lines, wrapped unless `width` is None."""
     texts = [f"{_profile_of(finding)}{finding['summary']}", *([f"fix: {finding['fix']}"] if finding["fix"] else [])]
     lines = [line for text in texts for line in wrapped_lines(text, None if width is None else width - _INDENT)]
     label, style = LABELS[finding["status"]], _STYLES[finding["status"]]
@@ -101,7 +100,7 @@ def verdict_of(findings: Sequence[Finding]) -> str:
 
 
 def wrapped_lines(text: str, width: int | None) -> Sequence[str]:
-    """Return the lines of a text, not wrapped if `width` is None."""
+    """Return a text's lines, wrapped unless `width` is None."""
     return [text] if width is None else wrapped(composed(text), max(width, _NARROWEST))
 
 

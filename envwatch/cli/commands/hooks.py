@@ -1,4 +1,4 @@
-"""`envwatch hooks`: tries the configured hooks with a made-up incident, without the server."""
+"""`envwatch hooks`: tries the configured hooks with a made-up incident."""
 
 from __future__ import annotations
 

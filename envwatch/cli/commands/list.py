@@ -74,9 +74,9 @@ def _needs_past(column: str) -> bool:
 
 
 def _choice(options: Options, settings: Settings) -> tuple[Query, Preset, tuple[str, ...], str | None]:
-    """Return filter, preset, columns and sort; an option takes precedence over the same part of the view.
+    """Return filter, preset, columns and sort.
 
-    Only options choose: the first filter and the first view of the dashboard must not take rows from a script.
+    Only options choose: the dashboard's first filter and view must not take rows from a script.
     """
     from envwatch.config.settings import view_named
     from envwatch.query.language import parse
@@ -94,10 +94,9 @@ def _choice(options: Options, settings: Settings) -> tuple[Query, Preset, tuple[
 
 
 def run(options: Options) -> int:
-    """Print a listing of each profile, fetched concurrently.
+    """Print a listing of each profile.
 
-    A failure is not retried, because the caller knows better when to try again. The rest is printed, and the exit code
-    is the failure's.
+    A failure is not retried: the caller knows better when to try again.
     """
     from dataclasses import replace
 
@@ -162,9 +161,9 @@ def _write_line(
     asked_at: float,
     options: Options,
 ) -> None:
-    """Print a single line, because a status bar shows all output; without a listing, print the cause.
+    """Print a single line for status bars; without a listing, print the cause.
 
-    The age counts from the monotonic second `asked_at`.
+    `asked_at` is the oldest listing's monotonic second.
     """
     from envwatch.config.settings import DEFAULT
     from envwatch.wording.output import formats

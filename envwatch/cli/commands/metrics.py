@@ -1,4 +1,4 @@
-"""`envwatch metrics`: series for Prometheus, as a file for node_exporter or once on standard output."""
+"""`envwatch metrics`: series for Prometheus."""
 
 from __future__ import annotations
 
@@ -129,7 +129,6 @@ async def _once(profiles: Profiles, options: Options, render: _Render) -> int:
 
 
 async def _always(profiles: Profiles, options: Options, render: _Render) -> int:
-    """Write after each poll or change by time; remove the file at the end."""
     from envwatch.cli.monitoring import monitoring, refusal_check
     from envwatch.serve.exposition import with_poll
     from envwatch.watch.pinging import ServiceManager
@@ -146,7 +145,7 @@ async def _always(profiles: Profiles, options: Options, render: _Render) -> int:
                 outcome = update.changes.outcome
                 polls = with_poll(polls, update.changes.profile, outcome)
                 if is_change(update):
-                    # In threads, because neither a large fleet nor a slow disk may delay polls.
+                    # In threads: neither a large fleet nor a slow disk may delay polls.
                     body = await asyncio.to_thread(render, update.monitor, polls, update.changes.now)
                     await asyncio.to_thread(textfile.write, body)
                 manager.take(outcome)
@@ -155,15 +154,15 @@ async def _always(profiles: Profiles, options: Options, render: _Render) -> int:
 
 
 class Textfile:
-    """A file for node_exporter's textfile collector. Outdated values must never stay.
+    """A file for node_exporter; outdated values must never stay.
 
     Raises:
-        StopError: if the path is no regular file.
+        StopError: the path is no regular file.
     """
 
     def __init__(self, path: str) -> None:
         self.warn: Callable[[str], None] = print_error
-        """Called from any thread when writing fails, and when writing works again."""
+        """Called from any thread when writing fails or works again."""
         self._name = clean(path)
         self._lock = threading.Lock()
         self._is_closed = False
@@ -178,7 +177,7 @@ class Textfile:
         """Replace the content. If a later write fails, remove the file, and warn once.
 
         Raises:
-            StopError: if the first write fails.
+            StopError: the first write fails.
         """
         with self._lock:
             if self._is_closed:  # closed by a signal, while a thread waited
@@ -206,7 +205,7 @@ class Textfile:
 
 
 def change_test() -> Callable[[MonitorUpdate], bool]:
-    """Return a function that tells whether an update changes the series."""
+    """Return a test for updates that change the series."""
     from envwatch.serve.exposition import is_seen
 
     blind: frozenset[SafeText] | None = None

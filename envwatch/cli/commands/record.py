@@ -1,4 +1,4 @@
-"""`envwatch record`: polls or history as a file for `envwatch replay`. Needs no terminal library."""
+"""`envwatch record`: polls or history as a file for `envwatch replay`."""
 
 from __future__ import annotations
 
@@ -129,10 +129,10 @@ async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Set
 
 
 def write_update(writer: RecordingWriter, update: MonitorUpdate) -> None:
-    """Write an update; skip a moment that cannot be encoded, with a message.
+    """Write an update; skip and report a moment that cannot be encoded.
 
     Raises:
-        OSError: if the recording cannot be written.
+        OSError: the recording cannot be written.
     """
     from envwatch.history.past import HistoryError, Moment
     from envwatch.model.outcome import PollResult
@@ -179,7 +179,6 @@ def _cut(settings: Settings, options: Options) -> int:
 
 
 def _copied(past: StoredPast, since: WallMs, until: WallMs, writer: RecordingWriter) -> Iterator[RecordedStep]:
-    """Write a period's records, both ends included, with a progress line; yield the steps as written."""
     steps = list(past.steps(since, until))
     polls = [step.poll for step in steps if step.poll is not None]
     with ProgressLine(after_s=0) as progress:
@@ -192,7 +191,7 @@ def _copied(past: StoredPast, since: WallMs, until: WallMs, writer: RecordingWri
 def _written(
     steps: Iterable[RecordedStep], moments: Iterator[Moment | HistoryError], writer: RecordingWriter
 ) -> Iterator[RecordedStep]:
-    """Write steps; yield the written steps. A poll with an unreadable moment is left out, and its events are kept."""
+    """Write and yield steps, with only the events of a poll whose moment is unreadable."""
     from envwatch.history.past import HistoryError, Moment
 
     run: int | None = None
@@ -212,7 +211,7 @@ def _written(
 
 
 def _writer(settings: Settings, base_url: SafeText, options: Options, stack: ExitStack) -> RecordingWriter:
-    """Return a new recording's writer; the closing stack reports the result.
+    """Return a recording's writer; the closing stack reports the result.
 
     A file without polls and an incomplete cut are removed.
     """

@@ -1,4 +1,4 @@
-"""`envwatch replay`: a recording in the dashboard, or recorded events as lines of `watch`. Needs no key."""
+"""`envwatch replay`: shows a recording, or prints recorded events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`envwatch report`: a period's summary for the next person on call. Reads records, asks no server."""
+"""`envwatch report`: a period's summary for the next person on call."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Options) -> int:
-    """Print the report; name records that are left out, and profiles without a history, on standard error."""
+    """Print the report; name left-out records and unrecorded profiles on standard error."""
     from envwatch.cli.stored_history import recorded_periods
     from envwatch.wording.output.formats import iso
     from envwatch.wording.report.document import markdown_of, report_json
@@ -104,10 +104,7 @@ def _recording(options: Options, stack: ExitStack) -> tuple[list[RecordedProfile
 
 
 def _period(options: Options, end: WallMs, begin: WallMs | None) -> tuple[WallMs, WallMs]:
-    """Return the period; times are relative to `end`.
-
-    Without `--since`, the period begins at `begin`, or a shift before `end`.
-    """
+    """Return the period in ms; option times are relative to `end`."""
     what = "the present" if begin is None else "the end of the recording"
     default = WallMs(end - _SHIFT / MS) if begin is None else begin
     since = default if options.since is None else _moment(options.since, end, what)

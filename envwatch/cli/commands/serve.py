@@ -1,4 +1,4 @@
-"""`envwatch serve`: polls once for many viewers with separate tokens."""
+"""`envwatch serve`: polls once for many viewers."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def run(options: Options) -> int:
     from envwatch.cli.monitoring import run_until_signalled
 
     Plan.check(options)
-    # Viewers set `onlineOnly` themselves; rows missing here would be gone for every viewer.
+    # Viewers filter for themselves: rows missing here would be gone for every viewer.
     profiles = profiles_for(options).with_settings(lambda settings: replace(settings, online_only=False))
     with closing(Plan.from_options(profiles, options)) as plan:
         return run_until_signalled(lambda: _serve(profiles, options, plan))

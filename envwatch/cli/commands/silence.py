@@ -1,4 +1,4 @@
-"""`envwatch silence`: silences environments during planned work, and lists and ends silences."""
+"""`envwatch silence`: makes, lists and ends silences."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from envwatch.config.settings import Settings
 
 _Listed: TypeAlias = "tuple[Silence, float | None, float | None]"
-"""A silence, its begin and its end."""
+"""A silence, begin and end in ms; None outside a recurring silence's hours."""
 _ACTIONS: Final = {
     "list": "print the silences: current, and recurring ones of the configuration",
     "end": "end a silence by its id; of a recurring silence, only the present hours",
@@ -103,10 +103,7 @@ def _make(options: Options) -> int:
 
 
 def _matching(options: Options) -> tuple[str, bool]:
-    """Return a text about the matches, and whether every environment matches.
-
-    The listing takes at most `_LOOK_S`.
-    """
+    """Return a text about the matches, and whether every environment matches."""
     from envwatch.cli.one_listing import matching_rows, monitor_after, outcomes_within, stops_in
     from envwatch.query.language import parse
     from envwatch.wording.table.table_view import in_default_order
@@ -173,10 +170,7 @@ def _list(options: Options, settings: Sequence[Settings]) -> int:
 
 
 def _listed(settings: Sequence[Settings]) -> list[_Listed]:
-    """Return the silences in force, the first to end first, then the recurring silences.
-
-    Begin and end of a recurring silence are None while the silence is not in force.
-    """
+    """Return the silences in force, sorted by end, then the recurring silences."""
     from envwatch.alerts.silences import hours_at
     from envwatch.model.clock import ServerClock
     from envwatch.watch.profiles import silences_policy

@@ -1,4 +1,4 @@
-"""`envwatch wait`: waits until environments match a query, or none does."""
+"""`envwatch wait`: waits until environments match a query."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`envwatch watch`: prints each transition as a line, until interrupted."""
+"""`envwatch watch`: prints each transition as a line."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ async def _watch(profiles: Profiles, options: Options) -> int:
 
 
 class EarlierEvents:
-    """Recorded events since a moment before `watch` began, by profile, up to the first listing.
+    """Recorded events before each profile's first listing.
 
     The first listing is compared with the last recorded moment, so no event is missing or doubled.
     """
@@ -122,10 +122,7 @@ class EarlierEvents:
 
     @classmethod
     async def read(cls, pasts: Mapping[SafeText, Past], since: datetime | None, began: Clocks) -> EarlierEvents:
-        """Return the events since a moment; none if `since` is None.
-
-        An unreadable history is reported on standard error, and counts as empty.
-        """
+        """Return the events since a moment; none for None or an unreadable history."""
         from envwatch.history.earlier_runs import EarlierRuns
         from envwatch.history.past import HistoryError
         from envwatch.letta.daemon_thread import run_in_daemon_thread
@@ -146,7 +143,7 @@ class EarlierEvents:
         return cls(runs, since_ms)
 
     def lines(self, stream: EventStream) -> Iterator[bytes]:
-        """Yield the lines of recorded events and of gaps in the recording."""
+        """Yield the lines of recorded events and gaps."""
         from envwatch.fleet.profile_state import Fleet
 
         if not self._runs:
@@ -156,7 +153,7 @@ class EarlierEvents:
         yield from stream.past_lines(sorted(events, key=attrgetter("at")), Fleet(last))
 
     def until(self, update: MonitorUpdate) -> Sequence[Event]:
-        """Return the events between the recording and the first listing of a profile."""
+        """Return the events between the recording and a profile's first listing."""
         from envwatch.history.past import Moment
 
         profile = update.changes.profile
@@ -169,10 +166,10 @@ class EarlierEvents:
 def stream_of(
     options: Options, settings: Settings, base_urls: Mapping[SafeText, str], profile_name: SafeText
 ) -> EventStream:
-    """Return the stream of events for standard output, without colours.
+    """Return the event stream of standard output, without colours.
 
     Raises:
-        ConfigError: if `--view` names no view of the settings.
+        ConfigError: `--view` names no view.
     """
     from envwatch.wording.events.cloud_events import source_of
     from envwatch.wording.events.event_stream import EventStream
@@ -190,7 +187,6 @@ def stream_of(
 
 
 def _query(options: Options, settings: Settings) -> Query:
-    """Return the filters of `--filter` and of `--view`, as one query."""
     from envwatch.query.language import Query, parse
 
     query = parse(options.filter)
@@ -204,7 +200,7 @@ def _query(options: Options, settings: Settings) -> Query:
 
 
 def _moment_text(raw: object) -> str:
-    """Check that the end is a future time in some zone; the settings with the zone are read later."""
+    """Check that the text is a future time in some zone: the configured zone is read later."""
     now = datetime.now(UTC)
     if (at := moment_of(str(raw), now - limits.ZONES_APART)) is None:
         raise ValueError("must be a time like 15:30 or '2026-11-25 15:30', or ISO 8601 with an offset")
