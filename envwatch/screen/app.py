@@ -1,4 +1,4 @@
-"""The App: a worker for outcomes, a clock, and the keys of every screen."""
+"""The App: shows the watch's updates, and has the keys of every screen."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _FUNCTION_KEY: Final = re.compile("f[0-9]+")
 _WITHOUT_EFFECT: Final = frozenset(
     {"scroll_left", "scroll_right", "page_left", "page_right", "app.focus_next", "app.focus_previous"}
 )
-"""Textual's own keys for these actions often change nothing; `on_key` then reports the key."""
+"""Textual's actions that often change nothing, reported by `on_key`."""
 GUESSED_KEYS: Final = {
     **dict.fromkeys(("s", "less_than_sign", "greater_than_sign"), ("sort.pick", "sorts")),
     **dict.fromkeys(("d", "tab"), ("row.open", "opens the detail")),
@@ -58,12 +58,12 @@ GUESSED_KEYS: Final = {
     "ctrl+f": ("move.page_down", "goes a page down"),
     "ctrl+b": ("move.page_up", "goes a page up"),
 }
-"""Keys of other programs, with the id and the effect of the binding that is meant."""
+"""Keys of other programs, with the intended binding's id and effect."""
 _INTERVALS: Final = [timedelta(seconds=seconds) for seconds in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600)]
 _FRAME_S: Final = 0.2
 _YIELD: Final = 0.001
 _LARGE: Final = 1000
-"""A listing of this many environments is handled in steps; fewer take less than 5 ms."""
+"""Listings of fewer environments take less than 5 ms and need no steps."""
 
 
 class EnvwatchApp(TerminalApp, StateNode):
@@ -92,7 +92,7 @@ class EnvwatchApp(TerminalApp, StateNode):
     ]
 
     theme: Reactive[str] = Reactive(THEMES[0].name)
-    """Textual's reactive with another default, because a later change parses the stylesheet again."""
+    """Textual's reactive with another default: a later change would parse the stylesheet again."""
 
     def __init__(self, inputs: Inputs, preferences: Preferences) -> None:
         super().__init__(ascii_only=preferences.ascii_only, has_title=preferences.settings.title)
@@ -114,7 +114,7 @@ class EnvwatchApp(TerminalApp, StateNode):
 
     @property
     def time_machine(self) -> TimeMachine:
-        """The import waits until after the first frame, except in a replay."""
+        """The time machine, imported after the first frame except in a replay."""
         if self._time_machine is None:
             from envwatch.screen.rewind.time_machine import TimeMachine
 
@@ -148,7 +148,7 @@ class EnvwatchApp(TerminalApp, StateNode):
                 await self.take(update)
 
     async def take(self, update: MonitorUpdate) -> None:
-        """Show an update; updates taken before the app runs are in the first frame."""
+        """Show an update, or keep the update for the first frame."""
         profile, now = update.changes.profile, update.changes.now
         if profile is None:
             self._tick(now)
@@ -163,7 +163,7 @@ class EnvwatchApp(TerminalApp, StateNode):
             await asyncio.sleep(_YIELD)
         self._keep(replace(self._present, now=now, ambiguous_names=ambiguous))
         if is_large and self.is_running:
-            await asyncio.sleep(_YIELD)  # the block, the order of names and the table each hold the loop
+            await asyncio.sleep(_YIELD)  # block, names and table each hold the loop
             self.dashboard.table.learn_names(update.monitor.fleet)
             await asyncio.sleep(_YIELD)
         self.republish()
@@ -215,6 +215,7 @@ class EnvwatchApp(TerminalApp, StateNode):
             self._present = self._present.judged()
 
     def republish(self) -> None:
+        """Publish the watch's changes."""
         self._publish(self._present)
 
     def _current(self, present: MonitorState) -> MonitorState:
@@ -230,7 +231,7 @@ class EnvwatchApp(TerminalApp, StateNode):
             self._inputs.keep(columns=new.columns)
 
     def _ring(self) -> None:
-        """Ring for opened incidents, after a visit to the past also for incidents during the visit."""
+        """Ring for new incidents, in the past only after the return."""
         if self.state.rewound is not None:
             return
         settings = self.options.settings
@@ -263,7 +264,6 @@ class EnvwatchApp(TerminalApp, StateNode):
         self.run_worker(self._shared(message), group="shared")
 
     async def _shared(self, message: RowActions.Shared) -> None:
-        """Mark rows while the server is asked; the next listing shows what the server made of it."""
         before, keys = self.state.acking, frozenset(message.keys)
         self._present = replace(self._present, acking=before | keys)
         self.republish()
@@ -411,7 +411,6 @@ class EnvwatchApp(TerminalApp, StateNode):
             self.push_screen(Palette([Commands], id="--command-palette"))
 
     def on_key(self, event: Key) -> None:
-        """Report a key without effect, so that no key is silent."""
         bound = self.screen.active_bindings.get(event.key)
         action = "" if bound is None else bound.binding.action
         moves_focus = "focus" in action and len(self.screen.focus_chain) > 1
@@ -426,7 +425,6 @@ class EnvwatchApp(TerminalApp, StateNode):
                 footer.say(f"{text}: ? shows the keys")
 
     def _meant_by(self, guessed: str) -> str:
-        """Return the key that does what people expect of a key without an effect, or an empty text."""
         id_, effect = GUESSED_KEYS.get(guessed, ("", ""))
         bindings = (each.binding for each in self.screen.active_bindings.values())
         meant = next((binding for binding in bindings if binding.id == id_ and has_key(binding)), None)
@@ -437,7 +435,6 @@ class EnvwatchApp(TerminalApp, StateNode):
 
 
 def _toggle_pause(targets: Mapping[SafeText, PolledProfile]) -> str:
-    """Pause all pollers, or continue if all are paused; return the answer, as the functions below."""
     pollers = [target.poller for target in targets.values()]
     is_pause = not all(poller.schedule.is_paused for poller in pollers)
     for poller in pollers:
@@ -446,7 +443,6 @@ def _toggle_pause(targets: Mapping[SafeText, PolledProfile]) -> str:
 
 
 def _refresh(targets: Mapping[SafeText, PolledProfile]) -> str:
-    """Poll now, as far as server and request budget allow."""
     delays = {profile: target.poller.refresh() for profile, target in targets.items()}
     forbidden = {profile: delay.left for profile, delay in delays.items() if delay and delay.is_forbidden}
     if forbidden:
@@ -460,7 +456,6 @@ def _refresh(targets: Mapping[SafeText, PolledProfile]) -> str:
 
 
 def _take_next_interval(step: int, targets: Mapping[SafeText, PolledProfile]) -> str:
-    """Take the next interval: longer than the current (`step` > 0), or shorter than the wanted interval."""
     pollers = [target.poller for target in targets.values()]
     for poller in pollers:
         wanted = poller.limits.interval

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Replay(NamedTuple):
-    """Makes the App show the recorded moments of `Inputs.pasts` and poll nothing."""
+    """Replay of `Inputs.pasts`, during which the App polls nothing."""
 
     name: str
     profile: str
@@ -30,47 +30,45 @@ class Replay(NamedTuple):
     speed: float = 1.0
     """Recorded seconds per second, over 0."""
     at: WallMs | None = None
-    """The first moment, by the recording machine's clock; None is the recording's start."""
+    """First moment by the recording machine's clock; None for the beginning."""
     plays: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """The App's data, and the places for its changes."""
+    """The App's data sources and outputs."""
 
     watch: Watch
-    """Without targets in a replay."""
+    """Watch of the profiles, in a replay without targets."""
     export: Callable[[bytes, str], Path]
-    """Writes a file with a suffix such as `.json`, and returns the path."""
+    """Writes a file with a suffix such as `.json`; returns the path, raises OSError."""
     keep: Callable[..., None] = ignore
     """Saves settings by keyword: `columns`, `theme`, `bell`, `hints`."""
     user: SafeText = EMPTY
-    """The author of silences and words."""
+    """Author of silences and alert decisions."""
     notices: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
     pasts: Mapping[SafeText, Past] = field(default_factory=dict)
-    """The history by profile, empty if none is kept. In a replay, the recording."""
+    """Histories by profile, or a replay's recording; may be empty."""
     readable: asyncio.Queue[SafeText] = field(default_factory=asyncio.Queue)
-    """Each profile once, when its past has become readable."""
+    """Profiles whose past has become readable."""
     replay: Replay | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preferences:
-    """The settings of the screen, and the user's views, keys and commands."""
+    """Settings of the screen, views, keys and commands."""
 
     settings: ScreenSettings = field(default_factory=ScreenSettings)
     is_filter_option: bool = False
-    """Whether the command line has the query, which then takes precedence over the first view's query."""
+    """Whether the command line's query overrides the first view's query."""
     views: Mapping[str, NamedView] = field(default_factory=dict)
-    """The user's own views by name."""
     keymap: Mapping[str, str] = field(default_factory=dict)
-    """The user's keys by binding id, in Textual's form."""
+    """Keys by binding id, in Textual's form."""
     commands: CommandSettings = NO_COMMANDS
     ascii_only: bool = False
 
     @property
     def first_view(self) -> View:
-        """The rows and columns at first."""
         first = self.settings
         plain = View(sort=first.sort, query=parse(first.filter), columns=first.columns)
         if first.view is None:

@@ -1,4 +1,4 @@
-"""The demo's App with a line of hints that leads a newcomer through the story, key by key."""
+"""The demo's App with hints for newcomers."""
 
 from __future__ import annotations
 
@@ -29,12 +29,11 @@ LEAST_LINES: Final = 20
 
 
 Hint: TypeAlias = "tuple[float, tuple[str, ...], str]"
-"""From a second after the first frame on, the key of the first action does what the text says. Using any of the actions
-ends the hint."""
+"""Seconds from the first frame to the hint, actions that end the hint, and the first action's description."""
 
 
 class HintBar(TextLine, StateNode):
-    """The first hint whose key was not used, and the key that closes the hints."""
+    """The first hint that is left, and the key that closes the hints."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"line--key", "line--faint"}
     GAP = 1
@@ -72,10 +71,7 @@ class HintBar(TextLine, StateNode):
 
 
 class HintedApp(EnvwatchApp):
-    """The dashboard with hints above the footer, until all hints are followed or closed.
-
-    `close_key` only closes the hints. Later demos show no hints.
-    """
+    """The dashboard with hints; once the hints end, later demos show no hints."""
 
     def __init__(self, inputs: Inputs, preferences: Preferences, hints: Sequence[Hint], *, close_key: str) -> None:
         super().__init__(inputs, preferences)

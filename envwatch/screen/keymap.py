@@ -1,4 +1,4 @@
-"""The user's keys and commands, and mistakes in settings."""
+"""Mistakes in the user's keys, views and commands."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ _NAMED: Final = frozenset(key.value for key in Keys) | frozenset(KEY_NAME_REPLAC
 
 @cache
 def binding_scopes() -> tuple[tuple[type[DOMNode], ...], ...]:
-    """Return groups of nodes whose keys work at the same time.
+    """Return groups of node classes whose keys work at the same time.
 
-    In the filter bar, most keys are text. The import is late, because the start needs no palette.
+    In the filter bar, most keys are text.
     """
     from envwatch.screen.screens.command_palette import Palette
 
@@ -71,7 +71,7 @@ def binding_ids() -> tuple[str, ...]:
 def mistakes(
     keys: Mapping[str, Iterable[str]], views: Mapping[str, NamedView] = NO_VIEWS
 ) -> Iterator[tuple[str, SafeText]]:
-    """Yield each mistake's binding id, and the end of a sentence about the mistake."""
+    """Yield each mistake as a binding id and the rest of a sentence."""
     ids = (*binding_ids(), *(view.id for view in views.values()))
     for id_, own in keys.items():
         if id_ not in ids:
@@ -85,7 +85,7 @@ def mistakes(
 
 
 def view_mistakes(views: Mapping[str, NamedView], keys: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, SafeText]]:
-    """Return each own view with an invalid or taken key, and the end of a sentence about the key."""
+    """Yield mistakes in views' keys, by view."""
     own = {name: (view.key, view.id) for name, view in views.items() if view.key and view.id not in keys}
     return _key_mistakes(own, _owners(keys, NO_VIEWS), "view")
 
@@ -93,7 +93,7 @@ def view_mistakes(views: Mapping[str, NamedView], keys: Mapping[str, Iterable[st
 def command_mistakes(
     commands: Mapping[str, RowCommand], keys: Mapping[str, Iterable[str]], views: Mapping[str, NamedView] = NO_VIEWS
 ) -> Iterator[tuple[str, SafeText]]:
-    """Return each command with an invalid or taken key, as `view_mistakes`."""
+    """Yield mistakes in commands' keys, by command."""
     own = {name: (command.key, f"commands.{name}") for name, command in commands.items()}
     return _key_mistakes(own, _owners(keys, views), "command")
 

@@ -35,11 +35,10 @@ BAR_STYLES: Final[Mapping[ChangeTag, str]] = {
     ChangeTag.BACK: "return",
     ChangeTag.JOINED: "return",
 }
-"""The styles of changes with a bar in the first column."""
 
 
 class Glyphs(NamedTuple):
-    """A set of glyphs. Each is one cell wide, except the ASCII ellipsis."""
+    """Glyphs of a single cell each, except the ASCII ellipsis."""
 
     is_ascii: bool = False
     cursor: str = "►"
@@ -50,7 +49,6 @@ class Glyphs(NamedTuple):
     acknowledged: str = "✓"
     silenced: str = "⊘"
     behind: str = "↓"
-    """Marks a version older than the newest."""
     up: str = "▲"
     down: str = "▼"
     ellipsis: str = "…"
@@ -117,7 +115,7 @@ class Notice(NamedTuple):
 
 NO_NOTICE: Final = Notice("", float("-inf"))
 _ROW_PARTS: Final = attrgetter("fleet", "acks", "silences", "words", "watched", "incidents")
-"""The parts of the monitor that the table's rows depend on."""
+"""Parts of the monitor that change the table's rows."""
 _NO_COUNTS: Final = Counts()
 _NO_READING: Final = Clocks(WallMs(0), MonotonicS(0))
 
@@ -130,42 +128,41 @@ class Rewound:
     end: WallMs
     """The present, or a replay's end."""
     at: ServerMs | None = None
-    """None before the first moment is read."""
+    """Server time of the moment; None before the first moment is read."""
     day: Day | None = None
     live: SafeText = EMPTY
     present_state: MonitorState | None = None
-    """None in a replay."""
+    """State of the present; None in a replay."""
     playing: float | None = None
-    """A replay's speed in recorded seconds per second, 0 while paused; None without a replay."""
+    """A replay's speed, 0 while paused; None without a replay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MonitorState:
-    """Everything known at one moment.
+    """Everything known at a moment.
 
-    A new value comes each second with `now`. All other parts stay the same objects until a change, so watchers compare
-    by identity; comparing the fleet by value would visit all environments.
+    A new value comes each second. Watchers compare parts by identity, because comparing the fleet by value would visit
+    all environments.
     """
 
     monitor: Monitor = field(default_factory=Monitor)
     now: Clocks = _NO_READING
     block: Block = NO_BLOCK
     counts: Counts = _NO_COUNTS
-    """Counts of the listed environments."""
     ambiguous_names: frozenset[SafeText] = frozenset()
-    """Names of several environments, and names that look alike."""
+    """Names of several environments, and lookalikes."""
     schedules: Mapping[SafeText, PollSchedule] = field(default_factory=dict)
     pages_read: int = 0
     notice: Notice = NO_NOTICE
-    """The last notice that answered no key."""
+    """The newest notice that answers no key."""
     rewound: Rewound | None = None
     failing_hooks: Mapping[SafeText, WallMs] = field(default_factory=dict)
     teams: frozenset[SafeText] = frozenset()
-    """The profiles whose server takes acknowledgements for a team."""
+    """Profiles whose server takes acknowledgements for a team."""
     acking: frozenset[EnvironmentKey] = frozenset()
-    """Rows whose acknowledgement the server has not answered yet."""
+    """Rows with a pending acknowledgement at a server."""
     is_leaving: bool = False
-    """Whether a recorded moment is being read while the screen shows the present."""
+    """Whether a moment is being read while the present is visible."""
     is_reading: bool = False
 
     @property
@@ -185,22 +182,22 @@ class MonitorState:
         return self.monitor.fleet.by_profile[profile].clock.server_time(self.now.wall)
 
     def has_acked_row(self, keys: Iterable[EnvironmentKey]) -> bool:
-        """Whether a row of some is acknowledged."""
         rows = map(self.monitor.fleet.tracked, keys)
         return any(row is not None and self.monitor.is_acked(row) for row in rows)
 
     def judged(self) -> MonitorState:
-        """Return the state with the monitor's block and counts."""
+        """Return the state with new block and counts."""
         listed = [profile_state for profile_state in self.monitor.fleet if profile_state.listed is not None]
         counts = sum((counts_at(profile_state, self.now) for profile_state in listed), _NO_COUNTS)
         return replace(self, block=block_of(self.monitor, self.now, self.block), counts=counts)
 
     def has_rows_of(self, other: MonitorState) -> bool:
+        """Whether both states have the same rows, apart from ages."""
         return self.block is other.block and all(map(is_, _ROW_PARTS(self.monitor), _ROW_PARTS(other.monitor)))
 
 
 class DisplayOptions(NamedTuple):
-    """The settings of the screen, as the user's keys change the settings, and further display options."""
+    """Display options after changes by keys."""
 
     settings: ScreenSettings = ScreenSettings()
     times: TimeStyle = TimeStyle.RELATIVE
@@ -208,18 +205,17 @@ class DisplayOptions(NamedTuple):
 
     @property
     def zone(self) -> tzinfo | None:
-        """The zone of visible times."""
         return zone_of(self.times)
 
 
 class StateNode(DOMNode):
-    """A node that shows the App's state. Textual takes the CSS of a node's first base, so other bases precede."""
+    """A node with the App's state; the last of several bases, because Textual takes the first base's CSS."""
 
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     options: reactive[DisplayOptions] = reactive(DisplayOptions, init=False)
 
     def on_unmount(self) -> None:
-        """Drop the state, because a closed screen is a reference cycle and stays until the next full collection."""
+        """Drop the state: a closed screen is a reference cycle until the next full collection."""
         self.set_reactive(StateNode.state, _NO_STATE)
 
 

@@ -1,8 +1,8 @@
-"""Colours: envwatch's themes, and the states' colours for other themes.
+"""Colours of envwatch's themes, and of states in Textual's themes.
 
-Colour is never the only sign of a state. The hues (blue for online, yellow for late, orange for offline; crimson on
-white, where no orange is legible) differ for people with red-green blindness; `envwatch-safe` suits every colour
-vision. Only a loss has the colour of offline. The dark, light and safe themes use the palette of 256 colours.
+Colour is never the only sign of a state. Red-green blind people can tell the hues apart (blue for online, yellow for
+late, orange for offline; crimson on white, where no orange is legible); `envwatch-safe` suits every colour vision. Only
+losses have the offline colour. The dark, light and safe themes use the palette of 256 colours.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def stylesheet() -> Path:
-    """Return the path of the installed package's stylesheet, or of a checkout's."""
+    """Return the stylesheet's path in the package or in a checkout."""
     packaged = _PACKAGE / "styles.tcss"
     return packaged if packaged.exists() else _PACKAGE.parent / "styles.tcss"
 
@@ -42,9 +42,8 @@ _COLOURS = {
     "row-cursor": ("#3a3a3a", "#d7d7af", "#262650", "#3a3a3a", "ansi_default"),
     "faint": ("#a8a8a8", "#585858", "#d0d0d0", "#a8a8a8", "ansi_default"),
 }
-"""The ANSI theme avoids yellow, green and cyan, which vanish on white, and blue, which vanishes on black; there
-`unrestricted!` is bold and underlined. With 16 colours, the light theme's `unrestricted!` becomes blue, and
-the cursor's row grey."""
+"""The ANSI theme avoids colours that vanish on white (yellow, green, cyan) or black (blue). With 16 colours, the light
+theme's `unrestricted!` is blue, and the cursor's row grey."""
 
 STATE_COLOURS, _LIGHT, _CONTRAST, _SAFE, _ANSI_STATES = (
     {name: colours[theme] for name, colours in _COLOURS.items()} for theme in range(5)
@@ -54,7 +53,8 @@ IN_16_COLOURS: Final = {
     Color.parse(_LIGHT["state-late"]).triplet: Color.parse("magenta"),
     Color.parse(_LIGHT["state-offline"]).triplet: Color.parse("red"),
 }
-"""Colours whose nearest of 16 misleads: dark yellow would be bright on white, and a loss must differ from late rows."""
+"""Replacements where the nearest of 16 colours misleads: dark yellow turns bright on white, and losses look like late
+rows."""
 
 _ANSI = _ANSI_STATES | {
     "ansi-background": "ansi_default",
@@ -93,12 +93,12 @@ THEMES = (
 
 
 def theme_names() -> tuple[str, ...]:
-    """Return the names of envwatch's themes, then of Textual's."""
+    """Return the names of envwatch's and Textual's themes."""
     return (*(theme.name for theme in THEMES), *BUILTIN_THEMES)
 
 
 def in_menu_order(names: Iterable[str]) -> list[str]:
-    """Return envwatch's names in their order, then Textual's sorted by name."""
+    """Return envwatch's themes in declared order, then Textual's by name."""
     own = [theme.name for theme in THEMES]
     return sorted(names, key=lambda name: (own.index(name) if name in own else len(own), name))
 
@@ -106,7 +106,7 @@ def in_menu_order(names: Iterable[str]) -> list[str]:
 def without_colours(variables: Mapping[str, str]) -> dict[str, str]:
     """Return a theme's variables for NO_COLOR.
 
-    Every state has the text's shade, because an alarming orange makes a duller grey than a calm blue.
+    States get the text's shade, because an alarming orange would be a duller grey than a calm blue.
     """
     hues = [name for name in STATE_COLOURS if name not in {"state-gone", "row-cursor", "faint", "usual", "healthy"}]
     return {**variables, **dict.fromkeys(hues, variables["foreground"])}

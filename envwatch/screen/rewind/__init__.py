@@ -1,1 +1,1 @@
-"""Going back in time on the screen: destinations, reading, and the visible state."""
+"""Recorded time on the screen."""

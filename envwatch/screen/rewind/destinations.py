@@ -1,4 +1,4 @@
-"""Finds the destination of a wish to go to another moment. Every coroutine raises `HistoryError`."""
+"""Finds the recorded moment for a goal. Every coroutine raises `HistoryError`."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from envwatch.screen.rewind.past_reader import Order, PastReader
 
 _GAP_INTERVALS: Final = 3
-"""This many intervals without a poll are a gap."""
+"""Intervals without a poll that make a gap."""
 _GAP_MS: Final = timedelta(minutes=1) / MS
-"""A replay skips gaps that are longer than this and than `_GAP_INTERVALS`."""
+"""A replay skips gaps over both limits."""
 _SPARE: Final = 50
-"""Polls to load before a place, so that every profile has a poll."""
+"""Polls to load before a place, for a poll of every profile."""
 
 
 class Place(NamedTuple):
@@ -51,22 +51,22 @@ class Place(NamedTuple):
 
 
 class Destination(NamedTuple):
-    """The moment to go to, and an answer to the user."""
+    """A moment to show, with an answer."""
 
     place: Place | None
-    """None for the present."""
+    """Poll to show; None for the present."""
     text: str = ""
     rows: Sequence[EnvironmentKey] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destinations:
-    """Finds places in the records, given the present."""
+    """Finds places in the recorded timelines."""
 
     reader: PastReader
     newest_at: WallMs
     is_replay: bool
-    """A replay has no present after `newest_at`."""
+    """Whether no present follows `newest_at`."""
     clocks: Mapping[SafeText, ServerClock]
     ambiguous_names: frozenset[SafeText]
     wall: WallMs

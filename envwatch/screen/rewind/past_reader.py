@@ -1,6 +1,6 @@
-"""Reads recorded time in threads: moments near the visible moment, and earlier runs at the start.
+"""Reads recorded time in threads.
 
-Neither the event loop nor a key waits. Every coroutine raises `HistoryError`.
+Every coroutine raises `HistoryError`.
 """
 
 from __future__ import annotations
@@ -30,17 +30,16 @@ if TYPE_CHECKING:
 
 
 _WINDOW_MS: Final = timedelta(hours=2) / MS
-"""How much time to load before and after the visible moment."""
+"""Time to load on both sides of a moment."""
 _SEARCHED_MS: Final = (_WINDOW_MS, timedelta(hours=12) / MS, timedelta(days=7) / MS, math.inf)
-"""How far to search for polls beyond a gap, step by step."""
+"""Growing ranges of the search for polls beyond a gap."""
 Order: TypeAlias = tuple[float, float]
-"""A poll's time (epoch, ms) and the index of its profile; an index of -1 sorts before all polls at a time, infinity
-after."""
+"""A poll's time (epoch, ms) and profile's index; -1 sorts before all polls of that time, infinity after."""
 
 _NEWEST_KEPT: Final = 2
-"""The newest moment and its predecessor, the target of the first step back."""
+"""Enough moments for the first step back."""
 _ROWS_AHEAD: Final = 12_000
-"""Reading this many rows takes a thread a quarter of a second."""
+"""Rows that a thread reads in 250 ms."""
 _MOST_AHEAD: Final = 12
 
 
@@ -52,14 +51,14 @@ class Events(NamedTuple):
     log: EventLog
     watched: Mapping[SafeText, WatchedTime]
     eventful_polls: Sequence[tuple[PollRef, Sequence[Event]]]
-    """Polls with events, in the order of `PastReader.order`. Events that time alone brought belong to the next poll."""
+    """Polls with events, by `PastReader.order`. An event between two polls belongs to the second poll."""
     poll_ref_of: Mapping[int, PollRef]
 
     def covers(self, wall: WallMs) -> bool:
+        """Whether the period includes a moment and the day before."""
         return self.since + DAY_MS <= wall <= self.until
 
     def log_at(self, polls: Mapping[SafeText, RecordedPoll]) -> EventLog:
-
         def is_known(event: Event) -> bool:
             poll_ref = self.poll_ref_of.get(id(event))
             newest = None if poll_ref is None else polls.get(poll_ref.profile)
@@ -77,7 +76,7 @@ class PastReader:
     def __init__(self, pasts: Mapping[SafeText, Past]) -> None:
         self.pasts = pasts
         self._newest: dict[SafeText, tuple[tuple[Clocks, Monitor], ...]] = {}
-        """The newest states of the present, which need no reading."""
+        """Newest monitors, which need no reading."""
         self._kept: dict[PollRef, Moment] = {}
         self._ahead: asyncio.Task[None] | None = None
         self._ahead_of: frozenset[PollRef] = frozenset()
@@ -85,7 +84,6 @@ class PastReader:
         self._present_log = EventLog()
         self._began: dict[SafeText, WallMs] = {}
         self._first: dict[SafeText, Moment] = {}
-        """The moment after the first listing, until `load` takes it."""
         self._is_listed = {profile: asyncio.Event() for profile in pasts}
 
     def note(self, profile: SafeText, monitor: Monitor, now: Clocks) -> None:
@@ -100,10 +98,10 @@ class PastReader:
             self._is_listed[profile].set()
 
     async def load(self, profile: SafeText) -> tuple[Callable[[Monitor], Monitor], timedelta | None]:
-        """Return a function that adds the records from before a profile's first outcome; call once.
+        """Return a function that adds a profile's earlier runs to a monitor; call once.
 
-        Waits for the first listing. The function takes long at large fleets. The time is the age of the last run, if
-        nothing has changed since and the age is worth a word.
+        Waits for the first listing. The function is slow for large fleets. The duration is the last run's age if worth
+        a notice, or None after changes.
         """
         await self._is_listed[profile].wait()
         began, first = self._began[profile], self._first.pop(profile)
@@ -116,17 +114,19 @@ class PastReader:
         return partial(runs.seeded, changes=changes), None if changes else runs.unchanged_for(first)
 
     def forget(self) -> None:
-        """Drop everything that was read; a running `read_ahead` stops, and keeps nothing."""
+        """Drop everything that was read, and stop `read_ahead`."""
         self._kept.clear()
         self._events = self._ahead = None
         for past in self.pasts.values():
             past.forget()
 
     async def around(self, wall: WallMs) -> Timeline:
+        """Return polls near a moment, with an earlier poll if possible."""
         timeline = await self._timeline(wall - _WINDOW_MS, wall + _WINDOW_MS)
         return timeline if timeline.place_at(wall) >= 0 else await self.earlier(timeline) or timeline
 
     async def earlier(self, timeline: Timeline) -> Timeline | None:
+        """Return a timeline with earlier polls, if any."""
         before = math.nextafter(timeline.since, -math.inf)
         for searched_ms in _SEARCHED_MS:
             found = await self._timeline(before - searched_ms, before)
@@ -135,6 +135,7 @@ class PastReader:
         return None
 
     async def later(self, timeline: Timeline) -> Timeline | None:
+        """Return a timeline with later polls, if any."""
         after = math.nextafter(timeline.until, math.inf)
         for searched_ms in _SEARCHED_MS:
             found = await self._timeline(after, after + searched_ms)
@@ -144,6 +145,7 @@ class PastReader:
         return None
 
     async def ends(self) -> tuple[WallMs, WallMs] | None:
+        """Return the times of the first and the last poll."""
         timeline = await self._timeline(-math.inf, math.inf)
         return (timeline.poll_refs[0].poll.at, timeline.until) if timeline.poll_refs else None
 
@@ -206,7 +208,7 @@ class PastReader:
                 del self._kept[key]
 
     async def events(self, wall: WallMs, end: WallMs, clocks: Mapping[SafeText, ServerClock]) -> Events:
-        """Return the events of the day before a moment, and of some time around.
+        """Return the events around a moment.
 
         `end` is the newest possible moment; `clocks` place the polls among the events.
         """
@@ -233,10 +235,7 @@ class PastReader:
 
 
 def _brought(before: Sequence[Event], steps: Iterable[RecordedStep]) -> Iterator[tuple[RecordedPoll, Sequence[Event]]]:
-    """Yield each poll that brought events, with the events since the previous poll.
-
-    `before` are events that time alone brought before the steps.
-    """
+    """Yield polls with the events since the previous poll; `before` are events before the steps."""
     events = [*before]
     for step in steps:
         events += step.events

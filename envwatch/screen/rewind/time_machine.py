@@ -1,7 +1,6 @@
-"""The visible moment, reading, and a replay's clock.
+"""The screen's moment in recorded time, and a replay's clock.
 
-The App notes goals and follows the answers of `TimeMachine.travel`. Keys during a read change the destination, and only
-the last place is read. Polling continues.
+Keys during a read change the destination; only the last place is read.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
 
 _SLOW_S: Final = 0.1
-"""The screen says that a read takes long after this many seconds."""
+"""Seconds until the screen reports a slow read."""
 
 
 class _Rewound(NamedTuple):
@@ -56,16 +55,15 @@ class RewindAnswer(NamedTuple):
     """Answer to a key, or a change of the visible moment."""
 
     text: str | None = None
-    """None keeps the last answer; an empty text removes the last answer."""
+    """None keeps the last answer; an empty text clears the answer."""
     rows: Sequence[EnvironmentKey] = ()
-    """Environments for the cursor."""
 
 
 class TimeMachine:
     """The screen's position in time.
 
     Args:
-        began_at: the present's event log is complete from this moment on (this machine's clock).
+        began_at: begin of the present's complete event log, by this machine's clock.
     """
 
     def __init__(self, inputs: Inputs, began_at: WallMs, live: MonitorState) -> None:
@@ -75,8 +73,7 @@ class TimeMachine:
         self._newest_at = self._began_at
         self._live = live
         self._goals: deque[Goal] = deque()
-        """The user's wishes; each starts at the destination of the previous wish. A return to the present replaces the
-        queue, which invalidates earlier reads."""
+        """A return to the present replaces the queue, which invalidates running reads."""
         self._is_reading = False
         self._rewound: _Rewound | None = None
         """None in the present, and before a replay's first moment."""
@@ -115,6 +112,7 @@ class TimeMachine:
 
     @property
     def refuses_polling(self) -> str:
+        """Reason against polling keys; empty if allowed."""
         if self._replay is not None:
             return state_style.REPLAY_POLLS_NOTHING
         return state_style.POLLS_GO_ON if self._rewound is not None or self._is_busy else ""
@@ -124,7 +122,7 @@ class TimeMachine:
         return self._is_reading or bool(self._goals)
 
     def go(self, goal: Goal) -> RewindAnswer | None:
-        """Note a wish for `travel`; return None if the screen stays as before."""
+        """Note a goal for `travel`; return None if the screen stays."""
         if goal == LIVE and self._replay is None:
             is_away = self._rewound is not None or self._is_busy
             self._goals.clear()
@@ -154,7 +152,7 @@ class TimeMachine:
         return RewindAnswer(text, rows)
 
     async def travel(self, zone: tzinfo | None) -> AsyncIterator[RewindAnswer]:
-        """Go where the wishes lead, and read the events of the day there. An earlier call takes also later wishes."""
+        """Go where the goals lead, and read the day's events. A running call takes new goals."""
         if self._is_reading or (self._replay is not None and not self._replay.has_begun):
             return
         before = self._rewound
@@ -180,7 +178,6 @@ class TimeMachine:
                 yield answer
 
     async def _take(self, goals: deque[Goal], zone: tzinfo | None) -> RewindAnswer | None:
-        """Go where the wishes lead; return None if the visible moment stays."""
         place, text, rows = Destination(None if self._rewound is None else self._rewound.place)
         is_played = True
         while goals:
@@ -260,7 +257,7 @@ class TimeMachine:
             self._is_day_read = False
 
     async def begin(self) -> RewindAnswer:
-        """Read the ends of a replay's recording. Keys pressed meanwhile count from the beginning."""
+        """Read a recording's ends; earlier goals count from the beginning."""
         if (replay := self._replay) is None:
             return RewindAnswer()
         try:
@@ -278,7 +275,7 @@ class TimeMachine:
         return self._answer(text)
 
     def pause(self) -> RewindAnswer:
-        """Pause a replay, or go on."""
+        """Pause or continue a replay."""
         if self._replay is None:
             return RewindAnswer()
         is_paused = self._replay.playing > 0
@@ -286,7 +283,7 @@ class TimeMachine:
         return self._answer("paused: p goes on" if is_paused else "playing")
 
     def reached(self, now: MonotonicS) -> AtTime | None:
-        """Return where a replay plays to, or None without progress."""
+        """Return a replay's moment now, or None without progress."""
         if self._replay is None or self._rewound is None or self._is_busy:
             return None
         wall = self._replay.recorded_time(now)
@@ -311,14 +308,13 @@ class ReplayClock:
         self._is_paused = not replay.plays
         self._at = WallMs(0)
         self._reached: MonotonicS | None = None
-        """When the replay reached `_at`, or None if the time since then does not count."""
+        """Time when the replay reached `_at`; None if the time since does not count."""
         self.end = WallMs(0)
         self.has_begun = False
-        """Whether the ends of the recording were read; goals wait for that."""
+        """Whether the recording's ends were read; goals wait until then."""
 
     @property
     def playing(self) -> float:
-        """The speed, 0 while paused."""
         return 0.0 if self._is_paused else self._replay.speed
 
     def begins(self, first: WallMs, last: WallMs) -> WallMs:
@@ -329,9 +325,11 @@ class ReplayClock:
         self._is_paused, self._reached = is_paused, None
 
     def goes_to(self, wall: WallMs, *, by_itself: bool) -> None:
+        """Move to a moment; playing never moves back."""
         self._at = max(self._at, wall) if by_itself else wall
 
     def recorded_time(self, now: MonotonicS) -> WallMs | None:
+        """Advance to `now`; return None while paused."""
         if self._is_paused:
             return None
         if self._reached is not None:

@@ -1,4 +1,4 @@
-"""The command palette: every active action, profiles, and every environment by name."""
+"""The command palette: actions, profiles and environments."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class Commands(Provider):
 
 
 def _has(title: str, query: str) -> bool:
-    """Whether a description contains a query, or has words that begin with the query's parts: `show of`."""
+    """Whether a title contains a query, or words with these beginnings: `show of`."""
     query, title = query.casefold(), title.casefold()
     letters = r"(?:|.*?\b)".join(map(re.escape, "".join(query.split())))
     return query.strip() in title or re.search(rf"\b{letters}", title) is not None

@@ -1,4 +1,4 @@
-"""The main screen: layout, view, and the layer that gets a key."""
+"""The main screen."""
 
 from __future__ import annotations
 
@@ -82,14 +82,12 @@ _MORE_LABELS: Final = {
     "mark": "Baseline",
     "export": "Export",
 }
-"""Labels for a wide footer, the most useful first."""
 
 _OF_PRESENT: Final = frozenset({"silence", "alerts", "refresh_now"})
 _OF_LINE: Final = frozenset({"explain", "silence", "alerts", "mark_row"})
 
 
 def _more_labels(rewound: Rewound | None, *, has_line: bool) -> dict[str, str]:
-    """Return the labels of `_MORE_LABELS` whose keys have an effect now."""
     hidden = frozenset[str]() if has_line else _OF_LINE
     if rewound is not None:
         hidden |= _OF_PRESENT | _TIME_LABELS.keys()
@@ -97,7 +95,6 @@ def _more_labels(rewound: Rewound | None, *, has_line: bool) -> dict[str, str]:
 
 
 def _time_label(action: str, rewound: Rewound | None) -> str | None:
-    """Return a label, or None to hide the key."""
     if rewound is None or (rewound.playing is None and action == "pause"):
         return None
     if rewound.playing is not None and action in {"live", "pause"}:
@@ -127,7 +124,7 @@ class Dashboard(TableActions, RowActions):
     ]
 
     wants_detail: reactive[bool | None] = reactive(None, init=False)
-    """Whether the user wants the detail pane; with None, the screen's size decides."""
+    """The user's wish; None lets the screen's size decide."""
 
     def __init__(
         self,
@@ -145,7 +142,7 @@ class Dashboard(TableActions, RowActions):
         self.table, self._detail, self._filter_bar = EnvironmentTable(id="table"), DetailPane(id="detail"), FilterBar()
         self._wanted_before: bool | None = None
         self._labels: Mapping[str, str | None] = {}
-        """Footer labels in place of descriptions; None hides the key."""
+        """Footer labels by action; None hides the key."""
 
     def compose(self) -> ComposeResult:
         cls = Dashboard
@@ -167,7 +164,7 @@ class Dashboard(TableActions, RowActions):
         yield Static("too small: envwatch needs 40x8 cells", id="too-small", markup=False)
 
     def on_mount(self) -> None:
-        # After the table's bindings, so that one frame has new counts and new block.
+        # After the table's bindings, so that counts and block change in the same frame.
         self.watch(self, "state", self._show_block, init=False)
         self.set_focus(self.table)
         self._lay_out()
@@ -198,14 +195,11 @@ class Dashboard(TableActions, RowActions):
             self.query_one(KeyFooter).refresh()
 
     def on_descendant_focus(self) -> None:
-        """Relabel the keys that differ in the pane: the focus changes after the request."""
+        """Relabel keys: the focus changes after the request."""
         self._label_keys()
 
     def on_resize(self, event: Resize) -> None:
-        """Lay out for the terminal's size, and keep outdated sizes from Textual's handler.
-
-        A layout for another size posts the next `Resize`, so two sizes at once would bring each other back forever.
-        """
+        """Ignore outdated sizes: a layout for an outdated size posts another `Resize`, in an endless loop."""
         if event.size == self.app.size:
             self._lay_out()
         else:
@@ -242,7 +236,7 @@ class Dashboard(TableActions, RowActions):
             self.table.select(message.key)
 
     def _show_block(self) -> None:
-        """Give the block up to a third of the screen, or more if the table needs fewer lines."""
+        """Give the block up to a third of the screen, and lines that the table does not need."""
         table, block, height = self.table, self.query_one(ProblemBlock), self.size.height
         if height < _LINES_FOR_RULE:
             most = 2
@@ -293,7 +287,7 @@ class Dashboard(TableActions, RowActions):
         return self._labels.get(binding.action, binding.description)
 
     def takes_click(self, binding: Binding) -> bool:
-        """Whether a click works: quitting needs a second click, because a stray click must not end the watch."""
+        """Whether a click acts. Quitting takes two clicks: a stray click must not end the watch."""
         if binding.id != "app.quit" or "close" in self._labels:
             return True
         answer = self.query_one(NewsBar).message
@@ -366,7 +360,6 @@ class Dashboard(TableActions, RowActions):
         return True
 
     def action_back(self) -> None:
-        """Leave one layer: filter bar, explanation, focused pane, covering pane, marks, filter, pane, the past."""
         if self._filter_bar.display:
             self._filter_bar.action_cancel()
         elif self._detail.explains:
@@ -416,7 +409,7 @@ class Dashboard(TableActions, RowActions):
         self._filter_bar.display = False
         self.view = replace(self.view, query=message.query)
         if message.query:
-            self.table.row_cursor.pin()  # cleared later, the filter leaves the cursor on its row
+            self.table.row_cursor.pin()  # a cleared filter then keeps the cursor on the row
         else:
             self.table.row_cursor.settle()
         (self.table if self.table.display else self._detail).focus()
@@ -429,7 +422,7 @@ class Dashboard(TableActions, RowActions):
     def show_rows(self, keys: Sequence[EnvironmentKey]) -> str:
         """Move the cursor to an environment, or to the incident of several environments.
 
-        Opens a folded group and unfolds an incident. Returns why no line shows an environment; empty on success.
+        Opens folded groups. Returns the reason if no line is found.
         """
         table = self.table
         if not any(table.select(key, is_steady=False) for key in keys):
@@ -445,6 +438,7 @@ class Dashboard(TableActions, RowActions):
         return ""
 
     def select(self, key: EnvironmentKey) -> None:
+        """Select an environment; clear a filter that hides the row."""
         if self.table.select(key):
             return
         tracked = self.state.monitor.fleet.tracked(key)

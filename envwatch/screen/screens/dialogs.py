@@ -1,4 +1,4 @@
-"""Dialogs over the dashboard: lists, and a question."""
+"""Dialogs: menus, a column picker and a prompt."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 
 _METADATA: Final = "META."
-"""Precedes a key of the metadata in a title. A letter stands for the key's first letter."""
+"""Prefix of metadata keys in titles, skipped by typed letters."""
 
 
 class PickList(OptionList):
-    """Textual's list with the usual cursor keys."""
+    """Textual's list with `j` and `k`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j", "cursor_down", "Down", show=False, id="menu.down"),
@@ -55,7 +55,7 @@ def _titled(title: str, options: OptionList) -> ComposeResult:
 class Menu(ModalScreen["str | None"]):
     """A list of choices; returns the choice's id, or None.
 
-    `choices` has at least one element, `current` is the id in force, `preview` is called with each highlighted id.
+    `current` is the id in force; `preview` gets each highlighted id.
     """
 
     LIST: ClassVar[type[OptionList]] = _ChoiceList
@@ -90,7 +90,7 @@ class Menu(ModalScreen["str | None"]):
         self.query_one(OptionList).highlighted = ids.index(self._current) if self._current in ids else 0
 
     def on_key(self, event: Key) -> None:
-        """Go to the next choice with the typed letter, preferably in the same case."""
+        """Go to the next choice with the letter, preferably in the same case."""
         letter = event.character
         if letter is None or not letter.isalpha() or event.key in self.active_bindings:
             return
@@ -99,7 +99,7 @@ class Menu(ModalScreen["str | None"]):
         following = [(here + step) % count for step in range(1, count + 1)]
         names = [choice.title.removeprefix(_METADATA) for choice in self._choices]
         found = [place for place in following if names[place].startswith((letter, letter.swapcase()))]
-        # No key of the metadata may change where a letter has always led.
+        # A metadata key must not change the target of a letter.
         found = [place for place in found if names[place] == self._choices[place].title and place != here] or found
         if found:
             event.stop()
@@ -132,13 +132,13 @@ class SortMenu(Menu):
 
 
 class _CopyList(OptionList):
-    """`j` and `k` are letters here, not cursor keys."""
+    """A list whose `j` and `k` are letters, not cursor keys."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select", "Copy", key_display="⏎", id="copy.choose")]
 
 
 class CopyMenu(Menu):
-    """A menu of texts. A choice's id is the letter that copies the text at once."""
+    """A menu of texts; a choice's id is the letter that copies the text."""
 
     LIST = _CopyList
     is_plain = False
@@ -162,7 +162,7 @@ class CopyMenu(Menu):
 
 
 class ColumnPicker(ModalScreen["tuple[str, ...] | None"]):
-    """A list of columns to choose and order; returns ids, empty for the columns that fit, None if cancelled."""
+    """A dialog for columns; returns ids, () for all that fit, None if cancelled."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space,x", "mark", "Show or hide", key_display="space", id="columns.mark"),
@@ -177,7 +177,6 @@ class ColumnPicker(ModalScreen["tuple[str, ...] | None"]):
     def __init__(self, visible: Sequence[str], *, has_profiles: bool, metadata: Mapping[str, int]) -> None:
         super().__init__()
         self._metadata = metadata
-        """The number of rows that have a key of the metadata, by column."""
         ids = [id_ for id_ in COLUMNS if id_ not in FIXED and (has_profiles or id_ != "profile")]
         ids += dict.fromkeys((*(id_ for id_ in visible if id_.startswith(META)), *metadata))
         chosen = [id_ for id_ in visible if id_ in ids]
@@ -232,9 +231,8 @@ class Prompt(ModalScreen["str | None"]):
     """Asks for a line of text; returns the text, or None if cancelled.
 
     Args:
-        hint: shown while the text is empty.
         may_withdraw: whether a key withdraws the subject of the question.
-        others: further questions, which a key shows in turn; `chosen` is the number of the shown one.
+        others: further questions for `tab`; `chosen` is the visible question's index.
         mistake_in: returns the mistake in a text, or an empty text.
     """
 

@@ -49,7 +49,7 @@ class LogTitle(TextLine, StateNode):
     filter_text: reactive[str] = reactive("")
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
-        """Draw changes; in the present not each second, because `parts` reads the whole log."""
+        """Draw only changes in the present, because `parts` reads the whole log."""
         is_past = old.rewound is not None or new.rewound is not None
         if is_past or new.monitor.event_log is not old.monitor.event_log or not new.has_rows_of(old):
             self.refresh_if_changed()
@@ -67,7 +67,7 @@ class LogTitle(TextLine, StateNode):
 
 
 class WholeEvent(Static, StateNode):
-    """The cursor's event in full with date, or the answer to a key."""
+    """The cursor's event in full with date, or an answer."""
 
     LINES = 6
 
@@ -103,9 +103,9 @@ class WholeEvent(Static, StateNode):
 
 
 class EventLogScreen(ModalScreen[EnvironmentKey | None], StateNode):
-    """The event log; returns the key of the environment to go to, or None.
+    """The event log; returns the chosen environment's key, or None.
 
-    `message` is the cut message whose event gets the cursor; empty for the newest event.
+    The cursor starts at the event of the cut `message`, if any.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -1,4 +1,4 @@
-"""The help."""
+"""The help screen."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SECTIONS: Final = {
 }
 
 _IN_A_TEXT: Final = "Move in the detail and other texts"
-"""The title of bindings whose id begins with `move.pane`."""
+"""Title of bindings whose id begins with `move.pane_`."""
 
 FIRST_KEYS: Final = {
     "find.next_problem": "next loss",
@@ -68,11 +68,10 @@ _GAP: Final = 2
 _LEAST_TEXT: Final = 12
 
 _NO_KEY: Final = "palette"
-"""Shown for an action without a default key."""
 
 
 class Help(NamedTuple):
-    """An action and the keys."""
+    """An action with keys."""
 
     id: str
     keys: tuple[str, ...]
@@ -81,7 +80,7 @@ class Help(NamedTuple):
 
 
 def help_sections(nodes: Iterable[DOMNode]) -> dict[str, list[Help]]:
-    """Return each binding with an id once, by section title."""
+    """Return all bindings with ids, by section title."""
     sections: dict[str, list[Help]] = {title: [] for title in (*SECTIONS.values(), _IN_A_TEXT)}
     for entry in help_entries((node, binding) for node in nodes for binding in bindings_of(node) if binding.id):
         section, _, name = entry.id.partition(".")
@@ -90,7 +89,7 @@ def help_sections(nodes: Iterable[DOMNode]) -> dict[str, list[Help]]:
 
 
 def help_on(screen: Screen[Any]) -> list[Help]:
-    """Return envwatch's own bindings of a screen and the focused widget."""
+    """Return envwatch's bindings of a screen and the focused widget."""
     nodes = [node for node in (screen.focused or screen).ancestors_with_self if node is not screen.app]
     own_actions = {node: {binding.action for binding in own_bindings(type(node))} for node in nodes}
     bound = ((node, binding) for node in nodes for binding in bindings_of(node) if binding.description)
@@ -109,9 +108,9 @@ def help_entries(bound: Iterable[tuple[DOMNode, Binding]]) -> list[Help]:
 
 
 class HelpScreen(ModalScreen[None]):
-    """The legend, ten keys and three filters, then the keys of this place and all keys.
+    """The legend, first keys and filters, then all keys.
 
-    `here` has the keys of the place where the user opened the help, if not the table.
+    `here` are the keys where the user opened the help, if not in the table.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -150,7 +149,7 @@ class HelpScreen(ModalScreen[None]):
         self.query_one("#help-text", Static).update(Content("\n").join(lines))
 
     def _first_page(self, width: int) -> Iterator[Content]:
-        """Yield the page for a newcomer, which fits into 80x24 below the newest loss, and what no row of it has."""
+        """Yield the newcomer's page, which fits into 80x24 below the newest loss."""
         for line in chain.from_iterable(wrapped(composed(pace), width) for pace in dict.fromkeys(self._paces)):
             yield Content.styled(line, "$state-late")
         is_ascii = self._glyphs.is_ascii
@@ -209,7 +208,7 @@ class HelpScreen(ModalScreen[None]):
 
 
 def _labelled(label: str, entries: Sequence[legend.LegendEntry], width: int) -> Iterator[Content]:
-    """Yield the entries next to a label, in as many columns as fit."""
+    """Yield entries next to a label, in as many columns as fit."""
     room, titles = width - _LABEL, chain([label], repeat(""))
     widths = _widths(entries, 1)
     for columns in range(2, len(entries) + 1):
@@ -227,6 +226,6 @@ def _labelled(label: str, entries: Sequence[legend.LegendEntry], width: int) -> 
 
 
 def _widths(entries: Sequence[legend.LegendEntry], columns: int) -> Sequence[tuple[int, int]]:
-    """Return the cells of signs, with a space, and of meanings in each column."""
+    """Return the cells of signs (with a space) and meanings, by column."""
     parts = [entries[place::columns] for place in range(columns)]
     return [(max(cells(e.sign) for e in part) + 1, max(cells(e.meaning) for e in part)) for part in parts]

@@ -1,4 +1,4 @@
-"""Texts over the dashboard for the terminal's own mouse selection, for terminals that ignore OSC 52."""
+"""Full-screen texts for the terminal's mouse selection, because some terminals ignore OSC 52."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ class PlainText(ModalScreen[None]):
 
 
 def read_report(inputs: Inputs, state: MonitorState, hours: int, zone: tzinfo | None) -> tuple[str, str]:
-    """Return the report on the hours before the moment on the screen, and the profiles without a report, with reasons.
+    """Return the report on the hours before the visible moment, and reasons for missing profiles.
 
-    Both texts are Markdown and may be empty. The function reads a disk, so call it in a thread.
+    Both texts are Markdown and may be empty. The function is slow: call in a thread.
     """
     from envwatch.wording.report.document import code, code_text, markdown_of
     from envwatch.wording.report.period import recorded_in
@@ -100,10 +100,7 @@ def read_report(inputs: Inputs, state: MonitorState, hours: int, zone: tzinfo | 
 
 
 class HandoverScreen(PlainText):
-    """The report, which a key writes to a file.
-
-    `state` is the moment on the screen.
-    """
+    """The report, and a key that writes a file."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("w", "write", "Write to a file", id="handover.write")]
 

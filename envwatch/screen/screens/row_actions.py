@@ -1,4 +1,4 @@
-"""The keys that act on rows: mark, copy, acknowledge, silence, decide about alerts, and user commands."""
+"""Row actions, from the key to the decision."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _PREVIEW: Final = 60
 _MARGIN: Final = 4
-"""The answer to a copy ends with the text's beginning in one line, so that no cut answer is logged above losses."""
+"""A copy's answer must fit a line, because a cut answer is logged above losses."""
 
 _NOTE_HINT: Final = "a note for the next reader; may be empty"
 
@@ -51,7 +51,7 @@ _WHERE: Final = {"for the team": True, "on this machine": False}
 _END: Final = "end"
 
 _WORDS: Final[Mapping[str, bool | None]] = {"always": True, "never": False, "by rule": None}
-"""The answers of `A`; None takes a person's word back."""
+"""Answers of `A`; None withdraws a decision."""
 
 
 class RowActions(TableScreen):
@@ -74,15 +74,15 @@ class RowActions(TableScreen):
         """The user decides about rows."""
 
         act: Callable[[Watch, SafeText], str]
-        """Takes the decision of a user, and returns an answer or an empty text."""
+        """Applies the decision; returns an answer, which may be empty."""
 
     @dataclass
     class Shared(Message):
-        """The user decides about rows at their envwatch servers."""
+        """The user decides about rows at envwatch servers."""
 
         keys: Collection[EnvironmentKey]
         act: Callable[[Watch], Awaitable[str]]
-        """Asks the servers, and returns an answer."""
+        """Asks the servers; returns an answer."""
 
     def action_mark_row(self) -> None:
         under_cursor = self.under_cursor
@@ -154,7 +154,7 @@ class RowActions(TableScreen):
         self.ask(menu, copy)
 
     def _legible(self, text: str) -> str:
-        r"""Return a text with escapes such as `\u6771` on ASCII terminals."""
+        r"""Escape non-ASCII characters on ASCII terminals, as in `\u6771`."""
         return text.encode("ascii", "backslashreplace").decode() if self.options.glyphs.is_ascii else text
 
     def _copy(self, text: str) -> None:
@@ -220,7 +220,7 @@ class RowActions(TableScreen):
         self.ask(prompt, acknowledge)
 
     def _is_shared(self, tracked: TrackedEnvironment) -> bool:
-        """Whether an acknowledgement goes to an envwatch server; a server does not know this machine's `expect`."""
+        """Whether a server takes the acknowledgement; a server does not know this machine's `expect`."""
         return tracked.profile in self.state.teams and tracked.presence is not Presence.MISSING
 
     def _ask_for_change(self, acknowledged: Target, whole: Target) -> None:
@@ -257,7 +257,6 @@ class RowActions(TableScreen):
         self.ask(prompt, change)
 
     def _ask_for_end(self, acknowledged: Target, whole: Target) -> None:
-        """Ask whether to end acknowledgements of the serving host, which anybody of the team may end."""
         acks = [ack for row in acknowledged.environments if (ack := self.state.monitor.ack_of(row)) is not None]
         by = enumerated(sorted({ack.by for ack in acks}), len({ack.by for ack in acks}))
         uuids = {row.profile: set[SafeText]() for row in acknowledged.environments}
@@ -422,9 +421,9 @@ class RowActions(TableScreen):
 
 
 async def share_acks(keys: Iterable[EnvironmentKey], note: SafeText, lasts: timedelta | None, watch: Watch) -> str:
-    """Acknowledge rows at their envwatch servers; return what became of the rows.
+    """Acknowledge rows at envwatch servers; return an answer.
 
-    A server that is older than acknowledgements over HTTP leaves the acknowledgement to this machine.
+    If a server is too old for acknowledgements over HTTP, this machine alone acknowledges.
     """
     from envwatch.wording.report.chat import shared_acks_text
 
@@ -459,7 +458,7 @@ async def share_acks(keys: Iterable[EnvironmentKey], note: SafeText, lasts: time
 
 
 def _parts(rows: Sequence[TrackedEnvironment]) -> Iterator[tuple[SafeText, Sequence[TrackedEnvironment]]]:
-    """Yield the rows of each request, with their profile."""
+    """Yield each request's profile and rows."""
     for profile in dict.fromkeys(row.profile for row in rows):
         same = [row for row in rows if row.profile == profile]
         for start in range(0, len(same), ROWS_AT_ONCE):
@@ -467,7 +466,7 @@ def _parts(rows: Sequence[TrackedEnvironment]) -> Iterator[tuple[SafeText, Seque
 
 
 async def end_shared_acks(uuids: Mapping[SafeText, Iterable[SafeText]], watch: Watch) -> str:
-    """End acknowledgements by profile and uuid at their envwatch servers."""
+    """End acknowledgements at envwatch servers; return an answer."""
     answers = []
     for profile, names in uuids.items():
         target = watch.targets[profile]
@@ -486,7 +485,7 @@ async def end_shared_acks(uuids: Mapping[SafeText, Iterable[SafeText]], watch: W
 
 
 def change_acks(changes: Mapping[ServerKey, Ack | None], watch: Watch, _user: SafeText) -> str:
-    """Change acknowledgements; the value None withdraws an acknowledgement."""
+    """Change acknowledgements; None withdraws an acknowledgement."""
     watch.decide(Decisions(acks=changes))
     return ""
 
@@ -494,7 +493,7 @@ def change_acks(changes: Mapping[ServerKey, Ack | None], watch: Watch, _user: Sa
 def silence_rows(  # noqa: PLR0913  a silence, and who takes it
     keys: Iterable[EnvironmentKey], lasts: timedelta, note: SafeText, watch: Watch, user: SafeText, *, hidden: int = 0
 ) -> str:
-    """Silence rows; the filter hides `hidden` of them."""
+    """Silence rows; return an answer. The filter hides `hidden` rows."""
     known = _known(keys, watch)
     tail = f" ({hidden:,} hidden by the filter)" if hidden else ""
     if not known:
@@ -507,7 +506,7 @@ def silence_rows(  # noqa: PLR0913  a silence, and who takes it
 
 
 def end_silences(silences: Iterable[Silence], watch: Watch, user: SafeText) -> str:
-    """End silences."""
+    """End silences; return an answer."""
     at, current = watch.clocks().wall, watch.monitor.silences
     ended = {
         silence.id: silence.ended(at, user)
@@ -521,7 +520,7 @@ def end_silences(silences: Iterable[Silence], watch: Watch, user: SafeText) -> s
 def decide_alerts(
     keys: Iterable[EnvironmentKey], zone: tzinfo | None, watch: Watch, user: SafeText, *, is_always: bool | None
 ) -> str:
-    """Say whether losses of rows need a person; None leaves the decision to the rules."""
+    """Decide whether losses need a person; None leaves the decision to the rules."""
     from envwatch.wording.output.alert_decisions import answer_to_word, decided_rows
 
     known, now = _known(keys, watch), watch.clocks()

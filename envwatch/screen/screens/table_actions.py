@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from envwatch.wording.table.block import LineKey
 
 _FONTS: Final = re.compile(r"@font-face \{[^}]*\}\s*")
-"""Removed from an export, because viewers would fetch the fonts from a third party."""
+"""Removed from exports, because viewers would fetch the fonts from a third party."""
 
 _COMPARE = "Show differences from the baseline"
 
 
 def binding_of(view: NamedView) -> Binding:
-    """Return the binding that chooses a view; without a key, the palette and `[keys]` reach the view."""
+    """Return a view's binding; without a key, for the palette and `[keys]` only."""
     action = f"view('{view.name}')"
     if not view.key:
         return keyless_binding(action, view.description, view.id)
@@ -63,7 +63,7 @@ class TableActions(TableScreen):
         """The user exports the rows or the screen."""
 
         make: Callable[[], bytes]
-        """Makes the file's content. The call is slow for a large fleet, and safe in any thread."""
+        """Makes the content; slow for a large fleet, safe in any thread."""
         suffix: str
         what: str
 
@@ -77,10 +77,9 @@ class TableActions(TableScreen):
                 answer(f"exported to {path.name}: {self.what}")
 
     _last_fold: tuple[LineKey, View, int] | None = None
-    """The group, the resulting view and the number of cursor moves at the last `x`."""
+    """Group, resulting view and `moves` at the last `x`."""
 
     _views: Mapping[str, NamedView] = BUILT_IN_VIEWS
-    """By name."""
 
     def bind_views(self, own: Mapping[str, NamedView]) -> None:
         self._views = {**BUILT_IN_VIEWS, **own}
@@ -88,7 +87,6 @@ class TableActions(TableScreen):
             add_binding(self, binding_of(view))
 
     def action_view(self, name: str) -> None:
-        """Choose a view. `0` and a view of the configuration also go to the top, where problems are."""
         before, chosen = self.view, self._views[name]
         self.set_view(chosen.chosen(before))
         if chosen.preset is not None:
@@ -104,7 +102,6 @@ class TableActions(TableScreen):
             self.show_message(f"view {name}")
 
     def action_sort(self, step: int) -> None:
-        """Sort by the next column; before the first and after the last column comes the default order."""
         orders: list[str | None] = [None, *(column.id for column, _ in self.table.columns if is_column(column.id))]
         place = orders.index(self.view.sort) if self.view.sort in orders else 0
         self._sort_by(orders[(place + step) % len(orders)], is_inverted=False)
@@ -206,10 +203,7 @@ class TableActions(TableScreen):
             self.set_view(replace(self.view, compares=not self.view.compares))
 
     def action_fold(self) -> None:
-        """Fold or open the group under the cursor; a repeated `x` does the same to all groups.
-
-        Without a group under the cursor, `x` folds the first group; without grouping, the group of old rows.
-        """
+        """Fold or open a group or an incident; a repeated `x` takes all groups."""
         if self.table.row_cursor.is_in_block:
             if self.table.incident is not None and self.table.incident.single is not None:
                 self.show_message("nothing to unfold: the incident has one environment")

@@ -1,4 +1,4 @@
-"""The base of the dashboard, and the keys of recorded time."""
+"""The base of the dashboard."""
 
 from __future__ import annotations
 
@@ -42,13 +42,11 @@ class Target(NamedTuple):
 
     environments: Sequence[TrackedEnvironment]
     name: str
-    """The names, shortened to a few words, and how many environments the filter hides. Without environments, the
-    reason."""
+    """Short names with the number of hidden environments; without environments, the reason."""
     was_lost: bool = False
-    """Whether the user chose a loss, so that an environment that is up must have recovered."""
+    """Whether the user chose a loss: an environment that is up has recovered."""
     shared: SafeText | None = None
     hidden: frozenset[EnvironmentKey] = frozenset()
-    """Marked environments that the filter hides."""
 
     @property
     def is_or_are(self) -> str:
@@ -59,14 +57,14 @@ _LONGEST_MOMENT: Final = 40
 
 
 class Steps(NamedTuple):
-    """A number of listings, or of wanted events, to go back (below 0) or forward."""
+    """A number of listings or wanted events; a negative number goes back."""
 
     by: int
     is_wanted: Callable[[Event], bool] | None = None
 
 
 class AtTime(NamedTuple):
-    """A moment by this machine's clock, to which the user goes or a replay plays; a replay skips gaps."""
+    """A moment by this machine's clock; a replay (`is_played`) skips gaps."""
 
     wall: WallMs
     is_played: bool = False
@@ -103,14 +101,15 @@ class TableScreen(Screen[None], StateNode):
     table: EnvironmentTable
     view: reactive[View] = reactive(View)
     marked: reactive[frozenset[EnvironmentKey]] = reactive(frozenset, init=False, repaint=False)
-    """The marks include environments that the view hides."""
+    """Marked environments, also in hidden rows."""
 
     def show_message(self, text: str, now: Clocks | None = None) -> None:
+        """Show a message; an empty text clears the news bar."""
         given_at = (now or self.state.present).monotonic
         self.query_one(NewsBar).message = Notice(clean(text), given_at) if text else NO_NOTICE
 
     def ask(self, dialog: Screen[AnswerT | None], take: Callable[[AnswerT], None]) -> None:
-        """Show a dialog, and pass on the answer unless the user cancels."""
+        """Show a dialog, and pass on the answer, if any."""
         self.app.push_screen(dialog, lambda answer: None if answer is None else take(answer))
 
     def choose(self, title: str, choices: Sequence[Choice], take: Callable[[str], None], current: str = "") -> None:
@@ -119,11 +118,12 @@ class TableScreen(Screen[None], StateNode):
         self.ask(Menu(title, choices, current), take)
 
     def known(self, keys: Iterable[EnvironmentKey]) -> list[TrackedEnvironment]:
+        """Return the newest states of environments in the fleet."""
         return [tracked for key in keys if (tracked := self.state.monitor.fleet.tracked(key)) is not None]
 
     @property
     def target(self) -> Target:
-        """Return the marked environments in the newest state, or the line under the cursor."""
+        """The marked environments, else the line under the cursor."""
         if not self.marked:
             return self.under_cursor
         if not (found := self.known(self.marked)):
@@ -134,7 +134,6 @@ class TableScreen(Screen[None], StateNode):
     def target_of(
         self, environments: Sequence[TrackedEnvironment], hidden: frozenset[EnvironmentKey] = frozenset()
     ) -> Target:
-        """Return a target with the names of its environments."""
         name = several_text(environments, self.state.ambiguous_names)
         hidden = hidden.intersection(tracked.key for tracked in environments)
         if not hidden:
@@ -162,20 +161,14 @@ class TableScreen(Screen[None], StateNode):
         return Target((), NO_ENVIRONMENT) if tracked is None else self.target_of([tracked])
 
     def is_unwell(self, tracked: TrackedEnvironment) -> bool:
-        """Whether an environment is a problem, was lost long ago, or is gone and keeps an incident open.
-
-        Acknowledgements and silences do not count.
-        """
+        """Whether an environment, even if acknowledged, is a problem, long lost, or gone with an open incident."""
         if tracked.is_unhealthy or is_problem(tracked, self.state.server_now(tracked.profile)):
             return True
         incidents = self.state.monitor.incidents
         return not tracked.verdict.is_up and any(tracked.key in each.remaining for each in incidents.open)
 
     def newest(self, target: Target) -> Target | None:
-        """Return the newest state of a target without recovered environments.
-
-        If all problems recovered, shows a message and returns None.
-        """
+        """Return a target's newest state without recovered environments; None, with a message, if all recovered."""
         fleet = self.state.monitor.fleet
         pairs = [(before, fleet.tracked(before.key) or before) for before in target.environments]
         was_unwell = any(self.is_unwell(before) for before, _ in pairs)
@@ -185,12 +178,13 @@ class TableScreen(Screen[None], StateNode):
         return self.part_of(target, [now for before, now in pairs if self.is_unwell(now) or not self.is_unwell(before)])
 
     def unmark(self, target: Target) -> None:
+        """Remove the marks of a target and of absent environments."""
         acted_on = {tracked.key for tracked in target.environments}
         self.marked = frozenset(tracked.key for tracked in self.known(self.marked - acted_on))
 
     @property
     def as_of(self) -> str:
-        """Return the recorded moment as a suffix; empty in the present."""
+        """Suffix with the recorded moment, if any."""
         state = self.state
         if state.rewound is None:
             return ""
@@ -209,7 +203,7 @@ class TableScreen(Screen[None], StateNode):
         return not is_past
 
     def has_rows(self, target: Target, act: str) -> bool:
-        """Whether a key has anything to act on; shows a message if not."""
+        """Whether a target has environments; shows a message if not."""
         if not target.environments:
             self.show_message(f"nothing to {act}: {target.name}")
         return bool(target.environments)
@@ -249,7 +243,7 @@ class TableScreen(Screen[None], StateNode):
         self.ask(prompt, go)
 
     def _shows(self) -> Callable[[Event], bool]:
-        """Return a test for events of the fleet, and of rows that the view shows or would have shown at the event."""
+        """Return a test for events of the fleet, and of rows visible now or at the event."""
         view, state = self.view, self.state
         if not view.is_narrowed:
             return lambda _: True

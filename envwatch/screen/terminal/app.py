@@ -1,4 +1,4 @@
-"""The App's base over driver, `FrameWriter` and `InputQueue`, and functions over Textual's private parts.
+"""The App's base, and functions over Textual's private parts.
 
 `_fatal_error` and `_print_error_renderables` are overridden, because Textual prints local variables.
 """
@@ -39,17 +39,14 @@ _MONOCHROME: Final = re.compile(r"(dumb|unknown|vt(52|[1-4]\d\d))(-.*)?|.+-m(ono
 
 
 LONGEST_COPY = 74_994
-"""The most bytes of clipboard text: 100,000 of Base64, the limit of xterm and tmux."""
+"""Bytes of clipboard text: 100,000 of Base64, the limit of xterm and tmux."""
 
 
 ScreenT = TypeVar("ScreenT", bound="Screen[Any]")
 
 
 class TerminalApp(App[int]):
-    """An App that restores the terminal, sends few bytes, and keeps a crash for the caller.
-
-    With `ascii_only`, other characters are replaced on the way to the terminal.
-    """
+    """An App that restores the terminal, sends few bytes, and keeps a crash for the caller."""
 
     OWN_THEMES: ClassVar[Sequence[Theme]] = ()
     crash: BaseException | None = None
@@ -67,7 +64,7 @@ class TerminalApp(App[int]):
         self.input_queue = InputQueue(self, super().on_event)
 
     def on_mount(self) -> None:
-        """Textual omits the redraw after a resume if the size is unchanged."""
+        """Redraw after a resume, which Textual omits at an unchanged size."""
         self.app_resume_signal.subscribe(self, lambda _: self.frame_writer.send_difference())
         self.run_worker(self.input_queue.run())
 
@@ -78,7 +75,7 @@ class TerminalApp(App[int]):
             super()._display(screen, renderable)
 
     def fitted(self, screen: ScreenT) -> ScreenT:
-        """Give a new screen the size classes, which Textual omits in the first frame."""
+        """Add the size classes, which Textual omits in a screen's first frame."""
         for length, breakpoints in zip(
             self.size, (self.HORIZONTAL_BREAKPOINTS, self.VERTICAL_BREAKPOINTS), strict=True
         ):
@@ -112,9 +109,9 @@ class TerminalApp(App[int]):
 
     @cached_property
     def available_themes(self) -> dict[str, Theme]:
-        """Return the themes without ANSI themes on a colourless screen, where Textual draws black on black.
+        """All themes, but no ANSI themes on a colourless screen, where Textual draws black on black.
 
-        The result is cached, because Textual asks twice for each line. No theme is registered later.
+        The result is cached, because Textual asks twice for each line; no theme is registered later.
         """
         themes = {**{theme.name: theme for theme in self.OWN_THEMES}, **super().available_themes}
         return {name: theme for name, theme in themes.items() if not (self.is_colourless and theme.ansi)}
@@ -145,10 +142,9 @@ class TerminalApp(App[int]):
         os.killpg(0, signal.SIGTSTP)
 
     async def run_in_foreground(self, command: Sequence[str], environ: Mapping[str, str]) -> int:
-        """Lend the terminal to a program, then redraw; return the exit code, negative for a signal.
+        """Lend the terminal to a program, as the driver's method, then redraw.
 
         Raises:
-            OSError: if the program cannot be started.
             SuspendNotSupported: without a terminal.
         """
         with self.suspend():
@@ -186,10 +182,9 @@ class TerminalApp(App[int]):
 
 
 def clipboard_sequence(text: str, *, in_tmux: bool) -> str:
-    r"""Return the escape sequence for the clipboard.
+    """Return the escape sequence for the clipboard, cut at `LONGEST_COPY` bytes between characters.
 
-    The text is cut at `LONGEST_COPY` bytes, never within a character. With `in_tmux`, tmux and the outer terminal get
-    the text.
+    With `in_tmux`, tmux and the outer terminal get the text.
     """
     data = text.encode()[:LONGEST_COPY].decode(errors="ignore").encode()
     sequence = f"\x1b]52;c;{base64.b64encode(data).decode()}\x07"
@@ -197,10 +192,10 @@ def clipboard_sequence(text: str, *, in_tmux: bool) -> str:
 
 
 def notification_sequence(text: SafeText, style: Literal["osc9", "osc777"], *, in_tmux: bool) -> str:
-    """Return the escape sequence of a notification.
+    """Return a notification's escape sequence, without semicolons, which would end the text.
 
-    Semicolons, which would end the text, become commas. `osc9` is iTerm2's style, `osc777` is urxvt's. tmux has no
-    notifications: with `in_tmux`, the sequence goes to the outer terminal.
+    `osc9` is iTerm2's style, `osc777` is urxvt's. tmux has no notifications: with `in_tmux`, the outer terminal gets
+    the sequence.
     """
     body = text.replace(";", ",")
     # ConEmu takes a number after OSC 9 for a command.
@@ -214,21 +209,21 @@ def _pass_through(sequence: str) -> str:
 
 
 def bindings_of(node: DOMNode) -> Iterator[Binding]:
-    """Yield bindings with the user's keys."""
+    """Yield a node's bindings with the user's keys."""
     bindings = node._bindings.copy()
     bindings.apply_keymap(node.app._keymap)
     return (binding for _, binding in bindings)
 
 
 def own_bindings(node: type[DOMNode]) -> Iterator[Binding]:
-    """Yield the bindings of envwatch's classes, with one key each."""
+    """Yield the bindings of envwatch's classes, each with a single key."""
     for base in node.__mro__:
         if base.__module__.startswith("envwatch."):
             yield from Binding.make_bindings(vars(base).get("BINDINGS", ()))
 
 
 def add_binding(node: DOMNode, binding: Binding) -> None:
-    """Add a binding to a node at run time."""
+    """Add a binding at run time."""
     node._bindings._add_binding(binding)
 
 
@@ -238,14 +233,14 @@ def declared_actions(node: type[DOMNode]) -> list[str]:
 
 
 def forget_closed_widgets() -> None:
-    """Drop closed widgets with their drawn lines: a cache of backgrounds, a method's, keeps the last 1,024 widgets."""
+    """Drop closed widgets with drawn lines: Textual's cache of backgrounds keeps the last 1,024 widgets."""
     StylesCache.get_inner_outer.cache_clear()
 
 
 def forget_detached_watchers(node: DOMNode) -> None:
     """Drop the watchers of closed screens, which hold the screens' state.
 
-    Textual drops watchers at a reactive's next change, and some reactives never change.
+    Textual drops watchers only at a change, and some reactives never change.
     """
     for watchers in getattr(node, "__watchers", {}).values():
         watchers[:] = [(watcher, callback) for watcher, callback in watchers if watcher.is_attached]

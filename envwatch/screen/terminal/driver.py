@@ -1,13 +1,10 @@
-"""The driver: takes the terminal once and restores it however the program ends.
+"""A driver that takes the terminal once, and restores the terminal however the program ends.
 
 Textual does not restore the terminal on TERM and HUP, spins on a lost terminal, takes the terminal again on a stray
 CONT, fails in the background, and waits forever for an unread terminal.
 
-Private parts of `LinuxDriver` in use:
+Private parts of `LinuxDriver`:
 
-* `_file` and `_run_input_thread`.
-* `_mouse` and the methods that switch mouse modes.
-* `_in_band_window_resize`: whether Textual trusts reported sizes.
 * `_auto_restart`: false inside `App.suspend`, where signals change nothing.
 * `_must_signal_resume`: the next start publishes `App.app_resume_signal`, which redraws.
 """
@@ -49,20 +46,20 @@ _TERM_LAG_S: Final = 0.3
 """The TERM of `kill %1` may come this long after the shell's CONT."""
 
 RELEASE_TIMEOUT_S: Final = 0.7
-"""After this time, the terminal is restored by force."""
+"""Time until the terminal is restored by force."""
 
 EXIT_TIMEOUT_S: Final = 2.0
-"""The time from the release to the process's end, which a name resolution would delay."""
+"""Time from the release to the process's end, which a name resolution would delay."""
 
 _KILL_AFTER_S: Final = 0.2
-"""A program in the terminal has this time to end after TERM."""
+"""Time for a program in the terminal to end after TERM."""
 
 _END_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 _JOB_SIGNALS: Final = (signal.SIGTSTP, signal.SIGCONT)
 
 _NO_TITLE: Final = frozenset({"linux", "dumb", "", None})
-"""`TERM` values without a title; the Linux console would print parts of the sequence."""
+"""`TERM` without a title; the Linux console would print parts of the sequence."""
 
 _SAVE_TITLE, _RESTORE_TITLE = "\x1b[22;2t", "\x1b[23;2t"
 
@@ -73,7 +70,7 @@ _RESET: Final = (
 
 
 class TerminalDriver(LinuxDriver):
-    """Textual's driver with signals in the event loop and a terminal that is always restored."""
+    """Textual's driver with job control."""
 
     def __init__(
         self, app: App[Any], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
@@ -85,18 +82,18 @@ class TerminalDriver(LinuxDriver):
         self._has_title = getattr(app, "has_title", False) and os.environ.get("TERM") not in _NO_TITLE
         self._title = ""
         self._is_title_saved = False
-        """Whether a title is still to be restored: a second stop after a crash restores nothing."""
+        """A second stop after a crash restores no title."""
         self.is_taken = False
         self._is_mouse_lent = False
         self.guard = ExitGuard(self.fileno, self._end_app_soon, self._restore_by_force)
         self._job_signal: int | None = None
-        """The newest unhandled signal, which replaces older signals."""
+        """The newest unhandled signal."""
         for number in _JOB_SIGNALS:
             signal.signal(number, self._on_job_signal)
         self._woken, self._wakes = os.pipe()
 
     def lend_mouse(self, *, is_lent: bool) -> None:
-        """Lend the mouse to the terminal, even across stops, or take the mouse back if allowed."""
+        """Lend the mouse to the terminal, even across stops."""
         self._is_mouse_lent = is_lent
         if is_lent:
             self._disable_mouse_support()
@@ -104,10 +101,10 @@ class TerminalDriver(LinuxDriver):
             self._enable_mouse_support()
 
     async def run_in_foreground(self, command: Sequence[str], environ: Mapping[str, str]) -> int:
-        r"""Run a program in the terminal while the dashboard is suspended.
+        r"""Run a program in the suspended dashboard's terminal.
 
-        The program shares envwatch's process group: ctrl+z stops both, `fg` resumes both. ctrl+c and ctrl+\ reach only
-        the program. If a shell dies with the terminal, envwatch takes the terminal back.
+        Both share a process group: ctrl+z stops both, `fg` resumes both. ctrl+c and ctrl+\ reach only the program. If a
+        shell dies with the terminal, envwatch takes the terminal back.
 
         Returns:
             The exit code, negative for a signal.
@@ -158,7 +155,7 @@ class TerminalDriver(LinuxDriver):
                     termios.tcsetattr(self.fileno, termios.TCSANOW, self.attrs_before)
 
     def _enable_mouse_support(self) -> None:
-        """Ask only for clicks and the wheel, because a report for each crossed cell would cost a packet."""
+        """Ask only for clicks and the wheel: a report for each crossed cell costs a packet."""
         if self._mouse and not self._is_mouse_lent:
             self.write("\x1b[?1000h\x1b[?1006h")
             self.flush()
@@ -222,7 +219,7 @@ class TerminalDriver(LinuxDriver):
 
     @property
     def _in_band_window_resize(self) -> bool:
-        """Return False always: reported sizes could hide the kernel's signal."""
+        """False always: reported sizes could hide the kernel's signal."""
         return False
 
     @_in_band_window_resize.setter
@@ -233,7 +230,7 @@ class TerminalDriver(LinuxDriver):
         size = os.get_terminal_size(self.fileno)
         return size if all(size) else None
 
-    # Job signals run in the event loop: code under a signal handler could hold the lock for writing.
+    # Job signals run in the event loop: code under a signal handler could hold the write lock.
 
     def _wait_for_foreground(self) -> None:
         """Let the kernel stop the job until the shell gives the terminal.
@@ -276,7 +273,7 @@ class TerminalDriver(LinuxDriver):
     def _stop(self) -> None:
         if self._auto_restart and self.is_taken:
             self._suspend()
-        # A CONT during the release resumed nothing, and no other CONT will come.
+        # A CONT during the release resumed nothing, and no further CONT will come.
         if self._job_signal != signal.SIGCONT:
             os.kill(os.getpid(), signal.SIGSTOP)
 
@@ -358,7 +355,7 @@ class ExitGuard:
     """Handles TERM, HUP and INT, and watches the terminal from a daemon thread.
 
     Args:
-        end_app: asks the app to end with an exit code; called from any thread and from signal handlers.
+        end_app: ends the app with an exit code; called from any thread and signal handler.
         restore_terminal: called from the guard's thread.
     """
 
@@ -370,7 +367,7 @@ class ExitGuard:
         self._was_released = threading.Event()
         self._lock = threading.Lock()
         self._read_end, self._write_end = os.pipe()
-        """Carries the exit code in one byte: nothing more is safe in a signal handler."""
+        """The exit code in a byte: nothing more is safe in a signal handler."""
         self.previous_handlers: dict[signal.Signals, Any] = {}
         for number in _END_SIGNALS:
             # Ignored signals stay ignored, as under nohup.
@@ -427,7 +424,7 @@ _SIMILAR: Final = str.maketrans("…·•–—−‘’“”↑↓←→▲▼
 
 
 class TerminalFile:
-    """A write-only file; output to a lost terminal vanishes without an error."""
+    """A write-only file that ignores a lost terminal."""
 
     def __init__(self, descriptor: int, *, ascii_only: bool) -> None:
         self._descriptor = descriptor
@@ -444,7 +441,7 @@ class TerminalFile:
         self._pending.append(text)
 
     def flush(self) -> None:
-        """Write the pending text; blocks while the terminal is not read."""
+        """Write the pending text; blocks on an unread terminal."""
         text = "".join(self._pending)
         self._pending.clear()
         rest = memoryview((to_ascii(text) if self._ascii_only else text).encode("utf-8", "replace"))
@@ -463,7 +460,7 @@ class TerminalFile:
         """Write `text` last, from any thread, and drop unread output."""
         self._is_closed = True
         with suppress(OSError, termios.error):
-            # The first flush unblocks a write to an unread terminal; the second flush drops that write's output.
+            # The first flush unblocks a write; the second flush drops that write's output.
             termios.tcflush(self._descriptor, termios.TCOFLUSH)
             if (writer := self._writer) is not None:
                 signal.pthread_kill(writer, signal.SIGCONT)

@@ -1,7 +1,6 @@
-"""Frames for slow links: the terminal gets only changed cells, and only while it keeps up.
+"""Frames for slow links: only changed cells, and nothing during a backlog.
 
-Textual sends whole regions. `FrameWriter` sends the difference to a copy of the terminal's content, and nothing during
-a backlog, so that a stalled link never blocks the dashboard.
+Textual sends whole regions, and a stalled link blocks the dashboard.
 """
 
 from __future__ import annotations
@@ -34,25 +33,25 @@ if TYPE_CHECKING:
 
 
 _BACKLOG_LIMIT: Final = 800
-"""Characters that may wait when a frame is sent: about three ticks of ages.
+"""Characters that may wait for a frame, about three ticks of ages.
 
 Textual's queue blocks at 30 writes, but 17 short writes wait at the start."""
 
 _RETRY_S: Final = 0.1
 
 _SYNC_FROM: Final = 1_000
-"""Frames from this many characters on are synchronized. Shorter frames arrive in one packet."""
+"""Characters of a synchronized frame; shorter frames arrive in a single packet."""
 
 
 Patch: TypeAlias = "tuple[int, int, Strip, int]"
 
 
 def frame_of(update: object) -> tuple[Size, list[Patch]] | None:
-    """Return the screen's size and the patches; None if Textual must draw the update."""
+    """Return screen size and patches; None if Textual must draw the update."""
     patches: list[Patch] = []
     if isinstance(update, ChopsUpdate):
         # `chops` has strips by first column (None if not rendered); `chop_ends` has end columns.
-        # Strips are not cropped to the span, because that can cut a wide character in two.
+        # A strip cropped to the span could lose half of a wide character.
         for y, start, stop in update.spans:
             for end, (x, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
                 if strip is not None and x < stop and end > start:
@@ -70,7 +69,7 @@ def frame_of(update: object) -> tuple[Size, list[Patch]] | None:
 
 
 def _writer_of(driver: Driver | None) -> WriterThread | None:
-    """Return the writer thread, which is new each time the driver takes the terminal."""
+    """Return the writer thread, which changes when the driver takes the terminal."""
     return driver._writer_thread if isinstance(driver, LinuxDriver) else None
 
 
@@ -94,10 +93,7 @@ class FrameWriter:
         self._size: Size | None = None
 
     def draw(self, update: object) -> bool:
-        """Draw an update, and return whether that was possible now.
-
-        Textual must handle a refused update, such as an update that is no full-screen frame.
-        """
+        """Draw an update, or return False to leave the update to Textual."""
         app = self._app
         if update is None or app._batch_count or not app._running or app._closed:
             return False
@@ -113,13 +109,13 @@ class FrameWriter:
         color_system = known if self._has_colours else None
         for x, y, strip, width in patches:
             self._buffer.put(x, y, cells_of(strip, color_system, width))
-            # A whole line is a part of itself there, and such a cycle stays until the next full collection.
+            # A whole line's cache is a reference cycle until the next full collection.
             strip._divide_cache.clear()
         self.send_difference()
         return True
 
     def resize(self, event: Resize) -> None:
-        """Forget the copy, because the terminal may have reflowed or cut lines."""
+        """Forget the copy: the terminal may have reflowed or cut lines."""
         is_in_band = event.pixel_size is not None
         # Terminals repeat an in-band size when reporting starts; a signal never does.
         if event.size != self._size or not is_in_band:
@@ -134,6 +130,7 @@ class FrameWriter:
                 self._app.post_message(Resize(size, size))
 
     def send_difference(self) -> None:
+        """Send the changed cells; retry later during a backlog."""
         app, driver = self._app, self._app._driver
         if driver is None or not app._running or app._closed or not all(self._buffer.size):
             return
@@ -164,10 +161,9 @@ _SGR_OF_ATTRIBUTE = {
     )
 }
 _SGR_OFF = {"1": "22", "2": "22", "3": "23", "4": "24", "5": "25", "6": "25", "7": "27", "8": "28", "9": "29"}
-"""Codes that end an attribute. All other attributes need a full reset."""
+"""End codes; attributes without an end code need a full reset."""
 
 VISIBLE_ON_BLANKS = frozenset({"4", "7", "9", "21", "51", "52", "53"})
-"""Attributes that are visible on a space."""
 
 _JOINERS = "\u200d\ufe0f"
 """Zero-width joiner and emoji presentation change the width of neighbours."""
@@ -183,7 +179,7 @@ class Pen(NamedTuple):
 
 
 Cell = tuple[str, Pen]
-"""A character with combining marks, and its pen. The further cells of a wide character have no text."""
+"""A character with combining marks, and a pen; no text behind a wide character."""
 
 PLAIN = Pen(frozenset(), "", "")
 BLANK: Cell = (" ", PLAIN)
@@ -220,7 +216,7 @@ def pen_change(before: Pen, after: Pen) -> str:
     sequences = [f"\x1b[{';'.join(full)}m"]
     if (before.attributes | after.attributes) <= _SGR_OFF.keys():
         ended = {_SGR_OFF[attribute] for attribute in before.attributes - after.attributes}
-        # Bold and dim have the same end code, so the remaining attribute is set again.
+        # Bold and dim share an end code: the remaining attribute is set again.
         steps = [*sorted(ended), *(a for a in ordered if a not in before.attributes or _SGR_OFF[a] in ended)]
         if before.color != after.color:
             steps.append(after.color or "39")
@@ -231,16 +227,13 @@ def pen_change(before: Pen, after: Pen) -> str:
 
 
 def blank_of(pen: Pen) -> Cell:
-    """Return a space with the pen's visible parts, so that equal looks are equal cells."""
+    """Return a space with the visible parts only, so that equal looks are equal cells."""
     return " ", pen if pen.attributes & VISIBLE_ON_BLANKS else Pen(frozenset(), "", pen.background)
 
 
 @lru_cache(maxsize=128)
 def _shared_cells(pen: Pen) -> dict[str, Cell]:
-    """Return a pen's cells by printable ASCII character, created once to save memory.
-
-    The empty text is the rest of a wide character.
-    """
+    """Return a pen's ASCII cells, created once to save memory."""
     return {character: (character, pen) for character in ("", *map(chr, range(0x21, 0x7F)))} | {" ": blank_of(pen)}
 
 
@@ -282,10 +275,7 @@ def _join(cells: list[Cell], marks: str) -> None:
 
 
 def cells_of(segments: Iterable[Segment], color_system: ColorSystem | None, limit: int | None = None) -> list[Cell]:
-    """Return the cells of segments, without control segments and characters.
-
-    After `limit` cells, segments may be left out.
-    """
+    """Return the cells of segments without control characters; after `limit` cells, segments may be left out."""
     cells: list[Cell] = []
     for text, style, control in segments:
         if control:
@@ -300,10 +290,7 @@ def cells_of(segments: Iterable[Segment], color_system: ColorSystem | None, limi
 
 
 def _blank_out(cells: list[Cell], x: int) -> tuple[int, int]:
-    """Replace the wide character over `x` by blanks, as terminals do on a half overwrite.
-
-    Returns the character's first column and the column behind the last.
-    """
+    """Blank the wide character over `x`, as terminals do on a half overwrite; return start and end (exclusive)."""
     start, end = x, x + 1
     while start and not cells[start][0]:
         start -= 1
@@ -348,7 +335,7 @@ class _Output:
         else:
             self.set_pen(pen)
         self.parts.append(text)
-        # Terminals disagree on the width of emoji and clusters, and on the column after a line's last cell.
+        # Terminals disagree on emoji, clusters, and the column after a line's last cell.
         is_certain = len(text) == 1 and get_character_cell_size(text) == 1 and self.x is not None
         self.x = self.x + 1 if is_certain and self.x is not None and self.x + 1 < self.width else None
 
@@ -364,13 +351,14 @@ class ScreenBuffer:
         self.size = (width, height)
         self._cells: list[list[Cell]] = [[BLANK] * width for _ in range(height)]
         self._displayed: list[list[Cell | None]] = []
-        """The terminal's content; None is an unknown cell."""
+        """None is an unknown cell."""
         self._dirty: dict[int, tuple[int, int]] = {}
-        """By line, the first changed column and the column behind the last."""
+        """First changed column and end of the changes, by line."""
         self._cursor: tuple[int, int] | None = None
         self.invalidate()
 
     def invalidate(self) -> None:
+        """Send all cells with the next update."""
         width, height = self.size
         self._displayed = [[None] * width for _ in range(height)]
         self._dirty = dict.fromkeys(range(height), (0, width))
@@ -398,7 +386,7 @@ class ScreenBuffer:
         self._dirty[y] = (min(start, x), max(stop, end))
 
     def update(self, cursor: tuple[int, int]) -> str:
-        """Return the update with the cursor at (x, y); the caller must send the update."""
+        """Return the update with the cursor at (x, y); the caller must send the text."""
         output = _Output(self.size[0])
         for y, (start, stop) in sorted(self._dirty.items()):
             self._draw_line(output, y, start, stop)

@@ -1,8 +1,7 @@
-"""Turns the terminal's bytes into Textual's messages. The bytes are untrusted: keys work after any bytes.
+"""Turns untrusted bytes of the terminal into Textual's messages.
 
-Textual's parser raises on some escape sequences, takes unknown sequences for keys, and fails on bytes that are not
-UTF-8. So bytes are cut into units: text, an escape sequence, or a paste. Only valid units reach the parser; unknown
-units are dropped, never typed.
+Textual's parser raises on some escape sequences, types unknown sequences, and fails on invalid UTF-8. So bytes are cut
+into text, escape sequences and pastes, and only valid units reach the parser.
 """
 
 from __future__ import annotations
@@ -38,12 +37,12 @@ PASTE_TIMEOUT_S: Final = 5.0
 LONGEST_PASTE: Final = 1 << 20
 
 LONGEST_SEQUENCE: Final = 32
-"""Textual turns the characters of a longer sequence into keys."""
+"""Textual types the characters of a longer sequence."""
 
 _LARGEST_SIDE: Final = 10_000
 
 _LARGEST_SCREEN: Final = 1_000_000
-"""In cells. A screen of 7,680 x 4,320 pixels in a font of 5 x 8 has 829,440 cells."""
+"""Cells; a screen of 7,680 x 4,320 pixels in a font of 5 x 8 has 829,440."""
 
 _LARGEST_PARAMETER: Final = 0x10FFFF
 
@@ -81,12 +80,11 @@ _UNFINISHED: Final = re.compile(
 )
 
 _WITH_ALT: Final = re.compile("\x1b[^\x1b]", re.DOTALL)
-"""Alt with a key, or escape and a key in one packet."""
 
 _NUMBER: Final = re.compile(rb"[0-9]+")
 
 _SIZE_REPORT: Final = re.compile(rb"\x1b\[48;(\d+)(?::\d*)*;(\d+)(?::\d*)*;(\d+)(?::\d*)*;(\d+)(?::\d*)*t")
-"""The groups are lines, columns, height and width in pixels."""
+"""Groups: lines, columns, height and width in pixels."""
 
 _IGNORED: Final = (AppFocus, AppBlur, CursorPosition)
 """A blurred app would route the next keys to another widget."""
@@ -150,7 +148,7 @@ class InputParser:
             if match is None or match.end() == len(self._rest):
                 self._is_incomplete = True
                 if not self._rest.endswith(_ESCAPE):  # may begin a string's end
-                    self._rest = self._rest[: LONGEST_SEQUENCE + 1]  # one byte more marks an overlong sequence
+                    self._rest = self._rest[: LONGEST_SEQUENCE + 1]  # the additional byte marks an overlong sequence
                 return
         self._rest = self._rest[match.end() :]
         yield from self._handle_sequence(match[0])
@@ -226,14 +224,14 @@ def _is_plausible_size(report: re.Match[bytes], kernel_size: tuple[int, int] | N
 
 
 _TIMEOUT_S: Final = 0.5
-"""An event may delay the next event by at most this time."""
+"""An event delays the next event at most this long."""
 
 _FRAME_S: Final = 0.02
 """Time to draw before the queue checks whether a key is handled."""
 
 
 class InputQueue:
-    """The queue of an app's input."""
+    """The queue of an app's input: a key waits until the previous key has moved the focus."""
 
     def __init__(self, app: App[Any], deliver: Callable[[Event], Awaitable[None]]) -> None:
         self._app = app
@@ -289,7 +287,7 @@ class InputQueue:
         return keys
 
     def holds_up_next(self, event: InputEvent | Paste) -> bool:
-        """Whether an event may move the focus. Keys within a widget do not, and arrive in crowds."""
+        """Whether an event may move the focus; movement keys of a widget, which arrive in crowds, do not."""
         if isinstance(event, Key):
             bound = self._app.screen.active_bindings.get(event.key)
             if bound is None or bound.node is not self._app.focused:
@@ -298,11 +296,12 @@ class InputQueue:
         return not isinstance(event, MouseEvent) or isinstance(event, MouseDown | MouseUp)
 
     async def settle(self) -> None:
+        """Wait until messages are handled and the focus is stable."""
         app = self._app
         await self._drain_messages()
         while app.screen_stack and self._focus != (focus := (app.screen, app.focused)):
             self._focus = focus
-            for _ in range(2):  # first the size, then the layout of the content
+            for _ in range(2):  # first the size, then the layout
                 await _called(focus[0].call_after_refresh)
                 await self._drain_messages()
 

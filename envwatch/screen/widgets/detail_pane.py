@@ -1,6 +1,6 @@
 """The detail pane.
 
-Rows that change each second are separate widgets, so that a tick lays out few rows.
+Rows that change each second are separate widgets, to save layouts.
 """
 
 from __future__ import annotations
@@ -36,10 +36,7 @@ if TYPE_CHECKING:
 
 
 class Pager(VerticalScroll):
-    """A container that scrolls by lines and pages.
-
-    Scrolling is not animated, because each step of an animation is a frame on a slow link.
-    """
+    """A scrolling container without animation, whose steps would be frames on a slow link."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j,down", "by_lines(1)", "Scroll the text down", show=False, id="move.pane_down"),
@@ -175,7 +172,7 @@ class DetailPane(Pager, StateNode):
 
         context, now, zone, name = self._context_of(line), state.now, self.options.zone, line.environment.label
         profile_state, own_events = context.profile_state, state.monitor.event_log.for_environment(line.key)
-        # The explanation has the decision, too. No history has the decisions of the past.
+        # The explanation has the decision; the past has no decisions.
         decided = () if self.explains or state.rewound is not None else state_details.alert_lines(line, context, zone)
         return [
             *layout.title(composed(name + id_tail(name, line.environment.id, state.ambiguous_names))),

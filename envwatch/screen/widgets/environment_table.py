@@ -1,7 +1,4 @@
-"""The live table: a widget on Textual's Line API that draws only the visible lines.
-
-The table owns scrolling, redrawing and the cursor, which also moves through the block.
-"""
+"""The live table on Textual's Line API; the cursor also moves through the block."""
 
 from __future__ import annotations
 
@@ -39,11 +36,11 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
 
 SETTLES_AFTER = 3.0
-"""Rows keep their places for this many seconds after a move of the cursor."""
+"""Seconds of steady rows after a move of the cursor."""
 
 
 class EnvironmentTable(ScrollView, StateNode, can_focus=True):
-    """A line for each environment of the view, and a header over each group."""
+    """The view's environments, with headers over groups."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j,down", "move(1)", "Down", show=False, id="move.down"),
@@ -74,10 +71,9 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  Textual's own name for it
         super().__init__(id=id)
         self.row_cursor = RowCursor()
-        """Other classes change the cursor only by `pin` and `settle`."""
+        """Outside this class, only `pin` and `settle` change the cursor."""
         self._moved_at = float("-inf")
         self._awaited: frozenset[EnvironmentKey] = frozenset()
-        """Rows under the cursor that will be acknowledged; the cursor then passes on."""
         self.moves = 0
         self._renderer: RowRenderer | None = None
         """None after a change of styles."""
@@ -91,7 +87,7 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
 
     @property
     def cursor(self) -> TrackedEnvironment | None:
-        """The environment under the cursor; None on headers and on incidents of several environments."""
+        """Environment under the cursor; None on headers and on incidents of several environments."""
         line = self.line
         if isinstance(line, BlockLine):
             return line.single
@@ -99,7 +95,7 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
 
     @property
     def incident(self) -> BlockLine | None:
-        """The block's line under the cursor; None in the table and on an incident's member."""
+        """The block's line under the cursor; None on members and in the table."""
         return self.line if isinstance(self.line, BlockLine) else None
 
     @property
@@ -116,7 +112,7 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
 
     @property
     def matching(self) -> Sequence[TrackedEnvironment]:
-        """The matching environments of table and block; losses come first unless the view sorts."""
+        """Matches in table and block; losses come first unless the view sorts."""
         state, cursor = self.state, self.row_cursor
         rows = self._arranged(cursor.order_reason).rows
         return rows if self.view.sort else sorted(rows, key=lambda tracked: tracked.key not in state.block.homes)
@@ -127,9 +123,9 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
         return [lines[line] if isinstance(line, int) else line for line in found]
 
     def pass_on_cursor_from(self, keys: frozenset[EnvironmentKey]) -> None:
-        """Move the cursor to the next open line once a row of `keys` is acknowledged, unless the cursor moves before.
+        """Move the cursor to the next open line once a row of `keys` is acknowledged, unless the user moves first.
 
-        An acknowledgement of a team's server shows at the next listing.
+        A team's acknowledgement shows at the next listing.
         """
         self._awaited = keys
 
@@ -163,6 +159,7 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
 
     @property
     def usual_columns(self) -> tuple[tuple[Presentation, int], ...]:
+        """Columns outside a comparison with the baseline."""
         has_profiles, terminal = self.state.monitor.fleet.are_several, self.screen.size.width
         return fitting(
             self._columns_width,
@@ -174,7 +171,7 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
 
     @property
     def _columns_width(self) -> int:
-        """While the detail pane covers the table, the screen's width counts."""
+        """The screen's width counts while the detail pane covers the table."""
         return (self.size.width or self.screen.size.width) - SCROLLBAR
 
     @property
@@ -182,15 +179,16 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
         return self.size.height - 1
 
     def release_cursor(self) -> None:
+        """Reset the cursor, as before the first move."""
         self.row_cursor.was_moved, self.row_cursor.unfolded = False, None
         self._moved_at = float("-inf")
         self._update_rows(is_steady=False)
         self._scroll_to_row(0)
 
     def select(self, key: LineKey, *, is_steady: bool = True) -> bool:
-        """Move the cursor to an environment or a group's header, and return whether a line has the key.
+        """Move the cursor to a line, and return whether a line has the key.
 
-        With `is_steady`, rows keep their places for `SETTLES_AFTER`.
+        With `is_steady`, rows stay in place for `SETTLES_AFTER`.
         """
         place = self.row_cursor.place_of(key)
         if place is not None:
@@ -215,7 +213,7 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
         self._update_rows(is_steady=False)
 
     def on_resize(self, event: events.Resize) -> None:
-        """Arrange again, because a query searches visible columns; keep the cursor visible."""
+        """Arrange again, because a query searches visible columns."""
         self._update_rows(is_steady=self._has_just_moved())
         place, height = self.row_cursor.table_place, event.size.height - 1
         if place is not None and not self.scroll_offset.y <= place < self.scroll_offset.y + height:
@@ -237,7 +235,7 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
             self.refresh(*regions)
 
     def _update_rows(self, *, is_steady: bool) -> None:
-        """Take the rows of state and view; `is_steady` keeps all rows in place for now."""
+        """Take the rows of state and view; `is_steady` keeps rows in place."""
         top = self.row_cursor.take(
             self.view,
             self.state.block,
@@ -264,7 +262,7 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
         )
 
     def learn_names(self, fleet: Fleet) -> None:
-        """Prepare the order of names, a third of the time of a large table's first arrangement."""
+        """Prepare the order of names, a third of a large table's first arrangement."""
         self._arrange_cache.learn(fleet.environments)
 
     def _last_days(self) -> LastDays:
@@ -321,7 +319,6 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
         self._reveal_top()
 
     def action_move_to(self, place: int) -> None:
-        """A negative `place` counts from the end."""
         self._move_to(place if place >= 0 else len(self.row_cursor.lines) + place)
         self._reveal_top()
 
@@ -333,7 +330,7 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
         self.action_move(round(pages * max(self._height, 1)))
 
     def go_to_open(self, direction: int) -> bool:
-        """Move to the next (1) or previous (-1) line that needs a person; return False without another line."""
+        """Move to the next (1) or previous (-1) open line; return False without such a line."""
         cursor = self.row_cursor
         place = cursor.next_open() if direction > 0 else cursor.previous_open()
         if place is not None:

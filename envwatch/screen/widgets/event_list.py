@@ -1,7 +1,4 @@
-"""The list of events, drawn line by line.
-
-The log is filtered in slices, and keys are handled between slices. The previous list stays on the screen until the end.
-"""
+"""The list of events, filtered in slices with keys handled in between."""
 
 from __future__ import annotations
 
@@ -37,12 +34,12 @@ _NARROW = 66
 """In fewer cells, times have no seconds and names no column."""
 _PROFILE = 9
 _SLICE = 200
-"""The number of events in a slice, which takes about 5 ms."""
+"""Events of a slice, about 5 ms of work."""
 _NO_MATCH = "  No event matches. esc clears the filter."
 
 
 def _group_key(event: Event) -> tuple[object, ...]:
-    """A group is identified by value, because an equal event from elsewhere is another object."""
+    """Return a group's identity: equal events may be different objects."""
     return event.profile, event.kind, event.of, event.at, event.members[0].id
 
 
@@ -62,25 +59,25 @@ class EventList(ScrollView, StateNode, can_focus=True):
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"log--{style}" for style in (*STATE_STYLES, "cursor", "faint")}
 
     highlighted: reactive[Event | None] = reactive(None, always_update=True, repaint=False)
-    """The cursor's event, set again when the event is drawn again or the list changed."""
+    """The cursor's event, set again at each redraw."""
 
     def __init__(self) -> None:
         super().__init__()
         self.filter_query = Query()
         self._queries: tuple[Query, ...] = (self.filter_query,)
-        """The query, then the fallback if no event matches."""
+        """The query, then the fallback without matches."""
         self._steps: Iterator[None] | None = None
         self._log = EventLog()
         self._events: list[Event] = []
         self._texts: dict[int, str] = {}
         self._lines: Sequence[Event] = ()
-        """The event of each line. A tuple for each of 10,000 lines would cost a garbage collection."""
+        """Events by line; 10,000 tuples instead would cost a garbage collection."""
         self._inner: set[int] = set()
         self._open: set[tuple[object, ...]] = set()
         self._cursor = 0
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
-        """List new events; filter again after a change of acknowledgements, which a query may name."""
+        """Filter again after changed acknowledgements, which a query may name."""
         if self.filter_query and new.monitor.acks is not old.monitor.acks:
             self._run(self._filter_all(self._queries))
         elif new.monitor.event_log is not old.monitor.event_log and self._steps is None:
@@ -89,6 +86,7 @@ class EventList(ScrollView, StateNode, can_focus=True):
             self.refresh()
 
     def filter_by(self, *queries: Query) -> None:
+        """Show the matches of the first query with a match."""
         self.filter_query, self._queries = queries[0], queries
         self._cursor = 0
         self._run(self._filter_all(queries))
@@ -196,7 +194,6 @@ class EventList(ScrollView, StateNode, can_focus=True):
         self._move_to(self._cursor + pages * self.size.height)
 
     async def action_choose(self) -> None:
-        """Open or fold a group; let the screen go to the environment of another event."""
         event = self.highlighted
         if event is not None and event.members:
             self._open ^= {_group_key(event)}

@@ -1,12 +1,7 @@
 """The filter bar: a query line with a hint line above.
 
-While the user types, the screen filters by `PartialQuery`:
-
-* Unfinished or invalid terms (`foo:`, `beat:>90`) are left out.
-* A word at the cursor filters at once. A possible field name (`stat`) counts only with a match, so that typing
-  `status:late` does not empty the table.
-* `enter` keeps the query, or shows a mistake and keeps nothing.
-* `escape` restores the previous query.
+Unfinished or invalid terms (`foo:`, `beat:>90`) do not filter. A possible field name (`stat`) counts only with a match,
+so that typing `status:late` does not empty the table.
 """
 
 from __future__ import annotations
@@ -55,7 +50,7 @@ class TextInput(Input):
 
 
 class _Underline(Highlighter):
-    """Underlines the mistake, because the hint line may lack room for a pointer."""
+    """Underlines the mistake: the hint line may lack room for a pointer."""
 
     mistake: QueryError | None = None
 
@@ -65,7 +60,7 @@ class _Underline(Highlighter):
 
 
 class HintLine(TextLine):
-    """Completions, the mistake, a hint about a value without a match, or examples."""
+    """Completions, a mistake, a hint about a value, or examples."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"line--key", "line--faint"}
 
@@ -121,7 +116,7 @@ class FilterBar(Vertical, StateNode):
 
     @dataclass
     class Closed(Message):
-        """The user finished with the typed or the previous query."""
+        """The user kept or cancelled the query."""
 
         query: Query
 
@@ -170,7 +165,7 @@ class FilterBar(Vertical, StateNode):
         self._partial = partial_query(self._parsed, self.input.cursor_position)
 
     def _update_hints(self) -> None:
-        """Show completions, the mistake or a hint. A changed text is parsed first, which calls this method again."""
+        """Show the hints; a changed text is parsed first, which calls this method again."""
         from envwatch.query.completion import value_hint
 
         line, hints = self.input, self.query_one(HintLine)

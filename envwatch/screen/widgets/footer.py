@@ -1,4 +1,4 @@
-"""The footer: the active keys, made from the bindings."""
+"""The footer with the active keys."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LAST: Final = _KEPT | {"app.palette"}
 
 
 def keyless_binding(action: str, description: str, id_: str) -> Binding:
-    """Return a binding for the palette and user keys only; Textual requires a key."""
+    """Return a binding for palette and user keys; Textual requires a key."""
     return Binding(f"{_NO_KEY}{id_}", action, description, show=False, id=id_)
 
 
@@ -50,11 +50,11 @@ class _Key(NamedTuple):
 
 
 class KeyFooter(TextLine):
-    """The active keys that fit; a click does what the key does.
+    """The active keys that fit; a click acts like the key.
 
     Args:
-        label_of: returns a key's label, or None if the key would do nothing.
-        order: actions that follow all others, in this order.
+        label_of: returns a key's label, or None without an effect.
+        order: actions that follow all others.
         more_labels: returns labels for a wide footer by action, the most useful first.
     """
 

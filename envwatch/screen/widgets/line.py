@@ -1,4 +1,4 @@
-"""The base of text lines. Parts of least weight are dropped where room is short."""
+"""Base of text lines, which drop the lightest parts where room is short."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TABLE_STYLES: Final = {
 }
 
 CUT_AT: Final = 4
-"""The usual weight at which parts are cut; lighter parts are dropped first."""
+"""The usual weight of a cut; lighter parts are dropped first."""
 
 MIN_CUT_CELLS = 12
 
@@ -42,10 +42,10 @@ class Part(NamedTuple):
     """The part is shortened before parts of this weight are dropped; None: never."""
     keep: Literal["start", "ends"] = "start"
     tail: str = ""
-    """Follows the text without a gap, and is never cut."""
+    """Text that follows without a gap and is never cut."""
     is_joined: bool = False
-    """Whether the part follows its predecessor without a gap and is dropped with that part. Joined parts of equal
-    weight are dropped together, so that all counts keep or lose the word."""
+    """Whether the part follows without a gap and is dropped with the predecessor. Joined parts of equal weight are
+    dropped together, so that all counts keep or lose the word."""
 
 
 Row: TypeAlias = "tuple[Sequence[Part], Sequence[Part]]"
@@ -53,7 +53,7 @@ RowT = TypeVar("RowT")
 
 
 class DrawnRows(Widget, Generic[RowT]):
-    """A widget of a few rows. A change draws only the changed rows."""
+    """A widget of a few rows that draws only changes."""
 
     _drawn: Sequence[RowT] | None = None
     _drawn_size = Size(0, 0)
@@ -65,7 +65,7 @@ class DrawnRows(Widget, Generic[RowT]):
         raise NotImplementedError
 
     def fit_rows(self, rows: Sequence[RowT]) -> None:
-        """Take the rows' height; the resize that follows calls this method again."""
+        """Take the rows' height; the resize calls this method again."""
         height = self.styles.height
         if height is None or height.value != len(rows):
             self.styles.height = len(rows)
@@ -99,6 +99,7 @@ class TextLine(DrawnRows[Row]):
     GAP = 2
 
     def parts(self) -> Row:
+        """Return left and right parts."""
         raise NotImplementedError
 
     def rows(self) -> Sequence[Row]:
@@ -125,9 +126,9 @@ class TextLine(DrawnRows[Row]):
         return segments
 
     def fitting(self, left: Sequence[Part], right: Sequence[Part], width: int) -> tuple[list[Part], list[Part]]:
-        """Drop or cut the lightest part until the rest fits. A last part is cut to any length.
+        """Drop or cut the lightest part until the rest fits; a last part is cut to any length.
 
-        A cut part gets back freed cells. Dropped parts return, the heaviest first, until a part does not fit.
+        Cut parts get back freed cells. Dropped parts return, the heaviest first.
         """
         parts = [*left, *right]
         kept = dict(enumerate(parts))
@@ -169,6 +170,7 @@ class TextLine(DrawnRows[Row]):
         ]
 
     def width_of(self, parts: Sequence[Part]) -> int:
+        """Return cells with gaps and margins."""
         gaps = sum(self._gap(part, following) for part, following in pairwise(parts))
         return 2 + sum(cells(part.text + part.tail) for part in parts) + gaps
 

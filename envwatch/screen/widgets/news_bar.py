@@ -1,4 +1,4 @@
-"""The lines below the table: an answer, "reading" or a notice; else trouble with the data; else news.
+"""The lines below the table: a message, else trouble with the data, else news.
 
 A message takes at most two lines; the event log has the whole text.
 """
@@ -37,20 +37,20 @@ if TYPE_CHECKING:
     from envwatch.model.outcome import Failed
 
 MESSAGE_S = 2.5
-"""An answer to a key stays for this many seconds, twice as long if it takes two lines."""
+"""Seconds of an answer, doubled for two lines."""
 
 NOTICE_S = 10.0
-"""The same for an unexpected notice."""
+"""Seconds of a notice, doubled as well."""
 
 _NEXT_TRY_CELLS = len("next try in 59m 59s")
-"""The countdown has a fixed width, so that the message breaks at the same word."""
+"""A fixed width, so that the message breaks at the same word."""
 
 _SOONER = ", r tries now"
 
 _WIDEST_AGO = "119s ago"
 
 _OTHERS = 1
-"""Weight of the number of other changes, which yields to the names of the newest."""
+"""Weight of the number of further changes."""
 
 _DOUBTS = frozenset({Kind.STALLED, Kind.CLOCK_WRONG})
 """Periods whose doubt says more than the event at the begin."""
@@ -78,12 +78,12 @@ class NewsBar(TextLine, StateNode):
         text: str
 
     cut_text: SafeText = EMPTY
-    """The cut message as in the log; empty if no message is cut."""
+    """The cut message as in the log; may be empty."""
 
     def __init__(self) -> None:
         super().__init__()
         self._logged_texts: deque[str] = deque(maxlen=20)
-        """The log gets each failure once; several are kept, because failures alternate."""
+        """Logged failures; several, because failures alternate."""
         self._whole_rows: tuple[Sequence[Row], int] = ([], 0)
 
     def _fit(self) -> None:
@@ -176,7 +176,7 @@ class NewsBar(TextLine, StateNode):
         return self._warning(lambda each: quarantine_text(each, self.state.now, self.options.zone))
 
     def _is_trouble(self, event: Event) -> bool:
-        """Whether an event is the begin of trouble that lasts, which `_trouble` names."""
+        """Whether an event began trouble that lasts, named by `_trouble`."""
         profile_state = self.state.monitor.fleet.by_profile.get(event.profile)
         since = None if profile_state is None else profile_state.periods.get(event.kind)
         return event.kind in BY_ANY_LISTING and since is not None and since in {event.at, event.since}
@@ -221,7 +221,7 @@ class NewsBar(TextLine, StateNode):
         is_told = self.room >= _LINES_WITH_RULE and not self.state.monitor.fleet.is_listed  # by the empty table
         cause = Part(f"{failure.cause}{partial}{'' if is_told else ':'}", "blind", 7)
         right = [Part(following.rjust(_NEXT_TRY_CELLS), "late", 8)] if following else []
-        if following and not failure.retry_after:  # otherwise the key r answers that the server asked to wait
+        if following and not failure.retry_after:  # else the key r reports that the server asked to wait
             sooner = _SOONER if following.startswith("next") else " " * len(_SOONER)
             right.append(Part(sooner, "late", 5, is_joined=True))
         if is_told:
@@ -234,7 +234,7 @@ class NewsBar(TextLine, StateNode):
         return profile_state.clock.server_time(self.state.now.wall)
 
     def _headline_row(self, event: Event | None) -> tuple[Row, list[Event]]:
-        """Return the line of an event, and the poll's other events in the line."""
+        """Return an event's line, and further events in the line."""
         if event is None:
             since = watched_since(self.state.monitor.fleet, self.state.now, self.options.zone)
             text = "" if since is None else f"nothing has changed since {since}"

@@ -1,4 +1,4 @@
-"""The block above the table: a line for each incident that needs a person, and the rule with other rows' counts."""
+"""The block above the table: open incidents, and a rule with further counts."""
 
 from __future__ import annotations
 
@@ -35,23 +35,20 @@ if TYPE_CHECKING:
 
 _TAG: Final = 4
 _STATE: Final = LEFT - GUTTER - _TAG - 2
-"""Cells of the state and its duration, which align names in block and table; a longer state widens all lines."""
+"""Cells that align names in block and table; a longer state widens all lines."""
 _SECONDS: Final = 3
-"""Cells of a duration such as `59s`: the lines keep their widths when `1m` follows."""
+"""Cells of `59s`, so that widths stay when `1m` follows."""
 _LEAST_WHY: Final = 10
 _NOW: Final = clean(" now ")
 _INDENT: Final = "   "
 
 
 class _LineParts(NamedTuple):
-    """The columns of an incident's or a member's line."""
-
     mark: str
     state: tuple[str, str]
-    """The text and the style."""
     lasted: SafeText
     names: Callable[[int], SafeText]
-    """The names that fit into a number of cells."""
+    """Returns the names for a number of cells."""
     why: SafeText
     is_acked: bool
     is_cursor: bool
@@ -78,7 +75,7 @@ class _BlockLines(DrawnRows["list[Segment]"], StateNode):
 
     @property
     def _width(self) -> int:
-        """While the widget has no size, the screen's width counts."""
+        """The widget's width, or the screen's before the layout."""
         return self.size.width or self.screen.size.width
 
     def notify_style_update(self) -> None:
@@ -113,14 +110,14 @@ class _BlockLines(DrawnRows["list[Segment]"], StateNode):
         )
 
     def _why(self, why: SafeText, off: Sequence[TrackedEnvironment]) -> SafeText:
-        """Return the reason of a line, with a mark while the server has not answered an acknowledgement."""
+        """Return the reason, marked while an acknowledgement is pending."""
         acking = self.state.acking
         if not acking or not off or not all(tracked.key in acking for tracked in off):
             return why
         return composed(f"ack{self.options.glyphs.ellipsis}{' · ' if why else ''}{why}")
 
     def _segments(self, line: _LineParts, state_cells: int = _STATE, taken: int = 0) -> list[Segment]:
-        """Draw a line; state and duration take `state_cells`, and names have priority over the reason."""
+        """Draw a line; names have priority over the reason."""
         plain, glyphs = self.rich_style, self.options.glyphs
         mark, state, lasted, names, why, is_acked, is_cursor, profile, tag = line
         base = plain + self._style("cursor") if is_cursor else plain
@@ -241,10 +238,7 @@ class ProblemBlock(_BlockLines):
 
 
 class NewestLoss(_BlockLines):
-    """The line of the newest loss, where the block of the present is not visible.
-
-    `is_over` means above another screen than the dashboard. The dashboard shows this line only for the past.
-    """
+    """The newest loss, where the present's block is not visible: in the past, and above another screen (`is_over`)."""
 
     def __init__(self, *, is_over: bool) -> None:
         super().__init__()
@@ -262,7 +256,7 @@ class NewestLoss(_BlockLines):
 
 
 class PresentLines(Vertical, StateNode):
-    """Status line and newest loss above another screen, bound to the App's state so that no screen hides a new loss."""
+    """Status line and newest loss above another screen, so that no screen hides a loss."""
 
     def compose(self) -> ComposeResult:
         cls = PresentLines

@@ -1,4 +1,4 @@
-"""Draws the table's lines: turns an environment or a group into segments."""
+"""Draws the table's lines."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 _STATE_AND_FOR: Final = sum(COLUMNS[id_].width for id_ in ("state", "for")) - 2
 
 _MOST_RESTS: Final = 500
-"""The most cached right parts of rows: more than any terminal has lines."""
+"""Cached right parts of rows: more than the lines of any terminal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowRenderer:
-    """Draws the lines of one moment. Renderers that draw alike are equal at any moments."""
+    """Draws the lines of a moment. Renderers with equal looks are equal, whatever the moment."""
 
     width: int
     columns: tuple[tuple[Presentation, int], ...]
@@ -47,7 +47,7 @@ class RowRenderer:
     contexts: Mapping[SafeText, RowContext] = field(compare=False)
     marked: frozenset[EnvironmentKey] = frozenset()
     query: Query
-    """The words of this query are underlined in names."""
+    """Words to underline in names."""
     base: Style
     style: Callable[[str], Style] = field(compare=False)
     _shown: dict[EnvironmentKey, RowSnapshot] = field(default_factory=dict, compare=False)
@@ -60,6 +60,7 @@ class RowRenderer:
         return replace(self, state=state, contexts=contexts, _shown={}, _strips={})
 
     def changed_cells(self, line: TableLine, earlier: RowRenderer) -> int:
+        """Return the changed width from the left, in cells."""
         if isinstance(line, GroupHeader):
             return self.width if are_headers_ticking(self.contexts) else 0
         now, before = self._shown_of(line), earlier._shown_of(line)
@@ -177,7 +178,7 @@ class RowRenderer:
         return Strip([Segment(f"{head}{title}", base), *tail]).adjust_cell_length(self.width, base)
 
     def _state(self, state: StateStyle, base: Style) -> list[Segment]:
-        """Return glyph and word. An unknown state colours only the glyph, far from FOR."""
+        """Return glyph and word; for an unknown state, only the glyph is coloured."""
         style = base + self.style(state.style)
         return [
             Segment(self.glyphs.of(state), style),

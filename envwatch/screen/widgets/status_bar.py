@@ -1,4 +1,4 @@
-"""The status bar: profile and host, counts by presence, and trust in the data."""
+"""The status bar."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ _COUNTED = (
 )
 
 _CUT_HOST = _SLOW = 6
-"""The weight of the reason for slow polls; the host is shortened before the reason is dropped."""
+"""Weight of the reason for slow polls; the host is cut first."""
 _WORD = 4
 _VIEW = 5
-"""Weight of the view's name, which yields before the filter's count."""
+"""Weight of the view's name, below the filter's count."""
 _MARKED, _HIDDEN = 9, 6
 _SORT_CELLS = 20
-"""Cells of the id of the sorting column, which may be `meta.KEY`."""
+"""Cells of a column's id, such as `meta.KEY`."""
 
 _REWOUND, _IDENTITY, _ALARM = 13, 12, 10
-"""Weights of the parts that stay longest: the past, the identity, and trust in the data. Names are shortened first."""
+"""Weights of the parts that stay longest: the past, the identity, and trust in the data."""
 
 
 _LEAST_DAY = 10
@@ -54,7 +54,7 @@ _WITHOUT_LEGEND = 80
 
 
 class StatusBar(TextLine, StateNode):
-    """Counts, the data's age, and badges."""
+    """Profile, host, counts by presence, and trust in the data."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         f"line--{style}" for style in (*STATE_STYLES, "title", "faint", "badge", "alarm", "blind", "rewound")
@@ -63,7 +63,7 @@ class StatusBar(TextLine, StateNode):
     view: reactive[View] = reactive(View)
     visible_rows: reactive[int] = reactive(0)
     marks: reactive[tuple[int, int]] = reactive((0, 0))
-    """Counts of marked environments, and of those that the view hides or that left the fleet."""
+    """Numbers of marked environments: all, and hidden or absent."""
 
     def __init__(self, *, watched: tuple[str, str]) -> None:
         super().__init__()
@@ -97,10 +97,7 @@ class StatusBar(TextLine, StateNode):
         ]
 
     def _presences(self) -> list[Part]:
-        """Empty before the first listing is counted.
-
-        A down row counts here only if the row stands in the block. The rule below the block counts the rest.
-        """
+        """Return counts, empty before the first listing; the rule below the block counts further down rows."""
         counts, parts, block = self.state.counts, list[Part](), self.state.block
         if self.state.monitor.fleet.is_listed:
             for presence, word, weight in _COUNTED:
@@ -241,7 +238,7 @@ def _pace_parts(schedule: PollSchedule, *, is_joined: bool) -> list[Part]:
 
 
 def rewound_badges(state: MonitorState, options: DisplayOptions) -> list[Part]:
-    """Return the badge with the recorded moment on the screen; none in the present."""
+    """Return the badge of a recorded moment; none in the present."""
     rewound = state.rewound
     if rewound is None:
         return []
@@ -287,21 +284,18 @@ def _warnings(profile_state: ProfileState, suffix: SafeText, now: Clocks) -> lis
 
 
 def _fault_of(profile_state: ProfileState) -> ClockFault | None:
-    """Return the fault of a clock; without an open period, rows need no look."""
+    """Return a clock's fault; without an open period, rows need no look."""
     has_fault = profile_state.date_error is not None or Kind.CLOCK_WRONG in profile_state.periods
     return profile_state.clock_fault if has_fault else None
 
 
 class DayBar(TextLine, StateNode):
-    """A day's events, gaps, and the moment on the screen.
-
-    The right end is the present, followed by any trouble with the live data.
-    """
+    """Events and gaps of up to a day around the moment on the screen."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"line--{style}" for style in (*STATE_STYLES, "faint", "rewound")}
 
     _drawn_cells: tuple[tuple[Day, int, bool] | None, Sequence[state_style.Piece]] = (None, ())
-    """The last frame's cells after their day and looks, cached because events are many."""
+    """Last cells with the key, cached because events are many."""
 
     def watch_state(self) -> None:
         is_past = self.state.rewound is not None
