@@ -1,4 +1,4 @@
 """Recorded time: writing, reading, and the state at a recorded moment.
 
-A *past* is the reader of one profile's recorded time: `Past` in `past.py`, `StoredPast` on a disk.
+A *past* reads a profile's records; see `past.Past`.
 """

@@ -1,12 +1,10 @@
-"""A day file: SQLite tables, errors in words, the writer, and the reader.
+"""SQLite files of recorded polls: writer, reader, and errors in words.
 
-Every file starts with a KEY and so is readable without other files. Each poll is a commit: a killed process loses at
-most the current poll. A recording has the same format; its rollback journal exists only during a commit, so a recording
-is a single file.
+Each file starts with a KEY, so it needs no other file. Each poll is a commit, so a killed process loses at most the
+current poll. A recording has a rollback journal only during a commit, so it is a single file.
 
-Reading works also while another process writes the file. A truncated file is read up to the last whole page. A
-recording may come from anybody: each clock reading must be possible; a row's instants, from the platform, must only be
-numbers.
+Reading works during writing, and up to the last whole page of a truncated file. Recordings may come from strangers:
+clock readings must be possible; a row's instants, from the platform, must only be numbers.
 """
 
 from __future__ import annotations
@@ -51,7 +49,7 @@ if TYPE_CHECKING:
 
 
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
-"""SQLITE_ERROR is an invalid statement: somebody changed the tables, since statements are constant."""
+"""The statements are constant, so SQLITE_ERROR means changed tables."""
 _DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 _FULL = "the disk is full; free some space"
@@ -70,7 +68,7 @@ def is_damage(error: Exception) -> bool:
 
 
 def explained(error: Exception) -> str:
-    """Return problem and remedy, without a path."""
+    """Return the problem, and any remedy, without a path."""
     if isinstance(error, sqlite3.Error):
         return _of_sqlite(error)
     if isinstance(error, OSError):
@@ -97,7 +95,7 @@ def _of_sqlite(error: sqlite3.Error) -> str:
 APPLICATION_ID: Final = int.from_bytes(b"envw", "big")
 
 PAGE_BYTES: Final = 16_384
-"""Tables then have two levels up to 30 MB, so a truncated file loses only the end."""
+"""B-trees up to 30 MB then have two levels, so a truncated file loses only the end."""
 
 TABLES: Final = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -121,21 +119,18 @@ CREATE TABLE events (
 
 
 class Numbers(NamedTuple):
-    """The number of a poll and of an event."""
+    """Numbers of a poll and an event."""
 
     poll: int
     event: int
 
 
 def check_form(connection: sqlite3.Connection) -> bool:
-    """Whether the tables exist; also False while another process creates the tables.
+    """Whether the tables exist; False while another process creates the tables.
 
-    Raises:
-        DamagedError: if the file is no history.
-        NewerError: if a newer envwatch wrote the file.
-        sqlite3.Error: if the file cannot be read.
+    Raises `DamagedError`, `NewerError`, or `sqlite3.Error`.
     """
-    connection.execute("BEGIN")  # one commit for all reads
+    connection.execute("BEGIN")  # all reads see the same commit
     try:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -153,21 +148,21 @@ def check_form(connection: sqlite3.Connection) -> bool:
 
 
 def last_numbers(connection: sqlite3.Connection) -> Numbers:
-    """Return the newest poll's and event's number; 0 for none."""
+    """Return the newest poll's and event's numbers, or 0."""
     newest = "SELECT (SELECT max(number) FROM polls), (SELECT max(number) FROM events)"
     poll, event = connection.execute(newest).fetchone()
     return Numbers(poll or 0, event or 0)
 
 
 def is_cut(connection: sqlite3.Connection, path: Path) -> bool:
-    """Whether a file ends within a page; the result may be wrong while the file grows."""
+    """Whether a file ends within a page; unreliable while the file grows."""
     (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
     size = path.lstat().st_size
     return size % page_bytes != 0 and path.lstat().st_size == size
 
 
 def check_whole(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise `DamagedError` with a file's first problem. Takes some 10 ms."""
+    """Raise `DamagedError` with a file's first problem; takes about 10 ms."""
     if is_cut(connection, path):
         raise DamagedError("its end is missing")
     (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
@@ -176,9 +171,9 @@ def check_whole(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def check_regular(path: Path) -> os.stat_result:
-    """Return a file's status; raise `OSError` if missing, a link, or not regular.
+    """Return a file's status; raise `OSError` unless it is a regular file, not a link.
 
-    Does not open the file: closing would release SQLite's locks.
+    The file is not opened: closing would release SQLite's locks.
     """
     status = path.lstat()
     if stat.S_ISLNK(status.st_mode):
@@ -193,26 +188,18 @@ _SECOND: Final = timedelta(seconds=1)
 _READ_S: Final = 10.0
 """Seconds to wait for a recording's readers."""
 _WAL_PAGES: Final = 128
-"""The log is merged into the file after this many pages: 2 MiB."""
+"""Log pages before a merge into the file: 2 MiB."""
 
 
 class DayFile:
-    """Writes a file, in one thread at a time. After an error, call `restart` or `close`.
+    """Writes a file, created if missing, in a single thread at a time. After an error, call `restart` or `close`.
 
-    Methods raise `sqlite3.Error`, and `HistoryError` for a value that cannot be encoded.
+    Raises `sqlite3.Error`, `OSError`, or `HistoryError`, such as for a value that cannot be encoded.
 
     Args:
-        path: created if missing.
-        about: written into a new file.
-        numbers: the lowest numbers of the next poll and event.
-        is_checked: whether an existing file is known to be whole.
-        is_recording: whether the file stands alone between commits, which then do not wait for the disk.
-
-    Raises:
-        DamagedError: if damaged, or no history.
-        NewerError: if a newer envwatch wrote the file.
-        OSError: if the file cannot be opened.
-        sqlite3.Error: likewise.
+        numbers: Lowest numbers of the next poll and event.
+        is_checked: Whether an existing file is known to be whole.
+        is_recording: Whether to use a rollback journal, and not to wait for the disk.
     """
 
     def __init__(
@@ -239,7 +226,7 @@ class DayFile:
             raise
 
     def write(self, moment: Moment, result: PollResult, events: Sequence[Event], run: int) -> None:
-        """Add a poll with events, atomically; `run` is the run's first poll."""
+        """Add a poll with events atomically; `run` is the run's first poll number."""
         number, profile_state = self.numbers.poll, moment.profile_state
         failure = profile_state.failure if result is PollResult.FAILED else None
         cause = None if failure is None else f"{failure.cause}: {failure.message}"
@@ -253,12 +240,12 @@ class DayFile:
         self._insert(at, events, self.numbers.poll - 1)
 
     def restart(self) -> None:
-        """Make the next frame a KEY, and refer to no earlier event."""
+        """Make the next frame a KEY, without reference to earlier events."""
         self._encoder = FrameEncoder()
         self._event_encoder = EventEncoder()
 
     def size(self) -> int | None:
-        """Return the file's bytes without the log, or None if the file is no longer at the path."""
+        """Return the file's bytes without the log; None if gone from the path."""
         try:
             status = self.path.lstat()
         except FileNotFoundError:
@@ -266,7 +253,7 @@ class DayFile:
         return status.st_size if os.path.samestat(status, self._status) else None
 
     def close(self) -> None:
-        """Close, and merge the write-ahead log unless a reader prevents that."""
+        """Close the file; merge the write-ahead log unless a reader prevents it."""
         with suppress(sqlite3.Error):  # an unmerged log is readable
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # closing skips this while a reader exists
         self._connection.close()
@@ -334,13 +321,12 @@ def _make(path: Path) -> None:
 
 _READER_BUSY_S: Final = 1.0
 _LONGEST_INTERVAL_S: Final = 1e9
-"""About 30 years."""
 _LATEST_MS: Final = 250_000_000_000_000
-"""The year 9892: any zone can show a poll's time."""
+"""The year 9892, so any time zone can show a poll's time."""
 _ROOT_PAGES: Final = 5
-"""The schema and the first page of each table: SQLite reads no table if one is missing."""
+"""The schema and each table's first page; SQLite reads no table if any is missing."""
 _NEAR: Final = 8
-"""The builder this many frames before the requested moment is kept, so that several steps back are cheap."""
+"""Frames from a kept builder to the requested moment, for cheap steps back."""
 _INDEX_IN_MEMORY: Final = "mode=ro&vfs=unix-none"
 _NOT_WRITABLE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
 _ROLLING_BACK: Final = "mode=rw"
@@ -349,19 +335,12 @@ RECORDING_MODES: Final = ("mode=ro", _ROLLING_BACK)
 
 
 def connected(path: Path, modes: Sequence[str] = ()) -> tuple[sqlite3.Connection, bool]:
-    """Return a connection that reads a file, and whether the file is truncated.
+    """Return a connection for reading, and whether the file is truncated.
 
-    `modes` are query strings of SQLite's URI, empty for a day file. If a mode lacks a right, the next mode is tried.
-
-    Raises:
-        GoneError: if the file is empty so far.
-        HistoryError: if the file has another format.
-        OSError: if the file cannot be read.
-        sqlite3.Error: likewise.
+    `modes` are query strings of SQLite's URI, empty for a day file; if a mode lacks a right, the next is tried.
     """
-    # Without a write-ahead log, `immutable` avoids locks, which would leave a log behind; a writer makes a log before a
-    # change. With a log, an unwritable folder may lack the log's index: an exclusive connection makes the index in
-    # memory.
+    # Without a log, `immutable` avoids locks, which would leave a log behind; writers create a log before any change.
+    # An unwritable folder may lack the log's index, so an exclusive connection makes it in memory.
     has_log = path.with_name(f"{path.name}-wal").exists()
     for mode in modes or (("mode=ro", _INDEX_IN_MEMORY) if has_log else ("mode=ro&immutable=1",)):
         connection = sqlite3.connect(
@@ -432,31 +411,24 @@ _poll: Final = RecordedPoll._make
 
 
 class DayRecords(NamedTuple):
-    """The records of a period in a file."""
+    """A file's records of a period."""
 
     polls: Sequence[RecordedPoll]
     events: Sequence[tuple[int, WallMs, int, Event]]
-    """See `DayReader.events`."""
     lost_polls: Sequence[tuple[int, WallMs]]
-    """Number and time of each poll with an impossible value."""
+    """Numbers and times of impossible polls."""
     lost_events: Sequence[tuple[WallMs, SafeText]]
-    """Time and damage of each damaged event."""
     began_at: WallMs | None
-    """The time of the file's first readable poll, also before the period."""
+    """Time of the file's first readable poll, also before the period."""
     cut_at: WallMs | None
-    """The newest readable record's time in a damaged or cut file, -inf without a record; None for a whole file."""
+    """Newest readable time in a damaged file, or -inf; None for a whole file."""
 
 
 class DayReader:
-    """Reads a file, in one thread at a time. Close the reader at the end.
+    """Reads a file, in a single thread at a time; must be closed.
 
-    Methods raise `HistoryError` for an unreadable file.
-
-    Args:
-        connect: returns a connection, and whether the end of the content is missing.
-
-    Raises:
-        GoneError: if the file is missing, or empty so far.
+    Raises `HistoryError`, or `GoneError` if the file is missing or empty. `connect` also returns whether the end is
+    missing.
     """
 
     def __init__(self, path: Path, connect: Callable[[Path], tuple[sqlite3.Connection, bool]] = connected) -> None:
@@ -472,7 +444,7 @@ class DayReader:
         self._connection.close()
 
     def about(self) -> dict[str, str]:
-        """Return the rows of the `about` table."""
+        """Return the `about` table."""
         with _explaining():
             return dict(self._connection.execute("SELECT name, value FROM about"))
 
@@ -494,7 +466,7 @@ class DayReader:
             return found
 
     def last_listing(self) -> RecordedPoll | None:
-        """Return the newest poll with a listing."""
+        """Return the newest poll with a listing, or None."""
         with _explaining():
             row = self._row(f"{_POLLS} AND result = ? ORDER BY number DESC LIMIT 1", PollResult.LISTED)
             return None if row is None else RecordedPoll(row[0], row[1], _RESULTS[row[2]], *row[3:])
@@ -507,10 +479,10 @@ class DayReader:
     def events(
         self, since: WallMs, until: WallMs, profile: SafeText, known: Mapping[Event, Event] = NO_EVENTS
     ) -> list[tuple[int, WallMs, int, Event | SafeText]]:
-        """Return the events of a period, both ends included, in recording order.
+        """Return the events of a period in recording order.
 
-        Each entry has the event's number (grows over days and runs), the recording time, the newest poll's number (0
-        before the first poll), and the event, or the damage of an unreadable event. `known` is as for `Past.steps`.
+        An entry has the event's number (grows over days and runs), recording time, newest poll's number or 0, and the
+        event or its damage.
         """
         found: list[tuple[int, WallMs, int, Event | SafeText]] = []
         decoder = EventDecoder(profile, self._event_bytes)
@@ -533,9 +505,9 @@ class DayReader:
         day: tuple[float, float],
         known: Mapping[Event, Event] = NO_EVENTS,
     ) -> DayRecords:
-        """Return the records of a period, both ends included, and the records that cannot be read.
+        """Return the readable and lost records of a period.
 
-        `day` is the time of all records in the file, in ms without the end. `known` is as for `Past.steps`.
+        `day` is the file's begin and excluded end, in ms.
         """
         polls = self.polls(since, until)
         with _explaining():
@@ -562,10 +534,6 @@ class DayReader:
     def _senseless(
         self, table: str, is_sound: str, since: WallMs, day: tuple[float, float]
     ) -> list[tuple[int, WallMs]]:
-        """Return number and time of each row with an impossible value.
-
-        A row without a possible time has the time of an earlier row, of a later row, or `since`.
-        """
         begin, end = day
         is_of_day = f"{_IS_TIME} AND at >= {begin} AND at < {end}"
         is_sound = f"({is_sound} AND {is_of_day})"
@@ -584,7 +552,7 @@ class DayReader:
         return found
 
     def chain(self, number: int) -> tuple[int, int]:
-        """Return the numbers of a moment's KEY and BRIDGE; without a BRIDGE, the KEY twice."""
+        """Return the numbers of a moment's KEY and BRIDGE, equal without a BRIDGE."""
         with _explaining():
             newest = "SELECT number FROM polls WHERE kind = ? AND number BETWEEN ? AND ? ORDER BY number DESC LIMIT 1"
             key = self._row(newest, FrameKind.KEY, 0, number)
@@ -594,7 +562,7 @@ class DayReader:
             return key[0], bridge[0] if bridge else key[0]
 
     def frames(self, first: int, last: int) -> Iterator[Frame]:
-        """Yield the frames of the polls from `first` to `last`; raise `DamagedError` at a damaged or missing frame."""
+        """Yield the frames of polls `first` to `last`; raise `DamagedError` at a gap or damage."""
         query = "SELECT number, kind, data FROM polls JOIN frames USING (number) WHERE number BETWEEN ? AND ?"
         number = first
         with _explaining():
@@ -607,7 +575,7 @@ class DayReader:
             raise DamagedError("a poll is no longer there")
 
     def quick_check(self) -> None:
-        """Raise `DamagedError` with the file's first problem."""
+        """See `check_whole`."""
         with _explaining():
             if self.is_cut:
                 raise DamagedError("its end is missing")
@@ -625,7 +593,6 @@ class DayReader:
         return row
 
     def _intact(self, query: str, *values: object) -> Iterator[tuple[Any, ...]]:
-        """Yield rows by number, up to the first damage."""
         self._connection.text_factory = lambda data: data.decode(errors="replace")
         try:
             yield from _in_turns(self._connection.execute(f"{query} ORDER BY number", values))
@@ -643,8 +610,8 @@ _PAUSE_S: Final = 0.0002
 def _in_turns(rows: Iterable[T]) -> Iterator[T]:
     """Yield rows from SQLite, with pauses for other threads.
 
-    For each row, sqlite3 releases the interpreter for an instant. The release restarts a waiting thread's wait, so the
-    thread never waits long enough to get the interpreter by force.
+    sqlite3 releases the interpreter briefly for each row. This restarts a thread's wait, which never lasts long enough
+    to force a switch.
     """
     turn_end = time.perf_counter() + _TURN_S
     for row in rows:
@@ -674,19 +641,18 @@ class _Mark(NamedTuple):
 
 
 class Rebuilder:
-    """Rebuilds moments, in one thread. The next moment costs one frame, a slightly earlier moment a few."""
+    """Rebuilds moments in a single thread, cheaply for the next or a slightly earlier moment."""
 
     def __init__(self, profile: SafeText) -> None:
         self._profile = profile
         self._newest: _Mark | None = None
         self._broken: tuple[object, int, str] | None = None
-        """File, number and damage of the newest unusable frame: no moment that needs the frame is tried again."""
+        """Newest unusable frame (file, number, damage); moments that need it fail at once."""
         self._checked: Environments = {}
         self._marks: tuple[_Mark, ...] = ()
-        """The builders at the newest BRIDGE and shortly before the requested moment; steps back start here."""
 
     def moment(self, file: DayReader, number: int) -> Moment:
-        """Return the moment right after a poll; raise `HistoryError` if unreadable."""
+        """See `Past.moment`."""
         newest, self._newest = self._newest, None
         if newest is not None and newest.file == file.identity and newest.number in (number - 1, number):
             builder = newest.builder
@@ -736,7 +702,7 @@ _instants_of: Final = attrgetter(*(each.name for each in API_FIELDS.values() if 
 
 
 def check_clocks(moment: Moment, known: Environments = MappingProxyType({})) -> None:
-    """Raise `HistoryError` for an impossible number; rows in `known` were checked before."""
+    """Raise `HistoryError` for an impossible number; `known` rows were checked before."""
     state = moment.profile_state
     failure, stall, quarantine = state.failure, state.stall_detector, state.quarantine
     polls = () if failure is None else (failure.started, failure.ended)

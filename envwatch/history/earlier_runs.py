@@ -1,6 +1,6 @@
-"""What earlier runs mean for a new run: changes, gaps, the monitor's memory, and the uptime record.
+"""Earlier runs' changes, gaps, memory and uptimes for a new run.
 
-`EarlierRuns.read` and `recorded_uptimes` read a disk, so call them in a thread.
+Call `EarlierRuns.read` and `recorded_uptimes` in a thread: they read a disk.
 """
 
 from __future__ import annotations
@@ -43,15 +43,13 @@ _SEARCHED_DAYS: Final = 31
 
 
 LACKED: Final = clean("not in the first listing")
-"""The reason of a row that is missing only in one listing. The second listing proves the absence, or the row is
-back."""
+"""Reason of a row missing in a single listing; the second settles the absence."""
 
 
 def changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
-    """Return the changes between two runs in a group; empty without changes.
+    """Return the changes between two runs, grouped by `in_groups`.
 
-    After a time too short to be blind, events stay single. Without a listing on both sides, or with other organizations
-    (another key), nothing is compared.
+    The result is empty without listings of the same organizations (key) on both sides.
     """
     old, new = before.profile_state, first.profile_state
     if old.listed is None or new.listed is None or not are_of_one_account(old.rows, new.rows):
@@ -59,7 +57,7 @@ def changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
     listed_at = at = new.clock.server_time(new.listed.wall)
     ended_at = old.clock.server_time(before.now.wall)
     if 0 <= ended_at - at < CLOCK_ERROR_MS:
-        # Two estimates of the server's clock may differ by more than this time.
+        # Two estimates of the server's clock may differ by more than this gap.
         at = ServerMs(ended_at + 1)
     environments, events = _compared(old, with_memory_of_run(new, old, at), at)
     unseen = blind_since(old, new.listed)
@@ -91,7 +89,7 @@ def _compared(before: ProfileState, first: ProfileState, at: ServerMs) -> tuple[
 
 
 def _comparable(tracked: TrackedEnvironment, before: ProfileState) -> TrackedEnvironment:
-    """A first listing cannot know flapping, values that the server drops for an offline row, and an untimed verdict."""
+    """Take flapping, an untimed verdict, and values dropped for offline rows from the earlier run."""
     known = before.environments.get(tracked.environment.id)
     if known is None or known.presence.is_absent:
         return tracked
@@ -106,34 +104,27 @@ def _as_not_running(group: Event) -> Event:
 
 
 class EarlierRuns(NamedTuple):
-    """A profile's records from before this run's first outcome, by any process."""
+    """A profile's records before this run's first outcome, by any process."""
 
     profile: SafeText
     events: Sequence[Event] = ()
-    """Events and polls are in recording order."""
+    """Events in recording order, like `polls`."""
     polls: Sequence[RecordedPoll] = ()
     last: Moment | None = None
-    """The moment after the last listing, up to 31 days back; None if missing or damaged."""
+    """Moment after the last listing, up to 31 days back; None if missing or damaged."""
 
     @classmethod
     def read(cls, past: Past, profile: SafeText, lasts: timedelta, began: WallMs) -> EarlierRuns:
-        """Return the records of the period `lasts` before this run's first outcome.
-
-        Raises:
-            HistoryError: if the history cannot be read.
-        """
+        """Return the records of the time `lasts` before `began`; raise `HistoryError` if unreadable."""
         until = WallMs(began - 1)
         since = WallMs(began - lasts / MS)
         polls = past.polls(since, until)
-        # Another process may record meanwhile, so the period ends with the last poll.
+        # Another process may record meanwhile, so the last poll ends the period.
         events = events_of(past.steps(since, polls[-1].at)) if polls else ()
         return cls(profile, events, polls, _last_moment(past, polls, until))
 
     def gaps(self, since: WallMs) -> list[Event]:
-        """Return a `while blind` event without members for each gap between runs that has no recorded event.
-
-        The time from `since` to the first listing is a gap too.
-        """
+        """Return a `while blind` event without members for each unrecorded gap, also right after `since`."""
         found: list[Event] = []
         until, before, interval_s = since, None, 0.0
         for poll in self.polls:
@@ -147,7 +138,7 @@ class EarlierRuns(NamedTuple):
         return [gap for gap in found if not any(_overlap(gap, event) for event in recorded)]
 
     def until_now(self, first: Moment, since: WallMs) -> Sequence[Event]:
-        """Return the changes from the last run to this run's first listing, or a gap."""
+        """Return the changes from the last run to the first listing, or a gap."""
         if first.profile_state.listed is None:
             return ()
         if self.last is not None and (changes := changes_between_runs(self.last, first)):
@@ -165,17 +156,16 @@ class EarlierRuns(NamedTuple):
         )
 
     def unchanged_for(self, first: Moment) -> timedelta | None:
-        """Return the age of the last run, or None if below `RESTART_MEMORY` or of another account."""
+        """Return the last run's age; None below `RESTART_MEMORY` or for another account."""
         if self.last is None or not are_of_one_account(self.last.profile_state.rows, first.profile_state.rows):
             return None
         age = self.last.profile_state.age(first.now)
         return None if age is None or age < limits.RESTART_MEMORY else age
 
     def seeded(self, monitor: Monitor, changes: Sequence[Event]) -> Monitor:
-        """Return the monitor with these records. Nothing opens an incident, and nothing rings.
+        """Return the monitor with these records, without new incidents or alerts.
 
-        Another account's records are ignored. `changes` lead to the first listing; the monitor may be from a later
-        time.
+        Another account's records are ignored. `changes` lead to the first listing; `monitor` may be later.
         """
         fleet = monitor.fleet
         profile_state = fleet.by_profile[self.profile]
@@ -208,7 +198,7 @@ _UNCOUNTED: Final = {UptimeState.ABSENT, UptimeState.UNKNOWN}
 
 
 def recorded_uptimes(past: Past) -> UptimeRecord:
-    """Return the uptime record of a profile's history; an empty record if the history cannot be read."""
+    """Return a profile's uptime record; empty if the history is unreadable."""
     try:
         polls = past.polls(_FIRST, _LAST)
         listed = [poll for poll in polls if poll.result is PollResult.LISTED]
@@ -246,7 +236,6 @@ def _record(polls: Sequence[RecordedPoll], events: Iterable[Event], first: Momen
 
 
 def _watched_by(watched: WatchedTime) -> Callable[[float], float]:
-    """Return a function that returns the watched time up to a moment since the begin (server's clock), in ms."""
     begins = [each.since for each in watched.spans]
     sums = [0.0, *accumulate(each.until - each.since for each in watched.spans)]
 
@@ -259,7 +248,7 @@ def _watched_by(watched: WatchedTime) -> Callable[[float], float]:
 
 
 def _uptime(intervals: Iterable[Interval], watched_by: Callable[[float], float], now: Uptime) -> Uptime:
-    """Return the uptime after the intervals; `now` has the state that the newest listing found."""
+    """Return the uptime after the intervals; `now` is the newest listing's uptime."""
     uptime = None
     for each in intervals:
         is_up, at = None if each.state in _UNCOUNTED else each.state.is_up, watched_by(each.since)

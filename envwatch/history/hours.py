@@ -1,7 +1,7 @@
-"""Availability, and the last 24 hours of environments as cells with each hour's worst state.
+"""Availability, and the worst state in each of the last 24 hours as cells.
 
-Unwatched time, and time before an environment appeared, count neither as up nor as down. Cells are hours of the user's
-clock, and the last cell is the present hour, so a cell means the same hour until all cells move on.
+Unwatched time, and time before an environment appeared, count neither as up nor as down. Cells move together, on the
+hour of the user's clock.
 """
 
 from __future__ import annotations
@@ -33,10 +33,9 @@ _SEVERITY: Final = {state: severity for severity, state in enumerate(_BY_SEVERIT
 
 
 def first_hour(now: ServerMs, zone: tzinfo | None) -> ServerMs:
-    """Return the start of 24 hours that end with the present hour (server's clock, ms).
+    """Return the start of the 24 hours up to the present hour (server's clock, ms).
 
-    Exactly on the hour, the ended hour is present, because the new hour has no state yet. Some zones are half an hour
-    off.
+    On the hour, the ended hour is present, because the new hour has no state.
     """
     when = moment(now, zone)
     offset = when.utcoffset() if when is not None else None
@@ -57,9 +56,9 @@ def worst_states(intervals: Iterable[Interval], since: ServerMs, cell_ms: float,
 
 
 class LastDays:
-    """The last 24 hours of every environment at one moment.
+    """The last 24 hours of all environments at a moment.
 
-    A row's results are valid until an event or another state of the row, the end of the hour, or a gap.
+    A row's results hold until its next event or state, the hour's end, or a gap.
     """
 
     def __init__(
@@ -75,7 +74,7 @@ class LastDays:
         self._has_hour: bool | None = None
 
     def as_of(self, monitor: Monitor, now: Clocks, zone: tzinfo | None) -> LastDays:
-        """Return the hour cells at another moment, or `self` if nothing differs."""
+        """Return the hour cells at another moment, or `self` if no argument differs."""
         if self._monitor is monitor and self._now == now and self._zone == zone:
             return self
         return LastDays(monitor, now, zone, {**self._earlier, **self._profiles})
@@ -90,7 +89,7 @@ class LastDays:
 
     @property
     def has_hour(self) -> bool:
-        """Whether an hour of the last day is recorded, of any profile."""
+        """Whether any profile was watched for an hour of the last day."""
         if self._has_hour is None:
             self._has_hour = any(self._profile(profile).watched_ms >= HOUR_MS for profile in self._monitor.watched)
         return self._has_hour
@@ -120,14 +119,12 @@ class _Profile:
         self._since, self._now, self._watched = since, now, watched
         self._until = since if watched.until is None else watched.until
         self.holds_for = (since, watched.shape, ceil((self._until - since) / HOUR_MS))
-        """The entries are valid while this value is equal."""
         are_valid = earlier is not None and earlier.holds_for == self.holds_for
         self.entries: dict[Hashable, _Entry] = earlier.entries if earlier is not None and are_valid else {}
         self._shares: dict[UptimeState, float | None] = {}
 
     @property
     def watched_ms(self) -> float:
-        """The watched time since the first hour."""
         return sum(each.until - each.since for each in self._watched.between(self._since, self._now).spans)
 
     def cells(self, tracked: TrackedEnvironment, own_events: Sequence[Event]) -> tuple[UptimeState, ...]:
@@ -162,11 +159,11 @@ class _Profile:
 
 DAY: Final = timedelta(days=1)
 _AT_LEAST: Final = timedelta(minutes=1)
-"""Shorter known time has no share. A day that lacks less than this is whole."""
+"""Least known time for a share; a day lacking less counts as whole."""
 
 
 class Availability(NamedTuple):
-    """The time that an environment was up, and the time with a known state."""
+    """An environment's time up, and time with a known state."""
 
     up: timedelta
     known: timedelta
@@ -184,12 +181,12 @@ class Availability(NamedTuple):
 
     @property
     def share(self) -> float | None:
-        """The share from 0 to 1, or None if less than a minute is known."""
+        """Share from 0 to 1; None if less than a minute is known."""
         return None if self.known < _AT_LEAST else self.up / self.known
 
 
 def availability_text(availability: Availability) -> SafeText | None:
-    """Return the last day's availability in words, or None without a share."""
+    """Return the last day's availability in words; None without a share."""
     share, known = availability.share, availability.known
     if share is None:
         return None

@@ -1,4 +1,4 @@
-"""Checks of the recorded history for `envwatch doctor`, without a change on the disk."""
+"""Read-only checks of recorded history, for `envwatch doctor`."""
 
 from __future__ import annotations
 
@@ -25,18 +25,15 @@ class Inspection(NamedTuple):
     days: int
     bytes: int
     recorder: int | None
-    """The recorder's process id, None without a recorder, 0 if unknown."""
+    """The recorder's process id; 0 if unknown, None without a recorder."""
     problems: tuple[str, ...]
     newer: tuple[str, ...]
 
 
 def inspected(history: Path) -> list[Inspection]:
-    """Return the state of each history folder.
+    """Return each history folder's state; raise `OSError` for an unreadable folder.
 
-    Only a folder's newest day is read completely.
-
-    Raises:
-        OSError: if a folder cannot be read.
+    Only each newest day is read completely.
     """
     folders = sorted(path for path in history.iterdir() if path.is_dir()) if history.exists() else []
     return [_inspected(folder) for folder in folders]

@@ -1,4 +1,4 @@
-"""Values and protocol of recorded time: recordings, polls with events, and moments."""
+"""Protocol and values of recorded time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class HistoryError(Exception):
-    """Base of the errors of recorded time. The message is a line for people, without a path."""
+    """Base of history errors; the message is a line for people, without a path."""
 
 
 class DamagedError(HistoryError):
@@ -40,11 +40,11 @@ class DamagedError(HistoryError):
 
 
 class NewerError(HistoryError):
-    """A newer envwatch wrote the file in an unknown format."""
+    """A newer envwatch wrote the file."""
 
 
 class GoneError(HistoryError):
-    """The file does not exist, or is empty so far."""
+    """The file is missing, or empty so far."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +54,11 @@ class About:
     profile: SafeText
     base_url: SafeText
     version: SafeText
-    """Of the envwatch that recorded."""
     is_redacted: bool = False
 
     @classmethod
     def from_rows(cls, rows: Mapping[str, object]) -> About:
-        """Return the origin; a copied day file has `host` and `envwatch` for base URL and version."""
+        """Return the origin; day files have `host` and `envwatch` for base URL and version."""
         texts = {name: clean(str(value)) for name, value in rows.items()}
         base_url = texts.get("base_url") or composed(f"https://{texts.get('host', '')}")
         return cls(
@@ -75,25 +74,25 @@ class About:
 
     @property
     def host(self) -> SafeText:
-        """The server's host, with a port."""
+        """The server's host, with any port."""
         return composed(self.base_url.partition("://")[2].partition("/")[0])
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Records of a time that cannot be read."""
+    """Unreadable records of a period."""
 
     what: Literal["history", "poll", "event"]
-    """`history` stands for all polls and events of the time."""
+    """`history` means all polls and events."""
     since: float
-    """In ms since the epoch, like `until`; by the clock of the machine that recorded."""
+    """Ms since the epoch, like `until`, by the recorder's clock."""
     until: float
     reason: SafeText
     count: int | None = None
-    """The number of polls or events; None for `history`."""
+    """None for `history`."""
 
     def text(self) -> str:
-        """Return the records in words, without the reason: `2 polls from 02:13 to 02:14 are left out`."""
+        """Return a sentence without the reason."""
         since, until = date_text(self.since, None), date_text(self.until, None)
         when = f"at {since}" if since == until else f"from {since} to {until}"
         if self.count is not None:
@@ -108,7 +107,7 @@ NO_EVENTS: Final[Mapping[Event, Event]] = MappingProxyType({})
 
 
 class RecordedStep(NamedTuple):
-    """A poll with events, events without a poll, or records that cannot be read."""
+    """A poll with events, events without a poll, or unreadable records."""
 
     at: WallMs
     poll: RecordedPoll | None
@@ -116,7 +115,7 @@ class RecordedStep(NamedTuple):
     left_out: LeftOut | None = None
 
     def without_poll(self, reason: SafeText) -> RecordedStep:
-        """Return the step with the poll as an unreadable poll; the events stay."""
+        """Return the step with an unreadable poll; the events stay."""
         return self._replace(poll=None, left_out=LeftOut("poll", self.at, self.at, reason, 1))
 
 
@@ -127,22 +126,18 @@ class Past(Protocol):
         """Return the polls of a period, both ends included, in recording order."""
 
     def moment(self, poll: RecordedPoll) -> Moment:
-        """Return the moment right after a poll, equal to the recorded moment.
-
-        The moment after the previous call's moment is much cheaper than others.
-        """
+        """Return the moment right after a poll; calls in recording order are much cheaper."""
 
     def steps(self, since: WallMs, until: WallMs, known: Mapping[Event, Event] = NO_EVENTS) -> Iterator[RecordedStep]:
-        """Yield the polls of a period with events, both ends included, in recording order.
+        """Yield the polls of a period with events, in recording order.
 
-        Events without a poll are a separate step. A group has its members. Records that cannot be read are steps with
-        `left_out`. A poll whose moment alone cannot be read is among the polls.
-
-        An event that equals a key of `known` is the key's value, because a second object takes 1 KiB.
+        Events without a poll, and unreadable records (`left_out`), are separate steps. Groups have all members. A poll
+        stays even if its moment is unreadable. An event that equals a key of `known` becomes the key's value, which
+        saves 1 KiB.
         """
 
     def forget(self) -> None:
-        """Free the memory that makes the next moment cheap."""
+        """Free the memory for cheap consecutive moments."""
 
 
 def events_of(steps: Iterable[RecordedStep]) -> list[Event]:
@@ -151,7 +146,7 @@ def events_of(steps: Iterable[RecordedStep]) -> list[Event]:
 
 
 def left_out_of(steps: Iterable[RecordedStep]) -> list[LeftOut]:
-    """Return the unreadable records, oldest first. Polls without a readable poll in between are one entry."""
+    """Return the unreadable records, oldest first; consecutive unreadable polls are one entry."""
     decisive = [step for step in steps if step.poll is not None or step.left_out is not None]
     found: list[LeftOut] = []
     for is_poll, run in groupby(decisive, lambda step: step.left_out is not None and step.left_out.what == "poll"):
@@ -166,29 +161,27 @@ def _united(polls: Sequence[LeftOut]) -> LeftOut:
 
 
 class RecordedAlerts(NamedTuple):
-    """Whose losses need a person, and the losses, as the monitor knew them."""
+    """A profile's alerts at a recorded moment."""
 
     decisions: Mapping[SafeText, Decision]
-    """By row id, of every row."""
     uptimes: Mapping[SafeText, Uptime]
-    """By row id, `rounded`; without rows whose uptime is unknown."""
+    """Known uptimes, `rounded`."""
     silences: tuple[Silence, ...]
-    """The silences of the profile's rows, with the ids of these rows in `environments`, under no server.
+    """Silences of the profile's rows, with the covered ids in `environments`, under no server.
 
-    A matcher keeps only the query. The zone of a recurring silence is the offset from UTC at the moment.
-    """
+    A matcher keeps only its query; a recurring silence's zone is the offset from UTC."""
     waiting: tuple[Loss, ...]
-    """Losses without `Event.then`, like the losses of `open`."""
+    """Losses without `Event.then`, as in `open`."""
     open: tuple[Incident, ...]
 
     @property
     def once(self) -> Silences:
-        """The silences that do not recur, by id."""
+        """The silences without recurrence, by id."""
         return {silence.id: silence for silence in self.silences if silence.hours is None}
 
     @property
     def recurring(self) -> tuple[Silence, ...]:
-        """The silences that recur."""
+        """The recurring silences."""
         return tuple(silence for silence in self.silences if silence.hours is not None)
 
 
@@ -197,13 +190,13 @@ NO_ALERTS: Final = RecordedAlerts({}, {}, (), (), ())
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """The state of a profile right after a poll."""
+    """A profile's state right after a poll."""
 
     now: Clocks
     profile_state: ProfileState
     acks: OwnAcks = field(default_factory=lambda: NO_OWN_ACKS)
     alerts: RecordedAlerts | None = None
-    """None in a moment that an envwatch before 2.0 recorded."""
+    """None if recorded before envwatch 2.0."""
 
     @classmethod
     def of(cls, monitor: Monitor, profile: SafeText, now: Clocks) -> Moment:
@@ -255,7 +248,7 @@ def _recorded_silence(silence: Silence, covered: Iterable[TrackedEnvironment], a
 
 
 def query_only(query: SafeText) -> Matcher:
-    """Return a matcher that keeps a query and matches nothing."""
+    """Return a matcher with a query, matching nothing."""
     from envwatch.fleet.tracking import Matcher  # noqa: PLC0415 - only with a recorded silence
 
     return Matcher(query, lambda _tracked, _now: False)

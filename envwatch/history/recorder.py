@@ -1,7 +1,6 @@
-"""Records the state of a monitor in a thread.
+"""Records a monitor's state in a thread; disk trouble neither delays nor fails the caller.
 
-Whatever happens to a disk, the caller neither waits nor fails. Only the thread imports SQLite, so the first listing is
-drawn earlier.
+Only the thread imports SQLite, so the first listing is drawn earlier.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
 
 _QUEUED: Final = 12
-"""A minute of polls of a profile at the usual interval."""
+"""A minute of a profile's usual polls."""
 _CLOSE_TIMEOUT_S: Final = 0.5
 
 
@@ -35,15 +34,15 @@ def nothing(*_: object) -> None:
 class HistoryRecorder:
     """Records polls and events of several profiles.
 
-    Only one process records into a folder. When that process ends, another takes over at its next poll.
+    Only one process records into a folder; after its end, another takes over at the next poll.
 
     Args:
-        notify: called from any thread with a line when polls are dropped, and when recording resumes.
-        delay_s: seconds from the first outcome to the imports; `close` ends the wait.
-        prepare: called first, in the thread.
-        between_runs: see `FolderWriter`; called in the thread.
-        on_ready: called once for each profile, in the thread, when the first listing is readable or this process does
-            not record.
+        notify: Takes a line, in any thread, about lost or resumed recording.
+        delay_s: Seconds from the first outcome to the imports; `close` ends the wait.
+        prepare: Called first, in the thread.
+        between_runs: See `FolderWriter`.
+        on_ready: Called in the thread for each profile, once the first listing is readable or this process does not
+            record.
     """
 
     def __init__(  # noqa: PLR0913 - all but two have a default
@@ -61,7 +60,6 @@ class HistoryRecorder:
         self._retentions = retentions
         self._between_runs = between_runs
         self._writers: dict[SafeText, FolderWriter] = {}
-        """Empty until the imports, and always in a Python without SQLite."""
         self._notify = notify
         self._delay_s = delay_s
         self._has_begun = threading.Event()
@@ -71,7 +69,7 @@ class HistoryRecorder:
         self._prepare = prepare
         self._on_ready = on_ready
         self._entries: SimpleQueue[tuple[MonitorChanges, Monitor, bool] | None] = SimpleQueue()
-        """Changes, the monitor after the changes, and whether polls before were dropped; None at the end."""
+        """Changes, the monitor afterwards, and whether earlier polls were dropped; None at the end."""
         self._most = _QUEUED * len(folders)
         self._gaps: set[SafeText | None] = set()
         self._is_slow = False
@@ -82,7 +80,7 @@ class HistoryRecorder:
         self._thread.start()
 
     def record(self, monitor: Monitor, changes: MonitorChanges) -> None:
-        """Queue an outcome, or only events if time alone has passed. Never waits and never fails."""
+        """Queue an outcome, or events alone; never waits or fails."""
         profile = changes.profile
         if (profile not in self._folders and not changes.events) or self._is_lost:
             return
@@ -98,7 +96,7 @@ class HistoryRecorder:
         self._has_begun.set()
 
     def close(self, timeout_s: float = _CLOSE_TIMEOUT_S) -> None:
-        """Write the queue, for `timeout_s` at most."""
+        """Write the queue within `timeout_s` seconds."""
         self._entries.put(None)
         self._is_closing.set()
         self._is_prepared.set()
@@ -106,7 +104,7 @@ class HistoryRecorder:
         self._thread.join(timeout_s)
 
     def wait(self) -> None:
-        """Wait until `prepare` has ended or the recorder is closed. Any other thread may call this."""
+        """Wait until `prepare` has ended or `close` was called."""
         self._is_prepared.wait()
 
     @property

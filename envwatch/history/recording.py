@@ -1,7 +1,4 @@
-"""Recordings: day files under another name, with one profile and any number of days.
-
-envwatch 1.0.0 wrote another format: a line of text, then chunks with length and checksum.
-"""
+"""Recordings: day files under any name, with one profile and any number of days."""
 
 from __future__ import annotations
 
@@ -32,14 +29,9 @@ if TYPE_CHECKING:
 
 
 class RecordingWriter:
-    """Writes a recording, in one thread at a time. A poll is in the file when `write` returns.
+    """Writes a new private file, in a single thread at a time; `write` returns once the poll is in the file.
 
-    Args:
-        path: must not exist; becomes private.
-
-    Raises:
-        FileExistsError: if the path exists.
-        OSError: if the file cannot be created.
+    Raises `OSError`, such as `FileExistsError`.
     """
 
     def __init__(self, path: Path, about: About, redaction: Redaction | None = None) -> None:
@@ -59,7 +51,7 @@ class RecordingWriter:
 
     @property
     def size(self) -> int:
-        """The bytes of the file; 0 if the file is no longer at the path."""
+        """File size in bytes; 0 if gone from the path."""
         return self._file.size() or 0
 
     def start_run(self) -> None:
@@ -68,16 +60,11 @@ class RecordingWriter:
         self._file.restart()
 
     def restart(self) -> None:
-        """Make the next frame a KEY, after polls that are left out of the run."""
+        """Make the next frame a KEY, after polls left out."""
         self._file.restart()
 
     def write(self, moment: Moment, result: PollResult, events: Iterable[Event] = ()) -> None:
-        """Add a poll with events.
-
-        Raises:
-            HistoryError: for a value that cannot be encoded; the poll is missing then.
-            OSError: if the disk fails; the file ends with the previous poll.
-        """
+        """Add a poll with events, or raise `OSError`, or `HistoryError` for a value that cannot be encoded."""
         run = self._run or self._file.numbers.poll
         with self._restarting():
             moment = self._redaction.moment(moment) if self._redaction else moment
@@ -91,11 +78,7 @@ class RecordingWriter:
             self._file.write_events(at, self._redacted(events))
 
     def close(self) -> None:
-        """Flush and close the file.
-
-        Raises:
-            OSError: if the disk fails; some disks report only now that they are full.
-        """
+        """Flush and close the file; raise `OSError`, as some disks report fullness late."""
         self._file.close()
         with suppress(FileNotFoundError), self._path.open("rb") as file:
             os.fsync(file.fileno())
@@ -105,7 +88,6 @@ class RecordingWriter:
 
     @contextmanager
     def _restarting(self) -> Iterator[None]:
-        """After an error, make the next frame a KEY; raise SQLite's errors as `OSError`."""
         try:
             yield
         except HistoryError:
@@ -119,7 +101,7 @@ class RecordingWriter:
 _HEAD_BYTES: Final = 100
 _MAGIC: Final = b"SQLite format 3\0"
 _WRITE_VERSION: Final = 18
-"""The offset of a byte in a SQLite file: 1 means rollback journal, 2 write-ahead log."""
+"""Offset of a byte: 1 means rollback journal, 2 write-ahead log."""
 _USER_VERSION: Final = slice(60, 64)
 _APPLICATION_ID: Final = slice(68, 72)
 _NEWER: Final = "a newer envwatch made it; update this one"
@@ -127,11 +109,7 @@ _DAMAGED: Final = "it is damaged at its beginning"
 
 
 def opened(path: Path) -> DayReader:
-    """Return the reader of a recording, a copied day file, or a recording of envwatch 1.0.0.
-
-    Raises:
-        HistoryError: if unreadable, no recording, or of a newer envwatch.
-    """
+    """Return the reader of a recording or copied day file; raise `HistoryError` if unusable."""
     try:
         with os.fdopen(open_regular(path), "rb") as file:
             head = file.read(_HEAD_BYTES)
@@ -151,14 +129,14 @@ def opened(path: Path) -> DayReader:
 # The format of envwatch 1.0.0.
 
 _TITLE: Final = b"envwatch recording "
-"""The format's version follows."""
+"""A version number follows."""
 _CHUNK: Final = struct.Struct("<IIB")
-"""Length of the body, CRC-32 of the rest, kind."""
+"""Body length, CRC-32 of kind and body, kind."""
 _CHECKED_FROM: Final = 8
 _ABOUT_CHUNK, _POLL_CHUNK, _EVENTS_CHUNK = 0, 1, 2
-"""Other kinds are skipped; `_EVENTS_CHUNK` has events without a poll."""
+"""Unknown kinds are skipped."""
 _POLL: Final = struct.Struct("<dBBdBI")
-"""Wall clock (ms), result, whether a run begins, interval (s), kind and length of the frame."""
+"""Wall clock (ms), result, whether a run begins, interval (s), frame kind, frame length."""
 _WALL: Final = struct.Struct("<d")
 _LENGTH: Final = struct.Struct("<I")
 _RESULTS: Final = (PollResult.LISTED, PollResult.FAILED, PollResult.SLEPT)

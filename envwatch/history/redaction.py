@@ -1,9 +1,8 @@
-"""Redaction: pseudonyms for texts that may identify a person, a machine, a customer or a path.
+"""Replace texts that may identify a person, machine, customer or path.
 
-Only harmless texts stay: words of envwatch, versions, modes, platforms. Unknown texts are replaced or dropped; times
-and numbers stay. A pseudonym such as `env-3` counts the texts of a kind in recording order, so no pseudonym can be
-looked up. Equal texts in a file get equal pseudonyms, so links stay. Names, ids and device ids of environments share a
-kind, because an inventory or an event may hold any.
+Times, numbers and harmless texts stay: envwatch's words, versions, modes, platforms. Unknown texts are replaced or
+dropped. A pseudonym such as `env-3` counts a kind's texts in recording order, so it cannot be looked up; equal texts
+get equal pseudonyms. Environments' names, ids and device ids share a kind, because an inventory or event may hold any.
 """
 
 from __future__ import annotations
@@ -62,9 +61,9 @@ REDACTED: Final = clean("(redacted)")
 _VERSION: Final = re.compile(r"v?[0-9]{1,5}(?:\.[0-9]{1,5}){0,2}(?:-(?:alpha|beta|dev|next|rc)(?:\.?[0-9]{1,5})?)?")
 """At most three numbers, because an address has four."""
 _PLATFORMS: Final = frozenset({"aix", "android", "darwin", "freebsd", "linux", "openbsd", "sunos", "win32"})
-"""The values of Node's `process.platform`."""
+"""Values of Node's `process.platform`."""
 _ARCHITECTURES: Final = frozenset({"arm", "arm64", "ia32", "loong64", "ppc64", "riscv64", "s390x", "x64"})
-"""The values of Node's `process.arch`."""
+"""Values of Node's `process.arch`."""
 _SYSTEM: Final = re.compile(
     r"macOS|Linux|(?:Alpine|Amazon|Arch) Linux|Debian(?: GNU/Linux)?|Fedora(?: Linux)?|Ubuntu"
     r"|Windows (?:10|11)(?: Home| Pro| Enterprise)?|Windows Server 20[0-9]{2}"
@@ -77,18 +76,16 @@ _HARMLESS: Final[Mapping[Identifies, Callable[[str], object]]] = {
     Identifies.MODE: KNOWN_MODES.__contains__,
     Identifies.PLATFORM: _PLATFORMS.__contains__,
 }
-"""Tests of texts that stay."""
 _BEGINS: Final[Mapping[Identifies, tuple[str, ...]]] = {
     Identifies.MACHINE: (DESKTOP_DEVICE, SANDBOX_DEVICE),
     Identifies.LISTENER: (DESKTOP_LISTENER, DESKTOP_CLOUD_LISTENER, SANDBOX_LISTENER),
     Identifies.CONNECTION: (LOCAL_CONNECTION,),
 }
-"""Prefixes of ids for the Desktop app, a sandbox and a machine; a pseudonym keeps the prefix."""
+"""Prefixes of ids, kept by pseudonyms."""
 _EXPECTED: Final = missing_id(EMPTY)
 _RELATION: Final = re.compile(r"(twin of|replaces|beside) (.+)(, same device)", re.DOTALL)
 
 _RECURRING: Final = re.compile("quiet-[0-9]{1,4}")
-"""The ids of silences that recur."""
 
 _PRESENCES: Final = frozenset({*Presence, "unknown"})
 _CONNECTIONS: Final = frozenset({Kind.RECONNECTED, Kind.RESTARTED})
@@ -99,7 +96,6 @@ _OWN_WORDS: Final = re.compile(
     r"rows \(clk\?\) are judged by [a-z ']+, losses still count"
     rf"|every heartbeat has an impossible time \({IMPOSSIBLE}\): rows are unknown \(clk\?\)"
 )
-"""Reasons without foreign text."""
 
 
 class Redaction:
@@ -108,7 +104,7 @@ class Redaction:
     def __init__(self) -> None:
         self._pseudonyms: dict[str, dict[str, SafeText]] = {}
         self._newest: dict[str, tuple[Any, Any]] = {}
-        """Values with the redacted values, because most environments stay the same between polls."""
+        """Newest redacted values; most environments stay equal between polls."""
         self._profile = partial(self._pseudonym, "profile")
         self._incident = partial(self._pseudonym, "inc")
         self._person = partial(self._pseudonym, "person")
@@ -123,7 +119,7 @@ class Redaction:
         self._by_label = {
             each.label: self._rules[each.identifies] for each in DECLARATIONS if each.identifies is not None
         }
-        """Redactions by field name in events, see `fleet.tracking` and `fleet.anomalies`."""
+        """Redactions by field label in events (`fleet.tracking`, `fleet.anomalies`)."""
         self._by_key: Mapping[str, Callable[[JsonValue], JsonValue]] = {
             **{key: partial(_harmless_part, tests) for key, tests in _OBJECTS.items()},
             **{
@@ -132,7 +128,7 @@ class Redaction:
                 if each.identifies is not None
             },
         }
-        """Redactions by metadata key; all other keys are dropped."""
+        """Redactions by metadata key; unlisted keys are dropped."""
 
     def moment(self, moment: Moment) -> Moment:
         """Return a redacted moment."""
@@ -155,7 +151,7 @@ class Redaction:
         )
 
     def about(self, about: About) -> About:
-        """Return a recording's redacted origin; the host does not exist."""
+        """Return the redacted origin; the host does not exist."""
         base_url = composed(f"https://{self._pseudonym('host', about.base_url)}.invalid")
         return About(profile=self._profile(about.profile), base_url=base_url, version=about.version, is_redacted=True)
 
@@ -204,7 +200,6 @@ class Redaction:
         return _with(word, by=self._person)
 
     def _silence(self, silence: Silence) -> Silence:
-        """The hours of a day stay, as times do."""
         return _with(
             silence,
             id=partial(self._unless, _RECURRING.fullmatch, "silence"),
@@ -291,7 +286,7 @@ class Redaction:
         return composed(", ".join(self._shared(text.split(", "))))
 
     def _shared(self, parts: Iterable[str]) -> Iterable[str]:
-        """Yield shared values, such as `pod p-7`. A value with a comma arrives in several parts."""
+        """Yield redacted values; a value with a comma arrives in several parts."""
         for part in parts:
             field = next((field for field in self._by_label if part.startswith(f"{field} ")), None)
             yield REDACTED if field is None else f"{field} {self._in_field(field, composed(part[len(field) + 1 :]))}"
@@ -300,7 +295,6 @@ class Redaction:
         return frozenset(map(self._machine, ids))
 
     def _machine(self, text: SafeText) -> SafeText:
-        """A blank name stays blank."""
         if text.startswith(_EXPECTED):
             return missing_id(self._machine(sliced(text, len(_EXPECTED))))
         if text.isspace():
@@ -336,7 +330,6 @@ def _of_text(redact: Callable[[SafeText], SafeText]) -> Callable[[JsonValue], Js
 
 
 def _harmless_part(tests: Mapping[str, Callable[[JsonValue], object]], value: JsonValue) -> JsonValue:
-    """Return the members of an object that pass their tests; None for any other value."""
     if not isinstance(value, dict):
         return None
     return {key: value[key] for key, is_harmless in tests.items() if key in value and is_harmless(value[key])}
@@ -351,4 +344,3 @@ _OBJECTS: Final[Mapping[str, Mapping[str, Callable[[JsonValue], object]]]] = {
         "osVersion": lambda value: isinstance(value, str) and _SYSTEM_VERSION.fullmatch(value),
     },
 }
-"""The objects in metadata that keep harmless members, by key: a test of each member."""

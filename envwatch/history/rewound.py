@@ -1,4 +1,4 @@
-"""The monitor at a recorded moment, and the polls for going back and forward."""
+"""The monitor at a recorded moment, and the timeline of polls."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ class PollRef(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The polls of all profiles in a period.
+    """All profiles' polls of a period, merged by time.
 
-    A profile's polls stand in recording order, even if a clock was set back. Profiles are merged by the polls' times.
+    A profile's polls keep their order, even if a clock was set back.
     """
 
     poll_refs: Sequence[PollRef] = ()
     since: WallMs = _BEGIN
-    """From this time on, the polls are complete."""
+    """Start of the time with complete polls."""
 
     @classmethod
     def from_polls(cls, polls: Mapping[SafeText, Sequence[RecordedPoll]], since: WallMs) -> Timeline:
-        """Merge the polls of profiles."""
+        """Return the merged polls."""
         lines = [[PollRef(profile, poll) for poll in each] for profile, each in polls.items()]
         return cls(list(merge(*lines, key=lambda poll_ref: poll_ref.poll.at)), since)
 
@@ -65,7 +65,7 @@ class Timeline:
         return max((poll_ref.poll.at for poll_ref in self.poll_refs), default=self.since)
 
     def place_at(self, wall: WallMs) -> int:
-        """Return the index of the newest poll at or before a moment, or -1."""
+        """Return the newest poll's index at or before a moment, or -1."""
         return next(
             (place for place in reversed(range(len(self.poll_refs))) if self.poll_refs[place].poll.at <= wall), -1
         )
@@ -84,11 +84,10 @@ class Timeline:
 
 
 class LogEnds:
-    """The event log's length after each poll, because events are known later than they happen."""
+    """The event log's length after each poll, because events may be logged late."""
 
     def __init__(self) -> None:
         self._ends: deque[tuple[WallMs, int]] = deque(maxlen=limits.EVENTS_KEPT)
-        """The times of polls that changed the log, with the number of events added by then."""
 
     def note(self, wall: WallMs, log: EventLog) -> None:
         """Note the log after a poll."""
@@ -101,10 +100,10 @@ class LogEnds:
 
 
 def rewound(monitor: Monitor, moments: Mapping[SafeText, Moment]) -> Monitor:
-    """Return the monitor at a moment, as recorded; nothing rings.
+    """Return the monitor as recorded at a moment, without alerts.
 
-    `monitor` has the settings, the events up to the moment, and at least the watched time up to the moment. A profile
-    without a moment is shown as before the first poll. A moment from before 2.0 has no incidents and no silences.
+    `monitor` has the settings, the events up to the moment, and at least that watched time. A profile without a moment
+    appears as before its first poll.
     """
     fleet, policies = dict[SafeText, ProfileState](), dict(monitor.policies)
     acks, words, silences = dict[ServerKey, Ack](), dict[ServerKey, Word](), dict[SafeText, Silence]()

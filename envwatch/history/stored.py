@@ -1,7 +1,4 @@
-"""A profile's history folder: name, day files, recorder's lock, retention; and readers of recorded time.
-
-The first read imports SQLite, so the dashboard appears earlier.
-"""
+"""A profile's history folder: day files, lock, retention; and readers."""
 
 from __future__ import annotations
 
@@ -42,11 +39,8 @@ _LAST: Final = WallMs(inf)
 class StoredPast:
     """Reads the history in a folder, which may not exist.
 
-    Unreadable days are skipped; only `steps` names them. Without a readable day, methods raise `HistoryError`.
-
-    Args:
-        profile: the label of events and moments.
-        wait: called before each read; returns once the folder may be read.
+    Unreadable days are skipped, but reported by `steps`; without a readable day, methods raise `HistoryError`.
+    `profile` labels events and moments. `wait` is called before each read.
     """
 
     def __init__(self, folder: Path, profile: SafeText = NO_PROFILE, wait: Callable[[], None] = lambda: None) -> None:
@@ -68,10 +62,7 @@ class StoredPast:
             return self._rebuilt(reader, poll)
 
     def moments(self, polls: Iterable[RecordedPoll]) -> Iterator[Moment | HistoryError]:
-        """Yield the moment after each poll, or the error of an unreadable moment.
-
-        Consecutive polls of a day share an open file.
-        """
+        """Yield the moment after each poll, or its error; consecutive polls of a day share an open file."""
         for path, group in groupby(polls, lambda poll: day_path(self._folder, utc_day(poll.at))):
             self._wait()
             of_day = list(group)
@@ -83,7 +74,7 @@ class StoredPast:
                         except HistoryError as error:
                             moment = error.with_traceback(None)  # the frames hold a whole moment
                         yield moment
-            except HistoryError as error:  # of opening the file
+            except HistoryError as error:
                 yield from repeat(error, len(of_day))
 
     def _rebuilt(self, reader: DayReader, poll: RecordedPoll) -> Moment:
@@ -113,7 +104,7 @@ class StoredPast:
                 yield RecordedStep(WallMs(each.since), None, [], each)
 
     def last_listing(self) -> RecordedPoll | None:
-        """Return the newest poll with a listing."""
+        """Return the newest poll with a listing, or None."""
         days, _ = self._each_day(_FIRST, _LAST, lambda _, reader: reader.last_listing())
         return max(filter(None, days.values()), key=itemgetter(0), default=None)
 
@@ -131,11 +122,6 @@ class StoredPast:
     def _each_day(
         self, since: WallMs, until: WallMs, read: Callable[[Path, DayReader], T]
     ) -> tuple[dict[Path, T], dict[Path, HistoryError]]:
-        """Return the results of the readable days, and the errors of the others.
-
-        Raises:
-            HistoryError: if no day is readable, and one has an error.
-        """
         self._wait()
         found: dict[Path, T] = {}
         errors: dict[Path, HistoryError] = {}
@@ -180,13 +166,11 @@ class StoredPast:
 
 
 def _times_of(path: Path) -> tuple[float, float]:
-    """Return begin and end of a file's day."""
     begin = (date.fromisoformat(path.stem) - _EPOCH.date()) / MS
     return begin, begin + DAY_MS
 
 
 def _lost_day(path: Path, reason: str, since: WallMs = _FIRST, until: WallMs | None = None) -> LeftOut:
-    """Return a day's lost records: all, or the records from `since` to `until`."""
     begin, end = _times_of(path)
     return LeftOut("history", max(begin, since), end if until is None else until, clean(reason))
 
@@ -205,11 +189,7 @@ def _lost_events(days: Iterable[DayRecords]) -> Iterator[LeftOut]:
 
 
 class RecordedFile(StoredPast):
-    """Reads a recording, also while another process writes the file.
-
-    Raises:
-        HistoryError: if unreadable, no recording, or of a newer envwatch.
-    """
+    """Reads a recording, also while it grows; raises like `recording.opened`."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -249,27 +229,26 @@ class RecordedFile(StoredPast):
         return 0.0, 1e15
 
     def _lost_days(self, *_: object) -> Iterator[LeftOut]:
-        yield from ()  # `is_cut` says that the end is missing
+        yield from ()  # reported by `is_cut`
 
 
 SUFFIX: Final = ".sqlite"
 BESIDE: Final = ("-wal", "-shm")
-"""SQLite's files next to a day file: the newest polls, and the index."""
+"""SQLite's log, with the newest polls, and its index."""
 DAMAGED: Final = ".damaged"
 LOCK: Final = "lock"
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST_NAME: Final = 200
-"""In bytes; file systems take 255."""
+"""File systems allow 255 bytes."""
 _OF_DAY: Final = re.compile(r"(\d{4}-\d{2}-\d{2})\.sqlite(?:\.damaged)?(?:-wal|-shm)?", re.ASCII)
 
 
 class Retention(NamedTuple):
-    """Limits of a history, whose files are deleted by whole days."""
+    """Limits of a history folder; whole days are deleted."""
 
     history_days: int = HISTORY_DAYS
     history_mb: int = HISTORY_MB
-    """The size of the whole folder, in units of 2^20 bytes."""
 
     @property
     def bytes(self) -> int:
@@ -278,10 +257,7 @@ class Retention(NamedTuple):
 
 
 def history_folder(state_folder: Path, profile: str, server: str) -> Path:
-    """Return the history folder of a profile and server, which may not exist.
-
-    The server is the host, an unusual port, and the base URL's path.
-    """
+    """Return a profile's history folder; `server` is the host, an unusual port, and the base URL's path."""
     name = f"{quote(profile, safe='')}@{quote(server, safe=':')}"
     if len(name) > _LONGEST_NAME:
         name = f"{name[: _LONGEST_NAME - 17]}~{hashlib.sha256(name.encode()).hexdigest()[:16]}"
@@ -300,7 +276,7 @@ def profile_and_host(folder: Path) -> tuple[str, str]:
 
 
 def utc_day(wall: WallMs) -> date:
-    """Return the UTC day of an instant, within `date.min` and `date.max`."""
+    """Return an instant's UTC day, within `date.min` and `date.max`."""
     try:
         return (_EPOCH + timedelta(milliseconds=wall)).date()
     except (OverflowError, ValueError):
@@ -313,7 +289,7 @@ def day_path(folder: Path, day: date) -> Path:
 
 
 def day_paths(folder: Path, first: date = date.min, last: date = date.max, suffix: str = "") -> list[Path]:
-    """Return existing day files from `first` to `last`, oldest first; with `DAMAGED`, the files that were set aside."""
+    """Return the day files from `first` to `last`, oldest first; with `DAMAGED`, files set aside."""
     return [
         folder / f"{day}{SUFFIX}{suffix}"
         for day, names in _by_day(folder)
@@ -327,13 +303,9 @@ def size_of(folder: Path) -> int:
 
 
 def tidy(folder: Path, retention: Retention, today: date) -> dict[Path, OSError]:
-    """Delete days beyond `history_days`, then the oldest while the folder is too large; never today.
+    """Delete days beyond `history_days`, then the oldest of a too large folder; never today.
 
-    Returns:
-        The entries that cannot be deleted. Their size still counts.
-
-    Raises:
-        OSError: if the folder cannot be read.
+    Returns undeletable files, whose size still counts. Raises `OSError`.
     """
     oldest = today - timedelta(days=retention.history_days)
     days = [(day, {folder / name: _size(folder / name) for name in names}) for day, names in _by_day(folder)]

@@ -1,4 +1,4 @@
-"""Writes one profile's history."""
+"""Writes a profile's history."""
 
 from __future__ import annotations
 
@@ -44,19 +44,16 @@ _NOT_COMPARED: Final = frozenset({Kind.FLAPPING, Kind.STEADY, Kind.MISSING})
 
 
 class FolderWriter:
-    """Writes day files while holding the folder's lock, in one thread.
+    """Writes day files in a single thread, while holding the folder's lock.
 
-    After any error, the next call reopens the file and starts with a KEY. `HistoryError` means a day over the size
-    limit or a value that cannot be encoded; `OSError` and `sqlite3.Error` mean an unusable folder or file.
+    After an error, the next call reopens the file and starts with a KEY. `HistoryError` means a day over the size
+    limit, or a value that cannot be encoded.
 
     Args:
-        folder: created if missing.
-        profile: the label of the previous run's moments.
-        between_runs: returns the events from the last written listing to the first listing after another run or dropped
-            polls. The events replace the listing's own changes.
-        note: called with a line for a damaged file that was set aside, and once a day for an old file that cannot be
-            deleted.
-        numbers: the lowest numbers of the first poll and event; None continues the folder's.
+        between_runs: Returns the events from the last written listing to the first after another run or dropped polls,
+            in place of the listing's changes.
+        note: Takes a line for a damaged file set aside, and daily for an undeletable file.
+        numbers: Lowest numbers of the first poll and event; None continues the folder's.
     """
 
     def __init__(  # noqa: PLR0913 - all but two have a default
@@ -80,15 +77,15 @@ class FolderWriter:
         self._numbers = numbers
         self._run: int | None = None
         self._is_compared = False
-        """Dropped polls reset this."""
+        """False again after dropped polls."""
         self._before: Moment | None = None
-        """The next listing is compared with this moment."""
+        """Compared with the next listing."""
         self._tidied_at = -inf
         self._stuck: dict[Path, date] = {}
-        """The entries that cannot be deleted, with the day of the newest line about each entry."""
+        """Undeletable files, with the day of the newest line."""
 
     def take(self) -> bool:
-        """Whether this process records here, after taking a free lock. Never waits."""
+        """Take a free lock without waiting; return whether this process holds it."""
         had, has = self._lock.is_held, self._lock.acquire()
         if had and not has:
             self._leave()
@@ -96,7 +93,7 @@ class FolderWriter:
         return has
 
     def write(self, moment: Moment, result: PollResult, events: Sequence[Event] = ()) -> None:
-        """Add a poll with events, then delete old days. Call `take` before."""
+        """Add a poll with events, then delete old days; call `take` before."""
 
         def add(file: DayFile) -> None:
             run = self._run or file.numbers.poll
@@ -110,14 +107,14 @@ class FolderWriter:
         if is_first:
             self._is_compared, self._before = True, None
         now, clock = moment.now, moment.profile_state.clock
-        # A clock that is ahead must not make every day too old.
+        # A fast clock must not make every day too old.
         if clock.is_known and now.monotonic - self._tidied_at >= _TIDY_EVERY_S:
             self._tidied_at = now.monotonic
             today = utc_day(min(now.wall, WallMs(clock.server_time(now.wall))))
             self._tidy(today)
 
     def write_events(self, now: Clocks, events: Sequence[Event]) -> None:
-        """Add events without a poll; call `take` before. Raises like `write`."""
+        """Add events without a poll; call `take` before."""
         self._add(now, lambda file: file.write_events(now.wall, events))
 
     def restart(self) -> None:
@@ -132,7 +129,6 @@ class FolderWriter:
         self._lock.release()
 
     def _tidy(self, today: date) -> None:
-        """Delete old days; the next try is an hour later."""
         try:
             stuck = tidy(self._folder, self._retention, today)
         except OSError as error:

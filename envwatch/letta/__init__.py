@@ -1,1 +1,1 @@
-"""Letta's API: HTTP client, and the poller that merges all profiles. Nothing here interprets a listing."""
+"""HTTP client of Letta's API, and poller; nothing here interprets a listing."""

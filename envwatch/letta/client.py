@@ -1,7 +1,7 @@
-"""Read the listing: a complete walk over all pages, or a failure in plain words; stop endless listings.
+"""Read complete listings, or fail in plain words; stop endless listings.
 
-A relay such as `envwatch serve` answers from an earlier listing, whose age is in the headers. Such a page is as old as
-the relay's request.
+A relay such as `envwatch serve` answers from an earlier listing and sends its age, so a page dates from the relay's
+request.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ if TYPE_CHECKING:
 
 _SECONDS: Final = re.compile(r"[0-9]{1,5}(?:\.[0-9]{1,9})?", re.ASCII)
 _SLACK_S: Final = 0.1
-"""Allowed error of a listing's age, as two machines' clocks drift. Listings are 0.9 s or more apart."""
+"""Allowed error of a listing's age, because clocks drift; listings are 0.9 s or more apart."""
 
 
 def age_in(headers: Mapping[str, str]) -> float | None:
-    """Return the listing's age in seconds, if plausible."""
+    """Return the listing's age in seconds; None unless plausible."""
     return _seconds(headers, AGE_HEADER)
 
 
@@ -73,7 +73,7 @@ def _seconds(headers: Mapping[str, str], name: str) -> float | None:
 
 
 class RelayedListing(NamedTuple):
-    """A relay's listing, requested by the relay between `earliest` and `latest`."""
+    """A relay's listing, requested by the relay between `earliest` and `latest` (monotonic seconds)."""
 
     asked: float
     earliest: float
@@ -82,7 +82,7 @@ class RelayedListing(NamedTuple):
 
     @classmethod
     def from_response(cls, response: Response, asked: float, answered: float) -> RelayedListing | None:
-        """Return the relay's listing in a response; the arguments are the times of request and response."""
+        """Return a response's relayed listing, if any."""
         age_s = age_in(response.headers)
         if age_s is None:
             return None
@@ -90,15 +90,14 @@ class RelayedListing(NamedTuple):
         return cls(asked, asked - age_s, answered - age_s, timedelta(seconds=interval_s) if interval_s else None)
 
     def is_surely_after(self, other: RelayedListing) -> bool:
-        """Whether this listing is later than `other`: the request times cannot coincide."""
+        """Whether the relay surely requested this listing after `other`."""
         return self.earliest > other.latest + _SLACK_S
 
 
 def served_of(listing: RelayedListing | None, before: RelayedListing | None) -> RelayInfo | None:
-    """Return a snapshot's relay information.
+    """Return a snapshot's relay information, if any.
 
-    A snapshot is a repetition unless all pages are surely newer than all previous pages: an absence that was served
-    twice must not count twice.
+    Unless surely newer than `before`, a snapshot is a repetition, whose absences must not count again.
     """
     if listing is None:
         return None
@@ -107,7 +106,7 @@ def served_of(listing: RelayedListing | None, before: RelayedListing | None) -> 
 
 
 class PageHistory:
-    """The page count of the last complete walk, which bounds the next walk."""
+    """The page count of the last complete walk, to bound the next walk."""
 
     def __init__(self) -> None:
         self._last_pages: int | None = None
@@ -115,7 +114,7 @@ class PageHistory:
 
     @property
     def last_pages(self) -> int | None:
-        """Pages of the last complete walk; None without a complete walk, or after `ENDLESS_WALKS` endless walks."""
+        """The page count; None if unknown, or after `ENDLESS_WALKS` endless walks."""
         return self._last_pages if self._endless_walks < limits.ENDLESS_WALKS else None
 
     def note_complete(self, pages: int) -> None:
@@ -123,7 +122,7 @@ class PageHistory:
         self._last_pages, self._endless_walks = pages, 0
 
     def note_failed(self, cause: Cause) -> None:
-        """Note a failed walk; the walk after an unbounded walk is bounded again."""
+        """Note a failed walk; after an unbounded walk, the next is bounded."""
         if self._endless_walks == limits.ENDLESS_WALKS:
             self._endless_walks = 0
         elif cause is Cause.ENDLESS:
@@ -131,7 +130,7 @@ class PageHistory:
 
 
 class ListingFetch:
-    """The pages and counts of a walk; the counts include the requests of an abandoned walk `before`."""
+    """Pages and counts of a walk; the counts include an abandoned walk `before`."""
 
     def __init__(self, limits: Limits, last_pages: int | None = None, before: ListingFetch | None = None) -> None:
         self._limits = limits
@@ -149,7 +148,7 @@ class ListingFetch:
 
     @property
     def listing(self) -> RelayedListing | None:
-        """The pages' relayed listing, merged, if any."""
+        """The pages' merged relayed listing, if any."""
         if not (listings := self._listings):
             return None
         return listings[0]._replace(
@@ -160,19 +159,18 @@ class ListingFetch:
 
     @property
     def is_outrun(self) -> bool:
-        """Whether the newest page is from a newer listing than the first page."""
+        """Whether the newest page is from a newer listing than the first."""
         return len(self._listings) > 1 and self._listings[-1].is_surely_after(self._listings[0])
 
     @property
     def pages_read(self) -> int:
-        """Pages so far."""
+        """Pages read so far."""
         return len(self._pages)
 
     def pause(self, since_request_s: float) -> float:
         """Return the seconds to wait before the next page.
 
-        The first pages need no wait, up to a minute's request budget or the last complete walk's length. Later pages
-        may be endless, and are spaced.
+        Beyond a minute's request budget and the last walk's length, a walk may be endless, and is slowed.
         """
         burst = max(self._limits.requests_per_minute, self._last_pages or 0)
         if self.pages_read < burst:
@@ -180,10 +178,9 @@ class ListingFetch:
         return max(limits.PAGE_EVERY.total_seconds() - since_request_s, 0.0)
 
     def add(self, page: Page, response: Response, listing: RelayedListing | None = None) -> str | None:
-        """Add a response's page; return the next cursor, or None after the last page.
+        """Add a response's page; return the next cursor, or None.
 
-        Raises:
-            SourceError: if the listing does not end, or too many rows are unusable.
+        Raises `SourceError` for an endless listing or too many unusable rows.
         """
         ids_before = self._id_count()
         self._ids.update(row.id for row in page.environments)
@@ -200,11 +197,7 @@ class ListingFetch:
         return self._next(page, new_rows=self._id_count() - ids_before) if page.has_next_page else None
 
     def snapshot(self) -> Snapshot:
-        """Return the listing.
-
-        Raises:
-            SourceError: if too many rows are unusable.
-        """
+        """Return the listing; raise `SourceError` for too many unusable rows."""
         self._check_rows()
         return Snapshot.of_pages(
             self._pages,
@@ -253,12 +246,9 @@ async def _get_device(transport: Transport, device_id: str) -> Response:
 class Client:
     """A `Source` for Letta's `GET /v1/environments`; connects with the first request.
 
-    The key goes to the host of `base_url` only. Messages name `key_origin`. After a refusal, `find_key` looks for a
-    renewed key in a thread. `on_page` is called after each page with the counts of pages and rows. `wall` reads ms
-    since the epoch, `monotonic` seconds.
-
-    Raises:
-        SettingsError: if the base URL, the key, or a proxy or certificate setting cannot be used.
+    The key goes only to the host of `base_url`. After a refusal, `find_key` looks for a new key in a thread. `on_page`
+    takes the page and row counts after each page. `wall` reads ms since the epoch, `monotonic` seconds. Raises
+    `SettingsError` for an unusable base URL, key, proxy or certificate setting.
     """
 
     def __init__(  # noqa: PLR0913  # keywords only, and most have a default
@@ -294,9 +284,7 @@ class Client:
         self._rows: Mapping[SafeText, Environment] = {}
         self._pool = Pool()
         self._listing: RelayedListing | None = None
-        """The relay's listing in the newest snapshot that was no repetition."""
         self._is_envwatch: bool | None = None
-        """Whether the server's health names envwatch; None until the server answered."""
         self._is_served = False
         self._transport = transport = Transport(
             url, key=key, wall=wall, error_patience=limits.page_deadline / 4, environ=environ
@@ -306,15 +294,11 @@ class Client:
         self._endpoint = Endpoint.from_url(url, transport.proxy, key, key_origin)
 
     def remember(self, rows: Iterable[Environment]) -> None:
-        """Take the rows of an earlier run for the previous listing, so that the first listing asks for absent rows."""
+        """Take an earlier run's rows as the previous listing, to request absent rows."""
         self._rows = {row.id: row for row in rows}
 
     async def snapshot(self) -> Snapshot:
-        """Return a complete listing.
-
-        Raises:
-            SourceError: on failure; the next call starts with the first page.
-        """
+        """See `Source`."""
         if self._is_refused and self._find_key is not None:
             await self._renew_key(self._find_key)
         fetch = ListingFetch(self._limits, self._history.last_pages)
@@ -342,18 +326,18 @@ class Client:
             if not snapshot.is_repeat:
                 self._listing, self._rows = fetch.listing, snapshot.rows
             return snapshot
-        # Raised outside the `except`: the frames of the original exception hold the response.
+        # Outside the `except`, see `errors`.
         why.failure = replace(why.failure, pages_read=fetch.pages_read)
         self._is_refused = why.failure.cause is Cause.UNAUTHORIZED
         self._history.note_failed(why.failure.cause)
         try:
             raise why.with_traceback(None)
         finally:
-            # The traceback holds this frame; deleting the variables avoids a reference cycle and frees the pages.
+            # Without `del`, the traceback and this frame would form a cycle and keep the pages.
             del why, fetch
 
     async def refusal(self) -> SafeText | None:
-        """Return the server's message if the key is refused, else None."""
+        """Return the server's message for a refused key, else None."""
         try:
             await self._read_page(ListingFetch(self._limits, self._history.last_pages), None)
         except SourceError as error:
@@ -361,7 +345,7 @@ class Client:
         return None
 
     async def _renew_key(self, find_key: Callable[[], Secret]) -> None:
-        """Look for the key, but not for long, as a keyring may hang; the search continues meanwhile."""
+        """Wait only briefly, because a keyring may hang; the search continues meanwhile."""
         from envwatch.letta.daemon_thread import run_in_daemon_thread  # noqa: PLC0415 - only after a refused key
 
         self._search = self._search or asyncio.ensure_future(run_in_daemon_thread(find_key))
@@ -390,7 +374,7 @@ class Client:
             now = self._monotonic()
             if pause := fetch.pause(now - requested_at):
                 await self._sleep(pause)
-            requested_at = now + pause  # the planned time, so that late wake-ups do not add up
+            requested_at = now + pause  # planned time, so that late wake-ups do not add up
             cursor = await self._read_page(fetch, cursor)
             if fetch.is_outrun and not to_the_end:
                 return False
@@ -429,11 +413,11 @@ class Client:
         return {name: value for name, value in params.items() if value is not None}
 
     async def _with_marks_checked(self, snapshot: Snapshot) -> Snapshot:
-        """Return the listing, without the field of `model/shared_marks.py` if the server is not surely envwatch."""
+        """Return the listing, without `shared_marks` unless the server is surely envwatch."""
         has_marks = any(page.has_marks for page in snapshot.pages)
         if self._is_envwatch is None and (has_marks or snapshot.served is not None):
             snapshot = snapshot._replace(requests=snapshot.requests + 1)
-            with suppress(*FAILURES):  # a timeout is one of these
+            with suppress(*FAILURES):  # includes timeouts
                 await self._ask_health()
         if self._is_envwatch:
             served = snapshot.served
@@ -449,11 +433,7 @@ class Client:
         return snapshot._replace(pages=pages, rows=Snapshot.of_pages(pages).rows)
 
     async def _ask_health(self) -> None:
-        """Ask whether the server is envwatch; an error of the server leaves the question open.
-
-        Raises:
-            Exception: a member of `FAILURES`.
-        """
+        """Ask whether the server is envwatch; a server error leaves the question open."""
         async with asyncio.timeout(self._limits.page_deadline.total_seconds() / 4):
             response = await self._transport.send("GET", HEALTH_PATH)
         if response.status < HTTPStatus.INTERNAL_SERVER_ERROR and response.status != HTTPStatus.TOO_MANY_REQUESTS:
@@ -467,7 +447,7 @@ class Client:
         return self if self._is_served else None
 
     async def acknowledge(self, uuid: SafeText, request: AckRequest) -> AckAnswer:
-        """See `Team`. Nothing is sent to a server whose health does not name envwatch."""
+        """See `Team`; nothing is sent unless the server's health names envwatch."""
         content = json.dumps(request.content, ensure_ascii=False).encode(errors="replace")
         if len(content) > REQUEST_BYTES:
             what = "too many rows for one acknowledgement: acknowledge fewer rows at once"
@@ -476,7 +456,7 @@ class Client:
         return answer_in(response.json_object)
 
     async def end(self, uuid: SafeText) -> None:
-        """See `Team`. Nothing is sent to a server whose health does not name envwatch."""
+        """See `Team` and `acknowledge`."""
         await self._send_ack("DELETE", uuid)
 
     async def _send_ack(self, method: str, uuid: SafeText, content: bytes | None = None) -> Response:
@@ -496,7 +476,7 @@ class Client:
             if httpx.codes.is_success(response.status):
                 return response
             why = ack_refusal_of(response, self._endpoint, is_end=content is None)
-        raise why  # outside the `except`, because httpx's exceptions hold the key
+        raise why  # outside the `except`, see `errors`
 
     def _too_slow(self, what: str, deadline: timedelta) -> SourceError:
         message = f"{self._endpoint.host} did not send {what} within {deadline.total_seconds():g} s"
@@ -504,23 +484,21 @@ class Client:
 
 
 _DEVICE_ID: Final = re.compile(r"(?!\.+$)[A-Za-z0-9._~:-]{1,256}")
-"""Device ids that the API documents.
-
-For other ids a 404 proves nothing: cleaning may have changed the id, and gateways may reject a quoted slash."""
+"""Documented device ids. For others, a 404 proves nothing: cleaning may have changed the id, and gateways may reject a
+quoted slash."""
 
 
 @dataclass(slots=True)
 class _Missing:
     row: Environment
     listings: int = 0
-    """Consecutive listings without the row. The count restarts if any missing row turns out to exist."""
+    """Consecutive listings without the row; restarts when any missing row is found."""
     tries: int = 0
 
 
 @dataclass(slots=True)
 class _Results:
     found: dict[SafeText, ListedPage] = field(default_factory=dict)
-    """A page with the found row, by the row's id."""
     not_found: set[SafeText] = field(default_factory=set)
     is_route_proven: bool = False
     requests: int = 0
@@ -528,19 +506,18 @@ class _Results:
 
 
 class Absences:
-    """Rows that the newest complete listing lacks; `get_device` requests a device by id."""
+    """Rows missing in the newest complete listing; `get_device` requests a device by id."""
 
     def __init__(self, get_device: Callable[[str], Awaitable[Response]]) -> None:
         self._get_device = get_device
         self._missing: dict[SafeText, _Missing] = {}
         self._failed_polls = limits.ABSENCE_TRIES
-        """Consecutive polls without a row in any response."""
         self._polls = 0
 
     async def checked(self, snapshot: Snapshot, before: Mapping[SafeText, Environment], until: float) -> Snapshot:
-        """Return a complete listing with found rows, confirmed absences and ids in doubt.
+        """Return the listing with found rows, confirmed absences and ids in doubt.
 
-        `before` has the previous listing's rows; `until` is a deadline in seconds of the event loop's clock.
+        `before` has the previous listing's rows; `until` is a time in event loop seconds.
         """
         listed = snapshot.rows
         self._note(before, listed.keys() | snapshot.rejected_ids)
@@ -568,13 +545,12 @@ class Absences:
             missing.listings += 1
 
     def _to_request(self) -> list[_Missing]:
-        """Return the missing rows to request: fewest tries first, then longest missing.
+        """Return the rows to request: fewest tries first, then longest missing.
 
-        If a poll cannot request all missing rows, most are back in the next listing; only rows absent from two listings
-        are then requested.
+        If too many rows are missing, most return in the next listing, so only rows missing twice are requested.
         """
         missing = sorted(self._missing.values(), key=lambda one: one.tries)
-        most = limits.ABSENCE_QUESTIONS - 1  # one request is for a listed row
+        most = limits.ABSENCE_QUESTIONS - 1  # a request proves the route
         return missing if len(missing) <= most else [one for one in missing if one.listings > 1][:most]
 
     async def _request(self, listed: Mapping[SafeText, Environment], results: _Results) -> None:
@@ -591,15 +567,12 @@ class Absences:
             elif response is not None and response.status == HTTPStatus.NOT_FOUND:
                 results.not_found.add(missing.row.id)
             else:
-                missing.tries += 1  # a row with a different id is a second listener on the machine
+                missing.tries += 1  # another id belongs to a second listener on the machine
                 if row is None:
                     return
 
     async def _is_route_usable(self, listed: Mapping[SafeText, Environment], results: _Results) -> bool:
-        """Whether a request for a listed row, different in each poll, proves the route.
-
-        An empty listing needs no proof.
-        """
+        """Whether a listed row, different in each poll, proves the route; an empty listing needs no proof."""
         controls = [row for row in listed.values() if _can_be_requested(row)]
         if not controls:
             return not listed
@@ -618,7 +591,6 @@ class Absences:
         return response
 
     def _settle(self, results: _Results) -> frozenset[SafeText]:
-        """Drop rows that are settled or out of tries; return confirmed absences."""
         confirmed: frozenset[SafeText] = frozenset()
         if results.is_route_proven:
             self._failed_polls = 0

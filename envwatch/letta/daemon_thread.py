@@ -1,4 +1,4 @@
-"""Run blocking calls, such as slow disks or DNS, in daemon threads."""
+"""Run blocking calls in daemon threads."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ T = TypeVar("T")
 
 
 async def run_in_daemon_thread(function: Callable[[], T]) -> T:
-    """Return a blocking function's result, or raise the function's exception.
+    """Return a blocking function's result, or raise its exception.
 
-    asyncio joins the threads of `to_thread`, so a hanging call would delay the exit.
+    asyncio joins threads of `to_thread`, so a hanging disk or DNS would delay the exit.
     """
     result: Future[T] = Future()
     result.set_running_or_notify_cancel()  # cancelling the wait must not cancel the call

@@ -1,6 +1,6 @@
 """Explain responses: a page, or a failure with advice.
 
-Functions return a `SourceError` instead of raising, so that the exception's context holds neither response nor key.
+Functions return `SourceError` instead of raising it, so its context holds neither response nor key.
 """
 
 from __future__ import annotations
@@ -46,7 +46,6 @@ FAILURES: Final = (
 )
 
 _RELAY_CODES: Final = ("envwatch_blind", "envwatch_waiting", "envwatch_stopping")
-"""Error codes of a relay that has no listing: blind, just started, or stopping."""
 
 _NO_BODY: Final = "a request must have no body"
 
@@ -76,18 +75,18 @@ _CERTIFICATES: Final = {
 
 
 class Endpoint(NamedTuple):
-    """The server, as messages name the server."""
+    """The server as named in messages."""
 
     host: SafeText
     proxy: SafeText | None
     key: Secret
-    """Removed from all messages, also from the server's."""
+    """Removed from all messages, also the server's."""
     key_origin: SafeText
     is_plain: bool = False
 
     @property
     def nearest(self) -> str:
-        """The host that envwatch connects to: the proxy, else the server."""
+        """The connected host: the proxy, else the server."""
         return f"the proxy {self.proxy}" if self.proxy else self.host
 
     @classmethod
@@ -112,7 +111,7 @@ def host_of(url: httpx.URL) -> SafeText:
 def page_in(
     response: Response, endpoint: Endpoint, rows: Mapping[SafeText, Environment], pool: Pool
 ) -> Page | SourceError:
-    """Return the page or the failure; unchanged `rows` of the last listing are reused."""
+    """Return the page or failure; unchanged `rows` of the last listing are reused."""
     if response.status != httpx.codes.OK:
         return refusal_of(response, endpoint)
     try:
@@ -125,7 +124,7 @@ def page_in(
 
 
 def offset_in(response: Response) -> OffsetBounds | None:
-    """Return bounds of the server's clock from `Date`; None without `Date`, or for an answer from a cache."""
+    """Return the server clock's bounds from `Date`; None without `Date` or from a cache."""
     date = _instant(response.headers.get("Date"))
     if date is None or response.headers.get("Age", "0").strip() != "0":
         return None
@@ -148,7 +147,7 @@ def failure_of(error: Exception, endpoint: Endpoint) -> SourceError:
             cause, what = Cause.TIMEOUT, f"{host} was silent for {limits.READ_TIMEOUT.total_seconds():g} s"
         case httpx.ProxyError():
             cause, what = Cause.UNREACHABLE, f"{nearest} refused: {endpoint.quoted(str(error), 100)}"
-        # Only the texts of httpcore and h11 tell a broken response from a reply that is not HTTP.
+        # Only texts of httpcore and h11 tell a broken response from another protocol.
         case httpx.RemoteProtocolError() if "disconnected" in str(error) or "closed connection" in str(error):
             hint = ": is it https there?" if endpoint.is_plain else ""
             cause, what = Cause.UNREACHABLE, f"{host} closed the connection before its answer was complete{hint}"
@@ -164,7 +163,7 @@ def failure_of(error: Exception, endpoint: Endpoint) -> SourceError:
 
 
 def refusal_of(response: Response, endpoint: Endpoint) -> SourceError:
-    """Return the failure for a response with a status other than 200."""
+    """Return the failure for a status other than 200."""
     status = response.status
     if 300 <= status < 400:
         what = f"{endpoint.host} answered with a redirect to {_target(response, endpoint)}: wrong LETTA_BASE_URL?"
@@ -187,7 +186,7 @@ def refusal_of(response: Response, endpoint: Endpoint) -> SourceError:
 
 
 def ack_failure_of(error: Exception, endpoint: Endpoint, deadline: timedelta) -> SourceError:
-    """Return the failure of an acknowledgement for an exception in `FAILURES`; a timeout is at the deadline."""
+    """Return an acknowledgement's failure for an exception in `FAILURES`."""
     failure = failure_of(error, endpoint).failure
     match error:
         case httpx.ConnectError() | httpx.ConnectTimeout() | httpx.ProxyError():
@@ -199,7 +198,7 @@ def ack_failure_of(error: Exception, endpoint: Endpoint, deadline: timedelta) ->
 
 
 def ack_refusal_of(response: Response, endpoint: Endpoint, *, is_end: bool) -> SourceError:
-    """Return the failure for a response that refuses an acknowledgement, or the end of an acknowledgement."""
+    """Return the failure for a refused acknowledgement, or a refused end."""
     failure, host, words = refusal_of(response, endpoint).failure, endpoint.host, _words(response, endpoint)
     cause = failure.cause
     match response.status:
@@ -207,7 +206,7 @@ def ack_refusal_of(response: Response, endpoint: Endpoint, *, is_end: bool) -> S
             what = f"the token of this machine may not acknowledge: ask for the right `ack` at {host}"
         case 404 if is_end:
             cause, what = Cause.REFUSED, f"{host} knows no such acknowledgement: it may have ended already"
-        # envwatch 1.1.0 answers 413 to a request with a body, on any path, and sometimes 431 to a large body.
+        # envwatch 1.1.0 answers 413 to any request with a body, and sometimes 431 to a large body.
         case 404 | 405 | 431 | 413 if response.status != 413 or words == _NO_BODY:
             cause, what = Cause.NO_SUCH_ROUTE, f"{host} is too old for acknowledgements by viewers"
         case 409:
@@ -261,10 +260,9 @@ def _target(response: Response, endpoint: Endpoint) -> SafeText:
 
 
 def retry_after(headers: Mapping[str, str], answered_at: float) -> timedelta | None:
-    """Return the bounded wait of `Retry-After`, if any.
+    """Return the wait in `Retry-After`, at most `RETRY_AFTER_CAP`, or None.
 
-    A date is compared with the server's `Date`, or with `answered_at` (this machine's wall clock, ms). Header names may
-    be in any case.
+    A date is compared with the server's `Date`, else with `answered_at` (local wall clock, ms).
     """
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
@@ -288,7 +286,7 @@ def _instant(date: str | None) -> float | None:
 
 
 def network_failure(error: Exception, host: str, nearest: str) -> tuple[Cause, str]:
-    """Return cause and message by the system error behind an error of httpx, httpcore or anyio.
+    """Return cause and message from the system error behind an error of httpx, httpcore or anyio.
 
     `nearest` is host and port of the server or proxy.
     """

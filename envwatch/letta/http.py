@@ -1,8 +1,7 @@
-"""The only import of httpx. No httpx object leaves `letta` and `deliver`, because httpx's objects can hold the key.
+"""The only import of httpx; no httpx object leaves `letta` and `deliver`, because it can hold the key.
 
-Import httpx from here. `httpx/__init__.py` imports its CLI if click is installed, with click, Rich and Pygments: 45 ms
-of 120, and Rich in commands that draw nothing. None in `sys.modules` hides the CLI; removing the entry at once keeps
-the CLI available to the rest of the process.
+If click is installed, httpx imports a CLI with click, Rich and Pygments: 45 ms of 120. None in `sys.modules` hides the
+CLI from this import only.
 """
 
 import sys

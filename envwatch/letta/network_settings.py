@@ -1,7 +1,7 @@
-"""Rules for addresses, proxy and trusted certificates.
+"""Rules for addresses, proxies and trusted certificates.
 
-The variables are read here, because httpx crashes on some values without naming the variable. Messages never repeat an
-address or proxy, which may hold a password.
+httpx crashes on some variables without naming them, so they are read here. Messages never repeat an address or proxy,
+which may hold a password.
 """
 
 from __future__ import annotations
@@ -37,16 +37,14 @@ _LOOPBACK: Final = (ip_network("127.0.0.0/8"), ip_network("::1"))
 
 
 class SettingsError(ReportedError):
-    """An unusable setting; the message is a line that names the setting."""
+    """An unusable setting; the message names it in a line."""
 
 
 def checked_base_url(text: str) -> str:
-    """Return a base URL with the host in lower case, without a trailing slash.
+    """Return a base URL with lower-case host, without trailing slash.
 
-    httpx parses the URL, so the checked host gets the key.
-
-    Raises:
-        SettingsError: unless https, or http to this machine, with host, port and path only.
+    httpx parses the URL, so the checked host gets the key. Raises `SettingsError` unless https, or http to this
+    machine, with host, port and path only.
     """
     url = _checked_url(text.strip(), "the base URL", "key")
     if "?" in text or "#" in text:
@@ -59,8 +57,7 @@ def checked_base_url(text: str) -> str:
 def checked_hook_url(text: str) -> httpx.URL:
     """Return a web service's address, which may have a query.
 
-    Raises:
-        SettingsError: unless https, or http to this machine, without user or password.
+    Raises `SettingsError` unless https, or http to this machine, without user or password.
     """
     return _checked_url(text.strip(), "the address", "messages")
 
@@ -84,8 +81,8 @@ def _checked_url(text: str, what: str, secret: str) -> httpx.URL:
 def is_loopback(host: str) -> bool:
     """Whether a host is 127.0.0.0/8, ::1 or `localhost`, without DNS.
 
-    IPv4 written as IPv6 (`::ffff:127.0.0.1`) is refused: `ipaddress.is_loopback` depends on Python's version, and the
-    system decides the target.
+    IPv4 as IPv6 (`::ffff:127.0.0.1`) is refused: `ipaddress.is_loopback` depends on Python's version, and the system
+    decides the target.
     """
     try:
         return any(ip_address(host) in network for network in _LOOPBACK)
@@ -94,17 +91,17 @@ def is_loopback(host: str) -> bool:
 
 
 def proxy_variable(environ: Mapping[str, str]) -> str | None:
-    """Return the variable that names a proxy, whether or not the proxy applies."""
+    """Return the set proxy variable, if any."""
     return _first_set(environ, _PROXIES)
 
 
 def trust_variable(environ: Mapping[str, str]) -> str | None:
-    """Return the variable that names the trusted certificates; None for the defaults."""
+    """Return the set variable for trusted certificates; None for the defaults."""
     return _first_set(environ, _TRUST)
 
 
 def proxy_for(url: httpx.URL, environ: Mapping[str, str]) -> httpx.Proxy | None:
-    """Return the proxy for a URL; None for a direct connection, always for loopback."""
+    """Return the proxy for a URL; None if direct, always for loopback."""
     proxy = None if is_loopback(url.host) else _proxy(environ)
     return None if proxy is None or _is_exempt(url.host, url.port or 443, environ) else proxy
 
@@ -112,7 +109,7 @@ def proxy_for(url: httpx.URL, environ: Mapping[str, str]) -> httpx.Proxy | None:
 def trust_for(url: httpx.URL, environ: Mapping[str, str]) -> ssl.SSLContext:
     """Return the TLS context with the trusted certificates."""
     if url.scheme == "http":
-        # Plain HTTP never uses the context; an empty context saves 20 ms for reading the default certificates.
+        # Plain HTTP needs no certificates, and reading the default certificates takes 20 ms.
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return _trust(environ)
 
@@ -148,7 +145,7 @@ def _proxy(environ: Mapping[str, str]) -> httpx.Proxy | None:
 def _is_exempt(host: str, port: int, environ: Mapping[str, str]) -> bool:
     """Whether `NO_PROXY` lists a host, by curl's rules: `*`, names with subdomains, addresses, networks.
 
-    Every entry is checked, so that an unusable entry is always reported.
+    Every entry is checked, so unusable entries are always reported.
     """
     variable = _first_set(environ, _NO_PROXY)
     entries = environ[variable].lower().replace(",", " ").split() if variable else []

@@ -1,4 +1,4 @@
-"""Poll a source and yield outcomes; a session merges the outcomes of several profiles.
+"""Poll sources and yield outcomes; a session merges several profiles.
 
 The poller decides the pace: interval, request budget, backoff, `Retry-After`, rare polls after a refused key. Polls
 never overlap, and polling never gives up.
@@ -41,11 +41,7 @@ class Source(Protocol):
     """Produces listings."""
 
     async def snapshot(self) -> Snapshot:
-        """Return one complete listing.
-
-        Raises:
-            SourceError: on failure.
-        """
+        """Return a complete listing, or raise `SourceError`."""
         ...
 
 
@@ -53,32 +49,25 @@ class Team(Protocol):
     """The team behind `envwatch serve`, which shares acknowledgements. Both methods take at most 10 s."""
 
     async def acknowledge(self, uuid: SafeText, request: AckRequest) -> AckAnswer:
-        """Acknowledge rows under a new uuid, and return what became of each row.
+        """Acknowledge rows under a new uuid, and return each row's result.
 
-        Raises:
-            SourceError: if the request surely or maybe failed, with a sentence for people. The cause is
-                `NO_SUCH_ROUTE` if the server is older than acknowledgements over HTTP.
+        Raises `SourceError` if the request surely or maybe failed, with `NO_SUCH_ROUTE` from an old server.
         """
         ...
 
     async def end(self, uuid: SafeText) -> None:
-        """End an acknowledgement.
-
-        Raises:
-            SourceError: as from `acknowledge`.
-        """
+        """End an acknowledgement; raises like `acknowledge`."""
         ...
 
 
 class PollSchedule(NamedTuple):
     """The poller's plan, for display.
 
-    The newest listing's figures and the request budget are 0 unless they lengthen the interval.
+    `requests`, `requests_per_minute` and `took` are 0 unless they lengthen the interval.
     """
 
     is_polling: bool
     interval: timedelta
-    """See `Poller.interval`."""
     next_at: float | None = None
     """Monotonic second; None if no poll is due."""
     is_paused: bool = False
@@ -93,11 +82,11 @@ class PollSchedule(NamedTuple):
 
 
 class RefreshDelay(NamedTuple):
-    """Why a requested poll does not start at once."""
+    """Delay of a requested poll."""
 
     left: timedelta
     is_forbidden: bool
-    """Whether `Retry-After` forbids the poll, which drops the request."""
+    """Whether `Retry-After` drops the request."""
 
 
 def read_clocks() -> Clocks:
@@ -146,20 +135,20 @@ class Poller:
     def __init__(self, source: Source, settings: Limits, runtime: Runtime = _THIS_MACHINE) -> None:
         self._source = source
         self.limits = settings
-        """The settings, with the user's present interval."""
+        """The settings with the user's interval."""
         self._runtime = runtime
         self.cost = ListingCost()
         self._failures = 0
         self._source_interval = timedelta()
-        """A relay's time between listings, from the newest listing."""
+        """The relay's interval in the newest listing."""
         self._is_relayed = False
         self._refusals = 0
         self._failing_since = self._started_at = self._forbidden_until = float("-inf")
         self._budget_free_at = float("-inf")
-        """The monotonic second from which the budget covers all polls."""
+        """Monotonic second when the budget covers all polls."""
         self._was_early = False
         self._slept_s = 0.0
-        """Seconds of sleep since the newest poll, which the monotonic clock did not count."""
+        """Seconds asleep since the newest poll, absent from the monotonic clock."""
         self._wake = asyncio.Event()
         self._is_paused = False
         self._is_requested = False
@@ -168,12 +157,11 @@ class Poller:
 
     @property
     def interval(self) -> timedelta:
-        """The user's interval, or longer if the newest listing's requests or duration require that."""
+        """The user's interval, lengthened for the newest listing's requests or duration."""
         return self.limits.pace(self.cost.requests, self.cost.took)
 
     @property
     def _tick(self) -> timedelta:
-        """The interval without regard to the listing's duration."""
         return max(self.limits.interval, self.limits.budgeted(self.cost.requests))
 
     @property
@@ -194,8 +182,7 @@ class Poller:
     def refresh(self) -> RefreshDelay | None:
         """Poll as soon as allowed, also when paused; return the delay, if any.
 
-        After a scheduled poll, a requested poll may precede the budget; later polls wait longer instead. After a
-        requested poll, the budget comes first.
+        Only after a scheduled poll may a requested poll precede the budget; later polls then wait longer.
         """
         now = self._runtime.clocks().monotonic
         if (left := self._forbidden_until - self._slept_s - now) > 0:
@@ -221,10 +208,7 @@ class Poller:
         self.pages_read = pages
 
     async def outcomes(self) -> AsyncGenerator[Outcome, None]:
-        """Poll for ever and yield each outcome, starting at once.
-
-        Closing the generator cancels the poll in flight.
-        """
+        """Yield the outcomes of endless polls, starting at once; closing the generator cancels a poll in flight."""
         while True:
             self._was_early = self._due is not None and self._due() - self._slept_s > self._runtime.clocks().monotonic
             self._is_requested = False
@@ -294,10 +278,10 @@ class Poller:
                 return lambda: at
 
     def _next_tick(self, listed: Listed, spread: float) -> float:
-        """Return the next tick's monotonic second; ticks during the poll are skipped.
+        """Return the next tick's monotonic second.
 
-        `spread` is the delay as a share of the interval, negative for early. If the budget allows no earlier poll, the
-        tick is late in both cases.
+        `spread` is a share of the interval, negative for early. If the budget forbids an early tick, it is as late
+        instead.
         """
         least = self.limits.budgeted(self.cost.requests)
         tick = least + abs(self._tick * (1 + spread) - least)
@@ -306,8 +290,8 @@ class Poller:
     def _retry_at(self, failed: Failed) -> float:
         """Return the monotonic second of the poll after a failure.
 
-        The failed request is not charged to the budget: the charge would undo the jitter. The backoff counts from the
-        poll's start, since a poll that hung until the deadline has waited enough.
+        Charging the failed request to the budget would undo the jitter. The backoff counts from the poll's start,
+        because a hanging poll has waited enough.
         """
         started, ended = failed.started.monotonic, failed.ended.monotonic
         return max(
@@ -340,7 +324,6 @@ class Poller:
         return min(free_at, outcome.ended.monotonic + limits.WALK_PENALTY_CAP.total_seconds())
 
     async def _wait_for_poll(self, due: _Due, last: Clocks) -> Slept | None:
-        """Wait until a poll is due or requested, or until this machine has slept since `last`."""
         now = self._runtime.clocks()
         if now.slept_since(last):
             return Slept(last, now)
@@ -394,21 +377,20 @@ class PolledProfile(NamedTuple):
     poller: Poller
     close: Callable[[], Awaitable[None]] = _nothing_to_close
     remember: Callable[[Iterable[Environment]], None] = lambda _rows: None
-    """Takes the rows that an earlier run knew, before the first poll."""
+    """See `Client.remember`."""
     find_team: Callable[[], Team | None] = lambda: None
 
     @property
     def team(self) -> Team | None:
-        """The team, if the newest listing came from `envwatch serve`."""
+        """See `Client.team`."""
         return self.find_team()
 
 
 class Session:
     """An async iterator of `(name, outcome)` over several targets, in order of arrival.
 
-    A target polls again only after the last outcome was taken; targets do not wait for each other. Entering the context
-    starts the first polls. Leaving the context ends the iteration, cancels polls and closes connections. An observer's
-    exception ends the iteration.
+    A target polls again after the last outcome was taken, independently. Entering the context starts polling; leaving
+    cancels polls and closes connections. Leaving, or an observer's exception, ends the iteration.
     """
 
     def __init__(self, targets: Mapping[SafeText, PolledProfile], *observers: Observer) -> None:
@@ -416,7 +398,7 @@ class Session:
         self._observers = observers
         self._streams: dict[SafeText, AsyncGenerator[Outcome]] = {}
         self._waiting: dict[SafeText, asyncio.Task[Outcome]] = {}
-        """By target; the target whose outcome was last taken comes last."""
+        """Polls by target name; the last taken target comes last."""
         self._taken: SafeText | None = None
         self._is_closed = False
 

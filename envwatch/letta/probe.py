@@ -36,15 +36,13 @@ class Exchange:
 
     status: int
     took: timedelta
-    """From the request to the response's end; includes the handshakes of a new connection."""
+    """Time to the response's end, with a new connection's handshakes."""
     offset: OffsetBounds | None
-    """Bounds of the server's clock; None without a `Date`."""
+    """Bounds of the server's clock; None without `Date`."""
     tls: SafeText | None = None
-    """The version in OpenSSL's spelling, `TLSv1.3`; None for plain HTTP."""
+    """OpenSSL's name, such as `TLSv1.3`; None for plain HTTP."""
     valid_until: WallMs | None = None
-    """The end of the server's certificate."""
     failure: Failure | None = None
-    """Why the response is not the requested one."""
     version: SafeText | None = None
     environments: Sequence[Environment] = ()
     is_whole: bool = True
@@ -54,10 +52,7 @@ class Exchange:
 class Probe:
     """A connection to a server; a request without a response raises `SourceError`.
 
-    Without a key (an empty `Secret`), requests have no `Authorization`.
-
-    Raises:
-        SettingsError: if a proxy or certificate setting cannot be used.
+    The constructor raises like `Transport`.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - each once
@@ -74,17 +69,13 @@ class Probe:
         self._transport = Transport(url, key=key, wall=wall, error_patience=limits.page_deadline / 4, environ=environ)
         proxy = self._transport.proxy
         self.host = (proxy.url if proxy else url).host
-        """Where the connection goes: the proxy, else the server."""
+        """Connected host: the proxy, else the server."""
         self._endpoint = Endpoint.from_url(url, proxy, key, key_origin)
         self.proxy = self._endpoint.proxy
-        """Host and port of the proxy, if any."""
+        """Host and port, if any."""
 
     async def addresses(self) -> tuple[SafeText, ...]:
-        """Return the addresses of `host`, in the order of attempts.
-
-        Raises:
-            SourceError: if there are none.
-        """
+        """Return the addresses of `host` in order of attempts, or raise `SourceError`."""
         try:
             async with asyncio.timeout(limits.CONNECT_TIMEOUT.total_seconds()):
                 found = await run_in_daemon_thread(lambda: socket.getaddrinfo(self.host, None, type=socket.SOCK_STREAM))
@@ -144,4 +135,4 @@ class Probe:
                 tls=None if tls is None else clean(tls.version() or "TLS"),
                 valid_until=None if end is None else WallMs(ssl.cert_time_to_seconds(str(end)) * 1000),
             )
-        raise why  # outside the `except`, because httpx's exceptions hold the key
+        raise why  # outside the `except`, see `errors`

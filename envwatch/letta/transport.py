@@ -1,7 +1,7 @@
-"""Send an HTTP request within bounds of time and size.
+"""Send HTTP requests within bounds of time and size.
 
 Only this module sends the key, through httpx's transport: httpx's client would add redirects, cookies, logins and
-settings from the environment.
+environment settings.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 ERROR_BYTES: Final = 64 * 1024
 
 _IDLE_S: Final = 60.0
-"""Seconds to keep an idle connection, as load balancers do. httpx's 5 s would end before the next poll."""
+"""Idle seconds before closing, as in load balancers; httpx's 5 s would end before the next poll."""
 
 TIMEOUT: Final = httpx.Timeout(limits.READ_TIMEOUT.total_seconds(), connect=limits.CONNECT_TIMEOUT.total_seconds())
 
@@ -55,15 +55,15 @@ class Response:
     received: int
     requests: int
     asked_at: float
-    """This machine's wall clock before the request, ms."""
+    """Local wall clock before the request, in ms."""
     answered_at: float
-    """This machine's wall clock at the arrival of the response's head, ms."""
+    """Local wall clock at the response's head, in ms."""
     tls: ssl.SSLObject | None = field(repr=False)
-    """The connection's TLS; None for plain HTTP."""
+    """None for plain HTTP."""
 
     @property
     def json_object(self) -> dict[str, JsonValue]:
-        """The JSON object in the body; empty if the body is something else."""
+        """The body's JSON object, or an empty object."""
         try:
             document = json.loads(self.body.decode(errors="replace"))
         except (ValueError, RecursionError):
@@ -74,11 +74,8 @@ class Response:
 class Transport:
     """A connection to a server, kept open between requests.
 
-    `url` is the server's base URL. An empty `key` is not sent. `wall` reads ms since the epoch. `error_patience` is the
-    time for an error's body, because the status alone names the failure.
-
-    Raises:
-        SettingsError: if a proxy or certificate setting cannot be used.
+    An empty `key` is not sent. `wall` reads ms since the epoch. `error_patience` is the time for an error's body,
+    because the status suffices. Raises `SettingsError` for an unusable proxy or certificate setting.
     """
 
     def __init__(
@@ -105,13 +102,10 @@ class Transport:
     async def send(
         self, method: str, path: str, params: Mapping[str, str] | None = None, content: bytes | None = None
     ) -> Response:
-        """Send an idempotent request, with `content` as JSON body if any; retry once if an idle connection is dead.
+        """Send an idempotent request; retry once if the server has closed the idle connection.
 
-        A server may close an idle connection during a request, which is no failure. A broken new connection is a
-        failure. `path` is quoted, and follows the base URL's path.
-
-        Raises:
-            Exception: a member of `errors.FAILURES`, which must not leave this package.
+        Only a broken new connection is a failure. `path` is quoted, and follows the base URL's; `content` is JSON.
+        Raises an error of `errors.FAILURES`, which must not leave this package.
         """
         traced: set[str] = set()
         url = self._url.copy_with(raw_path=self._url.raw_path.rstrip(b"/") + path.encode())
@@ -184,12 +178,9 @@ class Transport:
 
 
 async def _read(response: httpx.Response, body: bytearray, bound: int) -> None:
-    """Read and inflate a body; httpx inflates without bound: 8 KiB can become 8 MiB.
+    """Read and inflate a body within `bound` bytes; httpx inflates without bound: 8 KiB can become 8 MiB.
 
-    `body` keeps the content if the rest fails. `bound` limits content and wire data, in bytes.
-
-    Raises:
-        BodyError: if the body is too large, in another encoding, or damaged.
+    `bound` also limits the wire data. `body` keeps the content before a failure. Raises `BodyError`.
     """
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in {"identity", "gzip", "x-gzip", ""}:

@@ -1,7 +1,6 @@
-"""Encoding of a moment's alerts, as changes since another moment.
+"""Encoding of a moment's alerts as changes since another moment.
 
-Rows are places in the moment's order of rows, and rows with equal values are one group: a fleet whose losses all need a
-person takes a few bytes.
+Rows with equal values form a group of places, so a uniform fleet takes few bytes.
 """
 
 from __future__ import annotations
@@ -75,7 +74,6 @@ def _uptime_of(share: object, hours: object, is_first: object) -> Uptime:
 
 
 _UPTIME: Final = optional(Codec(lambda uptime: [*rounded_parts(uptime)], lambda plain: _uptime_of(*list_of(plain))))
-"""None for a row that has no uptime any more."""
 
 _HOURS: Final = record(
     partial(RecurringHours, filter=""),
@@ -112,7 +110,7 @@ def _incident_codec(profile: SafeText) -> Codec[Incident]:
 
 
 def plain_alerts(before: RecordedAlerts, after: RecordedAlerts, moment: Moment) -> dict[str, Any]:
-    """Return the changes from the alerts of another moment; `moment` is the moment of `after`."""
+    """Return the changes since earlier alerts; `moment` belongs to `after`."""
     profile = moment.profile_state.profile
     places = {id_: place for place, id_ in enumerate(moment.profile_state.environments)}
     groups = {
@@ -140,7 +138,7 @@ def plain_alerts(before: RecordedAlerts, after: RecordedAlerts, moment: Moment) 
 def changed_alerts(
     before: RecordedAlerts, plain: Mapping[str, Any], id_at: Callable[[int], SafeText], profile: SafeText
 ) -> RecordedAlerts:
-    """Return the alerts after `plain_alerts`; `id_at` returns the id of the row at a place."""
+    """Return the alerts from `plain_alerts`; `id_at` maps a place to the row's id."""
     changed: dict[str, Any] = {}
     if "decisions" in plain:
         changed["decisions"] = {**before.decisions, **_values(plain["decisions"], id_at, _DECISION)}
@@ -176,7 +174,6 @@ def alerts_of_rows(alerts: RecordedAlerts, ids: Iterable[SafeText]) -> RecordedA
 def _groups(
     before: Mapping[SafeText, T], after: Mapping[SafeText, T], places: Mapping[SafeText, int], codec: Codec[Any]
 ) -> list[Any]:
-    """Return the changed values, each with the gaps between its rows."""
     groups: dict[T | None, list[int]] = {}
     for id_, place in places.items():
         value, known = after.get(id_), before.get(id_)
@@ -211,7 +208,6 @@ def _without_remaining(incidents: Iterable[Incident]) -> list[Incident]:
 
 
 def _plain_items(before: Sequence[T], after: Sequence[T], codec: Codec[T]) -> list[Any]:
-    """Return runs of items that stay, and the new items."""
     known = set(before)
     return [runs_between(before, after), [codec.plain(each) for each in after if each not in known]]
 

@@ -1,14 +1,12 @@
-"""Codecs: write values as plain JSON, and read JSON with types checked and texts cleaned.
+"""Codecs write values as plain JSON, and read JSON with types checked and texts cleaned.
 
-A recording may come from anybody: a codec returns a value of the right type or raises `ValueError`. A record is a JSON
-object by field name, without default values. Unknown names, of a later version, are ignored.
+Recordings may come from strangers: a codec returns a value of the right type or raises `ValueError`. A record is a JSON
+object by field name, without default values; a renamed field keeps its stored name (`STORED_NAMES`). A tracked
+environment is a row of numbered cells, and a new cell takes the next free number. Unknown names and numbers, of later
+versions, are ignored.
 
-Lists and objects in a row's objects (`metadata`, unknown fields) mostly repeat. A table holds each value once, and a
-row holds the entry's number, in a list.
-
-A tracked environment is a row of cells. A cell's number is part of the format: a new cell takes the next free number,
-and unknown numbers are ignored. Elsewhere a field's name is part of the format, so renamed fields keep the old name in
-files (`STORED_NAMES`). `MomentBuilder` sets the profile's label, which is not stored.
+Lists and objects in `metadata` and unknown fields mostly repeat: a table holds each value once, a row its number in a
+list.
 """
 
 from __future__ import annotations
@@ -48,7 +46,7 @@ T = TypeVar("T")
 E = TypeVar("E", bound="StrEnum")
 
 _INT_BITS: Final = 1_000
-"""An integer with at most this many bits fits a float."""
+"""Integers of at most this length fit a float."""
 _US: Final = timedelta(microseconds=1)
 _EQUAL_IS_SAME: Final = frozenset({str, int, bool, frozenset})
 
@@ -56,7 +54,7 @@ STORED_NAMES: Final = {"quarantine": "hold", "rejected": "set_aside", "rejected_
 
 
 def is_same(one: Any, other: Any) -> bool:  # noqa: ANN401  any values
-    """Whether two values are equal, with equal types and member order."""
+    """Whether two values are equal, with types and member order."""
     if one is other:
         return True
     kind = type(one)
@@ -77,7 +75,6 @@ class Codec(Generic[T]):
 
     plain: Callable[[T], Any]
     value: Callable[[Any], T]
-    """Raises `ValueError` for invalid input."""
     kinds: frozenset[type] = frozenset()
     """Types read without conversion; texts must be clean."""
 
@@ -87,14 +84,14 @@ def _same(value: T) -> T:
 
 
 def text_of(plain: object) -> SafeText:
-    """Return a cleaned text. Texts that envwatch recorded stay the same."""
+    """Return a cleaned text; recorded texts stay the same."""
     if type(plain) is not str:
         raise ValueError("no text")
     return clean(plain, max(len(plain), LONGEST))
 
 
 def read_number(plain: object) -> Any:  # noqa: ANN401  an instant of any clock
-    """Return a float, which may be infinite, or an integer that fits a float."""
+    """Return a float (no NaN) or an integer that fits a float."""
     if type(plain) is float:
         if plain != plain:  # noqa: PLR0124 - only NaN is not itself
             raise ValueError("no number")
@@ -152,17 +149,14 @@ def word(kind: type[E]) -> Codec[E]:
 
 
 _NO_IDS: Final = frozenset[SafeText]()
-"""Shared, because an empty set takes 216 bytes, and each row has two."""
+"""Shared, because an empty set takes 216 bytes, twice in each row."""
 IDS: Final[Codec[frozenset[SafeText]]] = Codec(sorted, lambda plain: frozenset(map(text_of, list_of(plain))) or _NO_IDS)
 
 
 def record(kind: Callable[..., T], /, **codecs: Codec[Any]) -> Codec[T]:
-    """Return the codec of a value with named fields, without default values.
+    """Return the codec of a dataclass, named tuple, or partial application.
 
-    `kind` is a dataclass, a named tuple, or a partial application, whose applied fields need no codec.
-
-    Raises:
-        TypeError: if a field without a codec would be lost.
+    Raises `TypeError` if a field has neither codec nor applied value.
     """
     defaults = defaults_of(getattr(kind, "func", kind))
     plain = {name: codec.plain(defaults[name]) for name, codec in codecs.items() if name in defaults}
@@ -170,7 +164,7 @@ def record(kind: Callable[..., T], /, **codecs: Codec[Any]) -> Codec[T]:
 
 
 def whole_record(kind: Callable[..., T], /, **codecs: Codec[Any]) -> Codec[T]:
-    """Return the codec of a record that stores every field, because defaults change between versions."""
+    """Return a codec that stores every field, because defaults change between versions."""
     return _record(kind, codecs, {})
 
 
@@ -215,7 +209,7 @@ def field_names(kind: Any) -> list[str]:  # noqa: ANN401  any class
 
 
 def annotations_of(kind: Any) -> dict[str, str]:  # noqa: ANN401  any class
-    """Return the fields' annotations as written, of a module that postpones evaluation."""
+    """Return the fields' annotations as text; the module must postpone evaluation."""
     classes = (vars(each).get("__annotations__", {}) for each in reversed(kind.__mro__))
     annotations = dict(chain.from_iterable(each.items() for each in classes))
     written = {name: annotations[name] for name in field_names(kind)}
@@ -228,7 +222,6 @@ Members: TypeAlias = "dict[str, Any]"
 _NESTED: Final = (list, dict)
 _KEPT: Final = 4_096
 _KEPT_BYTES: Final = 4_096
-"""The longest cached value, in bytes of JSON."""
 _nested: dict[bytes, Any] = {}
 
 
@@ -270,7 +263,7 @@ class MembersWriter:
         return {name: [self._place(value)] if type(value) in _NESTED else value for name, value in members.items()}
 
     def plain_change(self, before: Members | None, after: Members | None) -> Any:  # noqa: ANN401  a plain value
-        """Return `difference_of`; the whole object, or null, if the order of members would otherwise be lost."""
+        """Return the `difference_of` two objects, or the whole object to keep the members' order."""
         if before is None or after is None:
             return None if after is None else self.plain(after)
         changed, gone = difference_of(before, after)
@@ -312,13 +305,12 @@ class MembersReader:
 
 
 NEW: Final = -1
-"""The start of a run of new items."""
 
 
 def runs_between(before: Sequence[Hashable], after: Sequence[Hashable]) -> list[tuple[int, int]]:
-    """Return the runs of items that keep the order; items are unique, such as the ids of rows.
+    """Return runs of unique items in the new order: old start or `NEW`, and length.
 
-    A run is the old start, or `NEW`, and the length. Items outside all runs are gone.
+    Items outside the runs are gone.
     """
     places = {id_: place for place, id_ in enumerate(before)}
     runs: list[tuple[int, int]] = []
@@ -337,11 +329,7 @@ def runs_between(before: Sequence[Hashable], after: Sequence[Hashable]) -> list[
 
 
 def reordered(before: Sequence[T], runs: Iterable[Any], new: Sequence[T]) -> list[T]:
-    """Return the items after `runs_between`, with the new items in order.
-
-    Raises:
-        ValueError: if runs and items do not fit.
-    """
+    """Return the items after `runs_between`; raise `ValueError` if they do not fit."""
     added, items = iter(new), list[T]()
     for start, length in map(list_of, runs):
         if not 0 < length <= len(before) + len(new) - len(items):
@@ -367,11 +355,10 @@ def patched(before: Mapping[str, Any], changed: Mapping[str, Any], gone: Sequenc
 
 
 _LATEST_CLOCK: Final = 1e15
-"""In ms or s: some 30,000 years."""
+"""Limit in ms (30,000 years) or seconds; all ages depend on clocks."""
 
 
 def _clock_of(plain: object) -> float:
-    """Return a possible clock reading, because all ages depend on the clock."""
     number: float = read_number(plain)
     if not -_LATEST_CLOCK <= number <= _LATEST_CLOCK:
         raise ValueError("no clock shows that")
@@ -395,11 +382,10 @@ ENVIRONMENT_FIELDS: Final[Mapping[str, Codec[Any]]] = {
 ENVIRONMENT: Final = record(Environment, **ENVIRONMENT_FIELDS)
 
 _FRACTIONS: Final = 4_096
-"""A float's resolution for an instant of today, in parts of a ms."""
+"""Parts of a ms, a float's resolution for today's instants."""
 
 
 def _plain_samples(samples: tuple[OffsetBounds, ...]) -> list[Any]:
-    """Return bounds as differences, unchanged if not exact."""
     try:
         whole = [(int(bounds.low * _FRACTIONS), int(bounds.high * _FRACTIONS)) for bounds in samples]
     except (ValueError, OverflowError):
@@ -448,11 +434,10 @@ _BY_TYPE: Final[dict[str, Codec[Any]]] = {
     "tuple[OffsetBounds, ...]": _SAMPLES,
     **{kind.__name__: word(kind) for kind in (Anomaly, Cause, Kind, Presence, Reason)},
 }
-"""Codecs by annotation."""
 
 
 def codecs_of(kind: Any, *without: str) -> dict[str, Codec[Any]]:  # noqa: ANN401  any class
-    """Return the codecs of a record's fields by name, in the order of declaration."""
+    """Return the codecs of a record's fields, in declared order."""
     found: dict[str, Codec[Any]] = {}
     for name, annotation in annotations_of(kind).items():
         if name not in without:
@@ -482,7 +467,7 @@ ACKS: Final[Codec[OwnAcks]] = Codec(
 EncodedRow: TypeAlias = "list[Any]"
 
 _TOLERANCE_MS: Final = 30_000.0
-"""Part of the format, like the sum in `CompactSkewCheck.for_heartbeat`."""
+"""Part of the format, like `CompactSkewCheck.for_heartbeat`."""
 
 
 class CompactSkewCheck(NamedTuple):
@@ -579,7 +564,7 @@ _TRACKED: Final[Mapping[str, tuple[int, Codec[Any]]]] = {
     "twins": (29, IDS),
     "offline_beside": (30, IDS),
 }
-"""Numbers and codecs by field; numbers 0 to 15 are in `API_FIELDS`."""
+"""Numbers and codecs by field; `API_FIELDS` has numbers 0 to 15."""
 
 
 _CELLS: Final = dict(
@@ -596,10 +581,10 @@ if [*_CELLS] != [*range(_COUNT)]:
 
 NAMES: Final = tuple(path.rpartition(".")[2] for path, _ in _CELLS.values())
 CODECS: Final = tuple(codec for _, codec in _CELLS.values())
-"""`MEMBERS` has a special codec."""
+"""`MembersWriter` replaces the codecs of `MEMBERS`."""
 
 DEFAULTS: Final[Mapping[str, Any]] = {**defaults_of(Environment), **defaults_of(TrackedEnvironment)}
-"""Values of fields that an older version did not write."""
+"""Values of fields missing in older files."""
 
 ID: Final = NAMES.index("id")
 SEEN: Final = NAMES.index("last_seen_at")
@@ -608,7 +593,6 @@ CHECK: Final = NAMES.index("skew_check")
 MEMBERS: Final = tuple(each.number for each in API_FIELDS.values() if each.kind is ValueKind.OBJECT)
 
 CELLS: Final = tuple(attrgetter(path) for path, _ in _CELLS.values())
-"""Functions that return a cell of a `TrackedEnvironment`."""
 _cells_of: Callable[[TrackedEnvironment], tuple[Any, ...]] = attrgetter(*(path for path, _ in _CELLS.values()))
 _ENVIRONMENT_SLOTS: Final = [getattr(Environment, name).__set__ for name in API_FIELDS]
 _TRACKED_SLOTS: Final = [

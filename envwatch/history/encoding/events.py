@@ -20,27 +20,20 @@ _OBJECTS: Final = frozenset({"metadata", "unknown"})
 _OF_ROW: Final = ("id", "name")
 """Names and ids of events mostly equal the row's fields."""
 _MOST_CHANGED: Final = 9
-"""With more changes, the whole row is written. An environment that connects anew changes eight fields."""
+"""With more changed fields, the whole row is written; a new connection changes eight."""
 
 _FIELDS: Final = codecs_of(Event, "profile", "members")
 
 
 class EventEncoder:
-    """Encodes the events of a file; a repeated row becomes a difference.
-
-    A row takes four fifths of an event, and most environments have many events a day.
-    """
+    """Encodes a file's events; repeated rows, four fifths of an event, become differences."""
 
     def __init__(self) -> None:
         self._rows: dict[str, tuple[int, int, Mapping[str, Any]]] = {}
-        """By id: the number of the event with the whole row, the place in the event, the row."""
+        """Event number, place in the event, and whole row, by row id."""
 
     def encode(self, event: Event, number: int) -> bytes:
-        """Return the next event as bytes, without the profile; `number` identifies the event.
-
-        Raises:
-            HistoryError: if the event cannot be encoded.
-        """
+        """Return event `number` as bytes without the profile, or raise `HistoryError`."""
         plain = event_codec(event.profile).plain(event)
         for place, one in enumerate(_with_rows(plain)):
             row = one["then"]["environment"]
@@ -57,7 +50,7 @@ class EventEncoder:
 
 
 class EventDecoder:
-    """Decodes the events of a file; `data_of` returns an event's bytes by number."""
+    """Decodes a file's events; `data_of` returns an event's bytes by number."""
 
     def __init__(self, profile: SafeText, data_of: Callable[[int], bytes]) -> None:
         self._profile = profile
@@ -65,11 +58,7 @@ class EventDecoder:
         self._rows: dict[tuple[int, int], Mapping[str, Any]] = {}
 
     def decode(self, data: bytes) -> Event:
-        """Return an event from `EventEncoder.encode`.
-
-        Raises:
-            HistoryError: if the event's bytes, or the bytes with the whole row, are damaged.
-        """
+        """Return an event from `EventEncoder.encode`, or raise `HistoryError`."""
         try:
             plain = _plain_of(data)
             for one in _with_rows(plain):

@@ -1,11 +1,11 @@
-"""Frames: whole moments, and differences between moments; encoded, and applied in order to rebuild moments.
+"""Frames encode moments, whole or as differences, and rebuild them in order.
 
-A KEY is a whole moment, a STEP is the difference to the previous moment, a BRIDGE is the difference to the newest KEY.
-Rebuilding a moment takes a KEY, at most one BRIDGE, and the STEPs since. KEY and BRIDGE also hold the difference to the
-previous moment, so reading on keeps unchanged rows.
+A KEY is a whole moment, a STEP the difference to the previous moment, a BRIDGE the difference to the newest KEY.
+Rebuilding takes a KEY, at most one BRIDGE, and the STEPs since. KEY and BRIDGE also hold the difference to the previous
+moment, so reading on keeps unchanged rows.
 
-Most changed rows have a new heartbeat, a `last_seen_at` moved as far, and a matching skew check: such a *beat* is a few
-small numbers. Further changes are stored by cell, new rows column by column.
+Most changed rows are a *beat* of a few small numbers: a new heartbeat, a `last_seen_at` moved as far, and a matching
+skew check. Further changes are stored by cell, new rows by column.
 """
 
 from __future__ import annotations
@@ -62,17 +62,17 @@ if TYPE_CHECKING:
 
 
 FORMAT_VERSION: Final = 2
-"""Version 2 adds the alerts of a moment. A file of version 1 that is continued becomes a file of version 2."""
+"""Version 2 adds alerts, also to a continued file of version 1."""
 
 _KEY_EVERY: Final = 720
-"""An hour at a poll every 5 s."""
+"""An hour of polls every 5 s."""
 _BRIDGE_EVERY: Final = 80
 """A BRIDGE is as large as some thirty STEPs, and applying as many takes as long as reading a whole moment."""
 _LEVEL: Final = 6
 
 
 class FrameKind(IntEnum):
-    """The base of a frame: nothing, the newest KEY, or the previous moment."""
+    """The kind of a frame."""
 
     KEY = 0
     BRIDGE = 1
@@ -94,15 +94,11 @@ class FrameEncoder:
         self._bridge_every = bridge_every
         self._key: tuple[Moment, int] | None = None
         self._last: tuple[Moment, int] | None = None
-        """The moment and its frame's checksum, like `_key`."""
+        """Moment and frame checksum, like `_key`."""
         self._count = 0
 
     def encode(self, moment: Moment) -> Frame:
-        """Return the frame of the next moment.
-
-        Raises:
-            HistoryError: if the moment cannot be encoded; the next frame is then a KEY.
-        """
+        """Return the next moment's frame, which is a KEY after a `HistoryError`."""
         key, last, count = self._key, self._last, self._count
         self.restart()
         if key is None or last is None or count == self._key_every:
@@ -128,13 +124,13 @@ class FrameEncoder:
 USUAL_MS: Final = 30_000
 """The usual time between heartbeats; beats store the deviation."""
 SCALES: Final = (1, 4_096)
-"""An instant's resolution in parts of a ms: 1, or a float's resolution today."""
+"""Units of an instant, in parts of a ms: whole, or a float's resolution today."""
 
 _LONGEST_STEPS: Final = 1 << 60
 
 
 def difference(before: Moment | None, base: int, after: Moment) -> FramePart:
-    """Return the difference from `before`, or a whole moment; `base` is the checksum of the frame of `before`."""
+    """Return the difference from `before`, or a whole moment; `base` is the checksum of `before`'s frame."""
     profile_state, old = after.profile_state, None if before is None else before.profile_state
     rows = _Rows({} if old is None else old.environments, profile_state.environments)
     plain = {"now": CLOCKS.plain(after.now), "fleet": _plain_profile_state(old, profile_state), **rows.plain()}
@@ -161,7 +157,7 @@ def _plain_profile_state(before: ProfileState | None, after: ProfileState) -> di
 
 
 def _taken_samples(before: ProfileState, after: ProfileState) -> list[int] | None:
-    """Return how many newest samples of the old clock and of the listing make up the clock, or None if others do."""
+    """Return how many newest samples, old and listed, form the clock, or None."""
     samples, old = after.clock.samples, before.clock.samples
     listed = () if after.snapshot is None else after.snapshot.clock
     for count in range(min(len(samples), len(listed)), 0, -1):
@@ -177,8 +173,7 @@ class _Rows:
     ) -> None:
         self._members = MembersWriter()
         self._groups: dict[tuple[Any, ...], tuple[list[int], list[int], list[int]]] = {}
-        """Beats by unit and skew check: the rows' places after the change, the heartbeats' advances in the unit, and
-        how much further each `last_seen_at` moved."""
+        """Beats by unit and skew check: new places, heartbeat advances, further advances of `last_seen_at`."""
         self._changed: list[list[Any]] = []
         self._changed_place = 0
         self._new: list[TrackedEnvironment] = []
@@ -232,7 +227,7 @@ class _Rows:
                 for (scale, check, *_), (places, _, aparts) in self._groups.items()
             ],
             "rows": self._changed,
-            # Evaluated while the JSON is written, and fills the table then: all columns take 1.4 KiB a row.
+            # Evaluated while the JSON is written, also filling the table: all columns take 1.4 KiB a row.
             "new": (self._column(number) for number in range(len(CODECS))) if self._new else None,
             "nested": self._members.table,
         }
@@ -254,7 +249,6 @@ class _Rows:
 
 
 def _steps(before: float, after: float, scale: int) -> int | None:
-    """Return the parts of a ms between two instants, or None if not exact."""
     steps = (after - before) * scale
     if not -_LONGEST_STEPS < steps < _LONGEST_STEPS:
         return None
@@ -268,7 +262,7 @@ def later(instant: float, steps: int, scale: int) -> float:
 
 
 _BUILT: Final = len(NAMES)
-"""The last cell has the row's object, or None after a change."""
+"""The cell with the row's object, or None after a change."""
 
 
 class MomentBuilder:
@@ -279,7 +273,6 @@ class MomentBuilder:
         self._rows: list[EncodedRow] = []
         self._fields: dict[str, Any] = {}
         self._alerts: RecordedAlerts | None = None
-        """Also of rows that are gone."""
         self._checksum: int | None = None
         """None without a frame, and after damage."""
 
@@ -292,8 +285,7 @@ class MomentBuilder:
     def apply(self, frame: Frame) -> None:
         """Apply any KEY, a BRIDGE right after the KEY, or the next frame.
 
-        Raises:
-            DamagedError: if a frame is damaged or missing; the next frame must be a KEY.
+        Raises `DamagedError` for damage or a gap; a KEY must follow.
         """
         last, self._checksum = self._checksum, None
         parts = unpacked(frame.data)
@@ -327,11 +319,7 @@ class MomentBuilder:
             self._apply_alerts(plain["alerts"])
 
     def moment(self) -> Moment:
-        """Return the moment; unchanged rows are the previous call's objects.
-
-        Raises:
-            HistoryError: without a moment, or for an impossible moment.
-        """
+        """Return the moment, or raise `HistoryError`; unchanged rows are the previous call's objects."""
         if self._checksum is None:
             raise HistoryError("no frame was read")
         try:

@@ -1,10 +1,9 @@
-"""Frames and events as bytes: compressed, with a checksum, and bounded when read.
+"""Frames and events as compressed bytes with a checksum, bounded when read.
 
-The bytes are a CRC-32 of the rest, and the raw deflate of the parts. A part is a head (base frame's checksum, lengths
-of text and numbers), JSON text, and numbers in LEB128: seven bits a byte, lowest first.
+The bytes are a CRC-32 and the raw deflate of parts. A part is a head (base frame's checksum, lengths of text and
+numbers), JSON text, and numbers in LEB128: seven bits a byte, lowest first.
 
-The dictionary is part of the format, and must never change: files of all versions have the same. The most frequent text
-stands last.
+The dictionary is part of the format and must never change; its most frequent text stands last.
 """
 
 from __future__ import annotations
@@ -69,11 +68,11 @@ ZLIB_DICTIONARY: Final = (_EVENT + _FRAME).encode()
 _HEAD: Final = struct.Struct("<III")
 _CHECKSUM_BYTES: Final = 4
 _LONGEST: Final = 256 * 1024 * 1024
-"""The most bytes of all parts: `Limits.max_rows` rows of twice the usual size."""
+"""Most bytes of all parts: `Limits.max_rows` rows of twice the usual size."""
 _MOST_DEFLATED: Final = 100
-"""The most inflated bytes for each byte; rows deflate to a tenth. Content beyond is stored uncompressed."""
+"""Most inflated bytes for each byte; rows deflate to a tenth, denser content stays uncompressed."""
 _ALWAYS_ALLOWED: Final = 1024 * 1024
-"""This many inflated bytes are allowed for any length."""
+"""Inflated bytes allowed for any length."""
 _RAW_DEFLATE: Final = -15
 _MORE: Final = 0x80
 LARGEST: Final = (1 << 63) - 1
@@ -85,7 +84,7 @@ class FramePart(NamedTuple):
     """A plain value, and whole numbers."""
 
     plain: Any
-    """JSON, with infinities; a member to be written may be an iterator."""
+    """JSON with infinities; when writing, members may be iterators."""
     numbers: Sequence[int] = ()
     base: int = 0
     """The base frame's checksum; 0 without a base."""
@@ -97,11 +96,7 @@ def checksum_of(data: bytes) -> int:
 
 
 def packed(parts: Sequence[FramePart], level: int) -> bytes:
-    """Return one or more parts as bytes; zlib's level is 1 to 9.
-
-    Raises:
-        HistoryError: if the parts are too large, or not JSON.
-    """
+    """Return parts as bytes; raise `HistoryError` if they are too large or not JSON."""
     pieces = []
     try:
         for part in parts:
@@ -120,11 +115,7 @@ def packed(parts: Sequence[FramePart], level: int) -> bytes:
 
 
 def unpacked(data: bytes) -> list[FramePart]:
-    """Return the parts from `packed`.
-
-    Raises:
-        DamagedError: if the bytes are damaged. The bytes' length bounds memory and time.
-    """
+    """Return the parts from `packed`, or raise `DamagedError`; the length bounds memory and time."""
     if len(data) <= _CHECKSUM_BYTES or zlib.crc32(data[_CHECKSUM_BYTES:]) != checksum_of(data):
         raise DamagedError("damaged: the checksum does not fit")
     try:
@@ -139,7 +130,6 @@ def unpacked(data: bytes) -> list[FramePart]:
 
 
 def _json_of(plain: Any) -> Iterator[bytes]:  # noqa: ANN401  any JSON value
-    """Yield JSON in pieces: an object's members and an iterator's items one by one."""
     if type(plain) is dict and any(isinstance(value, Iterator) for value in plain.values()):
         yield b"{"
         for place, (name, value) in enumerate(plain.items()):
@@ -216,7 +206,7 @@ def numbers_of(data: bytes) -> list[int]:
 
 
 def signed(numbers: Iterable[int]) -> list[int]:
-    """Return signed numbers as numbers from 0 on: 0, -1, 1, -2 as 0, 1, 2, 3."""
+    """Return signed numbers as unsigned: 0, -1, 1, -2 become 0, 1, 2, 3."""
     return [number << 1 if number >= 0 else ~(number << 1) for number in numbers]
 
 
