@@ -1,1 +1,1 @@
-"""What needs a person: losses, incidents, silences, acknowledgements, and the monitor that joins them with verdicts."""
+"""Alert rules: losses, incidents, silences, acknowledgements, ledger and monitor."""

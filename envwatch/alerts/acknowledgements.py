@@ -1,7 +1,6 @@
-"""Acknowledged problems, which raise no alert until the environment recovers.
+"""Acknowledged problems raise no alert until the environment recovers.
 
-The key is (server, id): two profiles of a server share environments, and two servers may use the same id for two
-environments.
+The key is (server, id): a server's profiles share environments, and servers may share ids.
 """
 
 from __future__ import annotations
@@ -34,14 +33,13 @@ T = TypeVar("T")
 
 
 def with_changes(entries: Mapping[K, T], changes: Mapping[K, T | None]) -> dict[K, T]:
-    """Return entries with changes; the value None removes an entry."""
+    """Return `entries` with `changes`; the value None removes an entry."""
     return {key: entry for key, entry in {**entries, **changes}.items() if entry is not None}
 
 
 ServerKey: TypeAlias = tuple[SafeText, SafeText]
 
 Acks: TypeAlias = "Mapping[ServerKey, Ack]"
-"""By server and id."""
 
 OwnAcks: TypeAlias = "Mapping[SafeText, Ack]"
 
@@ -51,12 +49,12 @@ NO_SERVERS: Final[Mapping[SafeText, SafeText]] = MappingProxyType({})
 
 
 def own_acks(acks: Acks, server: SafeText, ids: Container[SafeText]) -> OwnAcks:
-    """Return the acknowledgements of a server's environments, by id."""
+    """Return a server's acknowledgements of `ids`."""
     return {id_: ack for (each, id_), ack in acks.items() if each == server and id_ in ids} or NO_OWN_ACKS
 
 
 def with_server(acks: OwnAcks, server: SafeText) -> Acks:
-    """Return a profile's acknowledgements by (server, id)."""
+    """Return a server's acknowledgements by (server, id)."""
     return {(server, id_): ack for id_, ack in acks.items()}
 
 
@@ -67,15 +65,15 @@ def ack_of(
     lasts: timedelta | None = None,
     uuid: SafeText = EMPTY,
 ) -> Ack:
-    """Return this machine's acknowledgement of a present problem; without `lasts` until the row is back."""
+    """Return this machine's acknowledgement; without `lasts`, until the row is back."""
     until = None if lasts is None else at + lasts / MS
     return Ack(at, note, newest_sign_at(tracked.environment), until=until, uuid=uuid)
 
 
 def ended_by_person(ack: Ack, at: float, by: SafeText = EMPTY) -> Ack:
-    """Return an acknowledgement that a person ends at `at`; `by` as in `Ack.ended_by`.
+    """Return an acknowledgement that a person ends at `at`.
 
-    Another process may estimate the server's clock a little earlier, and the acknowledgement must not last on there.
+    The stored end is earlier, because another process may estimate an earlier clock.
     """
     return replace(ack, until=at - ESTIMATES_DIFFER_MS, ended_by=by)
 
@@ -83,7 +81,7 @@ def ended_by_person(ack: Ack, at: float, by: SafeText = EMPTY) -> Ack:
 def ack_events(
     kind: Kind, rows: Iterable[tuple[TrackedEnvironment, Ack]], moments: Mapping[SafeText, ServerMs]
 ) -> list[Event]:
-    """Return an event for each acknowledgement that began or ended; an acknowledgement of several rows is a group."""
+    """Return an event for each begun or ended acknowledgement; several rows are a group."""
     groups: dict[tuple[SafeText, Ack], list[Event]] = {}
     for row, ack in rows:
         change = {"after": ack.uuid} if kind is Kind.ACKNOWLEDGED else {"before": ack.uuid}
@@ -96,7 +94,6 @@ def ack_events(
 
 
 def _reason(kind: Kind, ack: Ack) -> SafeText:
-    """Return who acknowledged for how long, and why: `by ann (10.0.0.3) for 4 h: disk swap`."""
     if kind is Kind.ACK_ENDED:
         return composed(f"{f'by {ack.ended_by}; it was ' if ack.ended_by else ''}{_who(replace(ack, until=None))}")
     return _who(ack)
@@ -110,16 +107,16 @@ def _who(ack: Ack) -> SafeText:
 
 
 class SplitAcks(NamedTuple):
-    """The acknowledgements in force, and the acknowledgements that ended before the loss."""
+    """Acknowledgements in force, and ended acknowledgements."""
 
     in_force: Acks
     ended: Acks
 
 
 def split_acks(acks: Acks, before: Acks, fleet: Fleet, wall: WallMs) -> SplitAcks:
-    """Return acknowledgements by whether their time has ended; the clock of each server decides.
+    """Return acknowledgements in force and ended acknowledgements, by the clock of each server.
 
-    What had ended before stays so: another estimate of the server's clock may be earlier.
+    Acknowledgements in `before` stay ended: a new estimate of the clock may be earlier.
     """
     if all(ack.until is None for ack in acks.values()):
         return SplitAcks(acks, NO_ACKS)
@@ -133,11 +130,10 @@ def split_acks(acks: Acks, before: Acks, fleet: Fleet, wall: WallMs) -> SplitAck
 
 
 def ended_acks(acks: Acks, fleet: Fleet) -> frozenset[ServerKey]:
-    """Return the keys of acknowledgements whose environment has recovered, or has a different problem.
+    """Return the keys whose environment recovered, or has a different problem, in all profiles of the server.
 
-    Only a row proves an end: an absent environment may come back with the same problem. An offline environment with a
-    sign of life after the acknowledgement was up unseen. An acknowledgement ends once no profile of the server has the
-    problem. The acknowledgement of an expected environment that was missing ends with the row of the missing name.
+    Only a row proves an end: an absent environment may come back with the same problem. A newer sign of life proves
+    that an offline environment was up. A missing environment's acknowledgement ends with the row `missing_id`.
     """
     return frozenset(key for key, ack in acks.items() if _has_ended(key, ack, fleet))
 
@@ -162,7 +158,7 @@ def losses_of(
     environments: Iterable[TrackedEnvironment],
     servers: Mapping[SafeText, SafeText] = NO_SERVERS,
 ) -> list[Event]:
-    """Return the losses of offline environments whose acknowledgement ended, for a new alert."""
+    """Return new losses of offline environments whose acknowledgement ended."""
     online, offline = clean(Presence.ONLINE), clean(Presence.OFFLINE)
     return [
         tracked.event(
@@ -176,12 +172,12 @@ def losses_of(
 
 
 def newest_sign_at(environment: Environment) -> ServerMs:
-    """Return the last sign of life, which names a loss: losing a heartbeat does not change the sign."""
+    """Return the last sign of life, which names a loss: a lost heartbeat does not change the sign."""
     return max(environment.last_seen_at, environment.last_seen_alive_at)
 
 
 _SAME_SIGN_MS: Final = 1_000.0
-"""Signs of life of one loss differ by at most this: viewer and server may have read different listings."""
+"""Greatest difference of a loss's signs: viewer and server may have read different listings."""
 
 
 def acks_of_uuid(acks: Acks, server: SafeText, uuid: SafeText) -> Acks:
@@ -190,10 +186,7 @@ def acks_of_uuid(acks: Acks, server: SafeText, uuid: SafeText) -> Acks:
 
 
 def contradicts(known: Ack, new: Ack) -> bool:
-    """Whether two acknowledgements of one uuid stem from different requests, by note or duration.
-
-    The end of an ended acknowledgement proves nothing, because a person may have ended the acknowledgement.
-    """
+    """Whether two acknowledgements of a uuid differ in note, or in duration unless `known` has ended."""
     has_ended = known.until is not None and known.until <= new.at
     lasts, other = ((inf if ack.until is None else ack.until - ack.at) for ack in (known, new))
     return known.note != new.note or not (has_ended or lasts == other or abs(lasts - other) < _SAME_SIGN_MS)
@@ -202,14 +195,10 @@ def contradicts(known: Ack, new: Ack) -> bool:
 def answered(
     losses: Iterable[AckedLoss], new: Ack, known: Acks, profile_state: ProfileState, host: SafeText
 ) -> tuple[Acks, AckAnswer]:
-    """Return the acknowledgements that a viewer's request makes, and the answer about each row.
+    """Return the acknowledgements by a viewer's request, and the answer about each row.
 
-    Args:
-        losses: the rows of the request.
-        new: the acknowledgement of the request, without a sign of life.
-        known: this machine's acknowledgements, also ended ones; of two people the first stays.
-        profile_state: the profile's newest rows.
-        host: the name on the wire of this machine's user.
+    `new` has no sign of life yet. `known` includes ended acknowledgements; of two people the first stays. `host` names
+    this machine's user on the wire.
     """
     made: dict[ServerKey, Ack] = {}
     answer: list[AckedRow] = []
@@ -228,7 +217,7 @@ def answered(
 
 def _result(loss: AckedLoss, tracked: TrackedEnvironment | None, ack: Ack | None, new: Ack) -> AckResult:
     if ack is not None and ack.uuid == new.uuid:
-        return AckResult.ACKED  # a late repetition, also of an ended acknowledgement
+        return AckResult.ACKED  # a late repetition
     if tracked is None:
         return AckResult.UNKNOWN
     if ack is not None and (ack.until is None or ack.until > new.at):
@@ -242,19 +231,19 @@ def _result(loss: AckedLoss, tracked: TrackedEnvironment | None, ack: Ack | None
 
 
 def name_of(key: ServerKey) -> str:
-    """Return the name of an entry in the file: `<server> <id>`."""
+    """Return an entry's name: `<server> <id>`."""
     return " ".join(filter(None, key))
 
 
 def entry_of(key: ServerKey, ack: Ack) -> dict[str, Any]:
-    """Return the value of an entry: the fields of `Ack` that are not empty, with `server` and `id`."""
+    """Return an entry's value: non-empty fields of `Ack`, `server` and `id`."""
     server, id_ = key
     given = {name: value for name, value in asdict(ack).items() if value not in (None, EMPTY)}
     return {"note": ack.note, **given, "server": server, "id": id_}
 
 
 def acks_of(content: Mapping[str, object]) -> Acks:
-    """Return a file's acknowledgements; damaged entries are dropped, the newest of duplicates counts."""
+    """Return a file's undamaged acknowledgements; the newest of duplicates counts."""
     acks: dict[ServerKey, Ack] = {}
     for raw in content.values():
         if (entry := _entry_in(raw)) is not None:

@@ -1,4 +1,4 @@
-"""The alert policy: what can need a person."""
+"""The alert policy: which losses need a person."""
 
 from __future__ import annotations
 
@@ -30,29 +30,27 @@ class AlertPolicy:
     """One profile's alert policy."""
 
     alert: Matcher | None = None
-    """These environments need a person; None for the permanent rows."""
+    """Environments that need a person; None for the permanent rows."""
     alert_after: timedelta = limits.ALERT_AFTER
-    """How long a row must be silent before the loss counts; see `Loss.counts_at`."""
     blind_after: timedelta | None = limits.BLIND_AFTER
-    """From blindness to the incident; None for never."""
+    """None opens no incident."""
     expect: tuple[SafeText, ...] = ()
     """Names or device ids that must exist."""
     silences: tuple[Silence, ...] = ()
-    """The silences that recur."""
     zone: tzinfo | None = None
-    """Zone of the recurring silences; None for this machine's zone."""
+    """Zone of `silences`; None for this machine's zone."""
     recorded: Mapping[SafeText, Decision] | None = None
-    """The decisions of a recorded moment by row id, which no other setting changes; empty if none were recorded."""
+    """Decisions of a recorded moment by row id, in place of all rules; empty if recorded before 2.0."""
 
     @property
     def is_unrecorded(self) -> bool:
-        """Whether an envwatch before 2.0 recorded the moment, without decisions, silences and incidents."""
+        """Whether envwatch before 2.0 recorded the moment, without decisions."""
         return self.recorded is not None and not self.recorded
 
     def silence_needed(self, interval: timedelta) -> timedelta:
-        """Return how long a row must be silent: `alert_after`, or less if the poll interval is long.
+        """Return `alert_after`, or less for a long poll interval.
 
-        An `alert_after` longer than `limits.SLOW_WAIT` is a person's choice, and stays.
+        An `alert_after` above `limits.SLOW_WAIT` is a person's choice, and stays.
         """
         if interval <= limits.SLOW_INTERVAL or self.alert_after > limits.SLOW_WAIT:
             return self.alert_after
@@ -61,10 +59,7 @@ class AlertPolicy:
     def decision(  # noqa: PLR0911  one return for each rule
         self, tracked: TrackedEnvironment, word: Word | None, now: float
     ) -> Decision:
-        """Return whether losses of an environment need a person, by the first rule that applies.
-
-        `word` is a person's word for the environment. The filters are asked about the moment `now`.
-        """
+        """Return the decision of the first rule that applies at `now` (server's clock, ms)."""
         row = tracked.environment
         if self.recorded is not None:
             return self.recorded.get(row.id, UNRECORDED)
@@ -87,12 +82,12 @@ DEFAULT_POLICY: Final = AlertPolicy()
 
 
 class Word(NamedTuple):
-    """A person's word for one environment: losses need a person always or never."""
+    """A person's word for an environment: alert always or never."""
 
     is_always: bool
     at: WallMs
     by: SafeText
-    """The user's name on this machine."""
+    """User name on this machine."""
 
 
 Words: TypeAlias = "Mapping[ServerKey, Word]"
@@ -101,23 +96,22 @@ NO_WORDS: Final[Words] = {}
 
 
 class Rule(StrEnum):
-    """The rules that decide whether a loss needs a person; the first that applies decides."""
+    """Rules that decide whether a loss needs a person."""
 
     EXPECT = "expect"
     WORD = "word"
     SHARED = "serve"
-    """The serving host decides for its viewers."""
+    """The serving host decides for viewers."""
     SANDBOX = "sandbox"
     ALERT = "alert"
     UPTIME = "uptime"
     SYSTEM = "system"
-    """Without a record of the uptime: the system decides whether the machine may sleep."""
+    """Without an uptime record: a system that sleeps needs nobody."""
     UNRECORDED = "unrecorded"
-    """An envwatch before 2.0 recorded the moment without decisions."""
 
 
 class Decision(NamedTuple):
-    """Whether losses of an environment need a person, and the rule that decides."""
+    """Whether losses need a person, and the deciding rule."""
 
     counts: bool
     rule: Rule
@@ -139,7 +133,7 @@ _MAY_NOT_SLEEP, _MAY_SLEEP = Decision(counts=True, rule=Rule.SYSTEM), Decision(c
 
 
 def decision_text(decision: Decision, tracked: TrackedEnvironment, zone: tzinfo | None = None) -> SafeText:
-    """Return the reason of a decision: `up 99 % of 7 days`, `never, by ann, 3 Dec`."""
+    """Return a reason: `up 99 % of 7 days`, `never, by ann, 3 Dec`."""
     if decision.word is not None:
         by = f", by {decision.word.by}" if decision.word.by else ""
         day = moment(decision.word.at, zone)
@@ -152,7 +146,7 @@ def decision_text(decision: Decision, tracked: TrackedEnvironment, zone: tzinfo 
 
 
 def needs_text(decision: Decision, tracked: TrackedEnvironment, zone: tzinfo | None = None) -> SafeText:
-    """Return the decision as a sentence: `a loss needs a person: up 99 % of 7 days`."""
+    """Return a sentence: `a loss needs a person: up 99 % of 7 days`."""
     if decision.rule is Rule.UNRECORDED:
         return composed(f"whether a loss needs a person is unknown: {decision_text(decision, tracked, zone)}")
     who = "a person" if decision.counts else "nobody"
@@ -178,12 +172,12 @@ def word_for(words: Words, server: SafeText, id_: SafeText) -> Word | None:
 
 
 def policy_words(content: Mapping[str, object]) -> Words:
-    """Return a file's words; damaged entries are dropped."""
+    """Return a file's words without damaged entries."""
     return dict(entry for raw in content.values() if (entry := _word_in(raw)) is not None)
 
 
 def word_entry(key: ServerKey, word: Word) -> dict[str, Any]:
-    """Return the value of an entry: `{"server": …, "id": …, "alerts": "always", "at": 123.0, "by": "ann"}`."""
+    """Return an entry's value: `{"server": …, "id": …, "alerts": "always", "at": 123.0, "by": "ann"}`."""
     server, id_ = key
     return {"server": server, "id": id_, "alerts": word_text(word), "at": word.at, "by": word.by}
 

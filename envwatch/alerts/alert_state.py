@@ -22,7 +22,7 @@ from envwatch.model.text import EMPTY, SafeText, clean, composed
 
 _LONGEST_ID: Final = 80
 _MOST_ROWS: Final = 20_000
-"""Rows that the file keeps with all fields, rows with a loss first; of further rows only the ids are kept."""
+"""Rows kept with all fields, lost rows first; further rows keep only the id."""
 _OF_PROFILES: Final = frozenset({Kind.BLIND, Kind.STALLED})
 _PROGRESS: Final[Mapping[str, Progress]] = {progress.value: progress for progress in Progress}
 _KINDS: Final[Mapping[object, Kind]] = {kind.value: kind for kind in LOSSES | _OF_PROFILES | {Kind.FLAPPING}}
@@ -30,28 +30,28 @@ _KINDS: Final[Mapping[object, Kind]] = {kind.value: kind for kind in LOSSES | _O
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertState:
-    """One profile's alert state, kept for the next run."""
+    """One profile's alert state."""
 
     profile: SafeText = EMPTY
     looked_at: WallMs
     """Request of the newest believed listing."""
     online: frozenset[SafeText] = frozenset()
     siblings: Mapping[SafeText, tuple[frozenset[SafeText], frozenset[SafeText]]] = field(default_factory=dict)
-    """By id: the `TrackedEnvironment.twins` and `offline_beside` of a row."""
+    """`TrackedEnvironment.twins` and `offline_beside` by row id."""
     is_stalled: bool = False
-    """Whether the heartbeats stood still: old heartbeats prove nothing until a heartbeat advances."""
+    """Whether the heartbeats stood still, and prove nothing until a heartbeat advances."""
     waiting: tuple[Loss, ...] = ()
     open: tuple[Incident, ...] = ()
     ledger: Ledger = field(default_factory=Ledger)
-    """The announcements; the file keeps the hooks' announcements of the profile."""
+    """The file keeps only the profile's announcements on hooks."""
     blindness: Blindness | None = None
     failing: Mapping[SafeText, WallMs] = field(default_factory=dict)
     rows: Mapping[SafeText, TrackedEnvironment] = field(default_factory=dict, compare=False)
-    """The rows of `online`, of `siblings` and of all losses. Not compared, because heartbeats change all the time."""
+    """Rows of `online`, `siblings` and all losses; not compared, because heartbeats change."""
 
     @property
     def lost(self) -> Mapping[SafeText, Event]:
-        """The losses that wait, and the losses of open incidents whose rows are not back, by row id."""
+        """Waiting losses, and open incidents' losses of rows not back, by row id."""
         opened = (loss for each in self.open for loss in each.losses if key_of(loss) in each.remaining)
         return {loss.id: loss for loss in (*opened, *(each.event for each in self.waiting)) if loss.id is not None}
 
@@ -61,7 +61,7 @@ def _wall(at: MonotonicS, now: Clocks) -> float:
 
 
 def alert_state_content(state: AlertState, now: Clocks) -> dict[str, Any]:
-    """Return the file's content; `now` converts monotonic times to wall times."""
+    """Return the file's content, with wall times for monotonic times."""
 
     def wall(at: MonotonicS) -> float:
         return _wall(at, now)
@@ -110,7 +110,7 @@ def alert_state_content(state: AlertState, now: Clocks) -> dict[str, Any]:
 
 
 def ledger_content(ledger: Ledger, profile: SafeText, now: Clocks) -> dict[str, Any]:
-    """Return the hooks' announcements of a profile, by incident id and hook name."""
+    """Return a profile's announcements by incident id and hook name."""
     found = {
         id_: {hook: _announcement_content(each, now) for hook, each in ledger.of_hooks(id_) if each.profile == profile}
         for id_ in ledger.announcements
@@ -135,9 +135,9 @@ def _loss_content(loss: Event) -> dict[str, Any]:
 
 
 def alert_state(content: Mapping[str, object], profile: SafeText, now: Clocks) -> AlertState | None:
-    """Return the alert state in a file, None if empty; damaged values are dropped, see `dropped_values`.
+    """Return a file's alert state without damaged values; None if empty.
 
-    Missing times and times after `now` count as `now`: the clock was set back.
+    Missing times count as `now`; so do later times, because the clock was set back.
     """
     if not content:
         return None
@@ -163,7 +163,7 @@ def alert_state(content: Mapping[str, object], profile: SafeText, now: Clocks) -
 
 
 def dropped_values(content: Mapping[str, object], state: AlertState) -> Mapping[str, SafeText]:
-    """Return the values of a file that are damaged, so that the state lacks them: a text for each part of the file."""
+    """Return texts about a file's damaged values, by part of the file."""
     parts: Mapping[str, Sized] = {
         "online": state.online,
         "siblings": state.siblings,
@@ -207,22 +207,22 @@ def _siblings_in(raw: object) -> Iterator[tuple[SafeText, tuple[frozenset[SafeTe
 
 
 def failing_hooks(content: Mapping[str, object]) -> Mapping[SafeText, WallMs]:
-    """Return the begin of each failing hook's failures."""
+    """Return when each failing hook's failures began."""
     since = {clean(hook): finite_number(at) for hook, at in _members(content.get("failing")).items()}
     return {hook: WallMs(at) for hook, at in since.items() if at is not None}
 
 
 def written_at(content: Mapping[str, object]) -> float:
-    """Return when the file was written, in ms since the epoch; 0 if damaged."""
+    """Return the time of writing in ms since the epoch; 0 if damaged."""
     return finite_number(content.get("written_at")) or 0.0
 
 
 def open_incidents(
     entries: Mapping[str, object], profile: SafeText, now: Clocks
 ) -> tuple[tuple[Incident, ...], Ledger]:
-    """Return open incidents, oldest first, and the ledger by the hooks of each; damaged entries are dropped.
+    """Return open incidents, oldest first, and the hooks' ledger, without damaged entries.
 
-    `entries` are by incident id, as in the files of 1.0.0 and 1.1.0, which have no other ledger.
+    The files of 1.0.0 and 1.1.0 have no further ledger.
     """
     found: list[Incident] = []
     announcements: dict[SafeText, Mapping[SafeText, Announcement]] = {}

@@ -1,6 +1,6 @@
-"""Decide which hooks fire: filter, `after`, `cooldown`, once per incident; then acknowledgement and reminders.
+"""Rules of hooks: filter, `after`, `cooldown`, an opening per incident, acknowledgement and reminders.
 
-While a profile is blind, quarantined or asleep, due messages wait.
+Due messages wait while a profile is blind, quarantined or asleep.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PAIRS: Final[Mapping[Kind, Kind]] = {**ENDS, Kind.FLAPPING: Kind.STEADY}
 _PRESENCE: Final = LOSSES | RETURNS
 
 _Topic: TypeAlias = tuple[SafeText, SafeText, str]
-"""Profile, environment id (empty for the fleet) and aspect; only a topic's newest event counts."""
+"""Profile, environment id (empty for the fleet) and aspect; the newest event counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,18 +34,17 @@ class HookRule:
     """When a hook fires."""
 
     kinds: frozenset[Kind] = frozenset()
-    """Kinds of events that fire; members of a group count separately."""
+    """Members of a group count separately."""
     has_incidents: bool = True
     matches: Callable[[Event], bool] = field(default=lambda _event: True, compare=False, repr=False)
-    """Whether the filter matches an environment at the event; not called for fleet events."""
+    """Whether the filter matches at the event; not called for fleet events."""
     after: timedelta = timedelta()
-    """Least duration: of an incident since the first noticed loss, of an event since the discovery."""
+    """Least time since an incident's first noticed loss, or since an event's discovery."""
     cooldown: timedelta = timedelta()
-    """Least time between messages about an environment and kind."""
+    """Least time between messages about a topic and kind."""
     has_acks: bool = False
-    """Whether the acknowledgement of an incident is a message."""
     remind: timedelta | None = None
-    """Time between messages about an incident that is open and not acknowledged; None sends one message."""
+    """Time between messages about an open, unacknowledged incident; None for no reminder."""
 
 
 class _Waiting(NamedTuple):
@@ -56,22 +55,22 @@ class _Waiting(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HookState:
-    """The state of a hook."""
+    """A hook's state."""
 
     hook: SafeText
-    """The name, which is the hook's channel in the ledger."""
+    """The hook's name, and the channel in the ledger."""
     rule: HookRule
     waiting: Mapping[_Topic, _Waiting] = field(default_factory=dict)
     sent: Mapping[tuple[_Topic, str], MonotonicS] = field(default_factory=dict)
-    """The time of the newest message by topic and kind, kept during the cooldown."""
+    """Times of the newest messages by topic and kind, kept during the cooldown."""
 
     def apply(
         self, changes: MonitorChanges, monitor: Monitor, held: Container[SafeText]
     ) -> tuple[HookState, tuple[Event | Incident, ...]]:
-        """Return the next state, and the events and the opened incidents to send. A group has the members that fire.
+        """Return the next state, and the events and opened incidents to send.
 
-        An incident that the ledger knows on this hook is not returned. Only messages about the profiles `held` are sent
-        and noted as sent: another process runs the other hooks.
+        Groups have only the members that fire. Incidents that the ledger knows are left out. Another process runs the
+        hooks of profiles outside `held`.
         """
         now, state, incidents = changes.now, self, list[Incident]()
         if self.rule.has_incidents:
@@ -81,17 +80,16 @@ class HookState:
         return replace(state, sent=cooling), (*incidents, *events)
 
     def is_cooling(self, what: tuple[_Topic, str], at: MonotonicS) -> bool:
-        """Whether a message about a topic and kind must wait."""
+        """Whether a topic and kind must wait."""
         return what in self.sent and at - self.sent[what] < self.rule.cooldown.total_seconds()
 
 
 def following(
     state: HookState, monitor: Monitor, now: Clocks, held: Container[SafeText]
 ) -> Iterator[tuple[Incident, Progress]]:
-    """Yield the open incidents with another message for a hook that was told, and the message.
+    """Yield the open incidents with a further message for a hook, and the message.
 
-    An acknowledgement of all remaining rows is one message. A reminder is due while a row needs a person; a reminder
-    that is not delivered by then is due no more (`Progress.TOLD`).
+    An unsent reminder is dropped when no row needs a person (`Progress.TOLD`).
     """
     rule, alerting = state.rule, monitor.incidents.alerting
     for incident in monitor.incidents.open:
@@ -133,14 +131,13 @@ def _with_incidents(
 
 
 def _with_row(loss: Event, monitor: Monitor) -> Event:
-    """Return a loss with a row for the filter; a loss of an earlier run gets the current row."""
+    """Return a loss for the filter; a loss of an earlier run gets the current row."""
     if loss.then is not None or (tracked := monitor.fleet.tracked(key_of(loss))) is None:
         return loss
     return replace(loss, then=tracked.present_state)
 
 
 def _with_events(state: HookState, events: Iterable[Event], at: MonotonicS) -> HookState:
-    """Return the state with new events, without events that newer events undo."""
     if not state.rule.kinds:
         return state
     waiting = dict(state.waiting)
@@ -169,7 +166,7 @@ def _due(state: HookState, monitor: Monitor, now: Clocks, held: Container[SafeTe
             interval = monitor.fleet.by_profile[event.profile].interval
             due_at = max(due_at, loss.counts_at(monitor.policy_of(event.profile), interval))
         has_held = due_at <= now.monotonic
-        # Events of a whole profile, such as blindness, are sent even while the profile is blind.
+        # Events of a whole profile, such as blindness, are sent even while blind.
         is_seen = event.id is None or monitor.sees(event.profile, now)
         if has_held and is_seen and not state.is_cooling((topic, event.kind), now.monotonic):
             del waiting[topic]
@@ -198,7 +195,7 @@ def _undoes(event: Event, before: Event) -> bool:
 
 
 def _is_worth_sending(event: Event, monitor: Monitor, now: Clocks, classify_loss: LossClassifier) -> bool:
-    """Whether to send. The return of a row that was silenced sends nothing: the loss sent nothing either."""
+    """Whether to send an event; a silenced row's return stays unsent, like the loss."""
     if event.id is None:
         return True
     if event.kind in LOSSES:

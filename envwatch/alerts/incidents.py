@@ -1,8 +1,8 @@
-"""Incidents: losses that lasted; each incident has a stable id, opens once and resolves once.
+"""Incidents: lasting losses; each incident has a stable id, opens once and resolves once.
 
-Losses possible at one moment form a chain, which opens as one incident. Source: the alert policy in
-docs/on-call.md. An acknowledgement or a silence prevents the opening. An open incident stays open until the
-rows are back: every channel that announced the incident must announce the end.
+Losses possible at one moment form a chain, which opens as one incident. Source: the alert policy in docs/on-call.md. An
+acknowledgement or a silence prevents the opening. An open incident stays open until the rows are back: every channel
+that was told must get the end.
 """
 
 from __future__ import annotations
@@ -45,30 +45,28 @@ if TYPE_CHECKING:
 
 
 class Incident(NamedTuple):
-    """Losses in one message."""
+    """Losses announced together."""
 
     id: SafeText
-    """`inc-` and 12 hexadecimal digits of a hash over profile, id and last sign of life of the loss noticed first;
-    equal in two processes that notice the same loss first."""
+    """`inc-` and 12 hexadecimal digits of a hash over profile, id and last sign of life of the first noticed loss."""
     profile: SafeText
     began_at: ServerMs
     """Request of the listing that proved the first loss."""
     losses: tuple[Event, ...]
-    """By environment, as lost: kind, reason and `then`."""
     noticed_at: MonotonicS
     remaining: frozenset[Key]
     is_storm: bool = False
-    """Whether the losses are unrelated: too many incidents opened before."""
+    """Whether too many incidents opened before; the losses are unrelated."""
     shared: SafeText | None = None
     """Values of all lost and no online environments: `pod p-7`."""
     ended_by: SafeText | None = None
-    """Why no environment came back, or why one counts no more: `replaced by mac-2`."""
+    """Reason of an end without returned rows: `replaced by mac-2`."""
     silenced: int = 0
-    """The number of silenced losses of the same moment, which belong to no incident."""
+    """Number of silenced losses of the same moment, in no incident."""
 
     @property
     def keys(self) -> frozenset[Key]:
-        """The keys of all lost environments."""
+        """Keys of all lost environments."""
         return frozenset(key_of(loss) for loss in self.losses)
 
     @property
@@ -78,36 +76,35 @@ class Incident(NamedTuple):
 
     @property
     def not_back_text(self) -> SafeText | None:
-        """The common reason of rows not back after a silence: `not back by 10:00`."""
+        """Reason of rows not back after a silence: `not back by 10:00`."""
         return self.losses[0].reason if self.losses[0].kind is Kind.NOT_BACK and not self.is_storm else None
 
     @property
     def is_blindness(self) -> bool:
-        """Whether the profile is blind, or no heartbeat arrives from any environment."""
+        """Whether the profile is blind, or no heartbeat arrives at all."""
         return self.losses[0].id is None
 
 
 class Blindness(NamedTuple):
-    """Time without a view of a profile, apart from sleep."""
+    """A profile's blindness, apart from sleep."""
 
     noticed_at: MonotonicS
     since: ServerMs
-    """When the newest data was asked for, else when noticed."""
+    """Request of the newest listing, or the start of stalled heartbeats."""
 
 
 @dataclass(frozen=True, slots=True)
 class Incidents:
-    """The waiting losses and the open incidents."""
+    """Waiting losses and open incidents."""
 
     waiting: tuple[Loss, ...] = ()
-    """In the order of notice."""
     open: tuple[Incident, ...] = ()
-    """Oldest first."""
+    """Open incidents, oldest first."""
     openings: Mapping[SafeText, tuple[MonotonicS, ...]] = field(default_factory=dict)
-    """The newest openings, for the storm rule."""
+    """Times of the newest openings by profile, for the storm rule."""
     blindnesses: Mapping[SafeText, Blindness] = field(default_factory=dict)
     alerting: frozenset[Key] = frozenset()
-    """The environments of open incidents whose loss needs a person now: not acknowledged, silenced or unseen."""
+    """Environments of open incidents that need a person now: not acknowledged, silenced or unseen."""
 
     def with_events(
         self,
@@ -117,11 +114,10 @@ class Incidents:
         is_loud: Callable[[Key], bool],
         used: Container[SafeText],
     ) -> tuple[Incidents, tuple[Event, ...]]:
-        """Return the incidents after a listing's events, and the events with the ids of incidents that they can open.
+        """Return the incidents after a listing's events, and the events with incident ids.
 
-        `loss_of` makes the loss of an event and a group. `fleet` is from after the listing. `is_loud` says whether a
-        loss of an environment can need a person now. `used` are the ids of former incidents: a row that came and went
-        without a sign of life needs another id.
+        `fleet` is the state after the listing. `is_loud` says whether a loss can need a person now. `used` are the ids
+        of former incidents: a row that came and went without a sign of life needs a new id.
         """
         events = tuple(events)
         known = set(map(fleet.identity, self.ids))
@@ -151,10 +147,7 @@ class Incidents:
         now: Clocks,
         used: Container[SafeText],
     ) -> Incidents:
-        """Return the incidents with environments that are off, as lost at this moment (`moments` by profile).
-
-        `used` are the ids of former incidents.
-        """
+        """Return the incidents with environments lost at this moment."""
         opened = {key for incident in self.open for key in incident.remaining}
         lost = [tracked for tracked in environments if tracked.key not in opened]
         if not lost:
@@ -171,11 +164,10 @@ class Incidents:
         now: Clocks,
         used: Container[SafeText],
     ) -> Incidents:
-        """Return the incidents after acknowledgements ended before their losses, as lost at this moment.
+        """Return the incidents after acknowledgements ended: the rows are lost again at this moment.
 
-        A pager cannot take an acknowledgement back, so an incident loses its row, and a new incident follows. `ended`
-        has the loss of each environment, and the time of the acknowledgement, which is equal in all processes. `used`
-        are the ids of former incidents.
+        A pager cannot take an acknowledgement back, so a new incident follows. `ended` has the losses, and the times of
+        the acknowledgements, equal in all processes.
         """
         fresh = list[Loss]()
         taken = {incident.id for incident in self.open}
@@ -191,9 +183,9 @@ class Incidents:
         )
 
     def with_proof(self, fleet: Fleet) -> Incidents:
-        """Return the incidents without doubt about quarantined rows now listed as down.
+        """Return the incidents without doubt about losses that a listing confirms.
 
-        Doubt stays for a heartbeat lost before the platform's heartbeats were seen to arrive.
+        A doubtful loss of a heartbeat stays doubtful.
         """
         waiting = tuple(
             loss._replace(is_doubtful=False)
@@ -214,10 +206,7 @@ class Incidents:
         blindness: Blindness | None = None,
         used: Collection[SafeText] = (),
     ) -> Incidents:
-        """Return the incidents with a profile's state from an earlier run or another process.
-
-        Of a row with a loss in both, the earlier run's loss counts. `used` are the ids of former incidents.
-        """
+        """Return the incidents with a profile's state from an earlier run, whose losses take precedence."""
         restored, waiting = tuple(incidents), tuple(waiting)
         keys = frozenset().union(*(incident.remaining for incident in restored)) | {
             key_of(each.event) for each in waiting
@@ -241,7 +230,7 @@ class Incidents:
     def tick(
         self, around: Surroundings
     ) -> tuple[Incidents, tuple[Incident, ...], tuple[Incident, ...], tuple[Event, ...]]:
-        """Return the incidents at a moment, what opens and what resolves now, and the events of ended silences."""
+        """Return the incidents, opened incidents, resolved incidents, and events of ended silences."""
         profiles = around.fleet.by_profile.items()
         blind = {name: cause for name, state in profiles if (cause := state.blindness(around.now)) is not None}
         if not self.waiting and not self.open and not self.blindnesses and not blind:
@@ -270,26 +259,25 @@ class Incidents:
 
     @property
     def ids(self) -> Mapping[Key, SafeText]:
-        """The open or waiting incident of each lost environment."""
+        """Incident ids by lost environment."""
         opened = {key: incident.id for incident in self.open for key in incident.remaining}
         return opened | {key_of(loss.event): loss.incident for loss in self.waiting}
 
     @property
     def lost(self) -> frozenset[Key]:
-        """The environments with a waiting loss or an open incident."""
+        """Environments with a waiting loss or an open incident."""
         return frozenset(self.ids)
 
     def lost_of(self, profile: SafeText) -> frozenset[SafeText]:
-        """Return the ids of a profile's environments with a waiting loss or an open incident."""
+        """Return the ids of a profile's environments in `lost`."""
         return frozenset(id_ for each, id_ in self.lost if each == profile)
 
     def lost_in(self, incident: SafeText) -> frozenset[Key]:
-        """Return the environments of an open or waiting incident that are not back."""
+        """Return an incident's environments that are not back."""
         return frozenset(key for key, id_ in self.ids.items() if id_ == incident)
 
 
 def _without(incident: Incident, ended: Container[Key]) -> Incident:
-    """Return an incident without rows whose acknowledgement ended; an incident without rows resolves."""
     remaining = frozenset(key for key in incident.remaining if key not in ended)
     if remaining == incident.remaining:
         return incident
@@ -297,10 +285,7 @@ def _without(incident: Incident, ended: Container[Key]) -> Incident:
 
 
 def _with_unused_ids(losses: Sequence[Loss], used: Collection[SafeText]) -> list[Loss]:
-    """Return the losses with a new id in place of each id in `used`.
-
-    A hook sends one opening for each id, so the losses would never be sent under a used id.
-    """
+    """Return the losses with new ids for `used` ids: a hook sends one opening for each id."""
     parts: dict[SafeText, list[Loss]] = {}
     for loss in losses:
         if loss.incident in used:
@@ -310,7 +295,6 @@ def _with_unused_ids(losses: Sequence[Loss], used: Collection[SafeText]) -> list
 
 
 def _new_id(losses: Iterable[Loss]) -> SafeText:
-    """Return a new id for losses with a used id: a hash over the used id and the environment noticed first."""
     first = min(losses, key=order)
     return hashed_id(first.incident, "rest", first.event.id or EMPTY)
 
@@ -318,7 +302,6 @@ def _new_id(losses: Iterable[Loss]) -> SafeText:
 def _with_ids(
     incidents: Incidents, waiting: Sequence[Loss], fresh: Sequence[Loss], fleet: Fleet, used: Container[SafeText]
 ) -> list[Loss]:
-    """A chain has the id of the loss noticed first."""
     found: list[Loss] = []
     for profile, is_doubtful in dict.fromkeys((loss.event.profile, loss.is_doubtful) for loss in fresh):
         same = (loss for loss in waiting if loss.event.profile == profile and loss.is_doubtful is is_doubtful)
@@ -366,7 +349,7 @@ def _opened(
     for lost in sorted(due, key=lambda losses: min(map(order, losses))):
         if len(recent) < limits.STORM_FROM:
             silent = (loss for loss in waiting if statuses[key_of(loss.event)] is LossStatus.SILENCED)
-            # A chain comes apart if a part is no longer doubtful.
+            # A chain splits if a part is no longer doubtful.
             part = _with_unused_ids(lost, {incident.id for incident in opened})
             incident = incident_of(profile, part, around.fleet)
             opened.append(incident._replace(silenced=_silenced_beside(lost, silent)))
@@ -382,7 +365,6 @@ def _opened(
 
 
 def _silenced_beside(lost: Sequence[Loss], silenced: Iterable[Loss]) -> int:
-    """Return the number of silenced losses that may have happened at the moment of an incident's losses."""
     if lost[0].is_not_back:
         return 0
     by_span = {loss.died: loss for loss in lost}.values()
@@ -395,7 +377,7 @@ def _silenced_beside(lost: Sequence[Loss], silenced: Iterable[Loss]) -> int:
 
 
 def incident_of(profile: SafeText, losses: Sequence[Loss], fleet: Fleet, *, is_storm: bool = False) -> Incident:
-    """Return the incident of losses."""
+    """Return an incident of `losses`."""
     in_order = sorted(losses, key=order)
     events = tuple(replace(loss.event, incident=in_order[0].incident) for loss in in_order)
     return Incident(
@@ -423,7 +405,6 @@ def _shared(losses: Sequence[Event], fleet: Fleet) -> SafeText | None:
 def _after_returns(
     incidents: Iterable[Incident], around: Surroundings
 ) -> tuple[list[Incident], list[Incident], frozenset[Key]]:
-    """Return the incidents that are still open, the resolved incidents, and the environments that need a person."""
     still_open: list[Incident] = []
     resolved: list[Incident] = []
     alerting = set[Key]()
@@ -441,7 +422,6 @@ def _after_returns(
 
 
 def _end_text(incident: Incident, around: Surroundings) -> SafeText | None:
-    """Return why an incident ended although no row came back, or which row counts no more."""
     rows = [around.fleet.tracked(key) for key in sorted(incident.keys)]
     names = [None if tracked is None else tracked.replaced_by_name for tracked in rows]
     if names[0] is not None and None not in names:
@@ -485,10 +465,6 @@ def _blindnesses(
 
 
 def _blindness_event(profile: SafeText, blindness: Blindness, reason: SafeText, around: Surroundings) -> Event | None:
-    """Return the event of a blindness that has lasted long enough for an incident.
-
-    Heartbeats that stand still everywhere need a person sooner, as all machines may be down.
-    """
     policy, profile_state = around.policy(profile), around.fleet.by_profile[profile]
     kind, lasts = Kind.BLIND, policy.blind_after
     if lasts is not None and profile_state.stall_detector.is_stalled:
@@ -506,7 +482,7 @@ def _blindness_event(profile: SafeText, blindness: Blindness, reason: SafeText, 
 
 
 def _beyond_the_limit(incidents: Sequence[Incident]) -> list[Incident]:
-    """Return incidents over the limit, which resolve so that new incidents can open."""
+    """Resolve the oldest incidents over the limit, so that new incidents can open."""
     by_profile: dict[SafeText, list[Incident]] = {}
     for incident in incidents:
         by_profile.setdefault(incident.profile, []).append(incident)
@@ -519,7 +495,6 @@ def _beyond_the_limit(incidents: Sequence[Incident]) -> list[Incident]:
 
 
 def _marked(event: Event, ids: Mapping[Key, SafeText]) -> Event:
-    """A group has the id if all members agree."""
     if event.members:
         members = tuple(_marked(member, ids) for member in event.members)
         found = {member.incident for member in members if member.incident is not None}
@@ -531,7 +506,7 @@ _NAME_CELLS: Final = 60
 
 
 def ring_text(incidents: Sequence[Incident]) -> SafeText:
-    """Return `losses_text`, and the number of silenced losses of the same moments."""
+    """Return `losses_text` with the number of silenced losses."""
     return clean(f"{losses_text(incidents)}{silenced_count_text(incidents)}")
 
 
@@ -542,7 +517,7 @@ def silenced_count_text(incidents: Sequence[Incident]) -> str:
 
 
 def losses_text(incidents: Sequence[Incident]) -> SafeText:
-    """Return the losses (at least one) in short: `mac-mini-2 and 2 others went offline`.
+    """Return at least one loss in short: `mac-mini-2 and 2 others went offline`.
 
     After a silence: `3 not back by 10:00: mac-mini-2 and 2 others`.
     """

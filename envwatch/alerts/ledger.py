@@ -1,6 +1,4 @@
-"""The ledger, like the notification log of Alertmanager.
-
-The ledger keeps, for each incident and each receiver, whether the message was delivered:
+"""The ledger of deliveries by incident and channel, like Alertmanager's notification log.
 
     due ──> told ──> end due ──> ended
      │      │  ↑        └──────> given up
@@ -9,7 +7,7 @@ The ledger keeps, for each incident and each receiver, whether the message was d
      ├────> over        (resolved before the channel was told)
      └────> given up    (the receiver never takes the message)
 
-A receiver is a channel: the name of a hook, the bell, or a dead man's switch. No other value keeps deliveries.
+A channel is a hook's name, the bell, or a dead man's switch. No further value keeps deliveries.
 """
 
 from __future__ import annotations
@@ -29,13 +27,13 @@ if TYPE_CHECKING:
 
 BELL: Final = composed(" bell")
 PING: Final = composed(" ping")
-"""The channels that only memory keeps. The space keeps both apart from every hook's name."""
+"""Channels that only memory keeps; the space keeps both apart from hooks' names."""
 _KEPT_S: Final = limits.LEDGER_KEPT.total_seconds()
 _TRIED_FOR_S: Final = limits.HOOK_TRIED_FOR.total_seconds()
 
 
 class Progress(Enum):
-    """How far a channel was told of an incident."""
+    """Progress of an announcement."""
 
     DUE = "due"
     TOLD = "told"
@@ -54,29 +52,27 @@ _AFTER: Final = {
     Progress.ACK_DUE: Progress.ACKED,
     Progress.END_DUE: Progress.ENDED,
 }
-"""The progress after a channel took the message that was due."""
 _KNOWN: Final = frozenset({Progress.TOLD, Progress.REMINDER_DUE, Progress.ACK_DUE, Progress.ACKED})
 """The channel took the opening, and must get the end."""
 _FINAL: Final = frozenset({Progress.ENDED, Progress.OVER, Progress.GIVEN_UP})
 
 
 class Announcement(NamedTuple):
-    """The announcement of one incident on one channel."""
+    """An incident's announcement on a channel."""
 
     profile: SafeText
     progress: Progress
     at: MonotonicS
-    """When the announcement reached `progress`."""
+    """Time of reaching `progress`."""
     tries: int = 0
-    """Number of tries to send the message that is due."""
     failures: int = 0
-    """Number of tries that the receiver did not take. Any further try runs, or ended with a kill."""
+    """Failed tries of the due message."""
     error: SafeText | None = None
-    """Reason of the newest failed try; None before and during a try."""
+    """Newest failure; None before and during a try."""
 
     @property
     def is_unsure(self) -> bool:
-        """Whether the receiver may know of the incident: a try runs, or ran when envwatch was killed."""
+        """Whether the opening may have arrived: a try runs, or was killed."""
         return self.progress is Progress.DUE and self.tries > self.failures
 
     @property
@@ -85,38 +81,34 @@ class Announcement(NamedTuple):
         return self.progress in _AFTER
 
     def reached(self, progress: Progress, at: MonotonicS) -> Announcement:
-        """Return the announcement with another progress, and no tries."""
+        """Return the announcement at another progress."""
         return Announcement(self.profile, progress, at)
 
 
 class Ledger(NamedTuple):
-    """The announcements of all profiles.
-
-    An incident's announcements are kept for `limits.LEDGER_KEPT` after the last one is final. So the ledger also knows
-    the ids of incidents that were used.
-    """
+    """Announcements of all profiles; the keys are also the used incident ids."""
 
     announcements: Mapping[SafeText, Mapping[SafeText, Announcement]] = {}
-    """By incident id and channel, oldest incident first."""
+    """Announcements by incident id and channel, oldest first."""
     over: Mapping[SafeText, Incident] = {}
-    """The resolved incidents with a message that is not sent."""
+    """Resolved incidents with an unsent message."""
 
     def of(self, incident: SafeText, channel: SafeText) -> Announcement | None:
         """Return an incident's announcement on a channel."""
         return self.announcements.get(incident, {}).get(channel)
 
     def of_hooks(self, incident: SafeText) -> Iterator[tuple[SafeText, Announcement]]:
-        """Yield an incident's announcements by the names of hooks."""
+        """Yield an incident's announcements by hook name."""
         for channel, announcement in self.announcements.get(incident, {}).items():
             if channel not in (BELL, PING):
                 yield channel, announcement
 
     def hooks_told(self, incident: SafeText) -> list[SafeText]:
-        """Return the names of the hooks that are due no opening of an incident."""
+        """Return the hooks whose opening of an incident is not due."""
         return sorted(hook for hook, each in self.of_hooks(incident) if each.progress is not Progress.DUE)
 
     def unsent(self, incidents: Iterable[Incident], channel: SafeText) -> Iterator[tuple[Incident, Announcement]]:
-        """Yield the open `incidents` and the resolved incidents with a message that is due on a channel."""
+        """Yield open `incidents` and resolved incidents with a due message on a channel."""
         for incident in (*incidents, *self.over.values()):
             announcement = self.of(incident.id, channel)
             if announcement is not None and announcement.is_unsent:
@@ -125,8 +117,8 @@ class Ledger(NamedTuple):
     def after(self, opened: Sequence[Incident], resolved: Sequence[Incident], at: MonotonicS) -> Ledger:
         """Return the ledger after incidents opened and resolved.
 
-        An opened incident is due on the bell. The end of an incident is due on each channel that was told. A channel
-        that may have been told gets the opening first.
+        An opening is due on the bell, and an end on each told channel. A channel that may have been told gets the
+        opening first.
         """
         if not opened and not resolved:
             return self
@@ -141,27 +133,27 @@ class Ledger(NamedTuple):
         return _tidied(announcements, over, at)
 
     def end_due(self, incident: SafeText, channel: SafeText, at: MonotonicS) -> Ledger:
-        """Return the ledger with the end due on a channel that was told."""
+        """Return the ledger with the end due on a told channel; an untried opening is over."""
         before = self.of(incident, channel)
         return self if before is None else self._with(incident, channel, _resolved(before, channel, at))
 
     def due(self, incident: SafeText, channel: SafeText, profile: SafeText, at: MonotonicS) -> Ledger:
-        """Return the ledger with the opening of an incident due on a channel."""
+        """Return the ledger with an opening due on a channel."""
         return self._with(incident, channel, Announcement(profile, Progress.DUE, at))
 
     def next_due(self, incident: SafeText, channel: SafeText, progress: Progress, at: MonotonicS) -> Ledger:
-        """Return the ledger with a reminder or an acknowledgement due on a channel that was told."""
+        """Return the ledger with a reminder or acknowledgement due on a channel."""
         before = self.of(incident, channel)
         return self if before is None else self._with(incident, channel, before.reached(progress, at))
 
     def tried(self, incident: SafeText, channel: SafeText) -> Ledger:
-        """Return the ledger at the begin of a try. Write this ledger to the disk before the try."""
+        """Return the ledger at the start of a try. Write this ledger to the disk before the try."""
         if (before := self.of(incident, channel)) is None:
             return self
         return self._with(incident, channel, before._replace(tries=before.tries + 1, error=None))
 
     def told(self, incident: SafeText, channel: SafeText, sent: Progress, at: MonotonicS) -> Ledger:
-        """Return the ledger after a channel took the message `sent`, which may not be due any more."""
+        """Return the ledger after a channel took `sent`, if still due."""
         if (before := self.of(incident, channel)) is None or before.progress is not sent:
             return self
         progress = _AFTER[sent]
@@ -179,10 +171,10 @@ class Ledger(NamedTuple):
         *,
         is_final: bool = False,
     ) -> Ledger:
-        """Return the ledger after a failed try of the message `sent`; after a final one the message is given up.
+        """Return the ledger after a failed try of `sent`; a final failure gives the message up.
 
-        The opening of an incident that is over by now is due no more, unless an earlier try may have told the channel.
-        A receiver that refuses a reminder or an acknowledgement still gets the end.
+        A resolved incident's opening is due no more, unless an earlier try may have told the channel. A refused
+        reminder or acknowledgement does not prevent the end.
         """
         if (before := self.of(incident, channel)) is None or before.progress is not sent:
             return self
@@ -196,9 +188,9 @@ class Ledger(NamedTuple):
         return self._with(incident, channel, after)
 
     def ringing(self, incidents: Iterable[Incident], at: MonotonicS) -> tuple[Ledger, tuple[Incident, ...]]:
-        """Return the ledger after one bell for all open `incidents` due, and these incidents.
+        """Return the ledger after a bell for all due `incidents`, and these incidents.
 
-        There are no incidents within `limits.BELL_EVERY` of the bell before.
+        No bell rings within `limits.BELL_EVERY` of the last.
         """
         due = tuple(incident for incident, each in self.unsent(incidents, BELL) if each.progress is Progress.DUE)
         if not due:
@@ -213,9 +205,9 @@ class Ledger(NamedTuple):
         return ledger, due
 
     def with_earlier(self, other: Ledger, incidents: Iterable[Incident]) -> Ledger:
-        """Return the ledger with the announcements of an earlier run or another process, which count.
+        """Return the ledger with an earlier run's announcements, which take precedence.
 
-        No bell rings for the open `incidents` of the other.
+        No bell rings for the run's open `incidents`.
         """
         announcements = {**self.announcements}
         for id_, channels in other.announcements.items():
@@ -226,7 +218,7 @@ class Ledger(NamedTuple):
         return Ledger(announcements, {**self.over, **other.over})
 
     def only(self, hooks: Container[SafeText]) -> Ledger:
-        """Return the ledger without the announcements on other channels."""
+        """Return the ledger with announcements of `hooks` only."""
         found = {
             id_: {name: each for name, each in channels.items() if name in hooks}
             for id_, channels in self.announcements.items()
@@ -247,7 +239,7 @@ class Ledger(NamedTuple):
 def _tidied(
     announcements: Mapping[SafeText, Mapping[SafeText, Announcement]], over: Mapping[SafeText, Incident], at: MonotonicS
 ) -> Ledger:
-    """Return a ledger without old announcements, and without the incidents that nobody has to be told of."""
+    """Return a ledger without old announcements and fully announced incidents."""
     kept = {
         id_: channels
         for id_, channels in announcements.items()
@@ -261,12 +253,11 @@ def _is_sent(channels: Mapping[SafeText, Announcement]) -> bool:
 
 
 def _is_final(channel: SafeText, announcement: Announcement) -> bool:
-    """Whether nothing can happen any more; a bell rings for no end."""
+    """Whether no progress can follow; a bell rings for no end."""
     return announcement.progress in _FINAL or (channel == BELL and announcement.progress is Progress.TOLD)
 
 
 def _resolved(before: Announcement, channel: SafeText, at: MonotonicS) -> Announcement:
-    """Return an announcement after the end of the incident."""
     if before.progress is Progress.DUE and not before.is_unsure:
         return before.reached(Progress.OVER, at)
     if before.progress in _KNOWN and channel != BELL:

@@ -1,4 +1,4 @@
-"""One loss of an environment: status, death interval, and the losses of the same moment."""
+"""Losses of environments: status, death interval, and chains."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ ACK_ENDED: Final = "acknowledgement ended"
 LOSSES: Final = frozenset({Kind.OFFLINE, Kind.GONE, Kind.MISSING, Kind.NOT_BACK})
 RETURNS: Final = frozenset({Kind.ONLINE, Kind.RETURNED})
 _LOST: Final = frozenset({Presence.OFFLINE.value, Presence.GONE.value})
-"""After these presences, gone or missing is no new loss."""
+"""Presences after which gone or missing is no new loss."""
 
 Key: TypeAlias = tuple[SafeText, SafeText]
-"""Profile and id; the id is empty for the loss of the profile's data (blindness)."""
+"""Profile and row id; the id is empty for blindness."""
 
 
 class LossStatus(Enum):
-    """The status of a loss."""
+    """Status of a loss."""
 
     UNSEEN = auto()
     """Unknown: the profile is blind, quarantined or asleep, or the row proves nothing."""
     BACK = auto()
     """Up again for less than `limits.BACK_AFTER`: a new loss continues this loss."""
     OVER = auto()
-    """Up again for long enough, replaced, out of the fleet, or acknowledged while gone or missing."""
+    """Up again for long enough, replaced, out of the fleet, or acknowledged while absent."""
     SETTLED = auto()
-    """Lost, but acknowledged, or too long ago for a problem."""
+    """Lost, but acknowledged or too old for a problem."""
     OUTSIDE = auto()
-    """Lost, but the row does not count."""
+    """Lost, but outside the alert policy."""
     SILENCED = auto()
-    """Lost, but silenced: the row counts as lost when the silence ends."""
+    """Lost, but silenced: the row counts when the silence ends."""
     ALERTING = auto()
 
 
@@ -61,21 +61,21 @@ LossClassifier: TypeAlias = Callable[[Key], LossStatus]
 
 
 class Loss(NamedTuple):
-    """A loss that has not opened an incident yet."""
+    """A loss that has opened no incident."""
 
     event: Event
-    """The loss, or the begin of flapping."""
+    """The loss, or the start of flapping."""
     died: Span
     silent_since: MonotonicS
-    """The last sign of life before the loss, or the end of a silence."""
+    """Last sign of life, or the end of a silence."""
     noticed_at: MonotonicS
-    """The first listing with the loss, or the end of a silence."""
+    """First listing with the loss, or the end of a silence."""
     incident: SafeText = EMPTY
     is_silenced: bool = False
-    """Whether the loss was silenced when last checked."""
+    """Whether the loss was silenced at the last check."""
     is_doubtful: bool = False
-    """Whether the platform may be wrong: the row was quarantined, or no heartbeat has advanced since the start. A
-    doubtful loss waits for `blind_after`, and opens an incident of doubtful losses only."""
+    """Whether the platform may be wrong: the row was quarantined, or no heartbeat has arrived in this run. Doubtful
+    losses wait for `blind_after`, and open separate incidents."""
 
     @property
     def is_not_back(self) -> bool:
@@ -84,13 +84,13 @@ class Loss(NamedTuple):
 
     @property
     def is_flapping(self) -> bool:
-        """Whether the environment flaps, which opens an incident at once."""
+        """Whether the environment flaps."""
         return self.event.kind is Kind.FLAPPING
 
     def counts_at(self, policy: AlertPolicy, interval: timedelta) -> MonotonicS:
-        """Return when the loss needs a person: after enough silence, and enough time in the listings.
+        """Return when the loss needs a person: after enough silence and time in the listings.
 
-        Flapping counts at once. `interval` is the time between polls.
+        Flapping counts at once.
         """
         if self.is_flapping:
             return self.noticed_at
@@ -104,11 +104,10 @@ class Loss(NamedTuple):
 def last_sign_of_life(
     loss: Event, tracked: TrackedEnvironment | None, before: ProfileState, after: ProfileState
 ) -> ServerMs:
-    """Return the time of a row's last sign of life before a loss.
+    """Return a row's last sign of life before a loss.
 
-    For a lost heartbeat, the sign is the heartbeat, or the listing in which the heartbeat last advanced if the age is
-    uncertain. For any other loss, the sign is the last listing with the connection. `before` and `after` are the states
-    around the listing that proved the loss.
+    The sign is the lost heartbeat, or, at an uncertain age, the listing with the heartbeat's last advance; otherwise
+    the last listing with the connection. `before` and `after` surround the listing that proved the loss.
     """
     if tracked is None or after.listed is None or after.listed_at is None:
         return loss.at
@@ -125,9 +124,9 @@ def last_sign_of_life(
 
 
 def death_interval(loss: Event, group: Event | None, tracked: TrackedEnvironment | None, last_sign: ServerMs) -> Span:
-    """Return the earliest and the latest possible time of a loss.
+    """Return the earliest and latest possible time of a loss.
 
-    `tracked` is from the newest listing. Nothing was seen from the group's `since` on.
+    A group's `since` starts a time without listings.
     """
     group = group or loss
     if group.since is not None:
@@ -138,22 +137,19 @@ def death_interval(loss: Event, group: Event | None, tracked: TrackedEnvironment
 
 
 def lost_now(tracked: TrackedEnvironment, at: ServerMs, now: Clocks) -> Loss:
-    """Return the loss of an environment that is off and needs a person from this moment on."""
+    """Return the loss of a row that needs a person from now on."""
     event = tracked.event(Kind.OFFLINE, at, after=_OFFLINE, reason=clean(tracked.verdict.reason))
     return Loss(event=event, died=Span(at, at), silent_since=now.monotonic, noticed_at=now.monotonic)
 
 
 def loss_of_row(tracked: TrackedEnvironment) -> Event:
-    """Return the loss of a row that is off, as a listing shows the row now."""
+    """Return the loss of a row that is off."""
     kind = Kind.MISSING if tracked.presence is Presence.MISSING else Kind.OFFLINE
     return tracked.event(kind, tracked.lost_at, after=clean(tracked.presence), reason=clean(tracked.verdict.reason))
 
 
 def lost_again(loss: Event, at: ServerMs, now: Clocks, incident: SafeText) -> Loss:
-    """Return an acknowledged loss as a loss of the moment at which the acknowledgement ended.
-
-    The row was silent before, so the loss counts as soon as it has been listed for long enough.
-    """
+    """Return an acknowledged loss, dated to the end of the acknowledgement, of a row silent before."""
     reason = composed(f"{loss.reason}, {ACK_ENDED}" if loss.reason else ACK_ENDED)
     event = replace(loss, at=at, reason=reason, since=None, lasted=None, incident=incident)
     silent_since = MonotonicS(now.monotonic - max(at - loss.at, 0.0) / 1000)
@@ -161,7 +157,6 @@ def lost_again(loss: Event, at: ServerMs, now: Clocks, incident: SafeText) -> Lo
 
 
 def _not_back(loss: Loss, end: ServerMs, at: ServerMs, zone: tzinfo | None, noticed_at: MonotonicS) -> Loss:
-    """Return a silenced loss as a loss at the end of the silence."""
     from envwatch.alerts.recurring_hours import not_back_by_text  # noqa: PLC0415 - only with silences
 
     reason = not_back_by_text(end, at, zone)
@@ -179,12 +174,12 @@ def order(loss: Loss) -> tuple[float, float, str]:
 
 
 def are_linked(one: Loss, other: Loss) -> bool:
-    """Whether two losses may have happened at one moment: their death intervals overlap or touch."""
+    """Whether the death intervals of two losses overlap or touch."""
     return one.died.since <= other.died.until and other.died.since <= one.died.until
 
 
 def chains(losses: Iterable[Loss]) -> list[list[Loss]]:
-    """Return the chains of linked losses; too many losses are one chain."""
+    """Return chains of linked losses; too many losses are one chain."""
     by_start = sorted(losses, key=lambda loss: loss.died.since)
     if len(by_start) > limits.MOST_LOSSES_WAITING:
         return [by_start]
@@ -203,10 +198,9 @@ def chains(losses: Iterable[Loss]) -> list[list[Loss]]:
 def loss_status(
     tracked: TrackedEnvironment, at: ServerMs, *, is_acked: bool, is_news: bool, counts_from: float | None = None
 ) -> LossStatus:
-    """Return the status of a visible row's loss, apart from silences and the policy.
+    """Return the status of a row's loss, apart from silences and the policy.
 
-    A long time does not settle a loss that waits or belongs to an open incident (`is_news`). `counts_from` is the end
-    of the silence from which the loss counts.
+    A loss that waits or belongs to an open incident (`is_news`) does not age.
     """
     if tracked.verdict.is_up and not tracked.is_flapping:
         came_at = tracked.environment.connected_at if tracked.since_at is None else tracked.since_at
@@ -222,9 +216,9 @@ def loss_status(
 def silenced_losses(
     after: ProfileState, classify_loss: LossClassifier, known: Container[SafeText], now: Clocks
 ) -> Iterator[Event]:
-    """Yield the losses of silenced rows, which must be back when the silence ends, without `known` losses.
+    """Yield the losses of silenced rows without `known` losses.
 
-    A silence may begin after the loss, and the first listing is a silent baseline.
+    These losses may lack an event: a silence may begin after the loss, and the first listing is a silent baseline.
     """
     at = after.clock.server_time(now.wall)
     for tracked in after.environments.values():
@@ -235,7 +229,7 @@ def silenced_losses(
 
 
 def missing_losses(before: ProfileState, after: ProfileState) -> Iterator[Event]:
-    """Yield the losses of expected environments that two successive listings lacked, and no listing ever had."""
+    """Yield losses of expected environments that two successive listings lacked and no listing ever had."""
     if before.listed is None or after.listings == before.listings:
         return
     for id_, tracked in after.environments.items() if after.expect else ():
@@ -253,7 +247,7 @@ def status_of_blindness(profile_state: ProfileState, now: Clocks) -> LossStatus:
 
 
 def is_loss(event: Event) -> bool:
-    """Whether an event is a loss of an environment that was not lost before."""
+    """Whether an event is a new loss."""
     return event.kind in LOSSES and event.before not in _LOST
 
 
@@ -263,24 +257,21 @@ def key_of(event: Event) -> Key:
 
 
 class Surroundings(NamedTuple):
-    """Everything outside losses and incidents that decides which losses count."""
+    """Inputs that decide which losses count."""
 
     now: Clocks
     fleet: Fleet
     classify_loss: LossClassifier
     policy: Callable[[SafeText], AlertPolicy]
     decision: Callable[[TrackedEnvironment, float], Decision]
-    """See `Monitor.decision_of`."""
     silenced_time: Callable[[TrackedEnvironment, Clocks], Silenced | None]
-    """See `Monitor.silenced_time`."""
     used: Container[SafeText]
-    """The ids of former incidents."""
 
 
 def still_waiting(
     losses: Iterable[Loss], around: Surroundings
 ) -> tuple[list[Loss], Mapping[Key, LossStatus], tuple[Event, ...]]:
-    """Return the losses that still wait, the statuses, and the events of rows that are not back after a silence."""
+    """Return the waiting losses, all statuses, and the events of rows not back."""
     waiting: list[Loss] = []
     statuses: dict[Key, LossStatus] = {}
     late: dict[SafeText, list[Event]] = {}
@@ -303,7 +294,7 @@ def still_waiting(
 
 
 def _is_of_no_concern(key: Key, status: LossStatus, around: Surroundings) -> bool:
-    """Whether a gone row is outside the alert policy for ever; an expected row will be missing, which counts."""
+    """Whether a gone row stays outside the policy; an expected row becomes missing."""
     tracked = around.fleet.tracked(key)
     if status is not LossStatus.OUTSIDE or tracked is None or tracked.presence is not Presence.GONE:
         return False
@@ -312,7 +303,7 @@ def _is_of_no_concern(key: Key, status: LossStatus, around: Surroundings) -> boo
 
 
 def _counting(loss: Loss, around: Surroundings) -> Loss:
-    """Return a loss that needs a person, counted from the end of a silence."""
+    """Return an alerting loss, dated to the end of the row's silence, if any."""
     profile, tracked = loss.event.profile, around.fleet.tracked(key_of(loss.event))
     silenced = None if tracked is None else around.silenced_time(tracked, around.now)
     if not loss.is_silenced and (silenced is None or loss.is_flapping or loss.is_not_back):
@@ -330,7 +321,7 @@ def _counting(loss: Loss, around: Surroundings) -> Loss:
     end, name = (moment, moment) if silenced is None else (min(silenced.until, moment), silenced.end)
     late = _not_back(loss, end, moment, around.policy(profile).zone, around.now.monotonic)
     id_ = hashed_id(profile, f"{late.event.kind}\0{name:.0f}")
-    if id_ in around.used:  # the rows that were visible when the silence ended opened the incident
+    if id_ in around.used:  # rows visible at the end of the silence opened the incident
         id_ = hashed_id(id_, loss.event.id or EMPTY)
     return late._replace(event=replace(late.event, incident=id_), incident=id_)
 

@@ -1,4 +1,4 @@
-"""The state machine of all commands: the fleet with acknowledgements, incidents and the event log."""
+"""The state machine of all commands: fleet, acknowledgements, incidents and event log."""
 
 from __future__ import annotations
 
@@ -49,31 +49,29 @@ if TYPE_CHECKING:
 
 
 class MonitorChanges(NamedTuple):
-    """The effects of a poll's outcome, or of time alone."""
+    """Effects of a poll's outcome, or of time alone."""
 
     now: Clocks
     profile: SafeText | None = None
-    """None if only time has passed."""
     outcome: Outcome | None = None
     events: tuple[Event, ...] = ()
-    """Oldest first; a mass change is one event."""
+    """Oldest first; a mass change is a single event."""
     ended_acks: frozenset[ServerKey] = frozenset()
     inherited_words: Words = NO_WORDS
-    """The words of replaced rows, for the rows that replace them."""
+    """Words passed on to replacing rows."""
     opened: tuple[Incident, ...] = ()
-    """Incidents whose oldest loss counts now."""
     resolved: tuple[Incident, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Monitor:
-    """The state of all profiles, acknowledgements, silences and incidents."""
+    """State of all profiles."""
 
     fleet: Fleet = field(default_factory=Fleet)
     acks: Acks = field(default_factory=lambda: NO_ACKS)
-    """This machine's acknowledgements in force; `ack_of` knows the serving host's, too."""
+    """This machine's acknowledgements in force."""
     ended_acks: Acks = field(default_factory=lambda: NO_ACKS)
-    """The acknowledgements that ended before their losses, until the rows are back."""
+    """Ended acknowledgements, until the rows are back."""
     event_log: EventLog = field(default_factory=EventLog)
     watched: Mapping[SafeText, WatchedTime] = field(default_factory=dict)
     policies: Mapping[SafeText, AlertPolicy] = field(default_factory=dict)
@@ -81,10 +79,9 @@ class Monitor:
     incidents: Incidents = field(default_factory=Incidents)
     ledger: Ledger = field(default_factory=Ledger)
     beating: frozenset[SafeText] = frozenset()
-    """Profiles whose heartbeats were fresh or advanced in this run."""
+    """Profiles with a fresh or advancing heartbeat in this run."""
     words: Words = field(default_factory=lambda: NO_WORDS)
     uptime_records: Mapping[SafeText, UptimeRecord] = field(default_factory=dict)
-    """Of the profiles whose uptime is recorded."""
 
     @classmethod
     def create(
@@ -198,7 +195,7 @@ class Monitor:
         )
 
     def _turned(self, before: ProfileState, after: ProfileState, changed: Iterable[SafeText]) -> Iterator[Event]:
-        """Yield an event for each row whose losses need a person, or need nobody, by another uptime."""
+        """Yield an event for each decision that turns with the uptime."""
         if (at := after.listed_at) is None:
             return
         for id_ in changed:
@@ -223,7 +220,7 @@ class Monitor:
         return found
 
     def tick(self, now: Clocks) -> tuple[Monitor, MonitorChanges]:
-        """Return the monitor at a later moment, and the changes by time alone."""
+        """Return the monitor at a later moment, and the changes."""
         fleet, events = self.fleet.tick(now)
         if events:
             self = replace(self, fleet=fleet, event_log=self.event_log.with_events(events))  # noqa: PLW0642
@@ -249,20 +246,16 @@ class Monitor:
         )
 
     def with_past(self, profile: SafeText, events: Sequence[Event], polls: Sequence[RecordedPoll]) -> Monitor:
-        """Return the monitor with a profile's recorded past.
+        """Return the monitor with a profile's recorded past, in recorded order.
 
-        Call once per profile, after the first listing, whose clock places the polls. Both sequences are in the order of
-        recording. Events of this run among the past events are ignored.
+        Call once per profile, after the first listing, whose clock places the polls. Events of this run are ignored.
         """
         past = WatchedTime.recorded(polls, events, self.fleet.by_profile[profile].clock)
         watched = {**self.watched, profile: past.united(self.watched.get(profile, NOT_WATCHED))}
         return replace(self, event_log=self.event_log.with_past(events), watched=watched)
 
     def watched_at(self, profile: SafeText, now: Clocks) -> WatchedTime:
-        """Return a profile's watched time, as far back as the event log is complete.
-
-        The watched time reaches until now if the newest listing still counts.
-        """
+        """Return a profile's watched time within the complete event log, until now if the newest listing counts."""
         watched, cut_at = self.watched.get(profile, NOT_WATCHED), self.event_log.cut_at
         if self.sees(profile, now):
             watched = watched.seen_until(self.fleet.by_profile[profile].clock.server_time(now.wall))
@@ -275,13 +268,13 @@ class Monitor:
         return states(tracked, self.event_log.for_environment(tracked.key), watched, since, until)
 
     def with_notice(self, text: SafeText, now: Clocks) -> Monitor:
-        """Return the monitor with a logged message about envwatch."""
+        """Return the monitor with a logged message."""
         first = next(iter(self.fleet))
         notice = Event(kind=Kind.NOTICE, at=first.clock.server_time(now.wall), reason=text)
         return replace(self, event_log=self.event_log.with_events([notice]))
 
     def with_words(self, words: Words, now: Clocks) -> tuple[Monitor, tuple[Event, ...]]:
-        """Return the monitor with other words, and an event for each environment whose losses turn.
+        """Return the monitor with new words, and an event for each decision that turns.
 
         An environment that is off and counts from now on is lost at this moment.
         """
@@ -304,26 +297,26 @@ class Monitor:
         return replace(monitor, incidents=incidents, event_log=self.event_log.with_events(events)), tuple(events)
 
     def with_uptime_record(self, profile: SafeText, record: UptimeRecord) -> Monitor:
-        """Return the monitor with a profile's uptime record from an earlier run or another process."""
+        """Return the monitor with a profile's uptime record."""
         profile_state = with_uptimes(self.fleet.by_profile[profile], record.rows)
         fleet = self.fleet.with_profile_state(profile, profile_state)
         return replace(self, fleet=fleet, uptime_records={**self.uptime_records, profile: record})
 
     def with_acks(self, changes: Mapping[ServerKey, Ack | None]) -> Monitor:
-        """Return the monitor with changed acknowledgements, without consequences."""
+        """Return the monitor with changed acknowledgements, without events and losses."""
         return replace(self, acks=with_changes(self.acks, changes))
 
     def with_decided_acks(
         self, changes: Mapping[ServerKey, Ack | None], now: Clocks
     ) -> tuple[Monitor, tuple[Event, ...]]:
-        """Return the monitor after people acknowledged or ended acknowledgements, and the events.
+        """Return the monitor after people's changes of acknowledgements, and the events.
 
-        None forgets an acknowledgement. If an acknowledgement ends before the loss, the row is lost at this moment.
+        A row that is off when the acknowledgement ends is lost at this moment.
         """
         return self.with_stored_acks(with_changes({**self.ended_acks, **self.acks}, changes), now)
 
     def with_stored_acks(self, acks: Acks, now: Clocks) -> tuple[Monitor, tuple[Event, ...]]:
-        """Return the monitor with all acknowledgements of this machine, see `with_decided_acks`."""
+        """Return the monitor with this machine's acknowledgements, see `with_decided_acks`."""
         in_force, ended = acknowledgements.split_acks(acks, self.ended_acks, self.fleet, now.wall)
         begun = {key: ack for key, ack in in_force.items() if self.acks.get(key) != ack}
         over = {key: ack for key, ack in ended.items() if key in self.acks}
@@ -333,13 +326,13 @@ class Monitor:
         return self._after_acks([*self._rows_of(begun)], [*self._rows_of(over)], now)
 
     def with_missed_ends(self, now: Clocks) -> Monitor:
-        """Return the monitor after acknowledgements that ended while no process watched the open incidents."""
+        """Return the monitor after acknowledgements of open incidents ended while unwatched."""
         found: dict[Key, tuple[Event, float]] = {}
         for incident in self.incidents.open:
             server = self.fleet.server_of(incident.profile)
             for loss in incident.losses:
                 ack = self.ended_acks.get((server, loss.id or EMPTY))
-                # Both times are by the platform's clock, so a wrong clock of this machine repeats and misses nothing.
+                # Both times are the platform's, so a wrong local clock repeats and misses nothing.
                 is_before = ack is not None and incident.began_at < (ack.until or inf)
                 if ack is not None and is_before and key_of(loss) in incident.remaining:
                     found[key_of(loss)] = loss, ack.at
@@ -355,7 +348,7 @@ class Monitor:
     def with_shared_acks(
         self, before: ProfileState, after: ProfileState, now: Clocks
     ) -> tuple[Monitor, tuple[Event, ...]]:
-        """Return the monitor after a serving host's listing, and the events of the host's acknowledgements."""
+        """Return the monitor after a serving host's acknowledgements changed, and the events."""
         begun, ended = [], []
         for id_, tracked in after.environments.items():
             was = before.environments.get(id_)
@@ -374,10 +367,7 @@ class Monitor:
         ended: Sequence[tuple[TrackedEnvironment, Ack]],
         now: Clocks,
     ) -> tuple[Monitor, tuple[Event, ...]]:
-        """Return the monitor after acknowledgements of rows began or ended, and the events.
-
-        A row that was no problem when a person acknowledged it, such as a row off for over a day, is not lost anew.
-        """
+        """Rows that were no problem when acknowledged, such as rows off for over a day, are not lost anew."""
         moments = self.fleet.moments(now.wall)
         events = [
             *acknowledgements.ack_events(Kind.ACKNOWLEDGED, begun, moments),
@@ -400,7 +390,7 @@ class Monitor:
         return replace(self, incidents=self.incidents.with_ended_acks(ended, moments, now, used))
 
     def ack_of(self, tracked: TrackedEnvironment) -> Ack | None:
-        """Return an environment's acknowledgement in force: this machine's, or the serving host's."""
+        """Return the acknowledgement in force, this machine's or the serving host's."""
         own = self.acks.get((self.fleet.server_of(tracked.profile), tracked.environment.id))
         return shared_ack_of(tracked.environment) if own is None else own
 
@@ -409,7 +399,7 @@ class Monitor:
         return self.ack_of(tracked) is not None
 
     def is_incident_acked(self, incident: Incident, now: Clocks) -> bool:
-        """Whether all environments of an incident that are not back are acknowledged; False while nobody sees."""
+        """Whether all lost rows of an incident are acknowledged; False while unseen."""
         rows = [self.fleet.tracked(key) for key in incident.remaining]
         return self.sees(incident.profile, now) and all(row is not None and self.is_acked(row) for row in rows)
 
@@ -431,7 +421,7 @@ class Monitor:
         return replace(monitor, fleet=self.fleet.with_profile_state(profile, profile_state))
 
     def with_earlier_incidents(self, profile: SafeText, state: AlertState) -> Monitor:
-        """Return the monitor with an earlier run's losses and incidents, to judge a single listing."""
+        """Return the monitor with an earlier run's losses and incidents."""
         used = state.ledger.announcements.keys()
         incidents = self.incidents.with_earlier_run(profile, state.waiting, state.open, state.blindness, used)
         return replace(self, incidents=incidents, ledger=self.ledger.with_earlier(state.ledger, state.open))
@@ -439,7 +429,7 @@ class Monitor:
     def alert_state(
         self, profile: SafeText, now: Clocks, failing: Mapping[SafeText, WallMs] = MappingProxyType({})
     ) -> AlertState:
-        """Return the alert state for the next run; `failing` are the failing hooks."""
+        """Return the alert state for the next run."""
         from envwatch.alerts.alert_state import AlertState  # noqa: PLC0415 - only with hooks
 
         profile_state = self.fleet.by_profile[profile]
@@ -471,24 +461,21 @@ class Monitor:
         )
 
     def with_silences(self, changes: Mapping[SafeText, Silence | None]) -> Monitor:
-        """Return the monitor with changed silences; None removes a silence."""
+        """Return the monitor with changed silences."""
         return replace(self, silences=with_changes(self.silences, changes))
 
     @property
     def has_silences(self) -> bool:
-        """Whether any silence is known, in force or not."""
+        """Whether any silence is known."""
         return bool(self.silences) or any(policy.silences for policy in self.policies.values())
 
     def with_intervals(self, intervals: Mapping[SafeText, timedelta]) -> Monitor:
-        """Return the monitor with other poll intervals by a person's wish, see `ProfileState.with_interval`.
-
-        Every other interval comes with an outcome.
-        """
+        """Return the monitor with a person's poll intervals; see `ProfileState.with_interval`."""
         states = {each.profile: each.with_interval(intervals.get(each.profile, each.interval)) for each in self.fleet}
         return replace(self, fleet=Fleet(MappingProxyType(states)))
 
     def is_alerting(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
-        """Whether an environment is an unacknowledged problem that needs a person (`is_loud`)."""
+        """Whether an unacknowledged, unsilenced problem needs a person."""
         at, silenced = self.fleet.moments(now.wall)[tracked.profile], self.silenced_time(tracked, now)
         return (
             is_problem(tracked, at, counted_from(silenced, tracked))
@@ -506,15 +493,15 @@ class Monitor:
         return silenced_time(tracked, profile_state, self.silences, recurring, now.wall, off_at)
 
     def silenced(self, tracked: TrackedEnvironment, now: Clocks) -> Silenced | None:
-        """Return until when an environment is silenced, and by which silence; None if not silenced."""
+        """Return an environment's silenced time in force."""
         found = self.silenced_time(tracked, now)
         at = self.fleet.for_environment(tracked).clock.server_time(now.wall)
         return found if self.is_in_force(found, tracked, at) else None
 
     def is_in_force(self, silenced: Silenced | None, tracked: TrackedEnvironment, at: float) -> bool:
-        """Whether an environment's silenced time lasts on (server's clock, ms).
+        """Whether a silenced time lasts at `at` (server's clock, ms).
 
-        A silence that recurs covers no row of an open incident.
+        A recurring silence covers no row of an open incident.
         """
         if silenced is None or silenced.until <= at:
             return False
@@ -525,7 +512,7 @@ class Monitor:
         return counted_from(self.silenced_time(tracked, now), tracked)
 
     def due_alerts(self, now: Clocks) -> tuple[Monitor, tuple[Incident, ...]]:
-        """Return the monitor, and the incidents for one bell now."""
+        """Return the monitor after a bell, and the bell's incidents."""
         ledger, incidents = self.ledger.ringing(self.incidents.open, now.monotonic)
         return (self if ledger is self.ledger else replace(self, ledger=ledger)), incidents
 
@@ -543,7 +530,7 @@ class Monitor:
         )
 
     def decision_of(self, tracked: TrackedEnvironment, at: float) -> Decision:
-        """Return whether losses of an environment need a person (server's clock, ms), and why.
+        """Return whether losses need a person at a moment (server's clock, ms), and why.
 
         Every channel asks this function.
         """
@@ -551,7 +538,7 @@ class Monitor:
         return self.policy_of(tracked.profile).decision(tracked, word, at)
 
     def is_judged_by_system(self, profile: SafeText) -> bool:
-        """Whether a profile has neither the setting `alert` nor an uptime record (`Rule.SYSTEM`)."""
+        """Whether a profile has neither `alert` nor an uptime record (`Rule.SYSTEM`)."""
         return self.policy_of(profile).alert is None and profile not in self.uptime_records
 
     def decision_by_rule(self, tracked: TrackedEnvironment, at: float) -> Decision:
@@ -559,12 +546,12 @@ class Monitor:
         return self.policy_of(tracked.profile).decision(tracked, None, at)
 
     def is_loud(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
-        """Whether losses of an environment need a person, who did not silence the environment."""
+        """Whether losses need a person and are not silenced."""
         at = self.fleet.for_environment(tracked).clock.server_time(now.wall)
         return self.decision_of(tracked, at).counts and self.silenced(tracked, now) is None
 
     def loss_classifier(self, now: Clocks) -> LossClassifier:
-        """Return the classifier of losses for a moment."""
+        """Return the classifier of losses at a moment."""
         fleet, moments = self.fleet.by_profile, self.fleet.moments(now.wall)
         seen = {profile for profile in fleet if self.sees(profile, now)}
         lost = self.incidents.lost

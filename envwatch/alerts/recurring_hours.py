@@ -1,7 +1,7 @@
-"""The hours of a silence that recurs, such as the nights of laptops.
+"""Hours of a recurring silence, such as the nights of laptops.
 
-An instant is in milliseconds since the epoch, by the server's clock. A zone of None is this machine's zone, whatever
-zone `model.times` is set to: each profile has a zone of its own.
+Instants are ms since the epoch, by the server's clock. Each profile has a zone, whatever `model.times` is set to; None
+is this machine's.
 """
 
 from __future__ import annotations
@@ -15,30 +15,27 @@ from envwatch.model.text import SafeText, clean, composed
 from envwatch.model.times import DAY_MS
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-"""In the order of `date.weekday`."""
+"""Weekdays in the order of `date.weekday`."""
 EVERY_DAY: Final = frozenset(range(len(DAYS)))
 DAY_MINUTES: Final = 24 * 60
 
 _DAY: Final = timedelta(days=1)
 _NEAR_DAYS: Final = (2, 1, 0, -1)
-"""Days before a moment's date on which hours that hold at the moment may begin: a zone may skip a whole day."""
+"""Days before a moment's date on which the hours may begin; a zone may skip a day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecurringHours:
-    """Hours of some days, by the clocks of a zone: one table `[[quiet]]`.
-
-    The hours begin and end when the clocks first show the time or a later time.
-    """
+    """Hours of some days by a zone's clocks: a table `[[quiet]]`."""
 
     filter: str = ""
     """A query; empty for every environment."""
     days: frozenset[int] = EVERY_DAY
-    """The days on which the hours begin; Monday is 0."""
+    """Days on which the hours begin; Monday is 0."""
     begin: int = 0
     """Minutes after midnight."""
     end: int = DAY_MINUTES
-    """Minutes after midnight. An end before the begin is on the next day."""
+    """Minutes after midnight; an end up to `begin` is on the next day."""
 
     @property
     def is_always(self) -> bool:
@@ -68,18 +65,18 @@ class RecurringHours:
         return "-".join(f"{at // 60:02}:{at % 60:02}" for at in (self.begin, self.end))
 
     def span_at(self, at: float, zone: tzinfo | None) -> tuple[float, float] | None:
-        """Return begin and end of the hours that hold at a moment; None outside the hours."""
+        """Return start and end of the hours at a moment; None outside."""
         return _span_at(self, at, zone)
 
     def span_of(self, day: date, zone: tzinfo | None) -> tuple[float, float]:
-        """Return begin and end of the hours of a day, or an empty span."""
+        """Return start and end of a day's hours, or an empty span."""
         if day.weekday() not in self.days:
             return 0.0, 0.0
         end = self.end if self.end > self.begin else self.end + DAY_MINUTES
         return instant(day, self.begin, zone), instant(day, end, zone)
 
 
-@lru_cache(maxsize=4096)  # a table of a thousand rows asks about each row each second
+@lru_cache(maxsize=4096)  # a thousand rows ask each second
 def _span_at(hours: RecurringHours, at: float, zone: tzinfo | None) -> tuple[float, float] | None:
     try:
         today = clock_time(at, zone).date()
@@ -90,7 +87,7 @@ def _span_at(hours: RecurringHours, at: float, zone: tzinfo | None) -> tuple[flo
 
 
 def near_time_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
-    """Return a moment in a zone: `10:00`; `Mon 10:00` if a day from now; `2026-12-24 10:00` if a week from now."""
+    """Return a moment: `10:00`; `Mon 10:00` if a day from now; `2026-12-24 10:00` if a week."""
     try:
         when = clock_time(at, zone)
     except (ValueError, OverflowError, OSError):
@@ -115,12 +112,12 @@ def clock_time(at: float, zone: tzinfo | None) -> datetime:
 
 
 def instant(day: date, minutes: int, zone: tzinfo | None) -> float:
-    """Return when a zone's clocks first show a time of a day or a later time."""
+    """Return when a zone's clocks first show a time or a later time."""
     shown = datetime.combine(day, datetime.min.time()) + timedelta(minutes=minutes)
     late, early = (_timestamp(shown.replace(fold=fold), zone) for fold in (0, 1))
     if late <= early:
         return late * 1000  # the clocks show the time once or twice
-    # The clocks skip the time: the jump is between the two instants.
+    # The clocks skip the time between the two instants.
     while late - early > 1:
         middle = (early + late) // 2
         early, late = (early, middle) if clock_time(middle * 1000, zone) >= shown else (middle, late)

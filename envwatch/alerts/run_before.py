@@ -1,8 +1,8 @@
-"""The last run's knowledge for a new run, for one profile and host.
+"""The last run's knowledge for a new run of a profile and host.
 
-A first listing does not tell how long a state lasts, or which rows are gone: a restart would hide a loss of five
-minutes ago. Verdicts are not taken over. A row kept its state between two runs if the connection is the same; a down
-row, if the last sign of life is the same. Otherwise the row's instants date the change.
+A first listing tells neither the age of a state nor the gone rows: a restart would hide a recent loss. Verdicts are not
+taken over. A state continues if the connection (up) or the last sign of life (down) is the same; otherwise the row's
+instants date the change.
 """
 
 from __future__ import annotations
@@ -44,12 +44,11 @@ def unproven_ids(profile_state: ProfileState) -> frozenset[SafeText]:
 
 
 def _is_recent(gap: Span) -> bool:
-    """Whether the gap between two runs is so short that all changes are marked."""
     return gap.until - gap.since < limits.RESTART_MEMORY / MS
 
 
 def with_run_before(profile_state: ProfileState, before: ProfileState) -> ProfileState:
-    """Return a new run's state with the last run's knowledge, if both runs have a listing.
+    """Return a new run's state with the last run's knowledge, if both have a listing.
 
     The caller checks that profile, host and account are the same.
     """
@@ -65,14 +64,14 @@ def with_run_before(profile_state: ProfileState, before: ProfileState) -> Profil
 
 
 def with_memory_of_run(profile_state: ProfileState, before: ProfileState, at: ServerMs) -> ProfileState:
-    """Return the state with an earlier run's memory of rows on one device, and the replacements that follow."""
+    """Return the state with an earlier run's memory of devices, and the resulting replacements."""
     common = [
         (was.environment, tracked.environment)
         for id_, tracked in profile_state.environments.items()
         if (was := before.environments.get(id_)) is not None
         and not (was.presence.is_absent or tracked.presence.is_absent)
     ]
-    # If `firstSeenAt` of all rows moved by the same time, the server's clock was set.
+    # If `firstSeenAt` of all rows moved equally, the server's clock was set.
     moved_by = {round((new.first_seen_at - old.first_seen_at) / SAME_INSTANT_MS) for old, new in common}
     is_clock = len(common) >= limits.ANOMALY_MIN and max(moved_by) - min(moved_by) <= 1
     has_moved_identity = profile_state.has_moved_identity or before.has_moved_identity
@@ -85,9 +84,9 @@ def with_memory_of_run(profile_state: ProfileState, before: ProfileState, at: Se
 
 
 def known_rows(state: AlertState, profile: SafeText) -> Environments:
-    """Return the rows of an earlier run's alert state, which the next run knows before its first listing.
+    """Return the rows of an alert state, known before the first listing.
 
-    A row that the file of an older version lacks has an id, and the name of the loss.
+    A row that an older version's file lacks has only id and name.
     """
     lost = state.lost
     ids = sorted(state.online | lost.keys() | state.siblings.keys())
@@ -108,7 +107,7 @@ def _known_row(id_: SafeText, state: AlertState, profile: SafeText, loss: Event 
         profile=profile,
         verdict=ONLINE if is_online else _VERDICTS.get(None if loss is None else loss.kind, DISCONNECTED),
         since_at=None if loss is None or is_online else loss.at,
-        # When this run's clocks begin, the heartbeat has been listed at an unknown moment before.
+        # The heartbeat was listed at an unknown moment before this run's clocks began.
         last_known_heartbeat=LastHeartbeat(connection_id, beat_at, -inf) if connection_id and beat_at else None,
         twins=twins,
         offline_beside=beside,
@@ -116,11 +115,10 @@ def _known_row(id_: SafeText, state: AlertState, profile: SafeText, loss: Event 
 
 
 _VERDICTS: Final[Mapping[Kind | None, Verdict]] = {Kind.GONE: GONE, Kind.MISSING: NEVER_LISTED}
-"""A lost row's verdict by the kind of the loss."""
 
 
 def losses_between_runs(before: ProfileState, after: ProfileState) -> Iterator[Event]:
-    """Yield the losses that a poll proves of rows that were online at the end of an earlier run."""
+    """Yield proved losses of rows that an earlier run left online."""
     if before.earlier is None or (at := after.listed_at) is None or after.listings == before.listings:
         return
     looked_at, rows = before.earlier
@@ -133,7 +131,7 @@ def losses_between_runs(before: ProfileState, after: ProfileState) -> Iterator[E
         tracked = after.environments.get(id_)
         if id_ in remaining or tracked is None or not known.verdict.is_up or tracked.verdict.is_up:
             continue
-        # The row from before the loss, as a disconnected row has no pod.
+        # The row before the loss: a disconnected row has no pod.
         row = replace(tracked.environment, pod_id=tracked.pod_id)
         yield tracked.event(
             Kind.OFFLINE if tracked.presence is Presence.OFFLINE else Kind.GONE,
@@ -194,10 +192,9 @@ def _turn(tracked: TrackedEnvironment, before: TrackedEnvironment, gap: Span) ->
 
 
 def _gone(profile_state: ProfileState, before: ProfileState, gap: Span) -> Iterator[TrackedEnvironment]:
-    """Yield the rows of the last run that this run lacks.
+    """Yield the last run's rows that this run lacks.
 
-    A row last listed by the last run counts as gone since this run's first listing, so that a later listing can return
-    the row.
+    A newly gone row dates from this run's first listing, so that a later listing can return the row.
     """
     unproven = unproven_ids(profile_state)
     for id_, tracked in before.environments.items():
@@ -213,9 +210,9 @@ def _gone(profile_state: ProfileState, before: ProfileState, gap: Span) -> Itera
 
 
 def _without_clocks(tracked: TrackedEnvironment, listed_at_ms: float) -> TrackedEnvironment:
-    """Return a row without measurements by the last run's monotonic clock.
+    """Return a row without times of the last run's monotonic clock.
 
-    `listed_at_ms` is the last listing of the newest heartbeat, relative to this run's first listing.
+    `listed_at_ms` is the newest heartbeat's last listing, relative to this run's first.
     """
     row = tracked.environment
     last_known = tracked.last_known_heartbeat

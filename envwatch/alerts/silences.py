@@ -1,8 +1,7 @@
-"""Silences: no alerts, because of planned work or at recurring hours.
+"""Silences: no alerts during planned work or at recurring hours.
 
-A person's silence lasts until a moment by this machine's wall clock, as a person names the end, and covers rows that
-are off already. A silence of the configuration recurs at hours by the server's clock, and covers only losses that begin
-in these hours. `storage` owns the file.
+A person's silence ends by this machine's clock, because a person names the end, and covers rows that are off already. A
+configured silence recurs by the server's clock, and covers only losses that begin in the hours.
 """
 
 from __future__ import annotations
@@ -38,41 +37,40 @@ _NEVER: Final = WallMs(0.0)
 
 
 class Silence(NamedTuple):
-    """A silence of a query's or listed environments, once or at recurring hours."""
+    """A silence of a query's or listed environments, once or recurring."""
 
     id: SafeText
     at: WallMs = _NEVER
     until: WallMs = _NEVER
     note: SafeText = EMPTY
     by: SafeText = EMPTY
-    """The user's name on this machine; empty for a silence of the configuration."""
+    """User name on this machine; empty for a configured silence."""
     matcher: Matcher | None = None
-    """None for `environments`."""
     environments: frozenset[ServerKey] = frozenset()
-    """By server and id, under any profile."""
+    """Listed environments, under any profile."""
     hours: RecurringHours | None = None
-    """The hours of a silence that recurs, which has neither `at` nor `until`."""
+    """Hours of a recurring silence, without `at` and `until`."""
     zone: tzinfo | None = None
-    """Zone of `hours`; None for this machine's zone."""
+    """None for this machine's zone."""
     ends: SafeText = EMPTY
-    """`recurrence` of the silence whose hours a person ended at `until`; such an entry covers nothing."""
+    """`recurrence` of a silence whose hours a person ended at `until`; the entry covers nothing."""
 
     @property
     def text(self) -> SafeText:
-        """Query and hours of a silence that recurs: `name:mac-* mon-fri 17:00-10:00`."""
+        """Query and hours of a recurring silence: `name:mac-* mon-fri 17:00-10:00`."""
         if self.hours is None or self.matcher is None:
             return EMPTY
         return composed(" ".join(filter(None, (self.matcher.query, self.hours.days_text, self.hours.hours_text))))
 
     @property
     def recurrence(self) -> SafeText:
-        """The key of a silence that recurs, which depends on query, days and hours."""
+        """Key of a recurring silence, by query, days and hours."""
         return clean(blake2s(self.text.encode(), digest_size=8).hexdigest())
 
     def has_begun(self, wall: float) -> bool:
         """Whether a silence that does not recur has begun.
 
-        A clock that was set back far behind the begin ends the silence, which would last longer than asked for.
+        A clock set far back ends the silence, which would last too long.
         """
         return self.at - _SLACK_MS <= wall
 
@@ -86,7 +84,7 @@ class Silence(NamedTuple):
         return is_named or (self.matcher is not None and self.matcher.matches(tracked, now))
 
     def ended(self, wall: WallMs, by: SafeText) -> Silence:
-        """Return the entry of the file that ends the silence now; of a recurring silence, the present hours."""
+        """Return the file's entry that ends the silence, or the present hours."""
         if self.hours is None:
             return self._replace(until=wall)
         return Silence(_id(self.text, wall, wall), at=wall, until=wall, by=by, ends=self.recurrence)
@@ -106,7 +104,7 @@ def silence_of_query(matcher: Matcher, at: WallMs, lasts: timedelta, note: SafeT
 def silence_of_environments(
     keys: Iterable[ServerKey], at: WallMs, lasts: timedelta, note: SafeText, by: SafeText
 ) -> Silence:
-    """Return a new silence of some environments."""
+    """Return a new silence of listed environments."""
     until, environments = WallMs(at + lasts / MS), frozenset(keys)
     id_ = _id("\0".join(chain.from_iterable(sorted(environments))), at, until)
     return Silence(id_, at, until, note, by, environments=environments)
@@ -117,7 +115,7 @@ def _id(what: str, at: float, until: float) -> SafeText:
 
 
 def recurring_silences(tables: Iterable[tuple[Matcher, RecurringHours]], zone: tzinfo | None) -> tuple[Silence, ...]:
-    """Return the silences of the tables `[[quiet]]` in order: `quiet-1`, `quiet-2` and so on."""
+    """Return the silences of the tables `[[quiet]]`: `quiet-1`, `quiet-2` and so on."""
     return tuple(
         Silence(composed(f"quiet-{number}"), matcher=matcher, hours=hours, zone=zone)
         for number, (matcher, hours) in enumerate(tables, 1)
@@ -125,21 +123,21 @@ def recurring_silences(tables: Iterable[tuple[Matcher, RecurringHours]], zone: t
 
 
 class Silenced(NamedTuple):
-    """The time in which a row is or was silenced. Silences that touch are one time."""
+    """A row's silenced time; silences that touch are a single time."""
 
     silence: Silence
-    """A silence in force; if none is in force, the last silence."""
+    """A silence in force, else the last."""
     since: ServerMs
-    """The loss, or the later begin of a person's silence."""
+    """The loss, a later start of a person's silence, or now for a row that is up."""
     until: ServerMs
     end: float
-    """`until` by the clock of the silence that ends last, which is equal in all processes."""
+    """`until` by the last silence's clock, equal in all processes."""
 
 
 def counted_from(silenced: Silenced | None, tracked: TrackedEnvironment) -> float | None:
-    """Return the end of a silence, from which the row's loss counts (server's clock, ms).
+    """Return the end of a silence, when the loss begins to count (server's clock, ms).
 
-    None without a silence, and for a row that was no problem when the silence began.
+    None if the row was no problem when the silence began.
     """
     return silenced.until if silenced is not None and is_problem(tracked, silenced.since) else None
 
@@ -152,10 +150,10 @@ def silenced_time(  # noqa: PLR0913, PLR0917  every kind of silence
     wall: WallMs,
     off_at: float | None = None,
 ) -> Silenced | None:
-    """Return the last time in which a row was silenced, which may last on; None if never.
+    """Return a row's last silenced time, which may last on.
 
-    A row that is up is silenced by a person's silence alone. `off_at` is an earlier loss (server's clock, ms): only
-    the silences at that moment and the silences that touch count.
+    Only a person's silence covers a row that is up. `off_at` is an earlier loss (server's clock, ms): only silences at
+    that moment, and silences that touch, count.
     """
     clock, server = profile_state.clock, profile_state.server
     now, is_up = clock.server_time(wall), off_at is None and tracked.verdict.is_up and not tracked.is_flapping
@@ -180,16 +178,14 @@ def silenced_time(  # noqa: PLR0913, PLR0917  every kind of silence
 
 
 class _Covering(NamedTuple):
-    """The silences of a row."""
-
     once: Sequence[tuple[float, float, Silence]]
-    """Begin, end and silence."""
+    """Start, end (server's clock, ms) and silence."""
     hours: Sequence[Silence]
     all: Silences
     clock: ServerClock
 
     def at(self, moment: float) -> tuple[float, float, Silence] | None:
-        """Return the end of the silences that hold at a moment, the end by the silence's clock, and the silence."""
+        """Return the latest end, that end by the silence's clock, and the silence."""
         ends = [(end, float(silence.until), silence) for begin, end, silence in self.once if begin <= moment < end]
         for silence in self.hours:
             if (span := hours_at(silence, moment, self.all, self.clock)) is not None:
@@ -197,7 +193,6 @@ class _Covering(NamedTuple):
         return max(ends, key=itemgetter(0), default=None)
 
     def merged(self, since: float, now: float) -> Silenced | None:
-        """Return the time of the silences that hold at a moment, and of the silences that touch."""
         until, own, last, present = since, since, None, None
         while until - since < _MERGED_MS and (later := self.at(until)) is not None:
             until, own, last = later
@@ -207,7 +202,7 @@ class _Covering(NamedTuple):
 
 
 def hours_at(silence: Silence, moment: float, silences: Silences, clock: ServerClock) -> tuple[float, float] | None:
-    """Return begin and end of a recurring silence's hours that hold at a moment; a person may have ended the hours."""
+    """Return a recurring silence's hours at a moment, unless a person ended the hours."""
     if silence.hours is None or (span := silence.hours.span_at(moment, silence.zone)) is None:
         return None
     begin, end = span
@@ -218,10 +213,10 @@ def hours_at(silence: Silence, moment: float, silences: Silences, clock: ServerC
 
 
 def silences_content(silences: Silences) -> dict[str, dict[str, Any]]:
-    """Return the content of a file: `{"<id>": {"query": …, "at": …, "until": …, "note": …, "by": …}}`.
+    """Return a file's content: `{"<id>": {"query": …, "at": …, "until": …, "note": …, "by": …}}`.
 
-    In place of `query`, `environments` lists ids, and `servers` the servers in the same order. `ends` is the key of a
-    recurring silence whose present hours a person ended.
+    In place of `query` stand `environments` (ids) with `servers` in the same order, or `ends`: the key of a recurring
+    silence whose present hours a person ended.
     """
     return {id_: _content(silence) for id_, silence in silences.items()}
 
@@ -240,7 +235,7 @@ def _content(silence: Silence) -> dict[str, Any]:
 
 
 def silences_of(content: Mapping[str, object], matcher_of: MatcherOf) -> Silences:
-    """Return a file's silences; damaged entries and queries are dropped."""
+    """Return a file's undamaged silences."""
     found = (_silence_in(clean(raw_id, LONGEST_NAME), raw, matcher_of) for raw_id, raw in content.items())
     return {silence.id: silence for silence in found if silence is not None}
 

@@ -1,7 +1,7 @@
-"""The uptime of a profile's rows over all runs, kept on this machine.
+"""Uptime of a profile's rows over all runs, kept on this machine.
 
-Watched time is the time between two believed listings of one process, at most `blind_after` apart. While the profile
-sleeps, is quarantined, or its heartbeats stand still, no time is watched.
+Watched time lies between two believed listings of a process, at most `blind_after` apart. No time is watched while the
+profile sleeps, is quarantined, or has stalled heartbeats.
 """
 
 from __future__ import annotations
@@ -30,24 +30,23 @@ _REFRESHED_MS: Final = limits.UPTIME_REFRESHED / MS
 _FORGOTTEN_MS: Final = limits.UPTIME_FORGOTTEN_AFTER / MS
 _CONNECTED_MS: Final = limits.FIRST_CONNECTED_FOR / MS
 _MOST_REFRESHED: Final = 500
-"""Rows refreshed in one listing, which takes about 2 ms."""
+"""Rows refreshed per listing, in about 2 ms."""
 
 
 @dataclass(frozen=True, slots=True)
 class UptimeRecord:
-    """The uptime of each row of a profile."""
+    """Uptime of each row of a profile."""
 
     watched_ms: float = 0.0
-    """All watched time."""
     rows: Mapping[SafeText, Uptime] = field(default_factory=dict)
-    """By row id, also of rows that are no longer listed."""
+    """Uptimes by row id, also of unlisted rows."""
     has_begun: bool = False
     """Whether there was a listing."""
 
     def apply(  # noqa: C901  one loop over all rows
         self, before: ProfileState, after: ProfileState
     ) -> tuple[UptimeRecord, Mapping[SafeText, Uptime]]:
-        """Return the record after a poll, and the uptimes that the profile's rows lack."""
+        """Return the record after a poll, and the changed uptimes."""
         if after.listings == before.listings or (at := after.listed_at) is None:
             return self, {}
         watched_ms = self.watched_ms + _watched_ms(before, after)
@@ -103,7 +102,7 @@ def _watched_ms(before: ProfileState, after: ProfileState) -> float:
 
 
 def is_server(tracked: TrackedEnvironment, at: ServerMs) -> bool:
-    """Whether a row has been connected for a day, on a system that does not usually sleep."""
+    """Whether a row has been connected for a day, on a system that does not sleep."""
     since = tracked.up_since
     return since is not None and at - since >= _CONNECTED_MS and not tracked.environment.may_sleep
 
@@ -111,9 +110,9 @@ def is_server(tracked: TrackedEnvironment, at: ServerMs) -> bool:
 def _taken_over(
     replaced: list[TrackedEnvironment], rows: Mapping[SafeText, Uptime], environments: Environments, watched_ms: float
 ) -> dict[SafeText, Uptime | None]:
-    """Return the uptimes of rows that replace another row; None for the replaced rows.
+    """Return the uptimes of replacing rows, and None for replaced rows.
 
-    The time from the loss of the old row to the replacement was no outage.
+    The time from loss to replacement was no outage.
     """
     found: dict[SafeText, Uptime | None] = {}
     for tracked in replaced:
@@ -132,17 +131,14 @@ def _taken_over(
 def _tidied(
     rows: Mapping[SafeText, Uptime], environments: Environments, watched_ms: float
 ) -> Mapping[SafeText, Uptime]:
-    """Return the uptimes with rows that are not listed as down, and without rows that were so for two weeks."""
+    """Return the uptimes: unlisted rows are down, and are forgotten after `limits.UPTIME_FORGOTTEN_AFTER`."""
     absent = {id_: rows[id_].after(watched_ms, is_up=False) for id_ in rows.keys() - environments.keys()}
     forgotten = {id_ for id_, uptime in absent.items() if watched_ms - uptime.at > _FORGOTTEN_MS}
     return {id_: absent.get(id_, uptime) for id_, uptime in rows.items() if id_ not in forgotten}
 
 
 def uptime_content(record: UptimeRecord) -> dict[str, Any]:
-    """Return a file's content: `{"watched_ms": …, "rows": {"<id>": [up, watched, at, is_up]}, "first": ["<id>"]}`.
-
-    Times are whole ms.
-    """
+    """Return content in ms: `{"watched_ms": …, "rows": {"<id>": [up, watched, at, is_up]}, "first": ["<id>"]}`."""
     return {
         "watched_ms": round(record.watched_ms),
         "rows": {
@@ -154,7 +150,7 @@ def uptime_content(record: UptimeRecord) -> dict[str, Any]:
 
 
 def record_of(content: Mapping[str, object]) -> UptimeRecord | None:
-    """Return a file's record; None without a record. Damaged rows are dropped."""
+    """Return a file's record without damaged rows, if any."""
     watched_ms, rows, first = finite_number(content.get("watched_ms")), content.get("rows"), content.get("first")
     if watched_ms is None or watched_ms < 0.0 or not isinstance(rows, dict):
         return None

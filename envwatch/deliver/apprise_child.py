@@ -1,6 +1,6 @@
 """The child process of `delivery.Apprise`.
 
-Addresses hold secrets and come on standard input: every user can read arguments.
+Addresses hold secrets and come on standard input, because every user can read arguments.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 
 
 def main() -> int | str:
-    """Send the message from standard input; return 0, or a line with the failure."""
+    """Send the message from standard input; return 0, or the failure."""
     request = json.load(sys.stdin)
     notifier = importlib.import_module("apprise").Apprise()
     for number, url in enumerate(request["urls"], 1):

@@ -1,4 +1,4 @@
-"""The ways to deliver a hook's messages: a command, a web service, PagerDuty, apprise; and the secrets of addresses."""
+"""Deliveries of hook messages, and the secrets of addresses."""
 
 from __future__ import annotations
 
@@ -37,19 +37,18 @@ _MOST_URLS: Final = 20
 
 
 class Delivery(BaseModel, ABC):
-    """A way to deliver messages: a class for each. `config.hooks.DELIVERIES` lists the classes.
+    """A way to deliver messages; `config.hooks.DELIVERIES` lists the classes.
 
-    The fields are the settings in a table `[[hooks]]`: type, rule and help. The rule `VARIABLE` marks the name of a
-    variable with a secret. The module of a class is imported with every configuration file, so methods import what
-    only sending needs.
+    The fields are settings in a table `[[hooks]]`; the rule `VARIABLE` marks the name of a secret variable. Every
+    configuration file imports the module, so methods import the parts for sending.
     """
 
     model_config = ConfigDict(frozen=True, defer_build=True)
 
     targets: ClassVar[tuple[str, ...]]
-    """Settings that choose the delivery. A hook has one setting of all `targets`."""
+    """Settings that choose the delivery. A hook has a single such setting."""
     has_acks: ClassVar[bool] = False
-    """Whether the receiver knows acknowledgements, and gets them with each incident."""
+    """Whether the receiver takes acknowledgements of incidents."""
 
     @classmethod
     def is_chosen(cls, table: Mapping[str, Any]) -> bool:
@@ -58,25 +57,25 @@ class Delivery(BaseModel, ABC):
 
     @classmethod
     def mistakes(cls, _table: Mapping[str, Any]) -> Iterator[str]:
-        """Yield the mistakes between settings of a table, as ends of sentences."""
+        """Yield mistakes between settings, as ends of sentences."""
         yield from ()
 
     @property
     @abstractmethod
     def target(self) -> str:
-        """The receiver for people, without secrets."""
+        """The receiver, without secrets."""
 
     def prepare(self, environ: Mapping[str, str], child_environ: Mapping[str, str]) -> None:
         """Read the environment once before `send`; the redactor learns the secrets.
 
-        `child_environ` is `environ` without secrets, for commands.
+        `child_environ` is `environ` without secrets.
 
         Raises:
             SettingsError: without a variable or package, or with an unusable address.
         """
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Yield the reasons why a prepared delivery cannot run on this machine, each with its fix. Send nothing."""
+        """Yield reasons why a prepared delivery cannot run, with fixes. Send nothing."""
         yield from ()
 
     @abstractmethod
@@ -89,10 +88,10 @@ class Delivery(BaseModel, ABC):
 
 
 def variable_in(environ: Mapping[str, str], name: str) -> str:
-    """Return a variable with an address or a key.
+    """Return a variable's value.
 
     Raises:
-        SettingsError: if the variable is not set or cannot be used.
+        SettingsError: if the variable is not set or unusable.
     """
     if not (text := environ.get(name, "").strip()):
         raise SettingsError(f"{name} is not set")
@@ -102,7 +101,7 @@ def variable_in(environ: Mapping[str, str], name: str) -> str:
 
 
 def learn_parts(path: str) -> None:
-    """Teach the redactor the secrets in an address without scheme: a password and long parts."""
+    """Teach the redactor the password and the long parts of an address without scheme."""
     user, _, _ = path.partition("/")[0].rpartition("@")
     redactor().learn(user.partition(":")[2])
     for separator in "?&=@:":
@@ -113,7 +112,7 @@ def learn_parts(path: str) -> None:
 
 
 def without_secret(address: Secret) -> str:
-    """Return the public parts of a web service's address."""
+    """Return an address's public parts."""
     url = checked_hook_url(address.get_secret_value())
     return f"{url.scheme}://{url.host}/…"
 
@@ -121,10 +120,10 @@ def without_secret(address: Secret) -> str:
 def service_at(
     address: Secret | None, variable: str | None, environ: Mapping[str, str], time_limit: timedelta = limits.HOOK_TIME
 ) -> WebService:
-    """Return the web service at an address, or at the address in a variable; the redactor learns the address.
+    """Return the web service at an address or variable; the redactor learns the address.
 
     Raises:
-        SettingsError: if the variable is not set, or the address cannot be used.
+        SettingsError: if the variable is not set, or the address unusable.
     """
     from envwatch.deliver.web_service import WebService  # noqa: PLC0415 - where hooks run
 
@@ -152,13 +151,13 @@ class Command(Delivery):
         self._environ = child_environ
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Yield that the program is missing."""
+        """Yield a missing program."""
         program = self.command[0]
         if shutil.which(program, path=self._environ.get("PATH")) is None:
             yield f"there is no program {program} that can be run", "install it, or `chmod +x` it, or correct the path"
 
     async def send(self, message: Message) -> SafeText:
-        """Run the program once; return the output for the log."""
+        """Run the program."""
         from envwatch.deliver.process import run  # noqa: PLC0415 - where hooks run
 
         return await run(self.command, {**self._environ, **message.variables}, message.cloud_event)
@@ -182,7 +181,7 @@ class Webhook(Delivery):
 
     @classmethod
     def is_chosen(cls, table: Mapping[str, Any]) -> bool:
-        """Whether a table has an address, but is not about PagerDuty."""
+        """Whether a table has an address, and not PagerDuty's format."""
         return super().is_chosen(table) and table.get("format") != _PAGERDUTY
 
     @property
@@ -201,7 +200,7 @@ class Webhook(Delivery):
             redactor().learn(self._key.get_secret_value())
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Yield that the name of the service or of its proxy has no address."""
+        """Yield a service or proxy whose name has no address."""
         nearest = self._service.url if self._service.proxy is None else self._service.proxy.url
         try:
             socket.getaddrinfo(nearest.host, None)
@@ -224,12 +223,12 @@ class PagerDuty(Webhook):
 
     @classmethod
     def is_chosen(cls, table: Mapping[str, Any]) -> bool:
-        """Whether the format of a table is PagerDuty's."""
+        """Whether a table has PagerDuty's format."""
         return table.get("format") == _PAGERDUTY
 
     @classmethod
     def mistakes(cls, table: Mapping[str, Any]) -> Iterator[str]:
-        """Yield a missing key, and kinds of events that PagerDuty does not take."""
+        """Yield a missing key, and events that PagerDuty does not take."""
         if "key_env" not in table:
             yield "needs key_env, the variable with PagerDuty's routing key"
         if table.get("on", ["incident"]) != ["incident"]:
@@ -248,7 +247,7 @@ class PagerDuty(Webhook):
 
 
 def pagerduty_event(incident: Incident, message: Message) -> dict[str, object]:
-    """Return an incident as an event of PagerDuty, without the routing key."""
+    """Return PagerDuty's event, without the routing key."""
     if message.is_resolved:
         return {"event_action": "resolve", "dedup_key": incident.id}
     if message.progress is Progress.ACK_DUE:
@@ -310,7 +309,7 @@ class Apprise(Delivery):
         return ", ".join(f"{url.get_secret_value().partition('://')[0]}://…" for url in self.apprise)
 
     def prepare(self, _environ: Mapping[str, str], child_environ: Mapping[str, str]) -> None:
-        """Keep the child's environment, and check the package."""
+        """Check the package."""
         if find_spec("apprise") is None:
             how = "install envwatch with its extra `apprise`, such as `uv tool install '.[apprise]'`"
             raise SettingsError(f"the package apprise is not installed: {how}")
@@ -319,7 +318,7 @@ class Apprise(Delivery):
         self._environ = child_environ
 
     async def send(self, message: Message) -> SafeText:
-        """Run the child once; return the output for the log."""
+        """Run the child."""
         from envwatch.deliver.process import run  # noqa: PLC0415 - where hooks run
 
         urls = [url.get_secret_value() for url in self.apprise]

@@ -1,6 +1,6 @@
-"""The messages of hooks: text, variables, CloudEvents 1.0 in the structured JSON format.
+"""Messages of hooks: text, variables, and CloudEvents 1.0 in structured JSON.
 
-Lists are bounded: 500 environments lost together give a short message.
+Lists are bounded, so that a mass loss gives a short message.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _WORDS: Final[Mapping[Progress, str]] = {
 }
 _NAMES: Final = 20
 _LISTED: Final = 1_000
-"""Losses in an incident's CloudEvent, in some 200 KiB."""
+"""Losses in a CloudEvent, in some 200 KiB."""
 _SUMMARY_CELLS: Final = 1_000
 """PagerDuty takes 1,024 characters of a summary."""
 
@@ -52,41 +52,39 @@ class Context:
     source: str
     host: str
     profile: str
-    """Empty if the configuration has no such profile."""
+    """The profile in the configuration, else empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """A message of a hook about an event or an incident. A delivery takes the form that it sends."""
+    """A hook's message, in the form of each delivery."""
 
     subject: Event | Incident
     hook: SafeText
     context: Context
     summary: SafeText
     progress: Progress = Progress.DUE
-    """The message about an incident: the opening, a reminder, the acknowledgement, or the end."""
     told_at: ServerMs | None = None
-    """The time of the reminder, of the acknowledgement, or of the end; None for an opening."""
+    """Time of the reminder, acknowledgement or end."""
     acks: tuple[Ack, ...] = ()
-    """Of an acknowledged incident."""
     row: ListedEnvironment | None = None
-    """The row for variables; None for several rows or an unknown row."""
+    """None for several rows or an unknown row."""
     event: dict[str, Any] | None = None
-    """An event about the subject; None for an incident, whose event is made on demand."""
+    """An event's CloudEvent; an incident's is made on demand."""
 
     @property
     def incident(self) -> SafeText | None:
-        """The incident's id; None if the message is about an event."""
+        """The incident's id; None for an event."""
         return self.subject.id if isinstance(self.subject, Incident) else None
 
     @property
     def is_resolved(self) -> bool:
-        """Whether the message is about the end of an incident."""
+        """Whether the message is about the end."""
         return self.progress is Progress.END_DUE
 
     @property
     def text(self) -> str:
-        """Lines for people: names and reasons."""
+        """Names and reasons as lines."""
         lines = [f"{leaf.name or leaf.id or 'envwatch'}: {event_text(leaf, UTC)}" for leaf in self._leaves[:_NAMES]]
         if len(self._leaves) > _NAMES:
             lines.append(f"and {len(self._leaves) - _NAMES} more")
@@ -94,12 +92,12 @@ class Message:
 
     @property
     def cloud_event(self) -> bytes:
-        """The CloudEvent in JSON."""
+        """The CloudEvent as JSON."""
         return to_json(_incident_event(self.subject, self) if isinstance(self.subject, Incident) else self.event)
 
     @property
     def variables(self) -> dict[str, SafeText]:
-        """Variables for a command: the row's, and the subject's."""
+        """Variables about row and subject."""
         subject, count = self.subject, len(self._leaves)
         values: tuple[object, ...]
         if isinstance(subject, Incident):
@@ -133,7 +131,7 @@ def message_of(  # noqa: PLR0913  the origins of a message
     *,
     progress: Progress = Progress.DUE,
 ) -> Message:
-    """Return a hook's message about an event, or the message of an incident that is due."""
+    """Return a message about an event, or the due message of an incident."""
     if isinstance(subject, Event):
         text = event_text(subject, UTC)
         return Message(
@@ -166,7 +164,6 @@ def message_of(  # noqa: PLR0913  the origins of a message
 
 
 def _acks_of(incident: Incident, monitor: Monitor) -> tuple[Ack, ...]:
-    """Return the acknowledgements of an incident's rows, one for each request of a person."""
     rows = filter(None, map(monitor.fleet.tracked, sorted(incident.remaining)))
     found = filter(None, map(monitor.ack_of, rows))
     return tuple(dict.fromkeys(replace(ack, sign_at=None) for ack in found))
@@ -249,9 +246,9 @@ def _loss_json(loss: Event) -> dict[str, object]:
 
 
 class DeliveryError(Exception):
-    """A failed delivery; the text is a line.
+    """A failed delivery, as a line.
 
-    `why` continues a sentence after the hook's name. `is_final` means that no later try can succeed.
+    `why` continues a sentence after the hook's name. No try can succeed after `is_final`.
     """
 
     def __init__(
@@ -264,7 +261,7 @@ class DeliveryError(Exception):
 
 
 class Sender(Protocol):
-    """The part of a delivery that a hook's queue uses."""
+    """A delivery for a hook's queue."""
 
     async def send(self, message: Message) -> SafeText:
         """See `Delivery.send`."""

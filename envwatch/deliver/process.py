@@ -1,7 +1,4 @@
-"""Run a command in a new process group, with bounded output and time, without shell or terminal.
-
-The command may never end.
-"""
+"""Run a command in a new process group, with bounded output and time, without shell or terminal."""
 
 from __future__ import annotations
 
@@ -36,14 +33,14 @@ _LOGGED: Final = 500
 async def run(
     arguments: Sequence[str], environ: Mapping[str, str], content: bytes, time_limit: timedelta = limits.HOOK_TIME
 ) -> SafeText:
-    """Run a command once with `content` on standard input; return the output for the log.
+    """Run a command with `content` on standard input; return the output for the log.
 
     Raises:
         DeliveryError: if the command fails.
     """
     is_over = threading.Event()
     run_to_end = partial(_run_to_end, arguments, environ, content, time_limit.total_seconds(), is_over)
-    # asyncio's thread pool is small and also serves polls; hanging hooks would fill the pool.
+    # asyncio's small thread pool also serves polls; hanging hooks would fill the pool.
     running = asyncio.ensure_future(run_in_daemon_thread(run_to_end))
     try:
         return await asyncio.shield(running)

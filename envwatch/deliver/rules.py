@@ -1,4 +1,4 @@
-"""pydantic's rules of values in the settings of hooks; `config.validators` has the rules of all other settings.
+"""pydantic's rules for settings of hooks; further rules are in `config.validators`.
 
 A rule returns a value, or raises `ValueError` with the end of a sentence.
 """
@@ -26,7 +26,7 @@ def words_schema(words: Iterable[str]) -> Any:  # noqa: ANN401 - as pydantic dec
 
 
 def one_of(*words: str) -> BeforeValidator:
-    """Read one of `words`."""
+    """Return a rule that accepts only `words`."""
 
     def read(raw: object) -> str:
         word = raw.strip() if isinstance(raw, str) else ""
@@ -63,6 +63,6 @@ LINE: Final = BeforeValidator(one_line, json_schema_input_type=NON_EMPTY)
 VARIABLE: Final = BeforeValidator(
     _read_variable, json_schema_input_type=Annotated[str, Field(pattern=f"^{_VARIABLE_NAME.pattern}$")]
 )
-"""The name of a variable with a secret. No command gets the variable."""
+"""The name of a secret variable, which no command gets."""
 SECRET_URL: Final = PlainValidator(_read_url, json_schema_input_type=NON_EMPTY)
 ARGUMENTS: Final = BeforeValidator(_arguments, json_schema_input_type=Annotated[list[str], Field(min_length=1)])

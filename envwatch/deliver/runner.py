@@ -1,11 +1,10 @@
-"""Deliver the messages of all hooks. Each hook has a queue and a worker, so a hanging hook delays no other hook.
+"""Deliver the messages of hooks, each with a queue and a worker: a hanging hook delays no further hook.
 
-The queue holds the messages to send; the ledger keeps the deliveries. An opening stays queued until delivery or the
-incident's end. Other messages have a time limit; the number of events is bounded.
+The ledger keeps the deliveries. An opening stays queued until delivery or the incident's end; further messages have a
+time limit.
 
-After a failure the receiver is probably down, so the whole hook rests for a random time below a doubling bound, and the
-failed message goes to the end of the queue. A new opening is tried at once; a failure of this try does not lengthen
-the rest.
+After a failure the receiver is probably down: the hook rests, and the message goes to the end of the queue. A new
+opening is tried at once, without effect on the rest.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class HookReport(NamedTuple):
     text: SafeText
     is_failure: bool = False
     is_news: bool = False
-    """Whether to show the line to people: a streak of failures begins, lasts, or ends."""
+    """Whether to show the line to people: failures begin, last, or end."""
 
 
 @dataclass(slots=True, eq=False)
@@ -175,7 +174,6 @@ class _HookQueue:
             self.say(f"given up: {old.message.summary}", is_failure=True)
 
     def _rest_after(self, error: DeliveryError) -> float:
-        """Return the rest in seconds, longer if the receiver asks."""
         cap, base = limits.HOOK_BACKOFF_CAP.total_seconds(), limits.HOOK_BACKOFF_BASE.total_seconds()
         jittered = self.runtime.random() * min(cap, base * float(2 ** min(self.failures, 10)))
         return max(jittered, min(cap, error.wait.total_seconds()) if error.wait else 0.0)
@@ -194,14 +192,11 @@ class _HookQueue:
 
 
 class Runner:
-    """The queues and workers of all hooks.
+    """Queues and workers of all hooks.
 
-    Leaving the context gives waiting messages the time `farewell`. `report` must not wait.
-
-    Args:
-        before_try: gets hook and message, and returns after the ledger with the try is on the disk.
-        after_try: gets hook, message and failure, if any; a final failure gives the message up. Returns False if the
-            message is not due any more, as the incident is over.
+    At the context's end, waiting messages get the time `farewell`. `report` must not wait. `before_try` returns when
+    the try is on the disk. `after_try` gets a failure, if any, and returns False if the incident is over; a final
+    failure gives the message up.
     """
 
     def __init__(  # noqa: PLR0913  the parts of a queue
@@ -241,25 +236,19 @@ class Runner:
                     queue.say(f"{unsent} not sent, as envwatch ends", is_failure=True, is_news=True)
 
     def put(self, hook: SafeText, message: Message) -> None:
-        """Queue a message for a hook; never waits.
-
-        An event is dropped, counted and reported if the queue is full.
-        """
+        """Queue a message without waiting; a full queue drops and reports events."""
         self._queues[hook].put(message)
 
     def drop(self, hook: SafeText, incident: SafeText) -> None:
-        """Drop the waiting message about an incident that is due no more."""
+        """Drop the waiting message about an incident."""
         self._queues[hook].drop(incident)
 
     def unsent(self, hook: SafeText) -> Collection[Message]:
-        """Return the messages that were neither delivered nor given up."""
+        """Return the messages neither delivered nor given up."""
         return self._queues[hook].unsent
 
     def failing(self) -> Mapping[SafeText, WallMs]:
-        """Return the time of the first failure for each hook that has failed for `limits.HOOK_FAILING_AFTER`.
-
-        A hook counts as failing until the next delivery.
-        """
+        """Return the first failure's time by hook, after `limits.HOOK_FAILING_AFTER` of failures."""
         return {
             name: queue.failed_since.wall
             for name, queue in self._queues.items()
@@ -267,5 +256,5 @@ class Runner:
         }
 
     async def all_done(self) -> None:
-        """Wait until every message was delivered or given up."""
+        """Wait until all messages are delivered or given up."""
         await asyncio.gather(*(queue.is_idle.wait() for queue in self._queues.values()))

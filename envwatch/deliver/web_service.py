@@ -1,7 +1,7 @@
-"""Requests to web services: hook messages and pings of a dead man's switch, bounded in time and size.
+"""Requests to web services, bounded in time and size.
 
-Address, proxy and certificates follow `network_settings`. No redirects, no cookies, never Letta's key. Errors name only
-the host: the rest of the address may be a secret.
+Address, proxy and certificates follow `network_settings`. Requests follow no redirects, and never carry cookies or
+Letta's key. Errors name only the host: the rest of the address may be a secret.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _LONGEST_WORDS: Final = 200
 class WebService:
     """A web service for hook messages or pings.
 
-    `time_limit` limits the whole request, while httpx's timeouts limit single operations.
+    `time_limit` bounds the whole request; httpx's timeouts bound single operations.
 
     Raises:
-        SettingsError: if proxy or certificates cannot be used.
+        SettingsError: if proxy or certificates are unusable.
     """
 
     def __init__(self, url: httpx.URL, environ: Mapping[str, str], time_limit: timedelta = limits.HOOK_TIME) -> None:
@@ -48,15 +48,15 @@ class WebService:
         """Post a message.
 
         Raises:
-            DeliveryError: if the service refuses.
+            DeliveryError: if the service refuses or does not answer.
         """
         await self._request("POST", self.url, headers, content)
 
     async def ping(self, *, is_failure: bool) -> None:
-        """Fetch the address, with `/fail` appended to the path for a failure.
+        """Fetch the address; a failure appends `/fail` to the path.
 
         Raises:
-            DeliveryError: if the service refuses.
+            DeliveryError: if the service refuses or does not answer.
         """
         url = self.url
         if is_failure:
@@ -65,7 +65,7 @@ class WebService:
         await self._request("GET", url, {})
 
     async def _request(self, method: str, url: httpx.URL, headers: Mapping[str, str], content: bytes = b"") -> None:
-        """Send a request over a new connection: the last request was minutes or days ago."""
+        """Use a new connection, because the last request was minutes or days ago."""
         headers = {"User-Agent": f"envwatch/{__version__}", **headers}
         request = httpx.Request(
             method, url, headers=headers, content=content, extensions={"timeout": TIMEOUT.as_dict()}
@@ -100,7 +100,7 @@ class WebService:
         )
 
     async def _body_of(self, response: httpx.Response) -> bytes:
-        """Return the start of a refusal's body; a slow body is cut, as the status suffices."""
+        """Return the start of a refusal; a slow body is cut, because the status suffices."""
         body = bytearray()
         with suppress(TimeoutError, httpx.HTTPError):
             async with asyncio.timeout(self.time_limit.total_seconds() / 4):
@@ -112,7 +112,7 @@ class WebService:
 
 
 def _message_in(body: bytes) -> SafeText:
-    """Return the message in the usual JSON fields, else the first line, unless the body is markup."""
+    """Return the usual JSON message, else the first line; empty for markup."""
     try:
         document = from_json(body)
     except ValueError:

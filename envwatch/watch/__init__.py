@@ -1,1 +1,1 @@
-"""The one runtime: joins poller, monitor, state files, recorder and hooks, for the dashboard and all commands."""
+"""The runtime of dashboard and commands: poller, monitor, state files, recorder and hooks."""

@@ -1,4 +1,4 @@
-"""Each watched profile's alert state on disk, taken over from an earlier run.
+"""Alert states on disk.
 
 Only the holder of a profile's lock runs the hooks and writes the file; a waiting process takes over.
 """
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _WRITTEN_EVERY_MS: Final = 60_000
 _DISK_S: Final = 5.0
-"""How long a message waits for the write of the ledger."""
+"""Longest wait for the ledger's write."""
 
 
 def _state_of_1_0(source: str, profile: SafeText, now: Clocks) -> AlertState | None:
@@ -52,7 +52,7 @@ def _state_of_1_0(source: str, profile: SafeText, now: Clocks) -> AlertState | N
 
 
 def _state_in_history(folder: Path, profile: SafeText) -> AlertState | None:
-    """Return which rows were online in the newest readable listing; None without such a listing in its last day."""
+    """Return the online rows of the newest readable listing in the history's last day."""
     from envwatch.history.stored import StoredPast
 
     past = StoredPast(folder, profile)
@@ -69,13 +69,13 @@ def _state_in_history(folder: Path, profile: SafeText) -> AlertState | None:
 
 
 def earlier_alerts(name: SafeText, profile: SelectedProfile, now: Clocks) -> AlertState | None:
-    """Return a profile's stored losses and incidents, if any, to judge a single listing."""
+    """Return a profile's stored losses and incidents."""
     state = alert_state(ALERT_STATE.read_or_empty(alert_file_for(*profile)), name, now)
     return None if state is None else replace(state, online=frozenset())
 
 
 def alert_files_of(profiles: Profiles, hooks: Sequence[HookSettings]) -> AlertFiles:
-    """Return the alert states of the watched profiles; without hooks, no file is read or written."""
+    """Return the watched profiles' alert states; without hooks, no file is used."""
     names = frozenset(hook.name for hook in hooks)
     watched = profiles if hooks else Profiles()
     return AlertFiles(
@@ -90,11 +90,10 @@ def alert_files_of(profiles: Profiles, hooks: Sequence[HookSettings]) -> AlertFi
 
 
 class AlertFiles:
-    """The alert states of the watched profiles.
+    """Alert states of the watched profiles.
 
-    `sources_of_1_0` are the profiles' sources in the file of 1.0.0. `hooks` are the names of the configured hooks:
-    nothing is due any more on a hook that is gone. `histories` are the folders of recorded profiles,
-    which say who was online if a file is lost.
+    `sources_of_1_0` name the profiles in the file of 1.0.0. Nothing stays due on a hook outside `hooks`. `histories`
+    are recorded profiles' folders, for the online rows of a lost file.
     """
 
     def __init__(
@@ -115,13 +114,13 @@ class AlertFiles:
 
     @property
     def held(self) -> frozenset[SafeText]:
-        """The profiles whose hooks this process runs."""
+        """Profiles whose hooks this process runs."""
         return frozenset(self._files)
 
     def take_over(self, now: Clocks, warn: Callable[[str], None]) -> dict[SafeText, AlertState | None]:
-        """Take the free locks, and return the profiles' stored states. The disk may be slow.
+        """Take free locks, and return the new profiles' stored states. The disk may be slow.
 
-        `warn` is called from any thread with a line.
+        `warn` gets lines in any thread.
         """
         taken: dict[SafeText, AlertState | None] = {}
         for name, path in self._paths.items():
@@ -173,7 +172,7 @@ class AlertFiles:
         return is_held
 
     def keep(self, profile: SafeText, state: AlertState, now: Clocks) -> None:
-        """Write a held profile's state if changed, or after a minute; never waits."""
+        """Write a held profile's state if changed or a minute old; never waits."""
         before, written_at = self._written.get(profile, (None, now.wall))
         is_recent = 0 <= now.wall - written_at < _WRITTEN_EVERY_MS
         if before is not None and is_recent and replace(state, looked_at=before.looked_at) == before:
@@ -182,7 +181,7 @@ class AlertFiles:
         self._files[profile].keep(alert_state_content(state, now))
 
     async def write(self, profile: SafeText, ledger: Ledger, now: Clocks) -> None:
-        """Write a held profile's ledger, and wait for the disk: for a bounded time, as a late message is worse."""
+        """Write a held profile's ledger, with a bounded wait for the disk: a late message is worse."""
         loop, is_written = asyncio.get_running_loop(), asyncio.Event()
 
         def note() -> None:
@@ -197,7 +196,7 @@ class AlertFiles:
                 await is_written.wait()
 
     def close(self) -> None:
-        """Write pending states, and release the locks."""
+        """Write pending states and release the locks."""
         for file in self._files.values():
             file.close()
         for lock in self._locks.values():

@@ -1,4 +1,4 @@
-"""The hooks of a long run: decides, sends, and enters each delivery in the ledger and in the alert state files."""
+"""Hooks of a long run: decide, send, and enter deliveries in the ledger and the state files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def message_contexts(profiles: Profiles) -> dict[SafeText, Context]:
-    """Return the values of each profile that all messages have."""
+    """Return the context of each profile's messages."""
     return {
         name: Context(
             source=source_of(credentials.base_url),
@@ -42,10 +42,7 @@ def message_contexts(profiles: Profiles) -> dict[SafeText, Context]:
 
 
 class HookDispatch:
-    """Sends what the ledger of a watch says is due on each hook; the runner's queues are never behind the ledger.
-
-    `report`, `runtime` and `farewell` are the runner's.
-    """
+    """Sends the due messages of a watch's ledger; the runner's queues are never behind the ledger."""
 
     def __init__(  # noqa: PLR0913  the parts that a dispatch joins
         self,
@@ -74,7 +71,6 @@ class HookDispatch:
         profile = clean(next(iter(contexts.values())).profile)
         self._states = {hook.name: HookState(hook=hook.name, rule=hook.rule(profile)) for hook in hooks}
         self._now: Clocks | None = None
-        """The time of the newest update."""
 
     def take(self, update: MonitorUpdate) -> None:
         """Queue an update's messages; never waits."""
@@ -100,21 +96,20 @@ class HookDispatch:
         self.store()
 
     def store(self) -> None:
-        """Store the state for the next run."""
+        """Store the held profiles' state for the next run."""
         if (now := self._now) is not None:
             for profile in self._alerts.held:
                 state = self._watch.monitor.alert_state(profile, now, self.runner.failing())
                 self._alerts.keep(profile, state, now)
 
     def _put_unsent(self, now: Clocks) -> None:
-        """Queue the messages that are due and not queued: new messages, and messages of an earlier run."""
         monitor, alerting = self._watch.monitor, self._watch.monitor.incidents.alerting
         for name in self._states:
             queued = {(message.incident, message.progress) for message in self.runner.unsent(name)}
             for incident, announcement in monitor.ledger.unsent(monitor.incidents.open, name):
                 progress = announcement.progress
                 is_known = progress is Progress.END_DUE or incident.id in monitor.ledger.over
-                # A message of an earlier run waits until a listing proves that the message is still right.
+                # A message of an earlier run waits until a listing confirms the message.
                 if progress is Progress.ACK_DUE:
                     is_known = is_known or monitor.is_incident_acked(incident, now)
                 else:
@@ -150,5 +145,5 @@ class HookDispatch:
             return announcement is None or error.is_final or announcement.progress is message.progress
         self._watch.enter(ledger.told(incident, hook, message.progress, at))
         self._put_unsent(self._watch.clocks())  # the end, if the incident resolved meanwhile
-        self.store()  # at once, as a kill before the next update would repeat the message
+        self.store()  # a kill before the next update would repeat the message
         return True

@@ -1,9 +1,7 @@
-"""The log: a line per poll and notable event, in a file of bounded size; also crash reports.
+"""The log: lines about polls and notable events in a bounded file, and crash reports without local variables.
 
-A thread writes the log. A line that cannot be written, as on a full or slow disk, is dropped. Crash reports omit local
-variables.
-
-Python's `logging` does not fit: the rotating file fails for good after a full disk, and takes the mode from the umask.
+A thread drops lines that a full or slow disk does not take. Python's `logging` does not fit: the rotating file fails
+for good after a full disk, and takes the mode from the umask.
 """
 
 from __future__ import annotations
@@ -34,14 +32,14 @@ if TYPE_CHECKING:
 
 
 LIMIT: Final = 1 << 20
-"""Bytes of the file. A full file is renamed to `.1`."""
+"""Most bytes of the file; a full file is renamed to `.1`."""
 
 _QUEUED_LINES: Final = 1_000
 _CLOSE_TIMEOUT_S: Final = 0.3
 
 
 LogLine: TypeAlias = "tuple[int, SafeText]"
-"""Level and text of a line, without time and profile."""
+"""Level and text, without time and profile."""
 
 
 def log_line_of(outcome: Outcome) -> LogLine:
@@ -77,8 +75,7 @@ def _seconds(started: Clocks, ended: Clocks) -> str:
 class PollLog:
     """The log file; the first line starts the writing thread.
 
-    Without a path there is no log. `least` is the lowest level of written lines. `notify` is called from the writing
-    thread when the file cannot be written.
+    `least` is the lowest written level. The writing thread calls `notify` if the file cannot be written.
     """
 
     def __init__(
@@ -99,10 +96,10 @@ class PollLog:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self.trouble: str | None = None
-        """Why the last line could not be written; None if written. Final after `close`."""
+        """Why the last line was not written, if so; final after `close`."""
 
     def write(self, line: LogLine, profile: SafeText = NO_PROFILE) -> None:
-        """Queue a line with the profile, if any; never waits, never fails."""
+        """Queue a line; never waits or fails."""
         level, line_text = line
         if self._path is None or level < self._least:
             return
@@ -120,7 +117,7 @@ class PollLog:
         self.write((logging.INFO, clean(text)))
 
     def note_stray_line(self, text: str) -> None:
-        """Write a line from standard error, printed by a library or child process."""
+        """Write a stray line of standard error."""
         self.write((logging.WARNING, clean(f"standard error: {text}")))
 
     def write_crash(self, error: BaseException) -> None:
@@ -133,7 +130,7 @@ class PollLog:
         self.write(log_line_of(outcome), profile)
 
     def note_blindness(self, events: Iterable[Event]) -> None:
-        """Write a line for each begin and each end of a profile's blindness."""
+        """Write a line for each start and end of blindness."""
         for event in events:
             if event.kind is Kind.BLIND and event.since is not None:
                 text = f"blind: the last listing is {long_age(span(event.at - event.since))} old"
@@ -152,7 +149,7 @@ class PollLog:
                 self.trouble = "it takes too long"
 
     def screen_report(self, error: BaseException, *, columns: int, lines: int) -> list[SafeText]:
-        """Return a screenful about a crash. Call `close` first, to learn whether the log has the whole traceback."""
+        """Return a screenful about a crash. Call `close` first, to learn whether the log is complete."""
         if self._path is None:
             where = "No log was kept: --log-file keeps one."
         elif self.trouble is not None:
@@ -190,7 +187,7 @@ def _append(path: Path, line: bytes, *, follows_link: bool) -> None:
 
 
 _LOG_LINES: Final = 300
-"""The last lines are kept, because the error is at the end."""
+"""The last lines hold the error."""
 
 _APOLOGY: Final = clean("envwatch crashed. That is a bug in envwatch: nothing was changed anywhere.")
 
@@ -202,10 +199,7 @@ def whole_report(error: BaseException, redactor: Redactor) -> list[SafeText]:
 
 
 def screen_report(error: BaseException, redactor: Redactor, log: str, *, columns: int, lines: int) -> list[SafeText]:
-    """Return a traceback's last frames and message, cut to a screen with a free line for the shell.
-
-    `log` says where the whole traceback is.
-    """
+    """Return a traceback's last frames and message, and `log`, cut to a screen with a free line for the shell."""
     traceback = TracebackException.from_exception(error)
     message = _fitting(redactor.lines("".join(traceback.format_exception_only())), columns)[:3]
     end = [*message, *_wrapped(redactor.lines(log), columns)]
@@ -224,5 +218,5 @@ def _fitting(lines: Iterable[SafeText], columns: int) -> list[SafeText]:
 
 
 def _wrapped(lines: Iterable[SafeText], columns: int) -> list[SafeText]:
-    """Return lines broken at the terminal's edge, because a shortened path is useless."""
+    """Return lines broken at the edge, because a shortened path is useless."""
     return [sliced(line, start, start + columns) for line in lines for start in range(0, len(line), columns)]

@@ -1,4 +1,4 @@
-"""The loop over a session's outcomes and seconds, the only place where a monitor changes."""
+"""The loop over outcomes and seconds, the only place where a monitor changes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _TICK_S = 1.0
 
 
 class MonitorUpdate(NamedTuple):
-    """An outcome, or a second without an outcome."""
+    """A change of the monitor by an outcome or a second."""
 
     before: Monitor
     monitor: Monitor
@@ -44,7 +44,7 @@ class MonitorUpdate(NamedTuple):
 
     @property
     def has_new_listing(self) -> bool:
-        """Whether a complete listing was accepted. Missing rows may still be in quarantine."""
+        """Whether a complete listing was accepted; missing rows may be in quarantine."""
         profile = self.changes.profile
         if profile is None:
             return False
@@ -53,7 +53,7 @@ class MonitorUpdate(NamedTuple):
 
 
 class Decisions(NamedTuple):
-    """Changed decisions of people about environments; the value None takes a decision back."""
+    """People's decisions about environments; None takes a decision back."""
 
     acks: Mapping[ServerKey, Ack | None] = MappingProxyType({})
     silences: Mapping[SafeText, Silence | None] = MappingProxyType({})
@@ -61,37 +61,36 @@ class Decisions(NamedTuple):
 
 
 class News(NamedTuple):
-    """The content of state files that changed since the last reading; None for an unchanged file."""
+    """Changes of the state files; None for an unchanged file."""
 
     acks: Acks | None = None
     silences: Silences | None = None
     words: Words | None = None
     uptimes: Mapping[SafeText, UptimeRecord] = MappingProxyType({})
-    """Uptime records that the monitor lacks."""
     taken_over: Mapping[SafeText, AlertState | None] = MappingProxyType({})
-    """Profiles whose hooks this process runs from now on, with an earlier run's state."""
+    """Profiles whose hooks this process runs from now on, with stored states."""
     failing_hooks: Mapping[SafeText, WallMs] = MappingProxyType({})
-    """Hooks of all processes that fail, with the beginnings of the failures."""
+    """Times of the first failures by failing hook, in all processes."""
 
 
 NO_NEWS = News()
 
 Observer: TypeAlias = "Callable[[MonitorUpdate], None]"
-"""Gets each update, and the events of each decision, before anybody else; never waits."""
+"""Gets updates and decisions' events before anybody else; never waits."""
 
 Deadline: TypeAlias = "Callable[[Clocks], float]"
-"""Returns the seconds left at a moment; 0 or less after the deadline."""
+"""Returns the seconds left; 0 or less after the deadline."""
 
 
 def deadline_after(began: Clocks, lasts: timedelta | None = None, until: datetime | None = None) -> Deadline:
-    """Return the deadline after a time or at a moment, whichever is first; never without both."""
+    """Return the deadline after `lasts` or at `until`, whichever is first."""
     ends_s = math.inf if lasts is None else began.monotonic + lasts.total_seconds()
     ends_ms = math.inf if until is None else until.timestamp() * 1000
     return lambda now: min(ends_s - now.monotonic, (ends_ms - now.wall) / 1000)
 
 
 def never(_now: Clocks) -> float:
-    """Return the seconds left without a deadline."""
+    """Return infinity, for no deadline."""
     return math.inf
 
 
@@ -102,12 +101,8 @@ def ignore(*_: object, **__: object) -> None:
 class Watch:
     """Joins poller, monitor, state files and recorder: an async iterator of updates until the deadline.
 
-    The caller enters the session. Without a session, only time passes.
-
-    Args:
-        read: returns the news of the state files; called in a thread after each outcome, because the disk may be slow.
-        keep: saves decisions; never waits.
-        has_log: whether the monitor keeps the event log, which grows.
+    The caller enters the session; without a session, only time passes. A thread calls `read` after each outcome,
+    because the disk may be slow. `keep` saves decisions and never waits. `has_log` keeps the event log, which grows.
     """
 
     def __init__(  # noqa: PLR0913  the parts that a watch joins
@@ -133,13 +128,13 @@ class Watch:
         self._deadline = deadline
         self._has_log = has_log
         self._decided: list[Decisions] = []
-        """Decisions of this process since the last reading of the state files began."""
+        """Decisions since the last reading of the state files began."""
         self._pending: asyncio.Task[tuple[SafeText, Outcome, News]] | None = None
         self._has_come = asyncio.Event()
         self._tick_at: float | None = None
 
     def resume(self, states: Mapping[SafeText, AlertState | None]) -> None:
-        """Take alerts of an earlier run, and rows that a listing may lack; call before the first poll."""
+        """Take an earlier run's alerts and rows; call before the first poll."""
         for profile, state in states.items():
             if state is not None:
                 self.monitor = self.monitor.with_alert_state(profile, state)
@@ -151,12 +146,11 @@ class Watch:
         return self
 
     async def __anext__(self) -> MonitorUpdate:
-        """Return the update of the next outcome, or of the next second."""
         now = self.clocks()
         if self._tick_at is None:
             self._tick_at = now.monotonic + _TICK_S
         if self._pending is None:
-            # An event of its own: the last task's callback may come after the last outcome was taken.
+            # The last task's callback may come after the last outcome was taken.
             has_come = self._has_come = asyncio.Event()
             self._pending = asyncio.ensure_future(self._next())
             self._pending.add_done_callback(lambda _: has_come.set())
@@ -171,7 +165,7 @@ class Watch:
         raise StopAsyncIteration
 
     async def came(self) -> AsyncIterator[MonitorUpdate]:
-        """Yield updates of the outcomes that need no waiting."""
+        """Yield updates of outcomes that need no waiting."""
         while self._session is not None and self._session.is_ready:
             yield self.take(*await self._next())
 
@@ -186,7 +180,7 @@ class Watch:
         return profile, outcome, await asyncio.to_thread(self._read, self.clocks())
 
     def take(self, profile: SafeText, outcome: Outcome, news: News = NO_NEWS) -> MonitorUpdate:
-        """Return the update by an outcome, after the news of the state files."""
+        """Take news and an outcome; return the update."""
         now = self.clocks()
         before, turned = self._with_news(news, now)
         monitor, changes = before.apply(profile, outcome, now)
@@ -203,7 +197,7 @@ class Watch:
         return self._updated(MonitorUpdate(self.monitor, *self.monitor.tick(now)))
 
     def decide(self, decisions: Decisions) -> None:
-        """Take and save decisions of a person at the screen."""
+        """Take and save a person's decisions."""
         now, before = self.clocks(), self.monitor
         self._save(decisions)
         monitor, turned = before.with_words(with_changes(before.words, decisions.words), now)
@@ -220,12 +214,12 @@ class Watch:
         self.monitor = replace(self.monitor, ledger=ledger)
 
     def due_alerts(self) -> tuple[Incident, ...]:
-        """Return the incidents for one bell now, once."""
+        """Return the incidents for a bell now, each once."""
         self.monitor, incidents = self.monitor.due_alerts(self.clocks())
         return incidents
 
     def read_intervals(self) -> None:
-        """Take the pollers' intervals after a person's wish; every other interval comes with an outcome."""
+        """Take the pollers' intervals after a person's wish; further intervals come with outcomes."""
         intervals = {profile: target.poller.schedule.interval for profile, target in self.targets.items()}
         self.monitor = self.monitor.with_intervals(intervals)
 
@@ -245,9 +239,9 @@ class Watch:
             await asyncio.gather(self._pending, return_exceptions=True)
 
     def _with_news(self, news: News, now: Clocks) -> tuple[Monitor, tuple[Event, ...]]:
-        """Return the monitor with news of the state files, and the events that follow.
+        """Return the monitor after the news, and the resulting events.
 
-        The files may lack the decisions that this process made during the reading.
+        The files may lack decisions made during the reading.
         """
         monitor, acks, silences, words = self.monitor, news.acks, news.silences, news.words
         for each in self._decided:

@@ -1,7 +1,7 @@
-"""Signs of life to a dead man's switch and to the service manager.
+"""Signs of life to a dead man's switch and the service manager.
 
-A dead man's switch is an outside service that raises an alarm when the signs stop. envwatch reports listings once a
-minute, and a failure once. A hanging service delays no poll.
+A dead man's switch is an outside service that raises an alarm when the signs stop. A failure is reported once. A
+hanging service delays no poll.
 """
 
 from __future__ import annotations
@@ -36,10 +36,9 @@ _NEVER: Final = MonotonicS(-inf)
 
 @dataclass(slots=True)
 class DeadMansSwitch:
-    """An address, the profiles with the address, and the state of fetches.
+    """An address with profiles, and the state of fetches.
 
-    If any of the profiles cannot be seen, the address gets a failure. The watch's ledger says whether the service knows
-    of the failure.
+    An unseen profile or a failing hook is a failure. The watch's ledger says whether the service knows.
     """
 
     ping: WebService
@@ -50,7 +49,7 @@ class DeadMansSwitch:
 
     @property
     def _id(self) -> SafeText:
-        """The key of the failure in the ledger, in place of an incident."""
+        """Key of the failure in the ledger."""
         return hashed_id("ping", *self.names)
 
     def take(
@@ -58,7 +57,7 @@ class DeadMansSwitch:
     ) -> None:
         """Start the fetch for an update; never waits.
 
-        `warn` is called with a line at a streak's first failure, and when fetches work again.
+        `warn` gets a line at the first failure and the next success.
         """
         now = update.changes.now
         if (self.task is not None and not self.task.done()) or now.monotonic - self.fetched_at < _EVERY_S:
@@ -99,7 +98,7 @@ class DeadMansSwitch:
 
 
 def _is_blind(update: MonitorUpdate, name: SafeText) -> bool:
-    """Whether a profile cannot be seen; after this machine's sleep, only if a poll has failed."""
+    """Whether a profile is unseen; after this machine's sleep, only after a failed poll."""
     profile_state = update.monitor.fleet.by_profile[name]
     is_awake = profile_state.unseen_since is None or profile_state.failures > 0
     return is_awake and not update.monitor.sees(name, update.changes.now)
@@ -110,7 +109,7 @@ def _are_listed(update: MonitorUpdate, names: Iterable[SafeText]) -> bool:
 
 
 def pings_of(profiles: Profiles) -> list[DeadMansSwitch]:
-    """Return a switch for each address of the profiles.
+    """Return a switch for each address.
 
     Raises:
         SettingsError: if a switch is unusable.
@@ -135,10 +134,7 @@ async def pinging(
     warn: Callable[[str], None],
     failing: Callable[[], Sized] = tuple,
 ) -> AsyncIterator[None]:
-    """Fetch the addresses of switches during the context.
-
-    `failing` returns the hooks that have failed for too long. `warn` is called as by `DeadMansSwitch.take`.
-    """
+    """Fetch the switches' addresses during the context; `failing` returns the failing hooks."""
 
     def take(update: MonitorUpdate) -> None:
         for switch in switches:
@@ -154,15 +150,15 @@ async def pinging(
 class ServiceManager:
     """The service manager of sd_notify(3), if any.
 
-    Only complete listings feed the watchdog, so that the manager restarts a process that lives but sees nothing. The
-    variables in `environ` that name the manager are removed, which hides the variables from child processes.
+    Only complete listings feed the watchdog, so that a process that sees nothing is restarted. The manager's variables
+    are removed from `environ`: child processes must not see the manager.
     """
 
     def __init__(self, environ: MutableMapping[str, str]) -> None:
         address = environ.pop("NOTIFY_SOCKET", "")
         interval, process = environ.pop("WATCHDOG_USEC", ""), environ.pop("WATCHDOG_PID", "")
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
-        """A datagram socket's path, or an abstract name after a zero byte; any other text counts as none."""
+        """Socket path, or an abstract name after a zero byte; further text means no manager."""
         is_meant = process in {"", str(os.getpid())}
         self._has_watchdog = interval.isdecimal() and int(interval) > 0 and is_meant
 
@@ -171,7 +167,7 @@ class ServiceManager:
         self._send("READY=1")
 
     def take(self, outcome: Outcome | None) -> None:
-        """Feed the watchdog if an outcome is a complete listing."""
+        """Feed the watchdog after a complete listing."""
         if self._has_watchdog and isinstance(outcome, Listed):
             self._send("WATCHDOG=1")
 

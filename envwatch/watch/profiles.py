@@ -1,4 +1,4 @@
-"""The watched profiles: credentials, settings, alert policies, and the paths of files on this machine."""
+"""Watched profiles: credentials, settings, alert policies, and file paths."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class SelectedProfile(NamedTuple):
 
     @property
     def history_folder(self) -> Path:
-        """The folder of the profile's history."""
+        """The profile's history folder."""
         return history_folder_for(self.server, self.settings)
 
 
 class Profiles(dict[SafeText, SelectedProfile]):
-    """The selected profiles. The key is the name in rows and log lines, empty for a single profile."""
+    """Selected profiles by name in rows and log lines, empty for a single profile."""
 
     @property
     def first(self) -> Settings:
@@ -50,11 +50,11 @@ class Profiles(dict[SafeText, SelectedProfile]):
 
     @property
     def servers(self) -> dict[SafeText, SafeText]:
-        """Each profile's server, by `server_in`."""
+        """Each profile's server."""
         return {name: clean(profile.server) for name, profile in self.items()}
 
     def silence_matcher(self, query: str) -> Matcher | None:
-        """Return a silence's query as a test under the first profile; None if the query is wrong."""
+        """Return a silence's query as a matcher; None for a wrong query."""
         from envwatch.wording.events.matching import matcher_or_none
 
         return matcher_or_none(query, clean(self.first.profile))
@@ -70,7 +70,7 @@ def policies_for(profiles: Profiles) -> dict[SafeText, AlertPolicy]:
 
 
 def policy_for(settings: Settings) -> AlertPolicy:
-    """Return a profile's alert policy, with the inventory."""
+    """Return a profile's alert policy."""
     from dataclasses import replace
 
     from envwatch.config.settings import expected_by
@@ -85,7 +85,7 @@ def policy_for(settings: Settings) -> AlertPolicy:
 
 
 def _alert_matcher(settings: Settings) -> Matcher | None:
-    """Return the rows that need a person, None for the permanent rows; without the rows of `ephemeral` of 1.1.0."""
+    """Return the alerting rows, without 1.1.0's `ephemeral` rows; None for the permanent rows."""
     if not settings.ephemeral:
         return matcher_for(settings.alert, settings) if settings.alert else None
     from envwatch.fleet.tracking import Matcher
@@ -98,7 +98,7 @@ def _alert_matcher(settings: Settings) -> Matcher | None:
 
 
 def silences_policy(settings: Settings) -> AlertPolicy:
-    """Return an alert policy with the recurring silences of one profile, and no other setting."""
+    """Return a policy with only a profile's silences and zone."""
     from envwatch.alerts.alert_policy import AlertPolicy
     from envwatch.alerts.silences import recurring_silences
 
@@ -108,7 +108,7 @@ def silences_policy(settings: Settings) -> AlertPolicy:
 
 
 def matcher_for(query: str, settings: Settings) -> Matcher:
-    """Return a query as a test under a profile; an empty query imports nothing."""
+    """Return a query as a matcher; an empty query imports nothing."""
     from envwatch.fleet.tracking import EVERYTHING
 
     if not query:
@@ -129,21 +129,21 @@ def server_in(base_url: str) -> str:
 
 
 def state_file(name: str) -> Path:
-    """Return the path of a file in the state folder."""
+    """Return a state file's path."""
     return state_folder() / f"{name}.json"
 
 
 def state_folder() -> Path:
-    """Return the folder of files that envwatch keeps between runs."""
+    """Return the folder of state files."""
     import platformdirs
 
     return platformdirs.user_state_path("envwatch", appauthor=False)
 
 
 def history_folder_for(server: str, settings: Settings) -> Path:
-    """Return the history folder of a server (`server_in`) under a profile.
+    """Return the history folder of a server (`server_in`).
 
-    Each set of filters has its own history, because rows outside the filters are not gone.
+    Each set of filters has a folder, because rows outside the filters are not gone.
     """
     from envwatch.history.stored import history_folder
 
@@ -153,6 +153,6 @@ def history_folder_for(server: str, settings: Settings) -> Path:
 
 
 def alert_file_for(credentials: Credentials, settings: Settings) -> Path:
-    """Return the path of a profile's alert state; each set of filters has its own state."""
+    """Return the path of a profile's alert state for the filters."""
     name = history_folder_for(server_in(credentials.base_url), settings).name
     return state_folder() / "alerts" / f"{name}.json"

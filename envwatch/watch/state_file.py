@@ -1,7 +1,7 @@
 """State files keep screen settings, acknowledgements, silences and alert states between runs; never configuration.
 
-An unreadable file counts as empty. A damaged file is renamed before the next write. Several processes may write at
-once: a thread merges changes under a lock, so the last change of each name wins.
+An unreadable file counts as empty; a damaged file is renamed before the next write. Processes may write at once: a
+thread merges changes under a lock, and the last change of a name wins.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Changes: TypeAlias = "Mapping[Any, Any]"
 """New values by name; None removes a name."""
 
 _CLOSE_TIMEOUT_S: Final = 1.5
-"""Less than the exit guard allows. Writing takes up to 0.5 s on a busy machine."""
+"""Less than the exit guard allows; writing takes up to 0.5 s on a busy machine."""
 
 T = TypeVar("T")
 
@@ -46,11 +46,11 @@ class StateFormat(NamedTuple):
     """A kind of state file."""
 
     about: str
-    """The loss if the file is damaged, for people."""
+    """The loss if the file is damaged."""
     limit: int
-    """Largest size in bytes."""
+    """Most bytes of a file."""
     changed: Callable[[dict[str, Any], Changes], dict[str, Any]]
-    """Returns the new content, within the limit. Unknown names, perhaps of a newer envwatch, are kept."""
+    """Returns the new content within the limit, with unknown names, perhaps of a newer envwatch."""
 
     def read_or_empty(self, path: Path) -> dict[str, Any]:
         """Return the content; empty if missing, damaged or unreadable."""
@@ -67,10 +67,10 @@ class StateFormat(NamedTuple):
             return True
 
     def read(self, path: Path) -> dict[str, Any] | None:
-        """Return the content, empty if missing; None if damaged.
+        """Return the content; empty if missing, None if damaged.
 
         Raises:
-            OSError: if the file cannot be read.
+            OSError: if the file is unreadable.
         """
         try:
             with os.fdopen(files.open_regular(path), "rb") as file:
@@ -83,7 +83,7 @@ class StateFormat(NamedTuple):
 
 
 def entries_within(limit: int, entries: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entries that fit into `limit` bytes, in order; larger entries are skipped."""
+    """Return entries within `limit` bytes, in order; larger entries are skipped."""
     kept: dict[str, Any] = {}
     room = limit
     for name, entry in entries.items():
@@ -95,10 +95,7 @@ def entries_within(limit: int, entries: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class ChangedFile(Generic[T]):
-    """Reads a file again after another process has changed the file.
-
-    The file need not exist; `read` never fails.
-    """
+    """Reads a file, perhaps missing, again after changes; `read` never fails."""
 
     def __init__(self, path: Path, read: Callable[[Path], T]) -> None:
         self._path = path
@@ -106,7 +103,7 @@ class ChangedFile(Generic[T]):
         self._seen: tuple[int, ...] | None = None
 
     def changed(self) -> T | None:
-        """Return the content on the first call and after changes, else None."""
+        """Return the content at first and after changes, else None."""
         seen = files.file_signature(self._path)
         if seen == self._seen:
             return None
@@ -114,14 +111,14 @@ class ChangedFile(Generic[T]):
         return self._read(self._path)
 
     def forget(self) -> None:
-        """Return the content at the next call in any case."""
+        """Let the next `changed` return the content."""
         self._seen = None
 
 
 class StateFile:
     """A state file and the thread that writes changes.
 
-    `note` gets a line, in any thread, for a damaged file, and once for a failure to write.
+    `note` gets a line, in any thread, for damage and for the first failed write.
     """
 
     def __init__(self, state_format: StateFormat, path: Path, note: Callable[[str], None]) -> None:
@@ -132,7 +129,7 @@ class StateFile:
         self._unwritten: deque[Changes] = deque()
         self._thread: threading.Thread | None = None
         self.error: OSError | None = None
-        """Why the newest write failed, if so; changes in the writing thread."""
+        """Why the newest write failed, if so; set by the writing thread."""
         try:
             trouble = "damaged" if self._format.read(path) is None else None
         except OSError as error:
@@ -141,7 +138,7 @@ class StateFile:
             note(f"forgot {self._format.about}: {trouble} ({path})")
 
     def keep(self, changes: Changes = MappingProxyType({}), /, **named: object) -> None:
-        """Queue changes for the writing thread; never waits, never fails."""
+        """Queue changes for the writing thread; never waits or fails."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="state file", daemon=True)
             self._thread.start()
@@ -151,11 +148,11 @@ class StateFile:
 
     @property
     def unwritten(self) -> Sequence[Changes]:
-        """The queued changes that the file may lack, oldest first."""
+        """Changes that the file may lack, oldest first."""
         return tuple(self._unwritten)
 
     def call_when_written(self, function: Callable[[], None]) -> None:
-        """Call a function in the writing thread after the queued changes, written or not; at once before any `keep`."""
+        """Call a function in the writing thread after the queued changes, written or not."""
         if self._thread is None:
             function()
         else:
@@ -186,10 +183,10 @@ class StateFile:
 
 
 def merge(path: Path, state_format: StateFormat, changes: Changes) -> Path | None:
-    """Merge changes into a file under a lock; return the new path of a damaged file.
+    """Merge changes into a file under a lock; return a damaged file's new path.
 
     Raises:
-        OSError: on failure; the file is unchanged.
+        OSError: on failure; nothing is merged.
     """
     files.make_private_folder(path.parent)
     with _locked(path.with_name(f"{path.name}.lock")):
@@ -209,7 +206,7 @@ def merge(path: Path, state_format: StateFormat, changes: Changes) -> Path | Non
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold a file lock, which the system releases if the process is killed."""
+    """Hold a file lock, which the system releases after a kill."""
     descriptor = files.open_private(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -221,13 +218,13 @@ def _locked(path: Path) -> Iterator[None]:
 _LONGEST: Final = 200
 
 MOST_ACKS: Final = 10_000
-"""Of more acknowledgements the oldest are dropped: an environment that never comes back keeps its acknowledgement."""
+"""Further acknowledgements drop the oldest: a lost environment may never come back."""
 
 
 def remembered(path: Path) -> dict[str, Any]:
-    """Return the last run's screen settings: theme, columns, bell, and hints, False after the user closed the hints.
+    """Return the last run's screen settings, without unchosen and damaged settings.
 
-    A setting that was never chosen, or is damaged, is missing.
+    `hints` is False after the user closed the hints.
     """
     content = REMEMBERED.read_or_empty(path)
     read = {"theme": _word, "columns": _words, "bell": _flag, "hints": _flag}
@@ -235,14 +232,14 @@ def remembered(path: Path) -> dict[str, Any]:
 
 
 def acknowledged(path: Path) -> Acks:
-    """Return the acknowledgements."""
+    """Return a file's acknowledgements."""
     return acks_of(ACKNOWLEDGEMENTS.read_or_empty(path))
 
 
 def _with_acks(content: dict[str, Any], changes: Mapping[ServerKey, Ack | None]) -> dict[str, Any]:
     known = acks_of(content)
     acks = with_changes(known, changes)
-    # An ended acknowledgement is kept for a day, for processes that did not run at the end.
+    # An ended acknowledgement is kept for a day, for processes that did not run.
     newest = max((ack.at for ack in changes.values() if ack is not None), default=-inf)
     kept = {key: ack for key, ack in acks.items() if ack.until is None or newest - ack.until < _ENDED_KEPT_MS}
     newest_first = dict(sorted(kept.items(), key=lambda item: item[1].at, reverse=True)[:MOST_ACKS])
@@ -277,12 +274,12 @@ ACKNOWLEDGEMENTS: Final = StateFormat(about="which problems were acknowledged", 
 
 
 MOST_SILENCES: Final = 1_000
-"""More silences are refused, because dropping an old silence would end the silence early."""
+"""More silences are refused: dropping a silence would end the silence early."""
 _ENDED_KEPT_MS: Final = limits.OLD_AFTER / MS
 
 
 def _with_silences(content: dict[str, Any], changes: Silences) -> dict[str, Any]:
-    # An ended silence is kept for a day, because losses count from the end, or until the file is full.
+    # An ended silence is kept for a day if possible: losses count from the end.
     newest = max((silence.at for silence in changes.values()), default=float("-inf"))
     most = MOST_SILENCES if any(id_ not in content for id_ in changes) else len(content)
     for at in (newest - _ENDED_KEPT_MS, newest):
@@ -302,7 +299,7 @@ SILENCES: Final = StateFormat(about="which environments are silenced", limit=4 <
 
 
 def silences_in(path: Path, matcher_of: MatcherOf) -> Silences:
-    """Return the silences."""
+    """Return a file's silences."""
     return silences_of(SILENCES.read_or_empty(path), matcher_of)
 
 
@@ -312,12 +309,12 @@ def _with_words(content: dict[str, Any], changes: Mapping[ServerKey, Word | None
 
 
 def words_in(path: Path) -> Words:
-    """Return the words about environments."""
+    """Return a file's words."""
     return policy_words(WORDS.read_or_empty(path))
 
 
 _ROWS_BYTES: Final = 32 << 20
-"""Most bytes of the rows in an alert state; of further rows only the ids are kept."""
+"""Most bytes of the rows; further rows keep only the id."""
 
 
 def _alert_content(content: dict[str, Any], changes: Changes) -> dict[str, Any]:
@@ -326,12 +323,12 @@ def _alert_content(content: dict[str, Any], changes: Changes) -> dict[str, Any]:
 
 
 ALERT_STATE: Final = StateFormat(about="which alerts wait or are open", limit=64 << 20, changed=_alert_content)
-"""One profile's alert state; a change may be the ledger alone."""
+"""A profile's alert state; a change may be the ledger alone."""
 
 UPTIME: Final = StateFormat(
     about="which environments are nearly always up", limit=64 << 20, changed=lambda _content, changes: {**changes}
 )
-"""One profile's uptime record; each change replaces the whole content."""
+"""A profile's uptime record, replaced as a whole."""
 
 WORDS: Final = StateFormat(about="which environments alert always or never", limit=4 << 20, changed=_with_words)
 

@@ -1,4 +1,7 @@
-"""Acknowledgements, silences, words and uptimes on disk, which any process may change."""
+"""Acknowledgements, silences, words and uptimes on disk, which any process may change.
+
+`warn` gets lines in any thread. The disk may be slow.
+"""
 
 from __future__ import annotations
 
@@ -47,12 +50,10 @@ T = TypeVar("T")
 
 _WRITTEN_EVERY_MS: Final = limits.UPTIME_REFRESHED / MS
 _HOOKS_RUN_MS: Final = 300_000
-"""A running process writes its alert states every minute."""
+"""An older alert state has no process: a running process writes every minute."""
 
 
 class _Entries(Generic[K, T]):
-    """Entries of a state file that other processes change, too."""
-
     def __init__(
         self,
         name: str,
@@ -64,7 +65,7 @@ class _Entries(Generic[K, T]):
         self._reader = ChangedFile(state_file(name), entries_in)
 
     def newest(self) -> Mapping[K, T] | None:
-        """Return the entries, with the changes that this process has not written yet; None if the file is unchanged."""
+        """Return the entries with this process's unwritten changes; None if the file is unchanged."""
         unwritten = self.file.unwritten
         if (entries := self._reader.changed()) is None:
             return None
@@ -75,19 +76,19 @@ class _Entries(Generic[K, T]):
 
 
 def uptime_file_for(server: str, settings: Settings) -> Path:
-    """Return the path of the uptime record of a server (`server_in`); each set of filters has its own record."""
+    """Return a server's uptime file for the filters."""
     return state_file(f"uptime/{history_folder_for(server, settings).name}")
 
 
 def stored_record(server: str, settings: Settings) -> UptimeRecord | None:
-    """Return the stored uptime record of a server, if any, to judge a single listing."""
+    """Return a server's stored uptime record, if any."""
     return _record_in(uptime_file_for(server, settings))
 
 
 class UptimeFiles:
-    """The uptime records of the watched profiles. `warn` is called from any thread with a line.
+    """Uptime records of the watched profiles.
 
-    If a file is missing or damaged, a thread reads in the history who was up when.
+    A thread rebuilds a missing or damaged record from the history.
     """
 
     def __init__(self, profiles: Profiles, warn: Callable[[str], None]) -> None:
@@ -102,10 +103,7 @@ class UptimeFiles:
         self._written_at: float | None = None
 
     def newest(self, now: Clocks) -> Mapping[SafeText, UptimeRecord]:
-        """Return the records that the monitor lacks: at first all, later those of another writer.
-
-        The disk may be slow.
-        """
+        """Return records that the monitor lacks: first all, later another writer's."""
         found: dict[SafeText, UptimeRecord] = {}
         for name, path in self._paths.items():
             if name in self._files:
@@ -123,14 +121,14 @@ class UptimeFiles:
         return found
 
     def keep(self, monitor: Monitor, now: Clocks) -> None:
-        """Take the monitor's records, and write the records every ten minutes; never waits."""
+        """Take the monitor's records, and write every ten minutes; never waits."""
         self._records = monitor.uptime_records
         if self._written_at is not None and not 0 <= now.wall - self._written_at < _WRITTEN_EVERY_MS:
             self._written_at = now.wall
             self._write()
 
     def close(self) -> None:
-        """Write the records, and release the locks."""
+        """Write the records and release the locks."""
         self._write()
         for file in self._files.values():
             file.close()
@@ -149,7 +147,7 @@ class UptimeFiles:
             return False
 
     def _is_rebuilding(self, name: SafeText) -> bool:
-        """Whether there is a history, which a thread reads now."""
+        """Start to read the history in a thread; return whether a history exists."""
         folder = self._histories.get(name)
         if folder is None or not folder.is_dir():
             return False
@@ -169,7 +167,7 @@ def _record_in(path: Path) -> UptimeRecord | None:
 
 
 class StateFiles:
-    """The state files of a long run. `warn` is called from any thread with a line."""
+    """State files of a long run."""
 
     def __init__(
         self,
@@ -188,7 +186,7 @@ class StateFiles:
         self._failing_hooks = failing_hooks
 
     def read(self, now: Clocks) -> News:
-        """Return what has changed since the last reading. The disk may be slow."""
+        """Return changes since the last reading."""
         return News(
             self._acks.newest(),
             self._silences.newest(),
@@ -208,10 +206,10 @@ class StateFiles:
             self._words.file.keep(decisions.words)
 
     async def acks_written(self) -> None:
-        """Wait until the acknowledgements of `keep` are on the disk.
+        """Wait until kept acknowledgements are on the disk.
 
         Raises:
-            OSError: if the newest acknowledgements could not be written.
+            OSError: if the newest were not written.
         """
         file, written = self._acks.file, Future[OSError | None]()
         written.set_running_or_notify_cancel()  # the writing thread sets the result, whoever still waits
@@ -232,7 +230,7 @@ class StateFiles:
 
 
 def failing_hooks_of(profiles: Profiles) -> Callable[[Clocks], Mapping[SafeText, WallMs]]:
-    """Return a function that reads the failing hooks of all processes, with times. The disk may be slow."""
+    """Return a function that reads the failing hooks of all processes."""
     paths = {alert_file_for(*profile) for profile in profiles.values()}
     files = [ChangedFile(path, ALERT_STATE.read_or_empty) for path in paths]
     found: dict[int, tuple[float, Mapping[SafeText, WallMs]]] = {}
@@ -253,7 +251,7 @@ def failing_hooks_of(profiles: Profiles) -> Callable[[Clocks], Mapping[SafeText,
 
 
 def stored_news(profiles: Profiles, listed: Iterable[SafeText]) -> News:
-    """Return the content of the state files, to judge a single listing of the listed profiles."""
+    """Return the state files' content."""
     records = {name: stored_record(profiles[name].server, profiles[name].settings) for name in listed}
     return News(
         acknowledged(state_file("acknowledged")),
