@@ -1,6 +1,4 @@
-"""Three recipes of docs/architecture.md, followed in one copy of the project: a field, a column from the past, a way to
-deliver messages.
-"""
+"""The recipes of docs/architecture.md with examples, followed in one copy of the project."""
 
 from __future__ import annotations
 
@@ -18,7 +16,15 @@ from support.builders import wire_row
 from support.byte_scanner import findings
 from support.documents import blocks, page, section
 from support.faulty_server import serving
-from support.project_copy import changed_files, copy_project, environ_in, insert_last, remove_bytecode, run_in
+from support.project_copy import (
+    changed_files,
+    copy_project,
+    environ_in,
+    insert_in_table,
+    insert_last,
+    remove_bytecode,
+    run_in,
+)
 from support.pty_terminal import ENTER, Terminal
 
 if TYPE_CHECKING:
@@ -71,19 +77,60 @@ def insert_delivery(copy: Path) -> set[str]:
     return {"envwatch/config/hooks.py"}
 
 
+def insert_key(copy: Path) -> set[str]:
+    line, binding, action = recipe("A key on a row")
+    path = copy / "envwatch/screen/screens/row_actions.py"
+    insert_last(path, binding.rstrip("\n"), "RowActions.BINDINGS")
+    insert_last(path, action.rstrip("\n"), "RowActions")
+    next_line = "from envwatch.watch.loop"
+    path.write_text(path.read_text(encoding="utf-8").replace(next_line, f"{line}{next_line}", 1), encoding="utf-8")
+    keys = copy / "docs/keys.md"
+    ids = r"(gives such a command a key by its id:\n`[^`]+)`"
+    keys.write_text(re.sub(ids, r"\1 row.copy_id`", keys.read_text(encoding="utf-8")), encoding="utf-8")
+    promise(copy, "Ids of actions, for `[keys]`", "row.copy_id")
+    return {"envwatch/screen/screens/row_actions.py", "docs/keys.md"}
+
+
+def insert_badge(copy: Path) -> set[str]:
+    part, row = (block.rstrip("\n") for block in recipe("A badge"))
+    path = copy / "envwatch/screen/widgets/status_bar.py"
+    before, badges, after = path.read_text(encoding="utf-8").partition("    def _badges(self)")
+    path.write_text(before + badges + after.replace("        return parts\n", f"{part}\n        return parts\n", 1))
+    insert_in_table(copy / "docs/states.md", row, "Badges")
+    return {"envwatch/screen/widgets/status_bar.py", "docs/states.md"}
+
+
+def insert_command(copy: Path) -> set[str]:
+    module, entry, contract, row, options, transcript = recipe("A command")
+    (copy / "envwatch/cli/commands/count.py").write_text(module, encoding="utf-8")
+    insert = {
+        "envwatch/cli/arguments.py": ('        "wait":', entry),
+        "pyproject.toml": ('    "envwatch.cli.commands.check",', contract),
+        "README.md": ("| `envwatch wait` |", row),
+        "docs/stability.md": ("| `wait` |", options),
+    }
+    for name, (line, block) in insert.items():
+        path = copy / name
+        path.write_text(path.read_text(encoding="utf-8").replace(line, f"{block}{line}", 1), encoding="utf-8")
+    (copy / "tests/transcripts/count.txt").write_text(transcript, encoding="utf-8")
+    return {*insert}
+
+
 def promise(copy: Path, title: str, name: str) -> None:
     path = copy / "docs/stability.md"
     text = path.read_text(encoding="utf-8")
-    path.write_text(re.sub(rf"(\*\*{title}\*\*: `[^`]+)`", rf"\1 {name}`", text), encoding="utf-8")
+    path.write_text(re.sub(rf"(\*\*{re.escape(title)}\*\*: `[^`]+)`", rf"\1 {name}`", text), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     copy = tmp_path_factory.mktemp("copy")
     copy_project(copy)
-    changed = insert_field(copy) | insert_column(copy) | insert_delivery(copy)
+    inserts = (insert_field, insert_column, insert_delivery, insert_key, insert_badge, insert_command)
+    changed = {name for insert in inserts for name in insert(copy)}
     assert changed_files(copy) == changed | {"docs/stability.md"}
     run_in(copy, "docs/generate.py")
+    run_in(copy, "tests/transcripts/write.py", *(path.stem for path in (copy / "tests/transcripts").glob("*.txt")))
     yield copy
     remove_bytecode(copy)
 
@@ -221,7 +268,38 @@ def test_mistakes_with_a_new_delivery_are_named(copy: Path, tmp_path: Path) -> N
     ] * 4
 
 
-def test_the_tests_of_rows_columns_and_pages_are_green_in_the_copy(copy: Path) -> None:
+def test_a_new_action_on_a_row_stands_in_the_palette_and_a_new_badge_on_the_screen(copy: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('[keys]\n"row.copy_id" = "I"\n', encoding="utf-8")
+    with serving(hostile_rows()) as server:
+        environ = environ_for(server, copy, tmp_path, ENVWATCH_CONFIG=str(tmp_path / "config.toml"))
+        command = [sys.executable, "-m", "envwatch"]
+        with Terminal(command, environ, columns=160, lines=40, may_fork=False) as terminal:
+            terminal.wait_for("laptop of env-1")
+            terminal.press("I")
+            terminal.wait_for("sent to the clipboard: env-[12]")
+            terminal.press("b", "j", ENTER)
+            terminal.wait_for(" GROUP [a-z]+ ")
+            terminal.press(":", *"environment's id")
+            terminal.wait_for("Copy the environment's id")
+            terminal.press("\x1b")
+            terminal.wait_for_no("Copy the environment's id")
+            terminal.press("q")
+            assert terminal.wait_for_end() == 0
+
+
+def test_a_new_command_prints_is_in_help_and_completions_and_imports_no_terminal_library(
+    copy: Path, tmp_path: Path
+) -> None:
+    with serving(hostile_rows()) as server:
+        printed = run_in(copy, "-m", "envwatch", "count", environ=environ_for(server, copy, tmp_path))
+    assert printed == b"2\n"
+    assert b"  count " in run_in(copy, "-m", "envwatch", "--help")
+    assert b"count" in run_in(copy, "-m", "envwatch", "completion", "bash")
+    contracts = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
+    run_in(copy, "-c", contracts)
+
+
+def test_the_tests_of_rows_columns_keys_commands_and_pages_are_green_in_the_copy(copy: Path) -> None:
     names = (
         "tests/test_stability.py",
         "tests/test_recipes.py",
@@ -238,6 +316,8 @@ def test_the_tests_of_rows_columns_and_pages_are_green_in_the_copy(copy: Path) -
         "tests/wording/test_views.py",
         "tests/config/test_schema.py",
         "tests/screen/test_row_renderer.py",
+        "tests/screen/test_every_key.py",
+        "tests/transcripts/test_transcripts.py::test_every_command_and_every_option_stands_in_a_transcript",
         "tests/e2e/test_hostile.py::test_a_hostile_listing_is_text_in_every_format",
     )
     arguments = ["-m", "pytest", "-q", "-x", "-n", "2", "-p", "no:cacheprovider", "--hypothesis-seed", "0", *names]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import pkgutil
 import re
@@ -21,6 +23,7 @@ from textual.binding import Binding
 import envwatch.cli.commands
 from envwatch.config.declared import ADVANCED_SETTINGS, ALTERNATIVES, SETTINGS
 from envwatch.config.schema import Config
+from envwatch.fleet import plausibility
 from envwatch.fleet.events import Event, Kind
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
@@ -30,6 +33,7 @@ from envwatch.query.language import parse
 from envwatch.screen.app import EnvwatchApp
 from envwatch.screen.screens.dashboard import Dashboard
 from envwatch.screen.themes import STATE_COLOURS, THEMES
+from envwatch.screen.widgets import status_bar
 from envwatch.screen.widgets.detail_pane import DetailPane
 from envwatch.screen.widgets.environment_table import EnvironmentTable
 from envwatch.screen.widgets.filter_bar import FilterBar
@@ -119,11 +123,37 @@ def test_every_command_is_in_the_help_and_the_readme(command: str) -> None:
     assert f"`envwatch {command}`" in README_TEXT
 
 
+def test_only_commands_with_a_screen_may_import_a_terminal_library() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    (modules,) = (each["source_modules"] for each in contracts if each["name"].startswith("Commands without a screen"))
+    assert {command for command in COMMANDS if f"{envwatch.cli.commands.__name__}.{command}" not in modules} == {
+        "config",  # asks the screen for the names of themes and keys, late
+        "dashboard",
+        "demo",
+        "replay",
+    }
+
+
 def test_every_option_of_the_dashboard_is_documented() -> None:
     options = options_of(parsers()["dashboard"])
     assert options >= {"--no-online-only", "--filter"}
     table = "\n".join(row[0] for row in tables(section(CONFIGURATION, "Options")))
     assert options - {"--no-online-only"} == set(re.findall(r"--[a-z][a-z-]+", table))
+
+
+# A badge.
+
+
+def test_every_badge_is_documented() -> None:
+    parts = ast.walk(ast.parse(inspect.getsource(status_bar)))
+    texts = [part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+    badges = {found[1] for text in texts if (found := re.match(r" ?([A-Z]{3,}(?: [A-Z]+)*)\b", text))}
+    badges |= {value for name, value in vars(plausibility).items() if name in {"_DATE", "_TIMES", "_OUR_CLOCK"}}
+    assert badges >= {"HOLD", "KEY REFUSED", "OUR CLOCK", "SORT"}
+    documented = " ".join(row[0] for row in tables(section(page("states.md"), "Badges")))
+    assert {badge for badge in badges if f"`{badge}" not in documented} == set()
 
 
 # An event kind.

@@ -43,8 +43,9 @@ def section(text: str, heading: str) -> str:
     Raises:
         ValueError: if the page has no such heading, or several.
     """
-    (_, found) = f"\n{text}".split(f"\n## {heading}\n")
-    return found.split("\n## ")[0]
+    without_code = _FENCE.sub(lambda block: block[0].replace("\n#", "\n\0#"), f"\n{text}")
+    (_, found) = without_code.split(f"\n## {heading}\n")
+    return found.split("\n## ")[0].replace("\0", "")
 
 
 def blocks(text: str, name: str = "") -> list[Block]:

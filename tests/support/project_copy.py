@@ -35,17 +35,43 @@ def remove_bytecode(copy: Path) -> None:
 
 
 def insert_last(path: Path, block: str, container: str) -> None:
-    """Append lines to a class, or to a tuple at the top of a module, with the same indentation."""
+    """Append lines, with their indentation.
+
+    Args:
+        path: a module.
+        block: the lines, without the last line end.
+        container: a class (`Environment`, after the last field; a method after the last statement), or the name of a
+            tuple, list or dictionary, at the top of the module (`_ALL`) or of a class (`RowActions.BINDINGS`).
+    """
     text = path.read_text(encoding="utf-8")
+    body, (*outer, name) = ast.parse(text).body, container.split(".")
+    for each in outer:
+        (body,) = (node.body for node in body if isinstance(node, ast.ClassDef) and node.name == each)
     place = 0
-    for node in ast.parse(text).body:
-        if isinstance(node, ast.ClassDef) and node.name == container:
-            fields = [each for each in node.body if not isinstance(each, ast.FunctionDef)]
-            place = fields[-1].end_lineno or 0
-        elif isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == container:
+    for node in body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            is_method = block.lstrip().startswith("def ")
+            place = [each for each in node.body if is_method or not isinstance(each, ast.FunctionDef)][
+                -1
+            ].end_lineno or 0
+            block = f"\n{block}" if is_method else block
+        elif isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == name:
             place = (node.end_lineno or 0) - 1
-    lines = text.splitlines(keepends=True)
+    insert_after(path, block, place)
+
+
+def insert_after(path: Path, block: str, place: int) -> None:
+    """Insert lines, without the last line end, after so many lines of a file."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     path.write_text("".join([*lines[:place], f"{block}\n", *lines[place:]]), encoding="utf-8")
+
+
+def insert_in_table(path: Path, row: str, title: str) -> None:
+    """Append a row to the first table under a heading of the second level."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    first = next(number for number in range(lines.index(f"## {title}"), len(lines)) if lines[number].startswith("|"))
+    last = next(number for number in range(first, len(lines)) if not lines[number].startswith("|"))
+    insert_after(path, row, last)
 
 
 def changed_files(copy: Path) -> set[str]:
