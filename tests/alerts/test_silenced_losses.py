@@ -149,6 +149,9 @@ def test_laptops_off_at_other_moments_are_not_counted_in_the_message() -> None:
     night.poll("20:00:15", *ALL, "web-1").poll_until("20:00:30", *ALL, "web-1")
     # The time from 20:00:05 to 20:00:10 touches the time from 20:00:10 to 20:00:15, the time before does not.
     assert (night.lost(), night.opened[0].silenced) == ([{"web-1"}], 2)
+    later = SilencedNight().poll("20:00").poll("20:00:05", "web-1").poll("20:00:10", "web-1", "mac-1")
+    later.poll("20:00:15", "web-1", "mac-1", "mac-2").poll_until("20:00:30", "web-1", "mac-1", "mac-2")
+    assert (later.lost(), later.opened[0].silenced) == ([{"web-1"}], 1)
 
 
 def test_a_silenced_loss_of_the_moment_of_one_loss_is_counted_with_all_losses_of_the_incident() -> None:
