@@ -51,10 +51,11 @@ class Package(NamedTuple):
 PACKAGES: Final[Mapping[str, Package]] = {
     "model": Package("envwatch/model", ("tests/model",)),
     "fleet": Package("envwatch/fleet", ("tests/fleet",)),
-    "hooks": Package("envwatch/deliver", ("tests/deliver", "tests/config/test_hook_schema.py")),
+    "alerts": Package("envwatch/alerts", ("tests/alerts",)),
+    "deliver": Package("envwatch/deliver", ("tests/deliver", "tests/config/test_hook_schema.py")),
     "query": Package("envwatch/query", ("tests/query",)),
     "history": Package("envwatch/history", ("tests/history",)),
-    "views": Package("envwatch/wording", ("tests/wording",)),
+    "wording": Package("envwatch/wording", ("tests/wording",)),
     "poller": Package("envwatch/letta/poller.py", ("tests/letta/test_poller.py", "tests/letta/test_session.py")),
 }
 
