@@ -8,6 +8,7 @@ that was told must get the end.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.alerts.alert_policy import Rule, decision_text
@@ -48,7 +49,8 @@ class Incident(NamedTuple):
     """Losses announced together."""
 
     id: SafeText
-    """`inc-` and 12 hexadecimal digits of a hash over profile, id and last sign of life of the first noticed loss."""
+    """`inc-` and 12 hexadecimal digits of a hash over profile, id and last sign of life of the first noticed loss,
+    equal in all processes with the same first loss."""
     profile: SafeText
     began_at: ServerMs
     """Request of the listing that proved the first loss."""
@@ -206,7 +208,10 @@ class Incidents:
         blindness: Blindness | None = None,
         used: Collection[SafeText] = (),
     ) -> Incidents:
-        """Return the incidents with a profile's state from an earlier run, whose losses take precedence."""
+        """Return the incidents with a profile's state from an earlier run or another process.
+
+        A restored loss takes precedence over this run's loss of the same row.
+        """
         restored, waiting = tuple(incidents), tuple(waiting)
         keys = frozenset().union(*(incident.remaining for incident in restored)) | {
             key_of(each.event) for each in waiting
@@ -214,11 +219,12 @@ class Incidents:
         blindnesses = {name: each for name, each in self.blindnesses.items() if name != profile}
         ids = {incident.id for incident in restored}
         own = (each._replace(remaining=each.remaining - keys) for each in self.open)
+        still_open = [*(each for each in own if each.remaining and each.id not in ids), *restored]
         own_losses = (loss for loss in self.waiting if key_of(loss.event) not in keys)
         return replace(
             self,
             waiting=tuple(_with_unused_ids([*own_losses, *waiting], {*ids, *used})),
-            open=(*(each for each in own if each.remaining and each.id not in ids), *restored),
+            open=tuple(sorted(still_open, key=attrgetter("noticed_at"))),
             blindnesses=blindnesses if blindness is None else {**blindnesses, profile: blindness},
         )
 
@@ -230,7 +236,7 @@ class Incidents:
     def tick(
         self, around: Surroundings
     ) -> tuple[Incidents, tuple[Incident, ...], tuple[Incident, ...], tuple[Event, ...]]:
-        """Return the incidents, opened incidents, resolved incidents, and events of ended silences."""
+        """Return the incidents at a moment, the opened and the resolved incidents, and the events of ended silences."""
         profiles = around.fleet.by_profile.items()
         blind = {name: cause for name, state in profiles if (cause := state.blindness(around.now)) is not None}
         if not self.waiting and not self.open and not self.blindnesses and not blind:

@@ -66,9 +66,9 @@ class Announcement(NamedTuple):
     """Time of reaching `progress`."""
     tries: int = 0
     failures: int = 0
-    """Failed tries of the due message."""
+    """Number of failed tries of the due message."""
     error: SafeText | None = None
-    """Newest failure; None before and during a try."""
+    """Reason of the newest failed try; None before and during a try."""
 
     @property
     def is_unsure(self) -> bool:
@@ -86,7 +86,10 @@ class Announcement(NamedTuple):
 
 
 class Ledger(NamedTuple):
-    """Announcements of all profiles; the keys are also the used incident ids."""
+    """Announcements of all profiles; the keys are also the used incident ids.
+
+    An incident's announcements stay for `limits.LEDGER_KEPT` after the last final one.
+    """
 
     announcements: Mapping[SafeText, Mapping[SafeText, Announcement]] = {}
     """Announcements by incident id and channel, oldest first."""
@@ -205,7 +208,7 @@ class Ledger(NamedTuple):
         return ledger, due
 
     def with_earlier(self, other: Ledger, incidents: Iterable[Incident]) -> Ledger:
-        """Return the ledger with an earlier run's announcements, which take precedence.
+        """Return the ledger with the announcements of an earlier run or another process, which take precedence.
 
         No bell rings for the run's open `incidents`.
         """

@@ -1,4 +1,4 @@
-"""Constants of verdicts, polls and alerts; `Limits` holds the settings."""
+"""Every constant of verdicts, polls and alerts, with its source. `Limits` holds the settings."""
 
 from __future__ import annotations
 
@@ -36,14 +36,18 @@ REPLACEMENT_ROWS = 100
 """With more rows of a surface on a device, no row counts as replaced: many machines share an image's device id."""
 
 OLD_AFTER = timedelta(hours=24)
+"""Time offline before an environment is old."""
 
 EVENTS_KEPT = 10_000
 """Newest events that a dashboard keeps, group members counted: 5 to 10 MiB."""
 
 HEADLINE_STANDS = timedelta(seconds=60)
+"""How long a loss stays in the news line."""
 
 CLOCK_SAMPLES = 12
+"""Responses whose `Date` bounds are intersected."""
 CLOCK_WARN_FROM = timedelta(seconds=5)
+"""Offset to the server's clock before the screen warns."""
 SKEW_TOLERANCE = timedelta(seconds=30)
 """Allowed difference between a heartbeat's age by the server's clock and by the listings."""
 
@@ -73,6 +77,7 @@ MASS_SHARE = 0.55
 rows."""
 
 ANOMALY_MIN = 3
+"""With fewer rows, an emptied list, vanished rows or lost heartbeats are normal."""
 LOST_BEATS_SHARE = 0.20
 """A listing is quarantined if a larger share of the rows loses `lastHeartbeat` and keeps `connectionId`."""
 VANISHED_SHARE = 0.20
@@ -81,6 +86,7 @@ ANOMALY_POLLS = 3
 ANOMALY_AFTER = timedelta(seconds=60)
 """An anomaly is believed after `ANOMALY_POLLS` successive listings over at least this time."""
 STALL_ROWS = 10
+"""With fewer online rows, standing heartbeats prove nothing about the platform."""
 STALL_AFTER = timedelta(seconds=60)
 """Time without any advancing heartbeat before a stall: two periods."""
 
@@ -91,6 +97,7 @@ FLAP_LOW_WEIGHT = 0.75
 FLAP_HIGH_WEIGHT = 1.25
 FLAP_ON = 30.0
 FLAP_OFF = 20.0
+"""Weighted percentages of changes at which flapping begins and ends."""
 
 CHURN_WINDOW = timedelta(hours=1)
 
@@ -99,13 +106,16 @@ ALERT_AFTER = timedelta(minutes=4)
 LISTED_AS_LOST_FOR = timedelta(seconds=60)
 """Listed time before a loss counts: machines reconnect within a minute after a platform's outage."""
 LISTED_AS_LOST_SHARE = 0.25
+"""The same time as a share of a short `alert_after`."""
 SLOW_INTERVAL = timedelta(seconds=30)
 SLOW_WAIT = timedelta(seconds=290)
 """Longest silence plus interval if the interval is over `SLOW_INTERVAL`: a person knows within 5 minutes."""
 ONE_MESSAGE_FROM = timedelta(minutes=3)
+"""With a shorter `alert_after`, one outage may be several messages."""
 DEMO_ALERT_AFTER = timedelta(seconds=10)
 """The demo's losses last seconds."""
 BLIND_AFTER = timedelta(minutes=15)
+"""Default time of blindness before an incident."""
 STALL_ALERT_AFTER = timedelta(minutes=5)
 """Time of a stall before an incident: all machines may be down."""
 HISTORY_DAYS = 14
@@ -115,6 +125,7 @@ HISTORY_MB = 256
 UPTIME_WINDOW = timedelta(days=7)
 """Age of watched time with the weight 1/e in a row's uptime."""
 UPTIME_KNOWN_AFTER = timedelta(hours=48)
+"""Watched time before a row's uptime decides."""
 UPTIME_OUTAGE_AT_MOST = timedelta(hours=12)
 """Longest counted part of an outage: a server stays permanent after three days down."""
 PERMANENT_SHARE = 0.90
@@ -131,16 +142,22 @@ BELL_EVERY = timedelta(seconds=10)
 DEATH_WITHIN = 2 * HEARTBEAT_EVERY
 """Longest time from the last heartbeat to a machine's death, if at most a single ping was missed."""
 BACK_AFTER = timedelta(seconds=60)
+"""Time up again before a loss is over."""
 LONG_AGO = timedelta(hours=24)
 """Messages name the age of an earlier run's last look if older."""
 STORM_FROM = 5
 STORM_WINDOW = timedelta(minutes=10)
+"""A storm is `STORM_FROM` incidents of a profile in `STORM_WINDOW`."""
 STORM_EVERY = timedelta(minutes=1)
 """Time between incidents in a storm; each incident holds all waiting losses."""
 MOST_LOSSES_WAITING = 1_000
+"""More waiting losses of a profile are one incident."""
 MOST_INCIDENTS_OPEN = 1_000
+"""With more open incidents of a profile, the oldest resolves."""
 LEDGER_KEPT = timedelta(days=7)
+"""How long the ledger keeps an incident after the last announcement."""
 SILENCE_CLOCK_SLACK = timedelta(minutes=5)
+"""How far this machine's clock may be set back behind the start of a silence in force."""
 LONGEST_SILENCE = timedelta(days=365)
 SILENCES_MERGE_FOR = timedelta(days=7)
 """How long touching silences count as a single silence; then a loss counts from the present silence's end."""
@@ -161,6 +178,7 @@ LONG_BACKOFF_CAP = timedelta(seconds=60)
 LONG_OUTAGE = timedelta(minutes=5)
 RETRY_AFTER_CAP = timedelta(seconds=600)
 LISTING_AGE_CAP = timedelta(days=1)
+"""Greatest believed age of a served listing."""
 FORCED_EVERY = timedelta(seconds=1)
 """Shortest time between two polls on request."""
 WALK_PENALTY_CAP = timedelta(seconds=60)
@@ -179,7 +197,7 @@ CONNECT_TIMEOUT = timedelta(seconds=5)
 READ_TIMEOUT = timedelta(seconds=10)
 ACK_DEADLINE = timedelta(seconds=10)
 PAGE_BYTES = 8 * 1024 * 1024
-"""Most inflated bytes."""
+"""Most bytes of an inflated page."""
 WALK_GROWTH = 3
 WALK_GROWTH_AT_LEAST = 20
 """A walk may read `WALK_GROWTH` times the pages of the last complete walk, and always `WALK_GROWTH_AT_LEAST` more."""
@@ -197,9 +215,11 @@ BAD_ROWS_SHARE = 0.10
 """A listing with a larger share of unusable rows is rejected: the format has changed."""
 
 HOOK_TIME = timedelta(seconds=30)
+"""How long a hook may run."""
 HOOK_QUEUE = 100
 """Most waiting event messages of a hook; incidents are never dropped."""
 HOOK_OUTPUT_BYTES = 64 * 1024
+"""A command with more output is ended."""
 HOOK_TRIED_FOR = timedelta(minutes=30)
 """How long a failing hook's message is tried, except the opening of an open incident."""
 HOOK_BACKOFF_BASE = timedelta(seconds=1)
@@ -208,8 +228,10 @@ HOOK_BACKOFF_CAP = timedelta(minutes=5)
 HOOK_FAILING_AFTER = timedelta(minutes=10)
 """Time of failures before screen, log and dead man's switch report a hook."""
 PING_EVERY = timedelta(minutes=1)
+"""Shortest time between two pings of a dead man's switch."""
 PING_TIME = timedelta(seconds=10)
 HOOK_FAREWELL = timedelta(seconds=5)
+"""Time for waiting messages when envwatch ends."""
 
 
 _T = TypeVar("_T")

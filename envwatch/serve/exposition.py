@@ -2,8 +2,8 @@
 
 Poll counts begin at zero with each start. Environments of a blind or unlisted profile have no series, because values
 would freeze. An unknown state has no value, because 0 would mean down. Connection ids are no labels: each reconnect
-would begin new series. Environments over a limit have no series: need of a person comes first, then the id, so no
-heartbeat changes the selection.
+would begin new series. Environments over a limit have no series: rows that alert come first, then other problems, rows
+that are up and the rest, each by profile and id, so no heartbeat changes the selection.
 """
 
 from __future__ import annotations
