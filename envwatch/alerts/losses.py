@@ -294,12 +294,9 @@ def still_waiting(
 
 
 def _is_of_no_concern(key: Key, status: LossStatus, around: Surroundings) -> bool:
-    """Whether a gone row stays outside the policy; an expected row becomes missing."""
+    """Whether a gone row is outside the policy; an expected row never is."""
     tracked = around.fleet.tracked(key)
-    if status is not LossStatus.OUTSIDE or tracked is None or tracked.presence is not Presence.GONE:
-        return False
-    expected = around.policy(tracked.profile).expect
-    return tracked.environment.name not in expected and tracked.environment.device_id not in expected
+    return status is LossStatus.OUTSIDE and tracked is not None and tracked.presence is Presence.GONE
 
 
 def _counting(loss: Loss, around: Surroundings) -> Loss:

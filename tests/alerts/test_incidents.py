@@ -118,6 +118,13 @@ def test_a_row_with_a_loss_in_an_earlier_run_leaves_the_incident_of_this_run() -
     assert both.waiting == earlier.monitor.incidents.waiting
 
 
+def test_open_incidents_of_two_runs_are_in_the_order_of_notice() -> None:
+    one, earlier = night("a", "b").hold(30).hold(15, "a"), night("a", "b").hold(15, "b")
+    for first, second in ((one, earlier), (earlier, one)):
+        both = first.monitor.incidents.with_earlier_run(NO_PROFILE, (), second.monitor.incidents.open)
+        assert [name for each in both.open for _, name in each.remaining] == ["b", "a"]
+
+
 @pytest.mark.parametrize(("up", "opened"), [(0, {"b"}), (65, {"a", "b"})], ids=["open", "resolved"])
 def test_a_loss_under_the_id_of_an_incident_of_an_earlier_run_opens_under_another_id(up: int, opened: set[str]) -> None:
     """The earlier run ended before the loss of a second row, which this run has linked with the first loss."""

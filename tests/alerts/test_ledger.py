@@ -216,6 +216,14 @@ def test_an_announcement_on_its_way_is_kept_for_ever(words: str) -> None:
     assert NAS.id in played(words).after([MAC], (), S(100.0 * WEEK_S)).announcements
 
 
+def test_after_the_bell_an_announcement_is_kept_until_the_hook_has_the_end() -> None:
+    told, rung = played("dtk").ringing([NAS], S(20.0))
+    ended = told.after((), [NAS], S(30.0)).tried(NAS.id, HOOK).told(NAS.id, HOOK, Progress.END_DUE, S(40.0))
+    assert rung == (NAS,)
+    for ledger, is_kept in ((told, True), (ended, False)):
+        assert (NAS.id in ledger.after([MAC], (), S(2 * WEEK_S)).announcements) is is_kept
+
+
 # Any order of steps
 
 
