@@ -488,7 +488,6 @@ def _blindness_event(profile: SafeText, blindness: Blindness, reason: SafeText, 
 
 
 def _beyond_the_limit(incidents: Sequence[Incident]) -> list[Incident]:
-    """Resolve the oldest incidents over the limit, so that new incidents can open."""
     by_profile: dict[SafeText, list[Incident]] = {}
     for incident in incidents:
         by_profile.setdefault(incident.profile, []).append(incident)

@@ -63,7 +63,6 @@ class Announcement(NamedTuple):
     profile: SafeText
     progress: Progress
     at: MonotonicS
-    """Time of reaching `progress`."""
     tries: int = 0
     failures: int = 0
     """Number of failed tries of the due message."""
@@ -242,7 +241,6 @@ class Ledger(NamedTuple):
 def _tidied(
     announcements: Mapping[SafeText, Mapping[SafeText, Announcement]], over: Mapping[SafeText, Incident], at: MonotonicS
 ) -> Ledger:
-    """Return a ledger without old announcements and fully announced incidents."""
     kept = {
         id_: channels
         for id_, channels in announcements.items()

@@ -51,7 +51,6 @@ class LossStatus(Enum):
     SETTLED = auto()
     """Lost, but acknowledged or too old for a problem."""
     OUTSIDE = auto()
-    """Lost, but outside the alert policy."""
     SILENCED = auto()
     """Lost, but silenced: the row counts when the silence ends."""
     ALERTING = auto()
@@ -300,7 +299,6 @@ def _is_of_no_concern(key: Key, status: LossStatus, around: Surroundings) -> boo
 
 
 def _counting(loss: Loss, around: Surroundings) -> Loss:
-    """Return an alerting loss, dated to the end of the row's silence, if any."""
     profile, tracked = loss.event.profile, around.fleet.tracked(key_of(loss.event))
     silenced = None if tracked is None else around.silenced_time(tracked, around.now)
     if not loss.is_silenced and (silenced is None or loss.is_flapping or loss.is_not_back):

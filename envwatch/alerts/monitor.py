@@ -69,7 +69,6 @@ class Monitor:
 
     fleet: Fleet = field(default_factory=Fleet)
     acks: Acks = field(default_factory=lambda: NO_ACKS)
-    """This machine's acknowledgements in force."""
     ended_acks: Acks = field(default_factory=lambda: NO_ACKS)
     """Ended acknowledgements, until the rows are back."""
     event_log: EventLog = field(default_factory=EventLog)
@@ -195,7 +194,6 @@ class Monitor:
         )
 
     def _turned(self, before: ProfileState, after: ProfileState, changed: Iterable[SafeText]) -> Iterator[Event]:
-        """Yield an event for each decision that turns with the uptime."""
         if (at := after.listed_at) is None:
             return
         for id_ in changed:

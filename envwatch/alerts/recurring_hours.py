@@ -15,7 +15,6 @@ from envwatch.model.text import SafeText, clean, composed
 from envwatch.model.times import DAY_MS
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-"""Weekdays in the order of `date.weekday`."""
 EVERY_DAY: Final = frozenset(range(len(DAYS)))
 DAY_MINUTES: Final = 24 * 60
 

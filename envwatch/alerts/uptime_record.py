@@ -41,7 +41,6 @@ class UptimeRecord:
     rows: Mapping[SafeText, Uptime] = field(default_factory=dict)
     """Uptimes by row id, also of unlisted rows."""
     has_begun: bool = False
-    """Whether there was a listing."""
 
     def apply(  # noqa: C901  one loop over all rows
         self, before: ProfileState, after: ProfileState

@@ -234,7 +234,6 @@ class DemoHistory(NamedTuple):
 
     folder: Path
     prepare: Callable[[], None]
-    """Writes the past, in a thread."""
     uptimes: UptimeRecord
 
 

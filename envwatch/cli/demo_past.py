@@ -86,7 +86,6 @@ def _with_ack(monitor: Monitor, now: Clocks) -> Monitor:
 
 
 def _outcomes(started_at: int) -> Iterator[tuple[float, Listed | Failed]]:
-    """Yield each poll's seconds from the opening, and the outcome."""
     fleet, pool, interval = DemoFleet(SIZE, started_at), Pool(), timedelta(seconds=_EVERY_S)
     known: dict[SafeText, Environment] = {}
     for elapsed in (_LAST_S - _EVERY_S * number for number in range(int(DAY / _EVERY_S) - 1, -1, -1)):

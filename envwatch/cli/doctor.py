@@ -187,11 +187,9 @@ class CheckedMachine:
     """The subject of this machine's checks."""
 
     options: Mapping[str, Any]
-    """Options given on the command line, by name."""
     environ: Mapping[str, str]
     all_settings: Sequence[Settings] = ()
     streams: Sequence[TextIO | None] = field(default_factory=lambda: (sys.__stdout__, sys.__stdin__, sys.__stderr__))
-    """Standard output, input and error."""
 
 
 async def check_config(machine: CheckedMachine, facts: Facts) -> Problem | None:
@@ -263,7 +261,6 @@ async def check_state(_: CheckedMachine, facts: Facts) -> Problem | None:
 
 
 def _write_near(folder: Path) -> None:
-    """Write an unnamed file in a folder, or in the nearest existing parent."""
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     with tempfile.TemporaryFile(dir=nearest) as file:
         file.write(bytes(4096))  # a state file's size: a full disk still takes an empty file

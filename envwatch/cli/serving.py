@@ -237,7 +237,6 @@ class Service:
         self._log.note(self._app.take_counts())
 
     async def _acknowledge(self, act: Act) -> AckAnswer:
-        """See `Acknowledge`; runs in the server's thread."""
         deciding = asyncio.run_coroutine_threadsafe(self._decided(act), self._loop)
         return await asyncio.shield(asyncio.wrap_future(deciding))  # the act goes on if the connection ends
 
@@ -288,7 +287,6 @@ class Service:
         return ()
 
     def _present(self, name: SafeText) -> tuple[Acks, ProfileState, float]:
-        """Return all acknowledgements, a profile's state, and the platform's time in ms."""
         monitor = self._watch.monitor
         profile_state = monitor.fleet.by_profile[name]
         acks = {**monitor.ended_acks, **monitor.acks}

@@ -8,7 +8,7 @@ Keys are `Secret`s, and no message contains a key. The first candidate with a ke
 4. the Letta CLI's login
 5. the person at the terminal, unless the file has profiles and none is chosen
 
-`LETTA_BASE_URL`, else `base_url`, is the address for any candidate's key, as in Letta's tools, within limits:
+`LETTA_BASE_URL`, else `base_url`, is the address for any key, as in Letta's tools, within limits:
 
 * A profile named on the command line goes before the variables, with key and address.
 * A profile's key, except in `LETTA_API_KEY`, goes only to `base_url` or Letta's server, never to `LETTA_BASE_URL`.

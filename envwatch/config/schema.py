@@ -61,7 +61,6 @@ _BY_NAME: Final = Field(json_schema_extra={"propertyNames": {"pattern": f"^{PROF
 
 
 def _table_of(declared: Any, name: str, doc: str, **rules: object) -> type[BaseModel]:  # noqa: ANN401 - a NamedTuple
-    """Return a table's model: the fields of `declared` with a rule."""
     types, defaults = get_type_hints(declared), declared._field_defaults
     fields: Any = {each: (Annotated[types[each], rule], defaults.get(each, ...)) for each, rule in rules.items()}
     return create_model(name, __config__=ConfigDict(extra="forbid", frozen=True), __doc__=doc, **fields)

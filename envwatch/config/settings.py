@@ -205,7 +205,6 @@ def settings_of(sources: Sources, profile: str, origin: SafeText) -> Settings:
 
 
 def _entries(document: Document | None, profile: str) -> tuple[dict[str, Any], dict[str, SafeText]]:
-    """Return the file's entries as fields of `Settings`, and each entry's origin."""
     if document is None:
         return {}, {}
     from envwatch.wording.command_context import RowCommand  # noqa: PLC0415 - only with a file

@@ -237,7 +237,6 @@ class QuietTable(BaseModel):
 
 
 def _tables(raw: object, info: ValidationInfo) -> object:
-    """Read a list of tables, in a variable as TOML."""
     if isinstance(raw, str) and info.context is OF_VARIABLES:
         with suppress(tomllib.TOMLDecodeError):
             raw = tomllib.loads(f"value = {raw}")["value"]

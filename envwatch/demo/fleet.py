@@ -27,7 +27,6 @@ class State(NamedTuple):
     seen_at: int
     """The last sign of life; ignored while heartbeats come."""
     pod: str
-    """Pod of the current or next connection."""
     mode: str | None
     branch: str | None
     version: str

@@ -122,7 +122,6 @@ class Machine(NamedTuple):
     blueprint: Blueprint
     number: int
     identity: dict[str, str]
-    """Values by attribute of `Environment`."""
     metadata: dict[str, object] | None
     """The constant part; None for a listener without metadata."""
     directory: str

@@ -22,11 +22,8 @@ class What(Enum):
     LOST, BACK = auto(), auto()
     """The connection ends; a new connection begins, also for a new machine."""
     SILENT, BEATS = auto(), auto()
-    """Heartbeats stop on an open connection; heartbeats resume."""
     GONE = auto()
-    """The row leaves the listing."""
     POD = auto()
-    """The next connection is on another pod."""
     MODE, BRANCH, VERSION = auto(), auto(), auto()
 
 
@@ -133,6 +130,4 @@ LIFE: Final = (
 UNWATCHED: Final = (-7.5 * HOUR, -6.8 * HOUR)
 """A gap of the recorded day, without envwatch."""
 FAILING: Final = (-21.8 * HOUR, -21.6 * HOUR)
-"""The time of 503 responses."""
 ACKNOWLEDGED: Final = (-20.5 * HOUR, -15.9 * HOUR)
-"""The acknowledgement of build-box-8."""

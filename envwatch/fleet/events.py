@@ -60,12 +60,10 @@ class Kind(StrEnum):
     FLAPPING = "flapping"
     STEADY = "steady"
     TOGETHER = "together"
-    """The group of a mass change."""
     WHILE_BLIND = "while blind"
     """All changes while blind, asleep or not running."""
     HELD = "held"
     RELEASED = "hold ended"
-    """Begin and end of a quarantine."""
     STALLED = "stalled"
     RESUMED = "resumed"
     CLOCK_WRONG = "clock wrong"
@@ -135,7 +133,6 @@ class Event:
     reason: SafeText | None = None
     lasted: timedelta | None = None
     of: Kind | None = None
-    """Kind of a group's members."""
     members: tuple[Event, ...] = ()
     since: ServerMs | None = None
     """Begin of the period: the time of the newest data before."""

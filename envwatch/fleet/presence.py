@@ -20,7 +20,6 @@ class Presence(StrEnum):
 
     ONLINE = "online"
     LATE = "late"
-    """Online, but a ping was missed."""
     OFFLINE = "offline"
     GONE = "gone"
     """Absent from two consecutive complete listings."""

@@ -195,7 +195,6 @@ def missing_events(before: Environments, after: Environments, at: ServerMs) -> I
 
 
 def _missing(environments: Iterable[TrackedEnvironment], expected: Iterable[SafeText]) -> Mapping[SafeText, SafeText]:
-    """Return missing names by row id; a gone row keeps the id."""
     present: set[SafeText] = set()
     gone: dict[SafeText, TrackedEnvironment] = {}
     for tracked in environments:

@@ -248,7 +248,6 @@ def _watched_by(watched: WatchedTime) -> Callable[[float], float]:
 
 
 def _uptime(intervals: Iterable[Interval], watched_by: Callable[[float], float], now: Uptime) -> Uptime:
-    """Return the uptime after the intervals; `now` is the newest listing's uptime."""
     uptime = None
     for each in intervals:
         is_up, at = None if each.state in _UNCOUNTED else each.state.is_up, watched_by(each.since)

@@ -129,7 +129,6 @@ def opened(path: Path) -> DayReader:
 # The format of envwatch 1.0.0.
 
 _TITLE: Final = b"envwatch recording "
-"""A version number follows."""
 _CHUNK: Final = struct.Struct("<IIB")
 """Body length, CRC-32 of kind and body, kind."""
 _CHECKED_FROM: Final = 8

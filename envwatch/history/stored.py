@@ -208,7 +208,6 @@ class RecordedFile(StoredPast):
             self.close()
             raise
         self.is_cut = self._file.is_cut
-        """Whether the end is missing or damaged."""
 
     def close(self) -> None:
         """Close the file."""

@@ -77,9 +77,7 @@ class FolderWriter:
         self._numbers = numbers
         self._run: int | None = None
         self._is_compared = False
-        """False again after dropped polls."""
         self._before: Moment | None = None
-        """Compared with the next listing."""
         self._tidied_at = -inf
         self._stuck: dict[Path, date] = {}
         """Undeletable files, with the day of the newest line."""
@@ -196,7 +194,6 @@ class FolderWriter:
                 file.close()
 
     def _leave(self) -> None:
-        """Close the file, and forget values that another process may change."""
         self._close_file()
         self._numbers = None
         self._is_compared = False

@@ -226,7 +226,6 @@ class Poller:
                 yield slept
 
     async def _poll(self) -> Outcome:
-        """Poll once; drop the response if this machine slept meanwhile."""
         done = asyncio.Event()
         started = self._runtime.clocks()
         self._started_at = started.monotonic
@@ -377,7 +376,6 @@ class PolledProfile(NamedTuple):
     poller: Poller
     close: Callable[[], Awaitable[None]] = _nothing_to_close
     remember: Callable[[Iterable[Environment]], None] = lambda _rows: None
-    """See `Client.remember`."""
     find_team: Callable[[], Team | None] = lambda: None
 
     @property

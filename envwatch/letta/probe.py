@@ -69,7 +69,6 @@ class Probe:
         self._transport = Transport(url, key=key, wall=wall, error_patience=limits.page_deadline / 4, environ=environ)
         proxy = self._transport.proxy
         self.host = (proxy.url if proxy else url).host
-        """Connected host: the proxy, else the server."""
         self._endpoint = Endpoint.from_url(url, proxy, key, key_origin)
         self.proxy = self._endpoint.proxy
         """Host and port, if any."""

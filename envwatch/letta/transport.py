@@ -59,7 +59,6 @@ class Response:
     answered_at: float
     """Local wall clock at the response's head, in ms."""
     tls: ssl.SSLObject | None = field(repr=False)
-    """None for plain HTTP."""
 
     @property
     def json_object(self) -> dict[str, JsonValue]:

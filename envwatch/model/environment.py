@@ -80,7 +80,6 @@ class ValueKind(Enum):
 
     TEXT = auto()
     INSTANT = auto()
-    """Ms since the epoch."""
     OBJECT = auto()
 
 
@@ -221,7 +220,6 @@ class Environment:
     unknown: Annotated[dict[str, JsonValue], ApiField(_NEVER_ON_THE_WIRE, 15)] = field(
         default_factory=lambda: _NO_MEMBERS
     )
-    """Undeclared members."""
     message_protocol = MetadataField[SafeText](
         "environmentMessageProtocol", str, identifies=_I.OTHER, label="protocol", is_output=False
     )

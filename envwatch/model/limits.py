@@ -113,7 +113,6 @@ SLOW_WAIT = timedelta(seconds=290)
 ONE_MESSAGE_FROM = timedelta(minutes=3)
 """With a shorter `alert_after`, one outage may be several messages."""
 DEMO_ALERT_AFTER = timedelta(seconds=10)
-"""The demo's losses last seconds."""
 BLIND_AFTER = timedelta(minutes=15)
 """Default time of blindness before an incident."""
 STALL_ALERT_AFTER = timedelta(minutes=5)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 
 Rows: TypeAlias = "Mapping[SafeText, Environment]"
-"""Rows by id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +100,6 @@ class ListingCost(NamedTuple):
 
     requests: int = 1
     rows: int = 0
-    """All rows, also rejected rows."""
     page_rows: int = 0
     """Rows of the largest page, plus all rejected rows."""
     is_paged: bool = False

@@ -202,7 +202,6 @@ class Page:
     received_ids: Mapping[SafeText, str] = field(default_factory=dict)
     """Received ids by cleaned id, if cleaning changed the id."""
     has_marks: bool = False
-    """Whether any row has `SHARED_FIELD`."""
 
 
 _TEXTS: Final = [each.name for each in WIRE_FIELDS if each.kind is ValueKind.TEXT and each.name != "id"]

@@ -347,7 +347,6 @@ def _head(text: str, room: int) -> str:
 
 
 def _tail(text: str, room: int) -> str:
-    """Return the end of a text wider than `room`."""
     if text.isascii():
         return text[len(text) - room :]
     start = len(text)

@@ -89,7 +89,6 @@ class Field(ABC):
         return self._parse(token, operator, token.part(len(operator)), zone)
 
     def _missing(self) -> Test | None:
-        """Return the test for `none`; None if no environment lacks a value."""
         return None
 
     @abstractmethod

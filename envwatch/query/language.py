@@ -6,8 +6,7 @@
     operator = ">" | ">=" | "<" | "<=" | "="
     word, text, field = characters without a space, or "quoted", where a quote is doubled
 
-In a word, or a text without an operator, an unquoted `*` matches any characters and `?` a single one; such a pattern
-must match the whole text.
+Without an operator, an unquoted `*` matches any characters and `?` a single one; a pattern must match the whole text.
 
 Terms on the same field are alternatives. Every negated term must hold: `!branch:main` also matches an environment
 without a branch. A word is searched in every visible column. Three or more letters also match an abbreviated state

@@ -46,7 +46,6 @@ class Token(NamedTuple):
     places: tuple[int, ...]
     """The index of each character, and the end."""
     start: int
-    """The first index, quotes included."""
     is_open: bool = False
 
     @property

@@ -231,7 +231,6 @@ class EnvwatchApp(TerminalApp, StateNode):
             self._inputs.keep(columns=new.columns)
 
     def _ring(self) -> None:
-        """Ring for new incidents, in the past only after the return."""
         if self.state.rewound is not None:
             return
         settings = self.options.settings

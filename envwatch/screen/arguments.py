@@ -45,7 +45,6 @@ class Inputs:
     keep: Callable[..., None] = ignore
     """Saves settings by keyword: `columns`, `theme`, `bell`, `hints`."""
     user: SafeText = EMPTY
-    """Author of silences and alert decisions."""
     notices: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
     pasts: Mapping[SafeText, Past] = field(default_factory=dict)
     """Histories by profile, or a replay's recording; may be empty."""

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 
 LEAST_LINES: Final = 20
-"""Screens with fewer lines show no hints."""
 
 
 Hint: TypeAlias = "tuple[float, tuple[str, ...], str]"

@@ -1,8 +1,8 @@
 """Colours of envwatch's themes, and of states in Textual's themes.
 
-Colour is never the only sign of a state. Red-green blind people can tell the hues apart (blue for online, yellow for
-late, orange for offline; crimson on white, where no orange is legible); `envwatch-safe` suits every colour vision. Only
-losses have the offline colour. The dark, light and safe themes use the palette of 256 colours.
+Colour is never the only sign of a state. Red-green blind people can tell the hues apart (blue online, yellow late,
+orange offline; crimson on white, where no orange is legible); `envwatch-safe` suits every colour vision. Only losses
+have the offline colour. The dark, light and safe themes use 256 colours.
 """
 
 from __future__ import annotations

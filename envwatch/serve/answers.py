@@ -305,7 +305,6 @@ class PageBodies:
 
     def __init__(self, listing: ServedListing, cached_bytes: int = CACHED_BYTES) -> None:
         self.cached = 0
-        """Bytes of bodies and queries."""
         self.listing = listing
         self.replaced_at: float = inf
         """Monotonic second of the next, different listing; infinite for the newest listing."""
@@ -425,7 +424,6 @@ class ProfileEndpoint:
     def __init__(self) -> None:
         self._profile_state: ProfileState | None = None
         self._pages: list[PageBodies] = []
-        """The newest listing, then earlier listings with walks."""
         self._shared: SharedState = NOTHING_SHARED
         self._silences: frozenset[str] = frozenset()
         self._is_ending = False
@@ -486,7 +484,6 @@ class ProfileEndpoint:
         self._pages = [PageBodies(listing), *begun[:_EARLIER_KEPT]]
 
     def _walked(self, request: Request) -> PageBodies:
-        """Return the listing of a known walk, else the newest listing."""
         if len(self._pages) > 1:
             cursor = PageParams.from_query(request.query, LARGEST_PAGE).after
             for reader in request.readers:

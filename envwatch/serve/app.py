@@ -53,7 +53,6 @@ class Act(NamedTuple):
     profile: str
     uuid: SafeText
     by: SafeText
-    """The token's name."""
     address: SafeText
     request: AckRequest | None
     """None ends the acknowledgement."""

@@ -202,7 +202,6 @@ def with_poll(polls: Polls, profile: SafeText | None, outcome: Outcome | None) -
 
 
 LARGEST: Final = 2000
-"""Default number of environments with series."""
 
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"

@@ -65,10 +65,8 @@ class Connection:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.is_viewer = False
-        """Whether a request had a valid token."""
         self.is_answering = False
         self.is_ending = False
-        """Whether the connection ends after the present answer."""
         self._reader = reader
         self._writer = writer
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
@@ -142,7 +140,6 @@ class Connection:
         return request
 
     async def _read_body(self, request: Request, until: float, limit: int) -> bytes:
-        """See `Request.read_body`; `until` is the deadline by the loop's clock."""
         length = request.header("content-length")
         if length and request.header("transfer-encoding"):  # RFC 9112 6.1: perhaps a smuggled request
             raise _refused(HTTPStatus.BAD_REQUEST, "a request must not have two lengths")

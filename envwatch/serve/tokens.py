@@ -47,7 +47,6 @@ class Viewer(NamedTuple):
 
 
 Tokens: TypeAlias = tuple[tuple[Viewer, bytes], ...]
-"""Pairs of viewer and token digest."""
 
 
 def viewer_of(authorization: str, tokens: Tokens) -> Viewer | None:

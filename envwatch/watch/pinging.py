@@ -49,7 +49,6 @@ class DeadMansSwitch:
 
     @property
     def _id(self) -> SafeText:
-        """Key of the failure in the ledger."""
         return hashed_id("ping", *self.names)
 
     def take(

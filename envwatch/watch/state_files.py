@@ -147,7 +147,6 @@ class UptimeFiles:
             return False
 
     def _is_rebuilding(self, name: SafeText) -> bool:
-        """Start to read the history in a thread; return whether a history exists."""
         folder = self._histories.get(name)
         if folder is None or not folder.is_dir():
             return False

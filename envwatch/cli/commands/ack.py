@@ -170,7 +170,6 @@ def _listed(options: Options) -> tuple[_Found, Sequence[StopError]]:
 
 
 def _chosen(what: str, argument: str, found: _Found) -> tuple[Sequence[TrackedEnvironment], bool]:
-    """Return the chosen rows, without duplicates, and whether `what` is a query."""
     from envwatch.cli.one_listing import chosen_rows
     from envwatch.model.shared_marks import shared_incident_of
 
@@ -288,7 +287,6 @@ def _refused(what: str, error: SourceError) -> Exit:
 def _report(
     answer: Sequence[AckedRow], rows: Sequence[TrackedEnvironment], found: _Found
 ) -> tuple[Sequence[TrackedEnvironment], Exit]:
-    """Print the server's refusals; return the acknowledged rows and the exit code."""
     from envwatch.wording.report.chat import ACK_RESULTS
 
     answers, acked, results, code = {each.id: each for each in answer}, [], [], Exit.FINE
@@ -361,7 +359,6 @@ def _end(options: Options) -> int:
 def _shared_by_uuid(
     found: _Found, rows: Sequence[TrackedEnvironment]
 ) -> Mapping[tuple[SafeText, SafeText], Sequence[TrackedEnvironment]]:
-    """Return rows with a server's acknowledgement in force, by profile and uuid."""
     from envwatch.model.shared_marks import shared_ack_of
 
     shared: dict[tuple[SafeText, SafeText], list[TrackedEnvironment]] = {}
@@ -450,7 +447,6 @@ def _cells(lines: Sequence[AckLine]) -> Iterator[Sequence[SafeText]]:
 
 
 def _lines(options: Options) -> tuple[list[AckLine], str]:
-    """Return the acknowledgements in force, and why a server's may be missing."""
     from envwatch.cli.one_listing import matching_rows, monitor_after, outcomes_within, stops_in
 
     profiles, found, why = None, None, ""

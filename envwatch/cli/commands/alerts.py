@@ -157,7 +157,6 @@ def _list_past(options: Options, since: datetime) -> int:
 
 
 def _past_losses(recorded: Recorded, settings: Settings, *, has_profiles: bool) -> PastLosses:
-    """Return a profile's recorded outages by the present rules."""
     from envwatch.alerts.alert_policy import word_for
     from envwatch.watch.state_file import words_in
     from envwatch.watch.state_files import stored_record

@@ -104,7 +104,6 @@ def _recording(options: Options, stack: ExitStack) -> tuple[list[RecordedProfile
 
 
 def _period(options: Options, end: WallMs, begin: WallMs | None) -> tuple[WallMs, WallMs]:
-    """Return the period in ms; option times are relative to `end`."""
     what = "the present" if begin is None else "the end of the recording"
     default = WallMs(end - _SHIFT / MS) if begin is None else begin
     since = default if options.since is None else _moment(options.since, end, what)

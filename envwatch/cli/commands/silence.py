@@ -103,7 +103,6 @@ def _make(options: Options) -> int:
 
 
 def _matching(options: Options) -> tuple[str, bool]:
-    """Return a text about the matches, and whether every environment matches."""
     from envwatch.cli.one_listing import matching_rows, monitor_after, outcomes_within, stops_in
     from envwatch.query.language import parse
     from envwatch.wording.table.table_view import in_default_order
@@ -170,7 +169,6 @@ def _list(options: Options, settings: Sequence[Settings]) -> int:
 
 
 def _listed(settings: Sequence[Settings]) -> list[_Listed]:
-    """Return the silences in force, sorted by end, then the recurring silences."""
     from envwatch.alerts.silences import hours_at
     from envwatch.model.clock import ServerClock
     from envwatch.watch.profiles import silences_policy

@@ -230,7 +230,6 @@ def _end(options: Options) -> str:
 
 
 def _narrates() -> bool:
-    """Whether standard error differs from standard output."""
     if sys.__stderr__ is None:
         return False
     out, err = os.fstat(stdout().fileno()), os.fstat(sys.__stderr__.fileno())

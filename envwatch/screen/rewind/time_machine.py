@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 
 _SLOW_S: Final = 0.1
-"""Seconds until the screen reports a slow read."""
 
 
 class _Rewound(NamedTuple):

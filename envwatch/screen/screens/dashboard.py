@@ -103,7 +103,6 @@ def _time_label(action: str, rewound: Rewound | None) -> str | None:
 
 
 def _is_other_time(old: Rewound | None, new: Rewound | None) -> bool:
-    """Whether the past was left or entered, or a replay paused or continued."""
     before, after = (None if each is None else each.playing for each in (old, new))
     return (old is None) is not (new is None) or before != after
 
@@ -249,7 +248,6 @@ class Dashboard(TableActions, RowActions):
 
     @property
     def _spare_lines(self) -> int:
-        """Lines of table and news that the table does not need."""
         needed = self.table.virtual_size.height if self.table.rows else _EMPTY_LINES
         return self.table.size.height + self.query_one(NewsBar).size.height - needed
 

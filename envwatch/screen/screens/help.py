@@ -208,7 +208,6 @@ class HelpScreen(ModalScreen[None]):
 
 
 def _labelled(label: str, entries: Sequence[legend.LegendEntry], width: int) -> Iterator[Content]:
-    """Yield entries next to a label, in as many columns as fit."""
     room, titles = width - _LABEL, chain([label], repeat(""))
     widths = _widths(entries, 1)
     for columns in range(2, len(entries) + 1):
@@ -226,6 +225,5 @@ def _labelled(label: str, entries: Sequence[legend.LegendEntry], width: int) -> 
 
 
 def _widths(entries: Sequence[legend.LegendEntry], columns: int) -> Sequence[tuple[int, int]]:
-    """Return the cells of signs (with a space) and meanings, by column."""
     parts = [entries[place::columns] for place in range(columns)]
     return [(max(cells(e.sign) for e in part) + 1, max(cells(e.meaning) for e in part)) for part in parts]

@@ -458,7 +458,6 @@ async def share_acks(keys: Iterable[EnvironmentKey], note: SafeText, lasts: time
 
 
 def _parts(rows: Sequence[TrackedEnvironment]) -> Iterator[tuple[SafeText, Sequence[TrackedEnvironment]]]:
-    """Yield each request's profile and rows."""
     for profile in dict.fromkeys(row.profile for row in rows):
         same = [row for row in rows if row.profile == profile]
         for start in range(0, len(same), ROWS_AT_ONCE):

@@ -243,7 +243,6 @@ class TableScreen(Screen[None], StateNode):
         self.ask(prompt, go)
 
     def _shows(self) -> Callable[[Event], bool]:
-        """Return a test for events of the fleet, and of rows visible now or at the event."""
         view, state = self.view, self.state
         if not view.is_narrowed:
             return lambda _: True

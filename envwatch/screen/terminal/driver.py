@@ -66,7 +66,6 @@ _SAVE_TITLE, _RESTORE_TITLE = "\x1b[22;2t", "\x1b[23;2t"
 _RESET: Final = (
     "\x18\x1b[?2026l\x1b[?1000l\x1b[?1006l\x1b[?1004l\x1b[?2004l\x1b[?2048l\x1b[?7h\x1b[<u\x1b[0m\x1b[?1049l\x1b[?25h"
 )
-"""Resets every mode that Textual sets."""
 
 
 class TerminalDriver(LinuxDriver):
@@ -87,7 +86,6 @@ class TerminalDriver(LinuxDriver):
         self._is_mouse_lent = False
         self.guard = ExitGuard(self.fileno, self._end_app_soon, self._restore_by_force)
         self._job_signal: int | None = None
-        """The newest unhandled signal."""
         for number in _JOB_SIGNALS:
             signal.signal(number, self._on_job_signal)
         self._woken, self._wakes = os.pipe()

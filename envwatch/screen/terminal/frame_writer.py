@@ -233,7 +233,6 @@ def blank_of(pen: Pen) -> Cell:
 
 @lru_cache(maxsize=128)
 def _shared_cells(pen: Pen) -> dict[str, Cell]:
-    """Return a pen's ASCII cells, created once to save memory."""
     return {character: (character, pen) for character in ("", *map(chr, range(0x21, 0x7F)))} | {" ": blank_of(pen)}
 
 

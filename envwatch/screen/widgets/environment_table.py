@@ -235,7 +235,6 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
             self.refresh(*regions)
 
     def _update_rows(self, *, is_steady: bool) -> None:
-        """Take the rows of state and view; `is_steady` keeps rows in place."""
         top = self.row_cursor.take(
             self.view,
             self.state.block,

@@ -50,7 +50,6 @@ _SOONER = ", r tries now"
 _WIDEST_AGO = "119s ago"
 
 _OTHERS = 1
-"""Weight of the number of further changes."""
 
 _DOUBTS = frozenset({Kind.STALLED, Kind.CLOCK_WRONG})
 """Periods whose doubt says more than the event at the begin."""
@@ -176,7 +175,6 @@ class NewsBar(TextLine, StateNode):
         return self._warning(lambda each: quarantine_text(each, self.state.now, self.options.zone))
 
     def _is_trouble(self, event: Event) -> bool:
-        """Whether an event began trouble that lasts, named by `_trouble`."""
         profile_state = self.state.monitor.fleet.by_profile.get(event.profile)
         since = None if profile_state is None else profile_state.periods.get(event.kind)
         return event.kind in BY_ANY_LISTING and since is not None and since in {event.at, event.since}
@@ -234,7 +232,6 @@ class NewsBar(TextLine, StateNode):
         return profile_state.clock.server_time(self.state.now.wall)
 
     def _headline_row(self, event: Event | None) -> tuple[Row, list[Event]]:
-        """Return an event's line, and further events in the line."""
         if event is None:
             since = watched_since(self.state.monitor.fleet, self.state.now, self.options.zone)
             text = "" if since is None else f"nothing has changed since {since}"

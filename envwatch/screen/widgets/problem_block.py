@@ -48,7 +48,6 @@ class _LineParts(NamedTuple):
     state: tuple[str, str]
     lasted: SafeText
     names: Callable[[int], SafeText]
-    """Returns the names for a number of cells."""
     why: SafeText
     is_acked: bool
     is_cursor: bool
@@ -75,7 +74,6 @@ class _BlockLines(DrawnRows["list[Segment]"], StateNode):
 
     @property
     def _width(self) -> int:
-        """The widget's width, or the screen's before the layout."""
         return self.size.width or self.screen.size.width
 
     def notify_style_update(self) -> None:
@@ -110,7 +108,6 @@ class _BlockLines(DrawnRows["list[Segment]"], StateNode):
         )
 
     def _why(self, why: SafeText, off: Sequence[TrackedEnvironment]) -> SafeText:
-        """Return the reason, marked while an acknowledgement is pending."""
         acking = self.state.acking
         if not acking or not off or not all(tracked.key in acking for tracked in off):
             return why

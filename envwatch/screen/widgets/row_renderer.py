@@ -178,7 +178,6 @@ class RowRenderer:
         return Strip([Segment(f"{head}{title}", base), *tail]).adjust_cell_length(self.width, base)
 
     def _state(self, state: StateStyle, base: Style) -> list[Segment]:
-        """Return glyph and word; for an unknown state, only the glyph is coloured."""
         style = base + self.style(state.style)
         return [
             Segment(self.glyphs.of(state), style),

@@ -43,7 +43,6 @@ _VIEW = 5
 """Weight of the view's name, below the filter's count."""
 _MARKED, _HIDDEN = 9, 6
 _SORT_CELLS = 20
-"""Cells of a column's id, such as `meta.KEY`."""
 
 _REWOUND, _IDENTITY, _ALARM = 13, 12, 10
 """Weights of the parts that stay longest: the past, the identity, and trust in the data."""

@@ -267,8 +267,6 @@ def json_row(row: ListedEnvironment, note: SafeText | None = None) -> dict[str, 
     * `mode` is as received, including names of older listeners.
     * With several profiles, ids are unique only within `profile`.
     * `acknowledged` is `note`, or the serving host's acknowledgement.
-    * `alerting_rule` decides `alerting`: whether a loss needs a person.
-    * `up7d` is the share of the last watched week up, null before two watched days.
     """
     tracked = row.tracked
     environment = tracked.environment

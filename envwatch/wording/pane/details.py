@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 
 EVENTS: Final = 5
-"""The least number of events in the pane."""
 
 
 def help_lines(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> Iterator[DetailLine]:

@@ -41,7 +41,6 @@ class Downtime(NamedTuple):
     lasted: timedelta
     """The time from the begin, or from the first sight, to the end of the outage or period."""
     seen: timedelta
-    """The time seen down within the period."""
     reason: SafeText | None
     losses: Sequence[Event] = ()
     """The loss, and the end of a silence within the outage."""

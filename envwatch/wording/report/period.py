@@ -140,7 +140,6 @@ def recorded_in(  # noqa: PLR0913  the parts of what was recorded
 
 
 def _first_readable(past: Past, polls: Sequence[RecordedPoll]) -> tuple[Moment, Mapping[RecordedPoll | None, SafeText]]:
-    """Return the first readable moment, and the errors of the polls before."""
     reasons: dict[RecordedPoll | None, SafeText] = {}
     for poll in polls:
         try:

@@ -199,7 +199,6 @@ def _parts_of(
     order_reason: OrderReason | None,
     silenced: Collection[EnvironmentKey],
 ) -> tuple[list[TrackedEnvironment], ...]:
-    """Return late, up, down and old rows; the table's down rows raise no alert."""
     late: list[TrackedEnvironment] = []
     down: list[TrackedEnvironment] = []
     old: list[TrackedEnvironment] = []

@@ -192,7 +192,6 @@ class RowCursor:
 
     @property
     def _home(self) -> int | None:
-        """The first matching line, a header only without rows."""
         matching = [place for place in range(self.pinned) if not self._is_outside(place)][:1]
         rows = enumerate(self.table_lines, self.pinned)
         matching += [next((place for place, line in rows if not isinstance(line, GroupHeader)), self.pinned)]

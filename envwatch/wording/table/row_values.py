@@ -44,7 +44,6 @@ class StaticCells(NamedTuple):
     mark: Mark | None
     """Shown instead of the tag."""
     tail: SafeText
-    """See `id_tail`."""
     newest: SafeText | None
     """The profile's newest version; None if most rows are behind."""
     tone: Tone | None
