@@ -19,7 +19,7 @@ _DRAWN_AFTER_S: Final = 1.0
 """Seconds until a slow machine has drawn 10,000 rows."""
 
 _THRESHOLDS: Final = (20_000, 2, 1_000_000)
-"""In effect, no full collection."""
+"""Thresholds without full collections in practice."""
 
 _FULL_EVERY_S: Final = 60.0
 """Textual's lines are reference cycles: 0.3 MiB of garbage a minute at a poll a second, measured."""
@@ -72,8 +72,7 @@ def keep_collecting(every_s: float = _FULL_EVERY_S) -> None:
     loop.call_later(every_s, collect)
 
 
-_M_ARENA_MAX: Final = -8
-"""From glibc's `malloc.h`."""
+_M_ARENA_MAX: Final = -8  # of glibc's `malloc.h`
 
 
 def share_heap() -> None:

@@ -696,7 +696,7 @@ class Rebuilder:
 
 
 _LATEST: Final = 1e15
-"""In ms: more than years 1 to 9999, within a `timedelta`."""
+"""Latest time in ms, beyond the year 9999."""
 _LARGEST: Final = sys.float_info.max
 _instants_of: Final = attrgetter(*(each.name for each in API_FIELDS.values() if each.kind is ValueKind.INSTANT))
 

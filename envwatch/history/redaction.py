@@ -59,7 +59,7 @@ T = TypeVar("T")
 REDACTED: Final = clean("(redacted)")
 
 _VERSION: Final = re.compile(r"v?[0-9]{1,5}(?:\.[0-9]{1,5}){0,2}(?:-(?:alpha|beta|dev|next|rc)(?:\.?[0-9]{1,5})?)?")
-"""At most three numbers, because an address has four."""
+"""Versions of at most three numbers, because an address has four."""
 _PLATFORMS: Final = frozenset({"aix", "android", "darwin", "freebsd", "linux", "openbsd", "sunos", "win32"})
 """Values of Node's `process.platform`."""
 _ARCHITECTURES: Final = frozenset({"arm", "arm64", "ia32", "loong64", "ppc64", "riscv64", "s390x", "x64"})

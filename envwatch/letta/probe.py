@@ -71,7 +71,6 @@ class Probe:
         self.host = (proxy.url if proxy else url).host
         self._endpoint = Endpoint.from_url(url, proxy, key, key_origin)
         self.proxy = self._endpoint.proxy
-        """Host and port, if any."""
 
     async def addresses(self) -> tuple[SafeText, ...]:
         """Return the addresses of `host` in order of attempts, or raise `SourceError`."""

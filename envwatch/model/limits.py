@@ -33,7 +33,7 @@ REPLACEMENT_TOLERANCE = timedelta(seconds=5)
 """A replacement may appear this long before the old row's last sign of life: the server notes disconnect and new row in
 any order."""
 REPLACEMENT_ROWS = 100
-"""With more rows of a surface on a device, no row counts as replaced: many machines share an image's device id."""
+"""Most rows of a surface on a device for a replacement: many machines share an image's device id."""
 
 OLD_AFTER = timedelta(hours=24)
 """Time offline before an environment is old."""
@@ -77,7 +77,7 @@ MASS_SHARE = 0.55
 rows."""
 
 ANOMALY_MIN = 3
-"""With fewer rows, an emptied list, vanished rows or lost heartbeats are normal."""
+"""Least rows for an anomaly: fewer emptied, vanished or silent rows are normal."""
 LOST_BEATS_SHARE = 0.20
 """A listing is quarantined if a larger share of the rows loses `lastHeartbeat` and keeps `connectionId`."""
 VANISHED_SHARE = 0.20
@@ -86,7 +86,7 @@ ANOMALY_POLLS = 3
 ANOMALY_AFTER = timedelta(seconds=60)
 """An anomaly is believed after `ANOMALY_POLLS` successive listings over at least this time."""
 STALL_ROWS = 10
-"""With fewer online rows, standing heartbeats prove nothing about the platform."""
+"""Least online rows for a stall: fewer standing heartbeats prove nothing."""
 STALL_AFTER = timedelta(seconds=60)
 """Time without any advancing heartbeat before a stall: two periods."""
 
@@ -111,7 +111,7 @@ SLOW_INTERVAL = timedelta(seconds=30)
 SLOW_WAIT = timedelta(seconds=290)
 """Longest silence plus interval if the interval is over `SLOW_INTERVAL`: a person knows within 5 minutes."""
 ONE_MESSAGE_FROM = timedelta(minutes=3)
-"""With a shorter `alert_after`, one outage may be several messages."""
+"""Least `alert_after` with one message for an outage."""
 DEMO_ALERT_AFTER = timedelta(seconds=10)
 BLIND_AFTER = timedelta(minutes=15)
 """Default time of blindness before an incident."""
@@ -152,7 +152,7 @@ STORM_EVERY = timedelta(minutes=1)
 MOST_LOSSES_WAITING = 1_000
 """More waiting losses of a profile are one incident."""
 MOST_INCIDENTS_OPEN = 1_000
-"""With more open incidents of a profile, the oldest resolves."""
+"""Most open incidents of a profile; beyond, the oldest resolves."""
 LEDGER_KEPT = timedelta(days=7)
 """How long the ledger keeps an incident after the last announcement."""
 SILENCE_CLOCK_SLACK = timedelta(minutes=5)

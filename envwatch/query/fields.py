@@ -49,7 +49,7 @@ class MatchContext(NamedTuple):
 
 
 TIMELESS: Final = MatchContext(math.nan)
-"""For texts, which do not depend on the time."""
+"""A context for texts, which do not depend on the time."""
 
 Test: TypeAlias = "Callable[[TrackedEnvironment, MatchContext], bool]"
 

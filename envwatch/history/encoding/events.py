@@ -20,7 +20,7 @@ _OBJECTS: Final = frozenset({"metadata", "unknown"})
 _OF_ROW: Final = ("id", "name")
 """Names and ids of events mostly equal the row's fields."""
 _MOST_CHANGED: Final = 9
-"""With more changed fields, the whole row is written; a new connection changes eight."""
+"""Most changed fields before the whole row is written; a new connection changes eight."""
 
 _FIELDS: Final = codecs_of(Event, "profile", "members")
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _NAME = 24
 _NARROW = 66
-"""In fewer cells, times have no seconds and names no column."""
+"""Least cells for times with seconds and names in a column."""
 _PROFILE = 9
 _SLICE = 200
 """Events of a slice, about 5 ms of work."""

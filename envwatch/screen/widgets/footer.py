@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 HELP: Final = Binding("question_mark,f1", "app.help", "Help", key_display="?", id="app.help")
-"""For modal screens, where the App's bindings do not work."""
+"""The help's key on modal screens, which lack the App's bindings."""
 HELP_WHILE_TYPING: Final = Binding("f1", "app.help", "Help", key_display="F1", id="text.help")
 
 _NO_KEY: Final = "no-key-"

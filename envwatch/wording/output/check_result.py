@@ -180,7 +180,7 @@ class Metric(StrEnum):
 
 
 _SHOWN: Final = frozenset({Metric.OFFLINE, Metric.LATE, Metric.ONLINE})
-"""For these metrics, rows unknown in the status line count as unknown."""
+"""Metrics in which rows unknown in the status line count as unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

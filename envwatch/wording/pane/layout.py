@@ -21,7 +21,7 @@ LABEL_CELLS: Final = 9
 """The width of a label, with the gap behind."""
 
 _CONTINUED: Final = clean(" \\")
-"""With this end, POSIX shells take pasted rows for one command."""
+"""End of a row after which POSIX shells continue the pasted command."""
 _INDENT: Final = 2
 _SEPARATOR: Final = "·"
 _NOT_TYPEABLE: Final = clean("this terminal cannot show all of it")

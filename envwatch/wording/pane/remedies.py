@@ -113,7 +113,7 @@ _FIRST_WITH_COMPUTER_NAME: Final = clean("0.31.12")
 _FIRST_WITH_ORG: Final = clean("0.34.10")
 """Letta Code 0.34.9 has no `--org`."""
 _FIRST_WITH_LOCK: Final = clean("0.30.28")
-"""From this version on, a second `letta server` of a name exits with 1 and names the first's pid."""
+"""First version in which a second `letta server` of a name exits with 1 and names the first's pid."""
 _PLAIN_ON_WINDOWS: Final = re.compile(r"[A-Za-z0-9._-]+( [A-Za-z0-9._-]+)*")
 OTHER_START: Final = "other start command"
 _UNKNOWN_VERSION: Final = clean("the version is unknown: before 0.34.10, `letta server` has no option --org")
@@ -149,7 +149,7 @@ _COMES_BACK: Final = clean("a machine that sleeps or has no network comes back b
 _LOG: Final = clean("~/.letta/logs/remote/ on that machine")
 _LOOK_FOR: Final = clean('look for 401, 403, "Replaced" or "reauthentication": E explains them')
 _CONNECTED: Final = frozenset({Reason.HEARTBEAT_LOST, Reason.NEVER_BEAT})
-"""With these reasons the listener has not ended: the platform has the connection."""
+"""Reasons of a loss without an end of the listener: the platform has the connection."""
 _START_NAME: Final = clean("run the command on the machine that should have this name")
 _CORRECT_NAME: Final = clean("if no machine should have this name, correct the name in the setting `expect`")
 _START_ID: Final = clean(

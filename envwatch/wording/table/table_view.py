@@ -305,7 +305,7 @@ class GroupHeader:
 
 TableLine: TypeAlias = TrackedEnvironment | GroupHeader
 Line: TypeAlias = "TableLine | BlockLine"
-"""In the block, an environment is an unfolded incident's member."""
+"""A line; an environment in the block is an unfolded incident's member."""
 
 
 def index_of_line(lines: Sequence[Line], key: LineKey) -> int | None:
