@@ -194,7 +194,7 @@ _WAL_PAGES: Final = 128
 class DayFile:
     """Writes a file, created if missing, in a single thread at a time. After an error, call `restart` or `close`.
 
-    Raises `sqlite3.Error`, `OSError`, or `HistoryError`, such as for a value that cannot be encoded.
+    Raises `sqlite3.Error`, `OSError`, or `HistoryError`.
 
     Args:
         numbers: Lowest numbers of the next poll and event.
@@ -479,7 +479,7 @@ class DayReader:
     def events(
         self, since: WallMs, until: WallMs, profile: SafeText, known: Mapping[Event, Event] = NO_EVENTS
     ) -> list[tuple[int, WallMs, int, Event | SafeText]]:
-        """Return the events of a period in recording order.
+        """Return the events of a period, both ends included, in recording order.
 
         An entry has the event's number (grows over days and runs), recording time, newest poll's number or 0, and the
         event or its damage.
@@ -505,7 +505,7 @@ class DayReader:
         day: tuple[float, float],
         known: Mapping[Event, Event] = NO_EVENTS,
     ) -> DayRecords:
-        """Return the readable and lost records of a period.
+        """Return the readable and lost records of a period, both ends included.
 
         `day` is the file's begin and excluded end, in ms.
         """

@@ -279,8 +279,8 @@ class Poller:
     def _next_tick(self, listed: Listed, spread: float) -> float:
         """Return the next tick's monotonic second.
 
-        `spread` is a share of the interval, negative for early. If the budget forbids an early tick, it is as late
-        instead.
+        `spread` is a share of the interval, negative for early. If the budget forbids an early tick, the tick is
+        late by as much.
         """
         least = self.limits.budgeted(self.cost.requests)
         tick = least + abs(self._tick * (1 + spread) - least)
