@@ -39,6 +39,8 @@ from envwatch.model.text import EMPTY, clean
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pydantic import JsonValue
+
     from envwatch.alerts.acknowledgements import Acks, ServerKey
     from envwatch.model.acks import AckAnswer
 
@@ -282,6 +284,28 @@ def test_the_begin_and_the_end_of_acknowledgements_are_events() -> None:
         (Kind.ACK_ENDED, 0, "a", "by ann: on it"),
         (Kind.ACK_ENDED, 0, "b", "by ann: on it"),
     ]
+
+
+@pytest.mark.parametrize(("off", "ends"), [("a", 1), ("", 0)])
+def test_an_acknowledgement_of_a_serving_host_is_an_event_and_so_is_the_end_for_a_row_still_off(
+    off: str, ends: int
+) -> None:
+    one = night("a").poll(*off)
+    plain = one.monitor.fleet.by_profile[NO_PROFILE]
+    (row,) = plain.environments.values()
+    ack: JsonValue = {"by": "ann", "at": NOW, "note": "on it"}
+    marked = replace(row, environment=replace(row.environment, unknown={"envwatch": {"ack": ack}}))
+    acked = replace(plain, environments={row.environment.id: marked})
+    _, begun = one.monitor.with_shared_acks(plain, acked, one.clocks)
+    _, ended = one.monitor.with_shared_acks(acked, plain, one.clocks)
+    assert [(event.kind, event.name) for event in begun] == [(Kind.ACKNOWLEDGED, "a")]
+    assert [event.kind for event in ended] == [Kind.ACK_ENDED] * ends
+    assert one.monitor.with_shared_acks(acked, acked, one.clocks) == (one.monitor, ())
+
+
+def test_a_waiting_loss_of_another_row_outlasts_the_end_of_an_acknowledgement() -> None:
+    one = night("a", "b").hold(15, "a").ack("a").poll("a", "b").end_ack("a").hold(65, "a", "b")
+    assert {name for names in one.lost()[1:] for name in names} == {"a", "b"}
 
 
 # The format
