@@ -106,7 +106,7 @@ class Rule(StrEnum):
     ALERT = "alert"
     UPTIME = "uptime"
     SYSTEM = "system"
-    """Without an uptime record: a system that sleeps needs nobody."""
+    """The rule without an uptime record: no loss of a system that sleeps counts."""
     UNRECORDED = "unrecorded"
 
 

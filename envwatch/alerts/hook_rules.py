@@ -89,7 +89,7 @@ def following(
 ) -> Iterator[tuple[Incident, Progress]]:
     """Yield the open incidents with a further message for a hook, and the message.
 
-    An unsent reminder is dropped when no row needs a person (`Progress.TOLD`).
+    `Progress.TOLD` drops an unsent reminder, because no row needs a person.
     """
     rule, alerting = state.rule, monitor.incidents.alerting
     for incident in monitor.incidents.open:

@@ -1,8 +1,8 @@
 """Incidents: lasting losses; each incident has a stable id, opens once and resolves once.
 
 Losses possible at one moment form a chain, which opens as one incident. Source: the alert policy in docs/on-call.md. An
-acknowledgement or a silence prevents the opening. An open incident stays open until the rows are back: every channel
-that was told must get the end.
+acknowledgement or a silence prevents the opening. An open incident stays open until the rows are back: each channel
+with the opening must get the end.
 """
 
 from __future__ import annotations

@@ -119,8 +119,8 @@ class Ledger(NamedTuple):
     def after(self, opened: Sequence[Incident], resolved: Sequence[Incident], at: MonotonicS) -> Ledger:
         """Return the ledger after incidents opened and resolved.
 
-        An opening is due on the bell, and an end on each told channel. A channel that may have been told gets the
-        opening first.
+        The bell is due each opening. A channel with a delivered opening is due the end; after an uncertain try, the
+        opening comes first.
         """
         if not opened and not resolved:
             return self
@@ -135,7 +135,7 @@ class Ledger(NamedTuple):
         return _tidied(announcements, over, at)
 
     def end_due(self, incident: SafeText, channel: SafeText, at: MonotonicS) -> Ledger:
-        """Return the ledger with the end due on a told channel; an untried opening is over."""
+        """Return the ledger with the end due on a channel; an untried opening becomes `OVER`."""
         before = self.of(incident, channel)
         return self if before is None else self._with(incident, channel, _resolved(before, channel, at))
 
@@ -175,8 +175,8 @@ class Ledger(NamedTuple):
     ) -> Ledger:
         """Return the ledger after a failed try of `sent`; a final failure gives the message up.
 
-        A resolved incident's opening is due no more, unless an earlier try may have told the channel. A refused
-        reminder or acknowledgement does not prevent the end.
+        A resolved incident's opening is dropped, unless an earlier try may have arrived. A refused reminder or
+        acknowledgement does not prevent the end.
         """
         if (before := self.of(incident, channel)) is None or before.progress is not sent:
             return self

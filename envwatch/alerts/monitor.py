@@ -219,27 +219,27 @@ class Monitor:
 
     def tick(self, now: Clocks) -> tuple[Monitor, MonitorChanges]:
         """Return the monitor at a later moment, and the changes."""
-        fleet, events = self.fleet.tick(now)
+        monitor, (fleet, events) = self, self.fleet.tick(now)
         if events:
-            self = replace(self, fleet=fleet, event_log=self.event_log.with_events(events))  # noqa: PLW0642
-        if any(ack.until is not None for ack in self.acks.values()):
-            self, ended = self.with_decided_acks({}, now)  # noqa: PLW0642
+            monitor = replace(self, fleet=fleet, event_log=self.event_log.with_events(events))
+        if any(ack.until is not None for ack in monitor.acks.values()):
+            monitor, ended = monitor.with_decided_acks({}, now)
             events = (*events, *ended)
         around = Surroundings(
             now=now,
-            fleet=self.fleet,
-            classify_loss=self.loss_classifier(now),
-            policy=self.policy_of,
-            decision=self.decision_of,
-            silenced_time=self.silenced_time,
-            used=self.ledger.announcements,
+            fleet=monitor.fleet,
+            classify_loss=monitor.loss_classifier(now),
+            policy=monitor.policy_of,
+            decision=monitor.decision_of,
+            silenced_time=monitor.silenced_time,
+            used=monitor.ledger.announcements,
         )
-        incidents, opened, resolved, ends = self.incidents.tick(around)
-        if incidents is self.incidents:
-            return self, MonitorChanges(now, events=events)
-        ledger = self.ledger.after(opened, resolved, now.monotonic)
-        event_log = self.event_log.with_events(ends) if ends else self.event_log
-        return replace(self, incidents=incidents, ledger=ledger, event_log=event_log), MonitorChanges(
+        incidents, opened, resolved, ends = monitor.incidents.tick(around)
+        if incidents is monitor.incidents:
+            return monitor, MonitorChanges(now, events=events)
+        ledger = monitor.ledger.after(opened, resolved, now.monotonic)
+        event_log = monitor.event_log.with_events(ends) if ends else monitor.event_log
+        return replace(monitor, incidents=incidents, ledger=ledger, event_log=event_log), MonitorChanges(
             now, events=(*events, *ends), opened=opened, resolved=resolved
         )
 
@@ -318,7 +318,7 @@ class Monitor:
         in_force, ended = acknowledgements.split_acks(acks, self.ended_acks, self.fleet, now.wall)
         begun = {key: ack for key, ack in in_force.items() if self.acks.get(key) != ack}
         over = {key: ack for key, ack in ended.items() if key in self.acks}
-        self = replace(self, acks=in_force, ended_acks=ended)  # noqa: PLW0642
+        self = replace(self, acks=in_force, ended_acks=ended)  # noqa: PLW0642  private methods follow
         if not begun and not over:
             return self, ()
         return self._after_acks([*self._rows_of(begun)], [*self._rows_of(over)], now)

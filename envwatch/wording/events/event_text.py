@@ -135,7 +135,7 @@ def event_names_text(events: Sequence[Event], most: int = _NAMES_SHOWN) -> str:
 def _group_text(event: Event, names: int) -> str:
     is_together = event.kind is Kind.TOGETHER
     kind, how = event.of or event.kind, " together" if is_together and names else ""
-    # Losses without an incident need nobody. The block, messages and `check` do not count them.
+    # Losses without an incident need no person. The block, messages and `check` do not count these losses.
     open_losses = [member for member in event.members if member.incident is not None] if kind in LOSSES else []
     members = open_losses or event.members
     verb = VERBS.get(kind)

@@ -50,7 +50,7 @@ class DecidedRow(NamedTuple):
 
     @property
     def why_not(self) -> str | None:
-        """Why a loss needs nobody; None for a row that counts."""
+        """Reason why the row does not count; None for a row that counts."""
         if self.decision.counts:
             return None
         return _REASONS.get(self.decision.rule) or (_NEW if self.is_new else _NOT_PERMANENT)

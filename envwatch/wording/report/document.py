@@ -123,7 +123,7 @@ class Section(NamedTuple):
 
     @property
     def heading(self) -> str:
-        """The title with the number of told lines."""
+        """The title with the number of lines with a sentence."""
         marks = Counter(line.mark for line in self.told if line.mark)
         of_these = ", ".join(f"{count:,} {mark}" for mark, count in marks.items())
         return f"{self.title}: {len(self.told):,}" + (f" ({of_these})" if of_these else "")

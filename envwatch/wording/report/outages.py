@@ -139,7 +139,7 @@ def outages_in(recorded: Recorded) -> list[Downtime]:
 def losses_together(events: Iterable[Event]) -> list[tuple[list[Event], list[Event]]]:
     """Return losses and groups, for each incident or group of two or more environments, oldest first.
 
-    Losses without an incident, which need nobody, come last.
+    Losses without an incident come last.
     """
     losses: dict[object, list[Event]] = defaultdict(list)
     groups: dict[object, list[Event]] = defaultdict(list)
