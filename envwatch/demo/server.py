@@ -82,7 +82,7 @@ class Server(ThreadingTCPServer):
         self._fleet = DemoFleet(size, self.started_at)
         self._lock = Lock()
         self._authorization = f"Bearer {key}".encode()
-        self._connections: list[socket.socket] = []
+        self._connections: set[socket.socket] = set()
         super().__init__(("127.0.0.1", 0), _Exchange)
         self.base_url = f"http://127.0.0.1:{self.server_address[1]}"
         self._serving = Thread(target=self.serve_forever, args=(_CLOSED_WITHIN_S,), name="envwatch-demo")
@@ -128,7 +128,7 @@ class Server(ThreadingTCPServer):
         """Cut the open connections and end all threads."""
         self.shutdown()
         self._serving.join()
-        for connection in self._connections:
+        for connection in tuple(self._connections):  # threads remove theirs
             with contextlib.suppress(OSError):  # closed already
                 connection.shutdown(socket.SHUT_RDWR)  # the thread reads end of file
         self.server_close()
@@ -136,8 +136,13 @@ class Server(ThreadingTCPServer):
     # typeshed: a request may also be the pair of a UDP server.
     def process_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
         """Register and serve a new connection."""
-        self._connections.append(request)
+        self._connections.add(request)
         super().process_request(request, client_address)
+
+    def close_request(self, request: socket.socket) -> None:  # type: ignore[override]
+        """Forget and close a connection."""
+        self._connections.discard(request)
+        super().close_request(request)
 
     def handle_error(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
         """Ignore clients that disconnect; report every other error."""

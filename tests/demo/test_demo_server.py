@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from letta_client import AuthenticationError, Letta, NotFoundError
 from support.budget import examples
 from support.demo_client import KEY, LISTING, START, Client, Clock, Row
+from support.programs import wait_until
 
 from envwatch.demo.fleet import DemoFleet
 from envwatch.demo.server import Server
@@ -198,6 +199,13 @@ def test_closing_cuts_open_connections_and_may_be_done_twice() -> None:
         assert plain.connection.sock.recv(1) == b""
     with pytest.raises(ConnectionRefusedError):
         Client(running.base_url).ask(LISTING)
+
+
+def test_a_closed_connection_is_forgotten() -> None:
+    with Server(1, key=KEY) as running:
+        for _ in range(3):
+            exchange(running.base_url, b"GET /v1 HTTP/1.0\r\n\r\n")
+        wait_until(lambda: not running._connections, "no connection is kept")  # noqa: SLF001
 
 
 @pytest.mark.parametrize("sent", [b"GET /v1/envir", b"GET /v1 HTTP/1.1\r\nHost: demo\r\n\r\n" * 5_000])
