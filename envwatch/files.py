@@ -11,12 +11,16 @@ import fcntl
 import os
 import shlex
 import stat
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from envwatch.model.text import clean
 from envwatch.model.times import in_zone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def make_private_folder(folder: Path) -> None:
@@ -30,7 +34,8 @@ def make_private_folder(folder: Path) -> None:
 def open_private(path: Path, *, follows_link: bool = False) -> int:
     """Open a file for appending, with missing folders, and return the descriptor.
 
-    The mode becomes 0600, except for links and files of other users. `follows_link` allows a link chosen by the user.
+    The mode becomes 0600, except for links, devices and files of other users. `follows_link` allows a link chosen by
+    the user.
 
     Raises:
         OSError: on failure, for a forbidden link, or for a pipe without a reader.
@@ -52,6 +57,29 @@ def open_private(path: Path, *, follows_link: bool = False) -> int:
     return descriptor
 
 
+@contextmanager
+def locked(path: Path, *, follows_link: bool = False) -> Iterator[int]:
+    """Open a private file, and hold its lock."""
+    descriptor = open_private(path, follows_link=follows_link)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def append(descriptor: int, data: bytes) -> None:
+    """Append to a locked file, completely or not at all."""
+    size = os.fstat(descriptor).st_size
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+        os.fsync(descriptor)
+    except BaseException:
+        os.ftruncate(descriptor, size)
+        raise
+
+
 def _open_itself(path: Path, flags: int) -> int:
     try:
         return os.open(path, flags | os.O_NOFOLLOW, 0o600)
@@ -61,7 +89,6 @@ def _open_itself(path: Path, flags: int) -> int:
 
 
 def _make_private(descriptor: int) -> None:
-    # Devices and foreign files keep their mode, also for root.
     status = os.fstat(descriptor)
     if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid():
         os.fchmod(descriptor, 0o600)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import re
 import secrets
 from collections import OrderedDict, deque
@@ -16,7 +15,7 @@ from ipaddress import IPv6Address, ip_address
 from math import ceil
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from envwatch.files import file_signature, open_private, read_secret
+from envwatch.files import append, file_signature, locked, read_secret
 from envwatch.model.text import clean
 from envwatch.serve.listening import ServerError
 
@@ -28,12 +27,12 @@ if TYPE_CHECKING:
 
 FILE_BYTES: Final = 1 << 17
 MOST_TOKENS: Final = 200
-"""A limit, because each request is compared with all tokens."""
+"""Each request is compared with all tokens."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,39}")
 _TOKEN: Final = re.compile(r"[\x21-\x7e]{16,512}")
 _SCHEME: Final = re.compile(r"bearer +", re.IGNORECASE)
-"""RFC 9110 11.1: scheme names are case-insensitive; blanks follow."""
+"""RFC 9110 11.1: scheme names are case-insensitive."""
 
 ACK: Final = "ack"
 """Third word of a line: the right to acknowledge."""
@@ -144,24 +143,28 @@ def _tokens_of(content: bytes, name: str, learn: Callable[[str], None]) -> Token
 
 
 def add_token(path: Path, user: str, *, may_ack: bool = False) -> str:
-    """Add a token to a file, which need not exist, and return the token; raise `ServerError` on failure."""
+    """Add a token to a file, perhaps missing, and return the token; raise `ServerError` on failure."""
     if not _NAME.fullmatch(user):
         raise ServerError("the name of a token must be letters, digits, and - _ . @ between them, 40 at most")
-    content = b""
+    name = clean(str(path))
     if path.exists():
-        content = _content(path)
-        if user in {viewer.name for viewer, _ in _tokens_of(content, clean(str(path)), lambda _: None)}:
-            raise ServerError(f"{clean(str(path))} has a token of {user} already: remove its line first")
-    token = f"ew-{secrets.token_urlsafe(32)}"
+        _content(path)  # an exposed file is refused before its mode changes
     try:
-        descriptor = open_private(path, follows_link=True)
-        with os.fdopen(descriptor, "ab") as file:
-            file.write(b"" if not content or content.endswith(b"\n") else b"\n")
-            file.write(f"{user} {token}{f' {ACK}' if may_ack else ''}\n".encode())
-            file.flush()
-            os.fsync(descriptor)
+        with locked(path, follows_link=True) as descriptor:
+            content = _content(path)
+            viewers = [viewer.name for viewer, _ in _tokens_of(content, name, lambda _: None)]
+            if user in viewers:
+                raise ServerError(f"{name} has a token of {user} already: remove its line first")
+            token = f"ew-{secrets.token_urlsafe(32)}"
+            line = f"{user} {token}{f' {ACK}' if may_ack else ''}\n".encode()
+            if content and not content.endswith(b"\n"):
+                line = b"\n" + line
+            if len(viewers) == MOST_TOKENS or len(content + line) > FILE_BYTES:
+                raise ServerError(f"{name} has no room for another token: remove a line first")
+            append(descriptor, line)
     except OSError as error:
-        raise ServerError(f"cannot write {clean(str(path))}: {error.strerror}") from None
+        problem = f"no token was added, as {name} cannot be written ({error.strerror})"
+        raise ServerError(f"{problem}: make room or correct the rights, and try again") from None
     return token
 
 

@@ -7,12 +7,10 @@ thread merges changes under a lock, and the last change of a name wins.
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import threading
 from collections import deque
-from contextlib import contextmanager
 from math import inf
 from queue import SimpleQueue
 from types import MappingProxyType
@@ -27,7 +25,7 @@ from envwatch.model.acks import Ack, finite_number
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from envwatch.fleet.tracking import MatcherOf
@@ -142,7 +140,7 @@ class StateFile:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="state file", daemon=True)
             self._thread.start()
-        kept = {**changes, **named}  # a copy, because the thread reads later
+        kept = {**changes, **named}  # the thread reads later
         self._unwritten.append(kept)
         self._changes.put(kept)
 
@@ -159,7 +157,7 @@ class StateFile:
             self._changes.put(function)
 
     def close(self) -> None:
-        """Write queued changes, for at most 1.5 s."""
+        """Write queued changes, in bounded time."""
         if self._thread is not None:
             self._changes.put(None)
             self._thread.join(_CLOSE_TIMEOUT_S)
@@ -189,7 +187,7 @@ def merge(path: Path, state_format: StateFormat, changes: Changes) -> Path | Non
         OSError: on failure; nothing is merged.
     """
     files.make_private_folder(path.parent)
-    with _locked(path.with_name(f"{path.name}.lock")):
+    with files.locked(path.with_name(f"{path.name}.lock")):
         before = state_format.read(path)
         content = json.dumps(state_format.changed(before or {}, changes), indent=2, sort_keys=True).encode() + b"\n"
         fresh = path.with_name(f"{path.name}.new")
@@ -204,17 +202,6 @@ def merge(path: Path, state_format: StateFormat, changes: Changes) -> Path | Non
         return aside
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a file lock, which the system releases after a kill."""
-    descriptor = files.open_private(path)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 _LONGEST: Final = 200
 
 MOST_ACKS: Final = 10_000
@@ -222,7 +209,7 @@ MOST_ACKS: Final = 10_000
 
 
 def remembered(path: Path) -> dict[str, Any]:
-    """Return the last run's screen settings, without unchosen and damaged settings.
+    """Return the last run's undamaged screen settings.
 
     `hints` is False after the user closed the hints.
     """

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -59,6 +62,14 @@ def test_a_file_has_a_name_a_token_and_a_right_in_each_line_and_comments(tmp_pat
 def test_nothing_but_a_whole_token_as_bearer_is_taken(header: str, tmp_path: Path) -> None:
     tokens, _ = read(tokens_file(tmp_path, f"ann {ANN}\n"))
     assert viewer_of(header, tokens) is None
+
+
+def test_a_token_whose_digest_differs_in_one_byte_is_refused(tmp_path: Path) -> None:
+    ((ann, digest),), _ = read(tokens_file(tmp_path, f"ann {ANN}\n"))
+    assert viewer_of(f"Bearer {ANN}", ((ann, digest),)) == ann
+    for position, byte in enumerate(digest):
+        near = digest[:position] + bytes([byte ^ 1]) + digest[position + 1 :]
+        assert viewer_of(f"Bearer {ANN}", ((ann, near),)) is None
 
 
 @given(header=st.text(max_size=60).filter(lambda text: ANN not in text))
@@ -138,6 +149,57 @@ def test_a_token_is_not_added_to_an_unusable_file(text: str, mode: int, user: st
     with pytest.raises(ServerError):
         add_token(path, user)
     assert path.read_text() == text
+
+
+@pytest.mark.parametrize("room", [0, 1, 40])
+def test_a_full_disk_leaves_the_tokens_as_before_and_says_what_to_do(room: int, tmp_path: Path) -> None:
+    path = tokens_file(tmp_path, f"ann {ANN}")
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + room, limits[1]))
+    try:
+        with pytest.raises(ServerError) as caught:
+            add_token(path, "ben")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    problem = f"no token was added, as {path} cannot be written (File too large)"
+    assert str(caught.value) == f"{problem}: make room or correct the rights, and try again"
+    token = add_token(path, "ben")
+    assert viewer_of(f"Bearer {token}", read(path)[0]) == Viewer("ben")
+
+
+def test_tokens_added_at_once_are_all_kept_and_a_name_gets_one_token(tmp_path: Path) -> None:
+    path = tokens_file(tmp_path, f"ann {ANN}")
+
+    def add(number: int) -> str | None:
+        try:
+            return add_token(path, f"n{number // 4}")
+        except ServerError:
+            return None
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            added = [token for token in pool.map(add, range(80)) if token is not None]
+    finally:
+        sys.setswitchinterval(interval)
+    assert read(path)[1] == [ANN, *sorted(added, key=path.read_text().index)]
+    assert len(added) == 20
+
+
+FULL = "".join(f"n{i} {ANN}{i}\n" for i in range(MOST_TOKENS))
+LARGE = "#" * (FILE_BYTES - len("\nben ew-\n") - 43) + "#"
+
+
+@pytest.mark.parametrize("text", [FULL, LARGE])
+def test_a_token_is_added_up_to_the_limits_of_the_file(text: str, tmp_path: Path) -> None:
+    path = tokens_file(tmp_path, text)
+    with pytest.raises(ServerError, match="has no room for another token: remove a line first"):
+        add_token(path, "ben")
+    assert path.read_text() == text
+    path.write_text(text.removeprefix(f"n0 {ANN}0\n").removesuffix("#"))
+    assert viewer_of(f"Bearer {add_token(path, 'ben')}", read(path)[0]) == Viewer("ben")
 
 
 def wait_s(limit: RateLimit, address: str, seconds: float) -> int:
