@@ -193,11 +193,15 @@ def merge(path: Path, state_format: StateFormat, changes: Changes) -> Path | Non
         fresh = path.with_name(f"{path.name}.new")
         fresh.unlink(missing_ok=True)
         files.write_private(fresh, content)
+        aside = None
         try:
-            aside = files.set_aside(path, f"{path.name}.damaged") if before is None else None
+            if before is None:
+                aside = files.set_aside(path, f"{path.name}.damaged")
             fresh.replace(path)
         except OSError:
             fresh.unlink(missing_ok=True)
+            if aside is not None:
+                aside.replace(path)  # the next write reports it
             raise
         return aside
 

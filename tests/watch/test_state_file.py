@@ -500,6 +500,37 @@ def test_every_damaged_file_is_set_aside_and_begun_anew(
     assert (path.parent / "work.json.damaged").read_text() == "{damaged"
 
 
+FAILS_ONCE = """
+import sys
+from pathlib import Path
+from envwatch.watch.state_file import REMEMBERED, StateFile
+
+path, failures = Path(sys.argv[1]), [OSError(5, "Input/output error")]
+
+def fail(event, arguments):
+    if event == "os.rename" and str(arguments[0]).endswith(".new") and failures:
+        raise failures.pop()
+
+sys.addaudithook(fail)
+file = StateFile(REMEMBERED, path, lambda line: print(line, flush=True))
+file.keep(theme="nord")
+file.keep(theme="nord")
+file.close()
+"""
+
+
+def test_a_damaged_file_is_in_its_place_after_a_failed_write_and_its_new_name_is_said_later(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    path.write_text("{")
+    done = programs.run([sys.executable, "-c", FAILS_ONCE, str(path)], environment(tmp_path))
+    assert done.stdout.decode().splitlines() == [
+        f"forgot how the screen looked: damaged ({path})",
+        f"cannot remember how the screen looked: Input/output error ({path})",
+        f"set aside what was damaged: {path}.damaged",
+    ]
+    assert (remembered(path), (tmp_path / "s.damaged").read_text()) == ({"theme": "nord"}, "{")
+
+
 def test_a_part_of_a_state_replaces_this_part_alone(tmp_path: Path) -> None:
     path = tmp_path / "work.json"
     merge(path, ALERT_STATE, {"looked_at": 1.0, "ledger": {"inc-1": {}}})
