@@ -147,7 +147,7 @@ def add_token(path: Path, user: str, *, may_ack: bool = False) -> str:
     if not _NAME.fullmatch(user):
         raise ServerError("the name of a token must be letters, digits, and - _ . @ between them, 40 at most")
     name = clean(str(path))
-    if path.exists():
+    if file_signature(path):
         _content(path)  # an exposed file is refused before its mode changes
     try:
         with locked(path, follows_link=True) as descriptor:

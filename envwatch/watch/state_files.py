@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from concurrent.futures import Future
 from functools import partial
 from queue import SimpleQueue
@@ -148,7 +149,7 @@ class UptimeFiles:
 
     def _is_rebuilding(self, name: SafeText) -> bool:
         folder = self._histories.get(name)
-        if folder is None or not folder.is_dir():
+        if folder is None or not os.path.isdir(folder):  # noqa: PTH112 - `Path.is_dir` raises without rights
             return False
 
         def rebuild() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.rights import folder_for_anyone, without_rights
 
 from envwatch.model.clock import MonotonicS
 from envwatch.serve.listening import ServerError
@@ -166,6 +167,15 @@ def test_a_full_disk_leaves_the_tokens_as_before_and_says_what_to_do(room: int, 
     assert str(caught.value) == f"{problem}: make room or correct the rights, and try again"
     token = add_token(path, "ben")
     assert viewer_of(f"Bearer {token}", read(path)[0]) == Viewer("ben")
+
+
+def test_a_token_is_not_added_in_a_folder_without_rights() -> None:
+    with folder_for_anyone() as place:
+        (place / "closed").mkdir()
+        path = tokens_file(place / "closed", f"ann {ANN}\n")
+        with without_rights(path.parent, may_read=False), pytest.raises(ServerError, match="Permission denied"):
+            add_token(path, "ben")
+        assert path.read_text() == f"ann {ANN}\n"
 
 
 def test_tokens_added_at_once_are_all_kept_and_a_name_gets_one_token(tmp_path: Path) -> None:

@@ -23,12 +23,12 @@ def folder_for_anyone() -> Iterator[Path]:
 
 
 @contextmanager
-def without_rights(*folders: Path) -> Iterator[None]:
-    """Make folders and contents read-only for every thread of this process."""
+def without_rights(*folders: Path, may_read: bool = True) -> Iterator[None]:
+    """Make folders and contents read-only, or unreadable, for every thread of this process."""
     paths = [path for folder in folders for path in (folder, *folder.rglob("*"))]
     modes = {path: path.stat().st_mode for path in paths}
-    for path in paths:
-        path.chmod(0o555 if path.is_dir() else 0o444)
+    for path in reversed(paths):  # contents before their folder
+        path.chmod((0o555 if path.is_dir() else 0o444) if may_read else 0)
     is_root = os.geteuid() == 0
     if is_root:
         os.seteuid(_NOBODY)

@@ -16,6 +16,7 @@ import pytest
 from support.builders import NOW, environment, failed, key_of, listed, reading
 from support.programs import wait_until
 from support.recording import record
+from support.rights import folder_for_anyone, without_rights
 
 from envwatch.alerts.monitor import Monitor
 from envwatch.alerts.uptime_record import UptimeRecord
@@ -204,6 +205,15 @@ def test_without_a_readable_file_the_history_gives_the_record(content: str | Non
     assert [warning.partition(":")[0] for warning in process.warnings] == (
         ["forgot which environments are nearly always up"] if content == "{" else []
     )
+
+
+def test_an_unreadable_history_gives_an_empty_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    with folder_for_anyone() as place:
+        monkeypatch.setenv("XDG_STATE_HOME", str(place))
+        folder = history_folder_for(SERVER, SETTINGS)
+        folder.mkdir(parents=True)
+        with without_rights(folder.parent, may_read=False), closing(Process().files) as files:
+            assert files.newest(reading()) == {NO_PROFILE: UptimeRecord()}
 
 
 def test_without_history_and_without_a_listing_nothing_is_written() -> None:
