@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Final
 
 from envwatch.cli import gc_tuning
 from envwatch.cli.arguments import DASHBOARD, PLUGIN, Exit, HelpRequested, Options, StopError, load, options_in
@@ -11,6 +12,10 @@ from envwatch.model.redactor import ReportedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+ON_WINDOWS: Final = (
+    "on Windows, envwatch works in WSL only, and completely: `wsl --install`, then install envwatch there"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,6 +44,9 @@ def _stopped(code: Exit, options: Options, line: str = "") -> int:
 
 
 def _run(arguments: Sequence[str] | None, options: Options) -> int:
+    if sys.platform == "win32":
+        options.command = next(iter(sys.argv[1:] if arguments is None else arguments), None)
+        raise StopError(Exit.USAGE, ON_WINDOWS)
     try:
         options_in(arguments, options)
     except HelpRequested as request:

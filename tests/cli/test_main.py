@@ -16,6 +16,8 @@ from support.faulty_server import KEY, serving
 from support.lives import plain_life
 from support.pty_terminal import Terminal, environment, without_settings
 
+from envwatch.cli.arguments import COMMANDS
+from envwatch.cli.main import ON_WINDOWS
 from envwatch.history.past import About
 from envwatch.history.recording import RecordingWriter
 from envwatch.model.text import clean
@@ -98,6 +100,25 @@ def test_the_first_request_of_a_dashboard_waits_neither_for_textual_nor_for_the_
     environ = environment(tmp_path, LETTA_API_KEY=KEY)
     del environ["ENVWATCH_ALERT"]
     assert programs.run([sys.executable, "-c", script], environ).stderr == b"[]\n"
+
+
+WITHOUT_POSIX: Final = """
+import sys
+sys.modules |= dict.fromkeys(("fcntl", "grp", "pty", "pwd", "resource", "termios", "tty"))
+sys.platform = "win32"
+from envwatch.cli.arguments import COMMANDS
+from envwatch.cli.main import main
+for command in ("--help", *COMMANDS):
+    print(command, main([command]))
+"""
+
+
+def test_without_the_modules_that_windows_lacks_every_command_says_where_it_works(tmp_path: Path) -> None:
+    done = programs.run([sys.executable, "-c", WITHOUT_POSIX], without_settings(tmp_path))
+    lines = done.stdout.decode().splitlines()
+    assert lines.pop(lines.index(f"ENVWATCH UNKNOWN - {ON_WINDOWS}")), "the plugin's output"
+    assert lines == [f"{command} {3 if command == 'check' else 2}" for command in ("--help", *COMMANDS)]
+    assert done.stderr.decode() == f"envwatch: {ON_WINDOWS}\n" * len(COMMANDS)
 
 
 # Mistakes before the screen is taken.
