@@ -3,17 +3,19 @@
 # The paths are those of the systemd units: /etc/envwatch has config.toml, /var/lib/envwatch the state. Nothing else is
 # written, so the root may be read-only.
 
-FROM python:3.13-slim AS build
+FROM python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b AS build
 WORKDIR /src
-RUN pip install --no-cache-dir 'uv>=0.9'
+COPY .ci/pins.txt ./
+RUN pip install --no-cache-dir --constraint pins.txt uv
 COPY pyproject.toml README.md LICENSE styles.tcss ./
 COPY docs/envwatch.1 docs/
 COPY envwatch envwatch
 ENV UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never
 RUN uv venv /opt/envwatch && \
-    uv pip install --no-cache --compile-bytecode --python /opt/envwatch '.[metrics,apprise]'
+    uv pip install --no-cache --compile-bytecode --python /opt/envwatch \
+        --constraint pins.txt --build-constraints pins.txt '.[metrics,apprise]'
 
-FROM python:3.13-slim
+FROM python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
 RUN install -d -o 10001 -g 10001 -m 0700 /var/lib/envwatch && install -d -m 0755 /etc/envwatch
 COPY --from=build /opt/envwatch /opt/envwatch
 # hadolint ignore=DL3064

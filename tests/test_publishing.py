@@ -1,7 +1,8 @@
-"""The files for publishing: a release begins only with matching versions, and the workflows run nothing unpinned."""
+"""The files for publishing: a release begins only with matching versions, and nothing unpinned runs or is published."""
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import pytest
+from packaging.requirements import Requirement
 from support.documents import ROOT
 
 from envwatch import __version__
@@ -27,7 +29,7 @@ def release_notes(tag: str, root: Path = ROOT) -> subprocess.CompletedProcess[st
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
     """Return a folder with all files that the script reads."""
-    for name in (".ci/release-notes", "envwatch/__init__.py", "CHANGELOG.md"):
+    for name in (".ci/release-notes", ".ci/version", "envwatch/__init__.py", "CHANGELOG.md"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
@@ -74,14 +76,67 @@ def test_no_expression_of_a_workflow_becomes_a_part_of_a_shell_command(workflow:
     assert [command for _, command in commands if "${{" in command] == []
 
 
-def test_the_interpreters_of_ci_are_the_promised_ones() -> None:
-    (installed,) = {
-        tuple(found.split())
-        for workflow in WORKFLOWS
-        for found in re.findall(r"uv python install ([\d. ]+)$", workflow.read_text(encoding="utf-8"), re.MULTILINE)
+def test_ci_and_release_test_the_interpreters_of_the_metadata() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    promised = [found[1] for each in project["classifiers"] if (found := re.search(r"Python :: (3\.\d+)$", each))]
+    assert project["requires-python"] == f">={promised[0]}"
+    for workflow in ("ci.yml", "release.yml"):
+        text = (ROOT / ".github/workflows" / workflow).read_text(encoding="utf-8")
+        installed = re.findall(r"uv python install ([\d. ]+)$", text, re.MULTILINE)
+        assert [line.split() for line in installed] == [promised]
+        for matrix in re.findall(r"python: (\[.+\])$", text, re.MULTILINE):
+            assert json.loads(matrix) == promised
+
+
+def test_each_dependency_of_a_release_has_one_version_within_its_bounds() -> None:
+    table = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    texts = [*table["project"]["dependencies"], *table["dependency-groups"]["release"]]
+    texts += [text for extra in table["project"]["optional-dependencies"].values() for text in extra]
+    lines = map(Requirement, (ROOT / ".ci/pins.txt").read_text(encoding="utf-8").splitlines())
+    pins = {pin.name: pin.specifier for pin in lines}
+    assert [name for name, pin in pins.items() if not str(pin).startswith("==")] == []
+    wanted = {each.name: each.specifier for each in map(Requirement, texts)}
+    versions = {name: str(pins[name]).removeprefix("==") for name in wanted}
+    assert [name for name, bounds in wanted.items() if versions[name] not in bounds] == []
+
+
+def test_the_release_names_the_repository_in_readme_and_metadata(tmp_path: Path) -> None:
+    for name in (".ci/address.py", "README.md", "pyproject.toml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    before = (tmp_path / "README.md").read_text(encoding="utf-8")
+    subprocess.run([tmp_path / ".ci/address.py", "https://git.example/team/envwatch", "v9.8.7"], timeout=60, check=True)
+    table = tomllib.loads((tmp_path / "pyproject.toml").read_text(encoding="utf-8"))
+    assert table["project"]["urls"] == {
+        "Homepage": "https://git.example/team/envwatch",
+        "Documentation": "https://git.example/team/envwatch/tree/v9.8.7/docs",
+        "Changelog": "https://git.example/team/envwatch/blob/v9.8.7/CHANGELOG.md",
+        "Issues": "https://git.example/team/envwatch/issues",
     }
-    (lowest,) = re.findall(r'requires-python = ">=([\d.]+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    assert installed[0] == lowest
+    after = (tmp_path / "README.md").read_text(encoding="utf-8")
+    link = re.compile(r"(!?)\[[^]]*\]\((.+?)\)")
+    assert link.sub("", after) == link.sub("", before)
+    kinds = {"": "https://git.example/team/envwatch/blob/v9.8.7/", "!": "https://git.example/team/envwatch/raw/v9.8.7/"}
+    assert [target for _, target in link.findall(after)] == [
+        target if target.startswith("https://") else kinds[picture] + target for picture, target in link.findall(before)
+    ]
+
+
+@pytest.mark.parametrize("arguments", [[], ["https://git.example/team/envwatch"], ["git.example/team/envwatch", "v9"]])
+def test_without_address_and_tag_the_copy_stays(arguments: list[str], tmp_path: Path) -> None:
+    shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
+    done = subprocess.run(
+        [tmp_path / ".ci/address.py", *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (
+        1, "name the address and the tag: .ci/address.py https://github.com/OWNER/envwatch v2.0.0\n"
+    )  # fmt: skip
+
+
+def test_the_image_begins_from_one_content() -> None:
+    bases = re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    (base,) = set(bases)
+    assert re.fullmatch(r"python:3\.\d+-slim@sha256:[0-9a-f]{64}", base)
 
 
 def test_the_image_is_built_from_all_files_of_the_wheel() -> None:

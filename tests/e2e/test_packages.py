@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email
 import os
 import re
 import resource
@@ -27,15 +28,17 @@ if TYPE_CHECKING:
 TIMEOUT_S: Final = 300.0
 """For downloads; an index may be slow."""
 
-SHARED: Final = {
-    "share/man/man1/envwatch.1",
-    "share/bash-completion/completions/envwatch",
-    "share/zsh/site-functions/_envwatch",
-    "share/fish/vendor_completions.d/envwatch.fish",
-}
-"""System files by path from the environment's root."""
+MANUAL: Final = "share/man/man1/envwatch.1"
+"""From the environment's root."""
+
+ADDRESS: Final = "https://git.example/team/envwatch"
+
+PINS: Final = ROOT / ".ci/pins.txt"
 
 EXECUTABLE_BYTES: Final = 8_000_000
+
+PINNED: Final = ("uvx", "--quiet", "--constraints", PINS)
+"""Begins the command of a tool in the version of the release."""
 
 pytestmark = pytest.mark.slow
 
@@ -67,8 +70,13 @@ def package_index() -> None:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("dist")
-    run(["uv", "build", "--quiet", "--out-dir", folder, ROOT], folder)
+    """Return a folder with wheel and sdist, built as the release builds them: with the repository's address."""
+    folder, copy = tmp_path_factory.mktemp("dist"), tmp_path_factory.mktemp("copy") / "envwatch"
+    shutil.copytree(
+        ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", ".*_cache", ".hypothesis", "__pycache__")
+    )
+    run([copy / ".ci/address.py", ADDRESS, "v9.8.7"], copy)
+    run(["uv", "build", "--quiet", "--build-constraints", PINS, "--out-dir", folder, copy], folder)
     return folder
 
 
@@ -100,7 +108,8 @@ def test_the_wheel_is_pure_and_has_what_the_program_reads_and_what_systems_look_
         metadata = packed.read(f"envwatch-{__version__}.dist-info/METADATA").decode()
         styles = packed.read("envwatch/styles.tcss")
     assert styles == (ROOT / "styles.tcss").read_bytes()
-    assert {f"envwatch-{__version__}.data/data/{path}" for path in SHARED} <= names
+    shared = f"envwatch-{__version__}.data/data/"
+    assert {name.removeprefix(shared) for name in names if name.startswith(shared)} == {MANUAL}
     assert {name.split("/")[0].split("-")[0] for name in names} == {"envwatch"}
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "envwatch").rglob("*.py")}
     assert sources == {name for name in names if name.endswith(".py")}
@@ -115,9 +124,47 @@ def test_the_sdist_has_sources_tests_and_pages_and_nothing_else(built: Path) -> 
     assert {"tests/e2e/test_packages.py", ".ci/run"} <= names
     tops = {name.split("/")[0] for name in names}
     assert tops - {"envwatch", "tests", "docs", ".ci", ".github", ".gitignore", "PKG-INFO"} == {
-        "README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "pyproject.toml", "styles.tcss"
+        "README.md", "LICENSE", "CHANGELOG.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "SECURITY.md",
+        "pyproject.toml", "styles.tcss",
     }  # fmt: skip
     assert [name for name in names if name.endswith(".pyc")] == []
+
+
+def test_the_tools_of_package_indexes_have_no_complaint(built: Path, tmp_path: Path) -> None:
+    wheel, sdist = only(built, "*.whl"), only(built, "*.tar.gz")
+    run([*PINNED, "check-wheel-contents", wheel], tmp_path)
+    run([*PINNED, "twine", "check", "--strict", wheel, sdist], tmp_path)
+    # A better rating needs the address of an author. The project has none: people write in the repository.
+    rated = run([*PINNED, "pyroma", "--min", "8", sdist], tmp_path)
+    assert re.findall(r"^Your package .+", rated, re.MULTILINE) == ["Your package does not have author-email data."]
+
+
+@pytest.mark.parametrize("pattern", ["*.whl", "*.tar.gz"])
+def test_a_package_index_shows_readme_and_links_to_the_files_of_the_tag(
+    built: Path, pattern: str, tmp_path: Path
+) -> None:
+    package = only(built, pattern)
+    if pattern == "*.whl":
+        with zipfile.ZipFile(package) as packed:
+            text = packed.read(f"envwatch-{__version__}.dist-info/METADATA").decode()
+    else:
+        with tarfile.open(package) as packed_files:
+            file = packed_files.extractfile(f"envwatch-{__version__}/PKG-INFO")
+            assert file is not None
+            text = file.read().decode()
+    metadata = email.message_from_string(text)
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    urls = dict(line.split(", ") for line in metadata.get_all("Project-URL", []))
+    assert urls["Homepage"] == ADDRESS
+    assert set(urls) == {"Homepage", "Documentation", "Changelog", "Issues"}
+    (tmp_path / "README.md").write_text(str(metadata.get_payload()), encoding="utf-8")
+    shown = run([*PINNED, "--from", "readme-renderer[md]", "python", "-m", "readme_renderer", "README.md"], tmp_path)
+    assert shown.count("<table>") == text.count("\n|---|")
+    targets = re.findall(r'(?:href|src)="(.+?)"', shown)
+    assert [target for target in targets if not target.startswith(("https://", "#"))] == []
+    files = [target.partition("#")[0].removeprefix(f"{ADDRESS}/") for target in targets if target.startswith(ADDRESS)]
+    assert [each for each in files if not (ROOT / re.sub("^(blob|raw)/v9.8.7/", "", each)).is_file()] == []
+    assert "raw/v9.8.7/docs/pictures/first-20-seconds.svg" in files
 
 
 @pytest.mark.parametrize("pattern", ["*.whl", "*.tar.gz"])
@@ -126,7 +173,7 @@ def test_pip_installs_the_packages_into_a_fresh_environment(built: Path, pattern
     run(["uv", "venv", "--quiet", "--seed", place], tmp_path)
     run([place / "bin" / "pip", "install", "--quiet", only(built, pattern)], tmp_path)
     works(place / "bin" / "envwatch", tmp_path / "home")
-    assert {path for path in SHARED if (place / path).is_file()} == SHARED
+    assert (place / MANUAL).is_file()
 
 
 def test_uv_installs_the_repository_as_a_tool(tmp_path: Path) -> None:

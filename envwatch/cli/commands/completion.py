@@ -23,8 +23,7 @@ def add_arguments(parser: Parser) -> None:
     """Add arguments."""
     parser.description = (
         "Print the script that completes commands, options, profiles and filter\n"
-        "fields in a shell. An installation for the whole system needs no setup.\n"
-        "Otherwise, make the folder and write the script there:\n\n"
+        "fields in a shell. Make the folder, and write the script there:\n\n"
         "  envwatch completion bash \\\n"
         "      > ~/.local/share/bash-completion/completions/envwatch\n"
         "  envwatch completion fish > ~/.config/fish/completions/envwatch.fish\n"
