@@ -1,4 +1,4 @@
-"""Reads README.md, CONTRIBUTING.md, SECURITY.md and the pages in docs/: examples, names, links and sentences."""
+"""Reads README.md, the other pages beside it, and the pages in docs/: examples, names, links and sentences."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).parents[2]
 README: Final = ROOT / "README.md"
-FOR_STRANGERS: Final = (README, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md")
+FOR_STRANGERS: Final = (README, *(ROOT / f"{name}.md" for name in ("CODE_OF_CONDUCT", "CONTRIBUTING", "SECURITY")))
 DOCS: Final = ROOT / "docs"
 
 _FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
