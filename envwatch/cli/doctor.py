@@ -253,11 +253,17 @@ async def check_state(_: CheckedMachine, facts: Facts) -> Problem | None:
     except OSError as error:
         fix = f"make {folder} a folder of yours with free space: `mkdir -p`, `chmod 700`; XDG_STATE_HOME names another"
         return Problem(f"{folder} cannot be written: {error.strerror or 'no answer'}", fix)
-    damaged = await read(lambda: sorted(str(path) for path in folder.rglob("*.json") if ALERT_STATE.is_damaged(path)))
-    if damaged:
+    if damaged := await read(lambda: [str(path) for path in sorted(folder.rglob("*.json")) if _is_damaged(path)]):
         fix = "nothing: envwatch sets the file aside, and begins a new file"
-        return _warning(f"damaged or unreadable: {', '.join(damaged)}", fix)
+        return _warning(f"damaged: {', '.join(damaged)}", fix)
     return None
+
+
+def _is_damaged(path: Path) -> bool:
+    try:
+        return ALERT_STATE.read(path) is None
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def _write_near(folder: Path) -> None:

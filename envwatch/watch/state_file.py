@@ -57,13 +57,6 @@ class StateFormat(NamedTuple):
         except OSError:
             return {}
 
-    def is_damaged(self, path: Path) -> bool:
-        """Whether an existing file cannot be read."""
-        try:
-            return self.read(path) is None
-        except OSError:
-            return True
-
     def read(self, path: Path) -> dict[str, Any] | None:
         """Return the content; empty if missing, None if damaged.
 

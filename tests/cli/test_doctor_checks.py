@@ -157,10 +157,13 @@ async def test_a_state_folder_is_writable_without_damaged_files(
         path.write_text("[")
     problem = await found(sound)
     assert problem is not None
-    assert (problem.status, problem.summary) == (
-        "warning",
-        f"damaged or unreadable: {damaged[0]}, {damaged[1]}",
-    )
+    assert (problem.status, problem.summary) == ("warning", f"damaged: {damaged[0]}, {damaged[1]}")
+    assert problem.fix == "nothing: envwatch sets the file aside, and begins a new file"
+    damaged[0].unlink()
+    damaged[0].mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        await found(sound)
+    assert caught.value.filename == str(damaged[0]), "the warning names the file"
 
 
 def settings_of(folder: Path, text: str) -> Settings:
