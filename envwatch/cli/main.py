@@ -21,6 +21,8 @@ ON_WINDOWS: Final = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command, and return the exit code."""
     options = Options()
+    if sys.platform == "win32":
+        return _stopped(Exit.USAGE, options, ON_WINDOWS)
     try:
         return _run(arguments, options)
     except KeyboardInterrupt:
@@ -44,9 +46,6 @@ def _stopped(code: Exit, options: Options, line: str = "") -> int:
 
 
 def _run(arguments: Sequence[str] | None, options: Options) -> int:
-    if sys.platform == "win32":
-        options.command = next(iter(sys.argv[1:] if arguments is None else arguments), None)
-        raise StopError(Exit.USAGE, ON_WINDOWS)
     try:
         options_in(arguments, options)
     except HelpRequested as request:
