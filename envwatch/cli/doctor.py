@@ -16,7 +16,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import reduce
+from functools import partial, reduce
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TextIO, TypeAlias, TypeVar
 
 from envwatch.cli.bootstrap import client_for
@@ -253,6 +253,11 @@ async def check_state(_: CheckedMachine, facts: Facts) -> Problem | None:
     except OSError as error:
         fix = f"make {folder} a folder of yours with free space: `mkdir -p`, `chmod 700`; XDG_STATE_HOME names another"
         return Problem(f"{folder} cannot be written: {error.strerror or 'no answer'}", fix)
+    for each in sorted(await read(lambda: {*folder.glob("*/")} - {history_root(folder)})):
+        try:
+            await read(partial(_write_near, each))
+        except OSError as error:
+            return _warning(f"{each} cannot be written: {error.strerror or 'no answer'}", "check its owner and mode")
     if damaged := await read(lambda: [str(path) for path in sorted(folder.rglob("*.json")) if _is_damaged(path)]):
         fix = "nothing: envwatch sets the file aside, and begins a new file"
         return _warning(f"damaged: {', '.join(damaged)}", fix)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from support.builders import NOW
 from support.builders import environment as environment_row
 from support.faulty_server import KEY
+from support.rights import folder_for_anyone, without_rights
 
 from envwatch.cli.commands.doctor import finding_lines, verdict_of
 from envwatch.cli.doctor import (
@@ -164,6 +165,24 @@ async def test_a_state_folder_is_writable_without_damaged_files(
     with pytest.raises(IsADirectoryError) as caught:
         await found(sound)
     assert caught.value.filename == str(damaged[0]), "the warning names the file"
+
+
+async def test_a_folder_of_alert_states_without_rights_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    with folder_for_anyone() as parent:
+        monkeypatch.setenv("XDG_STATE_HOME", str(parent))
+        folder = parent / "envwatch"
+        folder.mkdir(mode=0o777)
+        folder.chmod(0o777)
+        for name in ("alerts", "history"):
+            (folder / name).mkdir()
+        with without_rights(folder / "alerts", folder / "history", may_read=False):
+            problem = await check_state(CheckedMachine({}, {}), {})
+        assert problem is not None
+        assert (problem.status, problem.summary) == (
+            "warning",
+            f"{folder / 'alerts'} cannot be written: Permission denied",
+        )
+        assert await check_state(CheckedMachine({}, {}), {}) is None
 
 
 def settings_of(folder: Path, text: str) -> Settings:
