@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ON_WINDOWS: Final = (
-    "on Windows, envwatch works in WSL only, and completely: `wsl --install`, then install envwatch there"
+    "on Windows, everything works in WSL and nothing outside: `wsl --install`, then install envwatch there"
 )
 
 
