@@ -169,11 +169,17 @@ def last_text(tracked: TrackedEnvironment) -> SafeText | None:
 
 def why_unknown(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> tuple[float | None, SafeText]:
     """Return the start of an unknown state (server's clock, ms), if known, and the reason."""
+    reason = clean(Reason.UNTIMED) if tracked.has_impossible_time else _UNREADABLE
+    return why_blind(profile_state, now) or (None, reason)
+
+
+def why_blind(profile_state: ProfileState, now: Clocks) -> tuple[float, SafeText] | None:
+    """Return `blindness`, also after a sleep."""
     if (blindness := profile_state.blindness(now)) is not None:
         return blindness
     if profile_state.listed is not None and profile_state.freshness(now) is Freshness.BLIND:
         return profile_state.clock.server_time(profile_state.listed.wall), _NO_LISTING
-    return None, clean(Reason.UNTIMED) if tracked.has_impossible_time else _UNREADABLE
+    return None
 
 
 def flapping_text(tracked: TrackedEnvironment) -> SafeText | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from datetime import UTC
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,6 @@ from support.builders import NOW
 from support.tracked_environments import offline
 
 from envwatch.alerts.monitor import Monitor
-from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.presence import Presence
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-WORK: Final = clean("work")
+WORK, HOME = map(clean, ("work", "home"))
 
 
 def line_of(names: Iterable[str], *, shared: str | None = None, returned: bool = False) -> BlockLine:
@@ -210,6 +210,10 @@ def test_the_names_never_take_more_than_their_room_and_never_hide_how_many_there
     assert len(text.split(", ")) + count == len(names)
 
 
+def answer_of(night: BlockNight) -> str:
+    return nothing_open_text(night.block, night.monitor.fleet, night.clocks, UTC)
+
+
 @pytest.mark.parametrize(
     ("rows", "acked", "silenced", "text"),
     [
@@ -223,17 +227,27 @@ def test_the_names_never_take_more_than_their_room_and_never_hide_how_many_there
 )
 def test_the_answer_names_what_there_is(rows: str, acked: str, silenced: str, text: str) -> None:
     one = BlockNight().poll(rows, after=0, lost={"old-": DAY}).ack(*acked).silence(*silenced)
-    assert nothing_open_text(one.block, one.monitor.fleet) == text
+    assert answer_of(one) == text
 
 
-def test_a_blind_fleet_and_one_without_a_listing_are_unknown() -> None:
+def test_the_answer_of_a_blind_fleet_says_since_when_needs_are_unknown() -> None:
     one = BlockNight()
-    assert "unknown" in nothing_open_text(one.block, one.monitor.fleet)
+    assert answer_of(one) == "no listing yet: whether something needs a person is unknown"
     one.poll("a+ b+", after=0).fail(after=600)
-    assert nothing_open_text(one.block, one.monitor.fleet) == "nothing needs a person: 2 unknown"
-    many = BlockNight(Monitor.create({NO_PROFILE: Limits()})).poll({f"e{n}": "+" for n in range(1_200)}, after=0)
-    many.fail(after=600)
-    assert nothing_open_text(many.block, many.monitor.fleet) == "nothing needs a person: 1,200 unknown"
+    assert answer_of(one) == "whether something needs a person is unknown since 08:53:20Z"
+    lost = BlockNight().poll("ax b+", after=0)
+    assert answer_of(lost.wait(60)) == "this is the only line that needs a person"
+    assert answer_of(lost.wait(1)) == "whether something else needs a person is unknown since 08:53:20Z"
+    assert answer_of(lost.poll("a+ b+")) == "nothing needs a person"
+
+
+def test_one_profile_without_data_leaves_unknown_what_needs_a_person() -> None:
+    one = BlockNight(Monitor.create({WORK: Limits(), HOME: Limits()})).poll("a+", after=0, profile=WORK)
+    assert answer_of(one) == "no listing yet: whether something needs a person is unknown"
+    one.poll("b+", after=30, profile=HOME).poll("b+", after=50, profile=HOME)
+    assert answer_of(one) == "whether something needs a person is unknown since 08:53:20Z"
+    one.wait(DAY)
+    assert answer_of(one) == "whether something needs a person is unknown since 2025-10-09 08:53Z"
 
 
 # The terminal's title.

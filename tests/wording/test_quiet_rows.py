@@ -411,4 +411,4 @@ def test_an_acknowledgement_or_a_silence_is_of_the_row_of_its_server() -> None:
     silence = silence_of_environments([(SERVERS[AWAY], id_)], now.wall, timedelta(hours=1), EMPTY, clean("ana"))
     block = block_of(monitor.with_silences({silence.id: silence}), now)
     assert [line.profile for line in block.lines] == [HOME]
-    assert nothing_open_text(block, monitor.fleet) == "nothing needs a person: 1 acknowledged, 1 silenced"
+    assert nothing_open_text(block, monitor.fleet, now, None) == "nothing needs a person: 1 acknowledged, 1 silenced"

@@ -386,7 +386,8 @@ class Dashboard(TableActions, RowActions):
     def action_problem(self, direction: int) -> None:
         before = self.table.line
         if not self.table.go_to_open(direction):
-            self.show_message(nothing_open_text(self.state.block, self.state.monitor.fleet))
+            state = self.state
+            self.show_message(nothing_open_text(state.block, state.monitor.fleet, state.now, self.options.zone))
         elif self.table.line is before:
             self.show_message("the newest loss: n again goes to the next")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from envwatch.alerts.alert_policy import UNRECORDED, decision_text
@@ -17,14 +18,17 @@ from envwatch.wording.state_style import (
     ack_text,
     cause_text,
     glyph_of,
+    instant_text,
     shared_silence_text,
     style_of,
+    why_blind,
 )
 from envwatch.wording.table.columns import for_text
 from envwatch.wording.table.table_view import id_tail
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import tzinfo
 
     from envwatch.alerts.monitor import Monitor
     from envwatch.fleet.profile_state import Fleet
@@ -162,12 +166,16 @@ def cause_of(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> Safe
     return cause_text(tracked, profile_state.clock.server_time(now.wall), profile_state.limits) or EMPTY
 
 
-def nothing_open_text(block: Block, fleet: Fleet) -> SafeText:
+def nothing_open_text(block: Block, fleet: Fleet, now: Clocks, zone: tzinfo | None) -> SafeText:
     """Return the message for a block without a next open line."""
+    unknown = f"whether something {'' if block.newest is None else 'else '}needs a person is unknown"
+    if fleet.unlisted:
+        return clean(f"no listing yet: {unknown}")
+    if blind := [(why[0], each) for each in fleet if (why := why_blind(each, now)) is not None]:
+        since, first = min(blind, key=itemgetter(0))
+        return composed(f"{unknown} since {instant_text(since, first.clock.server_time(now.wall), zone)}")
     if block.newest is not None:
         return clean("this is the only line that needs a person")
-    if not fleet.is_listed:
-        return clean("no listing yet: whether something needs a person is unknown")
     acked = sum(line.acked for line in block.lines)
     counts = [
         (acked, "acknowledged"),
