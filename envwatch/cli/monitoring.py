@@ -74,15 +74,16 @@ async def monitoring(  # noqa: PLR0913  the differences between commands
     alerts: AlertFiles | None = None,
     *,
     is_recorded: bool = True,
+    is_writer: bool = True,
     notify: Callable[[str], None] | None = None,
     on_ready: Callable[[SafeText], None] | None = None,
     demo: DemoHistory | None = None,
 ) -> AsyncIterator[Monitoring]:
     """Poll and record profiles until `deadline`.
 
-    `alerts` has an earlier run's alert states. `notify` shows a line on the dashboard; None means a command without a
-    screen. `on_ready` is called when a profile's past is readable. Any thread may call both. `demo` replaces the
-    histories.
+    `alerts` has an earlier run's alert states. Only a writer changes state files. `notify` shows a line on the
+    dashboard; None means a command without a screen. `on_ready` is called when a profile's past is readable. Any thread
+    may call both. `demo` replaces the histories.
     """
     targets, profile_name = targets_for(profiles), clean(profiles.first.profile)
     monitor = Monitor.create(
@@ -110,7 +111,8 @@ async def monitoring(  # noqa: PLR0913  the differences between commands
         start = partial(Watch, session=session, deadline=deadline, has_log=has_screen)
         acks_written = _nothing_to_write
         if demo is None:
-            saved = StateFiles(profiles, warn, alerts, failing_hooks_of(profiles) if has_screen else None)
+            failing = failing_hooks_of(profiles) if has_screen else None
+            saved = StateFiles(profiles, warn, alerts, failing, is_writer=is_writer)
             stack.callback(saved.close)
             acks_written = saved.acks_written
             watch = start(monitor, read=saved.read, keep=saved.keep)

@@ -89,11 +89,12 @@ def stored_record(server: str, settings: Settings) -> UptimeRecord | None:
 class UptimeFiles:
     """Uptime records of the watched profiles.
 
-    A thread rebuilds a missing or damaged record from the history.
+    A writer's thread rebuilds a missing or damaged record from the history.
     """
 
-    def __init__(self, profiles: Profiles, warn: Callable[[str], None]) -> None:
+    def __init__(self, profiles: Profiles, warn: Callable[[str], None], *, is_writer: bool = True) -> None:
         self._warn = warn
+        self._is_writer = is_writer
         self._paths = {name: uptime_file_for(each.server, each.settings) for name, each in profiles.items()}
         self._histories = {name: each.history_folder for name, each in profiles.items() if each.settings.history}
         self._locks = {name: ProcessLock(path.with_suffix(".lock")) for name, path in self._paths.items()}
@@ -110,11 +111,12 @@ class UptimeFiles:
             if name in self._files:
                 continue
             record = self._others[name].changed()
-            if record is None and self._written_at is None and not self._is_rebuilding(name):
+            is_first = self._is_writer and self._written_at is None
+            if record is None and is_first and not self._is_rebuilding(name):
                 record = UptimeRecord()
             if record is not None:
                 found[name] = record
-            if self._acquire(name):
+            if self._is_writer and self._acquire(name):
                 self._files[name] = StateFile(UPTIME, path, self._warn)
         self._written_at = self._written_at or now.wall
         while not self._rebuilt.empty():
@@ -175,12 +177,15 @@ class StateFiles:
         warn: Callable[[str], None],
         alerts: AlertFiles | None = None,
         failing_hooks: Callable[[Clocks], Mapping[SafeText, WallMs]] | None = None,
+        *,
+        is_writer: bool = True,
     ) -> None:
         silences = partial(silences_in, matcher_of=profiles.silence_matcher)
         self._acks = _Entries("acknowledged", ACKNOWLEDGEMENTS, acknowledged, warn)
         self._silences = _Entries("silences", SILENCES, silences, warn)
         self._words = _Entries("alerts-by-hand", WORDS, words_in, warn)
-        self._uptimes = UptimeFiles(profiles, warn)
+        self._uptimes = UptimeFiles(profiles, warn, is_writer=is_writer)
+        self._is_writer = is_writer
         self._warn = warn
         self._alerts = alerts
         self._failing_hooks = failing_hooks
@@ -198,6 +203,8 @@ class StateFiles:
 
     def keep(self, decisions: Decisions) -> None:
         """Save decisions; never waits."""
+        if not self._is_writer:
+            return
         if decisions.acks:
             self._acks.file.keep(decisions.acks)
         if decisions.silences:

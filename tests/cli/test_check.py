@@ -49,6 +49,21 @@ def first_line(ended: Ended) -> tuple[int, str]:
 # In the test's process.
 
 
+def test_a_wait_changes_no_file_and_so_no_decision_of_check(envwatch: Envwatch, faulty: Faulty) -> None:
+    faulty.rows, folder = rows({}), envwatch.home / "envwatch"
+    key = {"server": faulty.url.removeprefix("http://"), "id": "env-1"}
+    folder.mkdir(exist_ok=True)
+    (folder / "acknowledged.json").write_text(json.dumps({"env-1": {"at": 1.0, "note": "known", **key}}))
+
+    def contents() -> dict[str, bytes]:
+        return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    before = contents()
+    assert envwatch("wait", "name:web-1", "--timeout", "9s") == (0, "web-1\n", "")
+    assert contents() == before
+    assert "no uptime record" in envwatch("check", ENVWATCH_ALERT="").out
+
+
 def test_acknowledgements_silences_and_the_policy_count(envwatch: Envwatch, faulty: Faulty) -> None:
     faulty.rows = rows(DOWN, DOWN, {}, DOWN)
     assert envwatch("silence", "--filter", "name:web-1 profile:default", "--for", "2h").code == 0

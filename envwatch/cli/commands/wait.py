@@ -77,7 +77,7 @@ async def _wait(profiles: Profiles, condition: WaitCondition, options: Options) 
     has_hint, query = False, Query(tuple(term for each in condition.queries for term in each.terms))
     with ProgressLine(after_s=0) as line:
         deadline = deadline_after(began, options.timeout)
-        async with monitoring(profiles, options, deadline, is_recorded=False) as watched:
+        async with monitoring(profiles, options, deadline, is_recorded=False, is_writer=False) as watched:
             stop_if_refused = refusal_check(watched.watch.targets)
             async for last in watched.watch:
                 stop_if_refused(last)
