@@ -1,7 +1,6 @@
 """Commands, parsers, shared options and exit codes.
 
-No option takes the API key, because every user of a machine can read the arguments of processes. Messages omit long
-words, which may be a misplaced key.
+No option takes the API key: `NO_KEY_HERE` has the reason. Messages omit long words, which may be a misplaced key.
 """
 
 from __future__ import annotations

@@ -157,6 +157,17 @@ def test_the_fleet_is_counted_by_state() -> None:
     assert (fleet["listed_at"], fleet["age_s"], fleet["newest_version"]) == ("2026-11-24T21:21:00.000Z", 30, "0.34.12")
 
 
+def test_a_replaced_row_is_counted_in_the_head_and_is_no_row_that_is_still_down() -> None:
+    old, new = (f"server-{letter * 16}" for letter in "ab")
+    night = Night().add("ana", deviceId="nas", listenerInstanceId=old).add("ben").until("22:10").lose("ana", "ben")
+    night.add("ana-2", deviceId="nas", listenerInstanceId=new, firstSeenAt=night.at)
+    found = report(night.until("22:20"))
+    assert head(found, "fleet").startswith("1 of 3 up, 2 offline (1 replaced), by the listing of")
+    assert names(found, "down") == ["ben"]
+    fleet = document(found)[0]["fleet"]
+    assert (fleet["offline"], fleet["replaced"]) == (2, 1)
+
+
 def test_a_row_without_a_possible_time_is_not_known_and_not_down() -> None:
     night = Night().add("ana", "ben").add("clock", lastHeartbeat=1_795_000_000.0).until("22:10")
     found = report(night)
@@ -606,7 +617,7 @@ def test_the_json_has_these_names_and_types() -> None:
     down = {"state": "str", "since": "str", "lasted_s": "float", "found_after_gap": "bool", "alerting": "bool"}
     outage = {"began_at": "str", "ended_at": "NoneType", "lasted_s": "float", "reason": "str", "seen_s": "float"}
     outage["alerting"] = "bool"
-    counts = dict.fromkeys(("total", "up", "late", "offline", "gone", "missing"), "int")
+    counts = dict.fromkeys(("total", "up", "late", "offline", "gone", "missing", "replaced"), "int")
     assert shape(document(whole_night())[0]) == {
         "profile": "str",
         "host": "str",

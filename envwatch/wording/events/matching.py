@@ -149,7 +149,7 @@ class WaitProgress(NamedTuple):
 class WaitCondition:
     """The condition of `wait`.
 
-    Only a complete, believed listing proves anything, and only about rows that can be judged.
+    Only a complete, believed listing proves anything.
     """
 
     queries: Sequence[Query]

@@ -128,7 +128,10 @@ def _fleet(facts: _Facts) -> Line:
     up, counts = sum(tracked.verdict.is_up for tracked in judged), Counter(tracked.presence for tracked in judged)
     at, age = facts.state.clock.server_time(listed.wall), span(facts.recorded.until - listed.wall)
     parts = [f"up ({late:,} late)" if (late := counts[Presence.LATE]) else "up"]
-    parts += [f"{counts[each]:,} {each}" for each in _DOWN if counts[each]]
+    replaced = Counter(tracked.presence for tracked in judged if tracked.replaced_by is not None)
+    for each in _DOWN:
+        of_these = f" ({replaced[each]:,} replaced)" if replaced[each] else ""
+        parts += [f"{counts[each]:,} {each}{of_these}"] if counts[each] else []
     if unknown:
         parts.append(f"{len(unknown):,} not known ({_names_text(unknown)})")
     when = f"by the listing of {facts.clock.text(at)} ({_age(age)} old)"
@@ -138,6 +141,7 @@ def _fleet(facts: _Facts) -> Line:
         "total": len(facts.rows),
         "up": up,
         **{str(each): counts[each] for each in (Presence.LATE, *_DOWN)},
+        "replaced": replaced.total(),
         "unknown": [line.values for line in unknown],
         "newest_version": facts.state.newest,
     }
