@@ -184,10 +184,11 @@ def test_the_return_of_a_flapping_row_ends_the_rank_of_the_loss() -> None:
     assert chosen(lost, mode, of_row(Kind.ONLINE, 5, is_flapping=True)) is mode
 
 
-def test_the_row_of_an_old_name_is_no_loss_next_to_a_loss_of_its_listing() -> None:
+def test_the_rename_is_the_news_of_a_replaced_row_and_comes_after_a_loss_of_its_listing() -> None:
     old, lost = event(Kind.OFFLINE, id_="old"), event(Kind.OFFLINE, id_="lost")
     renamed = event(Kind.RENAMED, id_="old")
-    assert chosen(old, renamed) is not old
+    assert chosen(old, renamed) is chosen(renamed, old) is renamed
+    assert chosen(renamed, event(Kind.APPEARED, id_="new"), after=300) is renamed
     assert chosen(lost, old, renamed) is lost
     assert merged(lost, [lost, old, renamed]) == (lost, 2)
     assert len(merged(lost, [lost, old])[0].members) == 2

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import takewhile
+from itertools import chain, groupby, takewhile
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from envwatch.alerts.losses import LOSSES, RETURNS, is_loss, key_of
@@ -22,6 +23,7 @@ _FLEET_WIDE = frozenset({Kind.WHILE_BLIND, Kind.STALLED, Kind.CLOCK_WRONG, Kind.
 _SEVERAL = 2
 
 _FLAPS = frozenset({Kind.OFFLINE, Kind.ONLINE, Kind.RECONNECTED, Kind.RESTARTED})
+_poll_of = attrgetter("at", "profile")
 _STANDS_MS = limits.HEADLINE_STANDS / MS
 
 
@@ -37,9 +39,9 @@ def headline_event(event_log: Sequence[Event], now_of: Callable[[Event], float])
     most_severe: Event | None = None
     returned: set[tuple[SafeText, SafeText | None]] = set()
     ended: set[tuple[SafeText, Kind]] = set()
-    for event in reversed(event_log):
-        if now_of(event) - event.at >= _STANDS_MS:
-            break
+    fresh = takewhile(lambda event: now_of(event) - event.at < _STANDS_MS, reversed(event_log))
+    polls = (sorted(poll, key=is_replacement, reverse=True) for _, poll in groupby(fresh, _poll_of))
+    for event in chain.from_iterable(polls):
         singles = flatten([event])
         returned |= {
             (single.profile, single.id) for single in singles if single.kind in RETURNS or is_replacement(single)
@@ -55,15 +57,14 @@ def headline_event(event_log: Sequence[Event], now_of: Callable[[Event], float])
     newest = next(newest_first, None)
     if newest is None:
         return None
-    same_listing = takewhile(lambda event: (event.at, event.profile) == (newest.at, newest.profile), newest_first)
-    return max((newest, *same_listing), key=lambda event: len(event.members))
+    same_listing = takewhile(lambda event: _poll_of(event) == _poll_of(newest), newest_first)
+    return max((newest, *same_listing), key=lambda event: (len(event.members), is_replacement(event)))
 
 
 def _outranks(event: Event, newer: Event | None) -> bool:
     if newer is None:
         return _severity(event) > 0
-    is_of_same_poll = (event.at, event.profile) == (newer.at, newer.profile)
-    is_preferred = is_of_same_poll and _is_loss(event) and not _is_loss(newer)
+    is_preferred = _poll_of(event) == _poll_of(newer) and _is_loss(event) and not _is_loss(newer)
     return _severity(event) > _severity(newer) or (is_preferred and _severity(event) == _severity(newer))
 
 
