@@ -514,6 +514,14 @@ async def test_the_badge_stands_at_every_size_also_in_ascii() -> None:
 # The present meanwhile.
 
 
+async def test_a_terminal_that_is_too_small_hides_the_line_of_events_and_the_filter() -> None:
+    async with lived() as stage:
+        await press(stage, EVENT_BACK, "slash")
+        for size in ((30, 9), (80, 7)):
+            await stage.pilot.resize_terminal(*size)
+            assert " ".join(stage.text.split()) == "too small: envwatch needs 40x8 cells"
+
+
 async def test_the_present_goes_on_below_the_badge_and_changes_nothing_else() -> None:
     history = MemoryHistory()
     async with lived(history=history) as stage:
