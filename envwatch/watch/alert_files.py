@@ -93,7 +93,7 @@ class AlertFiles:
     """Alert states of the watched profiles.
 
     `sources_of_1_0` name the profiles in the file of 1.0.0. Nothing stays due on a hook outside `hooks`. `histories`
-    are recorded profiles' folders, for the online rows of a lost file.
+    are recorded profiles' folders, for the rows that a file lacks.
     """
 
     def __init__(
@@ -142,9 +142,12 @@ class AlertFiles:
             state = replace(state, ledger=state.ledger.only(self._hooks))
         folder = self._histories.get(name)
         is_known = state is not None and "online" not in dropped
-        recorded = None if is_known or folder is None else _state_in_history(folder, name)
+        has_rows = state is None or bool(state.rows) or not state.online  # 1.1.0 kept no rows
+        recorded = None if (is_known and has_rows) or folder is None else _state_in_history(folder, name)
         if recorded is None:
             return state
+        if state is not None and is_known:
+            return replace(state, rows=recorded.rows)
         at = date_text(recorded.looked_at, None)
         warn(f"the history says which environments{of_profile} were online at {at}, as {path} does not")
         if state is None:

@@ -298,6 +298,21 @@ def test_without_a_file_the_newest_readable_listing_of_the_history_names_the_onl
     files.close()
 
 
+def test_the_history_has_the_names_of_online_rows_in_a_file_of_1_1(tmp_path: Path) -> None:
+    writer = FolderWriter(tmp_path / "history", Retention())
+    record(writer, [listed([row("a", NOW), row("b", NOW)], NOW)])
+    writer.close()
+    path = tmp_path / "work.json"
+    path.write_text(json.dumps({"looked_at": NOW, "online": ["a"]}))
+    lines: list[str] = []
+    files = files_at(path, {NO_PROFILE: tmp_path / "history"})
+    state = files.take_over(reading(NOW + 60_000), lines.append)[NO_PROFILE]
+    files.close()
+    assert state is not None
+    assert (state.online, lines) == ({"a"}, [])
+    assert state.rows[SafeText("a")].environment.name == "a"
+
+
 async def test_where_the_lock_cannot_be_used_the_hooks_run_and_say_so(tmp_path: Path) -> None:
     (tmp_path / "alerts").write_text("no folder")
     one = await Run(tmp_path, NOW).watch(True, True, False, False, False, False)
