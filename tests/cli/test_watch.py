@@ -307,7 +307,11 @@ async def test_since_prints_the_record_and_then_goes_on_without_a_gap_or_a_repet
                 assert "  nothing was recorded for 59m" in lines[0]
 
 
-WAITING = (("wait", "pod:p-9", "--interval=1s", "--timeout=2s"), "waiting .*0 of 1 match", "after 2s, 0 of 1 match")
+WAITING = (
+    ("wait", "pod:p-9", "--interval=1s", "--timeout=2s"),
+    "waiting .*no environment",
+    "after 2s, no environment matches",
+)
 RECORDING = (("record", "--output=night.rec", "--interval=1s", "--for=3s"), "KiB in [0-9]+s", "KiB in night")
 
 

@@ -95,13 +95,19 @@ async def _wait(profiles: Profiles, condition: WaitCondition, options: Options) 
 def _text(condition: WaitCondition, update: MonitorUpdate, began_s: float) -> str:
     progress = condition.progress(update.monitor, update.changes.now)
     count = len(progress.matching)
-    found = f"{count} match, none may" if condition.is_absence else f"{count} of {condition.count} match"
+    found = f"{count} match, none may" if condition.is_absence else _found(count, condition)
     waited = long_age(timedelta(seconds=update.changes.now.monotonic - began_s))
     failures = [
         profile_state.failure.cause for profile_state in update.monitor.fleet if profile_state.failure is not None
     ]
     trouble = ", ".join(dict.fromkeys(failures)) or ("" if progress.is_proven else "not certain yet")
     return f"waiting for {waited}: {found}{trouble and f'; {trouble}'}"
+
+
+def _found(count: int, condition: WaitCondition) -> str:
+    if not count:
+        return "no environment matches"
+    return f"{count} of {condition.count} wanted environments match"
 
 
 def _stop(condition: WaitCondition, last: MonitorUpdate | None, options: Options) -> StopError:
@@ -116,5 +122,6 @@ def _stop(condition: WaitCondition, last: MonitorUpdate | None, options: Options
         why = f": {failures[0].cause}: {failures[0].message}" if failures else ""
         return StopError(Exit.UNREACHABLE, f"{waited}, nothing can be known{why}")
     count = len(progress.matching)
-    found = f"{count} still match" if condition.is_absence else f"{count} of {condition.count} match"
-    return StopError(Exit.FAILED, f"{waited}, {found}: {' '.join(options.query)}")
+    found = f"{count} still match:" if condition.is_absence else _found(count, condition)
+    step = "" if count else "; `envwatch list` prints all"
+    return StopError(Exit.FAILED, f"{waited}, {found} {' '.join(options.query)}{step}")
