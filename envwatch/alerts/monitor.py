@@ -536,8 +536,11 @@ class Monitor:
         return self.policy_of(tracked.profile).decision(tracked, word, at)
 
     def is_judged_by_system(self, profile: SafeText) -> bool:
-        """Whether a profile has neither `alert` nor an uptime record (`Rule.SYSTEM`)."""
-        return self.policy_of(profile).alert is None and profile not in self.uptime_records
+        """Whether `Rule.SYSTEM` decides about rows of a profile."""
+        if self.policy_of(profile).alert is not None or profile in self.uptime_records:
+            return False
+        rows = self.fleet.by_profile[profile].environments.values()
+        return any(self.decision_by_rule(row, 0).rule is Rule.SYSTEM for row in rows)
 
     def decision_by_rule(self, tracked: TrackedEnvironment, at: float) -> Decision:
         """Return the decision without a person's word."""

@@ -275,4 +275,5 @@ def test_a_profile_without_setting_and_record_is_judged_by_the_system(
     monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: AlertPolicy(alert=alert)})
     if has_record:
         monitor = monitor.with_uptime_record(NO_PROFILE, UptimeRecord())
+    monitor, _ = monitor.apply(NO_PROFILE, listed([environment("env-1")]), reading())
     assert monitor.is_judged_by_system(NO_PROFILE) is is_judged

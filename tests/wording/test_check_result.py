@@ -371,6 +371,15 @@ def test_a_check_without_an_uptime_record_says_so(*, has_record: bool) -> None:
         assert [doubt.startswith("no uptime record") for doubt in found.doubts] == [True]
 
 
+def test_a_check_of_rows_of_a_serving_host_needs_no_uptime_record() -> None:
+    rows = [
+        environment("env-1", lastHeartbeat=NOW, envwatch={"alerts": {"counts": True, "why": "expected", "share": None}})
+    ]
+    monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, served(listed(rows), 0), reading())
+    found = check_result_of(monitor, Metric.PROBLEMS, EVERYTHING, reading())
+    assert found.status_and_text(None, ZERO) == (PluginStatus.OK, "no problem in 1 environment")
+
+
 # The plugin's output.
 
 
