@@ -81,7 +81,7 @@ def display_settings_of(options: Options) -> Settings:
 
 
 def config_path_for(options: Options) -> tuple[Path, bool]:
-    """Return the configuration file's path, and whether the user named the file."""
+    """Return `config_path` by the options."""
     from envwatch.config.settings import config_path
 
     return config_path(options.config, os.environ)
@@ -126,7 +126,7 @@ def profiles_for(options: Options, find: Callable[[Settings], Credentials] | Non
 
 
 def print_hint(query: Query, fleet: Fleet) -> bool:
-    """Write a hint if a filter's value matches no environment, but resembles a usual value.
+    """Write `value_hint`, if any.
 
     Return False, without a hint, until each profile has a listing.
     """

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from envwatch.watch.profiles import Profiles
 
 _SLOW_LISTINGS = 2
-"""Consecutive slow listings before a warning: a single listing may be slow by chance."""
+"""Consecutive slow listings before a warning."""
 _REFUSALS = 2
 """Consecutive refusals of a key before the run ends; the poller tries again after 30 s."""
 _DRAWN_AFTER_S: Final = 0.5

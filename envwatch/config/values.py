@@ -1,7 +1,7 @@
 """Readers of written values, shared by command line, variables and configuration file.
 
-A reader's `ValueError` has the end of a sentence ("must be …"), and never the value. Imports no pydantic: the command
-line is parsed before the file is known.
+A reader's `ValueError` has the end of a sentence ("must be …"), and no long word of the value. Imports no pydantic: the
+command line is parsed before the file is known.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ MOST_EXPECTED: Final = 10_000
 
 PROFILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 """Characters that every shell leaves alone."""
+
+_LONGEST_WORD: Final = 16
 
 _UNTYPEABLE: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Controls, line ends, and bytes outside UTF-8."""
@@ -125,14 +127,30 @@ def column_list(raw: object) -> tuple[str, ...]:
     """Read a list or comma-separated text of different columns."""
     from envwatch.wording.table.columns import COLUMNS, META, is_column  # noqa: PLC0415 - only with such a setting
 
-    parts, hint = raw.split(",") if isinstance(raw, str) else raw, ""
+    parts = raw.split(",") if isinstance(raw, str) else raw
     if isinstance(parts, list) and all(isinstance(part, str) for part in parts):
-        words = tuple(part.strip() for part in parts)
-        wrong = [word for word in words if not is_column(word)]
-        if words and not wrong and len(set(words)) == len(words):
+        words = tuple(_column_id(part.strip()) for part in parts)
+        if wrong := [word for word in words if not is_column(word)]:
+            word, hint = word_text(wrong[0]) or "''", did_you_mean(wrong[0].lower(), COLUMNS)
+            raise ValueError(f"cannot have {word}: the columns are {', '.join(COLUMNS)} and {META}KEY{hint}")
+        if words and len(set(words)) == len(words):
             return words
-        hint = did_you_mean(wrong[0], COLUMNS) if wrong else ""
-    raise ValueError(f"must be a list of {', '.join(COLUMNS)} or {META}KEY, each at most once{hint}")
+    raise ValueError(f"must be a list of {', '.join(COLUMNS)} or {META}KEY, each at most once")
+
+
+def _column_id(title: str) -> str:
+    """Return the id for a title of the table, such as `META.team`."""
+    from envwatch.wording.table.columns import COLUMNS, META  # noqa: PLC0415 - only with such a setting
+
+    lower = title.lower()
+    if lower.startswith(META):
+        return META + title[len(META) :]
+    return lower if lower in COLUMNS else title
+
+
+def word_text(word: str) -> SafeText:
+    """Return a wrong word for a message; a long word may be a misplaced key."""
+    return clean(word if len(word) <= _LONGEST_WORD else "…")
 
 
 def column_or(words: Sequence[str]) -> Callable[[object], str]:
@@ -141,7 +159,7 @@ def column_or(words: Sequence[str]) -> Callable[[object], str]:
     def read(raw: object) -> str:
         from envwatch.wording.table.columns import META  # noqa: PLC0415 - only with such a setting
 
-        word = raw.strip() if isinstance(raw, str) else ""
+        word = _column_id(raw.strip()) if isinstance(raw, str) else ""
         if word in words or (word.startswith(META) and word != META):
             return word
         raise ValueError(f"must be one of {', '.join(words)}, or {META}KEY{did_you_mean(word, words)}")

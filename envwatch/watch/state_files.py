@@ -1,6 +1,6 @@
 """Acknowledgements, silences, words and uptimes on disk, which any process may change.
 
-`warn` gets lines in any thread. The disk may be slow.
+`warn` gets lines in any thread.
 """
 
 from __future__ import annotations

@@ -272,9 +272,10 @@ def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
         ("profiles = { work = { intervall = 5 } }\n", ":1: profiles.work.intervall is no setting"),
         (
             "columns = ['name', 'nmae']\n",
-            f":1: columns must be a list of {', '.join(COLUMNS)} or meta.KEY, each at most once; did you mean name?",
+            f":1: columns cannot have nmae: the columns are {', '.join(COLUMNS)} and meta.KEY; did you mean name?",
         ),
-        ("columns = ['name', 'zzz']\n", ":1: columns must be a list of state, for, beat, name"),
+        ("columns = ['name', 'sk-let-0123456789']\n", ":1: columns cannot have …: the columns are state, for, beat"),
+        ("columns = ['name', 'name']\n", ":1: columns must be a list of state, for, beat, name"),
         ("columns = []\n", ":1: columns must be a list of state, for, beat, name"),
         ("a = " + "[" * 5000, ": holds a number or a nesting"),
         (b"# fine\ntheme = '\xff'\n", ":2: is not UTF-8"),
