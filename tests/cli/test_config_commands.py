@@ -148,6 +148,33 @@ def test_every_mistake_of_every_kind_is_listed_in_one_go(envwatch: Envwatch) -> 
 # The file of `config init`.
 
 
+@pytest.mark.parametrize(
+    ("text", "variables", "mistake"),
+    [
+        (None, {"ENVWATCH_THEME": "envwatch-drak"}, "ENVWATCH_THEME: there is no such theme; did you mean"),
+        ("[views.gpu]\n", {"ENVWATCH_VIEW": "gpuu"}, "ENVWATCH_VIEW: "),
+        ("[views.gpu]\n", {"ENVWATCH_VIEW": "gpu"}, None),
+        ("[profiles.a]\nlate_after = 50\n", {"ENVWATCH_ONLINE_FOR": "60", "ENVWATCH_PROFILE": "a"}, None),
+        (
+            "[profiles.a]\nlate_after = 50\n",
+            {"ENVWATCH_ONLINE_FOR": "48", "ENVWATCH_PROFILE": "a"},
+            "{path}:2: late_after (50s) must be shorter than online_for (48s)",
+        ),
+        (None, {"ENVWATCH_EXPECT_FILE": "missing"}, "ENVWATCH_EXPECT_FILE: expect_file cannot be read"),
+    ],
+)
+def test_values_of_variables_are_checked_together_with_the_file(
+    text: str | None, variables: dict[str, str], mistake: str | None, envwatch: Envwatch
+) -> None:
+    path = None if text is None else envwatch.write_config(text)
+    ended = envwatch("config", "validate", **variables)
+    if mistake is None:
+        assert ended.code == 0
+    else:
+        assert ended.code == 2
+        assert ended.line.startswith(mistake.format(path=path))
+
+
 def test_init_writes_a_private_file_once_and_says_where(envwatch: Envwatch) -> None:
     path = envwatch.home / "envwatch" / "config.toml"
     ended = envwatch("config", "init")

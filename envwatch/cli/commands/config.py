@@ -11,6 +11,7 @@ from envwatch.cli.bootstrap import all_settings_for, config_path_for, credential
 from envwatch.cli.streams import print_error, write
 from envwatch.config.values import ConfigError
 from envwatch.model.redactor import ReportedError, redactor
+from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,7 +54,7 @@ def run(options: Options) -> int:
         case "init":
             _init(path)
         case "validate":
-            return _validate(path, is_named=is_named)
+            return _validate(options, path, is_named=is_named)
         case _:
             write(redactor()(_shown(all_settings_for(options), path)).encode())
     return Exit.FINE
@@ -89,7 +90,7 @@ def _init(path: Path) -> None:
     print_error("every setting is commented out: edit the file, then run `envwatch config validate`")
 
 
-def _validate(path: Path, *, is_named: bool) -> int:
+def _validate(options: Options, path: Path, *, is_named: bool) -> int:
     from envwatch.config.describe import checked_text, mistakes_in, warnings_about
     from envwatch.config.settings import document_and_mistakes, mistakes_in_variables
 
@@ -101,6 +102,8 @@ def _validate(path: Path, *, is_named: bool) -> int:
     if document is not None:
         mistakes = mistakes_in(document, mistakes, _mistakes_outside)
     mistakes += mistakes_in_variables(os.environ, document, path)
+    if not mistakes:
+        mistakes = tuple(_mistakes_in_force(options))
     for mistake in mistakes:
         print_error(f"envwatch: {mistake}")
     if mistakes:
@@ -110,6 +113,16 @@ def _validate(path: Path, *, is_named: bool) -> int:
     what = "the file does not exist, and none is needed; `envwatch config init` writes the file"
     print_error(f"{path}: {checked_text(document, os.environ) if document else what}")
     return Exit.FINE
+
+
+def _mistakes_in_force(options: Options) -> Iterator[SafeText]:
+    """Yield the mistakes of file and variables together."""
+    try:
+        found = [mistake for settings in all_settings_for(options) for mistake in _mistakes_outside(settings)]
+    except ConfigError as error:
+        yield from error.lines
+    else:
+        yield from map(clean, dict.fromkeys(found))
 
 
 def _mistakes_outside(settings: Settings) -> Iterator[str]:
