@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -137,6 +138,17 @@ def print_hint(query: Query, fleet: Fleet) -> bool:
     if query.terms and (hint := value_hint(query, fleet.environments)) is not None:
         print_error(f"envwatch: {hint}")
     return True
+
+
+def print_damage() -> None:
+    """Write a line for each damaged file of decisions."""
+    from envwatch.watch.state_file import ACKNOWLEDGEMENTS, SILENCES, WORDS
+
+    for name, state_format in (("acknowledged", ACKNOWLEDGEMENTS), ("silences", SILENCES), ("alerts-by-hand", WORDS)):
+        path = state_file(name)
+        with suppress(OSError):
+            if state_format.read(path) is None:
+                print_error(f"envwatch: forgot {state_format.about}: damaged ({path})")
 
 
 def credentials_for(settings: Settings, prompt: Callable[[], str] | None = None) -> Credentials:

@@ -130,6 +130,14 @@ def test_an_acknowledgement_of_this_machine_is_none_for_the_team(envwatch: Envwa
     assert [method for method, _, _ in sent(scripted)] == ["PUT"]
 
 
+@pytest.mark.parametrize("command", ["check", "list", "ack list", "alerts", "silence list"])
+def test_a_command_names_a_damaged_file_of_acknowledgements(envwatch: Envwatch, scripted: Faulty, command: str) -> None:
+    keep(envwatch.home, scripted, "web-2")
+    path = envwatch.home / "envwatch" / "acknowledged.json"
+    path.write_bytes(path.read_bytes()[:40])
+    assert f"envwatch: forgot which problems were acknowledged: damaged ({path})\n" in envwatch(*command.split()).err
+
+
 @pytest.mark.parametrize(
     ("answer", "code", "message"),
     [

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import client_for, keep_changes, profiles_for, user_name
+from envwatch.cli.bootstrap import client_for, keep_changes, print_damage, profiles_for, user_name
 from envwatch.cli.streams import ProgressLine, confirm, print_error, report_stops, write, write_table
 from envwatch.config.values import duration
 from envwatch.model.acks import (
@@ -449,6 +449,7 @@ def _cells(lines: Sequence[AckLine]) -> Iterator[Sequence[SafeText]]:
 def _lines(options: Options) -> tuple[list[AckLine], str]:
     from envwatch.cli.one_listing import matching_rows, monitor_after, outcomes_within, stops_in
 
+    print_damage()
     profiles, found, why = None, None, ""
     try:
         profiles = profiles_for(options).with_settings(lambda settings: replace(settings, online_only=False))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import keep_changes, past_moment, print_hint, profiles_for, user_name
+from envwatch.cli.bootstrap import keep_changes, past_moment, print_damage, print_hint, profiles_for, user_name
 from envwatch.cli.streams import ProgressLine, confirm, print_error, report_stops, stdout, write, write_table
 from envwatch.config.values import past
 from envwatch.model.clock import WallMs
@@ -100,6 +100,7 @@ def _listed(profiles: Profiles, options: Options) -> tuple[Sequence[StopError], 
 
     policies_for(profiles)  # stop early if `expect_file` is unreadable
     outcomes = outcomes_for(profiles, options, ProgressLine())
+    print_damage()
     return stops_in(outcomes, profiles), monitor_after(outcomes, profiles)
 
 

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import print_hint, profiles_for
+from envwatch.cli.bootstrap import print_damage, print_hint, profiles_for
 from envwatch.cli.streams import ProgressLine, stdout, write_text
 from envwatch.config.values import duration, path_text
 from envwatch.model.redactor import redactor
@@ -150,6 +150,7 @@ def _monitor(profiles: Profiles, options: Options, line: ProgressLine) -> Monito
     outcomes = outcomes_for(profiles, options, line)
     for stop in stops_in(outcomes, profiles):
         raise stop
+    print_damage()
     return monitor_after(outcomes, profiles)
 
 

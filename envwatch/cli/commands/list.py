@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Options, Parser, valued
-from envwatch.cli.bootstrap import print_hint, profiles_for
+from envwatch.cli.bootstrap import print_damage, print_hint, profiles_for
 from envwatch.cli.streams import (
     ProgressLine,
     has_colours,
@@ -111,6 +111,7 @@ def run(options: Options) -> int:
     policies_for(profiles)  # stop early if `expect_file` is unreadable
     query, preset, columns, sort = _choice(options, profiles.first)
     outcomes = outcomes_for(profiles, options, ProgressLine())
+    print_damage()
     monitor = monitor_after(outcomes, profiles)
     listings = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, Listed)}
     failures = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, Failed)}

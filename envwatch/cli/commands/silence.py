@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import all_settings_for, keep_changes, print_hint, profiles_for, user_name
+from envwatch.cli.bootstrap import all_settings_for, keep_changes, print_damage, print_hint, profiles_for, user_name
 from envwatch.cli.streams import confirm, print_error, write, write_table
 from envwatch.config.values import duration
 from envwatch.model import limits
@@ -153,6 +153,7 @@ def _end(id_: str, settings: Sequence[Settings]) -> int:
 
 
 def _list(options: Options, settings: Sequence[Settings]) -> int:
+    print_damage()
     found = _listed(settings)
     if options.output == "json":
         write(json.dumps([_json(each) for each in found], indent=2, ensure_ascii=False).encode() + b"\n")
