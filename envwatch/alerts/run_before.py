@@ -84,10 +84,7 @@ def with_memory_of_run(profile_state: ProfileState, before: ProfileState, at: Se
 
 
 def known_rows(state: AlertState, profile: SafeText) -> Environments:
-    """Return the rows of an alert state, known before the first listing.
-
-    A row that an older version's file lacks has only id and name.
-    """
+    """Return the rows of an alert state, known before the first listing."""
     lost = state.lost
     ids = sorted(state.online | lost.keys() | state.siblings.keys())
     return {id_: _known_row(id_, state, profile, lost.get(id_)) for id_ in ids}
