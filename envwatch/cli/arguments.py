@@ -264,7 +264,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise `StopError` in plain words."""
-        raise StopError(Exit.USAGE, f"{plain(message)}; see `{self.prog} --help`")
+        raise StopError(Exit.USAGE, _with_help(plain(message), self.prog))
 
 
 class _FirstParser(Parser):
@@ -307,9 +307,7 @@ def options_in(arguments: Sequence[str] | None, options: Options | None = None) 
         raise
     parser: Parser = vars(options).pop("parser")
     if extras:
-        raise StopError(
-            Exit.USAGE, f"{unknown_arguments(extras, parser.prog, parser.flags)}; see `{parser.prog} --help`"
-        )
+        raise StopError(Exit.USAGE, _with_help(unknown_arguments(extras, parser.prog, parser.flags), parser.prog))
     if options.version:
         raise HelpRequested(f"envwatch {__version__}\n")
     # Before a command, the first parser accepts every shared option.
@@ -373,13 +371,18 @@ NO_KEY_HERE: Final = (
 )
 
 
+def _with_help(message: SafeText, command: str) -> str:
+    return f"{message}{' See' if message.endswith('?') else '; see'} `{command} --help`"
+
+
 def plain(message: str) -> SafeText:
     """Return argparse's message in plain words."""
     if match := _CHOICE.fullmatch(message):
         name, word, choices = match[1], _without_keys(match[2]), re.findall(r"[\w-]+", match[3])
         nearest = did_you_mean(word, choices)
         if name.isupper():  # an upper-case name is a command or an action
-            hint = nearest or f"; there are {', '.join(choices)}"
+            flags = ("--help", "--version") if name == "COMMAND" else ("--help",)
+            hint = nearest or did_you_mean(word, flags, similarity=0.75) or f"; there are {', '.join(choices)}"
             return composed(f"there is no {name.lower()} {word}{hint}")
         return composed(f"{name} must be one of {', '.join(choices)}{nearest}")
     for pattern, words in _OTHERS.items():
@@ -393,7 +396,8 @@ def unknown_arguments(extras: Sequence[str], command: str, options: Iterable[str
     word = _without_keys(extras[0])
     if not word.startswith("-"):
         return composed(f"`{command}` takes no argument {word}: every value stands after its option")
-    return composed(f"`{command}` takes no {word}{did_you_mean(word.partition('=')[0], options, similarity=0.75)}")
+    flag = "--version" if word == "-V" else word.partition("=")[0]
+    return composed(f"`{command}` takes no {word}{did_you_mean(flag, options, similarity=0.75)}")
 
 
 def names_a_key(argument: str) -> bool:

@@ -243,8 +243,8 @@ def view_named(settings: Settings, name: str, origin: str) -> NamedView:
 
     found = settings.views.get(name) or BUILT_IN_VIEWS.get(name)
     if found is None:
-        what = "" if origin.startswith(("--", PREFIX)) else "view "
-        raise ConfigError(f"{origin}: {what}{no_view(name, settings.views)}")
+        what = "" if origin.startswith(("--", PREFIX)) else "view: "
+        raise ConfigError(f"{origin}: {what}{no_view(name, settings.views, BUILT_IN_VIEWS)}")
     return found
 
 

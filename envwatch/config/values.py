@@ -17,7 +17,7 @@ from envwatch.model.text import SafeText, clean, did_you_mean
 from envwatch.model.times import past_moment_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
 # No named groups: the JSON schema has the same pattern.
 DURATION: Final = re.compile(
@@ -167,11 +167,12 @@ def column_or(words: Sequence[str]) -> Callable[[object], str]:
     return read
 
 
-def no_view(name: str, views: Iterable[str]) -> str:
-    """Return the end of a sentence about an unknown view."""
-    existing = ", ".join(views)
-    there_are = f"there are {existing}" if existing else "a table [views.NAME] makes a view"
-    return f"names no view{did_you_mean(name, views) or f': {there_are}'}"
+def no_view(name: str, own: Collection[str], built_in: Iterable[str]) -> str:
+    """Return a sentence about an unknown view."""
+    views = [*own, *built_in]
+    how = "" if own else ", and a table [views.NAME] makes a view"
+    hint = did_you_mean(name, views) or f"; there are {', '.join(views)}{how}"
+    return f"there is no view {word_text(name)}{hint}"
 
 
 def seconds_text(seconds: float) -> str:

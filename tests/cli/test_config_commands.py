@@ -67,7 +67,7 @@ def test_themes_keys_views_and_commands_are_checked_for_every_profile(envwatch: 
     ended = envwatch("config", "validate")
     starts = [
         ":1: there is no such theme; did you mean envwatch-dark?",
-        ":2: view names no view: there are gpu, ",
+        ":2: view: there is no view x; there are gpu, ",
         ":4: late_after (45s) must be shorter than online_for (30s)",
         f":6: there is no such theme; it must be {', '.join(theme.name for theme in THEMES)} or one of Textual's",
         ":8: keys.row.explian is no binding; did you mean row.explain?",

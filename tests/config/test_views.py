@@ -152,9 +152,13 @@ def test_a_built_in_view_can_be_the_first_and_keeps_the_settings(tmp_path: Path)
     ("text", "environ", "message"),
     [
         ("", {"ENVWATCH_VIEW": "gpu"}, None),
-        ('view = "gpuu"\n', {}, "{path}:1: view names no view; did you mean gpu?"),
-        ("", {"ENVWATCH_VIEW": "gpuu"}, "ENVWATCH_VIEW: names no view; did you mean gpu?"),
-        ('view = "other"\n', {}, "{path}:1: view names no view: there are gpu"),
+        ('view = "gpuu"\n', {}, "{path}:1: view: there is no view gpuu; did you mean gpu?"),
+        ("", {"ENVWATCH_VIEW": "gpuu"}, "ENVWATCH_VIEW: there is no view gpuu; did you mean gpu?"),
+        (
+            'view = "other"\n',
+            {},
+            f"{{path}}:1: view: there is no view other; there are gpu, {', '.join(BUILT_IN_VIEWS)}",
+        ),
     ],
 )
 def test_an_unknown_view_is_refused_with_its_place(
@@ -169,7 +173,9 @@ def test_an_unknown_view_is_refused_with_its_place(
 def test_without_views_the_message_says_how_a_view_is_made(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         view_named(settings(tmp_path, ""), "zzz", "--view")
-    assert caught.value.lines == ("--view: names no view: a table [views.NAME] makes a view",)
+    assert caught.value.lines == (
+        f"--view: there is no view zzz; there are {', '.join(BUILT_IN_VIEWS)}, and a table [views.NAME] makes a view",
+    )
     assert view_named(settings(tmp_path, ""), "late", "--view") is BUILT_IN_VIEWS["late"]
 
 

@@ -362,7 +362,7 @@ def test_a_view_chooses_what_a_replay_prints_and_shows(tmp_path: Path) -> None:
 
     assert printed("--view", "nine")[:2] == (0, [True])
     assert printed("--view", "nine", "--filter", "env-1")[:2] == (0, [])
-    assert printed("--view", "nien") == (2, [], "envwatch: --view: names no view; did you mean nine?")
+    assert printed("--view", "nien") == (2, [], "envwatch: --view: there is no view nien; did you mean nine?")
     command = ("replay", path, "--view", "nine")
     with Terminal.of_envwatch(*command, home=tmp_path, columns=120, environ=environ) as terminal:
         terminal.wait_for(r" 1/4 VIEW nine")
