@@ -178,6 +178,31 @@ async def test_a_killed_recording_has_every_poll_so_far(tmp_path: Path) -> None:
         assert not file.is_cut
 
 
+@pytest.mark.parametrize("other", [None, b"mine"], ids=["removed", "replaced"])
+async def test_a_recording_whose_file_is_taken_away_ends_with_the_error_alone(
+    other: bytes | None, tmp_path: Path
+) -> None:
+    path, errors, null = tmp_path / "a.rec", tmp_path / "errors", os.open(os.devnull, os.O_RDWR)
+    async with faulty_server(wire_rows(2)) as server:
+        environ = environment_of(tmp_path, LETTA_API_KEY=KEY, LETTA_BASE_URL=server.url)
+        command = [sys.executable, "-m", "envwatch", "record", "-o", path.name, "--interval=1s", "--for=20s"]
+        with errors.open("wb") as file:
+            process = programs.start(command, environ, (null, null, file.fileno()), folder=tmp_path)
+        os.close(null)
+        try:
+            await grown(path, lambda steps: len(steps) > 0)
+            path.unlink()
+            if other is not None:
+                path.write_bytes(other)
+            assert await asyncio.to_thread(process.wait, programs.TIMEOUT_S) == Exit.FAILED
+        finally:
+            process.kill()
+    begun, *end = errors.read_text().splitlines()
+    assert begun.startswith("envwatch: recording ")
+    assert [line.partition(": cannot write a.rec: ")[0] for line in end] == ["envwatch"]
+    assert (path.read_bytes() if path.exists() else None) == other
+
+
 async def grown(path: Path, is_so: Callable[[list[tuple[str, list[str]]]], bool]) -> None:
     async with asyncio.timeout(programs.TIMEOUT_S):
         while not is_so(steps_in(path)):  # noqa: ASYNC110 - another process writes it

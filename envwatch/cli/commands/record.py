@@ -232,16 +232,19 @@ def _writer(settings: Settings, base_url: SafeText, options: Options, stack: Exi
         raise StopError(Exit.USAGE, f"{options.file} exists; choose another name, or --force to replace it") from None
     except OSError as error:
         raise _cannot_write(options, error) from None
-    stack.push(lambda error, *_: _finish(writer, path, options, is_whole=error is None or options.since is None))
+    stack.push(lambda _, error, __: _finish(writer, path, options, error))
     return writer
 
 
-def _finish(writer: RecordingWriter, path: Path, options: Options, *, is_whole: bool) -> None:
+def _finish(writer: RecordingWriter, path: Path, options: Options, error: BaseException | None) -> None:
     try:
         writer.close()
-    except OSError as error:
-        raise _cannot_write(options, error) from None
-    if writer.polls and is_whole:
+    except OSError as late:
+        raise _cannot_write(options, late) from None
+    if not writer.size:  # the path may have another file
+        if error is None:
+            raise StopError(Exit.FAILED, f"cannot write {options.file}: the file was removed or replaced; record again")
+    elif writer.polls and (error is None or options.since is None):
         print_error(f"envwatch: {_size(writer)} in {os.fspath(path)}")
     else:
         path.unlink(missing_ok=True)
