@@ -286,6 +286,8 @@ async def check_history(_: CheckedMachine, facts: Facts) -> Problem | None:
     facts["histories"] = [each._asdict() for each in histories]
     if problems := [f"{each.profile}@{each.host}: {what}" for each in histories for what in each.problems]:
         fix = f"nothing: recording goes on, and the other days are shown; you may delete the files set aside ({folder})"
+        if advice := dict.fromkeys(each for history in histories for each in history.advice):
+            fix = f"{'; '.join(advice)} ({folder})"
         return _warning("; ".join(problems), fix)
     if newer := [name for each in histories for name in each.newer]:
         fix = "update this envwatch: it cannot show these days, nor record into these days"

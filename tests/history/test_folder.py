@@ -172,6 +172,16 @@ def test_damaged_days_and_those_set_aside_are_a_warning(folder: Path) -> None:
     assert str(folder) in problem.fix
 
 
+def test_a_day_that_cannot_be_opened_has_the_advice_as_the_fix_as_recording_does_not_go_on(folder: Path) -> None:
+    (path,) = recorded(folder / "work@h", 0)
+    path.symlink_to(path.rename(folder / "elsewhere"))
+    reason, advice = "It is a link, which is not followed here", "check the owner and the mode of that folder"
+    problem = checked()
+    assert problem is not None
+    assert (problem.status, problem.summary) == ("warning", f"work@h: {path.name}: {reason}")
+    assert problem.fix == f"{advice}, or set history = false ({folder})"
+
+
 def test_an_unreadable_frame_and_a_day_of_a_newer_version_are_a_warning(folder: Path) -> None:
     (path,) = recorded(folder / "work@h", 0)
     with closing(sqlite3.connect(path)) as connection, connection:
