@@ -1,3 +1,3 @@
 """envwatch: a terminal dashboard for Letta environments. docs/architecture.md describes the packages."""
 
-__version__ = "2.0.0.dev0"
+__version__ = "2.0.0"
