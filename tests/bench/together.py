@@ -342,6 +342,7 @@ def run(script: Script) -> Hour:
         world = World(script)
         stack.callback(world.server_close)
         environ = upstream(home, world.url, UPSTREAM_KEY)
+        del environ["ENVWATCH_ALERT"]  # the configuration decides
         served = stack.enter_context(serve_program(environ, home, "--interval", "5s"))
         out, err = stack.enter_context(watch_output.open("wb")), stack.enter_context((home / "errors").open("wb"))
         command = [*ENVWATCH, "watch", "--hooks", "--initial", "-o", "jsonl"]
