@@ -82,7 +82,7 @@ def display_settings_of(options: Options) -> Settings:
 
 
 def config_path_for(options: Options) -> tuple[Path, bool]:
-    """Return `config_path` by the options."""
+    """Return the configuration file's path, and whether the user named the file."""
     from envwatch.config.settings import config_path
 
     return config_path(options.config, os.environ)

@@ -116,7 +116,6 @@ def _validate(options: Options, path: Path, *, is_named: bool) -> int:
 
 
 def _mistakes_in_force(options: Options) -> Iterator[SafeText]:
-    """Yield the mistakes of file and variables together."""
     try:
         found = [mistake for settings in all_settings_for(options) for mistake in _mistakes_outside(settings)]
     except ConfigError as error:

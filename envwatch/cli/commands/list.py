@@ -96,7 +96,7 @@ def _choice(options: Options, settings: Settings) -> tuple[Query, Preset, tuple[
 def run(options: Options) -> int:
     """Print a listing of each profile.
 
-    A failure is not retried: the caller knows better when.
+    A failure is not retried: the caller knows better when to try again.
     """
     from dataclasses import replace
 
