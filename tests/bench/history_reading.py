@@ -20,7 +20,7 @@ from programs import ENVWATCH, Glass, home_for, served
 from support import builders
 from support.builders import beating, listed
 from support.lives import simulated_life
-from support.pty_terminal import environment
+from support.pty_terminal import without_settings
 
 from envwatch.alerts.monitor import Monitor
 from envwatch.cli.commands.dashboard import TURN_S
@@ -190,7 +190,7 @@ def steps() -> list[Finding]:
         path = Path(folder) / "life.rec"
         _recording(path)
         command = [*ENVWATCH, "replay", str(path)]
-        with Glass(command, environment(Path(folder))) as replay:
+        with Glass(command, without_settings(Path(folder))) as replay:
             replay.first_data()
             replay.press("p")
             replay.press("L")

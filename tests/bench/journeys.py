@@ -21,7 +21,7 @@ from findings import HEAD, Finding
 from programs import ENVWATCH, Glass
 from support.budgets import BUDGETS
 from support.faulty_server import Faulty, credentials, running, up
-from support.pty_terminal import ENTER, ESC, environment
+from support.pty_terminal import ENTER, ESC, without_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,7 +95,7 @@ def course(minutes: int, seed: int) -> list[float]:
     found: list[float] = []
     server, keys = Faulty(Platform(Random(seed)).rows), _keys(Random(seed))
     with TemporaryDirectory() as home, running(server):
-        environ = environment(Path(home), **credentials(server))
+        environ = without_settings(Path(home), **credentials(server))
         with Glass([*ENVWATCH, *_OPTIONS], environ, columns=120, lines=40) as program:
             program.first_data()
             for minute in range(1, minutes + 1):

@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from support.pty_terminal import ROOT, Terminal, environment
+from support.pty_terminal import ROOT, Terminal, without_settings
 
 from envwatch.demo.child import ChildServer
 
@@ -52,7 +52,7 @@ def home_for(server: ChildServer) -> Iterator[dict[str, str]]:
     with TemporaryDirectory() as home:
         cached = {_CACHE: os.environ[_CACHE]} if _CACHE in os.environ else {}
         credentials = {"LETTA_API_KEY": server.key, "LETTA_BASE_URL": server.base_url}
-        yield environment(Path(home), **cached, **credentials)
+        yield without_settings(Path(home), **cached, **credentials)
 
 
 def run(command: Sequence[str], environ: dict[str, str]) -> tuple[float, float]:

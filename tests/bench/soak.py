@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from findings import Finding
 from letta.test_soak import MIB, ROWS, WARM, assert_flat, soak
 from programs import ENVWATCH, Glass
-from support.pty_terminal import environment
+from support.pty_terminal import without_settings
 
 POLLS = 17_280
 
@@ -27,7 +27,7 @@ SAMPLE_EVERY_S = 10
 def dashboard() -> list[Finding]:
     """Measure the memory growth of the real program on the demo's lively fleet at a poll a second."""
     command = [*ENVWATCH, "demo", "--interval", "1s"]
-    with TemporaryDirectory() as home, Glass(command, environment(Path(home)), columns=120, lines=40) as program:
+    with TemporaryDirectory() as home, Glass(command, without_settings(Path(home)), columns=120, lines=40) as program:
         program.first_data()
         program.run_for(WARM_UP_S)
         warm = program.resident
