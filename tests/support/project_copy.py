@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-COPIED = ("envwatch", "docs", "tests", "styles.tcss", "pyproject.toml", *(path.name for path in ROOT.glob("*.md")))
+COPIED = (
+    ".ci",
+    "envwatch",
+    "docs",
+    "tests",
+    "styles.tcss",
+    "pyproject.toml",
+    *(path.name for path in ROOT.glob("*.md")),
+)
 
 
 def copy_project(copy: Path) -> None:
