@@ -311,7 +311,7 @@ def test_the_history_has_the_names_of_online_rows_in_a_file_of_1_1(tmp_path: Pat
     assert state is not None
     assert set(state.online) == {"a"}
     assert lines == []
-    assert [row.environment.name for row in state.rows.values()] == ["a", "b"]
+    assert {row.environment.name for row in state.rows.values()} == {"a", "b"}
 
 
 async def test_where_the_lock_cannot_be_used_the_hooks_run_and_say_so(tmp_path: Path) -> None:
