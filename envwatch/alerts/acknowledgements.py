@@ -10,6 +10,7 @@ from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 
+from envwatch.alerts.losses import has_stayed_up
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import missing_id
@@ -132,8 +133,9 @@ def split_acks(acks: Acks, before: Acks, fleet: Fleet, wall: WallMs) -> SplitAck
 def ended_acks(acks: Acks, fleet: Fleet) -> frozenset[ServerKey]:
     """Return the keys whose environment recovered, or has a different problem, in all profiles of the server.
 
-    Only a row proves an end: an absent environment may come back with the same problem. A newer sign of life proves
-    that an offline environment was up. A missing environment's acknowledgement ends with the row `missing_id`.
+    Only a row proves an end: an absent environment may come back with the same problem. An environment has recovered
+    once it was up for `limits.BACK_AFTER`. A newer sign of life proves that an offline environment was up unseen. A
+    missing environment's acknowledgement ends with the row `missing_id`.
     """
     return frozenset(key for key, ack in acks.items() if _has_ended(key, ack, fleet))
 
@@ -141,16 +143,38 @@ def ended_acks(acks: Acks, fleet: Fleet) -> frozenset[ServerKey]:
 def _has_ended(key: ServerKey, ack: Ack, fleet: Fleet) -> bool:
     server, id_ = key
     profiles = [profile_state for profile_state in fleet if profile_state.server == server]
-    rows = [row for each in profiles if (row := each.environments.get(id_)) is not None]
+    rows = [(each, row) for each in profiles if (row := each.environments.get(id_)) is not None]
     if not rows:
         return not fleet.unlisted and any(id_ == missing_id(name) for each in profiles for name in each.expect)
-    listed = [row for row in rows if not (row.absent or row.presence.is_absent)]
-    return bool(listed) and all(not row.is_unhealthy or _came_back(row, ack) for row in listed)
+    listed = [(each, row) for each, row in rows if not (row.absent or row.presence.is_absent)]
+    return bool(listed) and all(_is_well(each, row) or _came_back(row, ack) for each, row in listed)
+
+
+def _is_well(profile_state: ProfileState, tracked: TrackedEnvironment) -> bool:
+    if tracked.is_unhealthy:
+        return False
+    at = profile_state.listed_at
+    return at is None or not tracked.verdict.is_up or has_stayed_up(tracked, at)
 
 
 def _came_back(tracked: TrackedEnvironment, ack: Ack) -> bool:
     is_newer = newest_sign_at(tracked.environment) > (ack.at if ack.sign_at is None else ack.sign_at)
     return tracked.presence is Presence.OFFLINE and not tracked.is_flapping and is_newer
+
+
+def continued_acks(acks: Acks, before: ProfileState, after: ProfileState) -> Acks:
+    """Return the acknowledgements of environments that came back too briefly to be back, with the new sign of life."""
+    server = after.server
+    return {
+        (server, id_): replace(ack, sign_at=newest_sign_at(tracked.environment))
+        for (each, id_), ack in acks.items()
+        if each == server
+        and (was := before.environments.get(id_)) is not None
+        and (tracked := after.environments.get(id_)) is not None
+        and was.verdict.is_up
+        and tracked.presence is Presence.OFFLINE
+        and not has_stayed_up(was, tracked.lost_at)
+    }
 
 
 def losses_of(

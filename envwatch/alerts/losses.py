@@ -194,6 +194,11 @@ def chains(losses: Iterable[Loss]) -> list[list[Loss]]:
     return found
 
 
+def has_stayed_up(tracked: TrackedEnvironment, until: ServerMs) -> bool:
+    """Whether an online row was up for `limits.BACK_AFTER` by then; a shorter return continues the loss."""
+    return tracked.came_at is None or until - tracked.came_at >= _BACK_AFTER_MS
+
+
 def loss_status(
     tracked: TrackedEnvironment, at: ServerMs, *, is_acked: bool, is_news: bool, counts_from: float | None = None
 ) -> LossStatus:
@@ -202,8 +207,7 @@ def loss_status(
     A loss that waits or belongs to an open incident (`is_news`) does not age.
     """
     if tracked.verdict.is_up and not tracked.is_flapping:
-        came_at = tracked.environment.connected_at if tracked.since_at is None else tracked.since_at
-        return LossStatus.BACK if came_at is not None and at - came_at < _BACK_AFTER_MS else LossStatus.OVER
+        return LossStatus.OVER if has_stayed_up(tracked, at) else LossStatus.BACK
     if tracked.replaced_by is not None or (is_acked and tracked.presence.is_absent):
         return LossStatus.OVER
     ages = tracked.presence is Presence.GONE or is_old(tracked, at, counts_from)

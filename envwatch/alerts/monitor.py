@@ -57,6 +57,8 @@ class MonitorChanges(NamedTuple):
     events: tuple[Event, ...] = ()
     """Oldest first; a mass change is a single event."""
     ended_acks: frozenset[ServerKey] = frozenset()
+    continued_acks: Acks = NO_ACKS
+    """Acknowledgements that outlast a return of under `limits.BACK_AFTER`."""
     inherited_words: Words = NO_WORDS
     """Words passed on to replacing rows."""
     opened: tuple[Incident, ...] = ()
@@ -116,8 +118,10 @@ class Monitor:
             after = with_uptimes(after, uptimes)
             fleet = fleet.with_profile_state(profile, after)
             found = (*found, *self._turned(before, after, uptimes))
-        ended = acknowledgements.ended_acks({**self.ended_acks, **self.acks}, fleet)
-        acks, incidents, beating = self.acks, self.incidents, self.beating
+        continued = acknowledgements.continued_acks(self.acks, before, after)
+        acks = {**self.acks, **continued} if continued else self.acks
+        ended = acknowledgements.ended_acks({**self.ended_acks, **acks}, fleet)
+        incidents, beating = self.incidents, self.beating
         if profile not in beating and (
             after.has_fresh_heartbeat or is_beating(before.environments, after.environments)
         ):
@@ -190,6 +194,7 @@ class Monitor:
             outcome=outcome,
             events=(*events, *shared_events, *changes.events),
             ended_acks=ended,
+            continued_acks=continued,
             inherited_words=inherited,
         )
 

@@ -268,6 +268,11 @@ class TrackedEnvironment(EnvironmentState):
         return self.environment.last_seen_alive_at if self.since_at is None else self.since_at
 
     @property
+    def came_at(self) -> ServerMs | None:
+        """When the row came up, or the connection's time if this run did not see that; meaningful only while up."""
+        return self.environment.connected_at if self.since_at is None else self.since_at
+
+    @property
     def up_since(self) -> float | None:
         """Connection time; None while down, although the row keeps `connectedAt`."""
         return self.environment.connected_at if self.verdict.is_up else None

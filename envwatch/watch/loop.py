@@ -184,8 +184,9 @@ class Watch:
         now = self.clocks()
         before, turned = self._with_news(news, now)
         monitor, changes = before.apply(profile, outcome, now)
-        if changes.ended_acks or changes.inherited_words:
-            self._save(Decisions(acks=dict.fromkeys(changes.ended_acks), words=changes.inherited_words))
+        acks = {**changes.continued_acks, **dict.fromkeys(changes.ended_acks)}
+        if acks or changes.inherited_words:
+            self._save(Decisions(acks=acks, words=changes.inherited_words))
         self.failing_hooks = news.failing_hooks
         changes = changes._replace(events=(*turned, *changes.events))
         return self._updated(MonitorUpdate(before, monitor, changes))

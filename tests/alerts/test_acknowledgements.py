@@ -262,6 +262,24 @@ def test_a_seen_end_is_not_seen_again_by_the_next_run() -> None:
     assert restarted(one, 10).hold(120, "a").sizes == ([1], [])
 
 
+@pytest.mark.parametrize(("up", "holds"), [(59.999, True), (60.0, False)])
+def test_an_acknowledgement_outlasts_a_return_of_under_a_minute(up: float, *, holds: bool) -> None:
+    one = night("a", "b").poll("a").ack("a").hold(60)
+    one.later(up - 55)
+    seen_at = one.at - 1_000
+    for _ in range(800):  # over an hour, after which no change of the row is remembered
+        one.show([row("a", one.at, is_up=False, lastSeenAt=seen_at), row("b", one.at)]).later(5)
+    assert one.sizes == (([], []) if holds else ([1], []))
+    assert (key_of("a") in one.monitor.acks) is holds
+    assert [ack.sign_at for ack in one.monitor.acks.values()] == ([seen_at] if holds else [])
+
+
+def test_a_machine_back_for_a_minute_needs_a_new_acknowledgement() -> None:
+    one = night("a", "b").hold(20, "a").ack("a").hold(60)
+    assert one.monitor.acks
+    assert not one.poll().monitor.acks
+
+
 @pytest.mark.parametrize("skew_ms", [-600_000, 600_000])
 def test_a_wrong_clock_of_this_machine_repeats_no_end(skew_ms: float) -> None:
     one = night("a", "b").hold(20, "a").ack("a", lasts=60).hold(80, "a")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
-from support.builders import NOW, beating, key_of, listed, reading
+from support.builders import NOW, beating, environment, key_of, listed, reading
 from support.fake_clock import Script, World, error, taken, targets_of, until
 
 from envwatch.alerts.alert_policy import Word
@@ -225,8 +226,22 @@ def test_the_end_of_an_acknowledgement_is_saved() -> None:
     acked = News(acks={key_of("env-1"): ACK})
     watch.take(NO_PROFILE, listed(beating(1, NOW - 600_000)), acked)
     assert saved == []
-    watch.take(NO_PROFILE, listed(beating(1), NOW + 5_000))
+    watch.take(NO_PROFILE, listed(beating(1, NOW + 5_000), NOW + 5_000))
+    assert saved == []
+    watch.take(NO_PROFILE, listed(beating(1, NOW + 65_000), NOW + 65_000))
     assert saved == [Decisions(acks={key_of("env-1"): None})]
+
+
+def test_an_acknowledgement_after_a_brief_return_is_saved() -> None:
+    saved = list[Decisions]()
+    watch = Watch(new_monitor(), keep=saved.append)
+    acked = News(acks={key_of("env-1"): ACK})
+    watch.take(NO_PROFILE, listed(beating(1, NOW - 600_000)), acked)
+    watch.take(NO_PROFILE, listed(beating(1, NOW + 5_000), NOW + 5_000))
+    seen_at = NOW + 10_000
+    lost = environment("env-1", connectionId=None, lastHeartbeat=None, lastSeenAt=seen_at)
+    watch.take(NO_PROFILE, listed([lost], NOW + 15_000))
+    assert saved == [Decisions(acks={key_of("env-1"): replace(ACK, sign_at=seen_at)})]
 
 
 def test_changed_files_are_in_the_monitor_and_unchanged_files_change_nothing() -> None:
