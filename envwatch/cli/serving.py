@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from http import HTTPStatus
@@ -241,6 +241,8 @@ class Service:
         return await asyncio.shield(asyncio.wrap_future(deciding))  # the act goes on if the connection ends
 
     async def _decided(self, act: Act) -> AckAnswer:
+        if act.note is not None:
+            return await self._noted(act, act.note)
         if act.request is None:
             return await self._ended(act)
         key = act.profile, act.uuid
@@ -272,11 +274,27 @@ class Service:
         self._log.note(f"{act.who} acknowledged {rows} {lasts}, {act.uuid}{_after_colon(request.note)}")
         return answer
 
-    async def _ended(self, act: Act) -> AckAnswer:
+    async def _noted(self, act: Act, note: SafeText) -> AckAnswer:
+        acks, known, at = self._named_by(act)
+        changed = {key: replace(ack, note=note) for key, ack in acks.items() if ack.until is None or ack.until > at}
+        await self._save(changed, known)
+        if changed:
+            what = f"the note about {counted(len(changed), 'row')}"
+            self._log.note(f"{act.who} changed {what}, {act.uuid}{_after_colon(note)}")
+        return ()
+
+    def _named_by(self, act: Act) -> tuple[Acks, Acks, float]:
+        """Return the acknowledgements of an act's uuid, all acknowledgements, and the server's time in ms."""
         known, profile_state, at = self._present(self._keys[act.profile])
         acks = acks_of_uuid(known, profile_state.server, act.uuid)
+        # Profiles of a server share acknowledgements, but a token sees the rows of its own profile alone.
+        acks = {key: ack for key, ack in acks.items() if key[1] in profile_state.environments}
         if not acks:
             raise RefusedError(HTTPStatus.NOT_FOUND, {"error": f"there is no acknowledgement {act.uuid}"})
+        return acks, known, at
+
+    async def _ended(self, act: Act) -> AckAnswer:
+        acks, known, at = self._named_by(act)
         ended = {
             key: ended_by_person(ack, at, act.by) for key, ack in acks.items() if ack.until is None or ack.until > at
         }

@@ -459,6 +459,11 @@ class Client:
         """See `Team` and `acknowledge`."""
         await self._send_ack("DELETE", uuid)
 
+    async def change_note(self, uuid: SafeText, note: SafeText) -> None:
+        """See `Team` and `acknowledge`."""
+        content = json.dumps({"note": note}, ensure_ascii=False).encode(errors="replace")
+        await self._send_ack("PATCH", uuid, content)
+
     async def _send_ack(self, method: str, uuid: SafeText, content: bytes | None = None) -> Response:
         deadline = min(limits.ACK_DEADLINE, self._limits.page_deadline)
         why: SourceError
@@ -475,7 +480,7 @@ class Client:
         else:
             if httpx.codes.is_success(response.status):
                 return response
-            why = ack_refusal_of(response, self._endpoint, is_end=content is None)
+            why = ack_refusal_of(response, self._endpoint, is_of_known=method != "PUT")
         raise why  # outside the `except`, see `errors`
 
     def _too_slow(self, what: str, deadline: timedelta) -> SourceError:

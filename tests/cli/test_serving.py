@@ -89,7 +89,8 @@ class Running:
         self, method: str = "PUT", uuid: str = UUID, token: str = TOKEN, ids: tuple[str, ...] = IDS, **members: Any
     ) -> Answer:
         content = {"rows": [{"id": id_, "sign_at": SIGN} for id_ in ids], "note": "disk swap", "for_s": 3_600}
-        body = json.dumps(content | members).encode() if method == "PUT" else None
+        bodies = {"PUT": content | members, "PATCH": members}
+        body = json.dumps(bodies[method]).encode() if method in bodies else None
 
         def send() -> Answer:
             with Client(f"http://127.0.0.1:{self.port}", token) as client:
@@ -246,6 +247,23 @@ async def test_anybody_with_the_right_ends_an_acknowledgement_and_the_end_is_kep
         assert made.ended_by == "ben"
         assert made.until == NOW - 1_000, "no estimate of the platform's clock puts the end into the future"
         assert results(await served.ask(uuid=NEXT, token=OTHER)) == ["acked ben", "acked ben"]
+
+
+async def test_anybody_with_the_right_changes_a_note_and_the_acknowledgement_stays(tmp_path: Path) -> None:
+    async with running(tmp_path, {KEYS[0]: ACK}) as served:
+        assert (await served.ask("PATCH", NEXT, note="eta")).status == 404
+        assert (await served.ask("PATCH", note=7)).status == 422
+        changed = await served.ask("PATCH", token=OTHER, note="eta 10 min")
+        assert (changed.status, changed.json) == (200, {"rows": []})
+        assert served.acks == {KEYS[0]: replace(ACK, note=clean("eta 10 min"))}
+        assert "ben (127.0.0.1) changed the note about 1 row" in logged(tmp_path)
+
+
+async def test_a_token_changes_no_acknowledgement_outside_of_its_profiles_rows(tmp_path: Path) -> None:
+    elsewhere = {(SERVER, clean("env-of-another-profile")): ACK}
+    async with running(tmp_path, elsewhere) as served:
+        assert (await served.ask("DELETE")).status == 404
+        assert served.acks == elsewhere
 
 
 async def test_a_full_disk_refuses_and_nothing_is_acknowledged(tmp_path: Path) -> None:

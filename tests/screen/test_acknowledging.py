@@ -175,7 +175,11 @@ async def test_the_same_key_edits_the_note_or_withdraws_and_the_pane_shows_the_n
         changed = stage.app.state.monitor.acks[key_of(ADA)]
         assert changed.note == "[b]disk[/], mine"
         assert changed.at == NOW, "as old as it was"
+        await stage.press("a", "ctrl+r", "enter")
+        assert stage.news == "still acknowledged: ada", "the question comes first"
         await stage.press("a", "ctrl+r")
+        assert "End the acknowledgement of ada on this machine?" in stage.text
+        await stage.press("e", "enter")
         assert isinstance(stage.app.screen, Dashboard)
         assert stage.news == "no longer acknowledged: ada"
         assert stage.app.state.monitor.acks == {}
@@ -274,7 +278,7 @@ async def test_a_on_a_group_header_acknowledges_all_problems_of_the_group() -> N
         await stage.show([*late, named("joe", lastHeartbeat=NOW - 60_000), named("dan")])
         assert "✓" not in stage.body[0], "joe is open"
         await acknowledge(stage)
-        await stage.press("a", "ctrl+r")
+        await stage.press("a", "ctrl+r", "e", "enter")
         assert stage.news == "no longer acknowledged: cyd, fay, guy and joe"
         assert stage.app.state.monitor.acks == {}
 
@@ -345,7 +349,7 @@ async def test_members_of_an_unfolded_incident_are_acknowledged_one_by_one() -> 
         await acknowledge(stage)
         assert in_block(stage) == ["bob", "eve", "pod", "web-1", "web-2"]
         assert stage.cursor == "bob"
-        for keys in (("x", "enter"), ("ctrl+r",)):
+        for keys in (("x", "enter"), ("ctrl+r", "e", "enter")):
             stage.go_to("env-web-1")
             await stage.press("a", *keys)
             assert stage.cursor == "web-1", "a change leaves the cursor"
@@ -433,6 +437,7 @@ class Server:
     error: Cause | None = None
     requests: list[AckRequest] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
+    notes: list[tuple[str, str]] = field(default_factory=list)
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -445,6 +450,10 @@ class Server:
 
     async def end(self, uuid: SafeText) -> None:
         self.ended.append(uuid)
+        await self._wait()
+
+    async def change_note(self, uuid: SafeText, note: SafeText) -> None:
+        self.notes.append((uuid, note))
         await self._wait()
 
     async def _wait(self) -> None:
@@ -582,9 +591,23 @@ async def test_anybody_may_end_an_acknowledgement_of_the_team() -> None:
         mark = {"envwatch": {"ack": {"by": "ann", "at": stage.at, "note": "disk", "uuid": UUID}}}
         await stage.take(served(stage, *(off_at(name, stage.at - 5_000, **mark) for name in ("a", "b"))))
         await stage.press("home")
-        for keys, ended in ((("enter",), []), (("down", "enter"), [UUID])):
+        for keys, ended in ((("enter",), []), (("e", "enter"), [UUID])):
             await stage.press("a")
-            assert "acknowledged by ann" in stage.text
+            assert "acknowledged by ann: another note?" in stage.text
+            await stage.press("ctrl+r")
+            assert "for the whole team?" in stage.text
             await stage.press(*keys)
             assert server.ended == ended
             assert ("no longer acknowledged" in message(stage)) is bool(ended)
+
+
+async def test_a_note_on_the_teams_acknowledgement_is_a_note_whatever_its_first_letter() -> None:
+    server = Server()
+    async with viewer(server) as stage:
+        mark = {"envwatch": {"ack": {"by": "ann", "at": stage.at, "note": "", "uuid": UUID}}}
+        await stage.take(served(stage, *(off_at(name, stage.at - 5_000, **mark) for name in ("a", "b"))))
+        await stage.press("home", "a")
+        await stage.type("eta 10 min")
+        await stage.press("enter")
+        assert (server.notes, server.ended) == ([(UUID, "eta 10 min")], [])
+        assert "acknowledged with another note for the team" in message(stage)
