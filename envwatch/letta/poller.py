@@ -48,6 +48,11 @@ class Source(Protocol):
 class Team(Protocol):
     """The team behind `envwatch serve`, which shares acknowledgements. Each method takes at most 10 s."""
 
+    @property
+    def may_ack(self) -> bool:
+        """Whether this machine's token may acknowledge, as far as the server says."""
+        ...
+
     async def acknowledge(self, uuid: SafeText, request: AckRequest) -> AckAnswer:
         """Acknowledge rows under a new uuid, and return each row's result.
 

@@ -20,6 +20,8 @@ from envwatch.model.listing_api import (
     ENVWATCH_VERSION,
     HEALTH_PATH,
     LISTING_PATH,
+    READ_ONLY,
+    RIGHTS_HEADER,
     WRONG_BASE_URL,
     RefusedError,
     not_found,
@@ -147,7 +149,10 @@ class ServingApp:
             viewer = self._admit([profile], request, now)
             if is_about_acks:
                 return await self._act(profile, path, viewer, request, now)
-            return self._endpoints[profile].answer(replace(request, path=path), now)
+            answer = self._endpoints[profile].answer(replace(request, path=path), now)
+            if viewer.may_ack:
+                return answer
+            return replace(answer, headers=(*answer.headers, (RIGHTS_HEADER, READ_ONLY)))
         if request.path == METRICS_PATH:
             return await self._scrape(request, now)
         raise not_found()

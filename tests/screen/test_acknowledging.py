@@ -438,6 +438,7 @@ class Server:
     requests: list[AckRequest] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
+    may_ack: bool = True
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -599,6 +600,19 @@ async def test_anybody_may_end_an_acknowledgement_of_the_team() -> None:
             await stage.press(*keys)
             assert server.ended == ended
             assert ("no longer acknowledged" in message(stage)) is bool(ended)
+
+
+async def test_a_token_without_the_right_is_offered_no_acknowledgement_and_no_end() -> None:
+    server = Server(may_ack=False)
+    async with viewer(server) as stage:
+        mark = {"envwatch": {"ack": {"by": "ann", "at": stage.at, "note": "disk", "uuid": UUID}}}
+        await stage.take(served(stage, off_at("a", stage.at - 5_000, **mark), off_at("b", stage.at - 5_000)))
+        for id_ in ("env-a", "env-b"):
+            stage.go_to(id_)
+            await stage.press("a")
+            assert isinstance(stage.app.screen, Dashboard)
+            assert "your token only reads" in message(stage)
+        assert (server.requests, server.ended, server.notes) == ([], [], [])
 
 
 async def test_a_note_on_the_teams_acknowledgement_is_a_note_whatever_its_first_letter() -> None:

@@ -255,7 +255,8 @@ def test_only_a_token_with_the_right_acknowledges_and_polling_goes_on_without() 
             why = "the token ben may not acknowledge: its line in the file of tokens lacks the word `ack`"
             assert refused.json == {"error": why}
         assert served.acts == []
-        assert ben.ask(LISTING).status == 200
+        assert (ben.ask(LISTING).status, ben.ask(LISTING).headers["Envwatch-Rights"]) == (200, "read")
+        assert "Envwatch-Rights" not in served.ask(LISTING, TOKEN).headers
 
 
 def test_only_a_path_with_a_uuid_is_found_and_takes_put_and_delete() -> None:

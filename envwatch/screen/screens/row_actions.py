@@ -51,6 +51,9 @@ _WHERE: Final = {"for the team": True, "on this machine": False}
 
 _END: Final = "end"
 _NAMES: Final = 3
+_READ_ONLY: Final = (
+    "your token only reads: ask for the right `ack` at the server; M silences on this machine, the server still pages"
+)
 
 _WORDS: Final[Mapping[str, bool | None]] = {"always": True, "never": False, "by rule": None}
 """Answers of `A`; None withdraws a decision."""
@@ -174,9 +177,13 @@ class RowActions(TableScreen):
     def acknowledge(self, target: Target) -> None:
         if not self.does_act():
             return
-        if problems := [each for each in target.environments if self._is_open(each)]:
+        problems = [each for each in target.environments if self._is_open(each)]
+        acknowledged = [each for each in target.environments if self.state.monitor.is_acked(each)]
+        if any(self._is_only_read(each) for each in problems or acknowledged):
+            self.show_message(_READ_ONLY)
+        elif problems:
             self._ask_for_note(self.part_of(target, problems), target)
-        elif acknowledged := [each for each in target.environments if self.state.monitor.is_acked(each)]:
+        elif acknowledged:
             self._ask_for_change(self.part_of(target, acknowledged), target)
         elif self._is_up_again(target):
             self.show_message(f"nothing to acknowledge: {target.is_or_are} up again")
@@ -224,6 +231,9 @@ class RowActions(TableScreen):
     def _is_shared(self, tracked: TrackedEnvironment) -> bool:
         """Whether a server takes the acknowledgement; a server does not know this machine's `expect`."""
         return tracked.profile in self.state.teams and tracked.presence is not Presence.MISSING
+
+    def _is_only_read(self, tracked: TrackedEnvironment) -> bool:
+        return self._is_shared(tracked) and tracked.profile in self.state.read_only and not self._acks_of([tracked])
 
     def _ask_for_change(self, acknowledged: Target, whole: Target) -> None:
         from envwatch.screen.screens.dialogs import Prompt
