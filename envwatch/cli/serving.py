@@ -24,6 +24,7 @@ from envwatch.cli.streams import print_error, write
 from envwatch.letta.poller import read_clocks
 from envwatch.model.acks import Ack
 from envwatch.model.listing_api import RefusedError
+from envwatch.model.outcome import SourceError
 from envwatch.model.redactor import redactor
 from envwatch.model.text import SafeText, clean, counted
 from envwatch.model.times import long_age
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from envwatch.cli.monitoring import Monitoring
     from envwatch.config.settings import Settings
     from envwatch.fleet.profile_state import ProfileState
+    from envwatch.letta.poller import Team
     from envwatch.model.acks import AckAnswer, AckRequest
     from envwatch.serve.app import Act
     from envwatch.serve.exposition import Polls
@@ -241,6 +243,8 @@ class Service:
         return await asyncio.shield(asyncio.wrap_future(deciding))  # the act goes on if the connection ends
 
     async def _decided(self, act: Act) -> AckAnswer:
+        if (upstream := self._upstream_for(act)) is not None:
+            return await self._passed_on(act, upstream)
         if act.note is not None:
             return await self._noted(act, act.note)
         if act.request is None:
@@ -259,6 +263,33 @@ class Service:
         except RefusedError:
             self._answers.pop(key, None)
             raise
+
+    def _upstream_for(self, act: Act) -> Team | None:
+        """Return the upstream `envwatch serve` that keeps an act's acknowledgement, if any."""
+        name = self._keys[act.profile]
+        target = self._watch.targets.get(name)
+        team = None if target is None else target.team
+        known, profile_state, _ = self._present(name)
+        is_own = bool(acks_of_uuid(known, profile_state.server, act.uuid))
+        if team is None or is_own or (act.request is not None and not team.may_ack):
+            return None
+        return team
+
+    async def _passed_on(self, act: Act, upstream: Team) -> AckAnswer:
+        """Let upstream decide, so that an acknowledgement reaches everybody above and below."""
+        answer: AckAnswer = ()
+        try:
+            if act.request is not None:
+                answer = await upstream.acknowledge(act.uuid, act.request)
+            elif act.note is not None:
+                await upstream.change_note(act.uuid, act.note)
+            else:
+                await upstream.end(act.uuid)
+        except SourceError as error:
+            raise RefusedError(HTTPStatus.BAD_GATEWAY, {"error": f"not passed on: {error}"}) from None
+        self._watch.targets[self._keys[act.profile]].poller.refresh()
+        self._log.note(f"{act.who} was passed on upstream, {act.uuid}")
+        return answer
 
     async def _acked(self, act: Act, request: AckRequest) -> AckAnswer:
         name = self._keys[act.profile]

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+from support.app_harness import target_of
 from support.builders import NOW, environment, listed, reading
 from support.demo_client import Answer, Client
+from support.fake_clock import Script, World, walk
 from support.programs import wait_until
 from support.serving import OTHER, TOKEN
 
@@ -22,9 +24,10 @@ from envwatch.alerts.monitor import Monitor
 from envwatch.cli.monitoring import Monitoring
 from envwatch.cli.serving import Plan, Service
 from envwatch.config.settings import Settings
-from envwatch.letta.poller import Runtime, read_clocks
-from envwatch.model.acks import Ack, AckedLoss, AckRequest
+from envwatch.letta.poller import Poller, Runtime, read_clocks
+from envwatch.model.acks import Ack, AckedLoss, AckedRow, AckRequest, AckResult
 from envwatch.model.limits import Limits
+from envwatch.model.outcome import Cause, Failure, SourceError
 from envwatch.model.redactor import Redactor
 from envwatch.model.text import clean
 from envwatch.serve.app import Act
@@ -38,9 +41,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from envwatch.alerts.acknowledgements import Acks
+    from envwatch.model.acks import AckAnswer
     from envwatch.model.clock import Clocks
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Listed
+    from envwatch.model.text import SafeText
 
 SERVER = clean("letta.example")
 WORK = clean("work")
@@ -264,6 +269,56 @@ async def test_a_token_changes_no_acknowledgement_outside_of_its_profiles_rows(t
     async with running(tmp_path, elsewhere) as served:
         assert (await served.ask("DELETE")).status == 404
         assert served.acks == elsewhere
+
+
+@dataclass
+class Upstream:
+    """An `envwatch serve` above."""
+
+    may_ack: bool = True
+    error: SourceError | None = None
+    acts: list[str] = field(default_factory=list)
+
+    async def acknowledge(self, uuid: SafeText, request: AckRequest) -> AckAnswer:
+        self._take(f"PUT {uuid} {request.note}")
+        return [AckedRow(loss.id, AckResult.ACKED, clean("lower")) for loss in request.losses]
+
+    async def end(self, uuid: SafeText) -> None:
+        self._take(f"DELETE {uuid}")
+
+    async def change_note(self, uuid: SafeText, note: SafeText) -> None:
+        self._take(f"PATCH {uuid} {note}")
+
+    def _take(self, act: str) -> None:
+        if self.error is not None:
+            raise self.error
+        self.acts.append(act)
+
+
+def put_below(served: Running, upstream: Upstream) -> None:
+    target = target_of(Poller(Script(World(), walk()), Limits()), "work")._replace(find_team=lambda: upstream)
+    served.watch.targets = {WORK: target}
+
+
+async def test_a_lower_server_passes_acknowledgements_notes_and_ends_on_and_keeps_none(tmp_path: Path) -> None:
+    async with running(tmp_path) as served:
+        put_below(served, upstream := Upstream())
+        assert results(await served.ask()) == ["acked lower", "acked lower"]
+        assert (await served.ask("PATCH", note="eta")).status == 200
+        assert (await served.ask("DELETE")).status == 200
+        assert upstream.acts == [f"PUT {UUID} disk swap", f"PATCH {UUID} eta", f"DELETE {UUID}"]
+        assert served.acks == {}
+        upstream.error = SourceError(Failure(Cause.UNREACHABLE, clean("no upstream")))
+        refused = await served.ask("DELETE")
+        assert (refused.status, refused.json) == (502, {"error": "not passed on: no upstream"})
+
+
+async def test_a_lower_server_without_the_right_upstream_acknowledges_for_its_own_viewers(tmp_path: Path) -> None:
+    async with running(tmp_path) as served:
+        put_below(served, upstream := Upstream(may_ack=False))
+        assert results(await served.ask()) == ["acked ann", "acked ann"]
+        assert (await served.ask("DELETE")).status == 200
+        assert upstream.acts == []
 
 
 async def test_a_full_disk_refuses_and_nothing_is_acknowledged(tmp_path: Path) -> None:
