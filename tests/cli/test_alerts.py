@@ -188,3 +188,13 @@ def test_an_unknown_option_before_an_action_is_named_with_the_nearest(envwatch: 
         2,
         "envwatch: `envwatch silence` takes no --untill; did you mean --until? See `envwatch silence --help`\n",
     )
+
+
+def test_the_list_names_the_profile_of_each_recurring_silence_of_several(envwatch: Envwatch) -> None:
+    quiet = "".join(
+        f'[profiles.{name}]\n[[profiles.{name}.quiet]]\nfilter = "name:{name}"\nhours = "17:00-10:00"\n'
+        for name in ("home", "work")
+    )
+    envwatch.write_config(quiet)
+    lines = envwatch("silence", "list", "--profile", "home,work").out.splitlines()
+    assert [line.split()[:2] for line in lines] == [["ID", "PROFILE"], ["quiet-1", "home"], ["quiet-1", "work"]]

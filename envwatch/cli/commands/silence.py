@@ -22,7 +22,7 @@ from envwatch.cli.bootstrap import (
 from envwatch.cli.streams import confirm, print_error, write, write_table
 from envwatch.config.values import duration, future
 from envwatch.model.redactor import ReportedError
-from envwatch.model.text import SafeText, clean, composed, counted, enumerated, one_line, shortened
+from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, enumerated, one_line, shortened
 from envwatch.model.times import date_text
 from envwatch.watch.profiles import state_file
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from envwatch.alerts.silences import Silence
     from envwatch.config.settings import Settings
 
-_Listed: TypeAlias = "tuple[Silence, float | None, float | None]"
-"""A silence, begin and end in ms; None outside a recurring silence's hours."""
+_Listed: TypeAlias = "tuple[Silence, float | None, float | None, SafeText]"
+"""A silence, begin and end in ms (None outside a recurring silence's hours), and a recurring silence's profiles."""
 _ACTIONS: Final = {
     "list": "print the silences: current, and recurring ones of the configuration",
     "end": "end a silence by its id; of a recurring silence, only the present hours",
@@ -164,7 +164,7 @@ def _end(id_: str, settings: Sequence[Settings]) -> int:
         raise StopError(Exit.FAILED, f"there is no silence {name}; `envwatch silence list` prints the current silences")
     if len(found) > 1:
         raise StopError(Exit.USAGE, f"several profiles have a silence {name}: choose one with --profile")
-    ((silence, _, until),) = found
+    ((silence, _, until, _),) = found
     if until is None:
         raise StopError(Exit.FAILED, f"{name} is not in force now: {_what(silence)}")
     ended = silence.ended(WallMs(time.time() * 1000), user_name())
@@ -182,10 +182,12 @@ def _list(options: Options, settings: Sequence[Settings]) -> int:
     if not found:
         print_error("nothing is silenced")
         return Exit.FINE
-    rows = [("ID", "UNTIL", "WHAT", "NOTE", "BY")]
-    for silence, _, until in found:
+    has_profiles = len({profiles for *_, profiles in found if profiles}) > 1
+    rows = [("ID", *(["PROFILE"] if has_profiles else []), "UNTIL", "WHAT", "NOTE", "BY")]
+    for silence, _, until, profiles in found:
         when = "-" if until is None else date_text(until, None)
-        rows.append((silence.id, when, _what(silence), silence.note or "-", silence.by or "-"))
+        profile = [profiles or "-"] if has_profiles else []
+        rows.append((silence.id, *profile, when, _what(silence), silence.note or "-", silence.by or "-"))
     write_table([[composed(cell) for cell in row] for row in rows])
     return Exit.FINE
 
@@ -200,10 +202,13 @@ def _listed(settings: Sequence[Settings]) -> list[_Listed]:
     now = time.time() * 1000
     silences = silences_in(state_file("silences"), matcher_or_none)
     current = [each for each in silences.values() if each.until > now and not each.ends]
-    once = [(each, each.at, each.until) for each in sorted(current, key=lambda silence: silence.until)]
-    recurring = dict.fromkeys(silence for each in settings for silence in silences_policy(each).silences)
+    once = [(each, each.at, each.until, EMPTY) for each in sorted(current, key=lambda silence: silence.until)]
+    recurring: dict[Silence, list[str]] = {}
+    for each in settings:
+        for silence in silences_policy(each).silences:
+            recurring.setdefault(silence, []).append(each.profile)
     hours = [(each, hours_at(each, now, silences, ServerClock()) or (None, None)) for each in recurring]
-    return [*once, *((each, *span) for each, span in hours)]
+    return [*once, *((each, *span, composed(", ".join(recurring[each]))) for each, span in hours)]
 
 
 def _what(silence: Silence) -> SafeText:
@@ -218,7 +223,7 @@ def _what(silence: Silence) -> SafeText:
 def _json(listed: _Listed) -> dict[str, object]:
     from envwatch.wording.output.formats import iso
 
-    silence, at, until = listed
+    silence, at, until, _ = listed
     hours = silence.hours
     return {
         "id": silence.id,
