@@ -16,6 +16,7 @@ from envwatch.alerts.acknowledgements import Acks, ServerKey, ack_of, ended_by_p
 from envwatch.alerts.alert_policy import Word
 from envwatch.alerts.silences import Silence, silence_of_environments
 from envwatch.fleet.presence import Presence
+from envwatch.fleet.problems import can_be_acked
 from envwatch.model.acks import LONGEST_NOTE, ROWS_AT_ONCE, Ack, AckedLoss, AckedRow, AckRequest, new_uuid, note_of
 from envwatch.model.outcome import Cause, SourceError
 from envwatch.model.text import EMPTY, SafeText, clean, counted, enumerated, shortened
@@ -187,11 +188,15 @@ class RowActions(TableScreen):
             self._ask_for_change(self.part_of(target, acknowledged), target)
         elif self._is_up_again(target):
             self.show_message(f"nothing to acknowledge: {target.is_or_are} up again")
+        elif any(each.presence is Presence.LATE for each in target.environments):
+            self.show_message(f"nothing to acknowledge: {target.name} late, not lost; M keeps a loss quiet beforehand")
         else:
             self.show_message(f"nothing to acknowledge: {target.name}{', no problem' if target.environments else ''}")
 
     def _is_open(self, tracked: TrackedEnvironment) -> bool:
-        return self.is_unwell(tracked) and not self.state.monitor.is_acked(tracked)
+        monitor, at = self.state.monitor, self.state.server_now(tracked.profile)
+        is_in_incident = any(tracked.key in each.remaining for each in monitor.incidents.open)
+        return can_be_acked(tracked, at, is_in_incident=is_in_incident) and not monitor.is_acked(tracked)
 
     def _is_up_again(self, target: Target) -> bool:
         is_up = all(tracked.verdict.is_up and not self.is_unwell(tracked) for tracked in target.environments)
