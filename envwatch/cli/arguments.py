@@ -13,7 +13,7 @@ import textwrap
 from enum import IntEnum
 from functools import partial
 from importlib import import_module
-from itertools import groupby
+from itertools import groupby, takewhile
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from envwatch import __version__
@@ -256,7 +256,17 @@ class Parser(argparse.ArgumentParser):
         action = self.optional_action
         if action is not None and action.choices is not None and (not args or args[0] not in action.choices):
             action.nargs = argparse.SUPPRESS  # takes no word
+        if (unknown := self._unknown_option(args or ())) is not None:
+            raise StopError(Exit.USAGE, _with_help(unknown_arguments([unknown], self.prog, self.flags), self.prog))
         return super().parse_known_args(args, namespace)
+
+    def _unknown_option(self, args: Sequence[str]) -> str | None:
+        """Return an unknown option before an action: argparse would call the option's value an unknown action."""
+        actions = next((each for each in self._actions if each.dest == "action"), None)
+        if actions is None or actions.choices is None:
+            return None
+        before = takewhile(lambda arg: arg not in {*(actions.choices or ()), "--"}, args)
+        return next((arg for arg in before if arg.startswith("--") and arg.partition("=")[0] not in self.flags), None)
 
     def print_help(self, file: object = None) -> NoReturn:  # noqa: ARG002 - argparse's own signature
         """Raise `HelpRequested`, because argparse ignores write errors."""

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from envwatch.cli.arguments import GROUPS, Exit, Options, StopError
 from envwatch.cli.streams import print_error
-from envwatch.config.values import zone_named
+from envwatch.config.values import past_end, zone_named
 from envwatch.model.redactor import ReportedError, redactor
 from envwatch.model.text import SafeText, clean
-from envwatch.model.times import date_text, past_moment_of, use_zone
+from envwatch.model.times import date_text, moment_of, past_moment_of, use_zone
 from envwatch.watch.profiles import (
     Profiles,
     SelectedProfile,
@@ -60,6 +60,14 @@ def all_settings_for(
     zone = found[0].timezone
     use_zone(None if zone is None else zone_named(zone))
     return found
+
+
+def future_moment(text: str) -> datetime:
+    """Return the future moment of a text of `--until`; raise `StopError` if it has passed."""
+    now = datetime.now(UTC)
+    if (at := moment_of(text, now)) is None or at <= now:
+        raise StopError(Exit.USAGE, f"--until: {past_end(now)}")
+    return at
 
 
 def past_moment(text: str) -> datetime:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from http import HTTPStatus
@@ -24,6 +24,7 @@ from envwatch.cli.streams import print_error, write
 from envwatch.letta.poller import read_clocks
 from envwatch.model.acks import Ack
 from envwatch.model.listing_api import RefusedError
+from envwatch.model.outcome import SourceError
 from envwatch.model.redactor import redactor
 from envwatch.model.text import SafeText, clean, counted
 from envwatch.model.times import long_age
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from envwatch.cli.monitoring import Monitoring
     from envwatch.config.settings import Settings
     from envwatch.fleet.profile_state import ProfileState
+    from envwatch.letta.poller import Team
     from envwatch.model.acks import AckAnswer, AckRequest
     from envwatch.serve.app import Act
     from envwatch.serve.exposition import Polls
@@ -241,6 +243,10 @@ class Service:
         return await asyncio.shield(asyncio.wrap_future(deciding))  # the act goes on if the connection ends
 
     async def _decided(self, act: Act) -> AckAnswer:
+        if (upstream := self._upstream_for(act)) is not None:
+            return await self._passed_on(act, upstream)
+        if act.note is not None:
+            return await self._noted(act, act.note)
         if act.request is None:
             return await self._ended(act)
         key = act.profile, act.uuid
@@ -258,6 +264,33 @@ class Service:
             self._answers.pop(key, None)
             raise
 
+    def _upstream_for(self, act: Act) -> Team | None:
+        """Return the upstream `envwatch serve` that keeps an act's acknowledgement, if any."""
+        name = self._keys[act.profile]
+        target = self._watch.targets.get(name)
+        team = None if target is None else target.team
+        known, profile_state, _ = self._present(name)
+        is_own = bool(acks_of_uuid(known, profile_state.server, act.uuid))
+        if team is None or is_own or (act.request is not None and not team.may_ack):
+            return None
+        return team
+
+    async def _passed_on(self, act: Act, upstream: Team) -> AckAnswer:
+        """Let upstream decide, so that an acknowledgement reaches everybody above and below."""
+        answer: AckAnswer = ()
+        try:
+            if act.request is not None:
+                answer = await upstream.acknowledge(act.uuid, act.request)
+            elif act.note is not None:
+                await upstream.change_note(act.uuid, act.note)
+            else:
+                await upstream.end(act.uuid)
+        except SourceError as error:
+            raise RefusedError(HTTPStatus.BAD_GATEWAY, {"error": f"not passed on: {error}"}) from None
+        self._watch.targets[self._keys[act.profile]].poller.refresh()
+        self._log.note(f"{act.who} was passed on upstream, {act.uuid}")
+        return answer
+
     async def _acked(self, act: Act, request: AckRequest) -> AckAnswer:
         name = self._keys[act.profile]
         known, profile_state, at = self._present(name)
@@ -272,11 +305,27 @@ class Service:
         self._log.note(f"{act.who} acknowledged {rows} {lasts}, {act.uuid}{_after_colon(request.note)}")
         return answer
 
-    async def _ended(self, act: Act) -> AckAnswer:
+    async def _noted(self, act: Act, note: SafeText) -> AckAnswer:
+        acks, known, at = self._named_by(act)
+        changed = {key: replace(ack, note=note) for key, ack in acks.items() if ack.until is None or ack.until > at}
+        await self._save(changed, known)
+        if changed:
+            what = f"the note about {counted(len(changed), 'row')}"
+            self._log.note(f"{act.who} changed {what}, {act.uuid}{_after_colon(note)}")
+        return ()
+
+    def _named_by(self, act: Act) -> tuple[Acks, Acks, float]:
+        """Return the acknowledgements of an act's uuid, all acknowledgements, and the server's time in ms."""
         known, profile_state, at = self._present(self._keys[act.profile])
         acks = acks_of_uuid(known, profile_state.server, act.uuid)
+        # Profiles of a server share acknowledgements, but a token sees the rows of its own profile alone.
+        acks = {key: ack for key, ack in acks.items() if key[1] in profile_state.environments}
         if not acks:
             raise RefusedError(HTTPStatus.NOT_FOUND, {"error": f"there is no acknowledgement {act.uuid}"})
+        return acks, known, at
+
+    async def _ended(self, act: Act) -> AckAnswer:
+        acks, known, at = self._named_by(act)
         ended = {
             key: ended_by_person(ack, at, act.by) for key, ack in acks.items() if ack.until is None or ack.until > at
         }

@@ -14,7 +14,7 @@ from unicodedata import category
 
 from envwatch.model.redactor import LIKE_A_KEY, ReportedError
 from envwatch.model.text import SafeText, clean, did_you_mean
-from envwatch.model.times import past_moment_of
+from envwatch.model.times import date_text, moment_of, past_moment_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -75,6 +75,23 @@ def past(what: str) -> Callable[[object], str]:
         return str(raw)
 
     return read
+
+
+def future(raw: object) -> str:
+    """Check that the text is a future time in some zone: the time zone is read later."""
+    from envwatch.model.limits import ZONES_APART  # noqa: PLC0415 - only with such an option
+
+    now = datetime.now(UTC)
+    if (at := moment_of(str(raw), now - ZONES_APART)) is None:
+        raise ValueError("must be a time like 15:30 or '2026-11-25 15:30', or ISO 8601 with an offset")
+    if at <= now - ZONES_APART:
+        raise ValueError(past_end(now))
+    return str(raw)
+
+
+def past_end(now: datetime) -> str:
+    """Return the mistake in an end that has passed."""
+    return f"must be in the future: here it is {date_text(now.timestamp() * 1000, None)}"
 
 
 def zone_named(name: str) -> tzinfo:

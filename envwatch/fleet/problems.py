@@ -30,6 +30,13 @@ _OLD_MS: Final = limits.OLD_AFTER / MS
 _GONE_IS_PROBLEM_MS: Final = limits.GONE_IS_PROBLEM_FOR / MS
 
 
+def can_be_acked(tracked: TrackedEnvironment, now: float, *, is_in_incident: bool) -> bool:
+    """Whether a row can be acknowledged: down, however long, or flapping. A late row is up: nothing is lost yet."""
+    if tracked.verdict.is_up:
+        return tracked.is_flapping and tracked.replaced_by is None
+    return tracked.is_unhealthy or is_in_incident or is_problem(tracked, now)
+
+
 def is_old(tracked: TrackedEnvironment, now: float, counts_from: float | None = None) -> bool:
     """Whether an environment has been offline for `limits.OLD_AFTER`, too long to need a person now.
 

@@ -34,7 +34,15 @@ from envwatch.letta.transport import Transport
 from envwatch.model import limits
 from envwatch.model.acks import ACKS_PATH, REQUEST_BYTES, answer_in
 from envwatch.model.clock import OffsetBounds, WallMs
-from envwatch.model.listing_api import AGE_HEADER, ENVWATCH_VERSION, HEALTH_PATH, INTERVAL_HEADER, LISTING_PATH
+from envwatch.model.listing_api import (
+    AGE_HEADER,
+    ENVWATCH_VERSION,
+    HEALTH_PATH,
+    INTERVAL_HEADER,
+    LISTING_PATH,
+    READ_ONLY,
+    RIGHTS_HEADER,
+)
 from envwatch.model.outcome import Cause, Failure, ListedPage, RelayInfo, Snapshot, SourceError
 from envwatch.model.page import Pool, page_of
 from envwatch.model.shared_marks import without_marks
@@ -79,6 +87,7 @@ class RelayedListing(NamedTuple):
     earliest: float
     latest: float
     interval: timedelta | None = None
+    may_ack: bool = True
 
     @classmethod
     def from_response(cls, response: Response, asked: float, answered: float) -> RelayedListing | None:
@@ -87,7 +96,9 @@ class RelayedListing(NamedTuple):
         if age_s is None:
             return None
         interval_s = _seconds(response.headers, INTERVAL_HEADER)
-        return cls(asked, asked - age_s, answered - age_s, timedelta(seconds=interval_s) if interval_s else None)
+        interval = timedelta(seconds=interval_s) if interval_s else None
+        may_ack = response.headers.get(RIGHTS_HEADER, "").strip() != READ_ONLY
+        return cls(asked, asked - age_s, answered - age_s, interval, may_ack)
 
     def is_surely_after(self, other: RelayedListing) -> bool:
         """Whether the relay surely requested this listing after `other`."""
@@ -102,7 +113,8 @@ def served_of(listing: RelayedListing | None, before: RelayedListing | None) -> 
     if listing is None:
         return None
     is_repeat = before is not None and not listing.is_surely_after(before)
-    return RelayInfo(max(listing.asked - listing.earliest, 0.0), listing.interval, is_repeat)
+    age_s = max(listing.asked - listing.earliest, 0.0)
+    return RelayInfo(age_s, listing.interval, is_repeat, may_ack=listing.may_ack)
 
 
 class PageHistory:
@@ -286,6 +298,7 @@ class Client:
         self._listing: RelayedListing | None = None
         self._is_envwatch: bool | None = None
         self._is_served = False
+        self._may_ack = True
         self._transport = transport = Transport(
             url, key=key, wall=wall, error_patience=limits.page_deadline / 4, environ=environ
         )
@@ -323,6 +336,7 @@ class Client:
                 snapshot = await self._with_absences_checked(snapshot, deadline.when())
             snapshot = await self._with_marks_checked(snapshot)
             self._is_served = snapshot.served is not None and snapshot.served.is_envwatch
+            self._may_ack = snapshot.served is None or snapshot.served.may_ack
             if not snapshot.is_repeat:
                 self._listing, self._rows = fetch.listing, snapshot.rows
             return snapshot
@@ -446,6 +460,11 @@ class Client:
         """This client as `Team`, if the newest listing came from `envwatch serve`."""
         return self if self._is_served else None
 
+    @property
+    def may_ack(self) -> bool:
+        """See `Team`."""
+        return self._may_ack
+
     async def acknowledge(self, uuid: SafeText, request: AckRequest) -> AckAnswer:
         """See `Team`; nothing is sent unless the server's health names envwatch."""
         content = json.dumps(request.content, ensure_ascii=False).encode(errors="replace")
@@ -458,6 +477,11 @@ class Client:
     async def end(self, uuid: SafeText) -> None:
         """See `Team` and `acknowledge`."""
         await self._send_ack("DELETE", uuid)
+
+    async def change_note(self, uuid: SafeText, note: SafeText) -> None:
+        """See `Team` and `acknowledge`."""
+        content = json.dumps({"note": note}, ensure_ascii=False).encode(errors="replace")
+        await self._send_ack("PATCH", uuid, content)
 
     async def _send_ack(self, method: str, uuid: SafeText, content: bytes | None = None) -> Response:
         deadline = min(limits.ACK_DEADLINE, self._limits.page_deadline)
@@ -475,7 +499,7 @@ class Client:
         else:
             if httpx.codes.is_success(response.status):
                 return response
-            why = ack_refusal_of(response, self._endpoint, is_end=content is None)
+            why = ack_refusal_of(response, self._endpoint, is_of_known=method != "PUT")
         raise why  # outside the `except`, see `errors`
 
     def _too_slow(self, what: str, deadline: timedelta) -> SourceError:

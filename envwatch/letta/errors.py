@@ -197,14 +197,14 @@ def ack_failure_of(error: Exception, endpoint: Endpoint, deadline: timedelta) ->
     return SourceError(replace(failure, message=composed(what)))
 
 
-def ack_refusal_of(response: Response, endpoint: Endpoint, *, is_end: bool) -> SourceError:
-    """Return the failure for a refused acknowledgement, or a refused end."""
+def ack_refusal_of(response: Response, endpoint: Endpoint, *, is_of_known: bool) -> SourceError:
+    """Return the failure for a refused acknowledgement, or a refused change of a known one."""
     failure, host, words = refusal_of(response, endpoint).failure, endpoint.host, _words(response, endpoint)
     cause = failure.cause
     match response.status:
         case 403:
             what = f"the token of this machine may not acknowledge: ask for the right `ack` at {host}"
-        case 404 if is_end:
+        case 404 if is_of_known:
             cause, what = Cause.REFUSED, f"{host} knows no such acknowledgement: it may have ended already"
         # envwatch 1.1.0 answers 413 to any request with a body, and sometimes 431 to a large body.
         case 404 | 405 | 431 | 413 if response.status != 413 or words == _NO_BODY:

@@ -46,7 +46,12 @@ class Source(Protocol):
 
 
 class Team(Protocol):
-    """The team behind `envwatch serve`, which shares acknowledgements. Both methods take at most 10 s."""
+    """The team behind `envwatch serve`, which shares acknowledgements. Each method takes at most 10 s."""
+
+    @property
+    def may_ack(self) -> bool:
+        """Whether this machine's token may acknowledge, as far as the server says."""
+        ...
 
     async def acknowledge(self, uuid: SafeText, request: AckRequest) -> AckAnswer:
         """Acknowledge rows under a new uuid, and return each row's result.
@@ -57,6 +62,10 @@ class Team(Protocol):
 
     async def end(self, uuid: SafeText) -> None:
         """End an acknowledgement; raises like `acknowledge`."""
+        ...
+
+    async def change_note(self, uuid: SafeText, note: SafeText) -> None:
+        """Change an acknowledgement's note; raises like `acknowledge`."""
         ...
 
 

@@ -1,6 +1,7 @@
 """Acknowledgements, and the protocol between viewers and `envwatch serve` (docs/serve.md).
 
-`PUT [/profiles/NAME]/v1/envwatch/acks/{uuid}` acknowledges; `DELETE` ends the acknowledgement.
+`PUT [/profiles/NAME]/v1/envwatch/acks/{uuid}` acknowledges; `PATCH` changes the note; `DELETE` ends the
+acknowledgement.
 """
 
 from __future__ import annotations
@@ -110,15 +111,25 @@ class AckRequest(NamedTuple):
         rows, note, for_s = members.get("rows"), members.get("note", ""), members.get("for_s")
         if not isinstance(rows, list) or not 0 < len(rows) <= MOST_ROWS:
             raise ValueError(f"`rows` must be a list of 1 to {MOST_ROWS:,} rows")
-        if not isinstance(note, str) or len(note) > LONGEST_NOTE:
-            raise ValueError(f"`note` must be a text of at most {LONGEST_NOTE} characters")
+        checked = _checked_note(note)
         seconds = None if for_s is None else finite_number(for_s)
         if for_s is not None and (seconds is None or not SHORTEST_S <= seconds <= LONGEST_S):
             raise ValueError(f"`for_s` must be null, or {SHORTEST_S:.0f} to {LONGEST_S:.0f} seconds")
         losses = tuple(map(_loss_in, rows))
         if len({loss.id for loss in losses}) < len(losses):
             raise ValueError("`rows` names a row twice")
-        return cls(losses, note_of(note), seconds)
+        return cls(losses, checked, seconds)
+
+
+def note_in(body: JsonValue) -> SafeText:
+    """Return the note in the body of a request that changes it; raise `ValueError` with the reason."""
+    return _checked_note(body.get("note") if isinstance(body, dict) else None)
+
+
+def _checked_note(note: JsonValue) -> SafeText:
+    if not isinstance(note, str) or len(note) > LONGEST_NOTE:
+        raise ValueError(f"`note` must be a text of at most {LONGEST_NOTE} characters")
+    return note_of(note)
 
 
 def _loss_in(raw: JsonValue) -> AckedLoss:

@@ -28,6 +28,9 @@ GZIP_FROM_BYTES: Final = 1_400
 """A smaller body fits into one packet."""
 AGE_HEADER: Final = "Envwatch-Listing-Age"
 """Seconds since the request upstream."""
+RIGHTS_HEADER: Final = "Envwatch-Rights"
+"""`read` if the token of a viewer may not acknowledge; absent otherwise."""
+READ_ONLY: Final = "read"
 INTERVAL_HEADER: Final = "Envwatch-Listing-Interval"
 """Seconds between listings."""
 

@@ -44,6 +44,8 @@ class RelayInfo(NamedTuple):
     is_repeat: bool = False
     is_envwatch: bool = False
     """Whether the server's health names envwatch: the server may take acknowledgements."""
+    may_ack: bool = True
+    """Whether the server does not say that this token may only read."""
 
 
 class Snapshot(NamedTuple):

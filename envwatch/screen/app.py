@@ -221,9 +221,14 @@ class EnvwatchApp(TerminalApp, StateNode):
     def _current(self, present: MonitorState) -> MonitorState:
         watch = self._watch
         schedules = {profile: target.poller.schedule for profile, target in watch.targets.items()}
-        teams = frozenset(profile for profile, target in watch.targets.items() if target.team is not None)
+        found = {profile: target.team for profile, target in watch.targets.items() if target.team is not None}
         return replace(
-            present, monitor=watch.monitor, failing_hooks=watch.failing_hooks, schedules=schedules, teams=teams
+            present,
+            monitor=watch.monitor,
+            failing_hooks=watch.failing_hooks,
+            schedules=schedules,
+            teams=frozenset(found),
+            read_only=frozenset(profile for profile, team in found.items() if not team.may_ack),
         )
 
     def _keep_view(self, old: View, new: View) -> None:

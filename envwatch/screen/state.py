@@ -159,6 +159,8 @@ class MonitorState:
     failing_hooks: Mapping[SafeText, WallMs] = field(default_factory=dict)
     teams: frozenset[SafeText] = frozenset()
     """Profiles whose server takes acknowledgements for a team."""
+    read_only: frozenset[SafeText] = frozenset()
+    """Profiles of `teams` whose token may not acknowledge."""
     acking: frozenset[EnvironmentKey] = frozenset()
     """Rows with a pending acknowledgement at a server."""
     is_leaving: bool = False

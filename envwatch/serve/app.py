@@ -9,17 +9,19 @@ import asyncio
 from collections import Counter
 from dataclasses import replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
 from urllib.parse import unquote
 
 from pydantic_core import from_json
 
 from envwatch import __version__
-from envwatch.model.acks import ACKS_PATH, REQUEST_BYTES, AckRequest, answer_content, uuid_in
+from envwatch.model.acks import ACKS_PATH, REQUEST_BYTES, AckRequest, answer_content, note_in, uuid_in
 from envwatch.model.listing_api import (
     ENVWATCH_VERSION,
     HEALTH_PATH,
     LISTING_PATH,
+    READ_ONLY,
+    RIGHTS_HEADER,
     WRONG_BASE_URL,
     RefusedError,
     not_found,
@@ -32,8 +34,12 @@ from envwatch.serve.tokens import ACKS, GUESSES, RateLimit, Tokens, Viewer, netw
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
+    from pydantic import JsonValue
+
     from envwatch.model.acks import AckAnswer
     from envwatch.model.clock import Clocks, MonotonicS
+
+T = TypeVar("T")
 
 METRICS_PATH: Final = "/metrics"
 PROFILES_PATH: Final = "/profiles"
@@ -55,7 +61,9 @@ class Act(NamedTuple):
     by: SafeText
     address: SafeText
     request: AckRequest | None
-    """None ends the acknowledgement."""
+    """None ends the acknowledgement, or changes its note."""
+    note: SafeText | None = None
+    """Another note for an acknowledgement."""
 
     @property
     def who(self) -> str:
@@ -141,7 +149,10 @@ class ServingApp:
             viewer = self._admit([profile], request, now)
             if is_about_acks:
                 return await self._act(profile, path, viewer, request, now)
-            return self._endpoints[profile].answer(replace(request, path=path), now)
+            answer = self._endpoints[profile].answer(replace(request, path=path), now)
+            if viewer.may_ack:
+                return answer
+            return replace(answer, headers=(*answer.headers, (RIGHTS_HEADER, READ_ONLY)))
         if request.path == METRICS_PATH:
             return await self._scrape(request, now)
         raise not_found()
@@ -150,9 +161,9 @@ class ServingApp:
         """Change an acknowledgement; a body is read only here, and only from a viewer with the right."""
         if (uuid := uuid_in(path)) is None:
             raise not_found()
-        if request.method not in {"PUT", "DELETE"}:
+        if request.method not in {"PUT", "PATCH", "DELETE"}:
             status = HTTPStatus.METHOD_NOT_ALLOWED
-            raise RefusedError(status, {"error": status.phrase}, (("Allow", "PUT, DELETE"),))
+            raise RefusedError(status, {"error": status.phrase}, (("Allow", "PUT, PATCH, DELETE"),))
         if not viewer.may_ack:
             why = f"the token {viewer.name} may not acknowledge: its line in the file of tokens lacks the word `ack`"
             raise RefusedError(HTTPStatus.FORBIDDEN, {"error": why})
@@ -161,10 +172,11 @@ class ServingApp:
             raise _too_many(f"more than {ACKS} requests about acknowledgements in a minute", wait_s)
         if request.method == "DELETE" and request.has_body:
             raise _no_body_allowed()
-        asked = None if request.method == "DELETE" else await _ack_request(request)
+        asked = await _in_body(request, AckRequest.from_json) if request.method == "PUT" else None
+        note = await _in_body(request, note_in) if request.method == "PATCH" else None
         endpoint = self._endpoints[profile]
         endpoint.ready()
-        rows = await self._acknowledge(Act(profile, uuid, clean(viewer.name), clean(request.address), asked))
+        rows = await self._acknowledge(Act(profile, uuid, clean(viewer.name), clean(request.address), asked, note))
         return endpoint.plain(HTTPStatus.OK, answer_content(rows), self._clocks())
 
     def _without_profile(self, request: Request, now: Clocks) -> RefusedError:
@@ -219,11 +231,11 @@ def _no_body_allowed() -> RefusedError:
     return RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"error": "a request must have no body"})
 
 
-async def _ack_request(request: Request) -> AckRequest:
+async def _in_body(request: Request, read: Callable[[JsonValue], T]) -> T:
     if request.header("content-type").partition(";")[0].strip().lower() != "application/json":
         raise RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, {"error": "the body must be `application/json`"})
     body = await request.read_body(REQUEST_BYTES)
     try:
-        return AckRequest.from_json(from_json(body, allow_inf_nan=False))
+        return read(from_json(body, allow_inf_nan=False))
     except ValueError as error:
         raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, {"error": clean(f"no request: {error}")}) from None

@@ -294,3 +294,10 @@ def test_a_team_sees_one_acknowledgement_and_the_platform_gets_nothing(
         assert run_as(TOKEN, "end", "web-2")[0] == 0
         assert json.loads(run_as(other, "list", "-o", "json")[1]) == []
     assert sent(scripted) == []
+
+
+def test_a_late_row_is_not_lost_and_the_answer_names_the_silence(envwatch: Envwatch, scripted: Faulty) -> None:
+    scripted.script = lambda now: [up("web-1", now, lastHeartbeat=now - 60_000)]
+    code, _, err = envwatch("ack", "web-1")
+    text = "nothing to acknowledge: web-1 late, not lost; `envwatch silence` keeps a loss quiet beforehand\n"
+    assert (code, err, kept(envwatch.home)) == (1, text, {})

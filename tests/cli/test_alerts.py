@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -166,3 +167,34 @@ def test_a_terminal_asks_before_every_environment_is_silenced(
 def test_a_wildcard_needs_a_yes_without_a_listing_too(envwatch: Envwatch, query: str) -> None:
     assert envwatch("silence", "--filter", query, "--for", "1h").code == 2
     assert held(envwatch) == []
+
+
+def test_a_silence_ends_within_31_days_by_length_or_by_time(envwatch: Envwatch) -> None:
+    too_long = envwatch("silence", "--filter", "name:x", "--for", "99d")
+    assert (too_long.code, "must be 1m to 31d" in too_long.err) == (2, True)
+    now = datetime.now(UTC).replace(microsecond=0)
+    far = (now + timedelta(days=40)).isoformat()
+    too_far = envwatch("silence", "--filter", "name:x", "--until", far)
+    assert (too_far.code, "--until: must be 1m to 31d from now" in too_far.err) == (2, True)
+    end = now + timedelta(hours=3)
+    assert envwatch("silence", "--filter", "name:x", "--until", end.isoformat()).code == 0
+    ((until,),) = [[silence["until"] for silence in json.loads(envwatch("silence", "list", "-o", "json").out)]]
+    assert abs(datetime.fromisoformat(until) - end) < timedelta(seconds=30)
+
+
+def test_an_unknown_option_before_an_action_is_named_with_the_nearest(envwatch: Envwatch) -> None:
+    wrong = envwatch("silence", "--filter", "name:x", "--untill", "10:00")
+    assert (wrong.code, wrong.err) == (
+        2,
+        "envwatch: `envwatch silence` takes no --untill; did you mean --until? See `envwatch silence --help`\n",
+    )
+
+
+def test_the_list_names_the_profile_of_each_recurring_silence_of_several(envwatch: Envwatch) -> None:
+    quiet = "".join(
+        f'[profiles.{name}]\n[[profiles.{name}.quiet]]\nfilter = "name:{name}"\nhours = "17:00-10:00"\n'
+        for name in ("home", "work")
+    )
+    envwatch.write_config(quiet)
+    lines = envwatch("silence", "list", "--profile", "home,work").out.splitlines()
+    assert [line.split()[:2] for line in lines] == [["ID", "PROFILE"], ["quiet-1", "home"], ["quiet-1", "work"]]

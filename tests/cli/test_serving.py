@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+from support.app_harness import target_of
 from support.builders import NOW, environment, listed, reading
 from support.demo_client import Answer, Client
+from support.fake_clock import Script, World, walk
 from support.programs import wait_until
 from support.serving import OTHER, TOKEN
 
@@ -22,9 +24,10 @@ from envwatch.alerts.monitor import Monitor
 from envwatch.cli.monitoring import Monitoring
 from envwatch.cli.serving import Plan, Service
 from envwatch.config.settings import Settings
-from envwatch.letta.poller import Runtime, read_clocks
-from envwatch.model.acks import Ack, AckedLoss, AckRequest
+from envwatch.letta.poller import Poller, Runtime, read_clocks
+from envwatch.model.acks import Ack, AckedLoss, AckedRow, AckRequest, AckResult
 from envwatch.model.limits import Limits
+from envwatch.model.outcome import Cause, Failure, SourceError
 from envwatch.model.redactor import Redactor
 from envwatch.model.text import clean
 from envwatch.serve.app import Act
@@ -38,9 +41,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from envwatch.alerts.acknowledgements import Acks
+    from envwatch.model.acks import AckAnswer
     from envwatch.model.clock import Clocks
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Listed
+    from envwatch.model.text import SafeText
 
 SERVER = clean("letta.example")
 WORK = clean("work")
@@ -89,7 +94,8 @@ class Running:
         self, method: str = "PUT", uuid: str = UUID, token: str = TOKEN, ids: tuple[str, ...] = IDS, **members: Any
     ) -> Answer:
         content = {"rows": [{"id": id_, "sign_at": SIGN} for id_ in ids], "note": "disk swap", "for_s": 3_600}
-        body = json.dumps(content | members).encode() if method == "PUT" else None
+        bodies = {"PUT": content | members, "PATCH": members}
+        body = json.dumps(bodies[method]).encode() if method in bodies else None
 
         def send() -> Answer:
             with Client(f"http://127.0.0.1:{self.port}", token) as client:
@@ -246,6 +252,73 @@ async def test_anybody_with_the_right_ends_an_acknowledgement_and_the_end_is_kep
         assert made.ended_by == "ben"
         assert made.until == NOW - 1_000, "no estimate of the platform's clock puts the end into the future"
         assert results(await served.ask(uuid=NEXT, token=OTHER)) == ["acked ben", "acked ben"]
+
+
+async def test_anybody_with_the_right_changes_a_note_and_the_acknowledgement_stays(tmp_path: Path) -> None:
+    async with running(tmp_path, {KEYS[0]: ACK}) as served:
+        assert (await served.ask("PATCH", NEXT, note="eta")).status == 404
+        assert (await served.ask("PATCH", note=7)).status == 422
+        changed = await served.ask("PATCH", token=OTHER, note="eta 10 min")
+        assert (changed.status, changed.json) == (200, {"rows": []})
+        assert served.acks == {KEYS[0]: replace(ACK, note=clean("eta 10 min"))}
+        assert "ben (127.0.0.1) changed the note about 1 row" in logged(tmp_path)
+
+
+async def test_a_token_changes_no_acknowledgement_outside_of_its_profiles_rows(tmp_path: Path) -> None:
+    elsewhere = {(SERVER, clean("env-of-another-profile")): ACK}
+    async with running(tmp_path, elsewhere) as served:
+        assert (await served.ask("DELETE")).status == 404
+        assert served.acks == elsewhere
+
+
+@dataclass
+class Upstream:
+    """An `envwatch serve` above."""
+
+    may_ack: bool = True
+    error: SourceError | None = None
+    acts: list[str] = field(default_factory=list)
+
+    async def acknowledge(self, uuid: SafeText, request: AckRequest) -> AckAnswer:
+        self._take(f"PUT {uuid} {request.note}")
+        return [AckedRow(loss.id, AckResult.ACKED, clean("lower")) for loss in request.losses]
+
+    async def end(self, uuid: SafeText) -> None:
+        self._take(f"DELETE {uuid}")
+
+    async def change_note(self, uuid: SafeText, note: SafeText) -> None:
+        self._take(f"PATCH {uuid} {note}")
+
+    def _take(self, act: str) -> None:
+        if self.error is not None:
+            raise self.error
+        self.acts.append(act)
+
+
+def put_below(served: Running, upstream: Upstream) -> None:
+    target = target_of(Poller(Script(World(), walk()), Limits()), "work")._replace(find_team=lambda: upstream)
+    served.watch.targets = {WORK: target}
+
+
+async def test_a_lower_server_passes_acknowledgements_notes_and_ends_on_and_keeps_none(tmp_path: Path) -> None:
+    async with running(tmp_path) as served:
+        put_below(served, upstream := Upstream())
+        assert results(await served.ask()) == ["acked lower", "acked lower"]
+        assert (await served.ask("PATCH", note="eta")).status == 200
+        assert (await served.ask("DELETE")).status == 200
+        assert upstream.acts == [f"PUT {UUID} disk swap", f"PATCH {UUID} eta", f"DELETE {UUID}"]
+        assert served.acks == {}
+        upstream.error = SourceError(Failure(Cause.UNREACHABLE, clean("no upstream")))
+        refused = await served.ask("DELETE")
+        assert (refused.status, refused.json) == (502, {"error": "not passed on: no upstream"})
+
+
+async def test_a_lower_server_without_the_right_upstream_acknowledges_for_its_own_viewers(tmp_path: Path) -> None:
+    async with running(tmp_path) as served:
+        put_below(served, upstream := Upstream(may_ack=False))
+        assert results(await served.ask()) == ["acked ann", "acked ann"]
+        assert (await served.ask("DELETE")).status == 200
+        assert upstream.acts == []
 
 
 async def test_a_full_disk_refuses_and_nothing_is_acknowledged(tmp_path: Path) -> None:

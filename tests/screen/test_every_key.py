@@ -403,11 +403,25 @@ async def test_the_palette_finds_beginnings_of_words_alone_and_first_of_names() 
         await stage.show([*rows, environment("env-x", connectionName="sofia")])
         for query, found in FOUND.items():
             hits = [hit async for hit in Commands(stage.app.screen).search(query)]
-            assert [hit.text for hit in sorted(hits, key=lambda hit: hit.score, reverse=True)] == found, query
+            offer = [f"Nothing is called {query}: ⏎ filters the rows by these words"]
+            assert [hit.text for hit in sorted(hits, key=lambda hit: hit.score, reverse=True)] == (found or offer), (
+                query
+            )
         hits = [hit async for hit in Commands(stage.app.screen).search("sof")]
         ranked = [str(hit.text) for hit in sorted(hits, key=lambda hit: hit.score, reverse=True)]
         assert ranked[0] == "sofia"
         assert "Show offline" in ranked
+
+
+async def test_the_palette_offers_the_filter_after_a_miss() -> None:
+    async with staged() as stage:
+        await stage.show([environment("env-x", connectionName="sofia")])
+        screen = stage.app.screen
+        assert isinstance(screen, Dashboard)
+        (offer,) = [hit async for hit in Commands(screen).search("os:linux xyzzy")]
+        assert offer.text == "Nothing is called os:linux xyzzy: ⏎ filters the rows by these words"
+        offer.command()
+        assert str(screen.view.query) == "os:linux xyzzy"
 
 
 async def test_nothing_from_outside_is_markup_in_the_palette() -> None:

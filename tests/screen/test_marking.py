@@ -123,7 +123,7 @@ async def test_a_acts_on_the_marked_rows_and_not_on_the_cursor_and_removes_the_m
         await stage.press("enter")
         assert stage.news == "acknowledged on this machine until they recover: ada and bob"
         assert (acknowledged(stage), marked(stage)) == (["ada", "bob"], [])
-        for keys in (("x", "enter"), ("ctrl+r",)):
+        for keys in (("x", "enter"), ("ctrl+r", "e", "enter")):
             stage.go_to("env-ada")
             await stage.press("space", "space", "a")
             assert "ada and bob, acknowledged already: another note?" in stage.text

@@ -255,7 +255,8 @@ def test_only_a_token_with_the_right_acknowledges_and_polling_goes_on_without() 
             why = "the token ben may not acknowledge: its line in the file of tokens lacks the word `ack`"
             assert refused.json == {"error": why}
         assert served.acts == []
-        assert ben.ask(LISTING).status == 200
+        assert (ben.ask(LISTING).status, ben.ask(LISTING).headers["Envwatch-Rights"]) == (200, "read")
+        assert "Envwatch-Rights" not in served.ask(LISTING, TOKEN).headers
 
 
 def test_only_a_path_with_a_uuid_is_found_and_takes_put_and_delete() -> None:
@@ -263,9 +264,9 @@ def test_only_a_path_with_a_uuid_is_found_and_takes_put_and_delete() -> None:
         for path in ("/v1/envwatch/acks", "/v1/envwatch/acks/", f"{PATH}0", f"{PATH}/", f"{PATH[:-1]}g"):
             assert put(served, path=path).status == 404, path
             assert put(served, path=path, token=WRONG).status == 401
-        for method, body in (("GET", None), ("POST", BODY), ("PATCH", BODY)):
+        for method, body in (("GET", None), ("POST", BODY), ("POST", BODY)):
             answer = served.ask(PATH, TOKEN, method, body, **JSON)
-            assert (answer.status, answer.headers["Allow"]) == (405, "PUT, DELETE")
+            assert (answer.status, answer.headers["Allow"]) == (405, "PUT, PATCH, DELETE")
         assert served.acts == []
 
 

@@ -119,6 +119,14 @@ def test_the_answer_to_a_word_says_what_is_in_force(rows: list[DecidedRow], text
     assert answer_to_word(rows, "A") == text
 
 
+def test_the_answer_of_a_viewer_names_its_scope_and_what_the_serving_host_does() -> None:
+    for counts, still in ((True, "still pages"), (False, "does not page")):
+        served = named("web", envwatch={"alerts": {"counts": counts, "why": "up 99 %"}})
+        said = DecidedRow(served, Decision(counts=False, rule=Rule.WORD, word=NEVER))
+        text = f"web never alerts on this machine now, and the serving host {still}: A changes that"
+        assert answer_to_word([said], "A") == text
+
+
 def test_the_table_and_the_json_have_a_share_once_the_share_is_known_and_a_profile_if_there_are_several() -> None:
     known, new = by_uptime("web", 48, counts=True), by_uptime("x" * 41, 1)
     assert [cells[:3] for cells in decisions_table([known, new])] == [

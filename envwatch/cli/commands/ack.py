@@ -13,6 +13,7 @@ from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import client_for, keep_changes, print_damage, profiles_for, user_name
 from envwatch.cli.streams import ProgressLine, confirm, print_error, report_stops, write, write_table
 from envwatch.config.values import duration
+from envwatch.fleet.presence import Presence
 from envwatch.model.acks import (
     LONGEST_S,
     ROWS_AT_ONCE,
@@ -137,12 +138,10 @@ class _Found(NamedTuple):
 
     def is_problem(self, row: TrackedEnvironment) -> bool:
         """Whether a row is down, however long, or flapping."""
-        from envwatch.fleet.problems import is_problem
+        from envwatch.fleet.problems import can_be_acked
 
-        if row.verdict.is_up:
-            return row.is_flapping and row.replaced_by is None
-        is_lost = row.key in self.monitor.incidents.lost
-        return row.is_unhealthy or is_lost or is_problem(row, self.server_now(row.profile))
+        is_in_incident = row.key in self.monitor.incidents.lost
+        return can_be_acked(row, self.server_now(row.profile), is_in_incident=is_in_incident)
 
     def team(self, profile: SafeText, call: Callable[[Client], Coroutine[None, None, T]]) -> T:
         async def ask() -> T:
@@ -205,8 +204,10 @@ def _make(options: Options) -> int:
     others = [row for row in rows if not found.is_problem(row) and row.key not in taken]
     if others and not (is_query and problems):
         is_or_are = "is" if len(others) == 1 else "are"
+        is_late = all(row.presence is Presence.LATE for row in others)
         state = f" {is_or_are} up" if all(row.verdict.is_up for row in others) else ", no problem"
-        print_error(f"nothing to acknowledge: {_names(others)}{state}")
+        way_out = "; `envwatch silence` keeps a loss quiet beforehand" if is_late else ""
+        print_error(f"nothing to acknowledge: {_names(others)}{' late, not lost' if is_late else state}{way_out}")
     if not problems:
         return Exit.FINE if acked else Exit.FAILED
     if is_query:

@@ -6,27 +6,34 @@ import json
 import time
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import all_settings_for, keep_changes, print_damage, print_hint, profiles_for, user_name
+from envwatch.cli.bootstrap import (
+    all_settings_for,
+    future_moment,
+    keep_changes,
+    print_damage,
+    print_hint,
+    profiles_for,
+    user_name,
+)
 from envwatch.cli.streams import confirm, print_error, write, write_table
-from envwatch.config.values import duration
-from envwatch.model import limits
+from envwatch.config.values import duration, future
 from envwatch.model.redactor import ReportedError
-from envwatch.model.text import SafeText, clean, composed, counted, enumerated, one_line, shortened
+from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, enumerated, one_line, shortened
 from envwatch.model.times import date_text
 from envwatch.watch.profiles import state_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import timedelta
 
     from envwatch.alerts.silences import Silence
     from envwatch.config.settings import Settings
 
-_Listed: TypeAlias = "tuple[Silence, float | None, float | None]"
-"""A silence, begin and end in ms; None outside a recurring silence's hours."""
+_Listed: TypeAlias = "tuple[Silence, float | None, float | None, SafeText]"
+"""A silence, begin and end in ms (None outside a recurring silence's hours), and a recurring silence's profiles."""
 _ACTIONS: Final = {
     "list": "print the silences: current, and recurring ones of the configuration",
     "end": "end a silence by its id; of a recurring silence, only the present hours",
@@ -35,6 +42,7 @@ _QUERY_CELLS: Final = 48
 _NAMES: Final = 3
 _NAME_CELLS: Final = 40
 _LOOK_S: Final = 10
+_SHORTEST, _LONGEST = timedelta(minutes=1), timedelta(days=31)
 
 
 def add_arguments(parser: Parser) -> None:
@@ -46,8 +54,11 @@ def add_arguments(parser: Parser) -> None:
         "asks before it silences all environments."
     )
     parser.add_shared("filter")
-    reader = duration(60, limits.LONGEST_SILENCE.total_seconds())
-    parser.add_argument("--for", dest="lasts", **valued("TIME", reader, "length of the silence: 30m, 2h, 1d, 1h30m"))
+    length = parser.add_mutually_exclusive_group()
+    about = "length of the silence, at most 31d: 30m, 2h, 1d, 1h30m"
+    length.add_argument("--for", dest="lasts", **valued("TIME", duration(60, _LONGEST.total_seconds()), about))
+    about = "end of the silence: 10:00, '2026-11-25 15:30', or ISO 8601 with an offset"
+    length.add_argument("--until", **valued("TIME", future, about))
     parser.add_argument("--note", **valued("TEXT", one_line, "reason, for the next reader"))
     parser.add_argument("--yes", action="store_true", help="silence every environment without asking")
     parser.add_shared("profile", "config")
@@ -84,9 +95,9 @@ def _make(options: Options) -> int:
     from envwatch.query.language import parse
     from envwatch.wording.events.matching import matcher_of
 
-    lasts: timedelta | None = getattr(options, "lasts", None)
+    lasts = _length(options)
     if not options.filter or lasts is None:
-        missing = "--for TIME" if options.filter else "--filter QUERY"
+        missing = "--for TIME or --until TIME" if options.filter else "--filter QUERY"
         raise StopError(Exit.USAGE, f"a silence needs {missing}; see `envwatch silence --help`")
     from envwatch.watch.state_file import SILENCES
 
@@ -100,6 +111,16 @@ def _make(options: Options) -> int:
     write(f"{silence.id}\n".encode())
     print_error(f"silenced until {date_text(silence.until, None)}: {_what(silence)}")
     return Exit.FINE
+
+
+def _length(options: Options) -> timedelta | None:
+    if (until := getattr(options, "until", None)) is None:
+        lasts: timedelta | None = getattr(options, "lasts", None)
+        return lasts
+    lasts = future_moment(until) - datetime.now(UTC)
+    if not _SHORTEST <= lasts <= _LONGEST:
+        raise StopError(Exit.USAGE, "--until: must be 1m to 31d from now; see `envwatch silence --help`")
+    return lasts
 
 
 def _matching(options: Options) -> tuple[str, bool]:
@@ -143,7 +164,7 @@ def _end(id_: str, settings: Sequence[Settings]) -> int:
         raise StopError(Exit.FAILED, f"there is no silence {name}; `envwatch silence list` prints the current silences")
     if len(found) > 1:
         raise StopError(Exit.USAGE, f"several profiles have a silence {name}: choose one with --profile")
-    ((silence, _, until),) = found
+    ((silence, _, until, _),) = found
     if until is None:
         raise StopError(Exit.FAILED, f"{name} is not in force now: {_what(silence)}")
     ended = silence.ended(WallMs(time.time() * 1000), user_name())
@@ -161,10 +182,12 @@ def _list(options: Options, settings: Sequence[Settings]) -> int:
     if not found:
         print_error("nothing is silenced")
         return Exit.FINE
-    rows = [("ID", "UNTIL", "WHAT", "NOTE", "BY")]
-    for silence, _, until in found:
+    has_profiles = len({profiles for *_, profiles in found if profiles}) > 1
+    rows = [("ID", *(["PROFILE"] if has_profiles else []), "UNTIL", "WHAT", "NOTE", "BY")]
+    for silence, _, until, profiles in found:
         when = "-" if until is None else date_text(until, None)
-        rows.append((silence.id, when, _what(silence), silence.note or "-", silence.by or "-"))
+        profile = [profiles or "-"] if has_profiles else []
+        rows.append((silence.id, *profile, when, _what(silence), silence.note or "-", silence.by or "-"))
     write_table([[composed(cell) for cell in row] for row in rows])
     return Exit.FINE
 
@@ -179,10 +202,13 @@ def _listed(settings: Sequence[Settings]) -> list[_Listed]:
     now = time.time() * 1000
     silences = silences_in(state_file("silences"), matcher_or_none)
     current = [each for each in silences.values() if each.until > now and not each.ends]
-    once = [(each, each.at, each.until) for each in sorted(current, key=lambda silence: silence.until)]
-    recurring = dict.fromkeys(silence for each in settings for silence in silences_policy(each).silences)
+    once = [(each, each.at, each.until, EMPTY) for each in sorted(current, key=lambda silence: silence.until)]
+    recurring: dict[Silence, list[str]] = {}
+    for each in settings:
+        for silence in silences_policy(each).silences:
+            recurring.setdefault(silence, []).append(each.profile)
     hours = [(each, hours_at(each, now, silences, ServerClock()) or (None, None)) for each in recurring]
-    return [*once, *((each, *span) for each, span in hours)]
+    return [*once, *((each, *span, composed(", ".join(recurring[each]))) for each, span in hours)]
 
 
 def _what(silence: Silence) -> SafeText:
@@ -197,7 +223,7 @@ def _what(silence: Silence) -> SafeText:
 def _json(listed: _Listed) -> dict[str, object]:
     from envwatch.wording.output.formats import iso
 
-    silence, at, until = listed
+    silence, at, until, _ = listed
     hours = silence.hours
     return {
         "id": silence.id,

@@ -12,13 +12,13 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import past_moment, print_hint, profiles_for
+from envwatch.cli.bootstrap import future_moment, past_moment, print_hint, profiles_for
 from envwatch.cli.streams import LineWriter, has_colours, is_utf8, print_error, stdout
-from envwatch.config.values import duration, past
+from envwatch.config.values import duration, future, past
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, WallMs
 from envwatch.model.text import SafeText, clean, counted
-from envwatch.model.times import configured_zone, date_text, long_age, moment_of, span
+from envwatch.model.times import configured_zone, date_text, long_age, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -55,7 +55,7 @@ def add_arguments(parser: Parser) -> None:
     reader = duration(1, limits.LONGEST_WATCH.total_seconds())
     parser.add_argument("--for", dest="lasts", default=None, **valued("TIME", reader, about))
     about = "end at this time, with exit code 0: 15:30, '2026-11-25 15:30', or ISO 8601 with an offset"
-    parser.add_argument("--until", default=None, **valued("TIME", _moment_text, about))
+    parser.add_argument("--until", default=None, **valued("TIME", future, about))
     parser.add_shared(*QUERY_OPTIONS, "profile", "view", "interval", "no_history", *OUTPUT_OPTIONS, "config")
 
 
@@ -70,7 +70,7 @@ def run(options: Options) -> int:
     ):
         raise StopError(Exit.USAGE, "--since needs the history: set history = true, and leave out --no-history")
     options.since = None if options.since is None else past_moment(options.since)
-    options.until = None if options.until is None else _moment(options.until)
+    options.until = None if options.until is None else future_moment(options.until)
     return run_until_signalled(lambda: _watch(profiles, options))
 
 
@@ -197,27 +197,6 @@ def _query(options: Options, settings: Settings) -> Query:
 
     rows = view_named(settings, options.view, "--view").chosen(View())
     return Query((*query.terms, *rows.query.terms, *rows.preset.query.terms))
-
-
-def _moment_text(raw: object) -> str:
-    """Check that the text is a future time in some zone: the configured zone is read later."""
-    now = datetime.now(UTC)
-    if (at := moment_of(str(raw), now - limits.ZONES_APART)) is None:
-        raise ValueError("must be a time like 15:30 or '2026-11-25 15:30', or ISO 8601 with an offset")
-    if at <= now - limits.ZONES_APART:
-        raise ValueError(_past_end(now))
-    return str(raw)
-
-
-def _moment(text: str) -> datetime:
-    now = datetime.now(UTC)
-    if (at := moment_of(text, now)) is None or at <= now:
-        raise StopError(Exit.USAGE, f"--until: {_past_end(now)}")
-    return at
-
-
-def _past_end(now: datetime) -> str:
-    return f"must be in the future: here it is {date_text(now.timestamp() * 1000, None)}"
 
 
 def _end(options: Options) -> str:

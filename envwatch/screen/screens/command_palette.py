@@ -65,6 +65,16 @@ class Commands(Provider):
             yield DiscoveryHit(self._line(Content(title), key), run, text=title)
 
     async def search(self, query: str) -> Hits:
+        is_empty = True
+        async for hit in self._found(query):
+            is_empty = False
+            yield hit
+        if is_empty and isinstance(self.screen, Dashboard):
+            title = f"Nothing is called {query.strip()}: ⏎ filters the rows by these words"
+            run = partial(self.screen.filter_by, query.strip())
+            yield Hit(1.0, self._line(Content(title), ""), run, text=title)
+
+    async def _found(self, query: str) -> Hits:
         matcher = self.matcher(query)
         for title, key, run in self._actions():
             if _has(title, query):

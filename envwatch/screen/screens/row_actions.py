@@ -16,6 +16,7 @@ from envwatch.alerts.acknowledgements import Acks, ServerKey, ack_of, ended_by_p
 from envwatch.alerts.alert_policy import Word
 from envwatch.alerts.silences import Silence, silence_of_environments
 from envwatch.fleet.presence import Presence
+from envwatch.fleet.problems import can_be_acked
 from envwatch.model.acks import LONGEST_NOTE, ROWS_AT_ONCE, Ack, AckedLoss, AckedRow, AckRequest, new_uuid, note_of
 from envwatch.model.outcome import Cause, SourceError
 from envwatch.model.text import EMPTY, SafeText, clean, counted, enumerated, shortened
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from envwatch.alerts.monitor import Monitor
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
+    from envwatch.letta.poller import Team
     from envwatch.wording.command_context import CommandSettings, RowCommand
 
 
@@ -49,6 +51,10 @@ _LASTS: Final[Mapping[str, timedelta]] = {
 _WHERE: Final = {"for the team": True, "on this machine": False}
 
 _END: Final = "end"
+_NAMES: Final = 3
+_READ_ONLY: Final = (
+    "your token only reads: ask for the right `ack` at the server; M silences on this machine, the server still pages"
+)
 
 _WORDS: Final[Mapping[str, bool | None]] = {"always": True, "never": False, "by rule": None}
 """Answers of `A`; None withdraws a decision."""
@@ -172,17 +178,25 @@ class RowActions(TableScreen):
     def acknowledge(self, target: Target) -> None:
         if not self.does_act():
             return
-        if problems := [each for each in target.environments if self._is_open(each)]:
+        problems = [each for each in target.environments if self._is_open(each)]
+        acknowledged = [each for each in target.environments if self.state.monitor.is_acked(each)]
+        if any(self._is_only_read(each) for each in problems or acknowledged):
+            self.show_message(_READ_ONLY)
+        elif problems:
             self._ask_for_note(self.part_of(target, problems), target)
-        elif acknowledged := [each for each in target.environments if self.state.monitor.is_acked(each)]:
+        elif acknowledged:
             self._ask_for_change(self.part_of(target, acknowledged), target)
         elif self._is_up_again(target):
             self.show_message(f"nothing to acknowledge: {target.is_or_are} up again")
+        elif any(each.presence is Presence.LATE for each in target.environments):
+            self.show_message(f"nothing to acknowledge: {target.name} late, not lost; M keeps a loss quiet beforehand")
         else:
             self.show_message(f"nothing to acknowledge: {target.name}{', no problem' if target.environments else ''}")
 
     def _is_open(self, tracked: TrackedEnvironment) -> bool:
-        return self.is_unwell(tracked) and not self.state.monitor.is_acked(tracked)
+        monitor, at = self.state.monitor, self.state.server_now(tracked.profile)
+        is_in_incident = any(tracked.key in each.remaining for each in monitor.incidents.open)
+        return can_be_acked(tracked, at, is_in_incident=is_in_incident) and not monitor.is_acked(tracked)
 
     def _is_up_again(self, target: Target) -> bool:
         is_up = all(tracked.verdict.is_up and not self.is_unwell(tracked) for tracked in target.environments)
@@ -223,57 +237,88 @@ class RowActions(TableScreen):
         """Whether a server takes the acknowledgement; a server does not know this machine's `expect`."""
         return tracked.profile in self.state.teams and tracked.presence is not Presence.MISSING
 
+    def _is_only_read(self, tracked: TrackedEnvironment) -> bool:
+        return self._is_shared(tracked) and tracked.profile in self.state.read_only and not self._acks_of([tracked])
+
     def _ask_for_change(self, acknowledged: Target, whole: Target) -> None:
         from envwatch.screen.screens.dialogs import Prompt
 
-        if theirs := [each for each in acknowledged.environments if not self._acks_of([each])]:
-            self._ask_for_end(self.part_of(acknowledged, theirs), whole)
-            return
-        notes = {ack.note for ack in self._acks_of(acknowledged.environments).values()}
+        acks = self._acks_in_force(acknowledged.environments)
+        notes = {ack.note for ack in acks.values()}
         note = notes.pop() if len(notes) == 1 else EMPTY
 
         def change(answer: str) -> None:
-            still_acked = [each for each in acknowledged.environments if self._acks_of([each])]
-            acks = self._acks_of(still_acked)
-            if not acks:
+            still_acked = [each for each in acknowledged.environments if each.key in self._acks_in_force([each])]
+            if not still_acked:
                 self.show_message(f"recovered meanwhile: {acknowledged.name}")
                 return
             still = self.part_of(acknowledged, still_acked)
             if prompt.is_withdrawn:
-                keys = zip(still_acked, _server_keys(still_acked, self.state.monitor), strict=True)
-                ended = {key: ended_by_person(acks[key], self.state.server_now(row.profile)) for row, key in keys}
-                self._change_acks(ended)
-                self.show_message(f"no longer acknowledged: {still.name}")
-            elif (new_note := note_of(answer)) == note:
+                self._ask_for_end(still, whole)
+                return
+            if (new_note := note_of(answer)) == note:
                 self.show_message(f"still acknowledged: {still.name}")
             else:
-                self._change_acks({key: replace(ack, note=new_note) for key, ack in acks.items()})
-                self.show_message(f"acknowledged with another note: {still.name}")
+                self._change_notes(still, new_note)
             self.unmark(whole)
 
         hint = "another note for all; empty keeps each note" if notes else "no note"
-        question = f"{acknowledged.name}, acknowledged already: another note?"
+        people = sorted({ack.by for ack in acks.values() if ack.by})
+        who = f"acknowledged by {enumerated(people[:_NAMES], len(people))}" if people else "acknowledged already"
+        question = f"{acknowledged.name}, {who}: another note?"
         prompt = Prompt(question, hint, LONGEST_NOTE, note, may_withdraw=True)
         self.ask(prompt, change)
 
+    def _acks_in_force(self, rows: Iterable[TrackedEnvironment]) -> Mapping[EnvironmentKey, Ack]:
+        monitor = self.state.monitor
+        return {row.key: ack for row in rows if (ack := monitor.ack_of(row)) is not None}
+
+    def _change_notes(self, acknowledged: Target, note: SafeText) -> None:
+        own = self._acks_of(acknowledged.environments)
+        theirs = [each for each in acknowledged.environments if not self._acks_of([each])]
+        if own:
+            self._change_acks({key: replace(ack, note=note) for key, ack in own.items()})
+            self.show_message(f"acknowledged with another note: {acknowledged.name}")
+        if theirs:
+            act = partial(change_shared_notes, self._uuids_of(theirs), note)
+            self.post_message(self.Shared({row.key for row in theirs}, act))
+
+    def _uuids_of(self, rows: Iterable[TrackedEnvironment]) -> Mapping[SafeText, Collection[SafeText]]:
+        uuids: dict[SafeText, set[SafeText]] = {}
+        for row in rows:
+            if (ack := self.state.monitor.ack_of(row)) is not None:
+                uuids.setdefault(row.profile, set()).add(ack.uuid)
+        return uuids
+
     def _ask_for_end(self, acknowledged: Target, whole: Target) -> None:
-        acks = [ack for row in acknowledged.environments if (ack := self.state.monitor.ack_of(row)) is not None]
-        by = enumerated(sorted({ack.by for ack in acks}), len({ack.by for ack in acks}))
-        uuids = {row.profile: set[SafeText]() for row in acknowledged.environments}
-        for row, ack in zip(acknowledged.environments, acks, strict=True):
-            uuids[row.profile].add(ack.uuid)
+        theirs = [each for each in acknowledged.environments if not self._acks_of([each])]
+        scope = "for the whole team" if theirs else "on this machine"
         choices = [
             Choice("keep", "keep", "as it is"),
-            Choice(_END, "end", "for the whole team: a new incident opens for what is still off"),
+            Choice(_END, "end", f"{scope}: a new incident opens for what is still off"),
         ]
 
         def take(choice: str) -> None:
             if choice == _END:
-                keys = {row.key for row in acknowledged.environments}
-                self.post_message(self.Shared(keys, partial(end_shared_acks, uuids)))
+                self._end_acks(acknowledged)
+            else:
+                self.show_message(f"still acknowledged: {acknowledged.name}")
             self.unmark(whole)
 
-        self.choose(f"{acknowledged.name}, acknowledged by {by}", choices, take)
+        self.choose(f"End the acknowledgement of {acknowledged.name} {scope}?", choices, take)
+
+    def _end_acks(self, acknowledged: Target) -> None:
+        own = [each for each in acknowledged.environments if self._acks_of([each])]
+        theirs = [each for each in acknowledged.environments if not self._acks_of([each])]
+        if own:
+            acks = self._acks_of(own)
+            keys = zip(own, _server_keys(own, self.state.monitor), strict=True)
+            ended = {key: ended_by_person(acks[key], self.state.server_now(row.profile)) for row, key in keys}
+            self._change_acks(ended)
+            self.show_message(f"no longer acknowledged: {self.part_of(acknowledged, own).name}")
+        if theirs:
+            act = partial(end_shared_acks, self._uuids_of(theirs))
+            self.post_message(self.Shared({row.key for row in theirs}, act))
 
     def _pass_on_cursor_from(self, acted_on: Iterable[EnvironmentKey]) -> None:
         if keys := {row.key for row in self.under_cursor.environments}.intersection(acted_on):
@@ -466,20 +511,36 @@ def _parts(rows: Sequence[TrackedEnvironment]) -> Iterator[tuple[SafeText, Seque
 
 async def end_shared_acks(uuids: Mapping[SafeText, Iterable[SafeText]], watch: Watch) -> str:
     """End acknowledgements at envwatch servers; return an answer."""
+    return await _at_servers(uuids, watch, "ended", "no longer acknowledged", lambda team, uuid: team.end(uuid))
+
+
+async def change_shared_notes(uuids: Mapping[SafeText, Iterable[SafeText]], note: SafeText, watch: Watch) -> str:
+    """Change the notes of acknowledgements at envwatch servers; return an answer."""
+    done = "acknowledged with another note for the team"
+    return await _at_servers(uuids, watch, "changed", done, lambda team, uuid: team.change_note(uuid, note))
+
+
+async def _at_servers(
+    uuids: Mapping[SafeText, Iterable[SafeText]],
+    watch: Watch,
+    what: str,
+    done: str,
+    act: Callable[[Team, SafeText], Awaitable[None]],
+) -> str:
     answers = []
     for profile, names in uuids.items():
         target = watch.targets[profile]
         for uuid in names:
             if not uuid or target.team is None:
-                answers.append(f"not ended: only a user of {target.host} can end what has no UUID")
+                answers.append(f"not {what}: only a user of {target.host} can change what has no UUID")
                 continue
             try:
-                await target.team.end(uuid)
+                await act(target.team, uuid)
             except SourceError as error:
-                answers.append(f"not ended: {error}")
+                answers.append(f"not {what}: {error}")
             else:
                 target.poller.refresh()
-                answers.append("no longer acknowledged")
+                answers.append(done)
     return "; ".join(dict.fromkeys(answers))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.alerts.alert_policy import Rule, decision_text, needs_text
 from envwatch.fleet.uptime import share_text
+from envwatch.model.shared_marks import shared_alerts_of
 from envwatch.model.text import SafeText, clean, composed, counted, enumerated, shortened
 from envwatch.wording.output.formats import SHARE_DECIMALS
 from envwatch.wording.table.block_text import several_text
@@ -123,7 +124,12 @@ def answer_to_word(rows: Sequence[DecidedRow], changed_by: str, zone: tzinfo | N
     name, verb = several_text([row.tracked for row in rows]), "alerts" if len(rows) == 1 else "alert"
     if word is None:
         return composed(f"{name} {verb} as the rules say: {decisions_text(rows, zone)}")
-    return composed(f"{name} {'always' if word.is_always else 'never'} {verb} now: {changed_by} changes that")
+    said = f"{name} {'always' if word.is_always else 'never'} {verb}"
+    shared = [each for row in rows if (each := shared_alerts_of(row.tracked.environment)) is not None]
+    if not shared:
+        return composed(f"{said} now: {changed_by} changes that")
+    still = "still pages" if any(each.counts for each in shared) else "does not page"
+    return composed(f"{said} on this machine now, and the serving host {still}: {changed_by} changes that")
 
 
 def decisions_text(rows: Sequence[DecidedRow], zone: tzinfo | None = None) -> SafeText:
