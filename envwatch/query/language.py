@@ -6,7 +6,8 @@
     operator = ">" | ">=" | "<" | "<=" | "="
     word, text, field = characters without a space, or "quoted", where a quote is doubled
 
-Without an operator, an unquoted `*` matches any characters and `?` a single one; a pattern must match the whole text.
+A value is compared with the whole text, without case. Without an operator, an unquoted `*` matches any characters and
+`?` a single one. A word occurs anywhere in a text; as an argument of a command (`parse_argument`), it is a whole name.
 
 Terms on the same field are alternatives. Every negated term must hold: `!branch:main` also matches an environment
 without a branch. A word is searched in every visible column. Three or more letters also match an abbreviated state
@@ -171,6 +172,20 @@ def parse(text: str, zone: tzinfo | None = None) -> Query:
     if mistake is not None:
         raise mistake
     return Query(tuple(term for _, term in terms))
+
+
+def parse_argument(text: str) -> Query:
+    """Parse a command's positional query, whose words are whole names.
+
+    Raises:
+        QueryError: for the first mistake.
+    """
+    terms = parse(text).terms
+    return parse(" ".join(_named(term) if isinstance(term, TextTerm) else str(term) for term in terms))
+
+
+def _named(word: TextTerm) -> str:
+    return f"{'!' * word.is_negated}name:{word.source}"
 
 
 class PartialQuery(NamedTuple):

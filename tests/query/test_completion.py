@@ -52,7 +52,7 @@ def completed(text: str, cursor: int, choice: int = 0) -> str:
         ("os:darwin mode:unrestricted", None),
         ("mode:strict", None),
         ("os:win32", None),
-        ("os:darw", None),
+        ("os:darw", "no environment has os:darw; did you mean os:darwin?"),
         ("os:haiku", None),
         ("os:windows*", None),
         ("os:none", None),
