@@ -282,7 +282,7 @@ class StatusField(Field):
         if name not in STATUSES or operator not in ("", "="):
             nearest = did_you_mean(name, STATUSES).replace("mean ", f"mean {self.name}:")
             what = f"there is no {self.name} {clean(name, 20)}" if nearest else ""
-            raise token.error(f"{what}{nearest}" or f"{self.name}: {', '.join(_SHOWN_STATUSES)} and more")
+            raise token.error(f"{what}{nearest}" or ", ".join(STATUSES))
         return Value(name, STATUSES[name][1])
 
 

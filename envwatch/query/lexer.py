@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-_BARE = re.compile(r'[^\s",:!<>=*?]+')
+_BARE = re.compile(r'[^\s",:!<>=*?()\[\]]+')
 
 
 class QueryError(ValueError):
