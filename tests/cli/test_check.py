@@ -85,6 +85,13 @@ def test_a_silence_of_a_name_is_of_no_longer_name(envwatch: Envwatch, faulty: Fa
     assert "matches 1 of 10 environments now: web-1" in envwatch("silence", "--filter", "name:web-1", "--for", "2h").err
 
 
+def test_a_silence_of_nothing_is_refused_with_the_wider_filter(envwatch: Envwatch, faulty: Faulty) -> None:
+    faulty.rows = rows(*[{}] * 10)
+    ended = envwatch("silence", "--filter", "name:web", "--for", "2h")
+    assert (ended.code, "name:web finds 0; name:*web* finds 10" in ended.err) == (2, True)
+    assert json.loads(envwatch("silence", "list", "-o", "json").out) == []
+
+
 def test_acknowledgements_silences_and_the_policy_count(envwatch: Envwatch, faulty: Faulty) -> None:
     faulty.rows = rows(DOWN, DOWN, {}, DOWN)
     assert envwatch("silence", "--filter", "name:web-1 profile:default", "--for", "2h").code == 0

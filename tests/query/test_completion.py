@@ -53,6 +53,8 @@ def completed(text: str, cursor: int, choice: int = 0) -> str:
         ("mode:strict", None),
         ("os:win32", None),
         ("os:darw", "no environment has os:darw; did you mean os:darwin?"),
+        ("name:web", "name:web finds 0; name:*web* finds 2"),
+        ("name:nosuch", None),
         ("os:haiku", None),
         ("os:windows*", None),
         ("os:none", None),
