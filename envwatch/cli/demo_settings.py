@@ -33,7 +33,7 @@ def demo_settings(options: Options) -> Settings:
     laptops = NamedView(
         name=VIEW,
         key=_free_key(settings, "V"),
-        filter="name:laptop,macbook,thinkpad,surface",
+        filter="name:*laptop*,*macbook*,*thinkpad*,*surface*",
         columns=("name", "mode", "version", "up"),
         group="meta.team",
     )

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from envwatch.config.settings import Settings
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.outcome import Outcome
+    from envwatch.query.language import Query
 
 
 def outcomes_for(profiles: Profiles, options: Options, line: ProgressLine) -> Mapping[SafeText, Listed | Failed]:
@@ -117,7 +118,7 @@ def chosen_rows(
     Raises:
         StopError: no row matches, or the name is ambiguous.
     """
-    from envwatch.query.language import Term, parse
+    from envwatch.query.language import Term, parse, parse_argument
     from envwatch.wording.table.table_view import by_name
 
     name, rows = clean(what.strip()), [*monitor.fleet.environments]
@@ -130,12 +131,18 @@ def chosen_rows(
         return named, False
     check_query(what, argument)
     query = parse(what)
-    if not query.is_wildcard and not any(isinstance(term, Term) for term in query.terms):
-        raise StopError(Exit.FAILED, f"no environment is called {name}; a filter has a field: name:{name}*")
-    if not (found := by_name(matching_rows(what, monitor, profiles))):
+    is_name = not any(isinstance(term, Term) for term in query.terms) and "*" not in str(query)
+    if not query.is_wildcard and is_name:
+        raise StopError(Exit.FAILED, f"no environment is called {name}; a filter has a field: {_wider_name(query)}")
+    query = parse_argument(what)
+    if not (found := by_name(matching_rows(str(query), monitor, profiles))):
         print_hint(query, monitor.fleet)
         raise StopError(Exit.FAILED, f"{name} matches none of {counted(len(rows), 'environment')}")
     return found, True
+
+
+def _wider_name(query: Query) -> str:
+    return f"name:*{str(query).lstrip('!')}*"
 
 
 def stops_in(outcomes: Mapping[SafeText, Outcome], profiles: Profiles) -> list[StopError]:

@@ -30,7 +30,7 @@ from envwatch.query.fields import (
     named_field,
     operator_of,
 )
-from envwatch.query.language import Query, Term
+from envwatch.query.language import Query, Term, parse
 from envwatch.query.lexer import QueryError, Token, normalize, quote_if_needed, tokens
 
 if TYPE_CHECKING:
@@ -248,7 +248,7 @@ def value_hint(query: Query, environments: Iterable[TrackedEnvironment]) -> Safe
     environments = list(environments)
     for term in query.terms:
         field = FIELDS.get(term.field) if isinstance(term, Term) and not term.is_negated else None
-        if not isinstance(term, Term) or not isinstance(field, TextField) or not field.known:
+        if not isinstance(term, Term) or not isinstance(field, TextField):
             continue
         for value in term.values:
             if value.source == NONE or any(value.test(each, TIMELESS) for each in environments):
@@ -256,12 +256,27 @@ def value_hint(query: Query, environments: Iterable[TrackedEnvironment]) -> Safe
             if (meant := _meant(field, value.source, environments)) is not None:
                 what = f"no environment has {field.name}:{value.source}"
                 return composed(f"{what}; did you mean {field.name}:{meant}?")
+            # `mode:*strict*` would offer unrestricted.
+            if not field.known and (wider := _wider(field, value.source, environments)) is not None:
+                return composed(f"{field.name}:{value.source} finds 0; {wider}")
     return None
+
+
+def _wider(field: TextField, source: str, environments: Iterable[TrackedEnvironment]) -> str | None:
+    """Return the value as a part of texts, with the number of rows, or None if no row has it."""
+    if source.startswith("="):
+        return None
+    wider = f"*{source.strip('*')}*"
+    (term,) = parse(f"{field.name}:{wider}").terms
+    if not isinstance(term, Term):
+        return None
+    count = sum(term.values[0].test(each, TIMELESS) for each in environments)
+    return f"{term} finds {count:,}" if count else None
 
 
 def _meant(field: TextField, source: str, environments: Iterable[TrackedEnvironment]) -> str | None:
     typed = source.lstrip("=").strip('"').casefold()
-    if set("*?") & set(typed):
+    if not field.known or set("*?") & set(typed):
         return None
     present = {text.casefold(): text for each in environments for text in field.values_of(each) if text}
     known = {**field.known, **present}

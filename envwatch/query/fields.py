@@ -121,12 +121,12 @@ class Field(ABC):
 class TextField(Field):
     """A field with texts. At least one text must match.
 
-    A plain value matches within the text, wildcards the whole text, a value after `=` an equal text.
+    A value is compared with the whole text, because `name:web-1` must not mean web-10. After `=`, `*` is literal.
     """
 
     texts: Callable[[TrackedEnvironment, MatchContext], Iterable[SafeText | None]]
     is_prefix: bool = False
-    """`os:win` must not match darwin, nor `mode:strict` unrestricted."""
+    """Whether completion offers only the values that begin with the typed text."""
     canonical: Callable[[SafeText], SafeText] = lambda typed: typed
     known: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -147,7 +147,7 @@ class TextField(Field):
             raise token.error(f"a value is missing; {self.name}:{NONE} finds rows without a value")
         if pattern.plain is not None:
             pattern = Pattern((self.canonical(pattern.plain),))
-        matches = lexer.text_test(pattern, is_exact=bool(operator), is_prefix=self.is_prefix)
+        matches = lexer.text_test(pattern, is_exact=True)
         return Value(f"{operator}{pattern}", self._test(lambda text: matches(normalize(text))))
 
     def _test(self, matches: Callable[[str], bool]) -> Test:
@@ -282,7 +282,7 @@ class StatusField(Field):
         if name not in STATUSES or operator not in ("", "="):
             nearest = did_you_mean(name, STATUSES).replace("mean ", f"mean {self.name}:")
             what = f"there is no {self.name} {clean(name, 20)}" if nearest else ""
-            raise token.error(f"{what}{nearest}" or f"{self.name}: {', '.join(_SHOWN_STATUSES)} and more")
+            raise token.error(f"{what}{nearest}" or ", ".join(STATUSES))
         return Value(name, STATUSES[name][1])
 
 

@@ -6,7 +6,8 @@
     operator = ">" | ">=" | "<" | "<=" | "="
     word, text, field = characters without a space, or "quoted", where a quote is doubled
 
-Without an operator, an unquoted `*` matches any characters and `?` a single one; a pattern must match the whole text.
+A value is compared with the whole text, without case. Without an operator, an unquoted `*` matches any characters and
+`?` a single one. A word occurs anywhere in a text; as an argument of a command (`parse_argument`), it is a whole name.
 
 Terms on the same field are alternatives. Every negated term must hold: `!branch:main` also matches an environment
 without a branch. A word is searched in every visible column. Three or more letters also match an abbreviated state
@@ -173,6 +174,20 @@ def parse(text: str, zone: tzinfo | None = None) -> Query:
     return Query(tuple(term for _, term in terms))
 
 
+def parse_argument(text: str) -> Query:
+    """Parse a command's positional query, whose words are whole names.
+
+    Raises:
+        QueryError: for the first mistake.
+    """
+    terms = parse(text).terms
+    return parse(" ".join(_named(term) if isinstance(term, TextTerm) else str(term) for term in terms))
+
+
+def _named(word: TextTerm) -> str:
+    return f"{'!' * word.is_negated}name:{word.source}"
+
+
 class PartialQuery(NamedTuple):
     """A query that is still being typed."""
 
@@ -215,6 +230,7 @@ def _parsed(text: str, zone: tzinfo | None) -> tuple[list[tuple[Token, TextTerm 
 def _term(token: Token, zone: tzinfo | None) -> TextTerm | Term:
     if token.is_open:
         raise token.error('a quote is not closed: put another " after the text')
+    _refuse_brackets(token)
     is_negated = token.shape.startswith("!")
     body = token.part(1) if is_negated else token
     if body.shape.startswith("!"):
@@ -240,7 +256,7 @@ def _term(token: Token, zone: tzinfo | None) -> TextTerm | Term:
 _WITHOUT_COLON: Final = re.compile(r"([a-z]+)(!=|==|=|[<>]=?)(.*)", re.IGNORECASE | re.DOTALL)
 _CONNECTIVES: Final = {
     **dict.fromkeys(("AND", "&&"), "leave {} out: all terms must match anyway"),
-    **dict.fromkeys(("OR", "||"), "there is no {}: separate values by a comma, mode:a,b"),
+    **dict.fromkeys(("OR", "Or", "or", "||"), "there is no {}: separate values by a comma, mode:a,b"),
     "NOT": "a ! before the term stands for {}: !os:darwin",
 }
 
@@ -257,6 +273,13 @@ def _word(body: Token, token: Token, *, is_negated: bool) -> TextTerm:
     if source in _CONNECTIVES or (state is None and state_test(source) is not None):
         source = quoted(source)
     return TextTerm(source, normalize(pattern.plain or ""), text_test(pattern), state, is_negated)
+
+
+def _refuse_brackets(token: Token) -> None:
+    if "[" in token.shape:
+        raise token.error("there are no [ ]: separate values by a comma, name:a,b; or quote it")
+    if "(" in token.shape or ")" in token.shape:
+        raise token.error("there are no brackets: separate values by a comma, mode:a,b; or quote it")
 
 
 def _refuse_other_languages(word: Token) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-_BARE = re.compile(r'[^\s",:!<>=*?]+')
+_BARE = re.compile(r'[^\s",:!<>=*?()\[\]]+')
 
 
 class QueryError(ValueError):
@@ -251,10 +251,10 @@ def pattern_of(token: Token) -> Pattern:
     return Pattern(tuple(pieces))
 
 
-def text_test(pattern: Pattern, *, is_exact: bool = False, is_prefix: bool = False) -> Callable[[str], bool]:
+def text_test(pattern: Pattern, *, is_exact: bool = False) -> Callable[[str], bool]:
     """Return the test of a normalised text.
 
-    Wildcards must match a whole line. A plain text must be equal (`is_exact`), be the begin (`is_prefix`) or occur.
+    Wildcards must match a whole line. A plain text must be equal (`is_exact`) or occur.
     """
     if pattern.plain is None:
         search = wildcards(pattern).search
@@ -262,8 +262,6 @@ def text_test(pattern: Pattern, *, is_exact: bool = False, is_prefix: bool = Fal
     sought = normalize(pattern.plain)
     if is_exact:
         return lambda text: text == sought
-    if is_prefix:
-        return lambda text: text.startswith(sought)
     return lambda text: sought in text
 
 

@@ -89,7 +89,7 @@ def test_a_filter_knows_the_uptime_record(envwatch: Envwatch, query: str, ids: l
     ("what", "code", "refused"),
     [
         ("box", 2, "2 environments are called box: name one by its id: box-1, box-2"),
-        ("boxx", 1, "no environment is called boxx; a filter has a field: name:boxx*"),
+        ("boxx", 1, "no environment is called boxx; a filter has a field: name:*boxx*"),
         ("name:boxx", 1, "name:boxx matches none of 6 environments"),
         ("beat:soon", 2, "NAME|QUERY: write a duration like 1h30m or a date like 2026-11-24T03:00 (at character 6"),
         ("*", 2, "this filter marks every environment; confirm with --yes"),

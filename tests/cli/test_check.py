@@ -6,9 +6,11 @@ The transcripts have every status and every mistake; `tests/wording/test_check_r
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,8 +24,6 @@ from envwatch.cli.arguments import StopError, options_in
 from envwatch.letta.poller import read_clocks
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from support.in_process import Envwatch
 
 ENVWATCH = (sys.executable, "-m", "envwatch")
@@ -62,6 +62,34 @@ def test_a_wait_changes_no_file_and_so_no_decision_of_check(envwatch: Envwatch, 
     assert envwatch("wait", "name:web-1", "--timeout", "9s") == (0, "web-1\n", "")
     assert contents() == before
     assert "no uptime record" in envwatch("check", ENVWATCH_ALERT="").out
+
+
+def test_the_documented_wait_deploys_to_no_machine_whose_name_only_begins_alike(
+    envwatch: Envwatch, faulty: Faulty
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "without-a-screen.md").read_text(encoding="utf-8")
+    example = re.search(r"envwatch wait '(name:web-1 [^']*)' .*&& \./deploy", page)
+    assert example is not None
+    faulty.rows = rows(DOWN, *[{}] * 9)
+    assert faulty.rows[9]["connectionName"] == "web-10"
+
+    for query in (example[1], "web-1 status:online", "WEB-1 status:online"):
+        assert envwatch("wait", query, "--timeout", "1s").code == 1, query
+    assert envwatch("wait", "web-* status:online", "--count", "9", "--timeout", "9s").code == 0
+    faulty.rows = faulty.rows[1:]
+    assert envwatch("wait", "web-1", "--absent", "--timeout", "9s").code == 0
+
+
+def test_a_silence_of_a_name_is_of_no_longer_name(envwatch: Envwatch, faulty: Faulty) -> None:
+    faulty.rows = rows(*[{}] * 10)
+    assert "matches 1 of 10 environments now: web-1" in envwatch("silence", "--filter", "name:web-1", "--for", "2h").err
+
+
+def test_a_silence_of_nothing_is_refused_with_the_wider_filter(envwatch: Envwatch, faulty: Faulty) -> None:
+    faulty.rows = rows(*[{}] * 10)
+    ended = envwatch("silence", "--filter", "name:web", "--for", "2h")
+    assert (ended.code, "name:web finds 0; name:*web* finds 10" in ended.err) == (2, True)
+    assert json.loads(envwatch("silence", "list", "-o", "json").out) == []
 
 
 def test_acknowledgements_silences_and_the_policy_count(envwatch: Envwatch, faulty: Faulty) -> None:

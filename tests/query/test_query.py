@@ -72,9 +72,18 @@ CASES: dict[str, list[tuple[TrackedEnvironment, list[str], list[str]]]] = {
     "labels of the detail pane are fields": [
         (
             tracked(connectedAt=NOW - 3_600_000, apiKeyOwner=None),
-            ["host:linux", "host:x64", "host:ryzen", "commands:abort", "connected:<2h", "key:none"],
-            ["!host:linux", "!host:x64", "!host:ryzen", "!commands:abort", "!connected:<2h", "!key:none", "host:none"],
+            ["host:linux", "host:x64", "host:*ryzen*", "commands:abort", "connected:<2h", "key:none"],
+            [
+                "!host:linux",
+                "!host:x64",
+                "!host:*ryzen*",
+                "!commands:abort",
+                "!connected:<2h",
+                "!key:none",
+                "host:none",
+            ],
         ),
+        (tracked(), [], ["host:ryz"]),
         (BARE, ["host:none"], []),
     ],
     "an accented letter is one character to a wildcard": [
@@ -87,11 +96,11 @@ CASES: dict[str, list[tuple[TrackedEnvironment, list[str], list[str]]]] = {
         (tracked(connectionName="web-1"), ["web-?", "*eb-*"], ["eb-?"]),
         (tracked(metadata={"gitBranch": "a" * 1_000}), [], ["branch:" + "*a" * 200 + "*b", "*a" * 200 + "*b"]),
     ],
-    "a short name is found by its beginning and not within": [
+    "a short name is found whole": [
         (
             tracked(currentMode="acceptEdits", metadata={"os": "win32", "self_update": {"supported": True}}),
-            ["mode:accept os:win update:by", 'update:"by hand"'],
-            [],
+            ["mode:accept* os:win* update:by*", 'update:"by hand"'],
+            ["mode:accept", "os:win", "update:by"],
         ),
         (
             tracked(currentMode="unrestricted", metadata={"os": "darwin", "self_update": {"supported": False}}),
@@ -176,16 +185,22 @@ CASES: dict[str, list[tuple[TrackedEnvironment, list[str], list[str]]]] = {
         (
             tracked(metadata=DETAILED, fromTheRow="newer"),
             [
-                *("meta.machine.cpu:ryzen", "META.machine.memoryBytes:=34359738368", "meta.self_update.writable:true"),
+                *("meta.machine.cpu:*ryzen*", "META.machine.memoryBytes:=34359738368", "meta.list:2"),
                 *("meta.supported_commands:abort", "meta.dotted.key:=1", "meta.twice.dotted.key:=2"),
-                *('meta."odd: key":x', "meta.fromTheRow:new", "meta.list:2", "meta.list:köln", "meta.nothing:none"),
+                *(
+                    'meta."odd: key":x',
+                    "meta.fromTheRow:new*",
+                    "meta.self_update.writable:true",
+                    "meta.list:*köln*",
+                    "meta.nothing:none",
+                ),
                 *("!meta.machine.CPU:ryzen", "meta.os.deeper:none", "meta..x:=3", "meta.end..x:=4"),
             ],
             [],
         )
     ],
     "typed control characters match the escapes on the screen": [
-        (tracked(connectionName="evil\x1b[31m"), ["name:evil\x1b", r"name:evil\x1b"], [])
+        (tracked(connectionName="evil\x1b[31m"), ["name:evil\x1b*", r"name:evil\x1b*"], [])
     ],
 }
 
@@ -247,12 +262,15 @@ def test_a_word_does_not_look_into_ages(word: str) -> None:
         ("*a*b*c", "xaxbxc", True),
         ("*a*b*c", "xaxc", False),
         ("FEAT/*", "feat/Login", True),
-        ("ma", "main", True),
+        ("ma", "main", False),
+        ("ma*", "main", True),
+        ("MAIN", "main", True),
         ("=ma", "main", False),
         ("=MAIN", "main", True),
         ("=m*", "main", False),
         ("=m*", "m*", True),
-        ('"*?"', "what*?", True),
+        ('"*?"', "what*?", False),
+        ('*"*?"', "what*?", True),
         ('"*?"', "main", False),
         ('m"*"', "m*", True),
         ('m"*"', "main", False),
@@ -261,14 +279,16 @@ def test_a_word_does_not_look_into_ages(word: str) -> None:
         ('"*"?', "*ba", False),
         ("?*?", "ab", True),
         ("?*?", "a", False),
-        ('"a b"', "a b c", True),
-        ("[m]ain", "main", False),
+        ('"a b"', "a b c", False),
+        ('"a b"*', "a b c", True),
+        ('"[m]ain"', "main", False),
+        ('"[m]ain"', "[m]ain", True),
         ("m.in", "main", False),
         ('"say ""hi"""', 'say "hi"', True),
         (r"a\b", r"a\b", True),
     ],
 )
-def test_text_is_found_within_and_wildcards_match_the_whole_text(pattern: str, branch: str, *, is_found: bool) -> None:
+def test_a_value_is_the_whole_text_and_a_wildcard_any_part(pattern: str, branch: str, *, is_found: bool) -> None:
     assert finds(f"branch:{pattern}", tracked(metadata={"gitBranch": branch})) is is_found
 
 
@@ -384,11 +404,19 @@ def test_none_finds_environments_without_a_value() -> None:
         ("version:2..1", "2..1", "1..2"),
         ("version:>new", "new", "0.34.12"),
         ("version:>0.3*", "0.3*", "0.34.12"),
-        ("status:of", "of", "status: online, late"),
-        ("status:unkown", "unkown", "status: online, late, offline, gone, missing, flapping and more"),
+        ("status:of", "of", "online, late"),
+        ("status:unkown", "unkown", "online, late, offline, gone, missing, flapping, doubted, changed, acknowledged"),
+        ("status:silenced", "silenced", "online, late, offline, gone, missing, flapping, doubted"),
+        ("(web", "(web", "there are no brackets: separate values by a comma, mode:a,b; or quote it"),
+        ("a or b", "or", "there is no or: separate values by a comma, mode:a,b; or quote it"),
+        (
+            "name:web-[12]",
+            "name:web-[12]",
+            "there are no [ ]: separate values by a comma, name:a,b; or quote it",
+        ),
         ("status:ofline", "ofline", "there is no status ofline; did you mean status:offline?"),
         ("!state:late,flaping", "flaping", "there is no status flaping; did you mean status:flapping?"),
-        (f"status:{'flapping' * 9}", "flapping" * 9, "status: online, late, offline, "),
+        (f"status:{'flapping' * 9}", "flapping" * 9, "online, late, offline, "),
         ("meta:x", "meta", "meta.KEY"),
         ("meta.:x", "meta.", "meta.KEY"),
         ("beat:>30s x beat:<90s", "beat:<90s", "beat:a..b"),
@@ -442,7 +470,7 @@ def test_an_error_about_a_long_text_is_cut(text: str, message: str, length: int 
 
 @pytest.mark.parametrize(
     "text",
-    ['"status=offline"', 'status"="offline', "region=eu", "or", "and", "not", "ORACLE", '"OR"', "a>b", "=x", ">5"],
+    ['"status=offline"', 'status"="offline', "region=eu", "and", "not", "ORACLE", '"OR"', "a>b", "=x", ">5"],
 )
 def test_other_words_with_signs_of_other_languages_are_looked_for(text: str) -> None:
     query = parse(text)

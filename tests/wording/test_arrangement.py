@@ -156,7 +156,7 @@ def test_a_row_of_the_block_is_not_in_the_table_and_counts_as_a_match_of_the_vie
     keys = {named("o1").key, FLAPPING.key}
     arrangement = arranged(rows, in_block=keys)
     assert (names(arrangement), arrangement.in_block) == (["a", "o2"], frozenset(keys))
-    arrangement = arranged(rows, View(query=parse("name:o")), keys)
+    arrangement = arranged(rows, View(query=parse("name:o*")), keys)
     assert (names(arrangement), len(arrangement.in_block)) == (["o2"], 1)
     arrangement = arranged(rows, View(preset=Preset.ONLINE, query=parse("!flap")), keys)
     assert (names(arrangement), len(arrangement.in_block)) == (["a"], 0)

@@ -138,9 +138,12 @@ def _matching(options: Options) -> tuple[str, bool]:
         return _matching_text([], 0, f"no listing within {_LOOK_S} s"), False
     found = matching_rows(options.filter, monitor, profiles)
     print_hint(parse(options.filter), monitor.fleet)
-    failures = map(str, stops_in(outcomes, profiles))
+    failures = [str(stop) for stop in stops_in(outcomes, profiles)]
     names = [shortened(tracked.environment.label, _NAME_CELLS, keep="ends") for tracked in in_default_order(found)]
     count = len(monitor.fleet)
+    if not names and not failures:
+        total = counted(count, "environment")
+        raise StopError(Exit.USAGE, f"{clean(options.filter)} matches none of {total}: nothing is silenced")
     return _matching_text(names, count, "; ".join(failures)), 0 < len(names) == count
 
 

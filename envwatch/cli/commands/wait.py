@@ -29,7 +29,7 @@ def add_arguments(parser: Parser) -> None:
         "Exit codes: 0 matched, 1 no match within --timeout, 3 no usable listing at the end\n"
         "of --timeout, 4 the key is refused."
     )
-    parser.add_argument("query", nargs="+", **valued("QUERY", query, "what to wait for: name:build-1 status:online"))
+    parser.add_argument("query", nargs="+", **valued("QUERY", query, "what to wait for: web-1 status:online"))
     parser.add_argument(
         "--count", default=None, **valued("N", whole_number(1, 100_000), "wait for N matching environments (default 1)")
     )
@@ -43,12 +43,13 @@ def add_arguments(parser: Parser) -> None:
 def run(options: Options) -> int:
     """Wait, and print the matching names."""
     from envwatch.cli.monitoring import run_until_signalled
-    from envwatch.query.language import parse
+    from envwatch.query.language import parse, parse_argument
     from envwatch.wording.events.matching import WaitCondition
 
     text = " ".join(options.query)
     check_query(text, "QUERY")
-    if not parse(text):
+    query = parse_argument(text)
+    if not query:
         raise StopError(
             Exit.USAGE, "QUERY is empty, and every environment matches an empty query; see `envwatch wait --help`"
         )
@@ -58,7 +59,7 @@ def run(options: Options) -> int:
     profiles = profiles_for(options)
 
     condition = WaitCondition(
-        queries=(parse(text), parse(options.filter)),
+        queries=(query, parse(options.filter)),
         count=options.count or 1,
         is_absence=options.absent,
         profile_name=clean(profiles.first.profile),
