@@ -161,9 +161,12 @@ class Monitor:
                 {key: ack for key, ack in each.items() if key not in ended} for each in (acks, ended_acks)
             )
         if before.earlier is not None:
-            from envwatch.alerts.run_before import losses_between_runs  # noqa: PLC0415 - only after an earlier run
+            from envwatch.alerts import run_before  # noqa: PLC0415 - only after an earlier run
 
-            lost += losses_between_runs(before, after)
+            lost += run_before.losses_between_runs(before, after)
+            known = {key_of(event) for event in lost} | incidents.lost
+            begun = [row for row in run_before.counting_since(before, after, words) if row.key not in known]
+            incidents = incidents.with_lost_now(begun, fleet.moments(now.wall), fleet, now, used)
         lost += losses.missing_losses(before, after)
         if self.silences or self.policy_of(profile).silences:
             lost += losses.silenced_losses(after, following.loss_classifier(now), incidents.lost_of(profile), now)
@@ -412,7 +415,8 @@ class Monitor:
 
         monitor = self.with_earlier_incidents(profile, state)
         profile_state = self.fleet.by_profile[profile]
-        if rows := known_rows(state, profile):
+        rows = known_rows(state, profile)
+        if rows or profile_state.listed is None:
             profile_state = replace(profile_state, earlier=EarlierRows(state.looked_at, rows))
         if profile_state.listed is None and state.is_stalled:
             profile_state = replace(profile_state, stall_detector=StallDetector(is_stalled=True))
