@@ -161,12 +161,9 @@ class Monitor:
                 {key: ack for key, ack in each.items() if key not in ended} for each in (acks, ended_acks)
             )
         if before.earlier is not None:
-            from envwatch.alerts import run_before  # noqa: PLC0415 - only after an earlier run
+            from envwatch.alerts.run_before import losses_between_runs  # noqa: PLC0415 - only after an earlier run
 
-            lost += run_before.losses_between_runs(before, after)
-            known = {key_of(event) for event in lost} | incidents.lost
-            begun = [row for row in run_before.counting_since(before, after, words) if row.key not in known]
-            incidents = incidents.with_lost_now(begun, fleet.moments(now.wall), fleet, now, used)
+            lost += losses_between_runs(before, after)
         lost += losses.missing_losses(before, after)
         if self.silences or self.policy_of(profile).silences:
             lost += losses.silenced_losses(after, following.loss_classifier(now), incidents.lost_of(profile), now)
@@ -181,7 +178,7 @@ class Monitor:
             uptime_records=uptime_records,
             event_log=event_log,
             watched=self.watched if watched is own else {**self.watched, profile: watched},
-            incidents=incidents,
+            incidents=following._with_words_between_runs(incidents, before, after, now),  # noqa: SLF001 - same class
             beating=beating,
         )
         shared_events: tuple[Event, ...] = ()
@@ -195,6 +192,17 @@ class Monitor:
             ended_acks=ended,
             inherited_words=inherited,
         )
+
+    def _with_words_between_runs(
+        self, incidents: Incidents, before: ProfileState, after: ProfileState, now: Clocks
+    ) -> Incidents:
+        if before.earlier is None:
+            return incidents
+        from envwatch.alerts.run_before import counting_since  # noqa: PLC0415 - only after an earlier run
+
+        begun = [row for row in counting_since(before, after, self.words) if row.key not in incidents.lost]
+        used = self.ledger.announcements
+        return incidents.with_lost_now(begun, self.fleet.moments(now.wall), self.fleet, now, used)
 
     def _turned(self, before: ProfileState, after: ProfileState, changed: Iterable[SafeText]) -> Iterator[Event]:
         if (at := after.listed_at) is None:
