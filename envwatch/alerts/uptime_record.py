@@ -45,6 +45,8 @@ class UptimeRecord:
     has_begun: bool = False
     damaged: frozenset[SafeText] = frozenset()
     """Rows whose entries in the file were damaged; the next listing is their first."""
+    takeovers: int = field(default=0, compare=False)
+    """Number of uptimes taken over in this run; the platform may drop the old row at any time."""
 
     def with_rows_of(self, rebuilt: UptimeRecord) -> UptimeRecord:
         """Return the record with the damaged rows of a record rebuilt from the history, which has another clock."""
@@ -67,6 +69,7 @@ class UptimeRecord:
         refreshed = 0
         fresh_from = watched_ms - _REFRESHED_MS
         replaced: list[TrackedEnvironment] = []
+        takeovers = self.takeovers
         for id_, tracked in after.environments.items():
             known, is_up = tracked.uptime, tracked.verdict.is_up
             is_same = known is not None and known.is_up is is_up and not tracked.clock_suspect
@@ -87,10 +90,11 @@ class UptimeRecord:
         if replaced:
             taken_over = _taken_over(replaced, rows, after.environments, watched_ms)
             rows = with_changes(rows, taken_over)
+            takeovers += len(taken_over)
             changed |= {id_: uptime for id_, uptime in taken_over.items() if uptime is not None}
         if before.listed is None or self.watched_ms // _REFRESHED_MS != watched_ms // _REFRESHED_MS:
             rows = _tidied(rows, after.environments, watched_ms)
-        return UptimeRecord(watched_ms, rows, has_begun=True), changed
+        return UptimeRecord(watched_ms, rows, has_begun=True, takeovers=takeovers), changed
 
 
 def _state(tracked: TrackedEnvironment, profile_state: ProfileState) -> bool | None:

@@ -103,6 +103,7 @@ class UptimeFiles:
         self._rebuilt: SimpleQueue[tuple[SafeText, UptimeRecord]] = SimpleQueue()
         self._records: Mapping[SafeText, UptimeRecord] = {}
         self._written_at: float | None = None
+        self._takeovers = 0
 
     def newest(self, now: Clocks) -> Mapping[SafeText, UptimeRecord]:
         """Return records that the monitor lacks: first all, later another writer's."""
@@ -124,10 +125,13 @@ class UptimeFiles:
         return found
 
     def keep(self, monitor: Monitor, now: Clocks) -> None:
-        """Take the monitor's records, and write every ten minutes; never waits."""
+        """Take the monitor's records, and write every ten minutes and after each takeover; never waits."""
         self._records = monitor.uptime_records
-        if self._written_at is not None and not 0 <= now.wall - self._written_at < _WRITTEN_EVERY_MS:
+        takeovers = sum(record.takeovers for record in self._records.values())
+        is_due = self._written_at is not None and not 0 <= now.wall - self._written_at < _WRITTEN_EVERY_MS
+        if is_due or takeovers != self._takeovers:
             self._written_at = now.wall
+            self._takeovers = takeovers
             self._write()
 
     def close(self) -> None:

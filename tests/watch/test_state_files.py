@@ -40,6 +40,7 @@ from envwatch.watch.state_files import StateFiles, UptimeFiles, stored_record, u
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from envwatch.model.environment import Environment
     from envwatch.model.text import SafeText
 
 
@@ -122,9 +123,11 @@ class Process:
 
     def poll(self, minute: float, *names: str) -> Process:
         at = NOW + minute * MINUTE_MS
+        return self.show(at, *(environment(name, lastHeartbeat=at) for name in names))
+
+    def show(self, at: float, *rows: Environment) -> Process:
         for profile, found in self.files.newest(reading(at)).items():
             self.monitor = self.monitor.with_uptime_record(profile, found)
-        rows = [environment(name, lastHeartbeat=at) for name in names]
         self.monitor, _ = self.monitor.apply(NO_PROFILE, listed(rows, at), reading(at))
         self.files.keep(self.monitor, reading(at))
         return self
@@ -170,6 +173,21 @@ def test_the_record_is_written_every_ten_minutes() -> None:
     other.files._files[NO_PROFILE].close()  # noqa: SLF001  waits for the writing thread
     assert stored_minutes() == 19.0
     other.files.close()
+
+
+def test_an_uptime_taken_over_by_a_replacing_row_is_written_at_once() -> None:
+    listener = {"deviceId": "d", "listenerInstanceId": "server-0123456789abcdef"}
+    old, one = listener | {"firstSeenAt": NOW - MINUTE_MS}, Process()
+    for at in (NOW, NOW + MINUTE_MS):
+        one.show(at, environment("old", lastHeartbeat=at, **old))
+    lost = environment("old", connectionId=None, lastHeartbeat=None, lastSeenAt=NOW + MINUTE_MS, **old)
+    later = NOW + 2 * MINUTE_MS
+    one.show(later, lost, environment("new", lastHeartbeat=later, firstSeenAt=later, **listener))
+    one.files._files[NO_PROFILE].close()  # noqa: SLF001  waits for the writing thread, as if the process was killed then
+    record = stored_record(SERVER, SETTINGS)
+    assert record is not None
+    assert record.rows.keys() == {"new"}
+    one.files.close()
 
 
 def test_one_process_writes_and_another_reads_and_takes_over() -> None:
