@@ -258,8 +258,8 @@ def test_a_row_dropped_at_once_is_not_replaced_by_a_row_seen_before(first_seen: 
 
 
 def test_a_dropped_twin_is_a_loss_whatever_comes_after() -> None:
-    later = {"firstSeenAt": NOW - 600_000, "connectedAt": NOW - 600_000}
-    twins = [row("one", A, **later), row("two", B, **later)]
+    began = NOW - 600_000
+    twins = [row(id_, place, firstSeenAt=began, connectedAt=began) for id_, place in (("one", A), ("two", B))]
     third = row("three", C, firstSeenAt=NOW + 20_000, beat=NOW + 21_000)
     profile_state, _ = lives(twins, twins, twins[:1], twins[:1], [twins[0], third], [twins[0], third])
     assert profile_state.environments[clean("two")].presence is Presence.GONE
