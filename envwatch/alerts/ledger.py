@@ -54,6 +54,8 @@ _AFTER: Final = {
 }
 _KNOWN: Final = frozenset({Progress.TOLD, Progress.REMINDER_DUE, Progress.ACK_DUE, Progress.ACKED})
 """The channel took the opening, and must get the end."""
+_KEPT_OUTSIDE: Final = _KNOWN | {Progress.GIVEN_UP}
+_NOT_IN_FILE: Final = composed("told, and not in the file now")
 _FINAL: Final = frozenset({Progress.ENDED, Progress.OVER, Progress.GIVEN_UP})
 
 
@@ -220,9 +222,16 @@ class Ledger(NamedTuple):
         return Ledger(announcements, {**self.over, **other.over})
 
     def only(self, hooks: Container[SafeText]) -> Ledger:
-        """Return the ledger with announcements of `hooks` only."""
+        """Return the ledger with nothing due outside `hooks`.
+
+        A further hook may come back, and is not told again what it was told.
+        """
         found = {
-            id_: {name: each for name, each in channels.items() if name in hooks}
+            id_: {
+                name: _back(each) if name in hooks else _outside(each)
+                for name, each in channels.items()
+                if name in hooks or (id_ not in self.over and each.progress in _KEPT_OUTSIDE)
+            }
             for id_, channels in self.announcements.items()
         }
         return Ledger(
@@ -247,6 +256,18 @@ def _tidied(
         if not all(_is_final(name, each) and at - each.at >= _KEPT_S for name, each in channels.items())
     }
     return Ledger(kept, {id_: each for id_, each in over.items() if id_ in kept and not _is_sent(kept[id_])})
+
+
+def _outside(announcement: Announcement) -> Announcement:
+    if announcement.progress is Progress.GIVEN_UP:
+        return announcement
+    return announcement.reached(Progress.GIVEN_UP, announcement.at)._replace(error=_NOT_IN_FILE)
+
+
+def _back(announcement: Announcement) -> Announcement:
+    if announcement.error != _NOT_IN_FILE:
+        return announcement
+    return announcement.reached(Progress.TOLD, announcement.at)
 
 
 def _is_sent(channels: Mapping[SafeText, Announcement]) -> bool:

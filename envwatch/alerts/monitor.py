@@ -182,7 +182,7 @@ class Monitor:
             uptime_records=uptime_records,
             event_log=event_log,
             watched=self.watched if watched is own else {**self.watched, profile: watched},
-            incidents=incidents,
+            incidents=following._with_words_between_runs(incidents, before, after, now),  # noqa: SLF001 - same class
             beating=beating,
         )
         shared_events: tuple[Event, ...] = ()
@@ -197,6 +197,17 @@ class Monitor:
             continued_acks=continued,
             inherited_words=inherited,
         )
+
+    def _with_words_between_runs(
+        self, incidents: Incidents, before: ProfileState, after: ProfileState, now: Clocks
+    ) -> Incidents:
+        if before.earlier is None:
+            return incidents
+        from envwatch.alerts.run_before import counting_since  # noqa: PLC0415 - only after an earlier run
+
+        begun = [row for row in counting_since(before, after, self.words) if row.key not in incidents.lost]
+        used = self.ledger.announcements
+        return incidents.with_lost_now(begun, self.fleet.moments(now.wall), self.fleet, now, used)
 
     def _turned(self, before: ProfileState, after: ProfileState, changed: Iterable[SafeText]) -> Iterator[Event]:
         if (at := after.listed_at) is None:
@@ -417,7 +428,8 @@ class Monitor:
 
         monitor = self.with_earlier_incidents(profile, state)
         profile_state = self.fleet.by_profile[profile]
-        if rows := known_rows(state, profile):
+        rows = known_rows(state, profile)
+        if rows or profile_state.listed is None:
             profile_state = replace(profile_state, earlier=EarlierRows(state.looked_at, rows))
         if profile_state.listed is None and state.is_stalled:
             profile_state = replace(profile_state, stall_detector=StallDetector(is_stalled=True))

@@ -12,6 +12,7 @@ from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from envwatch.alerts.alert_policy import word_for
 from envwatch.fleet import tracking
 from envwatch.fleet.events import Kind
 from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck, latest_possible
@@ -29,6 +30,7 @@ from envwatch.model.times import MS, long_age, span
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from envwatch.alerts.alert_policy import Words
     from envwatch.alerts.alert_state import AlertState
     from envwatch.fleet.events import Event
     from envwatch.fleet.presence import Verdict
@@ -139,6 +141,21 @@ def losses_between_runs(before: ProfileState, after: ProfileState) -> Iterator[E
             reason=composed(f"{tracked.verdict.reason} {when}"),
             then=replace(tracked.present_state, environment=row),
         )
+
+
+def counting_since(before: ProfileState, after: ProfileState, words: Words) -> Iterator[TrackedEnvironment]:
+    """Yield rows off in their first listing, for which a person said *always* after the earlier run's last look.
+
+    A running envwatch takes such a row as lost at the moment of the word.
+    """
+    if before.earlier is None or after.listings == before.listings:
+        return
+    for id_, tracked in after.environments.items():
+        if tracked.presence is not Presence.OFFLINE or tracked.replaced_by is not None or id_ in before.environments:
+            continue
+        word = word_for(words, after.server, id_)
+        if word is not None and word.is_always and word.at > before.earlier.looked_at:
+            yield tracked
 
 
 def _with_past(tracked: TrackedEnvironment, before: TrackedEnvironment | None, gap: Span) -> TrackedEnvironment:

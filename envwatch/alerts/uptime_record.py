@@ -16,7 +16,7 @@ from envwatch.fleet.presence import NEVER_LISTED
 from envwatch.fleet.uptime import Uptime
 from envwatch.model import limits
 from envwatch.model.acks import finite_number
-from envwatch.model.text import SafeText, clean
+from envwatch.model.text import SafeText, clean, composed
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ _FORGOTTEN_MS: Final = limits.UPTIME_FORGOTTEN_AFTER / MS
 _CONNECTED_MS: Final = limits.FIRST_CONNECTED_FOR / MS
 _MOST_REFRESHED: Final = 500
 """Rows refreshed per listing, in about 2 ms."""
+_NAMED: Final = 5
+"""Damaged rows named in a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,20 @@ class UptimeRecord:
     rows: Mapping[SafeText, Uptime] = field(default_factory=dict)
     """Uptimes by row id, also of unlisted rows."""
     has_begun: bool = False
+    damaged: frozenset[SafeText] = frozenset()
+    """Rows whose entries in the file were damaged; the next listing is their first."""
+    takeovers: int = field(default=0, compare=False)
+    """Number of uptimes taken over in this run; the platform may drop the old row at any time."""
+
+    def with_rows_of(self, rebuilt: UptimeRecord) -> UptimeRecord:
+        """Return the record with the damaged rows of a record rebuilt from the history, which has another clock."""
+        later_ms = self.watched_ms - rebuilt.watched_ms
+        found = {
+            id_: uptime._replace(at=max(uptime.at + later_ms, 0.0))
+            for id_, uptime in rebuilt.rows.items()
+            if id_ in self.damaged
+        }
+        return replace(self, rows={**self.rows, **found}, damaged=self.damaged - found.keys())
 
     def apply(  # noqa: C901  one loop over all rows
         self, before: ProfileState, after: ProfileState
@@ -53,6 +69,7 @@ class UptimeRecord:
         refreshed = 0
         fresh_from = watched_ms - _REFRESHED_MS
         replaced: list[TrackedEnvironment] = []
+        takeovers = self.takeovers
         for id_, tracked in after.environments.items():
             known, is_up = tracked.uptime, tracked.verdict.is_up
             is_same = known is not None and known.is_up is is_up and not tracked.clock_suspect
@@ -67,16 +84,17 @@ class UptimeRecord:
             elif (uptime := known or self.rows.get(id_)) is not None:
                 changed[id_] = uptime.after(watched_ms, is_up=_state(tracked, after))
             elif tracked.verdict != NEVER_LISTED:
-                is_first = not self.has_begun and is_server(tracked, at)
+                is_first = (not self.has_begun or id_ in self.damaged) and is_server(tracked, at)
                 changed[id_] = Uptime(at=watched_ms, is_up=_state(tracked, after), is_first=is_first)
         rows = {**self.rows, **changed} if changed else self.rows
         if replaced:
             taken_over = _taken_over(replaced, rows, after.environments, watched_ms)
             rows = with_changes(rows, taken_over)
+            takeovers += len(taken_over)
             changed |= {id_: uptime for id_, uptime in taken_over.items() if uptime is not None}
         if before.listed is None or self.watched_ms // _REFRESHED_MS != watched_ms // _REFRESHED_MS:
             rows = _tidied(rows, after.environments, watched_ms)
-        return UptimeRecord(watched_ms, rows, has_begun=True), changed
+        return UptimeRecord(watched_ms, rows, has_begun=True, takeovers=takeovers), changed
 
 
 def _state(tracked: TrackedEnvironment, profile_state: ProfileState) -> bool | None:
@@ -149,13 +167,31 @@ def uptime_content(record: UptimeRecord) -> dict[str, Any]:
 
 
 def record_of(content: Mapping[str, object]) -> UptimeRecord | None:
-    """Return a file's record without damaged rows, if any."""
-    watched_ms, rows, first = finite_number(content.get("watched_ms")), content.get("rows"), content.get("first")
+    """Return a file's record, if any, without the damaged rows, which the record names."""
+    watched_ms, rows, first = finite_number(content.get("watched_ms")), content.get("rows"), content.get("first", [])
     if watched_ms is None or watched_ms < 0.0 or not isinstance(rows, dict):
         return None
-    founders = frozenset(first) if isinstance(first, list) and all(isinstance(id_, str) for id_ in first) else ()
-    found = ((clean(id_), _uptime_in(raw, watched_ms, is_first=id_ in founders)) for id_, raw in rows.items())
-    return UptimeRecord(watched_ms, {id_: uptime for id_, uptime in found if uptime is not None}, has_begun=True)
+    names_first = isinstance(first, list) and all(isinstance(id_, str) for id_ in first)
+    founders = frozenset(first) if isinstance(first, list) and names_first else frozenset[str]()
+    found = {clean(id_): _uptime_in(raw, watched_ms, is_first=id_ in founders) for id_, raw in rows.items()}
+    # Without the list of first rows, a row in the first days would count no more.
+    kept = {id_: each for id_, each in found.items() if each is not None and (names_first or each.is_known)}
+    return UptimeRecord(watched_ms, kept, has_begun=True, damaged=frozenset(found.keys() - kept.keys()))
+
+
+def damage_of(content: Mapping[str, object]) -> SafeText | None:
+    """Return a text about a file's damage, if any: `damaged entries of env-1, env-2 and 3 others`."""
+    if not content:
+        return None
+    if (record := record_of(content)) is None:
+        return clean("damaged")
+    if not record.damaged:
+        return None
+    ids = sorted(record.damaged)
+    named, others = ", ".join(ids[:_NAMED]), len(ids) - _NAMED
+    if others <= 0:
+        return composed(f"damaged entries of {named}")
+    return composed(f"damaged entries of {named} and {others:,} other{'s' if others > 1 else ''}")
 
 
 def _uptime_in(raw: object, watched_ms: float, *, is_first: bool) -> Uptime | None:

@@ -141,6 +141,8 @@ def _judged(
     replacing = (
         {} if inputs.is_off else _replacing([each for each in remembering if not each.presence.is_absent], inputs)
     )
+    if not inputs.is_off:
+        replacing = {**_replacing_gone(remembering, replacing, inputs), **replacing}
     after = []
     for tracked in remembering:
         new = replacing.get(tracked.environment.id)
@@ -158,7 +160,7 @@ def _with_memory(
 ) -> TrackedEnvironment:
     id_ = tracked.environment.id
     if id_ not in present:
-        return _remembering(tracked, _NO_IDS, _NO_IDS)
+        return _remembering(tracked, tracked.twins, _NO_IDS)  # a twin that is gone stays a loss
     twins, beside = tracked.twins, tracked.offline_beside
     twins, beside = twins.intersection(present), beside.intersection(present)
     if id_ in up:
@@ -231,6 +233,35 @@ def _replacing(rows: Sequence[TrackedEnvironment], inputs: RuleInputs) -> Enviro
         if (one := next((each for each in candidates if each is not new), None)) is not None:
             found.setdefault(one.environment.id, new)
     return _without_circles(found)
+
+
+def _replacing_gone(
+    rows: Sequence[TrackedEnvironment], replacing: Environments, inputs: RuleInputs
+) -> dict[SafeText, TrackedEnvironment]:
+    """Return the replacing rows of gone rows, whose old names the server dropped at once.
+
+    A row that replaces a listed row replaces no gone row.
+    """
+    taken = {new.environment.id for new in replacing.values()} | {each.replaced_by for each in rows}
+    gone = [
+        each
+        for each in rows
+        if each.presence is Presence.GONE
+        and each.replaced_by is None
+        and not each.twins
+        and not each.has_impossible_time
+        and limits.EARLIEST_MS <= _last_sign(each) <= inputs.latest
+    ]
+    gone.sort(key=lambda tracked: (-_last_sign(tracked), tracked.environment.id))
+    found: dict[SafeText, TrackedEnvironment] = {}
+    for new in sorted(rows, key=lambda tracked: (tracked.environment.first_seen_at, tracked.environment.id)):
+        first_seen_at = new.environment.first_seen_at
+        if new.presence.is_absent or new.environment.id in taken or first_seen_at > inputs.latest:
+            continue
+        old = next((each for each in gone if first_seen_at + _TOLERANCE_MS >= _last_sign(each)), None)
+        if old is not None:
+            found.setdefault(old.environment.id, new)
+    return found
 
 
 def came_back_after(new: TrackedEnvironment, old: TrackedEnvironment) -> bool:

@@ -20,6 +20,7 @@ from envwatch import files
 from envwatch.alerts.acknowledgements import Acks, ServerKey, acks_of, entry_of, name_of, with_changes
 from envwatch.alerts.alert_policy import Word, Words, policy_words, word_entry
 from envwatch.alerts.silences import Silences, silences_content, silences_of
+from envwatch.alerts.uptime_record import damage_of
 from envwatch.model import limits
 from envwatch.model.acks import Ack, finite_number
 from envwatch.model.times import MS
@@ -49,6 +50,8 @@ class StateFormat(NamedTuple):
     """Most bytes of a file."""
     changed: Callable[[dict[str, Any], Changes], dict[str, Any]]
     """Returns the new content within the limit, with unknown names, perhaps of a newer envwatch."""
+    damage: Callable[[dict[str, Any]], str | None] = lambda _content: None
+    """Returns a text about unfit values, which set the file aside."""
 
     def read_or_empty(self, path: Path) -> dict[str, Any]:
         """Return the content; empty if missing, damaged or unreadable."""
@@ -122,7 +125,8 @@ class StateFile:
         self.error: OSError | None = None
         """Why the newest write failed, if so; set by the writing thread."""
         try:
-            trouble = "damaged" if self._format.read(path) is None else None
+            content = self._format.read(path)
+            trouble = "damaged" if content is None else self._format.damage(content)
         except OSError as error:
             trouble = error.strerror
         if trouble:
@@ -188,7 +192,7 @@ def merge(path: Path, state_format: StateFormat, changes: Changes) -> Path | Non
         files.write_private(fresh, content)
         aside = None
         try:
-            if before is None:
+            if before is None or state_format.damage(before):
                 aside = files.set_aside(path, f"{path.name}.damaged")
             fresh.replace(path)
         except OSError:
@@ -310,7 +314,10 @@ ALERT_STATE: Final = StateFormat(about="which alerts wait or are open", limit=64
 """A profile's alert state; a change may be the ledger alone."""
 
 UPTIME: Final = StateFormat(
-    about="which environments are nearly always up", limit=64 << 20, changed=lambda _content, changes: {**changes}
+    about="which environments are nearly always up",
+    limit=64 << 20,
+    changed=lambda _content, changes: {**changes},
+    damage=damage_of,
 )
 """A profile's uptime record, replaced as a whole."""
 

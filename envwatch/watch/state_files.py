@@ -89,7 +89,7 @@ def stored_record(server: str, settings: Settings) -> UptimeRecord | None:
 class UptimeFiles:
     """Uptime records of the watched profiles.
 
-    A writer's thread rebuilds a missing or damaged record from the history.
+    A writer's thread rebuilds a missing or damaged record, or its damaged rows, from the history.
     """
 
     def __init__(self, profiles: Profiles, warn: Callable[[str], None], *, is_writer: bool = True) -> None:
@@ -103,6 +103,7 @@ class UptimeFiles:
         self._rebuilt: SimpleQueue[tuple[SafeText, UptimeRecord]] = SimpleQueue()
         self._records: Mapping[SafeText, UptimeRecord] = {}
         self._written_at: float | None = None
+        self._takeovers = 0
 
     def newest(self, now: Clocks) -> Mapping[SafeText, UptimeRecord]:
         """Return records that the monitor lacks: first all, later another writer's."""
@@ -112,8 +113,8 @@ class UptimeFiles:
                 continue
             record = self._others[name].changed()
             is_first = self._is_writer and self._written_at is None
-            if record is None and is_first and not self._is_rebuilding(name):
-                record = UptimeRecord()
+            if is_first and (record is None or record.damaged):
+                record = None if self._is_rebuilding(name, record) else record or UptimeRecord()
             if record is not None:
                 found[name] = record
             if self._is_writer and self._acquire(name):
@@ -124,10 +125,13 @@ class UptimeFiles:
         return found
 
     def keep(self, monitor: Monitor, now: Clocks) -> None:
-        """Take the monitor's records, and write every ten minutes; never waits."""
+        """Take the monitor's records, and write every ten minutes and after each takeover; never waits."""
         self._records = monitor.uptime_records
-        if self._written_at is not None and not 0 <= now.wall - self._written_at < _WRITTEN_EVERY_MS:
+        takeovers = sum(record.takeovers for record in self._records.values())
+        is_due = self._written_at is not None and not 0 <= now.wall - self._written_at < _WRITTEN_EVERY_MS
+        if is_due or takeovers != self._takeovers:
             self._written_at = now.wall
+            self._takeovers = takeovers
             self._write()
 
     def close(self) -> None:
@@ -149,7 +153,7 @@ class UptimeFiles:
         except OSError:
             return False
 
-    def _is_rebuilding(self, name: SafeText) -> bool:
+    def _is_rebuilding(self, name: SafeText, record: UptimeRecord | None) -> bool:
         folder = self._histories.get(name)
         if folder is None or not os.path.isdir(folder):  # noqa: PTH112 - `Path.is_dir` raises without rights
             return False
@@ -158,7 +162,8 @@ class UptimeFiles:
             from envwatch.history.earlier_runs import recorded_uptimes
             from envwatch.history.stored import StoredPast
 
-            self._rebuilt.put((name, recorded_uptimes(StoredPast(folder, name))))
+            rebuilt = recorded_uptimes(StoredPast(folder, name))
+            self._rebuilt.put((name, rebuilt if record is None else record.with_rows_of(rebuilt)))
 
         Thread(target=rebuild, name="uptimes", daemon=True).start()
         return True

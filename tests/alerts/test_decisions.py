@@ -231,6 +231,24 @@ def test_always_makes_an_offline_row_lost_at_this_moment() -> None:
     assert one.resolved[0].ended_by is None
 
 
+@pytest.mark.parametrize("names", [("a", "b"), ("a",)])
+def test_always_between_two_runs_makes_an_offline_row_lost_in_the_later_run(names: Sequence[str]) -> None:
+    one = Spoken(names, monitor=new_monitor()).poll().say(NEVER).hold(100, "a")
+    always = Word(is_always=True, at=WallMs(one.at + 1_000), by=clean("ann"))
+    later = one.restarted(60).say(always).poll("a")
+    assert (one.sizes, later.sizes) == (([], []), ([], []))
+    assert later.hold(100, "a").sizes == ([1], [])
+    assert later.restarted(60).say(always).hold(100, "a").sizes == ([], []), "told once"
+
+
+def test_always_of_an_earlier_run_tells_no_row_off_again() -> None:
+    one = asked().say(ALWAYS).hold(100, "a").ack("a")
+    assert one.restarted(60).say(ALWAYS).hold(100, "a").sizes == ([], [])
+    assert Spoken(["a", "b"], monitor=new_monitor()).say(ALWAYS).poll("a").restarted(60).say(ALWAYS).hold(
+        500, "a"
+    ).sizes == ([], [])
+
+
 def test_a_word_without_an_effect_gives_no_event_and_a_withdrawn_word_leaves_the_row_to_the_next_rule() -> None:
     assert asked().say(ALWAYS).say(ALWAYS).say(None).kinds == []
     one = not_asked().say(ALWAYS).say(None).hold(500, "a")

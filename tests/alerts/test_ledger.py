@@ -346,3 +346,24 @@ def test_no_name_makes_a_ring_long_or_unclean(weapon: str) -> None:
     text = ring_text([lost(clean(weapon), "b")])
     assert cells(text) <= 60 + len(" and 1 other went offline")
     assert clean(text) == text
+
+
+@pytest.mark.parametrize(
+    ("progress", "back"),
+    [
+        (Progress.TOLD, Progress.TOLD),
+        (Progress.REMINDER_DUE, Progress.TOLD),
+        (Progress.ACKED, Progress.TOLD),
+        (Progress.GIVEN_UP, Progress.GIVEN_UP),
+        (Progress.DUE, None),
+        (Progress.END_DUE, None),
+    ],
+)
+def test_a_hook_taken_out_of_the_file_and_put_back_is_told_no_opening_again(
+    progress: Progress, back: Progress | None
+) -> None:
+    ledger = Ledger({NAS.id: {HOOK: Announcement(NO_PROFILE, progress, S(1.0))}}).only(())
+    assert list(ledger.unsent([NAS], HOOK)) == []
+    assert list(ledger.after((), [NAS], S(2.0)).unsent((), HOOK)) == []
+    found = ledger.only({HOOK}).of(NAS.id, HOOK)
+    assert (None if found is None else found.progress) is back

@@ -241,6 +241,31 @@ def test_a_replaced_row_dropped_by_the_server_is_no_loss() -> None:
     assert not is_problem(tracked, NOW + 15_000)
 
 
+@pytest.mark.parametrize("pause", [0, 2])
+def test_a_row_dropped_at_once_is_replaced_by_a_row_first_seen_later(pause: int) -> None:
+    fresh = new(firstSeenAt=NOW + 2_000, beat=NOW + 4_000)
+    profile_state, events = lives([old(up=True)], *[[]] * pause, [fresh], [fresh])
+    tracked = profile_state.environments[old().id]
+    assert (tracked.presence, tracked.reason) == (Presence.GONE, "replaced by nas new")
+    assert (Kind.RENAMED, "old") in seen(events)
+    assert not is_problem(tracked, NOW + 15_000)
+
+
+@pytest.mark.parametrize("first_seen", [NOW - 60_000, NOW - 5_001])
+def test_a_row_dropped_at_once_is_not_replaced_by_a_row_seen_before(first_seen: float) -> None:
+    other = new(firstSeenAt=first_seen)
+    assert replaced(lives([old(up=True), other], [other], [other])[0]) == {}
+
+
+def test_a_dropped_twin_is_a_loss_whatever_comes_after() -> None:
+    began = NOW - 600_000
+    twins = [row(id_, place, firstSeenAt=began, connectedAt=began) for id_, place in (("one", A), ("two", B))]
+    third = row("three", C, firstSeenAt=NOW + 20_000, beat=NOW + 21_000)
+    profile_state, _ = lives(twins, twins, twins[:1], twins[:1], [twins[0], third], [twins[0], third])
+    assert profile_state.environments[clean("two")].presence is Presence.GONE
+    assert replaced(profile_state) == {}
+
+
 def test_an_expected_replaced_row_is_missing_once_gone_for_long() -> None:
     down, minute = old(beat=NOW), 60_000
     listings = [[old(up=True)], [down, new(firstSeenAt=NOW)], *[[new(firstSeenAt=NOW)]] * 20]

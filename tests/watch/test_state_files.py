@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import fcntl
+import json
 from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -38,6 +40,7 @@ from envwatch.watch.state_files import StateFiles, UptimeFiles, stored_record, u
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from envwatch.model.environment import Environment
     from envwatch.model.text import SafeText
 
 
@@ -120,9 +123,11 @@ class Process:
 
     def poll(self, minute: float, *names: str) -> Process:
         at = NOW + minute * MINUTE_MS
+        return self.show(at, *(environment(name, lastHeartbeat=at) for name in names))
+
+    def show(self, at: float, *rows: Environment) -> Process:
         for profile, found in self.files.newest(reading(at)).items():
             self.monitor = self.monitor.with_uptime_record(profile, found)
-        rows = [environment(name, lastHeartbeat=at) for name in names]
         self.monitor, _ = self.monitor.apply(NO_PROFILE, listed(rows, at), reading(at))
         self.files.keep(self.monitor, reading(at))
         return self
@@ -135,6 +140,11 @@ class Process:
     @property
     def watched_minutes(self) -> float:
         return self.monitor.uptime_records[NO_PROFILE].watched_ms / MINUTE_MS
+
+
+DAMAGED_ROWS: Final = json.dumps(
+    {"watched_ms": 30 * MINUTE_MS, "rows": {"a": ["1", "1", "1", True], "b": {"up": 1}}, "first": []}
+)
 
 
 def stored_minutes() -> float | None:
@@ -165,6 +175,21 @@ def test_the_record_is_written_every_ten_minutes() -> None:
     other.files.close()
 
 
+def test_an_uptime_taken_over_by_a_replacing_row_is_written_at_once() -> None:
+    listener = {"deviceId": "d", "listenerInstanceId": "server-0123456789abcdef"}
+    old, one = listener | {"firstSeenAt": NOW - MINUTE_MS}, Process()
+    for at in (NOW, NOW + MINUTE_MS):
+        one.show(at, environment("old", lastHeartbeat=at, **old))
+    lost = environment("old", connectionId=None, lastHeartbeat=None, lastSeenAt=NOW + MINUTE_MS, **old)
+    later = NOW + 2 * MINUTE_MS
+    one.show(later, lost, environment("new", lastHeartbeat=later, firstSeenAt=later, **listener))
+    one.files._files[NO_PROFILE].close()  # noqa: SLF001  waits for the writing thread, as if the process was killed then
+    record = stored_record(SERVER, SETTINGS)
+    assert record is not None
+    assert record.rows.keys() == {"new"}
+    one.files.close()
+
+
 def test_one_process_writes_and_another_reads_and_takes_over() -> None:
     writer = Process().minutes(0, 3, "a")
     writer.files.close()
@@ -179,7 +204,10 @@ def test_one_process_writes_and_another_reads_and_takes_over() -> None:
     assert stored_minutes() == 6.0
 
 
-@pytest.mark.parametrize("content", [None, "{", '{"rows": {}}', '{"watched_ms": -1, "rows": {}}'])
+@pytest.mark.parametrize(
+    "content",
+    [None, "{", '{"rows": {}}', '{"watched_ms": -1, "rows": {}}', '{"watched_ms": NaN, "rows": {}}', DAMAGED_ROWS],
+)
 def test_without_a_readable_file_the_history_gives_the_record(content: str | None) -> None:
     folder = history_folder_for(SERVER, SETTINGS)
     folder.mkdir(parents=True)
@@ -202,9 +230,32 @@ def test_without_a_readable_file_the_history_gives_the_record(content: str | Non
     assert found[NO_PROFILE].watched_ms == pytest.approx(30 * MINUTE_MS)
     assert found[NO_PROFILE].rows.keys() == {"a", "b"}
     process.files.close()
-    assert [warning.partition(":")[0] for warning in process.warnings] == (
-        ["forgot which environments are nearly always up"] if content == "{" else []
+    what = "damaged entries of a, b" if content == DAMAGED_ROWS else "damaged"
+    assert process.warnings == (
+        [] if content is None else [f"forgot which environments are nearly always up: {what} ({path})"]
     )
+
+
+def test_a_record_with_a_damaged_entry_is_set_aside_at_the_next_write() -> None:
+    path = uptime_file_for(SERVER, SETTINGS)
+    Process().minutes(0, 5, "a", "b").files.close()
+    content = json.loads(path.read_text())
+    content["rows"]["a"][0] = "300000"
+    path.write_text(json.dumps(content))
+    process = Process(replace(SETTINGS, history=False)).minutes(10, 12, "a", "b")
+    process.files.close()
+    aside = path.with_name(f"{path.name}.damaged")
+    assert json.loads(aside.read_text()) == content
+    assert process.warnings == [
+        f"forgot which environments are nearly always up: damaged entries of a ({path})",
+        f"set aside what was damaged: {aside}",
+    ]
+    record = stored_record(SERVER, SETTINGS)
+    assert record is not None
+    assert {id_: round(each.watched_for / timedelta(minutes=1)) for id_, each in record.rows.items()} == {
+        "a": 0,
+        "b": 5,
+    }
 
 
 def test_an_unreadable_history_gives_an_empty_record(monkeypatch: pytest.MonkeyPatch) -> None:
