@@ -28,7 +28,7 @@ from envwatch.fleet.events import Event
 from envwatch.history.encoding.events import EventDecoder, EventEncoder
 from envwatch.history.encoding.frames import FORMAT_VERSION, Frame, FrameEncoder, FrameKind, MomentBuilder
 from envwatch.history.encoding.packing import NONSENSE
-from envwatch.history.past import NO_EVENTS, DamagedError, GoneError, HistoryError, NewerError
+from envwatch.history.past import NO_EVENTS, DamagedError, EmptyError, GoneError, HistoryError, NewerError
 from envwatch.model.clock import WallMs
 from envwatch.model.environment import API_FIELDS, ValueKind
 from envwatch.model.outcome import PollResult, RecordedPoll
@@ -323,6 +323,7 @@ _READER_BUSY_S: Final = 1.0
 _LONGEST_INTERVAL_S: Final = 1e9
 _LATEST_MS: Final = 250_000_000_000_000
 """The year 9892, so any time zone can show a poll's time."""
+_HEAD_BYTES: Final = 100
 _ROOT_PAGES: Final = 5
 """The schema and each table's first page; SQLite reads no table if any is missing."""
 _NEAR: Final = 8
@@ -355,7 +356,7 @@ def connected(path: Path, modes: Sequence[str] = ()) -> tuple[sqlite3.Connection
                 connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             connection.execute("PRAGMA cell_size_check = ON")
             connection.execute("PRAGMA trusted_schema = OFF")
-            _check_begun(connection)
+            _check_begun(connection, path)
             if not is_cut(connection, path):
                 return connection, False
         except sqlite3.Error as error:
@@ -373,9 +374,12 @@ def connected(path: Path, modes: Sequence[str] = ()) -> tuple[sqlite3.Connection
     return _whole_pages_of(path), True
 
 
-def _check_begun(connection: sqlite3.Connection) -> None:
-    if not check_form(connection):
-        raise GoneError("there is nothing in it yet")
+def _check_begun(connection: sqlite3.Connection, path: Path) -> None:
+    if check_form(connection):
+        return
+    if path.lstat().st_size < _HEAD_BYTES:  # SQLite takes such a file for a database without tables
+        raise EmptyError("the file is empty")
+    raise GoneError("there is nothing in it yet")
 
 
 def _whole_pages_of(path: Path) -> sqlite3.Connection:
@@ -390,7 +394,7 @@ def _whole_pages_of(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     try:
         connection.deserialize(bytes(content))
-        _check_begun(connection)
+        _check_begun(connection, path)
     except BaseException:
         connection.close()
         raise
@@ -427,8 +431,8 @@ class DayRecords(NamedTuple):
 class DayReader:
     """Reads a file, in a single thread at a time; must be closed.
 
-    Raises `HistoryError`, or `GoneError` if the file is missing or empty. `connect` also returns whether the end is
-    missing.
+    Raises `HistoryError`, or `GoneError` if the file is missing or just begun. `connect` also returns whether the
+    end is missing.
     """
 
     def __init__(self, path: Path, connect: Callable[[Path], tuple[sqlite3.Connection, bool]] = connected) -> None:

@@ -43,8 +43,12 @@ class NewerError(HistoryError):
     """A newer envwatch wrote the file."""
 
 
+class EmptyError(DamagedError):
+    """The file has no bytes for any record."""
+
+
 class GoneError(HistoryError):
-    """The file is missing, or empty so far."""
+    """The file is missing, or just begun."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

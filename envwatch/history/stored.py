@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from urllib.parse import quote, unquote
 
 from envwatch.fleet.events import NO_PROFILE, Event
-from envwatch.history.past import NO_EVENTS, GoneError, HistoryError, LeftOut, RecordedStep
+from envwatch.history.past import NO_EVENTS, EmptyError, GoneError, HistoryError, LeftOut, RecordedStep
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import HISTORY_DAYS, HISTORY_MB
 from envwatch.model.text import clean
@@ -39,7 +39,8 @@ _LAST: Final = WallMs(inf)
 class StoredPast:
     """Reads the history in a folder, which may not exist.
 
-    Unreadable days are skipped, but reported by `steps`; without a readable day, methods raise `HistoryError`.
+    Unreadable days are skipped, but reported by `steps`; without a readable day, methods raise `HistoryError`, unless
+    all days are empty.
     `profile` labels events and moments. `wait` is called before each read.
     """
 
@@ -133,8 +134,9 @@ class StoredPast:
                 continue
             except HistoryError as error:
                 errors[path] = error.with_traceback(None)  # the frames hold this dictionary
-        if errors and not found:
-            raise [*errors.values()][-1]
+        unreadable = [error for error in errors.values() if not isinstance(error, EmptyError)]
+        if unreadable and not found:
+            raise unreadable[-1]
         return found, errors
 
     def _lost_days(

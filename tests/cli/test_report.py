@@ -8,6 +8,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import pytest
 from support.builders import beating, listed
 from support.memory_history import recorded
 from support.recording import ALWAYS, record
@@ -79,6 +80,23 @@ def test_left_out_records_are_named_with_the_profile_if_there_are_several(envwat
     assert (code, err) == (0, f"envwatch: {line}\n")
     assert " history left out: `it was set aside as damaged`\n" in out
     assert envwatch("report", "--profile", "home,work", "--since", "3d")[::2] == (0, f"envwatch: work: {line}\n")
+
+
+@pytest.mark.parametrize("content", [b"", b"S"])
+def test_report_and_record_name_an_empty_day_and_keep_the_rest(envwatch: Envwatch, content: bytes) -> None:
+    envwatch.write_config(CONFIG)
+    remember(envwatch)
+    day = next((envwatch.home / "envwatch").glob("history/work@*/*.sqlite"))
+    empty = day.with_name(f"{datetime.fromtimestamp(time.time() - 2 * 86_400, UTC):%Y-%m-%d}.sqlite")
+    empty.write_bytes(content)
+    line = f"envwatch: the history of {empty.stem} is left out: the file is empty\n"
+    code, out, err = envwatch("report", "--profile", "work", "--since", "3d")
+    assert (code, err) == (0, line)
+    assert " history left out: `the file is empty`\n" in out
+    copy = str(envwatch.home / "copy.rec")
+    code, _, err = envwatch("record", "--profile", "work", "--since", "3d ago", "-o", copy)
+    assert code == 0
+    assert err.startswith(f"{line}envwatch: 181 polls, ")
 
 
 def recording(folder: Path, ends: float) -> Path:

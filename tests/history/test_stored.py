@@ -149,6 +149,8 @@ LOST_DAYS: Final[dict[str, tuple[Callable[[Path], object], str, str]]] = {
         "the history of 2025-10-10 is left out",
         "it is damaged from its beginning on",
     ),
+    "no byte": (lambda path: path.write_bytes(b""), "the history of 2025-10-10 is left out", "the file is empty"),
+    "one byte": (lambda path: path.write_bytes(b"S"), "the history of 2025-10-10 is left out", "the file is empty"),
     "set aside": (set_aside, "the history of 2025-10-10 is left out", "it was set aside as damaged"),
     "set aside, and a new day begun": (
         set_aside_and_begun_anew,
