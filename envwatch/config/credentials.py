@@ -6,11 +6,14 @@ Keys are `Secret`s, and no message contains a key. The first candidate with a ke
 2. the profile's `api_key_env` or `api_key_file`
 3. the system's keyring, if `keyring` is installed
 4. the Letta CLI's login
-5. the person at the terminal, unless the file has profiles and none is chosen
+5. the person at the terminal
+
+If the file has several profiles and none is chosen, no key is read: its server is unknown.
 
 `LETTA_BASE_URL`, else `base_url`, is the address for any key, as in Letta's tools, within limits:
 
-* A profile named on the command line goes before the variables, with key and address.
+* A profile's own `base_url` goes before `LETTA_BASE_URL`.
+* The key of a profile named on the command line goes before `LETTA_API_KEY`.
 * A profile's key, except in `LETTA_API_KEY`, goes only to `base_url` or Letta's server, never to `LETTA_BASE_URL`.
 * The address in the CLI's settings holds only for the key next to the address.
 """
@@ -123,14 +126,14 @@ def credentials_of(
     Raises:
         CredentialsError: if there is no key, or the first key cannot be used.
     """
+    if (unchosen := unchosen_profiles(settings)) is not None:
+        raise unchosen
     candidates = _candidates(settings, environ, partial(_login, login_file, now_ms), ask)
     found = ((key, addresses) for find, addresses in candidates if (key := find()) is not None)
     credentials, addresses = next(found, (None, ()))
     if credentials is None:
         if settings.is_one_of_several:
             raise CredentialsError(f"profile {settings.profile} names no key", _GET_ONE_OF_ITS_OWN)
-        if (unchosen := unchosen_profiles(settings)) is not None:
-            raise unchosen
         raise CredentialsError("no API key", _GET_ONE)
     _check(credentials)
     return _with_address(credentials, (*addresses, (credentials.base_url, credentials.origin)))
@@ -143,9 +146,8 @@ def without_key(settings: Settings, environ: Mapping[str, str]) -> Credentials:
         AddressError: if the address cannot be used.
     """
     variable, configured = _addresses(settings, environ)
-    return _with_address(
-        Credentials(Secret(""), ""), (configured,) if settings.is_one_of_several else (variable, configured)
-    )
+    is_chosen_by_file = settings.is_one_of_several or "base_url" in settings.own
+    return _with_address(Credentials(Secret(""), ""), (configured,) if is_chosen_by_file else (variable, configured))
 
 
 def _with_address(credentials: Credentials, addresses: tuple[_Address, ...]) -> Credentials:
@@ -170,8 +172,8 @@ def _candidates(
 ) -> list[_Candidate]:
     variable, configured = _addresses(settings, environ)
     has_own_key = not settings.own.isdisjoint(ALTERNATIVES["key"])
-    has_first_address = settings.is_by_option and "base_url" in settings.own
-    addresses = (configured,) if has_first_address else (variable, configured)
+    # A variable left over from another server must not send a key past the profile's own server.
+    addresses = (configured,) if "base_url" in settings.own else (variable, configured)
     # LETTA_BASE_URL belongs to the key in LETTA_API_KEY, even if a profile names that variable.
     own_addresses = (configured,) if has_own_key and settings.api_key_env != KEY else addresses
 
@@ -180,13 +182,12 @@ def _candidates(
     if settings.is_one_of_several:
         # A shared key or address would go to the servers of all profiles.
         return [(in_profile, (configured,)), (in_keyring, (configured,))]
-    can_ask = ask is not None and unchosen_profiles(settings) is None
     table: list[_Candidate] = [
         (lambda: _key_of(environ.get(KEY, ""), KEY), addresses),
         (in_profile, own_addresses),
         (partial(in_keyring, KEYRING_USER), addresses),
         (login, addresses),
-        (lambda: _key_of(ask(), "the terminal") if ask and can_ask else None, addresses),
+        (lambda: _key_of(ask(), "the terminal") if ask else None, addresses),
     ]
     return table[1:] if settings.is_by_option and has_own_key else table
 

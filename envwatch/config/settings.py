@@ -32,7 +32,7 @@ ROW: Final = "ENVWATCH_ID"
 """A variable of commands and hooks; no setting, despite the prefix."""
 
 DEFAULT_PROFILE: Final = "default"
-"""The profile if none is named; need not be in the file."""
+"""The profile if none is named, and the file has not just one; need not be in the file."""
 
 DEFAULT: Final = clean("default")
 _PROFILE_OPTION: Final = clean("--profile")
@@ -321,6 +321,9 @@ def _profiles(
         return names, origin
     if document is not None and document.config.default_profile is not None:
         return [document.config.default_profile], document.origin("default_profile")
+    if document is not None and len(document.config.profiles) == 1:
+        (only,) = document.config.profiles
+        return [only], document.origin("profiles", only, "key")
     return [DEFAULT_PROFILE], DEFAULT
 
 

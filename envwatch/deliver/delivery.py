@@ -311,7 +311,7 @@ class Apprise(Delivery):
     def prepare(self, _environ: Mapping[str, str], child_environ: Mapping[str, str]) -> None:
         """Check the package."""
         if find_spec("apprise") is None:
-            how = "install envwatch with its extra `apprise`, such as `uv tool install '.[apprise]'`"
+            how = "install envwatch with its extra `apprise`, such as `uv tool install 'envwatch[metrics,apprise]'`"
             raise SettingsError(f"the package apprise is not installed: {how}")
         for url in self.apprise:
             learn_parts(url.get_secret_value().partition("://")[2])

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.builders import wire_row, wire_rows
-from support.faulty_server import KEY, Faulty, How, Reply, Stop, Where, edits, faulty_server, says
+from support.faulty_server import KEY, Faulty, How, Reply, Stop, Where, edits, faulty_server, running, says
 from support.pty_terminal import Terminal, environment
 
 from envwatch.cli.commands.list import FORMATS
@@ -62,6 +62,20 @@ def test_a_listing_uses_the_settings_of_its_profile_and_then_the_options(envwatc
     refused = envwatch("list", "--profile", "work")
     assert refused.code == 2
     assert f"chmod 600 {key}" in refused.line
+
+
+def test_the_key_of_the_environment_goes_only_to_the_server_of_the_only_profile(
+    envwatch: Envwatch, faulty: Faulty
+) -> None:
+    left_over = Faulty(wire_rows(1))
+    faulty.rows = wire_rows(3)
+    envwatch.write_config(f'[profiles.prod]\nbase_url = "{faulty.url}"\n')
+    with running(left_over):
+        for address in ("", left_over.url):
+            assert len(envwatch("list", "-o", "jsonl", LETTA_BASE_URL=address).out.splitlines()) == 3
+        envwatch.write_config(f'[profiles.a]\nbase_url = "{faulty.url}"\n[profiles.b]\nbase_url = "{faulty.url}"\n')
+        assert "a, b: choose with --profile a" in envwatch("list", LETTA_BASE_URL=left_over.url).line
+    assert left_over.seen == []
 
 
 def test_the_login_of_the_letta_cli_serves_without_a_variable(

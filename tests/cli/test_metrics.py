@@ -158,7 +158,7 @@ def test_what_is_no_file_is_refused_before_the_first_request(envwatch: Envwatch,
 
 def test_without_its_package_one_line_names_the_installation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
-    with pytest.raises(StopError, match=r"such as `uv tool install '.\[metrics\]'`$") as stopped:
+    with pytest.raises(StopError, match=r"such as `uv tool install 'envwatch\[metrics,apprise\]'`$") as stopped:
         metrics.run(options_in(["metrics"]))
     assert stopped.value.code is Exit.USAGE
 

@@ -127,4 +127,4 @@ def test_a_recording_without_its_end_is_reported_and_another_file_is_refused(env
     assert out.startswith("# envwatch: `acme` on `acme.example`\n")
     path.write_text("nothing of ours")
     ended = envwatch("report", str(path))
-    assert (ended.code, ended.line) == (1, f"cannot read {path}: it is no recording of envwatch")
+    assert (ended.code, ended.line) == (2, f"cannot read {path}: it is no recording of envwatch")

@@ -290,12 +290,12 @@ AMBIENT_URL = AMBIENT["LETTA_BASE_URL"]
 @pytest.mark.parametrize(
     ("own", "ambient", "by_option", "otherwise"),
     [
-        ("key url", "key url", (OWN_KEY, OWN_URL), (KEY, AMBIENT_URL)),
+        ("key url", "key url", (OWN_KEY, OWN_URL), (KEY, OWN_URL)),
         ("key url", "key", (OWN_KEY, OWN_URL), (KEY, OWN_URL)),
         ("key url", "url", (OWN_KEY, OWN_URL), (OWN_KEY, OWN_URL)),
         ("key", "key url", (OWN_KEY, LETTA), (KEY, AMBIENT_URL)),
         ("key", "url", (OWN_KEY, LETTA), (OWN_KEY, LETTA)),
-        ("url", "key url", (KEY, OWN_URL), (KEY, AMBIENT_URL)),
+        ("url", "key url", (KEY, OWN_URL), (KEY, OWN_URL)),
         ("", "key url", (KEY, AMBIENT_URL), (KEY, AMBIENT_URL)),
     ],
 )
@@ -394,9 +394,12 @@ def settings_in(folder: Path, text: str, **options: str) -> Settings:
 
 def test_the_profiles_are_named_with_the_ways_to_choose_one(tmp_path: Path) -> None:
     settings = settings_in(tmp_path, '[profiles.work]\napi_key_env = "W"\n[profiles.home]\napi_key_env = "H"')
-    with pytest.raises(CredentialsError) as caught:
-        found(settings, {})
-    line = str(caught.value)
+    refusals = set()
+    for environ in ({}, AMBIENT):
+        with pytest.raises(CredentialsError) as caught:
+            found(settings, environ)
+        refusals.add(str(caught.value))
+    (line,) = refusals
     assert f"no profile is chosen, and {tmp_path}/config.toml has work, home: choose with --profile work, " in line
     assert "\n" not in line
     assert "API key" not in line

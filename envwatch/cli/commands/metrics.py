@@ -65,7 +65,7 @@ def run(options: Options) -> int:
     from envwatch.cli.monitoring import run_until_signalled
 
     if find_spec("prometheus_client") is None:
-        how = "install envwatch with its extra `metrics`, such as `uv tool install '.[metrics]'`"
+        how = "install envwatch with its extra `metrics`, such as `uv tool install 'envwatch[metrics,apprise]'`"
         raise StopError(Exit.USAGE, f"metrics need another package: {how}")
     if options.textfile is None:
         stdout()

@@ -93,7 +93,7 @@ def _recording(options: Options, stack: ExitStack) -> tuple[list[RecordedProfile
     try:
         past = stack.enter_context(closing(RecordedFile(Path(options.file))))
     except HistoryError as error:
-        raise StopError(Exit.FAILED, f"cannot read {name}: {error}") from None
+        raise StopError(Exit.USAGE, f"cannot read {name}: {error}") from None
     walls = [poll.at for poll in past.polls()]
     if not walls:
         raise StopError(Exit.FAILED, f"{name} has no poll: the recording was too short, or the file is cut")
