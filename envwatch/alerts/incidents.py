@@ -142,6 +142,11 @@ class Incidents:
         ids = replace(following, waiting=tuple(heard)).ids
         return following, tuple(_marked(event, ids) for event in events)
 
+    def without_acked(self, is_acked: Callable[[Key], bool]) -> Incidents:
+        """Return the incidents without acknowledged waiting losses: a later loss joins no acknowledged chain."""
+        waiting = tuple(loss for loss in self.waiting if not is_acked(key_of(loss.event)))
+        return self if len(waiting) == len(self.waiting) else replace(self, waiting=waiting)
+
     def with_lost_now(
         self,
         environments: Iterable[TrackedEnvironment],

@@ -150,7 +150,12 @@ class Monitor:
             tracked = fleet.tracked(key)
             return tracked is None or following.is_loud(tracked, now)
 
-        incidents, events = incidents.with_proof(fleet).with_events(found, loss_of, fleet, is_loud, used)
+        def is_acked(key: Key) -> bool:
+            tracked = fleet.tracked(key)
+            return tracked is not None and following.is_acked(tracked)
+
+        incidents = incidents.with_proof(fleet).without_acked(is_acked)
+        incidents, events = incidents.with_events(found, loss_of, fleet, is_loud, used)
         lost: list[Event] = []
         ended_acks = self.ended_acks
         if ended:

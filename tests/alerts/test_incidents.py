@@ -137,6 +137,17 @@ def test_a_loss_under_the_id_of_an_incident_of_an_earlier_run_opens_under_anothe
     assert one.opened[0].id != incident.id
 
 
+def test_a_loss_joins_no_acknowledged_chain_even_before_a_second_passes() -> None:
+    one = night("a", "b").poll("a")
+    (acked,) = one.monitor.incidents.waiting
+    key = EMPTY, clean("a")
+    one.monitor, _ = one.monitor.with_decided_acks({key: Ack(one.at, clean("on it"))}, one.clocks)
+    one.poll("a", "b")
+    (later,) = one.monitor.incidents.waiting
+    assert later.event.id == "b"
+    assert later.incident != acked.incident
+
+
 def test_a_loss_opens_with_a_waiting_incident_and_a_later_loss_opens_another() -> None:
     one = night("a", "b", "c", "d", policies=soon_after(20)).poll("a").poll("a", "b").poll("a", "b", "c")
     assert one.hold(10, "a", "b", "c").sizes[0] == [3]
