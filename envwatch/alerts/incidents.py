@@ -142,9 +142,9 @@ class Incidents:
         ids = replace(following, waiting=tuple(heard)).ids
         return following, tuple(_marked(event, ids) for event in events)
 
-    def without_acked(self, is_acked: Callable[[Key], bool]) -> Incidents:
+    def without_acked(self, acked: Container[Key]) -> Incidents:
         """Return the incidents without acknowledged waiting losses: a later loss joins no acknowledged chain."""
-        waiting = tuple(loss for loss in self.waiting if not is_acked(key_of(loss.event)))
+        waiting = tuple(loss for loss in self.waiting if key_of(loss.event) not in acked)
         return self if len(waiting) == len(self.waiting) else replace(self, waiting=waiting)
 
     def with_lost_now(

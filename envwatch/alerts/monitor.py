@@ -150,12 +150,11 @@ class Monitor:
             tracked = fleet.tracked(key)
             return tracked is None or following.is_loud(tracked, now)
 
-        def is_acked(key: Key) -> bool:
-            tracked = fleet.tracked(key)
-            return tracked is not None and following.is_acked(tracked)
-
-        incidents = incidents.with_proof(fleet).without_acked(is_acked)
-        incidents, events = incidents.with_events(found, loss_of, fleet, is_loud, used)
+        incidents, events = (
+            incidents.with_proof(fleet)
+            .without_acked(following.acked_losses())
+            .with_events(found, loss_of, fleet, is_loud, used)
+        )
         lost: list[Event] = []
         ended_acks = self.ended_acks
         if ended:
@@ -404,6 +403,12 @@ class Monitor:
     def is_acked(self, tracked: TrackedEnvironment) -> bool:
         """Whether an environment is acknowledged."""
         return self.ack_of(tracked) is not None
+
+    def acked_losses(self) -> frozenset[Key]:
+        """Return the keys of the waiting losses whose rows are acknowledged."""
+        keys = map(key_of, (loss.event for loss in self.incidents.waiting))
+        rows = filter(None, map(self.fleet.tracked, keys))
+        return frozenset(row.key for row in rows if self.is_acked(row))
 
     def is_incident_acked(self, incident: Incident, now: Clocks) -> bool:
         """Whether all lost rows of an incident are acknowledged; False while the rows are unseen."""
