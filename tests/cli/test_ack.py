@@ -208,6 +208,7 @@ def test_an_incident_about_envwatch_is_acknowledged_without_a_listing(envwatch: 
     code, _, err = envwatch("ack", "inc-9d3f00aa17c4")
     assert (code, [*kept(envwatch.home)], scripted.seen) == (0, [""], [])
     assert err == "acknowledged on this machine until this ends: envwatch is blind: no connection\n"
+    assert "platform or envwatch" in envwatch("ack", "list")[1]
 
 
 def test_a_list_has_this_machines_and_the_servers_acknowledgements(envwatch: Envwatch, scripted: Faulty) -> None:

@@ -49,6 +49,7 @@ _INCIDENT: Final = re.compile(r"inc-[0-9a-f]{12}")
 _LOOK_S: Final = 10
 _NAMES: Final = 3
 _NAME_CELLS: Final = 40
+_BLINDNESS: Final = clean("platform or envwatch")
 
 
 def add_arguments(parser: Parser) -> None:
@@ -499,5 +500,9 @@ def _lines(options: Options) -> tuple[list[AckLine], str]:
             if (ack := found.ack_of(row)) is not None
         ]
     if not options.filter:
-        lines += [AckLine(ack, key[1], key[1], EMPTY, is_served=False) for key, ack in own.items() if key not in named]
+        lines += [
+            AckLine(ack, key[1], key[1] or _BLINDNESS, EMPTY, is_served=False)
+            for key, ack in own.items()
+            if key not in named
+        ]
     return lines, why
