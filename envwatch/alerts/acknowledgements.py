@@ -71,6 +71,12 @@ def ack_of(
     return Ack(at, note, newest_sign_at(tracked.environment), until=until, uuid=uuid)
 
 
+def blindness_ack(at: float, note: SafeText, lasts: timedelta | None = None, uuid: SafeText = EMPTY) -> Ack:
+    """Return this machine's acknowledgement of a blindness; without `lasts`, until envwatch sees again."""
+    until = None if lasts is None else at + lasts / MS
+    return Ack(at, note, until=until, uuid=uuid)
+
+
 def ended_by_person(ack: Ack, at: float, by: SafeText = EMPTY) -> Ack:
     """Return an acknowledgement that a person ends at `at`.
 

@@ -39,6 +39,7 @@ from envwatch.model.text import EMPTY, SafeText, clean, composed, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+    from datetime import tzinfo
 
     from envwatch.fleet.profile_state import Fleet
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -140,6 +141,11 @@ class Incidents:
         heard = (loss for loss in following.waiting if not loss.is_silenced and is_loud(key_of(loss.event)))
         ids = replace(following, waiting=tuple(heard)).ids
         return following, tuple(_marked(event, ids) for event in events)
+
+    def without_acked(self, acked: Container[Key]) -> Incidents:
+        """Return the incidents without acknowledged waiting losses: a later loss joins no acknowledged chain."""
+        waiting = tuple(loss for loss in self.waiting if key_of(loss.event) not in acked)
+        return self if len(waiting) == len(self.waiting) else replace(self, waiting=waiting)
 
     def with_lost_now(
         self,
@@ -474,17 +480,22 @@ def _blindness_event(profile: SafeText, blindness: Blindness, reason: SafeText, 
     policy, profile_state = around.policy(profile), around.fleet.by_profile[profile]
     kind, lasts = Kind.BLIND, policy.blind_after
     if lasts is not None and profile_state.stall_detector.is_stalled:
-        from envwatch.alerts.recurring_hours import near_time_text  # noqa: PLC0415 - only in a stall
-
         kind, lasts = Kind.STALLED, min(lasts, limits.STALL_ALERT_AFTER)
         count = sum(tracked.verdict.is_up for tracked in profile_state.environments.values())
-        since = near_time_text(blindness.since, profile_state.clock.server_time(around.now.wall), policy.zone)
-        silence = f"no heartbeat from any of {count:,} environments since {since}"
-        reason = composed(f"{silence}: the platform stands still, or all of them are down")
+        at = profile_state.clock.server_time(around.now.wall)
+        reason = composed(": ".join(stall_texts(count, blindness.since, at, policy.zone)))
     if lasts is None or around.now.monotonic - blindness.noticed_at < lasts.total_seconds():
         return None
     id_ = hashed_id(profile, f"blind\0{blindness.since:.0f}")
     return Event(kind=kind, at=blindness.since, since=blindness.since, profile=profile, reason=reason, incident=id_)
+
+
+def stall_texts(count: int, since: ServerMs, at: ServerMs, zone: tzinfo | None) -> tuple[SafeText, SafeText]:
+    """Return what is seen of a stall, and what it may mean."""
+    from envwatch.alerts.recurring_hours import near_time_text  # noqa: PLC0415 - only in a stall
+
+    silence = composed(f"no heartbeat from any of {count:,} environments since {near_time_text(since, at, zone)}")
+    return silence, clean("the platform stands still, or all of them are down")
 
 
 def _beyond_the_limit(incidents: Sequence[Incident]) -> list[Incident]:

@@ -154,7 +154,11 @@ class Monitor:
             tracked = fleet.tracked(key)
             return tracked is None or following.is_loud(tracked, now)
 
-        incidents, events = incidents.with_proof(fleet).with_events(found, loss_of, fleet, is_loud, used)
+        incidents, events = (
+            incidents.with_proof(fleet)
+            .without_acked(following.acked_losses())
+            .with_events(found, loss_of, fleet, is_loud, used)
+        )
         lost: list[Event] = []
         ended_acks = self.ended_acks
         if ended:
@@ -193,7 +197,7 @@ class Monitor:
             profile=profile,
             outcome=outcome,
             events=(*events, *shared_events, *changes.events),
-            ended_acks=ended,
+            ended_acks=ended | changes.ended_acks,
             continued_acks=continued,
             inherited_words=inherited,
         )
@@ -255,8 +259,12 @@ class Monitor:
             return monitor, MonitorChanges(now, events=events)
         ledger = monitor.ledger.after(opened, resolved, now.monotonic)
         event_log = monitor.event_log.with_events(ends) if ends else monitor.event_log
-        return replace(monitor, incidents=incidents, ledger=ledger, event_log=event_log), MonitorChanges(
-            now, events=(*events, *ends), opened=opened, resolved=resolved
+        servers = {monitor.fleet.server_of(incident.profile) for incident in resolved if incident.is_blindness}
+        over = monitor.acks.keys() & {(server, EMPTY) for server in servers}
+        acks = {key: ack for key, ack in monitor.acks.items() if key not in over} if over else monitor.acks
+        monitor = replace(monitor, acks=acks, incidents=incidents, ledger=ledger, event_log=event_log)
+        return monitor, MonitorChanges(
+            now, events=(*events, *ends), ended_acks=frozenset(over), opened=opened, resolved=resolved
         )
 
     def with_past(self, profile: SafeText, events: Sequence[Event], polls: Sequence[RecordedPoll]) -> Monitor:
@@ -412,10 +420,26 @@ class Monitor:
         """Whether an environment is acknowledged."""
         return self.ack_of(tracked) is not None
 
+    def acked_losses(self) -> frozenset[Key]:
+        """Return the keys of the waiting losses whose rows are acknowledged."""
+        keys = map(key_of, (loss.event for loss in self.incidents.waiting))
+        rows = filter(None, map(self.fleet.tracked, keys))
+        return frozenset(row.key for row in rows if self.is_acked(row))
+
     def is_incident_acked(self, incident: Incident, now: Clocks) -> bool:
-        """Whether all lost rows of an incident are acknowledged; False while unseen."""
+        """Whether all lost rows of an incident are acknowledged; False while the rows are unseen."""
+        if incident.is_blindness:
+            return self.blindness_ack_of(incident) is not None
         rows = [self.fleet.tracked(key) for key in incident.remaining]
         return self.sees(incident.profile, now) and all(row is not None and self.is_acked(row) for row in rows)
+
+    def blindness_ack_of(self, incident: Incident) -> Ack | None:
+        """Return the acknowledgement of a blindness, whose id of a row is empty.
+
+        Processes notice a blindness at different times, so the acknowledgement covers each that began before.
+        """
+        ack = self.acks.get((self.fleet.server_of(incident.profile), EMPTY))
+        return ack if ack is not None and ack.at >= incident.began_at else None
 
     def own_acks(self, profile: SafeText) -> OwnAcks:
         """Return a profile's acknowledgements by id."""
@@ -573,11 +597,14 @@ class Monitor:
         fleet, moments = self.fleet.by_profile, self.fleet.moments(now.wall)
         seen = {profile for profile in fleet if self.sees(profile, now)}
         lost = self.incidents.lost
+        blind = (incident for incident in self.incidents.open if incident.is_blindness)
+        acked_blind = {incident.profile for incident in blind if self.is_incident_acked(incident, now)}
 
         def classify_loss(key: Key) -> LossStatus:  # noqa: PLR0911  one return for each status
             profile, id_ = key
             if not id_:
-                return losses.status_of_blindness(fleet[profile], now)
+                status = losses.status_of_blindness(fleet[profile], now)
+                return LossStatus.SETTLED if status is LossStatus.ALERTING and profile in acked_blind else status
             if profile not in seen:
                 return LossStatus.UNSEEN
             profile_state = fleet[profile]

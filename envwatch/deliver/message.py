@@ -164,6 +164,9 @@ def message_of(  # noqa: PLR0913  the origins of a message
 
 
 def _acks_of(incident: Incident, monitor: Monitor) -> tuple[Ack, ...]:
+    if incident.is_blindness:
+        ack = monitor.blindness_ack_of(incident)
+        return () if ack is None else (ack,)
     rows = filter(None, map(monitor.fleet.tracked, sorted(incident.remaining)))
     found = filter(None, map(monitor.ack_of, rows))
     return tuple(dict.fromkeys(replace(ack, sign_at=None) for ack in found))

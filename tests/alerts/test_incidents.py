@@ -17,6 +17,7 @@ from support.policies import soon
 from support.scripted_watch import LIMITS, Night, beating, night, row
 from support.tracked_environments import gone, named
 
+from envwatch.alerts.acknowledgements import blindness_ack
 from envwatch.alerts.incidents import ring_text
 from envwatch.alerts.losses import LossStatus, loss_status
 from envwatch.alerts.losses import key_of as loss_key_of
@@ -29,7 +30,7 @@ from envwatch.model import limits
 from envwatch.model.acks import Ack
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import LISTED_AS_LOST_SHARE, Limits
-from envwatch.model.text import clean
+from envwatch.model.text import EMPTY, clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,6 +135,17 @@ def test_a_loss_under_the_id_of_an_incident_of_an_earlier_run_opens_under_anothe
     one.monitor = one.monitor.with_alert_state(NO_PROFILE, earlier.monitor.alert_state(NO_PROFILE, one.clocks))
     assert one.hold(15, "a", "b").lost() == [opened]
     assert one.opened[0].id != incident.id
+
+
+def test_a_loss_joins_no_acknowledged_chain_even_before_a_second_passes() -> None:
+    one = night("a", "b").poll("a")
+    (acked,) = one.monitor.incidents.waiting
+    key = EMPTY, clean("a")
+    one.monitor, _ = one.monitor.with_decided_acks({key: Ack(one.at, clean("on it"))}, one.clocks)
+    one.poll("a", "b")
+    (later,) = one.monitor.incidents.waiting
+    assert later.event.id == "b"
+    assert later.incident != acked.incident
 
 
 def test_a_loss_opens_with_a_waiting_incident_and_a_later_loss_opens_another() -> None:
@@ -495,6 +507,29 @@ def test_a_stall_ends_with_a_heartbeat_and_still_silent_rows_are_a_loss_of_their
         one.later(5).show([beating(name, one.at - 1_000 if name < "e08" else NOW + 100_000) for name in STALLED])
     assert one.sizes == ([1, 4], [1])
     assert one.lost()[1] == {"e08", "e09", "e10", "e11"}
+
+
+def test_an_acknowledged_blindness_needs_nobody_and_the_acknowledgement_ends_with_the_blindness() -> None:
+    one = night("a").fail(61).wait(900)
+    (incident,) = one.opened
+    assert one.monitor.incidents.alerting == incident.remaining
+    key = EMPTY, EMPTY
+    one.monitor = one.monitor.with_acks({key: blindness_ack(one.at, clean("on it"))})
+    one.wait(60)
+    assert not one.monitor.incidents.alerting, "reminders go on"
+    assert one.monitor.is_incident_acked(incident, one.clocks)
+    assert key in one.monitor.acks
+    one.poll()
+    assert (one.sizes, one.monitor.acks) == (([1], [1]), {})
+
+
+def test_an_acknowledgement_covers_no_blindness_of_later() -> None:
+    one = night("a")
+    one.monitor = one.monitor.with_acks({(EMPTY, EMPTY): blindness_ack(one.at - 1, EMPTY)})
+    one.fail(61).wait(900)
+    (incident,) = one.opened
+    assert not one.monitor.is_incident_acked(incident, one.clocks)
+    assert one.monitor.incidents.alerting == incident.remaining
 
 
 def test_nine_silent_environments_are_offline_each() -> None:

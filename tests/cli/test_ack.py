@@ -196,6 +196,21 @@ def test_an_incident_of_this_machines_hook_process_names_the_rows_still_off(envw
     assert err == "acknowledged on this machine until it is back: web-2\n"
 
 
+def test_an_incident_about_envwatch_is_acknowledged_without_a_listing(envwatch: Envwatch, scripted: Faulty) -> None:
+    reason = clean("no connection")
+    blind = Event(kind=Kind.BLIND, at=ServerMs(STARTED - 60_000), reason=reason)
+    incident = incident_of(blind)._replace(id=clean("inc-9d3f00aa17c4"))
+    state = AlertState(looked_at=WallMs(STARTED), open=(incident,))
+    (settings,) = all_settings_of({}, {})
+    credentials = credentials_of(settings, os.environ, now_ms=STARTED)
+    merge(alert_file_for(credentials, settings), ALERT_STATE, alert_state_content(state, read_clocks()))
+
+    code, _, err = envwatch("ack", "inc-9d3f00aa17c4")
+    assert (code, [*kept(envwatch.home)], scripted.seen) == (0, [""], [])
+    assert err == "acknowledged on this machine until this ends: envwatch is blind: no connection\n"
+    assert "platform or envwatch" in envwatch("ack", "list")[1]
+
+
 def test_a_list_has_this_machines_and_the_servers_acknowledgements(envwatch: Envwatch, scripted: Faulty) -> None:
     keep(envwatch.home, scripted, "web-2", until=STARTED + 3_600_000)
     keep(envwatch.home, scripted, "taken away", at=OLD.at + 2_000)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.app_harness import staged, style_in, target_of
-from support.builders import NOW, environment, key_of, listed, own_device_id
+from support.builders import NOW, environment, failed, key_of, listed, own_device_id
 from support.fake_clock import Script, World, walk
 from support.policies import soon
 from textual.widgets import Input
@@ -372,6 +372,20 @@ async def test_a_on_an_incident_acknowledges_all_members_and_the_line_is_dim_and
             assert (style.color, bool(style.bold)) == (faint, False), text
         bob = style_in(stage.line_of("bob"), "bob")
         assert (bob.color != faint, bob.bold) == (True, True)
+
+
+async def test_n_goes_to_the_line_about_envwatch_and_a_acknowledges_the_blindness() -> None:
+    async with dashboard() as stage:
+        await stage.take(failed(at=stage.at))
+        await stage.tick(100)
+        await stage.tick(900)
+        assert stage.block[0].startswith(" ►? envwatch 16m"), stage.block
+        await stage.press("j", "n", "space", "E", "enter", "a")
+        assert "Acknowledge on this machine: envwatch is blind: " in stage.text
+        await stage.type("on it")
+        await stage.press("enter")
+        assert stage.app.state.monitor.acks[EMPTY, EMPTY].note == "on it"
+        assert "✓ envwatch" in stage.block[-1]
 
 
 async def test_silencing_an_incident_takes_its_line_away_and_its_rows_stand_grey_in_the_table() -> None:

@@ -14,11 +14,12 @@ from support.budget import examples
 from support.builders import NOW
 from support.tracked_environments import offline
 
+from envwatch.alerts.acknowledgements import blindness_ack
 from envwatch.alerts.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
-from envwatch.model.text import cells, clean
+from envwatch.model.text import EMPTY, cells, clean
 from envwatch.wording.pane.group_details import member_line
 from envwatch.wording.table.block import Aside, Block, BlockLine
 from envwatch.wording.table.block_text import (
@@ -60,6 +61,18 @@ def said(one: BlockNight, place: int = 0) -> tuple[str, str, str]:
     line = one.block.lines[place]
     _, words = line_state(line, one.monitor, one.clocks)
     return words, line_age_text(line, one.clocks.wall), why_text(line, one.monitor, one.clocks)
+
+
+def test_blindness_is_the_first_line_of_the_block_and_sinks_when_acknowledged() -> None:
+    one = BlockNight().poll("a+ b+", after=0).poll("a+ bx").fail().wait(100).wait(900)
+    blind, loss = one.block.lines
+    assert (said(one)[0], blind.members, blind.is_open) == ("envwatch", (), True), "a machine is accused"
+    assert named(blind, 30).startswith("envwatch is blind: ")
+    assert one.block.newest is blind
+    one.monitor = one.monitor.with_acks({(EMPTY, EMPTY): blindness_ack(NOW + one.now * 1000, clean("on it"))})
+    one.wait(1)
+    assert [line.key for line in one.block.lines] == [loss.key, blind.key]
+    assert said(one, 1)[2] == "acked: on it"
 
 
 def test_a_single_loss_and_several_say_state_duration_and_reason() -> None:
@@ -247,7 +260,7 @@ def test_one_profile_without_data_leaves_unknown_what_needs_a_person() -> None:
     one.poll("b+", after=30, profile=HOME).poll("b+", after=50, profile=HOME)
     assert answer_of(one) == "whether something needs a person is unknown since 08:53:20Z"
     one.wait(DAY)
-    assert answer_of(one) == "whether something needs a person is unknown since 2025-10-09 08:53Z"
+    assert answer_of(one) == "whether something else needs a person is unknown since 2025-10-09 08:53Z"
 
 
 # The terminal's title.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, timedelta
 from itertools import product
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +16,7 @@ from support.builders import NOW, environment, key_of, listed, reading, served
 from support.hostile_fleet import WEAPONS
 from support.tracked_environments import tracked
 
-from envwatch.alerts.acknowledgements import ack_of
+from envwatch.alerts.acknowledgements import ack_of, blindness_ack
 from envwatch.alerts.alert_policy import AlertPolicy
 from envwatch.alerts.alert_state import AlertState
 from envwatch.alerts.losses import Loss
@@ -28,7 +28,7 @@ from envwatch.fleet.tracking import EVERYTHING
 from envwatch.fleet.watched_time import Span
 from envwatch.model.clock import MonotonicS, WallMs
 from envwatch.model.limits import Limits
-from envwatch.model.text import SafeText, clean
+from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.wording.events.matching import matcher_of
 from envwatch.wording.output.check_result import (
     CheckResult,
@@ -113,6 +113,41 @@ def test_the_alert_policy_finds_the_problems_and_an_old_listing_has_its_age() ->
     recent, old = (check_result(served(listed([UP, DOWN]), age_s), at=NOW + age_s * 1000) for age_s in (15, 50))
     assert recent.text == "1 problem in 2 environments (1 offline): down"
     assert old.text == "1 problem in 2 environments (1 offline, listing 50s old): down"
+
+
+def silent(count: int, since_s: float) -> list[Environment]:
+    """Return connected rows whose last heartbeats are within 25 s."""
+    beats = (NOW - since_s * 1000 - number % 6 * 5_000 for number in range(count))
+    return [row(f"silent-{number}", lastHeartbeat=beat, lastSeenAt=beat) for number, beat in enumerate(beats)]
+
+
+@pytest.mark.parametrize(
+    ("since_s", "status", "text"),
+    [
+        (
+            300,
+            PluginStatus.CRITICAL,
+            "1 problem in 12 environments (12 unknown): no heartbeat from any of 12 environments since 08:48",
+        ),
+        (299, PluginStatus.UNKNOWN, "no problem in 12 environments (12 unknown)"),
+    ],
+)
+def test_a_stall_is_one_problem_in_the_words_of_its_incident(since_s: float, status: PluginStatus, text: str) -> None:
+    found = check_result(silent(12, since_s), policy=AlertPolicy(zone=UTC))
+    assert found.status_and_text(None, ZERO) == (status, text)
+    assert (metrics(found)["offline"], metrics(found)["unknown"]) == (0, 12)
+    assert len(found.details) == 1, "a machine is accused"
+
+
+def test_an_acknowledged_stall_is_no_problem() -> None:
+    acks = {(EMPTY, EMPTY): blindness_ack(NOW, EMPTY)}
+    found = check_result(silent(12, 600), acks=acks)
+    assert (found.count, found.acked, found.unknown) == (0, 1, 12)
+
+
+def test_nine_silent_rows_and_twelve_next_to_a_row_that_beats_are_problems_each() -> None:
+    assert check_result(silent(9, 600)).count == 9
+    assert check_result([*silent(12, 600), UP]).count == 12
 
 
 def test_a_late_row_alone_is_ok_and_counts_in_the_performance_data() -> None:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from envwatch.alerts.acknowledgements import Acks, ServerKey
+    from envwatch.alerts.incidents import Incident
     from envwatch.alerts.monitor import Monitor
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.letta.client import Client
@@ -49,6 +50,7 @@ _INCIDENT: Final = re.compile(r"inc-[0-9a-f]{12}")
 _LOOK_S: Final = 10
 _NAMES: Final = 3
 _NAME_CELLS: Final = 40
+_BLINDNESS: Final = clean("platform or envwatch")
 
 
 def add_arguments(parser: Parser) -> None:
@@ -193,6 +195,9 @@ def _make(options: Options) -> int:
     what: str | None = getattr(options, "what", None)
     if what is None:
         raise StopError(Exit.USAGE, "NAME|QUERY|INCIDENT is missing; see `envwatch ack --help`")
+    profiles = profiles_for(options)
+    if (incident := _blindness(what.strip(), profiles)) is not None:
+        return _acknowledge_blindness(incident, profiles.servers[incident.profile], options)
     found, stops = _listed(options)
     if code := report_stops(stops):
         return code
@@ -225,6 +230,32 @@ def _make(options: Options) -> int:
         for start in range(0, len(rows), ROWS_AT_ONCE)
     ]
     return max(_acknowledge(part, found, note, lasts) for part in parts)
+
+
+def _blindness(what: str, profiles: Profiles) -> Incident | None:
+    """Return a stored incident about the platform or envwatch, without asking the server, who may not answer."""
+    if not _INCIDENT.fullmatch(what):
+        return None
+    from envwatch.letta.poller import read_clocks
+    from envwatch.watch.alert_files import earlier_alerts
+
+    states = (earlier_alerts(name, profile, read_clocks()) for name, profile in profiles.items())
+    opened = (incident for state in states if state is not None for incident in state.open)
+    return next((incident for incident in opened if incident.is_blindness and incident.id == what), None)
+
+
+def _acknowledge_blindness(incident: Incident, server: SafeText, options: Options) -> Exit:
+    from envwatch.alerts.acknowledgements import blindness_ack
+    from envwatch.alerts.incidents import losses_text
+    from envwatch.watch.state_file import ACKNOWLEDGEMENTS
+
+    at, uuid = max(time.time() * 1000, incident.began_at), new_uuid()
+    ack = blindness_ack(at, note_of(getattr(options, "note", "")), getattr(options, "lasts", None), uuid)
+    keep_changes("acknowledged", ACKNOWLEDGEMENTS, {(server, EMPTY): ack})
+    write(f"{uuid}\n".encode())
+    until = "until this ends" if ack.until is None else f"until {date_text(ack.until, None)}"
+    print_error(f"acknowledged on this machine {until}: {losses_text([incident])}")
+    return Exit.FINE
 
 
 def _count(problems: Sequence[TrackedEnvironment]) -> str:
@@ -470,5 +501,9 @@ def _lines(options: Options) -> tuple[list[AckLine], str]:
             if (ack := found.ack_of(row)) is not None
         ]
     if not options.filter:
-        lines += [AckLine(ack, key[1], key[1], EMPTY, is_served=False) for key, ack in own.items() if key not in named]
+        lines += [
+            AckLine(ack, key[1], key[1] or _BLINDNESS, EMPTY, is_served=False)
+            for key, ack in own.items()
+            if key not in named
+        ]
     return lines, why

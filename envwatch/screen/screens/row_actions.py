@@ -12,7 +12,7 @@ from textual.app import SuspendNotSupported
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from envwatch.alerts.acknowledgements import Acks, ServerKey, ack_of, ended_by_person, newest_sign_at
+from envwatch.alerts.acknowledgements import Acks, ServerKey, ack_of, blindness_ack, ended_by_person, newest_sign_at
 from envwatch.alerts.alert_policy import Word
 from envwatch.alerts.silences import Silence, silence_of_environments
 from envwatch.fleet.presence import Presence
@@ -31,6 +31,7 @@ from envwatch.wording.table.block_text import several_text
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+    from envwatch.alerts.incidents import Incident
     from envwatch.alerts.monitor import Monitor
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.letta.poller import Team
@@ -178,6 +179,9 @@ class RowActions(TableScreen):
     def acknowledge(self, target: Target) -> None:
         if not self.does_act():
             return
+        if target.blindness is not None:
+            self._acknowledge_blindness(target.blindness, target.name)
+            return
         problems = [each for each in target.environments if self._is_open(each)]
         acknowledged = [each for each in target.environments if self.state.monitor.is_acked(each)]
         if any(self._is_only_read(each) for each in problems or acknowledged):
@@ -192,6 +196,25 @@ class RowActions(TableScreen):
             self.show_message(f"nothing to acknowledge: {target.name} late, not lost; M keeps a loss quiet beforehand")
         else:
             self.show_message(f"nothing to acknowledge: {target.name}{', no problem' if target.environments else ''}")
+
+    def _acknowledge_blindness(self, incident: Incident, name: str) -> None:
+        from envwatch.screen.screens.dialogs import Prompt
+
+        if self.state.monitor.blindness_ack_of(incident) is not None:
+            self.show_message(f"acknowledged already: {name}")
+            return
+
+        def acknowledge(answer: str) -> None:
+            lasts = [None, *_LASTS.values()][prompt.chosen]
+            ack = blindness_ack(self.state.server_now(incident.profile), note_of(answer), lasts, new_uuid())
+            key = self.state.monitor.fleet.server_of(incident.profile), EMPTY
+            self.post_message(self.Decided(partial(change_acks, {key: ack})))
+            self.show_message(f"acknowledged on this machine: {name}")
+
+        question = f"Acknowledge on this machine: {shortened(clean(name), _PREVIEW)}"
+        others = [f"{question}, for {lasts}" for lasts in _LASTS]
+        prompt = Prompt(f"{question}, until this ends", _NOTE_HINT, LONGEST_NOTE, others=others)
+        self.ask(prompt, acknowledge)
 
     def _is_open(self, tracked: TrackedEnvironment) -> bool:
         monitor, at = self.state.monitor, self.state.server_now(tracked.profile)

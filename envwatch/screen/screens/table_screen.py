@@ -12,6 +12,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.screen import Screen
 
+from envwatch.alerts.incidents import losses_text
 from envwatch.fleet.events import Event, flatten
 from envwatch.fleet.problems import is_problem
 from envwatch.model.clock import Clocks, WallMs
@@ -27,6 +28,7 @@ from envwatch.wording.table.table_view import View
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from envwatch.alerts.incidents import Incident
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.screen.widgets.environment_table import EnvironmentTable
     from envwatch.wording.output.environment_list import EnvironmentList
@@ -47,6 +49,7 @@ class Target(NamedTuple):
     """Whether the user chose a loss: an environment that is up has recovered."""
     shared: SafeText | None = None
     hidden: frozenset[EnvironmentKey] = frozenset()
+    blindness: Incident | None = None
 
     @property
     def is_or_are(self) -> str:
@@ -149,6 +152,8 @@ class TableScreen(Screen[None], StateNode):
     @property
     def under_cursor(self) -> Target:
         header, tracked, incident = self.table.header, self.table.cursor, self.table.incident
+        if incident is not None and incident.blindness is not None:
+            return Target((), losses_text([incident.blindness]), blindness=incident.blindness)
         if incident is not None:
             target = self.target_of(incident.members)._replace(was_lost=True, shared=incident.shared)
             if len(incident.members) == 1:

@@ -250,6 +250,8 @@ class DetailPane(Pager, StateNode):
         from envwatch.wording.pane.remedies import kind_of_start
 
         state, members, is_ascii = self.state, line.members, self.options.glyphs.is_ascii
+        if not members:
+            return []
         kinds: dict[Hashable, list[TrackedEnvironment]] = {}
         for each in line.off:
             kinds.setdefault(kind_of_start(each.environment), []).append(each)

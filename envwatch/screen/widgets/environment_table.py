@@ -131,7 +131,7 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
 
     def go_to_member(self) -> None:
         incident = self.incident
-        if incident is None or incident.single is not None:
+        if incident is None or incident.single is not None or not incident.members:
             return
         if incident.returned:
             self.select(incident.returned[0].key)

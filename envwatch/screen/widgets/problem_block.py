@@ -92,7 +92,8 @@ class _BlockLines(DrawnRows["list[Segment]"], StateNode):
         style, tag = look.style, block_text.tag_of(line, wall)
         if tag is not None and style not in {"unknown", "faint"}:
             style = BAR_STYLES[tag]
-        is_marked, ambiguous = all(tracked.key in self._marked for tracked in line.members), state.ambiguous_names
+        is_marked = bool(line.members) and all(tracked.key in self._marked for tracked in line.members)
+        ambiguous = state.ambiguous_names
         return _LineParts(
             mark=glyphs.mark(is_cursor=is_cursor, is_marked=is_marked),
             state=(f"{glyphs.acknowledged if line.is_acked else glyphs.of(look)} {words}", style),

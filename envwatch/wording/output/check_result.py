@@ -14,15 +14,18 @@ from collections import Counter
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from math import inf
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from envwatch.alerts.incidents import stall_texts
 from envwatch.alerts.losses import key_of
 from envwatch.fleet.plausibility import latest_possible
-from envwatch.fleet.presence import Presence
+from envwatch.fleet.presence import HEARTBEAT_LOST, Presence
 from envwatch.fleet.problems import has_been_silent, is_problem, is_undated
+from envwatch.model import limits
+from envwatch.model.clock import ServerMs
 from envwatch.model.environment import UNRESTRICTED, mode_of
-from envwatch.model.text import SafeText, clean, composed, counted, enumerated, named_ids, shortened
-from envwatch.model.times import long_age, span
+from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, enumerated, named_ids, shortened
+from envwatch.model.times import MS, long_age, span
 from envwatch.model.versions import is_behind
 from envwatch.wording.state_style import clock_warning, not_back_text
 from envwatch.wording.table.block import Aside, Block, block_of
@@ -199,6 +202,8 @@ class CheckResult:
     unknown: int
     """Environments that cannot be judged and might count."""
     unreadable: int
+    stalled: int
+    """Block rows without a heartbeat since the stall of all: unknown, not offline."""
     doubts: Sequence[SafeText]
     total: int
     old: timedelta | None
@@ -223,7 +228,8 @@ class CheckResult:
     def metrics(self, warning: NagiosRange | None, critical: NagiosRange | None) -> list[PerformanceDatum]:
         """Return the performance data: the metric, then the dashboard's counts."""
         values = {state.value: self.block.presences.get(state, 0) for state in _STATES}
-        values["unknown"] = self.block.unknown + self.unreadable
+        values[Presence.OFFLINE.value] -= self.stalled
+        values["unknown"] = self.block.unknown + self.unreadable + self.stalled
         values |= {aside.value.replace(" ", ""): self.block.asides.get(aside, 0) for aside in Aside}
         first = PerformanceDatum(
             label=self.of.value, value=self.count, warning=warning, critical=critical, greatest=self.total
@@ -268,13 +274,26 @@ def check_result_of(  # noqa: C901  one pass over all rows
     """Count the matching environments, after a listing of every profile."""
     named: list[tuple[TrackedEnvironment, SafeText]] = []
     counted_states: Counter[Presence] = Counter()
-    acked = waiting = total = unknown = 0
+    acked = waiting = total = unknown = stalls = stalled = 0
+    stall_names: list[tuple[SafeText, SafeText]] = []
     doubts: list[SafeText] = []
     matching = {profile_state.profile: _matching(profile_state, matcher, now) for profile_state in monitor.fleet}
     block = block_of(monitor, now, counted={tracked.key for rows in matching.values() for tracked in rows})
     for profile_state in monitor.fleet:
         at, found = profile_state.clock.server_time(now.wall), matching[profile_state.profile]
-        proven = [row for row in found if not (profile_state.is_unproven(row) or (row.clock_suspect and of in _SHOWN))]
+        stall = _stall_in(profile_state, monitor, now) if of in (Metric.PROBLEMS, *_SHOWN) else _NO_STALL
+        silent = [row for row in found if row.key in stall.rows]
+        stalled += len(block.keys.intersection(row.key for row in silent))
+        unknown += len(silent)
+        if silent and of is Metric.PROBLEMS and stall.texts is not None:
+            stalls += not stall.is_acked
+            acked += stall.is_acked
+            stall_names += [] if stall.is_acked else [stall.texts]
+        proven = [
+            row
+            for row in found
+            if not (row.key in stall.rows or profile_state.is_unproven(row) or (row.clock_suspect and of in _SHOWN))
+        ]
         test, undated = _test_of(of, monitor, profile_state, now, block.keys), 0
         for tracked in proven:
             is_counted = test(tracked)
@@ -293,24 +312,28 @@ def check_result_of(  # noqa: C901  one pass over all rows
         unreadable, unlisted = _unreadable(profile_state), _unlisted(profile_state)
         total += len(found) + unreadable
         if of is not Metric.MISSING:
-            unknown += unreadable + undated + len(found) - len(proven)
+            unknown += unreadable + undated + len(found) - len(silent) - len(proven)
         if of in (Metric.PROBLEMS, Metric.MISSING):
             unknown += unlisted
         if of is Metric.PROBLEMS and monitor.is_judged_by_system(profile_state.profile):
             doubts.append(_NO_RECORD)
         if (warning := clock_warning(profile_state)) is not None:
             doubts.append(warning)
-        doubts += _doubts(profile_state, unreadable, len(found) - len(proven), undated, unlisted)
+        doubts += _doubts(profile_state, unreadable, len(found) - len(silent) - len(proven), undated, unlisted)
+        if silent and not (of is Metric.PROBLEMS and stall.texts is not None and not stall.is_acked):
+            doubts.append(clean(f"unknown: {counted(len(silent), 'row')} without a heartbeat, as all others"))
     return CheckResult(
         of=of,
-        count=counted_states.total(),
-        named=[(_name(tracked), why) for tracked, why in sorted(named, key=lambda each: _urgency(each[0]))],
+        count=counted_states.total() + stalls,
+        named=stall_names
+        + [(_name(tracked), why) for tracked, why in sorted(named, key=lambda each: _urgency(each[0]))],
         block=block,
         counted_states={state: counted_states[state] for state in _URGENCY if counted_states[state]},
         acked=acked,
         waiting=waiting,
         unknown=unknown,
         unreadable=sum(map(_unreadable, monitor.fleet)),
+        stalled=stalled,
         doubts=doubts,
         total=total,
         old=monitor.fleet.old_listing_age(now),
@@ -318,6 +341,44 @@ def check_result_of(  # noqa: C901  one pass over all rows
             profile_state.environments or _unreadable(profile_state) for profile_state in monitor.fleet
         ),
     )
+
+
+class _Stall(NamedTuple):
+    """Rows that fell silent together, while no row of the profile beats."""
+
+    rows: frozenset[EnvironmentKey] = frozenset()
+    texts: tuple[SafeText, SafeText] | None = None
+    """None before the stall is an incident."""
+    is_acked: bool = False
+
+
+_NO_STALL: Final = _Stall()
+
+
+def _stall_in(profile_state: ProfileState, monitor: Monitor, now: Clocks) -> _Stall:
+    """Return the stall that a single listing shows: a later loss of a machine cannot be told from the platform's."""
+    rows = profile_state.environments.values()
+    if any(row.verdict.is_up for row in rows):
+        return _NO_STALL
+    beats = {
+        row.key: beat
+        for row in rows
+        if row.environment.connection_id
+        and row.verdict == HEARTBEAT_LOST
+        and row.replaced_by is None
+        and (beat := row.environment.last_heartbeat_at) is not None
+    }
+    since = ServerMs(max(beats.values(), default=0.0))
+    together = frozenset(key for key, beat in beats.items() if since - beat <= limits.DEATH_WITHIN / MS)
+    if len(together) < limits.STALL_ROWS:
+        return _NO_STALL
+    policy, at = monitor.policy_of(profile_state.profile), profile_state.clock.server_time(now.wall)
+    lasts = None if policy.blind_after is None else min(policy.blind_after, limits.STALL_ALERT_AFTER)
+    if lasts is None or span(at - since) < lasts:
+        return _Stall(together)
+    ack = monitor.acks.get((profile_state.server, EMPTY))
+    texts = stall_texts(len(together), since, at, policy.zone)
+    return _Stall(together, texts, is_acked=ack is not None and ack.at >= since)
 
 
 _NO_RECORD: Final = clean(

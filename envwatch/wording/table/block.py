@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from envwatch.alerts.monitor import Monitor
     from envwatch.alerts.silences import Silenced
     from envwatch.fleet.profile_state import ProfileState
+    from envwatch.model.acks import Ack
 
 LineKey: TypeAlias = tuple[str, ...]
 """Two parts for an environment, three for an incident or a header."""
@@ -74,6 +75,9 @@ class BlockLine(NamedTuple):
     shared: SafeText | None = None
     not_back: SafeText | None = None
     """`not back by 10:00` if the losses count from a silence's end."""
+    blindness: Incident | None = None
+    """An incident about the platform or envwatch, without members."""
+    blindness_ack: Ack | None = None
 
     @property
     def members(self) -> tuple[TrackedEnvironment, ...]:
@@ -88,11 +92,13 @@ class BlockLine(NamedTuple):
     @property
     def is_acked(self) -> bool:
         """Whether members are off and all are acknowledged."""
-        return bool(self.off) and self.acked == len(self.off)
+        return self.blindness_ack is not None or (bool(self.off) and self.acked == len(self.off))
 
     @property
     def is_open(self) -> bool:
-        """Whether a member is off and unacknowledged."""
+        """Whether a member is off and unacknowledged, or the blindness."""
+        if self.blindness is not None:
+            return self.blindness_ack is None
         return self.acked < len(self.off)
 
     def fresh_losses(self, wall: float) -> int:
@@ -108,7 +114,7 @@ class Block:
     """The block's lines, and the counts of all rows."""
 
     lines: tuple[BlockLine, ...] = ()
-    """Open lines, newest loss first, then lines with all members back, then acknowledged lines."""
+    """Open lines, blindness first, then newest loss; lines with all members back; acknowledged lines."""
     presences: Mapping[Presence, int] = field(default_factory=dict)
     """Counts of online and late rows, and of the block's down rows."""
     unknown: int = 0
@@ -192,6 +198,7 @@ def block_of(
         for key, members in lost.items()
     ]
     lines += _returned(before, lost, monitor, now)
+    lines += [_blind_line(incident, monitor) for incident in monitor.incidents.open if incident.is_blindness]
     in_block = [tracked for tracked, _ in chain.from_iterable(lost.values())]
     return _counted(_block(lines, monitor, now, silence_ends), in_block, outside, monitor, now, counted)
 
@@ -248,7 +255,7 @@ def _counted(  # noqa: PLR0913, PLR0917  every kind of row
 
 
 def _block(lines: list[BlockLine], monitor: Monitor, now: Clocks, silence_ends: Iterable[float]) -> Block:
-    lines.sort(key=lambda line: (line.is_acked, not line.is_open, -line.noticed_at, *_first_name(line), line.key))
+    lines.sort(key=_place)
     singles = (line.returned[0].key for line in lines if line.returned and line.total == 1)
     off = {tracked.key: line.key for line in lines for tracked in line.off}
     ends = [*silence_ends]
@@ -260,6 +267,24 @@ def _block(lines: list[BlockLine], monitor: Monitor, now: Clocks, silence_ends: 
         homes=off,
         open_since={tracked.key: tracked.lost_at for line in lines if line.is_open for tracked in line.off},
         changes_at=min(ends, default=inf),
+    )
+
+
+def _place(line: BlockLine) -> tuple[object, ...]:
+    is_environments = line.blindness is None
+    return (line.is_acked, is_environments, not line.is_open, -line.noticed_at, *_first_name(line), line.key)
+
+
+def _blind_line(incident: Incident, monitor: Monitor) -> BlockLine:
+    at = WallMs(incident.began_at - monitor.fleet.by_profile[incident.profile].clock.offset)
+    return BlockLine(
+        key=_key(incident.profile, incident.id),
+        profile=incident.profile,
+        total=0,
+        began_at=at,
+        noticed_at=at,
+        blindness=incident,
+        blindness_ack=monitor.blindness_ack_of(incident),
     )
 
 

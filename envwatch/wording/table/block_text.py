@@ -7,6 +7,8 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from envwatch.alerts.alert_policy import UNRECORDED, decision_text
+from envwatch.alerts.incidents import losses_text
+from envwatch.fleet.events import Kind
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.tracking import ChangeTag
 from envwatch.model.acks import Ack
@@ -14,6 +16,7 @@ from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, enumera
 from envwatch.model.times import span, state_age
 from envwatch.wording.state_style import (
     FLAPPING_GLYPHS,
+    UNKNOWN,
     StateStyle,
     ack_text,
     cause_text,
@@ -43,6 +46,9 @@ _FIRST: Final = (Presence.MISSING, Presence.OFFLINE, Presence.GONE, Presence.LAT
 
 def line_state(line: BlockLine, monitor: Monitor, now: Clocks) -> tuple[StateStyle, SafeText]:
     """Return a line's style and state: `off`, `12 off`, `5 of 12 off`, `12 back`."""
+    if line.blindness is not None:
+        is_platform = line.blindness.losses[0].kind is Kind.STALLED
+        return UNKNOWN, clean("platform" if is_platform else "envwatch")
     members = line.members
     looks = Counter(
         style_of(tracked, is_unknown=monitor.fleet.for_environment(tracked).is_unknown(tracked, now))
@@ -88,9 +94,11 @@ def line_names_text(
 
     With `has_profiles`, the profile precedes unless a cut name would have fewer than `LEAST_NAMES` cells.
     """
+    profile = f"{line.profile} " if has_profiles else ""
+    if line.blindness is not None:
+        return shortened(composed(f"{profile}{losses_text([line.blindness])}"), room, ellipsis=ellipsis)
     names = _names(line.members, ambiguous, room)
     total = len(line.members)
-    profile = f"{line.profile} " if has_profiles else ""
     shared = f"{line.shared}: " if line.shared and total > 1 else ""
     for head in dict.fromkeys((profile + shared, profile)):
         for count in range(len(names), 0, -1):
@@ -131,6 +139,9 @@ def _names(environments: Sequence[TrackedEnvironment], ambiguous: frozenset[Safe
 
 def why_text(line: BlockLine, monitor: Monitor, now: Clocks) -> SafeText:
     """Return why members are down and how many are acknowledged; only the notes if all are."""
+    if line.blindness is not None:
+        ack = line.blindness_ack
+        return EMPTY if ack is None else _ack_text([ack], line.profile, monitor, now)
     acks = [ack for tracked in line.off if (ack := monitor.ack_of(tracked)) is not None]
     if line.is_acked:
         return _ack_text(acks, line.profile, monitor, now)

@@ -202,6 +202,8 @@ class RowCursor:
         if place >= self.pinned or isinstance(line, GroupHeader):
             return False
         members = line.members if isinstance(line, BlockLine) else (line,)
+        if not members:  # the platform's or envwatch's own line
+            return self._arrangement.is_narrowed
         return len(self.outside(members)) == len(members)
 
     def outside(self, members: Sequence[TrackedEnvironment]) -> frozenset[EnvironmentKey]:
