@@ -32,7 +32,8 @@ def headline_event(event_log: Sequence[Event], now_of: Callable[[Event], float])
     """Return the event for the news line, or None.
 
     The newest of the most severe events stands for `limits.HEADLINE_STANDS`, a loss for `limits.MARK_DURATION`;
-    otherwise the newest listing's event with the most environments is chosen. A loss is over when all environments are back or replaced, a period when ended.
+    otherwise the newest listing's event with the most environments is chosen. A loss is over when all environments are
+    back or replaced, a period when ended.
     Changes of a flapping row are no news.
 
     `event_log` is oldest first; `now_of` returns the clock of an event's server, in ms.
