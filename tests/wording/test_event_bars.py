@@ -405,7 +405,7 @@ def lines(name: str, monitor: Monitor | None = None, width: int = 48, *, is_asci
     ],
 )
 def test_a_strip_shows_the_day_and_a_sentence_below_describes_the_day(name: str, strip: str, words: str) -> None:
-    looks = {"u": "▄", "D": "█", "?": "░", ".": "·"}
+    looks = {"u": "█", "D": "▁", "?": "░", ".": "·"}
     drawn, marks, *sentence = lines(name)
     assert " ".join(sentence) == words
     assert marks == "-24h        -18h        -12h       -6h       now"
