@@ -431,7 +431,7 @@ def test_old_environments_are_one_folded_group_at_the_end_in_every_order() -> No
     opened = lines(rows, View(folded=frozenset()))
     assert shape(opened) == ["new", "up", "-offline for over 24 h (2)", "old-1", "old-2"]
     assert shape(lines(rows, View(sort="name"))) == ["new", "up", "+offline for over 24 h (2)"]
-    assert shape(lines(rows, View(group="os"))) == ["-os linux (2)", "up", "new", "+offline for over 24 h (2)"]
+    assert shape(lines(rows, View(group="os"))) == ["-os linux (2)", "new", "up", "+offline for over 24 h (2)"]
     assert shape(lines(rows, View(query=parse("old")))) == ["old-1", "old-2"], "a filter finds folded rows"
     assert shape(lines(rows[:1], View(preset=Preset.OFFLINE))) == ["old-1"]
 
