@@ -121,11 +121,7 @@ class Monitor:
         continued = acknowledgements.continued_acks(self.acks, before, after)
         acks = {**self.acks, **continued} if continued else self.acks
         ended = acknowledgements.ended_acks({**self.ended_acks, **acks}, fleet)
-        incidents, beating = self.incidents, self.beating
-        if profile not in beating and (
-            after.has_fresh_heartbeat or is_beating(before.environments, after.environments)
-        ):
-            beating |= {profile}
+        incidents, beating = self.incidents, self._beating_after(before, after)
         # The platform may have stalled before this run.
         beats_prove = profile in beating or len(after.environments) < limits.STALL_ROWS
         if isinstance(outcome, Slept):
@@ -201,6 +197,13 @@ class Monitor:
             continued_acks=continued,
             inherited_words=inherited,
         )
+
+    def _beating_after(self, before: ProfileState, after: ProfileState) -> frozenset[SafeText]:
+        if after.profile in self.beating:
+            return self.beating
+        if after.has_fresh_heartbeat or is_beating(before.environments, after.environments):
+            return self.beating | {after.profile}
+        return self.beating
 
     def _with_words_between_runs(
         self, incidents: Incidents, before: ProfileState, after: ProfileState, now: Clocks

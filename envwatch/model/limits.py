@@ -42,7 +42,7 @@ EVENTS_KEPT = 10_000
 """Newest events that a dashboard keeps, group members counted: 5 to 10 MiB."""
 
 HEADLINE_STANDS = timedelta(seconds=60)
-"""How long a loss stays in the news line."""
+"""How long a severe event other than a loss stays in the news line."""
 
 CLOCK_SAMPLES = 12
 """Responses whose `Date` bounds are intersected."""

@@ -84,9 +84,9 @@ PRESENCE_STYLES: Final[Mapping[Presence, StateStyle]] = {
 
 # Past hours need no person, so none has a loss's colour.
 HOUR_STYLES: Final[Mapping[UptimeState, StateStyle]] = {
-    UptimeState.UP: StateStyle("▄", "+", clean("up"), "online"),
+    UptimeState.UP: StateStyle("█", "+", clean("up"), "online"),
     UptimeState.FLAPPING: StateStyle(*FLAPPING_GLYPHS, clean("flapping"), "flapping"),
-    UptimeState.DOWN: StateStyle("█", "x", clean("down"), "plain"),
+    UptimeState.DOWN: StateStyle("▁", "x", clean("down"), "plain"),
     UptimeState.ABSENT: StateStyle("·", ".", clean("not there"), "gone"),
     UptimeState.UNKNOWN: StateStyle("░", "?", clean("not watched"), "gone"),
 }

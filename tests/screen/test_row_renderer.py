@@ -269,15 +269,15 @@ def hours_of(stage: Stage, name: str) -> str:
 async def test_the_column_of_the_last_day_shows_the_worst_state_of_each_hour() -> None:
     async with staged((100, 24), columns=SHOWN) as stage:
         await stage.show(rows_at(0))
-        assert hours_of(stage, "steady") in {"░" * 24, "░" * 23 + "▄"}
+        assert hours_of(stage, "steady") in {"░" * 24, "░" * 23 + "█"}
         await seed(stage)
         await silence(stage)
         assert "24H   -18h  -12h -6h now" in stage.titles
         assert {name: hours_of(stage, name) for name in ("steady", "once", "lost", "new")} == {
-            "steady": "▄" * 16 + "░░" + "▄" * 6,
-            "once": "▄" * 8 + "████" + "▄" * 4 + "░░" + "▄" * 6,
-            "lost": "▄" * 16 + "░░" + "▄" * 3 + "███",
-            "new": "·" * 13 + "▄" * 3 + "░░" + "▄" * 6,
+            "steady": "█" * 16 + "░░" + "█" * 6,
+            "once": "█" * 8 + "▁▁▁▁" + "█" * 4 + "░░" + "█" * 6,
+            "lost": "█" * 16 + "░░" + "█" * 3 + "▁▁▁",
+            "new": "·" * 13 + "█" * 3 + "░░" + "█" * 6,
         }
 
 
@@ -300,9 +300,9 @@ async def test_a_new_hour_moves_the_cells_of_a_steady_row() -> None:
             await stage.tick(50)
             await stage.show(rows_at(stage.now / 3600))
         await stage.tick(left_s - stage.now)
-        assert hours_of(stage, "steady") == "▄" * 16 + "░░" + "▄" * 6
+        assert hours_of(stage, "steady") == "█" * 16 + "░░" + "█" * 6
         await stage.tick(1)
-        assert hours_of(stage, "steady") == "▄" * 15 + "░░" + "▄" * 7
+        assert hours_of(stage, "steady") == "█" * 15 + "░░" + "█" * 7
 
 
 async def test_the_pane_draws_the_day_in_place_of_the_uptime() -> None:
@@ -326,7 +326,7 @@ async def test_in_ascii_the_last_day_has_no_block() -> None:
         await silence(stage)
         assert hours_of(stage, "lost") == "+" * 16 + "??" + "+++xxx"
         await stage.press("enter")
-        assert not set("▄█░") & set(stage.text)
+        assert not set("█▁░") & set(stage.text)
 
 
 async def test_an_outage_is_a_full_block_without_colours_too() -> None:
@@ -337,6 +337,6 @@ async def test_an_outage_is_a_full_block_without_colours_too() -> None:
         stage.app.screen.add_class("-colourless")
         await stage.pilot.pause()
         strips = [stage.table.render_line(line) for line in range(1, 5)]
-        blocks = [segment for strip in strips for segment in strip if set(segment.text) == {"█"}]
+        blocks = [segment for strip in strips for segment in strip if set(segment.text) == {"▁"}]
         assert blocks
         assert not any(segment.style is not None and segment.style.reverse for segment in blocks)

@@ -66,7 +66,7 @@ def names(arrangement: Arrangement) -> list[str]:
     return [tracked.environment.name or "" for tracked in arrangement.rows]
 
 
-def test_late_rows_come_first_then_up_down_and_old_rows() -> None:
+def test_late_rows_come_first_then_news_up_down_and_old_rows() -> None:
     rows = [
         online("b"),
         FLAPPING,
@@ -80,15 +80,15 @@ def test_late_rows_come_first_then_up_down_and_old_rows() -> None:
         replace(gone("left"), since_at=ServerMs(NOW - 900_000)),
     ]
     arrangement = arranged(rows)
-    assert names(arrangement) == ["l2", "l1", "A", "b", "flap", "o2", "o1", "g", "left", "old"]
+    assert names(arrangement) == ["l2", "l1", "o2", "A", "b", "flap", "o1", "g", "left", "old"]
     assert (arrangement.old, arrangement.in_block) == (1, frozenset())
 
 
 def test_the_order_of_the_parts_cannot_be_inverted_and_a_sort_by_a_column_mixes_all_but_old_rows() -> None:
     rows = [offline("o1", 10), late("l1"), late("l2", 110), online("on"), gone("g"), offline("a", DAY)]
     for view, expected in (
-        (View(), ["l2", "l1", "on", "o1", "g", "a"]),
-        (View(is_inverted=True), ["l2", "l1", "on", "o1", "g", "a"]),
+        (View(), ["l2", "l1", "o1", "on", "g", "a"]),
+        (View(is_inverted=True), ["l2", "l1", "o1", "on", "g", "a"]),
         (View(sort="name"), ["g", "l1", "l2", "o1", "on", "a"]),
         (View(sort="name", is_inverted=True), ["on", "o1", "l2", "l1", "g", "a"]),
     ):
@@ -155,7 +155,7 @@ def test_a_row_of_the_block_is_not_in_the_table_and_counts_as_a_match_of_the_vie
     rows = [offline("o1"), offline("o2"), online("a"), FLAPPING]
     keys = {named("o1").key, FLAPPING.key}
     arrangement = arranged(rows, in_block=keys)
-    assert (names(arrangement), arrangement.in_block) == (["a", "o2"], frozenset(keys))
+    assert (names(arrangement), arrangement.in_block) == (["o2", "a"], frozenset(keys))
     arrangement = arranged(rows, View(query=parse("name:o*")), keys)
     assert (names(arrangement), len(arrangement.in_block)) == (["o2"], 1)
     arrangement = arranged(rows, View(preset=Preset.ONLINE, query=parse("!flap")), keys)
@@ -175,8 +175,11 @@ _PARTS = (Presence.LATE, Presence.ONLINE)
 
 def part_of(tracked: TrackedEnvironment) -> int:
     if tracked.presence in _PARTS:
-        return _PARTS.index(tracked.presence)
-    return 3 if is_old(tracked, NOW) else 2
+        return 2 * _PARTS.index(tracked.presence)
+    is_news = tracked.presence is Presence.OFFLINE and 0 <= NOW - tracked.lost_at < 900_000
+    if is_news and tracked.replaced_by is None and not tracked.has_impossible_time:
+        return 1
+    return 4 if is_old(tracked, NOW) else 3
 
 
 @given(
@@ -194,7 +197,7 @@ def test_each_row_of_the_view_is_in_the_block_or_once_in_its_part_of_the_table(
     parts = list(map(part_of, arrangement.rows))
     assert parts == sorted(parts)
     if not view.is_narrowed:
-        assert arrangement.old == parts.count(3)
+        assert arrangement.old == parts.count(4)
         assert len(every) == len(rows)
 
 
@@ -424,11 +427,11 @@ def test_the_time_offline_is_by_the_servers_clock() -> None:
 
 def test_old_environments_are_one_folded_group_at_the_end_in_every_order() -> None:
     rows = [silent("old-1", 2 * DAY_MS), silent("new", 1000), silent("old-2", 3 * DAY_MS), named("up")]
-    assert shape(lines(rows, View())) == ["up", "new", "+offline for over 24 h (2)"]
+    assert shape(lines(rows, View())) == ["new", "up", "+offline for over 24 h (2)"]
     opened = lines(rows, View(folded=frozenset()))
-    assert shape(opened) == ["up", "new", "-offline for over 24 h (2)", "old-1", "old-2"]
+    assert shape(opened) == ["new", "up", "-offline for over 24 h (2)", "old-1", "old-2"]
     assert shape(lines(rows, View(sort="name"))) == ["new", "up", "+offline for over 24 h (2)"]
-    assert shape(lines(rows, View(group="os"))) == ["-os linux (2)", "up", "new", "+offline for over 24 h (2)"]
+    assert shape(lines(rows, View(group="os"))) == ["-os linux (2)", "new", "up", "+offline for over 24 h (2)"]
     assert shape(lines(rows, View(query=parse("old")))) == ["old-1", "old-2"], "a filter finds folded rows"
     assert shape(lines(rows[:1], View(preset=Preset.OFFLINE))) == ["old-1"]
 

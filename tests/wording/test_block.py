@@ -552,8 +552,16 @@ def test_title_status_bar_and_check_have_the_numbers_of_the_dashboard(
     for step in steps:
         life.step(*step)
         block, rows = one.block, [*one.monitor.fleet.environments]
-        glyphs = {glyph_of(presence, ascii_only=False): count for presence, count in block.presences.items()}
-        dashboard = {glyph: count for glyph, count in {**glyphs, "?": block.unknown}.items() if count}
+        up = {
+            glyph_of(each, ascii_only=False): block.presences.get(each, 0) for each in (Presence.LATE, Presence.ONLINE)
+        }
+        counts = {"○": block.paging, **up, "?": block.unknown}
+        dashboard = {glyph: count for glyph, count in counts.items() if count}
+        down = sum(count for each, count in block.presences.items() if each not in {Presence.LATE, Presence.ONLINE})
+        not_acked = sum(len(line.off) - line.acked for line in block.lines)
+        assert block.paging <= not_acked, "rows that are unknown page nobody"
+        besides = down + block.asides.get(Aside.SILENCED, 0) + block.asides.get(Aside.NOT_ALERTING, 0)
+        assert block.paging + block.off_besides == besides
         listing = EnvironmentList(rows=[], taken_at=NOW, rejected=0, is_by_server_clock=True, block=block)
         line = prompt_line(listing, label=clean(""), age=timedelta(), encoding="utf-8", ascii_only=False).decode()
         assert {glyph: count for glyph, count in numbers(line).items() if count} == dashboard
@@ -576,6 +584,7 @@ def test_title_status_bar_and_check_have_the_numbers_of_the_dashboard(
             if matches is EVERYTHING:
                 parts = (found.presences, found.asides, found.unknown)
                 assert parts == (block.presences, block.asides, block.unknown)
+                assert (found.paging, found.off_besides) == (block.paging, block.off_besides)
 
 
 @given(st.dictionaries(st.sampled_from("abcdefgh"), st.integers(0, 400), min_size=1), st.data())

@@ -210,9 +210,9 @@ def test_a_row_left_by_the_cursor_goes_to_its_place() -> None:
 
 def test_time_alone_does_not_move_the_row_under_the_cursor() -> None:
     screen = Screen().take("ax bx c+")
-    screen.go(2)
+    screen.go(1)
     screen.take("ax bx c+", at=NOW + 90_000_000)
-    assert screen.shown == "cb[offline for over 24 h]"
+    assert screen.shown == "bc[offline for over 24 h]"
     screen.take("ax bx c+", at=NOW + 90_000_000)
     assert screen.on == "b"
 

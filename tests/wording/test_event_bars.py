@@ -65,8 +65,8 @@ def test_a_loss_outranks_later_minor_events(small: Kind) -> None:
     assert chosen(fell, event(small, 5, "env-9")) is fell
 
 
-@pytest.mark.parametrize(("seconds", "stands"), [(59.999, True), (60, False)])
-def test_a_loss_stays_for_a_minute(seconds: float, *, stands: bool) -> None:
+@pytest.mark.parametrize(("seconds", "stands"), [(899.999, True), (900, False)])
+def test_a_loss_stays_for_a_quarter_of_an_hour(seconds: float, *, stands: bool) -> None:
     later = event(Kind.MODE, 5, "env-9")
     assert chosen(LOST, later, after=seconds) is (LOST if stands else later)
     assert chosen(LOST, after=9_000) is LOST
@@ -115,11 +115,14 @@ def test_the_rows_of_a_loss_back_again_are_counted() -> None:
     assert returned_since(event(Kind.BLIND), (event(Kind.ONLINE, 5),)) == 0
 
 
-def test_a_change_to_unrestricted_is_as_severe_as_an_earlier_loss_and_the_way_back_is_minor() -> None:
+def test_a_change_to_unrestricted_replaces_no_loss() -> None:
     fell = event(Kind.OFFLINE)
     drift = replace(event(Kind.MODE, 5, "env-9"), before=clean("standard"), after=clean("unrestricted"))
-    assert chosen(fell, drift) is drift
-    assert chosen(fell, replace(drift, before=drift.after, after=drift.before)) is fell
+    assert chosen(fell, drift) is fell
+    assert chosen(fell, drift, after=899) is fell
+    assert chosen(drift, later := event(Kind.MODE, 6, "env-8")) is drift
+    assert chosen(drift, later, after=65) is later
+    assert chosen(replace(drift, before=drift.after, after=drift.before), later) is later
     lost = event(Kind.OFFLINE, 5)
     assert chosen(lost, drift) is chosen(drift, lost) is lost
 
@@ -402,7 +405,7 @@ def lines(name: str, monitor: Monitor | None = None, width: int = 48, *, is_asci
     ],
 )
 def test_a_strip_shows_the_day_and_a_sentence_below_describes_the_day(name: str, strip: str, words: str) -> None:
-    looks = {"u": "▄", "D": "█", "?": "░", ".": "·"}
+    looks = {"u": "█", "D": "▁", "?": "░", ".": "·"}
     drawn, marks, *sentence = lines(name)
     assert " ".join(sentence) == words
     assert marks == "-24h        -18h        -12h       -6h       now"

@@ -86,7 +86,7 @@ def test_time_alone_moves_silenced_rows_into_the_block_at_the_end() -> None:
     night = evening()
     found = block(night)
     end = found.changes_at
-    assert (found.asides, counts_text(found, ascii_only=False)) == ({Aside.SILENCED: 1}, "○1")
+    assert (found.asides, counts_text(found, ascii_only=False)) == ({Aside.SILENCED: 1}, "○1 +1")
     night.day += 1
     assert end == night.instant("10:00")
     night.poll("09:59:59", "mac-1", "web-1").tick("10:00")
@@ -146,7 +146,7 @@ def test_a_list_says_until_when_a_down_row_is_silenced() -> None:
     assert whole.remarks[night.row("web-2").key] == "silenced until 20:00"
     assert summary_of(whole, "host").startswith("5 environments at host: 1 off, 3 on, 1 silenced")
     line_text = prompt_line(whole, label=clean("acme"), age=timedelta(), encoding="utf-8", ascii_only=False)
-    assert line_text == "○1 ●3 acme 0s\n".encode()
+    assert line_text == "○1 +1 ●3 acme 0s\n".encode()
 
 
 @pytest.mark.parametrize(

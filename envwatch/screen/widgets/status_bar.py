@@ -28,14 +28,6 @@ if TYPE_CHECKING:
     from envwatch.wording.events.day_line import Day
 
 
-_COUNTED = (
-    (Presence.ONLINE, "on", 8),
-    (Presence.LATE, "late", 8),
-    (Presence.OFFLINE, "off", 9),
-    (Presence.MISSING, "missing", 9),
-    (Presence.GONE, "gone", 7),
-)
-
 _CUT_HOST = _SLOW = 6
 """Weight of the reason for slow polls; the host is cut first."""
 _WORD = 4
@@ -99,16 +91,16 @@ class StatusBar(TextLine, StateNode):
         """Return counts, empty before the first listing; the rule below the block counts further down rows."""
         counts, parts, block = self.state.counts, list[Part](), self.state.block
         if self.state.monitor.fleet.is_listed:
-            for presence, word, weight in _COUNTED:
-                if (count := block.presences.get(presence, 0)) or (presence is Presence.ONLINE and not block.unknown):
-                    parts += self._presence(presence, count, word, weight)
-        if fresh := sum(line.fresh_losses(self.state.now.wall) for line in block.lines):
-            parts.append(Part(f"{fresh:,} new", "offline", 7))
+            parts += self._down()
+            if late := block.presences.get(Presence.LATE, 0):
+                parts += self._up(Presence.LATE, late, "late")
+            if (online := block.presences.get(Presence.ONLINE, 0)) or not block.unknown:
+                parts += self._up(Presence.ONLINE, online, "on")
         newest = f" {counts.newest}" if counts.newest else ""
         if block.unknown:
             parts += _with_word(f"? {block.unknown:,}", "unknown", "unknown", 9)
         for count, text, style, weight in (
-            (sum(line.acked for line in block.lines), "acked", "faint", 2),
+            (sum(line.acked for line in block.lines), "acked", "faint", 3),
             (counts.flapping, "flapping", "flapping", 7),
             (counts.unrestricted, "unrestricted", "unrestricted", 2),
             (counts.behind, f"behind{newest}", "faint", 1),
@@ -117,12 +109,19 @@ class StatusBar(TextLine, StateNode):
                 parts.append(Part(f"{count:,} {text}", style, weight))
         return parts
 
-    def _presence(self, presence: Presence, count: int, word: str, weight: int) -> list[Part]:
-        is_down = presence not in (Presence.ONLINE, Presence.LATE)
-        needs_nobody = not count or (is_down and self.state.block.newest is None)
-        style = "faint" if needs_nobody else "offline" if is_down else state_style.PRESENCE_STYLES[presence].style
+    def _down(self) -> list[Part]:
+        """Return the machines that page, alone in the colour of a loss, then the others that are off."""
+        paging, besides = self.state.block.paging, self.state.block.off_besides
+        glyph = state_style.glyph_of(Presence.OFFLINE, ascii_only=self.options.glyphs.is_ascii)
+        parts = _with_word(f"{glyph} {paging:,}", "page", "offline", 9) if paging else []
+        if besides:
+            parts += _with_word(f"+{besides:,}" if paging else f"{glyph} +{besides:,}", "off", "faint", 7)
+        return parts
+
+    def _up(self, presence: Presence, count: int, word: str) -> list[Part]:
+        style = state_style.PRESENCE_STYLES[presence].style if count else "faint"
         glyph = state_style.glyph_of(presence, ascii_only=self.options.glyphs.is_ascii)
-        return _with_word(f"{glyph} {count:,}", word, style, weight)
+        return _with_word(f"{glyph} {count:,}", word, style, 8)
 
     @property
     def _is_paused(self) -> bool:

@@ -25,13 +25,15 @@ _SEVERAL = 2
 _FLAPS = frozenset({Kind.OFFLINE, Kind.ONLINE, Kind.RECONNECTED, Kind.RESTARTED})
 _poll_of = attrgetter("at", "profile")
 _STANDS_MS = limits.HEADLINE_STANDS / MS
+_LOSS_STANDS_MS = limits.MARK_DURATION / MS
 
 
 def headline_event(event_log: Sequence[Event], now_of: Callable[[Event], float]) -> Event | None:
     """Return the event for the news line, or None.
 
-    The newest of the most severe events stands for `limits.HEADLINE_STANDS`; otherwise the newest listing's event with
-    the most environments is chosen. A loss is over when all environments are back or replaced, a period when ended.
+    The newest of the most severe events stands for `limits.HEADLINE_STANDS`, a loss for `limits.MARK_DURATION`;
+    otherwise the newest listing's event with the most environments is chosen. A loss is over when all environments are
+    back or replaced, a period when ended.
     Changes of a flapping row are no news.
 
     `event_log` is oldest first; `now_of` returns the clock of an event's server, in ms.
@@ -39,7 +41,7 @@ def headline_event(event_log: Sequence[Event], now_of: Callable[[Event], float])
     most_severe: Event | None = None
     returned: set[tuple[SafeText, SafeText | None]] = set()
     ended: set[tuple[SafeText, Kind]] = set()
-    fresh = takewhile(lambda event: now_of(event) - event.at < _STANDS_MS, reversed(event_log))
+    fresh = takewhile(lambda event: now_of(event) - event.at < _LOSS_STANDS_MS, reversed(event_log))
     polls = (sorted(poll, key=is_replacement, reverse=True) for _, poll in groupby(fresh, _poll_of))
     for event in chain.from_iterable(polls):
         singles = flatten([event])
@@ -48,6 +50,9 @@ def headline_event(event_log: Sequence[Event], now_of: Callable[[Event], float])
         }
         ended |= {(event.profile, begin) for begin, end in ENDS.items() if end is event.kind}
         is_over = (event.profile, event.kind) in ended
+        is_present_loss = _is_loss(event) and event.reason != NOT_RUNNING
+        stands_ms = _LOSS_STANDS_MS if is_present_loss else _STANDS_MS
+        is_over = is_over or now_of(event) - event.at >= stands_ms
         is_over = is_over or _is_flap(event) or all((single.profile, single.id) in returned for single in singles)
         if not is_over and _outranks(event, most_severe):
             most_severe = event
@@ -105,16 +110,16 @@ def returned_since(loss: Event, event_log: Sequence[Event]) -> int:
 
 
 def _severity(event: Event) -> int:
-    """Return 2 for losses, changes to unrestricted and fleet-wide events, otherwise 0.
+    """Return 2 for losses and fleet-wide events, 1 for changes to unrestricted, otherwise 0.
 
     Changes since the last run, and losses of rows that were down already, have 1: a present loss comes first.
     """
     if event.kind is Kind.WHILE_BLIND and event.reason == NOT_RUNNING:
         return 1
     is_drift = event.kind is Kind.MODE and event.after == UNRESTRICTED
-    if is_drift or event.kind in _FLEET_WIDE or _is_loss(event):
+    if event.kind in _FLEET_WIDE or _is_loss(event):
         return 2
-    return int(event.kind in LOSSES or event.of in LOSSES)
+    return int(is_drift or event.kind in LOSSES or event.of in LOSSES)
 
 
 def _is_loss(event: Event) -> bool:

@@ -1,4 +1,4 @@
-"""The table's rows in order: late, up, down. Rows of the block are left out."""
+"""The table's rows in order: late, newly off, up, down. Rows of the block are left out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_old
+from envwatch.model import limits
 from envwatch.model.clock import WallMs
+from envwatch.model.times import MS
 from envwatch.query.language import SearchCache
 from envwatch.wording.table.columns import rank_of, searched_in
 from envwatch.wording.table.table_view import by_name, by_presence, by_value, groups_of, name_key, old_group
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from envwatch.wording.table.table_view import TableLine, View
 
 
+_NEWS_MS: Final = limits.MARK_DURATION / MS
 _FEW: Final = 100
 """The most unranked rows to insert singly; above, all rows are ranked anew."""
 
@@ -200,6 +203,7 @@ def _parts_of(
     silenced: Collection[EnvironmentKey],
 ) -> tuple[list[TrackedEnvironment], ...]:
     late: list[TrackedEnvironment] = []
+    news: list[TrackedEnvironment] = []
     down: list[TrackedEnvironment] = []
     old: list[TrackedEnvironment] = []
     online = [row for row in rows if row.verdict.presence is Presence.ONLINE]
@@ -210,9 +214,17 @@ def _parts_of(
             at = context.profile_state.clock.server_time(WallMs(order_reason.wall))
         if tracked.verdict.presence is Presence.LATE:
             late.append(tracked)
+        elif _is_news(tracked, at):
+            news.append(tracked)
         else:
             (old if is_old(tracked, at) and tracked.key not in silenced else down).append(tracked)
-    return late, online, down, old
+    return late, news, online, down, old
+
+
+def _is_news(tracked: TrackedEnvironment, at: float) -> bool:
+    """Whether a row went off so recently that the loss stands at the top, though nobody is paged."""
+    is_off = tracked.verdict.presence is Presence.OFFLINE and tracked.replaced_by is None
+    return is_off and not tracked.has_impossible_time and 0 <= at - tracked.lost_at < _NEWS_MS
 
 
 def table_lines(arrangement: Arrangement, view: View) -> Sequence[TableLine]:

@@ -120,6 +120,8 @@ class Block:
     unknown: int = 0
     """Count of unknown rows, which no other count includes."""
     asides: Mapping[Aside, int] = field(default_factory=dict)
+    paging: int = 0
+    """Count of the down rows of the block that nobody acknowledged."""
     never: int = 0
     """Count of `Aside.NOT_ALERTING` rows set to never by a person."""
     silenced_up: int = 0
@@ -140,6 +142,13 @@ class Block:
             for aside in Aside
             if (count := self.asides.get(aside, 0))
         ]
+
+    @property
+    def off_besides(self) -> int:
+        """Down rows that page nobody now: acknowledged, silenced, or without alerts; not the old ones."""
+        down = sum(count for presence, count in self.presences.items() if presence not in _UP)
+        aside = self.asides.get(Aside.SILENCED, 0) + self.asides.get(Aside.NOT_ALERTING, 0)
+        return down - self.paging + aside
 
     @property
     def newest(self) -> BlockLine | None:
@@ -234,7 +243,8 @@ def _counted(  # noqa: PLR0913, PLR0917  every kind of row
             return False
         return tracked.presence not in _UP and (counted is None or tracked.key in counted)
 
-    presences.update([tracked.presence for tracked in in_block if counts(tracked)])
+    down = [tracked for tracked in in_block if counts(tracked)]
+    presences.update([tracked.presence for tracked in down])
     asides = Counter(aside for tracked, aside in outside if counts(tracked))
     silenced = frozenset([tracked.key for tracked, aside in outside if aside is Aside.SILENCED])
     moments = monitor.fleet.moments(now.wall)
@@ -246,6 +256,7 @@ def _counted(  # noqa: PLR0913, PLR0917  every kind of row
     return replace(
         block,
         presences=presences,
+        paging=sum(not monitor.is_acked(tracked) for tracked in down),
         unknown=unknown,
         asides=asides,
         never=never,

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 NAME_CELLS: Final = 40
 LEAST_NAMES: Final = 20
-_FIRST: Final = (Presence.MISSING, Presence.OFFLINE, Presence.GONE, Presence.LATE)
 
 
 def line_state(line: BlockLine, monitor: Monitor, now: Clocks) -> tuple[StateStyle, SafeText]:
@@ -198,9 +197,15 @@ def nothing_open_text(block: Block, fleet: Fleet, now: Clocks, zone: tzinfo | No
 
 
 def counts_text(block: Block, *, ascii_only: bool, flapping: int = 0, has_online: bool = False) -> SafeText:
-    """Return the status line's counts above zero: `○5 ◐2 ?3`, or `●40` alone."""
-    counts = {glyph_of(presence, ascii_only=ascii_only): block.presences.get(presence, 0) for presence in _FIRST}
-    counts[FLAPPING_GLYPHS[ascii_only]] = flapping
+    """Return the status line's counts above zero: `○5 +2 ◐2 ?3`, or `●40` alone."""
+    off = glyph_of(Presence.OFFLINE, ascii_only=ascii_only)
+    late = glyph_of(Presence.LATE, ascii_only=ascii_only)
+    counts = {
+        off: block.paging,
+        "+" if block.paging else f"{off}+": block.off_besides,
+        late: block.presences.get(Presence.LATE, 0),
+        FLAPPING_GLYPHS[ascii_only]: flapping,
+    }
     shown = [f"{glyph}{count}" for glyph, count in counts.items() if count]
     online = block.presences.get(Presence.ONLINE, 0)
     unknown = [f"?{block.unknown}"] if block.unknown else []
