@@ -10,7 +10,6 @@ from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 
-from envwatch.alerts.losses import has_stayed_up
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import missing_id
@@ -160,7 +159,7 @@ def _is_well(profile_state: ProfileState, tracked: TrackedEnvironment) -> bool:
     if tracked.is_unhealthy:
         return False
     at = profile_state.listed_at
-    return at is None or not tracked.verdict.is_up or has_stayed_up(tracked, at)
+    return at is None or not tracked.verdict.is_up or tracked.has_stayed_up(at)
 
 
 def _came_back(tracked: TrackedEnvironment, ack: Ack) -> bool:
@@ -179,7 +178,7 @@ def continued_acks(acks: Acks, before: ProfileState, after: ProfileState) -> Ack
         and (tracked := after.environments.get(id_)) is not None
         and was.verdict.is_up
         and tracked.presence is Presence.OFFLINE
-        and not has_stayed_up(was, tracked.lost_at)
+        and not was.has_stayed_up(tracked.lost_at)
     }
 
 

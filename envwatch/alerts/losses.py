@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from envwatch.fleet.profile_state import Fleet, ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
 
-_BACK_AFTER_MS: Final = limits.BACK_AFTER / MS
 _DEATH_WITHIN_MS: Final = limits.DEATH_WITHIN / MS
 _OFFLINE: Final = clean(Presence.OFFLINE.value)
 ACK_ENDED: Final = "acknowledgement ended"
@@ -194,11 +193,6 @@ def chains(losses: Iterable[Loss]) -> list[list[Loss]]:
     return found
 
 
-def has_stayed_up(tracked: TrackedEnvironment, until: ServerMs) -> bool:
-    """Whether an online row was up for `limits.BACK_AFTER` by then; a shorter return continues the loss."""
-    return tracked.came_at is None or until - tracked.came_at >= _BACK_AFTER_MS
-
-
 def loss_status(
     tracked: TrackedEnvironment, at: ServerMs, *, is_acked: bool, is_news: bool, counts_from: float | None = None
 ) -> LossStatus:
@@ -207,7 +201,7 @@ def loss_status(
     A loss that waits or belongs to an open incident (`is_news`) does not age.
     """
     if tracked.verdict.is_up and not tracked.is_flapping:
-        return LossStatus.OVER if has_stayed_up(tracked, at) else LossStatus.BACK
+        return LossStatus.OVER if tracked.has_stayed_up(at) else LossStatus.BACK
     if tracked.replaced_by is not None or (is_acked and tracked.presence.is_absent):
         return LossStatus.OVER
     ages = tracked.presence is Presence.GONE or is_old(tracked, at, counts_from)

@@ -177,6 +177,7 @@ _NO_SKEW_CHECK = SkewCheck()
 _NO_LIMIT = ServerMs(inf)
 _EMPTY = (None, "")
 CHURN_MS = limits.CHURN_WINDOW / MS
+_BACK_AFTER_MS = limits.BACK_AFTER / MS
 _SIGN_OF_LIFE_MS = limits.SIGN_OF_LIFE / MS
 CLOCK_ERROR_MS = limits.CLOCK_WARN_FROM / MS
 
@@ -267,10 +268,10 @@ class TrackedEnvironment(EnvironmentState):
         """When the row went down; meaningful only while down."""
         return self.environment.last_seen_alive_at if self.since_at is None else self.since_at
 
-    @property
-    def came_at(self) -> ServerMs | None:
-        """When the row came up, or the connection's time if this run did not see that; meaningful only while up."""
-        return self.environment.connected_at if self.since_at is None else self.since_at
+    def has_stayed_up(self, until: ServerMs) -> bool:
+        """Whether this online row was up for `limits.BACK_AFTER` by then; a shorter return continues the loss."""
+        came_at = self.environment.connected_at if self.since_at is None else self.since_at
+        return came_at is None or until - came_at >= _BACK_AFTER_MS
 
     @property
     def up_since(self) -> float | None:
