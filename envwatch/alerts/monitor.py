@@ -182,7 +182,7 @@ class Monitor:
             uptime_records=uptime_records,
             event_log=event_log,
             watched=self.watched if watched is own else {**self.watched, profile: watched},
-            incidents=following._with_words_between_runs(incidents, before, after, now),  # noqa: SLF001 - same class
+            incidents=following.with_words_between_runs(incidents, before, after, now),
             beating=beating,
         )
         shared_events: tuple[Event, ...] = ()
@@ -205,9 +205,10 @@ class Monitor:
             return self.beating | {after.profile}
         return self.beating
 
-    def _with_words_between_runs(
+    def with_words_between_runs(
         self, incidents: Incidents, before: ProfileState, after: ProfileState, now: Clocks
     ) -> Incidents:
+        """Return the incidents with rows that a person set to *always* between two runs, while they were off."""
         if before.earlier is None:
             return incidents
         from envwatch.alerts.run_before import counting_since  # noqa: PLC0415 - only after an earlier run
@@ -415,7 +416,12 @@ class Monitor:
         return replace(self, incidents=self.incidents.with_ended_acks(ended, moments, now, used))
 
     def ack_of(self, tracked: TrackedEnvironment) -> Ack | None:
-        """Return the acknowledgement in force, this machine's or the serving host's."""
+        """Return the acknowledgement in force, this machine's or the serving host's.
+
+        A row that came back a moment ago shows none, although the acknowledgement outlasts a brief return.
+        """
+        if tracked.is_well:
+            return None
         own = self.acks.get((self.fleet.server_of(tracked.profile), tracked.environment.id))
         return shared_ack_of(tracked.environment) if own is None else own
 

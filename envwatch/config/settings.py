@@ -248,6 +248,9 @@ def view_named(settings: Settings, name: str, origin: str) -> NamedView:
     return found
 
 
+_ADDED: Final = ("expect", "quiet")
+
+
 def _file_layers(sources: Sources, profile: str) -> tuple[_Layer, _Layer]:
     document = sources.document
     if document is None:
@@ -257,7 +260,14 @@ def _file_layers(sources: Sources, profile: str) -> tuple[_Layer, _Layer]:
     for names in ALTERNATIVES.values():
         if own.keys() & {*names}:  # a profile's alternative replaces the whole group
             common = {name: value for name, value in common.items() if name not in names}
-    return common, own
+    return common, {name: _added(name, common, value, origin) for name, (value, origin) in own.items()}
+
+
+def _added(name: str, common: _Layer, value: Any, origin: SafeText) -> tuple[Any, SafeText]:  # noqa: ANN401  any setting
+    """Return a profile's value; silences and expected names add to those for every profile."""
+    if name in _ADDED and name in common:
+        value = (*common[name][0], *value)
+    return value, origin
 
 
 def _section_layer(document: Document, sources: Sources, *path: str) -> _Layer:

@@ -268,6 +268,11 @@ class TrackedEnvironment(EnvironmentState):
         """When the row went down; meaningful only while down."""
         return self.environment.last_seen_alive_at if self.since_at is None else self.since_at
 
+    @property
+    def is_well(self) -> bool:
+        """Whether the row is online, and neither late nor flapping."""
+        return self.verdict.is_up and not self.is_unhealthy
+
     def has_stayed_up(self, until: ServerMs) -> bool:
         """Whether this online row was up for `limits.BACK_AFTER` by then; a shorter return continues the loss."""
         came_at = self.environment.connected_at if self.since_at is None else self.since_at

@@ -81,8 +81,10 @@ def test_one_machine_is_down_for_hours_and_acknowledged_until_its_recovery(past:
     acknowledged = [moment for moment in moments if moment.acks]
     ((id_, ack),) = acknowledged[0].acks.items()
     assert "OPS-412" in ack.note
-    assert all(moment.profile_state.environments[id_].presence is Presence.OFFLINE for moment in acknowledged)
-    assert acknowledged[-1].now.wall - acknowledged[0].now.wall > 4 * HOUR
+    off = [each for each in acknowledged if each.profile_state.environments[id_].presence is Presence.OFFLINE]
+    assert off == acknowledged[: len(off)]
+    assert len(acknowledged) - len(off) <= 1, "until the row was up for a minute"
+    assert off[-1].now.wall - acknowledged[0].now.wall > 4 * HOUR
     assert not moments[-1].acks
 
 

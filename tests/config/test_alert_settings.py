@@ -193,9 +193,10 @@ def test_a_recurring_silence_has_filter_days_and_hours(tmp_path: Path) -> None:
     assert [*held.quiet] == [
         RecurringHours(filter="os:darwin,win32", days=frozenset(range(5)), begin=17 * 60, end=10 * 60),
         RecurringHours(days=frozenset({5, 6})),
+        RecurringHours(begin=9 * 60 + 30, end=24 * 60),
     ]
-    assert value_text(held.quiet) == "os:darwin,win32 mon-fri 17:00-10:00,sat-sun"
-    assert held.origin("quiet") == f"{tmp_path}/config.toml:1"
+    assert value_text(held.quiet) == "os:darwin,win32 mon-fri 17:00-10:00,sat-sun,09:30-24:00"
+    assert held.origin("quiet") == f"{tmp_path}/config.toml:8"
 
 
 def test_the_tables_of_a_profile_replace_the_tables_above_the_profiles(tmp_path: Path) -> None:
@@ -274,6 +275,12 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, lines: str, mistake: s
         assert found[0].startswith(f"{path}:3: quiet.filter cannot be used: ")
 
 
+def test_expected_names_of_a_profile_add_to_those_for_every_profile(tmp_path: Path) -> None:
+    text = 'expect = ["nas", "web"]\n[profiles.work]\nexpect = ["db", "web"]\n[profiles.home]\n'
+    assert expected_by(settings_in(tmp_path, text, ENVWATCH_PROFILE="work")) == ("nas", "web", "db")
+    assert expected_by(settings_in(tmp_path, text, ENVWATCH_PROFILE="home")) == ("nas", "web")
+
+
 def test_the_mistakes_of_all_tables_are_named_at_once(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     text = '[[quiet]]\ndays = "x"\nhours = "y"\n[profiles.work]\nquiet = 5\n[profiles.home]\n[[profiles.home.quiet]]\n'
@@ -284,9 +291,9 @@ def test_the_mistakes_of_all_tables_are_named_at_once(tmp_path: Path) -> None:
 
 def test_the_alert_policy_has_the_filters_and_the_zone_of_the_profile(tmp_path: Path) -> None:
     policy = policy_for(settings_in(tmp_path, f'timezone = "Asia/Tokyo"\n{WHOLE}'))
-    laptops, everything = policy.silences
-    assert [each.id for each in policy.silences] == ["quiet-1", "quiet-2"]
-    assert [each.text for each in policy.silences] == ["os:darwin,win32 mon-fri 17:00-10:00", "sat-sun"]
+    laptops, everything, _ = policy.silences
+    assert [each.id for each in policy.silences] == ["quiet-1", "quiet-2", "quiet-3"]
+    assert [each.text for each in policy.silences] == ["os:darwin,win32 mon-fri 17:00-10:00", "sat-sun", "09:30-24:00"]
     mac, server = tracked(metadata={"os": "darwin"}), tracked(metadata={"os": "linux"})
     assert [laptops.covers(each, EMPTY, 0.0) for each in (mac, server)] == [True, False]
     assert everything.covers(server, EMPTY, 0.0)

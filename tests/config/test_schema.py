@@ -166,7 +166,7 @@ def test_a_profile_can_undo_the_filter_from_outside(tmp_path: Path) -> None:
 
 
 def test_a_file_and_a_variable_can_ask_for_problems_first(tmp_path: Path) -> None:
-    text = "sort = 'mode'\n[profiles.a]\nsort = 'problems'\n"
+    text = "sort = 'mode'\n[profiles.a]\nsort = 'problems'\n[profiles.b]\n"
     path = config_file(tmp_path, text)
     left = {"sort": "version"}
     options = {"config": str(path)}
@@ -174,7 +174,7 @@ def test_a_file_and_a_variable_can_ask_for_problems_first(tmp_path: Path) -> Non
     assert (held.sort, held.origin("sort")) == (None, f"{path}:3")
     held = settings_of(options, {"ENVWATCH_SORT": "problems"}, remembered=left)
     assert (held.sort, held.origin("sort")) == (None, "ENVWATCH_SORT")
-    assert settings_of(options, {}, remembered=left).sort == "mode"
+    assert settings_of(options | {"profile": "b"}, {}, remembered=left).sort == "mode"
 
 
 @pytest.mark.parametrize("typed", ["name:👩‍💻", "name:a\u00a0status:late", "\u200bweb", "name:\u202e"])

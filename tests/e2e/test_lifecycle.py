@@ -265,7 +265,7 @@ def test_without_colour_and_unicode_all_is_legible_ascii_in_grey(
 ) -> None:
     plain = environ | {"NO_COLOR": "1"} | more
     with Terminal([*ENVWATCH, *options], plain, columns=130, lines=40) as terminal:
-        for state in (r"^.>x off ", r"^. \+ on ", r"\+ [0-9]+ on  .*x [0-9]+ off", "^ / Filter"):
+        for state in (r"^.>x off ", r"^. \+ on ", r"x [0-9]+ page  .*\+ [0-9]+ on ", "^ / Filter"):
             terminal.wait_for(state)
         assert_legible(terminal)
         for key, shown in (("G", r"^ >"), ("?", "approves everything"), ("q", r"^ >"), (":", "Search")):

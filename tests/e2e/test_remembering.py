@@ -335,7 +335,7 @@ def test_a_strangers_recording_plays_without_key_network_or_settings(tmp_path: P
     arguments = ("replay", str(path), "--speed", "2", "--at", "08:53:30")
     with Terminal.of_envwatch(*arguments, home=home, columns=120) as terminal:
         terminal.wait_for(r"the end of night\.rec is missing")
-        terminal.wait_for(r"night\.rec · prod\\x1b\S* · letta\.example +● 3 on +○ 1 off +1 new +REPLAY 2x")
+        terminal.wait_for(r"night\.rec · prod\\x1b\S* · letta\.example +○ 1 page +● 3 on +REPLAY 2x")
         terminal.wait_for(r"○ off .* \\x1b\]52;c;.* disconnected")
         terminal.press("p")
         terminal.wait_for(r"PAUSED .*08:5[3-7]:\d\d$")

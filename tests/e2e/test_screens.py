@@ -26,14 +26,14 @@ FOLDED = re.compile("  ▸ offline for over 24 h  ○ ([0-9]+)")
 
 def assert_every_part_is_in_its_place(terminal: Terminal) -> None:
     columns, screen, titles = terminal.screen.columns, terminal.display, titles_line(terminal)
-    status = re.search(r"● ([0-9]+) on  ◐ ([0-9]+) late  ○ ([0-9]+) off", screen[0])
+    status = re.search(r"○ (?:([0-9]+) page  )?(?:\+[0-9]+ off  )?◐ ([0-9]+) late  ● ([0-9]+) on", screen[0])
     assert status is not None
     assert re.search(r"live [0-9]s/5s$", screen[0].rstrip())
     block, rule = screen[1 : titles - 1], screen[titles - 1]
     losses = [found for line in block if (found := re.match(r"[▌ ][► ][○✓] (?:([0-9]+) (?:of [0-9]+ )?)?off ", line))]
     returns = [line for line in block if re.match(r"▌[► ]● back ", line)]
     assert len(losses) + len(returns) == len(block)
-    assert sum(int(found[1] or 1) for found in losses) == int(status[3])
+    assert sum(int(found[1] or 1) for found in losses) == int(status[1] or 0)
     assert re.match("── [0-9]+ online ", rule)
     assert re.match(r" (no events yet: the first listing is the baseline|nothing has changed since|\S +\S)", screen[-2])
     assert screen[-1].startswith(" / Filter  ⏎ Detail")
@@ -43,7 +43,7 @@ def assert_every_part_is_in_its_place(terminal: Terminal) -> None:
     if folded is not None:
         counts = {word: int(count) for count, word in re.findall("([0-9]+) ([a-z]+)", rule)}
         assert FOLDED.fullmatch(lines[folded])[1] == str(counts.pop("old"))  # type: ignore[index]  # it matches
-        assert counts["online"] == int(status[1]) + int(status[2])
+        assert counts["online"] == int(status[2]) + int(status[3])
         assert len(table) + len(returns) == sum(counts.values())
     row = r"[▌ ][► ](● on  |● flap|◐ late|○ off ) *[0-9]+[smhd]( [0-9]+h)?" r" +([0-9]+[smhd]|–) \S"
     assert [line for line in table if re.match(row, line) is None] == []

@@ -117,7 +117,7 @@ async def test_the_key_asks_for_a_note_and_the_row_stands_marked_behind_the_open
         assert stage.app.state.monitor.acks == kept[0]
         assert (in_block(stage), stage.names) == (["bob", "ada"], ["cyd", "dan"])
         assert signs(stage) == {"ada": "✓", "bob": "○", "cyd": " ", "dan": " "}
-        assert "○ 2 off" in stage.lines[0]
+        assert "○ 1 page  +1 off" in stage.lines[0]
         assert "1 acked" in stage.lines[0]
         stage.go_to("env-cyd")
         await stage.press("a")
@@ -208,6 +208,8 @@ async def test_no_row_is_acknowledged_after_a_recovery_while_its_note_is_typed(*
         await stage.show([named("ada", stage.at), *rows(stage.at)[1:]])
         await stage.press("enter")
         assert stage.news == "recovered meanwhile: ada"
+        stage.now = 65
+        await stage.show([named("ada", stage.at), *rows(stage.at)[1:]])
         assert stage.app.state.monitor.acks == {}
 
 
@@ -246,8 +248,11 @@ async def test_an_earlier_acknowledgement_stays_until_a_recovery_is_listed_and_t
         assert kept == []
         stage.now = 15
         await stage.show([named("ada", stage.at), *rows(stage.at)[1:]])
+        assert kept == []
+        stage.now = 75
+        await stage.show([named("ada", stage.at), *rows(stage.at)[1:]])
         assert kept == [{key_of(ADA): None}]
-        stage.now = 20
+        stage.now = 80
         await stage.show(rows(stage.at))
         assert (kept[1:], signs(stage)["ada"]) == ([], "○")
         assert "acked" not in stage.lines[0]
@@ -396,7 +401,7 @@ async def test_silencing_an_incident_takes_its_line_away_and_its_rows_stand_grey
         (silence,) = stage.app.state.monitor.silences.values()
         assert silence.environments == {key_of("env-web-1"), key_of("env-web-2")}
         assert (in_block(stage), stage.cursor) == (["bob"], "bob")
-        assert stage.names == ["dan", "web-1", "web-2"]
+        assert stage.names == ["web-1", "web-2", "dan"]
         assert stage.rule.startswith("── 1 online · 2 silenced ──")
         colours = {style_in(stage.line_of("bob"), text).color for text in ("bob", "off")}
         for name in ("web-1", "web-2"):

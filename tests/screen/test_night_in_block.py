@@ -233,7 +233,7 @@ async def test_every_loss_of_a_storm_is_counted_and_the_newest_is_named() -> Non
             lost_rows = 5 * (poll // 3)
             await stage.show([row(number, stage.at) for number in range(120)])
             await stage.tick(5)
-        assert f"● {120 - lost_rows} on  ○ {lost_rows} off" in stage.lines[0]
+        assert f"○ {lost_rows} page  ● {120 - lost_rows} on" in stage.lines[0]
         assert stage.rule.startswith(f"── {120 - lost_rows} online ─")
         *shown, more = stage.block
         assert len(shown) == 7
@@ -262,4 +262,4 @@ async def test_silenced_rows_count_as_off_at_the_tick_of_the_end_of_the_silence(
         await stage.show(rows(is_lost=True))
         for seconds, is_over in ((39.999, False), (40.0, True)):
             await stage.tick(seconds - stage.now)
-            assert ("○ 1 off" in stage.lines[0], "1 silenced" in stage.rule) == (is_over, not is_over)
+            assert ("○ 1 page" in stage.lines[0], "1 silenced" in stage.rule) == (is_over, not is_over)

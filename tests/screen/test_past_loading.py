@@ -124,7 +124,7 @@ async def test_an_unreadable_past_is_a_notice_and_the_dashboard_lives_on() -> No
         await until(stage, lambda: "earlier events are missing: the disk fails" in stage.news)
         await stage.tick()
         await stage.show(rows(HOUR + 5, **DOWN))
-        assert "○ 1 off" in stage.text
+        assert "○ 1 page" in stage.text
 
 
 async def test_each_of_several_profiles_has_its_own_past() -> None:

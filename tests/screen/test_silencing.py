@@ -67,7 +67,7 @@ async def test_a_silenced_row_rings_from_the_end_of_the_silence_on() -> None:
         assert stage.news == "silenced on this machine for 1h: a (it is up)"
         await lose(stage)
         assert stage.app.sent == []
-        assert stage.app.titles[-1].split()[0] == "●1"
+        assert stage.app.titles[-1].split()[0] == "○+1"
         (silence,) = stage.app.state.monitor.silences.values()
         assert (silence.note, silence.by, silence.until - silence.at) == (NOTE, "ada", 3_600_000)
         await post(stage, partial(end_silences, [silence]))
@@ -122,18 +122,18 @@ async def test_table_rule_and_pane_show_a_silenced_row_until_the_silence_ends() 
         await stage.show(rows(stage.at))
         await lose(stage)
         assert re.search(r"^▌.* NEW  a +disconnected *$", stage.block[0])
-        assert "○ 1 off  " in stage.lines[0]
+        assert "○ 1 page  " in stage.lines[0]
         await post(stage, partial(silence_rows, [KEY], HOUR, NOTE))
         await stage.tick(1)
-        assert (stage.block, stage.names) == ([], ["b", "a"])
+        assert (stage.block, stage.names) == ([], ["a", "b"])
         until = clock_text(NOW + stage.now * 1000 + 3_600_000, None)[:5]
-        assert re.search(rf"a +⊘ .* until {until}\b", stage.body[1])
+        assert re.search(rf"a +⊘ .* until {until}\b", stage.body[0])
         assert "▌" not in stage.text
-        assert "off" not in stage.lines[0]
+        assert "○ +1 off  " in stage.lines[0]
         assert stage.rule.startswith("── 1 online · 1 silenced ──")
         await stage.press("n")
         assert stage.news == "nothing needs a person: 1 silenced"
-        await stage.press("G", "enter")
+        await stage.press("g", "enter")
         assert re.search(r"silenced +until \d\d:\d\d: new disks", stage.text)
         await stage.press("escape", "b", "p", "enter")
         assert [line for line in stage.body if "pod pod" in line] == ["▾ ⊘ pod pod-1  ● 1  ○ 1"]

@@ -406,7 +406,7 @@ def look_of(stage: Stage, name: str) -> Look:
 async def test_a_loss_looks_as_urgent_as_the_loss_is(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     async with every_look(case, monkeypatch) as stage:
         if not (case.is_colourless or case.is_ascii):
-            assert cells_of_loss(stage, case) == ["○ 3", "off", "1 new", "▌", "○ off", "NEW", "○ off"]
+            assert cells_of_loss(stage, case) == ["○ 2", "page", "▌", "○ off", "NEW", "○ off"]
         for key, cursor, loss in (("g", case.glyphs.cursor, "lasting-box"), ("j", " ", "fresh-box")):
             await stage.press(key)
             assert_bar_and_tag_are_visible(stage, case, cursor)
@@ -461,9 +461,9 @@ async def test_acknowledged_losses_and_trouble_with_the_server_have_no_colour_of
     case = Case(TRUE[0])
     async with every_look(case, monkeypatch) as stage:
         await acknowledge(stage, "lasting-box")
-        assert cells_of_loss(stage, case) == ["○ 3", "off", "1 new", "▌", "○ off", "NEW"]
+        assert cells_of_loss(stage, case) == ["○ 1", "page", "▌", "○ off", "NEW"]
         await acknowledge(stage, "fresh-box")
-        assert "○ 3 off" in stage.lines[0]
+        assert "○ +4 off" in stage.lines[0]
         assert cells_of_loss(stage, case) == []
         for cause, after, badge in (
             (Cause.TIMEOUT, 20, "STALE"),

@@ -21,7 +21,7 @@ def demo(home: Path, columns: int, lines: int, *options: str) -> Iterator[Termin
     arguments = ("demo", "--no-history", "--no-hints", *options)
     with Terminal.of_envwatch(*arguments, home=home, columns=columns, lines=lines, environ=own_keys(home)) as terminal:
         terminal.wait_for(HEADER)
-        terminal.wait_for("● [0-9]+ on .*○ [0-9]+ off")
+        terminal.wait_for("○ [0-9]+ page .*● [0-9]+ on ")
         terminal.wait_for_cursor(1)  # the newest loss
         yield terminal
 

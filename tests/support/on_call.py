@@ -177,7 +177,9 @@ class OnCall:
         if self.is_blind:
             return {"unknown": len(self.machines)}
         in_block = {name for incident in self.incidents() for name in incident.off}
-        return Counter(self._word(machine, in_block) for machine in self.machines.values())
+        counts = Counter(self._word(machine, in_block) for machine in self.machines.values())
+        counts["paging"] = len(in_block - self.acked)
+        return counts
 
     def _word(self, machine: Machine, in_block: set[str]) -> str:
         if not machine.is_down:
@@ -234,9 +236,9 @@ _ASIDES: Final = ("old", "silenced", "not alerting", "replaced")
 _NOW: Final = " now "
 _STEADY_S: Final = 5
 """Seconds after a cursor move in which lines may keep places."""
-_COUNTED: Final = {"off": "off", "gone": "gone in block", "unknown": "unknown"}
+_COUNTED: Final = {"page": "paging", "unknown": "unknown"}
 """Words of the status line, each with the key in `OnCall.counts`."""
-_GLYPHS: Final = {"●": "on", "◐": "late", "○": "off", "·": "gone", "?": "unknown"}
+_GLYPHS: Final = {"●": "on", "◐": "late", "○": "page", "?": "unknown"}
 
 
 class _Line(NamedTuple):
@@ -395,12 +397,8 @@ def _names_of(lines: Sequence[str], column: int) -> Iterator[str]:
 def _check_counts(status: str, rule: str | None, night: OnCall) -> None:
     """Check each visible number, and that all numbers that fit are visible."""
     counts = night.counts()
-    shown = {_GLYPHS[glyph]: _number(count) for glyph, count in re.findall(r" ([●◐○·?]) ([\d,]+)(?= )", status)}
-    new = re.search(r" (\d+) new ", status)
-    if new is not None:
-        shown["new"] = int(new[1])
+    shown = {_GLYPHS[glyph]: _number(count) for glyph, count in re.findall(r" ([●◐○?]) ([\d,]+)(?= )", status)}
     up, true = counts.get("online", 0), {word: counts.get(key, 0) for word, key in _COUNTED.items()}
-    true["new"] = _fresh(night)
     wrong = {word for word, count in shown.items() if word in true and count != true[word]}
     if re.search(r" ● [\d,]+ on ", status):  # words are dropped before counts
         wrong |= {word for word, count in true.items() if count and word not in shown}

@@ -251,7 +251,7 @@ def test_rows_in_need_of_a_person_come_first_then_acknowledged_silenced_and_old_
 
 def test_rows_in_need_of_nobody_follow_the_others() -> None:
     night = Night().add("ana", "mac", "ben", "mac-2", "chen")
-    night.monitor = replace(night.monitor, policies={NO_PROFILE: AlertPolicy(alert=matcher_of("!name:mac"))})
+    night.monitor = replace(night.monitor, policies={NO_PROFILE: AlertPolicy(alert=matcher_of("!name:mac*"))})
     night.until("22:10").lose("mac").until("22:20").restore("mac").until("22:25").lose("ana").until("22:26")
     night.restore("ana").until("22:30").lose("ben").until("22:35").lose("mac-2").until("22:45")
     found = report(night, 1)

@@ -90,6 +90,11 @@ def test_an_acknowledgement_precedes_a_silence(
     assert why in (rest.ticking[0] or "")
 
 
+def test_a_row_just_back_shows_no_acknowledgement() -> None:
+    assert snapshot(monitor_of(one(), acked=["env-1"])).rest.mark is None
+    assert snapshot(monitor_of(one(**LATE), acked=["env-1"])).rest.mark == "acknowledged"
+
+
 def test_a_narrow_reason_has_the_mark_of_a_person_and_a_wide_reason_has_the_cause_before() -> None:
     silenced, acked = monitor_of(one(**LOST), silenced=["env-1"]), monitor_of(one(**LOST), acked=["env-1"])
     texts = [

@@ -294,7 +294,8 @@ class RowActions(TableScreen):
 
     def _acks_in_force(self, rows: Iterable[TrackedEnvironment]) -> Mapping[EnvironmentKey, Ack]:
         monitor = self.state.monitor
-        return {row.key: ack for row in rows if (ack := monitor.ack_of(row)) is not None}
+        newest = (monitor.fleet.tracked(row.key) or row for row in rows)
+        return {row.key: ack for row in newest if (ack := monitor.ack_of(row)) is not None}
 
     def _change_notes(self, acknowledged: Target, note: SafeText) -> None:
         own = self._acks_of(acknowledged.environments)

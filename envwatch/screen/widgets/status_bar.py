@@ -100,7 +100,7 @@ class StatusBar(TextLine, StateNode):
         if block.unknown:
             parts += _with_word(f"? {block.unknown:,}", "unknown", "unknown", 9)
         for count, text, style, weight in (
-            (sum(line.acked for line in block.lines), "acked", "faint", 3),
+            (sum(line.acked for line in block.lines), "acked", "faint", 8),
             (counts.flapping, "flapping", "flapping", 7),
             (counts.unrestricted, "unrestricted", "unrestricted", 2),
             (counts.behind, f"behind{newest}", "faint", 1),
