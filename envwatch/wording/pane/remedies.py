@@ -311,8 +311,8 @@ _WAITS_FOR_LOGIN: Final = (
     '"No API key found. Starting OAuth login" and a sign-in address.'
 )
 _ENDS_WITHOUT_LOG: Final = (
-    "With --lifecycle-output jsonl and no valid login, the process ends instead: its whole output is "
-    '{"lettaLifecycleProtocol":1,"state":"error"}, and it writes no log file. Run the command once by hand without '
+    "With --lifecycle-output jsonl and no valid login, the process ends instead: its whole output is one line with "
+    '"state":"error", and it writes no log file. Run the command once by hand without '
     "this option to see the cause and to log in."
 )
 _ENDS_WITH_CLI: Final = "The listener of /server ends with the `letta` in which it runs."
