@@ -117,9 +117,11 @@ def test_the_watchdog_outlasts_every_intended_wait_and_only_a_wrong_configuratio
 
 def test_the_listener_is_started_with_the_command_of_the_pane_and_again_after_every_end() -> None:
     unit = sections(LISTENER)
-    (start,) = start_remedies(environment(connectionName="HOST", deviceId=own_device_id()))
+    metadata = {"workingDirectory": "/home/ann"}
+    (start,) = start_remedies(environment(connectionName="HOST", deviceId=own_device_id(), metadata=metadata))
     command = unit["Service"]["ExecStart"].replace("%h/.local/bin/", "").replace("%H", "HOST")
-    assert command == f"{start.command} --lifecycle-output jsonl"
+    directory = unit["Service"]["WorkingDirectory"].replace("%h", "/home/ann")
+    assert f"cd {directory} && {command}" == f"{start.command} --lifecycle-output jsonl"
     assert (unit["Service"]["Restart"], unit["Service"]["RestartSec"]) == ("always", "60s")
     assert unit["Unit"]["StartLimitIntervalSec"] == "0"
     assert unit["Install"]["WantedBy"] == "default.target"

@@ -157,14 +157,29 @@ def test_only_a_command_is_laid_out_for_a_shell_and_can_be_copied() -> None:
         assert ("update command" in copies(row)) is bool(letter)
 
 
+DROPS = (
+    "",
+    (
+        "Letta's remote upgrade restarts a listener started by hand without --org, --channels, --skills and "
+        "--lifecycle-output: a row with an organization is lost, and another appears."
+    ),
+    "",
+)
+
+
 def test_a_sentence_about_an_update_stands_once_in_the_pane() -> None:
     update = {"lettaCodeVersion": "0.34.12", "self_update": {"supported": False, "manual_command": "Ask us."}}
     newest = environment("env-2", metadata={"lettaCodeVersion": "0.35.0"})
-    assert helps(newest, metadata=update) == [("update", "Ask us.", ""), ("", "the machine's own words", "")]
+    assert helps(newest, metadata=update) == [
+        ("update", "Ask us.", ""),
+        ("", "These are the machine's own words.", ""),
+        DROPS,
+    ]
     assert "by hand" not in lines_of(newest, metadata=update)
     itself = update | {"self_update": {"supported": True, "writable": True, "manual_command": "npm i"}}
     assert [text for _, text, _ in helps(newest, metadata=itself)] == [
-        "restart the listener: a restart updates the listener"
+        "Restart the listener: a restart updates it.",
+        DROPS[1],
     ]
     assert lines_of(newest, metadata=itself)["by hand"] == "npm i"
 
@@ -342,8 +357,8 @@ def test_the_parts_worth_copying_are_offered_by_name() -> None:
         "environment id": "env-1",
         "connection id": "conn-of-env-1",
         "update command": "npm i",
-        "start command": "letta server --computer-name='laptop of env-1'",
-        "other start command": "letta server --org=org-1 --computer-name='laptop of env-1'",
+        "start command": "cd /srv && letta server --computer-name='laptop of env-1'",
+        "other start command": "cd /srv && letta server --org=org-1 --computer-name='laptop of env-1'",
         "directory": "/srv",
     }
     bare = environment("env-1", deviceId="sandbox-1", connectionId=None, metadata=None)
@@ -382,18 +397,20 @@ def helps(*others: Environment, **changes: Any) -> list[tuple[str, str, str]]:
 def test_a_remedy_stands_with_the_letter_of_its_copy() -> None:
     update = {"lettaCodeVersion": "0.34.12", "self_update": {"supported": False, "manual_command": "npm i -g x"}}
     newest = environment("env-2", metadata={"lettaCodeVersion": "0.35.0"})
-    start, other, reason, *_, log, _, command, caution = helps(newest, connectionId=None, metadata=update)
-    assert [start, other, reason, log, command, caution] == [
+    start, other, reason, *_, log, _, _, command, caution, drops = helps(newest, connectionId=None, metadata=update)
+    assert [start, other, reason, log, command, caution, drops] == [
         ("do", "letta server --computer-name=nas", "l"),
         ("or", "letta server --org=org-1 --computer-name=nas", "o"),
-        ("", "the device id does not tell whether the listener was started with --org", ""),
-        ("log", "~/.letta/logs/remote/ on that machine", ""),
+        ("", "The device id does not tell whether the listener was started with --org.", ""),
+        ("log", "Read the newest log in ~/.letta/logs/remote/ on that machine.", ""),
         ("update", "npm i -g x", "u"),
-        ("", "the machine reported this command: read the command before you run it", ""),
+        ("", "The machine reported this command: read the command before you run it.", ""),
+        DROPS,
     ]
     assert "by hand" not in lines_of(newest, metadata=update)
     assert helps() == []
-    assert helps(connectionId=None, deviceId="sandbox-1") == [("do", "nothing: the platform manages this sandbox", "")]
+    sandbox = [("do", "Nothing needs to be done: the platform manages this sandbox.", "")]
+    assert helps(connectionId=None, deviceId="sandbox-1") == sandbox
 
 
 @pytest.mark.parametrize(("system", "fit"), [("linux", Fit.COMMAND), ("win32", Fit.WINDOWS_COMMAND)])

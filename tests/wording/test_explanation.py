@@ -130,14 +130,16 @@ def test_the_heartbeat_is_judged_at_its_limits(age: float, result: str, verdict:
 @pytest.mark.parametrize(
     "part",
     [
-        "the server refuses the key (401, 403)",
+        "if the server refuses the key (401, 403)",
         'the login has expired (the log says "reauthentication")',
         "a clone replaces the listener (close code 1000)",
         "the first connection fails for minutes",
         "with --channels, if the restarts of the gateway are used up",
         'the journal of the service then has "No API key found. Starting OAuth login" and a sign-in address',
-        "With --lifecycle-output jsonl, the process ends instead",
-        "`letta computers current` prints the device id of a machine",
+        'its whole output is one line with "state":"error", and it writes no log file',
+        "Run the command once by hand without this option to see the cause",
+        'A refused key stands in the log file after "FATAL:", not in the journal',
+        "The device id of a machine is `deviceId` in ~/.letta/settings.json",
     ],
 )
 def test_each_end_of_a_listener_is_explained_unless_an_app_runs_the_listener(part: str) -> None:
@@ -146,6 +148,18 @@ def test_each_end_of_a_listener_is_explained_unless_an_app_runs_the_listener(par
     assert part in found.inputs
     assert "listener" not in of_row(connectionId=None, listenerInstanceId="desktop-direct-cloud:1")
     assert "listener" not in of_row()
+
+
+def test_a_listener_with_an_organization_is_explained_with_its_own_login_and_device_id() -> None:
+    inputs = of_row(connectionId=None, deviceId="5b491561437b4f0e9c7d0a1b2c3d4e5f")["listener"].inputs
+    assert "LETTA_API_KEY are ignored: `letta server --org=ID`, once by hand, logs in." in inputs
+    assert "so the two differ" in inputs
+
+
+def test_a_listen_row_is_explained_by_the_letta_in_which_it_ran() -> None:
+    inputs = of_row(connectionId=None, listenerInstanceId="listen-1")["listener"].inputs
+    assert inputs.startswith("The listener of /server ends with the `letta` in which it runs.")
+    assert "--lifecycle-output" not in inputs
 
 
 @pytest.mark.parametrize(

@@ -346,7 +346,7 @@ def test_nobody_starts_the_old_name_again_and_a_flapping_row_is_off() -> None:
     for old in (OLD, flapped):
         (remedy,) = remedies(old, PROFILE_STATE, reading(END))
         assert remedy.command is None
-        assert remedy.notes == ("nothing: replaced by new, this machine's new name",)
+        assert remedy.notes == ("Nothing needs to be done: replaced by new, this machine's new name.",)
     assert style_of(flapped, is_unknown=False).word == "off"
     state = replace(PROFILE_STATE, environments={OLD_ID: flapped})
     assert counts_at(state, reading(END)).flapping == 0

@@ -18,7 +18,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
-from envwatch.wording.pane.remedies import Remedy, remedies, start_remedies, update_command
+from envwatch.wording.pane.remedies import Remedy, kind_of_start, remedies, start_remedies, update_command
 
 if TYPE_CHECKING:
     from envwatch.fleet.profile_state import ProfileState
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 
 METADATA: dict[str, Any] = wire_row()["metadata"]
+IN = "cd /home/hiro/code/portal && "
 OFFLINE = {"connectionId": None, "connectedAt": None, "lastHeartbeat": None}
 
 
@@ -45,7 +46,7 @@ def own(**changes: Any) -> Environment:
 
 def start_command(row: Environment) -> str | None:
     (start,) = start_remedies(row)
-    return start.command
+    return None if start.command is None else start.command.removeprefix(IN)
 
 
 def remedies_for(*others: Environment, **changes: Any) -> list[Remedy]:
@@ -63,17 +64,21 @@ def test_a_healthy_environment_has_no_remedies() -> None:
     assert remedies_for(lastHeartbeat=NOW - 119_999) == []
 
 
-LOCKED = "the command ends and names a pid if a listener runs on that machine: stop this process if it is frozen"
-UNLOCKED = "first stop any listener on that machine: before 0.30.28, `letta server` starts a second listener"
-COMES_BACK = "a machine that sleeps or has no network comes back by itself"
-LOG = "~/.letta/logs/remote/ on that machine"
-ENDS = 'look for 401, 403, "Replaced" or "reauthentication": E explains them'
+LOCKED = "If a listener runs on that machine, the command ends and names its pid: stop this process if it is frozen."
+UNLOCKED = "First stop any listener on that machine: before 0.30.28, `letta server` starts a second listener."
+COMES_BACK = "A machine that sleeps or has no network comes back by itself."
+LOG = "Read the newest log in ~/.letta/logs/remote/ on that machine."
+ENDS = 'Look for 401, 403, "Replaced" or "reauthentication": E explains them.'
+NO_LOG = (
+    "If there is no new log, run the command once by hand without --lifecycle-output: only then it names a missing "
+    "login."
+)
 
 
 @pytest.mark.parametrize(
     ("changes", "start", "log"),
     [
-        (OFFLINE, (LOCKED,), (LOG, ENDS)),
+        (OFFLINE, (LOCKED,), (LOG, ENDS, NO_LOG)),
         ({"lastHeartbeat": NOW - 120_000}, (LOCKED, COMES_BACK), (LOG,)),
         ({"lastHeartbeat": None}, (LOCKED,), (LOG,)),
     ],
@@ -82,7 +87,7 @@ def test_a_lost_environment_is_started_again_under_its_name_and_its_log_is_named
     changes: dict[str, Any], start: tuple[str, ...], log: tuple[str, ...]
 ) -> None:
     assert [(remedy.label, remedy.command, remedy.notes) for remedy in remedies_for(**changes)] == [
-        ("do", "letta server --computer-name='laptop of env-1'", start),
+        ("do", f"{IN}letta server --computer-name='laptop of env-1'", start),
         ("log", None, log),
     ]
 
@@ -114,8 +119,8 @@ def test_a_gone_environment_is_started_again_too() -> None:
 
     start, log = remedies(profile_state.environments[rows[0].id], profile_state, reading(NOW + 10_000))
 
-    assert (start.command, start.notes) == ("letta server --computer-name='laptop of env-1'", (LOCKED,))
-    assert log.notes == (LOG, ENDS)
+    assert (start.command, start.notes) == (f"{IN}letta server --computer-name='laptop of env-1'", (LOCKED,))
+    assert log.notes == (LOG, ENDS, NO_LOG)
 
 
 def test_no_environment_is_called_down_while_blind() -> None:
@@ -132,14 +137,14 @@ def test_another_listener_on_the_machine_is_named_if_up() -> None:
     for name, row in (("nas", "nas"), ("laptop of env-1", "another row laptop of env-1")):
         twin = environment("env-2", deviceId=own_device_id(), connectionName=name)
         assert remedies_for(twin, **OFFLINE)[0].notes[1:] == (
-            f"that machine is up: {row} has the same device id and is online",
+            f"That machine is up: {row} has the same device id and is online.",
         )
 
     alone = remedies_for(environment("env-2", deviceId=own_device_id(), **OFFLINE), **OFFLINE)[0]
     assert len(alone.notes) == 1
 
 
-APP = "open the Letta Code desktop app on that machine, and turn remote access on"
+APP = "Open the Letta Code desktop app on that machine, and turn remote access on."
 PRIMARY = {"deviceId": "desktop:5b49", "listenerInstanceId": "desktop-primary:5b49"}
 
 
@@ -149,7 +154,7 @@ PRIMARY = {"deviceId": "desktop:5b49", "listenerInstanceId": "desktop-primary:5b
         (PRIMARY, APP),
         ({"listenerInstanceId": "desktop-direct-cloud:5b49"}, APP),
         ({"organizationId": "local"}, APP),
-        ({"deviceId": "sandbox-agent-1"}, "nothing: the platform manages this sandbox"),
+        ({"deviceId": "sandbox-agent-1"}, "Nothing needs to be done: the platform manages this sandbox."),
     ],
 )
 def test_desktop_apps_and_sandboxes_have_no_command_and_no_log(changes: dict[str, Any], note: str) -> None:
@@ -191,7 +196,7 @@ def test_a_row_similar_to_a_row_of_the_desktop_app_is_started_by_a_command(chang
         ("x" * 2000, "letta server"),
     ],
 )
-def test_a_name_is_quoted_or_left_out(name: str, command: str) -> None:
+def test_a_name_also_of_other_letters_than_ascii_is_quoted_or_left_out(name: str, command: str) -> None:
     assert start_command(own(connectionName=name)) == command
 
 
@@ -211,15 +216,20 @@ def test_on_windows_only_a_name_with_one_meaning_in_all_shells_is_used(name: str
     assert start_command(own(connectionName=name, metadata=METADATA | {"os": "win32"})) == command
 
 
+IN_DIRECTORY = "Run the command in the directory of this row: Letta Code saves the name for each directory."
 OWN, HASHED = own_device_id(), "5b491561437b4f0e9c7d0a1b2c3d4e5f"
 PLAIN, OLD_PLAIN = "letta server --computer-name=nas", "letta server --env-name=nas"
 BY_ORGANIZATION = "letta server --org=org-1 --computer-name=nas"
-UNKNOWN_VERSION = "the version is unknown: before 0.34.10, `letta server` has no option --org"
-UNKNOWN_DEVICE = "the device id does not tell whether the listener was started with --org"
+UNKNOWN_VERSION = "The version is unknown, and before 0.34.10 `letta server` has no option --org."
+UNKNOWN_DEVICE = "The device id does not tell whether the listener was started with --org."
+LOGIN = (
+    "Run the command with --org once by hand to log in: it ignores the login of `letta` and LETTA_API_KEY, and works "
+    "only with Letta's default address."
+)
 
 
 def needs_upgrade(version: str) -> str:
-    return f"{version} has no option --org: first upgrade Letta Code on that machine to 0.34.10 or newer"
+    return f"{version} has no option --org: first upgrade Letta Code on that machine to 0.34.10 or newer."
 
 
 @pytest.mark.parametrize(
@@ -228,14 +238,14 @@ def needs_upgrade(version: str) -> str:
         *((OWN, version, [PLAIN], []) for version in ("0.34.12", "0.34.10", "0.34.9", "nightly", None)),
         (OWN.upper(), "0.34.12", [PLAIN], []),
         (OWN, "0.30.28", [OLD_PLAIN], []),
-        (HASHED, "0.34.12", [BY_ORGANIZATION], []),
-        (HASHED, "0.34.10", [BY_ORGANIZATION], []),
-        (HASHED, "0.34.9", [BY_ORGANIZATION], [needs_upgrade("0.34.9")]),
-        (HASHED, "0.30.28", [BY_ORGANIZATION], [needs_upgrade("0.30.28")]),
-        (HASHED, "nightly", [BY_ORGANIZATION, PLAIN], [UNKNOWN_VERSION]),
-        (HASHED, None, [BY_ORGANIZATION, PLAIN], [UNKNOWN_VERSION]),
+        (HASHED, "0.34.12", [BY_ORGANIZATION], [LOGIN]),
+        (HASHED, "0.34.10", [BY_ORGANIZATION], [LOGIN]),
+        (HASHED, "0.34.9", [BY_ORGANIZATION], [needs_upgrade("0.34.9"), LOGIN]),
+        (HASHED, "0.30.28", [BY_ORGANIZATION], [needs_upgrade("0.30.28"), LOGIN]),
+        (HASHED, "nightly", [BY_ORGANIZATION, PLAIN], [LOGIN, UNKNOWN_VERSION]),
+        (HASHED, None, [BY_ORGANIZATION, PLAIN], [LOGIN, UNKNOWN_VERSION]),
         *(
-            (device, version, [PLAIN, BY_ORGANIZATION], [UNKNOWN_DEVICE])
+            (device, version, [PLAIN, BY_ORGANIZATION], [UNKNOWN_DEVICE, LOGIN])
             for device in (
                 "spawned-7",
                 OWN.replace("-", "", 1),
@@ -254,9 +264,9 @@ def needs_upgrade(version: str) -> str:
 def test_the_start_command_names_the_organization_by_the_kind_of_the_device_id_and_the_version(
     device: str, version: str | None, commands: list[str], reasons: list[str]
 ) -> None:
-    row = environment(connectionName="nas", deviceId=device, metadata=METADATA | {"lettaCodeVersion": version})
-    starts = start_remedies(row)
-    assert [start.command for start in starts] == commands
+    metadata = METADATA | {"lettaCodeVersion": version, "workingDirectory": "/srv"}
+    starts = start_remedies(environment(connectionName="nas", deviceId=device, metadata=metadata))
+    assert [start.command for start in starts] == [f"cd /srv && {command}" for command in commands]
     assert [note for start in starts for note in start.notes] == reasons
 
 
@@ -266,7 +276,7 @@ def test_of_two_commands_the_second_is_an_alternative_with_a_copy_of_its_own_and
         ("do", "start command"),
         ("or", "other start command"),
     ]
-    assert (first.notes, second.notes) == ((), (UNKNOWN_DEVICE, LOCKED))
+    assert (first.notes, second.notes) == ((), (UNKNOWN_DEVICE, LOGIN, LOCKED))
 
 
 @pytest.mark.parametrize(
@@ -287,8 +297,10 @@ def test_an_organization_is_quoted_or_the_command_is_described(
         connectionName="nas", deviceId=HASHED, organizationId=organization, metadata=METADATA | {"os": system}
     )
     (start,) = start_remedies(row)
-    described = "`letta server --org`, with the organization's id: no shell command can name this id safely"
-    assert (start.command, start.notes) == (command, () if command else (described,))
+    described = "Run `letta server --org` with the organization's id: no shell command can name this id safely."
+    notes_on_place = () if system == "linux" else (IN_DIRECTORY,)
+    assert start_command(row) == command
+    assert start.notes == (*(() if command else (described,)), LOGIN, *notes_on_place)
 
 
 @given(*[st.text(max_size=40) | st.sampled_from(WEAPONS)] * 2)
@@ -299,7 +311,7 @@ def test_any_name_and_organization_is_one_word_to_the_shell_or_left_out(name: st
         assert row.organization_id == "local" or start.notes
         return
     assert start.command.isprintable()
-    words = ["letta", "server", f"--org={row.organization_id}"]
+    words = ["cd", "/home/hiro/code/portal", "&&", "letta", "server", f"--org={row.organization_id}"]
     assert shlex.split(start.command) in (words, [*words, f"--computer-name={row.name}"])
 
 
@@ -315,18 +327,33 @@ def test_an_expected_name_without_a_row_is_started_on_its_machine_or_corrected()
     (remedy,) = never_listed("web-9")
     assert remedy.command == "letta server --computer-name=web-9"
     assert remedy.notes == (
-        "run the command on the machine that should have this name",
-        "if no machine should have this name, correct the name in the setting `expect`",
+        "Run the command on the machine that should have this name.",
+        "If no machine should have this name, correct the name in the setting `expect`.",
     )
 
 
-@pytest.mark.parametrize("device", [OWN, HASHED])
-def test_the_machine_of_an_expected_device_id_without_a_row_is_found_by_a_command(device: str) -> None:
+@pytest.mark.parametrize(
+    ("device", "start"),
+    [
+        (
+            OWN,
+            "Start the listener of the machine with this device id: it stands in ~/.letta/settings.json as `deviceId`.",
+        ),
+        (
+            HASHED,
+            (
+                "Start the listener of the machine with this device id by `letta server --org`. The id is a hash of "
+                "the organization and of `deviceId` in ~/.letta/settings.json."
+            ),
+        ),
+    ],
+)
+def test_the_machine_of_an_expected_device_id_without_a_row_is_found_by_its_settings(device: str, start: str) -> None:
     (remedy,) = never_listed(device)
     assert remedy.command is None
     assert remedy.notes == (
-        "start the listener of the machine with this device id: `letta computers current` prints the id",
-        "if no machine has this device id, correct the id in the setting `expect`",
+        start,
+        "If no machine has this device id, correct the id in the setting `expect`.",
     )
 
 
@@ -339,8 +366,8 @@ def flapping(*rows: Environment) -> tuple[TrackedEnvironment, list[str]]:
     return only, [f"{remedy.label} {remedy.notes[0].partition(':')[0]}" for remedy in found]
 
 
-CLONE = 'do if the log says "Replaced by new connection", a clone with the same name ends each connection'
-CHECK = "do check the machine's network and sleep settings, then the log"
+CLONE = 'do If the log says "Replaced by new connection", a clone with the same name ends each connection'
+CHECK = "do Check the machine's network and sleep settings, then the log"
 
 
 def alternating(count: int = 15, **changes: Any) -> list[Environment]:
@@ -389,8 +416,8 @@ def test_flapping_looks_ten_minutes_back_for_an_outage(back_ms: float, note: str
 @pytest.mark.parametrize(
     ("changes", "note"),
     [
-        (PRIMARY, "do check the machine's network and sleep settings, then the desktop app on that machine"),
-        ({"deviceId": "sandbox-1"}, "do nothing"),
+        (PRIMARY, "do Check the machine's network and sleep settings, then the desktop app on that machine."),
+        ({"deviceId": "sandbox-1"}, "do Nothing needs to be done"),
     ],
 )
 def test_no_listener_is_looked_for_with_the_desktop_app_or_in_a_sandbox(changes: dict[str, Any], note: str) -> None:
@@ -400,14 +427,22 @@ def test_no_listener_is_looked_for_with_the_desktop_app_or_in_a_sandbox(changes:
 @pytest.mark.parametrize(("mode", "is_named"), [("acceptEdits", False), ("fullAccess", True), (None, False)])
 def test_only_the_mode_without_approvals_is_a_problem(mode: str | None, *, is_named: bool) -> None:
     found = [(remedy.command, remedy.notes[0].partition(":")[0]) for remedy in remedies_for(currentMode=mode)]
-    assert found == [(None, "set the mode to standard in the agent's conversation")] * is_named
+    assert found == [(None, "Set the mode to standard in the agent's conversation")] * is_named
     for changes in (OFFLINE, {"lastHeartbeat": NOW - 120_000}):
         assert not any("mode" in note for note in notes(currentMode=mode, **changes)), "a down machine"
 
 
 NEWEST = environment("env-2", metadata=METADATA | {"lettaCodeVersion": "0.35.0"})
-REPORTED = "the machine reported this command: read the command before you run it"
-RESTART = "restart the listener: a restart updates the listener"
+REPORTED = "The machine reported this command: read the command before you run it."
+RESTART = "Restart the listener: a restart updates it."
+WORDS = "These are the machine's own words."
+DROPS = (
+    "Letta's remote upgrade restarts a listener started by hand without --channels, --skills and --lifecycle-output."
+)
+DROPS_ORGANIZATION = (
+    "Letta's remote upgrade restarts a listener started by hand without --org, --channels, --skills and "
+    "--lifecycle-output: a row with an organization is lost, and another appears."
+)
 PIP = "Upgrade with your installer: uv tool upgrade letta, or pipx upgrade letta"
 
 
@@ -415,10 +450,10 @@ PIP = "Upgrade with your installer: uv tool upgrade letta, or pipx upgrade letta
     ("metadata", "expected"),
     [
         (update("0.35.0", supported=True, writable=True), []),
-        (update("0.34.12", supported=True, writable=True), [RESTART]),
-        (update("0.34.12", supported=True, writable=True, manual_command="npm i"), [RESTART]),
-        (update("0.34.12", supported=True, writable=False, manual_command="npm i"), [REPORTED]),
-        (update("0.34.12", supported=False, manual_command=PIP), [PIP, "the machine's own words"]),
+        (update("0.34.12", supported=True, writable=True), [RESTART, DROPS]),
+        (update("0.34.12", supported=True, writable=True, manual_command="npm i"), [RESTART, DROPS]),
+        (update("0.34.12", supported=True, writable=False, manual_command="npm i"), [REPORTED, DROPS]),
+        (update("0.34.12", supported=False, manual_command=PIP), [PIP, WORDS, DROPS]),
         (update("0.35.0", supported=False, manual_command="npm i"), []),
         (update("0.9.0", supported=False), []),
         (update("nightly", supported=True, writable=True), []),
@@ -436,7 +471,7 @@ def test_an_outdated_environment_is_updated_or_updates_itself(
 def test_the_desktop_app_is_updated_as_an_app() -> None:
     metadata = update("0.34.12", supported=True, writable=True, manual_command="npm i")
     (remedy,) = remedies_for(NEWEST, metadata=metadata, **PRIMARY)
-    assert (remedy.command, remedy.notes) == (None, ("update the Letta Code desktop app on that machine",))
+    assert (remedy.command, remedy.notes) == (None, ("Update the Letta Code desktop app on that machine.",))
 
 
 @pytest.mark.parametrize(
@@ -454,7 +489,7 @@ def test_the_desktop_app_is_updated_as_an_app() -> None:
 def test_a_reported_command_is_offered_as_received_and_said_to_be_reported(text: str) -> None:
     (remedy,) = remedies_for(NEWEST, metadata=update(supported=False, manual_command=text))
     assert (remedy.label, remedy.command, remedy.copy) == ("update", text, "update command")
-    assert remedy.notes == (REPORTED,)
+    assert remedy.notes == (REPORTED, DROPS)
     assert update_command(environment(metadata=update(manual_command=text))) == text
 
 
@@ -478,7 +513,7 @@ def test_a_reported_command_is_offered_as_received_and_said_to_be_reported(text:
 def test_a_sentence_is_no_command(text: str) -> None:
     (remedy,) = remedies_for(NEWEST, metadata=update(supported=False, manual_command=text))
     assert (remedy.label, remedy.command) == ("update", None)
-    assert remedy.notes == (clean(text), "the machine's own words")
+    assert remedy.notes == (clean(text), WORDS, DROPS)
     assert update_command(environment(metadata=update(manual_command=text))) is None
 
 
@@ -504,3 +539,193 @@ def test_text_from_outside_stays_printable_text(weapon: str) -> None:
     assert len(found) == 3
     for remedy in found:
         assert all(text.isprintable() for text in (*remedy.notes, remedy.command or ""))
+
+
+# Each kind of row: what the pane says, word by word.
+
+TYPE_SERVER = "Then type /server, which registered this row. A `letta` that still runs there will do."
+NEW_ROW = (
+    "`letta server` would make a new row, and this row would stay lost. If you want `letta server` from now on, forget "
+    "this row."
+)
+SPAWNED = (
+    "Another program chose the listener id: start the listener with that program, because `letta server` may make a "
+    "new row."
+)
+NO_DIRECTORY = (
+    "The row does not name its directory. Run the command where the listener ran: elsewhere agents work in another "
+    "directory, and a later start without the name makes a new row."
+)
+NO_DIRECTORY_NO_NAME = (
+    "The row does not name its directory. Run the command where the listener ran, because its name is saved there: "
+    "elsewhere the host's name makes a new row."
+)
+
+
+def told(*, listener: str | None = "server-5b49", **changes: Any) -> tuple[list[str | None], list[str]]:
+    """Return the commands and notes of a row without `remedies`' general notes."""
+    starts = start_remedies(own(**{"connectionName": "nas", "listenerInstanceId": listener} | changes))
+    return [start.command for start in starts], [note for start in starts for note in start.notes]
+
+
+def test_a_server_row_is_started_in_its_directory_under_its_name() -> None:
+    assert told() == ([f"{IN}letta server --computer-name=nas"], [])
+
+
+def test_a_server_row_with_a_name_of_other_letters_than_ascii_is_started_under_this_name() -> None:
+    assert told(connectionName="東京 gpu") == ([f"{IN}letta server --computer-name='東京 gpu'"], [])
+
+
+def test_a_server_row_without_a_directory_says_so_and_what_follows() -> None:
+    without = METADATA | {"workingDirectory": None}
+    assert told(metadata=without) == (["letta server --computer-name=nas"], [NO_DIRECTORY])
+    assert told(metadata=without, connectionName="a\x1bb") == (["letta server"], [NO_DIRECTORY_NO_NAME])
+
+
+def test_a_server_row_with_a_name_for_no_shell_keeps_the_name_saved_in_its_directory() -> None:
+    untyped = "No shell command can name this listener safely: it keeps the name saved in its directory."
+    assert told(connectionName="a\x1bb") == ([f"{IN}letta server"], [untyped])
+
+
+@pytest.mark.parametrize(
+    ("directory", "command"),
+    [
+        ("/srv/my work", "cd '/srv/my work' && letta server --computer-name=nas"),
+        ("/srv/$(reboot);x", "cd '/srv/$(reboot);x' && letta server --computer-name=nas"),
+        ("/srv/東京", "cd '/srv/東京' && letta server --computer-name=nas"),
+        ("/srv/a\x1bb", None),
+        ("/" + "x" * 2000, None),
+        ("-", None),
+        ("../x", None),
+        ("$(reboot)", None),
+    ],
+)
+def test_a_directory_is_one_absolute_word_to_the_shell_or_named_by_a_note(directory: str, command: str | None) -> None:
+    left_out = (["letta server --computer-name=nas"], [IN_DIRECTORY])
+    metadata = METADATA | {"workingDirectory": directory}
+    assert told(metadata=metadata) == (left_out if command is None else ([command], []))
+
+
+def test_a_server_row_on_windows_has_its_directory_in_a_note_for_all_its_shells() -> None:
+    metadata = METADATA | {"os": "win32", "workingDirectory": "C:\\Users\\ada"}
+    assert told(metadata=metadata) == (["letta server --computer-name=nas"], [IN_DIRECTORY])
+    untyped = told(metadata=metadata, connectionName="it's")
+    assert untyped == (
+        ["letta server"],
+        [
+            (
+                "Run the command in the directory of this row, because the listener's name is saved there: elsewhere "
+                "the host's name makes a new row."
+            )
+        ],
+    )
+
+
+@given(st.text(max_size=40) | st.sampled_from(WEAPONS) | st.text(max_size=40).map("/{}".format))
+def test_any_directory_is_one_word_to_the_shell_or_left_out(directory: str) -> None:
+    row = own(connectionName="nas", metadata=METADATA | {"workingDirectory": directory})
+    (start,) = start_remedies(row)
+    assert start.command is not None
+    assert start.command.isprintable()
+    words = ["letta", "server", "--computer-name=nas"]
+    assert shlex.split(start.command) in (words, ["cd", row.working_directory, "&&", *words])
+
+
+def test_a_server_row_with_an_organization_is_logged_in_once_by_hand() -> None:
+    assert told(deviceId=HASHED) == ([f"{IN}letta server --org=org-1 --computer-name=nas"], [LOGIN])
+
+
+def test_a_server_row_with_an_organization_and_an_unknown_version_has_both_commands_and_the_reason() -> None:
+    metadata = METADATA | {"lettaCodeVersion": None}
+    assert told(deviceId=HASHED, metadata=metadata) == (
+        [f"{IN}letta server --org=org-1 --computer-name=nas", f"{IN}letta server --computer-name=nas"],
+        [LOGIN, UNKNOWN_VERSION],
+    )
+
+
+def test_a_listen_row_comes_back_by_server_in_the_interactive_letta() -> None:
+    assert told(listener="listen-5b49") == ([f"{IN}letta"], [TYPE_SERVER, NEW_ROW])
+    found = remedies_for(listenerInstanceId="listen-5b49", **OFFLINE)
+    assert [remedy.notes for remedy in found] == [(TYPE_SERVER, NEW_ROW), (LOG, ENDS)], "no lock and no service"
+
+
+def test_a_listen_row_without_a_directory_says_so() -> None:
+    metadata = METADATA | {"workingDirectory": None}
+    assert told(listener="listen-5b49", metadata=metadata) == (
+        ["letta"],
+        [TYPE_SERVER, NEW_ROW, NO_DIRECTORY_NO_NAME],
+    )
+
+
+def test_a_listen_row_with_an_organization_may_come_back_as_another_row() -> None:
+    unknown = (
+        "The device id belongs to an organization, and the row does not tell how /server chose it. If a new row "
+        "appears, forget this row."
+    )
+    assert told(listener="listen-5b49", deviceId=HASHED) == ([f"{IN}letta"], [TYPE_SERVER, NEW_ROW, unknown])
+
+
+def test_a_row_with_a_spawned_device_id_has_both_commands_and_the_reason() -> None:
+    assert told(deviceId="spawned-7") == (
+        [f"{IN}letta server --computer-name=nas", f"{IN}letta server --org=org-1 --computer-name=nas"],
+        [UNKNOWN_DEVICE, LOGIN],
+    )
+
+
+def test_a_row_with_a_spawned_listener_id_is_started_by_its_program() -> None:
+    assert told(listener="worker:7") == ([f"{IN}letta server --computer-name=nas"], [SPAWNED])
+
+
+def test_a_row_of_unknown_kind_has_both_ways_and_the_reason() -> None:
+    unknown = (
+        "The row does not tell what registered it. If it was /server, start `letta` in that directory and type /server."
+    )
+    assert told(listener=None) == ([f"{IN}letta server --computer-name=nas"], [unknown])
+
+
+def test_a_desktop_row_and_a_sandbox_row_have_no_start_command() -> None:
+    assert told(**PRIMARY) == ([], [])
+    assert told(listener="sandbox:1") == ([], [])
+    assert told(deviceId="sandbox-agent-1") == ([], [])
+
+
+def test_rows_started_alike_in_other_directories_are_of_one_kind() -> None:
+    here, there = own(), own(connectionName="nas", metadata=METADATA | {"workingDirectory": None})
+    assert kind_of_start(here) == kind_of_start(there)
+    assert kind_of_start(here) != kind_of_start(own(listenerInstanceId="listen-1"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "drops"),
+    [
+        ({"listenerInstanceId": "server-1"}, [DROPS]),
+        ({"listenerInstanceId": "listen-1"}, []),
+        ({"listenerInstanceId": "sandbox:1"}, []),
+        ({"deviceId": HASHED}, [DROPS_ORGANIZATION]),
+        ({"deviceId": "spawned-7"}, [DROPS_ORGANIZATION]),
+    ],
+)
+def test_an_update_says_by_the_kind_of_row_which_options_the_remote_upgrade_drops(
+    kind: dict[str, Any], drops: list[str]
+) -> None:
+    metadata = update(supported=False, manual_command="npm i")
+    assert notes(NEWEST, metadata=metadata, **kind) == [REPORTED, *drops]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {},
+        PRIMARY,
+        {"deviceId": HASHED},
+        {"deviceId": "spawned-7"},
+        {"deviceId": "sandbox-1"},
+        {"listenerInstanceId": "listen-1"},
+        {"listenerInstanceId": None},
+        {"listenerInstanceId": "worker:7", "metadata": update("0.1.0", supported=True, writable=True)},
+    ],
+)
+def test_every_note_of_every_kind_of_row_is_a_whole_sentence(kind: dict[str, Any]) -> None:
+    for note in (*notes(NEWEST, **OFFLINE, **kind), *notes(NEWEST, currentMode="fullAccess", **kind)):
+        assert note.endswith("."), note
+        assert note[0].isupper() or note[0] in "`0123456789", note

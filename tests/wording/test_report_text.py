@@ -188,7 +188,8 @@ def test_a_lost_environment_is_told_with_time_reason_command_and_acknowledgement
     monitor = acknowledged(after(listed([lost("web-1")])), ["web-1"], "disk swap", NOW - 3 * MINUTE)
     assert said(monitor) == (
         "`web-1` offline since 08:45 UTC (8m): disconnected; "
-        "start with `letta server --computer-name=web-1`, if no listener runs on its machine; "
+        "start with `cd /home/hiro/code/portal && letta server --computer-name=web-1`, "
+        "if no listener runs on its machine; "
         "acknowledged at 08:50 UTC: `disk swap`. Profile `prod`."
     )
     assert said(acknowledged(monitor, ["web-1"])).endswith("; acknowledged at 08:53 UTC. Profile `prod`.")
@@ -228,10 +229,10 @@ def test_an_acknowledgement_of_another_host_has_its_name() -> None:
             ),
         ),
         (
-            lost("a", 60 * 30, metadata={"lettaCodeVersion": "0.30.28"}),
+            lost("a", 60 * 30, metadata={"lettaCodeVersion": "0.30.28", "workingDirectory": "/srv"}),
             (
                 "`a` offline since 2025-10-08 02:53 UTC (1d 6h): disconnected; "
-                "start with `letta server --env-name=a`, if no listener runs on its machine."
+                "start with `cd /srv && letta server --env-name=a`, if no listener runs on its machine."
             ),
         ),
     ],
@@ -272,7 +273,7 @@ def test_an_impossible_time_is_no_since() -> None:
         assert text.startswith("`a` offline: disconnected;"), since_at
 
 
-START = "start with `letta server`, if no listener runs on its machine"
+START = "start with `letta server` under its name in its directory, if no listener runs on its machine"
 
 
 def test_equal_facts_share_a_sentence_with_the_first_names() -> None:
@@ -286,13 +287,14 @@ def test_equal_facts_share_a_sentence_with_the_first_names() -> None:
 def test_different_times_reasons_acknowledgements_and_commands_have_a_sentence_each() -> None:
     heartbeat_lost = named("c", lastHeartbeat=NOW - 8 * MINUTE, lastSeenAt=NOW - 8 * MINUTE)
     hashed = lost("h", deviceId=HASHED)
+    by_organization = START.replace("server", "server --org=org-1").replace(", if", f" ({LOGIN}), if")
     monitor = after(listed([lost("a"), lost("b", 7), heartbeat_lost, lost("d"), hashed]))
     assert said(acknowledged(monitor, "d", "disk")).split(". ") == [
         f"`a` offline since 08:45 UTC (8m): disconnected; {START}",
         f"`b` offline since 08:46 UTC (7m): disconnected; {START}",
         f"`c` offline since 08:45 UTC (8m): heartbeat lost; {START}",
         f"`d` offline since 08:45 UTC (8m): disconnected; {START}; acknowledged at 08:53 UTC: `disk`",
-        f"`h` offline since 08:45 UTC (8m): disconnected; {START.replace('server', 'server --org=org-1')}",
+        f"`h` offline since 08:45 UTC (8m): disconnected; {by_organization}",
         "Profile `prod`.",
     ]
 
@@ -326,22 +328,39 @@ def command(*rows: Environment) -> str:
     )
 
 
-def test_a_command_changed_by_a_chat_is_told_without_the_name() -> None:
+IN = "cd /home/hiro/code/portal && "
+LOGIN = (
+    "run the command with --org once by hand to log in: it ignores the login of `letta` and LETTA_API_KEY, and works "
+    "only with Letta's default address"
+)
+
+
+def test_a_command_changed_by_a_chat_is_told_without_name_and_directory() -> None:
     for name in ("@channel", "a|b", "x" * 200):
-        assert command(lost(name)) == "`letta server`", name
-    assert command(lost("my box")) == "`letta server --computer-name='my box'`"
+        assert command(lost(name)) == "`letta server` under its name in its directory", name
+    assert command(lost("my box")) == f"`{IN}letta server --computer-name='my box'`"
 
 
-def test_the_start_commands_are_told_as_the_pane_has_them() -> None:
-    assert command(lost("web-1", deviceId=HASHED)) == "`letta server --org=org-1 --computer-name=web-1`"
+def test_the_start_commands_of_server_rows_are_told_as_the_pane_has_them() -> None:
+    by_organization = f"`{IN}letta server --org=org-1 --computer-name=web-1`"
+    assert command(lost("web-1", deviceId=HASHED)) == f"{by_organization} ({LOGIN})"
     assert command(lost("web-1", deviceId="spawned-7")) == (
-        "`letta server --computer-name=web-1` or `letta server --org=org-1 --computer-name=web-1` (the device id "
-        "does not tell whether the listener was started with --org)"
+        f"`{IN}letta server --computer-name=web-1` or {by_organization} (the device id "
+        f"does not tell whether the listener was started with --org. R{LOGIN[1:]})"
     )
-    assert command(lost("@channel", deviceId=HASHED)) == "`letta server --org=org-1`"
+    assert command(lost("@channel", deviceId=HASHED)) == (
+        f"`letta server --org=org-1` under its name in its directory ({LOGIN})"
+    )
     assert command(lost("web-1", deviceId=HASHED, organizationId="@channel")) == (
-        "`letta server --org` and the organization's id"
+        f"`letta server --org` and the organization's id ({LOGIN})"
     )
+
+
+def test_the_start_of_a_listen_row_is_told_with_the_command_in_letta() -> None:
+    told = command(lost("web-1", listenerInstanceId="listen-1"))
+    assert told.startswith(f"`{IN}letta` (then type /server, which registered this row.")
+    both = command(*(lost(f"web-{number}", listenerInstanceId="listen-1") for number in (1, 2)))
+    assert both.startswith("`letta` in its directory (then type /server")
 
 
 TEXTS = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=90), st.text("@`<>|:/a \\*_", max_size=90))

@@ -17,7 +17,7 @@ from envwatch.model.clock import Clocks, ServerMs
 from envwatch.model.environment import NEVER
 from envwatch.model.text import SafeText, clean, composed, counted
 from envwatch.model.times import MS, date_text, long_age, span
-from envwatch.wording.pane.remedies import is_started_by_command
+from envwatch.wording.pane.remedies import is_started_by_command, why_listener_ends
 from envwatch.wording.state_style import FAINT, Piece, last_text, not_back_text, silenced_text, state_text
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def trace(
     if tracked.verdict == NEVER_LISTED:
         findings |= dict.fromkeys(("connectionId", "lastHeartbeat", "clock check"), _NO_ROW)
     elif not tracked.environment.connection_id and is_started_by_command(tracked.environment):
-        findings["listener"] = (_WHY_IT_ENDS, "ended, or waits for a login", False)
+        findings["listener"] = (why_listener_ends(tracked.environment), "ended, or waits for a login", False)
     return findings
 
 
@@ -137,18 +137,6 @@ def _clock(profile_state: ProfileState) -> Finding:
         f"{counted(len(profile_state.clock.samples), 'response')}"
     )
     return inputs, "ages count by the server's clock", profile_state.clock.is_far_off
-
-
-# Letta Code 0.32 to 0.34 ends with exit status 1 in these cases.
-_WHY_IT_ENDS: Final = (
-    "a running listener reconnects. A listener ends if the server refuses the key (401, 403), if the login has expired "
-    '(the log says "reauthentication"), if a clone replaces the listener (close code 1000), if the first connection '
-    "fails for minutes, or, with --channels, if the restarts of the gateway are used up. After an expired login, the "
-    "next start waits for a new login: the process runs, the row stays offline, and the log file is silent. The output "
-    'or the journal of the service then has "No API key found. Starting OAuth login" and a sign-in address. With '
-    "--lifecycle-output jsonl, the process ends instead. `letta computers current` prints the device id of a machine, "
-    "to compare with the device id of this row"
-)
 
 
 def _connection(tracked: TrackedEnvironment) -> Finding:

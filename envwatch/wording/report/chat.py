@@ -85,7 +85,7 @@ def _line(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, zone: tzin
         starts = start_remedies(tracked.environment, is_named=is_named)
         others = start_remedies(tracked.environment, is_named=False)
         start = f"start with {_starts_text(starts, others)}, if no listener runs on its machine"
-        text += f"; {start if starts else next(remedies(tracked, profile_state, now)).notes[0]}"
+        text += f"; {start if starts else _clause(next(remedies(tracked, profile_state, now)).notes[0])}"
     if (ack := monitor.ack_of(tracked)) is not None:
         text += f"; acknowledged at {_time_text(ack.at, at, zone)}{acknowledged_by(ack)}"
     return Line(code(tracked.environment.label), text)
@@ -100,17 +100,25 @@ def _time_text(at: float, now: float, zone: tzinfo | None) -> str:
 
 
 def _starts_text(starts: Sequence[Remedy], unnamed: Sequence[Remedy]) -> str:
-    """Return the commands and a reason, without names that a chat would change."""
+    """Return the commands, without names that a chat would change, and the notes."""
     texts = [_command_text(named, other) for named, other in zip(starts, unnamed, strict=True)]
-    notes = [note for each in starts if each.command is not None for note in each.notes]
-    return " or ".join(texts) + (f" ({notes[-1]})" if notes else "")
+    notes = " ".join(note for each in starts if each.command is not None for note in each.notes)
+    return " or ".join(texts) + (f" ({_clause(notes)})" if notes else "")
 
 
 def _command_text(named: Remedy, unnamed: Remedy) -> str:
-    for command in (named.command, unnamed.command):
-        if command is not None and (text := code_text(command)) == f"`{command}`":
-            return text
-    return _ANY_ORGANIZATION  # a different name or organization would make a new row
+    command, short = named.command, unnamed.command
+    if command is not None and command != short and code_text(command) == f"`{command}`":
+        return code_text(command)
+    if short is None or code_text(short) != f"`{short}`":
+        return _ANY_ORGANIZATION  # a different organization would make a new row, as a different name would
+    return f"`{short}` {'under its name in its directory' if 'server' in short else 'in its directory'}"
+
+
+def _clause(sentence: str) -> str:
+    """Return a sentence as a part of a sentence."""
+    first = sentence if sentence.startswith("`") else f"{sentence[0].lower()}{sentence[1:]}"
+    return first.removesuffix(".")
 
 
 def acknowledged_text(
