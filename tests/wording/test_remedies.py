@@ -70,7 +70,7 @@ COMES_BACK = "A machine that sleeps or has no network comes back by itself."
 LOG = "Read the newest log in ~/.letta/logs/remote/ on that machine."
 ENDS = 'Look for 401, 403, "Replaced" or "reauthentication": E explains them.'
 NO_LOG = (
-    "If there is no new log, run the command once by hand without --lifecycle-output: only then it names a missing "
+    "If there is no new log, run the command once by hand without --lifecycle-output: only then does it name a missing "
     "login."
 )
 

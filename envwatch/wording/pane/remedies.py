@@ -280,7 +280,7 @@ _COMES_BACK: Final = clean("A machine that sleeps or has no network comes back b
 _LOG: Final = clean("Read the newest log in ~/.letta/logs/remote/ on that machine.")
 _LOOK_FOR: Final = clean('Look for 401, 403, "Replaced" or "reauthentication": E explains them.')
 _NO_LOG: Final = clean(
-    "If there is no new log, run the command once by hand without --lifecycle-output: only then it names a missing "
+    "If there is no new log, run the command once by hand without --lifecycle-output: only then does it name a missing "
     "login."
 )
 _CONNECTED: Final = frozenset({Reason.HEARTBEAT_LOST, Reason.NEVER_BEAT})
