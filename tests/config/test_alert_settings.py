@@ -199,10 +199,10 @@ def test_a_recurring_silence_has_filter_days_and_hours(tmp_path: Path) -> None:
     assert held.origin("quiet") == f"{tmp_path}/config.toml:8"
 
 
-def test_the_tables_of_a_profile_replace_the_tables_above_the_profiles(tmp_path: Path) -> None:
-    held = settings_in(tmp_path, WHOLE, ENVWATCH_PROFILE="work")
-    assert [*held.quiet] == [RecurringHours(begin=9 * 60 + 30)]
-    assert held.origin("quiet") == f"{tmp_path}/config.toml:8"
+def test_the_tables_above_the_profiles_hold_alone_for_a_profile_without_tables(tmp_path: Path) -> None:
+    held = settings_in(tmp_path, f"{WHOLE}[profiles.home]\n", ENVWATCH_PROFILE="home")
+    assert value_text(held.quiet) == "os:darwin,win32 mon-fri 17:00-10:00,sat-sun"
+    assert held.origin("quiet") == f"{tmp_path}/config.toml:1"
 
 
 def test_a_variable_has_the_tables_as_toml(tmp_path: Path) -> None:

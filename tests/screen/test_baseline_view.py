@@ -167,7 +167,7 @@ async def test_a_comparison_can_be_sorted_grouped_and_filtered() -> None:
 
 
 async def test_a_loss_stays_in_the_block_whether_a_difference_or_not() -> None:
-    async with staged() as stage:
+    async with staged((80, 30)) as stage:
         await stage.show([lost("ada", stage.at), *those(stage.at, "dan", "eve")])
         await stage.press("m", "equals_sign")
         stage.now = 60

@@ -64,7 +64,7 @@ async def take_answer_away(stage: Stage) -> None:
 LETTERS = {
     "c": "conn-of-env-1",
     "i": "env-1",
-    "o": "letta server --org=org-1 --computer-name=ada",
+    "o": "cd /home/hiro/code/portal && letta server --org=org-1 --computer-name=ada",
 }
 
 
@@ -75,7 +75,7 @@ async def test_c_copies_the_name_and_a_letter_in_the_menu_its_text_at_once() -> 
             await stage.press(*keys)
             assert isinstance(stage.app.screen, Dashboard), keys
             assert stage.copied == [text], keys
-            assert stage.news == f"sent to the clipboard: {text}", keys
+            assert f"sent to the clipboard: {text}".startswith(stage.news.removesuffix("…")), keys
             stage.app.sent.clear()
             await take_answer_away(stage)
             assert "clipboard" not in stage.news
@@ -148,7 +148,7 @@ async def test_the_sentence_is_in_the_zone_of_the_screen_and_names_a_recorded_mo
         (text,) = stage.copied
         assert text.startswith(
             "`laptop of env-2` offline since 08:53 UTC (under 1m): disconnected; "
-            "start with `letta server --computer-name='laptop of env-2'` or "
+            "start with `cd /home/hiro/code/portal && letta server --computer-name='laptop of env-2'` or "
         )
         assert stage.news.startswith("sent to the clipboard: `laptop of env-2` offline since")
         stage.app.sent.clear()
@@ -163,7 +163,7 @@ async def test_space_shows_the_text_from_the_left_edge_and_sends_nothing() -> No
     async with dashboard() as stage:
         for key in ("escape", "enter"):
             await stage.press("y", *["down"] * 4, "space")
-            assert plain(stage)[0].rstrip() == "letta server --computer-name=ada", key
+            assert plain(stage)[0].rstrip() == "cd /home/hiro/code/portal && letta server --computer-name=ada", key
             assert stage.text.count("ada") == 1, key
             await stage.press(key)
             assert isinstance(stage.app.screen, Dashboard), key
@@ -172,8 +172,9 @@ async def test_space_shows_the_text_from_the_left_edge_and_sends_nothing() -> No
 
 async def test_in_ascii_menu_and_plain_view_spell_what_cannot_be_shown() -> None:
     command = "letta server --computer-name='\\u6771\\u4eac-a'"
+    metadata = {"workingDirectory": None}
     async with staged((100, 24), ascii_only=True) as stage:
-        await stage.show([environment("env-1", connectionName="東京-a", connectionId=None)])
+        await stage.show([environment("env-1", connectionName="東京-a", connectionId=None, metadata=metadata)])
         await stage.press("y")
         assert command in stage.text
         await stage.press("down", "down", "down", "space")

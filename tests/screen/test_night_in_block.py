@@ -212,7 +212,7 @@ async def test_an_incident_of_several_kinds_has_advice_for_each_kind() -> None:
     async with staged((120, 40)) as stage:
         await stage.show([*ROWS, app])
         await stage.press("enter")
-        assert re.search(r"what helps app .*open the Letta Code desktop app", stage.text, re.DOTALL)
+        assert re.search(r"what helps app .*Open the Letta Code desktop app", stage.text, re.DOTALL)
         assert re.search(r"what helps 2 of 3, such as web-1 .*letta server .*web-1", stage.text, re.DOTALL)
         assert "--computer-name=app" not in stage.text
         assert stage.text.index("such as web-1") < stage.text.index("helps app"), "two listeners and one app"

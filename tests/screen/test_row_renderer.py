@@ -306,7 +306,7 @@ async def test_a_new_hour_moves_the_cells_of_a_steady_row() -> None:
 
 
 async def test_the_pane_draws_the_day_in_place_of_the_uptime() -> None:
-    async with staged((80, 64), columns=SHOWN) as stage:
+    async with staged((80, 84), columns=SHOWN) as stage:
         await stage.show(rows_at(0))
         await stage.press("enter")
         assert "uptime  " not in stage.text

@@ -402,13 +402,13 @@ def test_an_environment_outside_the_fleet_is_as_before() -> None:
 
 
 def test_an_initial_event_has_the_row_with_its_acknowledgement_and_no_change() -> None:
-    monitor, _ = after(beating(1))
+    monitor, _ = after([environment("env-1", **OFF)])
     monitor = monitor.with_acks({key_of("env-1"): Ack(NOW, clean("new disks"))})
     (tracked,) = monitor.fleet.environments
     found = read(initial_event(tracked, monitor, reading(), SOURCE))
     assert (found["type"], found["subject"]) == ("envwatch.environment.initial", "env-1")
     data = found["data"]
-    assert (data["state"], data["acknowledged"], data["before"], data["after"]) == ("online", "new disks", None, None)
+    assert (data["state"], data["acknowledged"], data["before"], data["after"]) == ("offline", "new disks", None, None)
 
 
 @pytest.mark.parametrize("weapon", WEAPONS)

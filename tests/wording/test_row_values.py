@@ -130,15 +130,26 @@ def test_a_row_in_need_of_nobody_is_soft(*, row: dict[str, Any], silenced: bool,
     assert (found.look.style, found.rest.tone) == (style, tone)
 
 
-@pytest.mark.parametrize(("acked", "silenced"), [(False, False), (True, False), (False, True)])
-def test_a_fresh_change_has_a_tag_unless_the_row_is_acknowledged_or_silenced(*, acked: bool, silenced: bool) -> None:
-    monitor = monitor_of(one(currentMode="plan"))
+@pytest.mark.parametrize(
+    ("acked", "silenced", "shown"),
+    [
+        (False, False, (ChangeTag.MODE, None)),
+        (True, False, (None, None)),
+        (False, True, (None, "healthy")),
+    ],
+)
+def test_a_fresh_change_has_a_tag_unless_the_row_is_acknowledged_or_silenced(
+    shown: tuple[ChangeTag | None, str | None], *, acked: bool, silenced: bool
+) -> None:
+    changes = LATE if acked else {}
+    monitor = monitor_of(one(currentMode="plan", **changes))
     for at in (NOW + 5_000, NOW + 10_000):
-        monitor, _ = monitor.apply(NO_PROFILE, listed(one(currentMode="standard", lastHeartbeat=at), at), reading(at))
+        row = one(currentMode="standard", **({"lastHeartbeat": at} | changes))
+        monitor, _ = monitor.apply(NO_PROFILE, listed(row, at), reading(at))
     marked = monitor.with_acks({key_of("env-1"): ACK} if acked else {})
     marked = marked.with_silences({clean("1" * 8): silence_of("env-1")} if silenced else {})
     rest = snapshot(marked, NOW + 10_000).rest
-    assert (rest.tag, rest.tone) == ((None, "healthy") if acked or silenced else (ChangeTag.MODE, None))
+    assert (rest.tag, rest.tone) == shown
 
 
 def test_a_loss_has_no_tag_in_the_table() -> None:

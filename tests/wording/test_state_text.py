@@ -290,7 +290,7 @@ def test_a_mark_of_the_serving_host_is_shown_unless_this_machine_has_one(
         "ack": {"by": "ops-1", "at": NOW - 60_000, "note": "on it", "until": NOW + 1_200_000},
         "silence": {"by": "ops-2", "until": NOW + 3_600_000, "reason": "disks"},
     }
-    row, until = tracked(envwatch=marks), WallMs(NOW + 60_000)
+    row, until = tracked(envwatch=marks, connectionId=None), WallMs(NOW + 60_000)
     own = Silence(clean("1" * 8), environments=frozenset({key_of(row.environment.id)}), at=WallMs(NOW), until=until)
     monitor = Monitor(rows_of([row])).with_acks({key_of(row.environment.id): Ack(NOW, EMPTY)} if is_acked else {})
     monitor = replace(monitor.with_silences({own.id: own} if is_silenced else {}), policies=soon(zone=UTC))
@@ -336,7 +336,7 @@ def test_an_instant_of_another_day_has_its_date(ago: float, text: str) -> None:
 
 
 def acked(ack: Ack) -> list[tuple[str, str]]:
-    row = tracked()
+    row = tracked(connectionId=None)
     monitor = Monitor(rows_of([row])).with_acks({key_of(row.environment.id): ack})
     return [(line.label, line.text) for line in mark_lines(row, contexts_at(monitor)[NO_PROFILE])]
 

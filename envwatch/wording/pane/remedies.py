@@ -278,11 +278,7 @@ _UNLOCKED: Final = clean(
 )
 _COMES_BACK: Final = clean("A machine that sleeps or has no network comes back by itself.")
 _LOG: Final = clean("Read the newest log in ~/.letta/logs/remote/ on that machine.")
-_LOOK_FOR: Final = clean('Look for 401, 403, "Replaced" or "reauthentication": E explains them.')
-_NO_LOG: Final = clean(
-    "If there is no new log, run the command once by hand without --lifecycle-output: only then does it name a missing "
-    "login."
-)
+_LOOK_FOR: Final = clean('Look for 401, 403, "Replaced" or "reauthentication": E explains them, and a missing log.')
 _CONNECTED: Final = frozenset({Reason.HEARTBEAT_LOST, Reason.NEVER_BEAT})
 """Reasons of a loss without an end of the listener: the platform has the connection."""
 _START_NAME: Final = clean("Run the command on the machine that should have this name.")
@@ -356,7 +352,7 @@ def _remedies_for_down(tracked: TrackedEnvironment, profile_state: ProfileState)
     if tracked.verdict.reason in _CONNECTED:
         yield Remedy(None, (_LOG,), "log")
     else:
-        yield Remedy(None, (_LOG, _LOOK_FOR) if is_in_cli else (_LOG, _LOOK_FOR, _NO_LOG), "log")
+        yield Remedy(None, (_LOG, _LOOK_FOR), "log")
 
 
 _FLAPPING: Final = clean(
