@@ -181,7 +181,7 @@ def tour_of_arrangements(terminal: Terminal, server: Faulty) -> int:
     terminal.press("m")
     terminal.wait_for("baseline marked")
     server.rows = later(server.rows)
-    terminal.wait_for("· 1 gone")  # from then on, the block has the same lines over both fleets
+    terminal.wait_for("^. · 2 gone ")  # from then on, the block has the same lines over both fleets
     see_differences(terminal, 3)
     see_events(terminal)
     see_copies(terminal, 1)

@@ -99,7 +99,7 @@ def seen_on(terminal: Terminal) -> Seen:
     display, titles = terminal.display, titles_line(terminal)
     rows = [row for row in map(_ROW.match, display[titles + 1 :]) if row]
     return Seen(
-        status=_text(display[0][display[0].index("●") :]),
+        status=_text(re.sub("^ \\S+ · \\S+ +", "", display[0])),
         block=_text(" ".join(display[1 : titles - 1])),
         rule=display[titles - 1].strip("─ "),
         tags=Counter(row["bar"] + row["tag"] for row in rows if row["tag"]),
@@ -328,7 +328,7 @@ def test_a_bad_night_can_be_read_from_the_status_line_and_the_news(tmp_path: Pat
 
 
 def _counts_are_those_of_the_rows(terminal: Terminal) -> None:
-    counts = r"● 34(?: on)?  ○ 2(?: off)?  .*\? 1(?: unknown)?"
+    counts = r"○ 2(?: page)?  ● 34(?: on)?  .*\? 1(?: unknown)?"
     for columns, _ in at_each_size(terminal, counts):
         assert look(terminal, 0, "○ 2")[:3] == (ORANGE, look(terminal, 0, "default")[1], True)
         assert badge_colour(terminal, r"\? 1") == GREY

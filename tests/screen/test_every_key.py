@@ -221,7 +221,7 @@ async def test_every_screen_over_the_dashboard_leaves_status_line_and_newest_los
             await stage.press(last)
             await until(stage, partial(is_open, stage, screen))
             assert type(stage.app.screen).__name__ == screen.__name__
-            assert re.match(" default .* off .*live ", stage.lines[0]), screen
+            assert re.match(" default .* page .*live ", stage.lines[0]), screen
             assert re.match("▌.○ .*off .* NEW .*off-[01]", stage.lines[1]), screen
             while not isinstance(stage.app.screen, Dashboard):
                 await stage.press("escape")

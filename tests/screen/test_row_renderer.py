@@ -321,7 +321,7 @@ async def test_the_pane_draws_the_day_in_place_of_the_uptime() -> None:
 
 
 async def test_in_ascii_the_last_day_has_no_block() -> None:
-    async with staged((120, 36), columns=SHOWN, ascii_only=True) as stage:
+    async with staged((120, 60), columns=SHOWN, ascii_only=True) as stage:
         await seed(stage)
         await silence(stage)
         assert hours_of(stage, "lost") == "+" * 16 + "??" + "+++xxx"

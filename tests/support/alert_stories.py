@@ -485,7 +485,7 @@ def one_id_on_two_servers(home: Path, speed: float) -> Tale:
 def _acknowledge_on_the_dashboard(desk: Desk, profile: str) -> None:
     environ = desk.environ
     with Terminal.of_envwatch("--profile", profile, home=desk.home, columns=140, environ=environ) as terminal:
-        terminal.wait_for(r"○ 1 off")
+        terminal.wait_for(r"○ 1 page")
         terminal.press("n")
         terminal.wait_for("^.►○ off .* box ")
         terminal.press("a")
