@@ -397,7 +397,7 @@ def helps(*others: Environment, **changes: Any) -> list[tuple[str, str, str]]:
 def test_a_remedy_stands_with_the_letter_of_its_copy() -> None:
     update = {"lettaCodeVersion": "0.34.12", "self_update": {"supported": False, "manual_command": "npm i -g x"}}
     newest = environment("env-2", metadata={"lettaCodeVersion": "0.35.0"})
-    start, other, reason, *_, log, _, _, command, caution, drops = helps(newest, connectionId=None, metadata=update)
+    start, other, reason, *_, log, _, command, caution, drops = helps(newest, connectionId=None, metadata=update)
     assert [start, other, reason, log, command, caution, drops] == [
         ("do", "letta server --computer-name=nas", "l"),
         ("or", "letta server --org=org-1 --computer-name=nas", "o"),
