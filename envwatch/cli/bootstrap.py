@@ -148,6 +148,14 @@ def print_hint(query: Query, fleet: Fleet) -> bool:
     return True
 
 
+def print_unmatched_filters(profiles: Profiles, fleet: Fleet) -> None:
+    """Write a line for each filter of the file that finds no environment."""
+    from envwatch.watch.file_filters import file_filters_of
+
+    for line in file_filters_of(profiles).lines_of(fleet):
+        print_error(f"envwatch: {line}")
+
+
 def print_damage() -> None:
     """Write a line for each damaged file of decisions."""
     from envwatch.watch.state_file import ACKNOWLEDGEMENTS, SILENCES, WORDS

@@ -41,6 +41,7 @@ from envwatch.model.outcome import Cause, Failed, Failure, Listed, ListedPage, L
 from envwatch.model.redactor import ReportedError, redactor
 from envwatch.model.text import clean, composed, counted
 from envwatch.model.times import date_text, long_age, span
+from envwatch.watch.file_filters import file_filters_of
 from envwatch.watch.profiles import Profiles, SelectedProfile, state_file
 from envwatch.watch.state_file import ALERT_STATE
 from envwatch.wording.output.alert_decisions import decided_rows, decisions_tally, new_names
@@ -445,6 +446,9 @@ async def check_rows(server: CheckedServer, facts: Facts) -> Problem | None:
     if moved := sum(row.id in before and not keeps_identity(before[row.id], row) for row in again):
         fix = "nothing here: until the server is fixed, the old row of a renamed machine counts as a loss"
         return _warning(f"{counted(moved, 'row')} changed firstSeenAt or the device between two requests", fix)
+    if lines := await read(lambda: file_filters_of(profiles).lines_of(monitor.fleet)):
+        fix = "write the filter for the machines that are meant: `envwatch list --filter 'FILTER'` tries a filter"
+        return _warning("; ".join(lines), fix)
     return None
 
 

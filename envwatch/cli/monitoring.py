@@ -20,6 +20,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.letta.poller import PolledProfile, Session, read_clocks
 from envwatch.model.outcome import Failed, Listed, Outcome
 from envwatch.model.text import SafeText, clean
+from envwatch.watch.file_filters import file_filters_of
 from envwatch.watch.loop import Deadline, MonitorUpdate, Watch, never
 from envwatch.watch.profiles import policies_for
 from envwatch.watch.state_files import StateFiles, failing_hooks_of
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from envwatch.watch.alert_files import AlertFiles
     from envwatch.watch.hooks import HookDispatch
     from envwatch.watch.log import PollLog
+    from envwatch.watch.loop import Observer
     from envwatch.watch.profiles import Profiles
 
 _SLOW_LISTINGS = 2
@@ -120,6 +122,8 @@ async def monitoring(  # noqa: PLR0913  the differences between commands
         else:  # each demo has new environments
             watch = start(monitor.with_uptime_record(NO_PROFILE, demo.uptimes))
         watch.observers.append(lambda update: poll_log.note_blindness(update.changes.events))
+        if demo is None and is_writer:
+            watch.observers.append(_filter_adviser(profiles, warn))
         if recorder is not None:
             watch.observers.append(lambda update: recorder.record(update.monitor, update.changes))
         if alerts is not None:
@@ -210,6 +214,17 @@ async def alerting(
 def show_line(line: str) -> None:
     """Write a line for people to standard error."""
     print_error(f"envwatch: {clean(line)}")
+
+
+def _filter_adviser(profiles: Profiles, warn: Callable[[str], None]) -> Observer:
+    filters = file_filters_of(profiles)
+
+    def observe(update: MonitorUpdate) -> None:
+        if update.has_new_listing:
+            for line in filters.lines_of(update.monitor.fleet):
+                warn(line)
+
+    return observe
 
 
 def _pace_adviser(targets: Mapping[SafeText, PolledProfile], warn: Callable[[str], None]) -> SessionObserver:

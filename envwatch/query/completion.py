@@ -30,16 +30,17 @@ from envwatch.query.fields import (
     named_field,
     operator_of,
 )
-from envwatch.query.language import Query, Term, parse
+from envwatch.query.language import Query, Term, TextTerm, parse
 from envwatch.query.lexer import QueryError, Token, normalize, quote_if_needed, tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pydantic import JsonValue
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.query.fields import Field
+    from envwatch.query.fields import Field, Value
+    from envwatch.query.language import Searched
 
 MOST = 20
 MOST_KEYS = 100
@@ -246,27 +247,89 @@ def value_hint(query: Query, environments: Iterable[TrackedEnvironment]) -> Safe
     Any value may exist one day, so the query is no mistake.
     """
     environments = list(environments)
-    for term in query.terms:
-        field = FIELDS.get(term.field) if isinstance(term, Term) and not term.is_negated else None
-        if not isinstance(term, Term) or not isinstance(field, TextField):
-            continue
-        for value in term.values:
-            if value.source == NONE or any(value.test(each, TIMELESS) for each in environments):
-                continue
-            if (meant := _meant(field, value.source, environments)) is not None:
-                what = f"no environment has {field.name}:{value.source}"
-                return composed(f"{what}; did you mean {field.name}:{meant}?")
-            # `mode:*strict*` would offer unrestricted.
-            if not field.known and (wider := _wider(field, value.source, environments)) is not None:
-                return composed(f"{field.name}:{value.source} finds 0; {wider}")
+    for field, value in _values_without_rows(query, environments):
+        if (meant := _meant(field, value.source, environments)) is not None:
+            what = f"no environment has {field.name}:{value.source}"
+            return composed(f"{what}; did you mean {field.name}:{meant}?")
+        if (wider := _as_part(field, value.source, environments)) is not None:
+            return composed(f"{field.name}:{value.source} finds 0; {wider}")
     return None
 
 
-def _wider(field: TextField, source: str, environments: Iterable[TrackedEnvironment]) -> str | None:
-    """Return the value as a part of texts, with the number of rows, or None if no row has it."""
-    if source.startswith("="):
+def typing_hint(query: Query, environments: Iterable[TrackedEnvironment]) -> SafeText | None:
+    """Return `0; name:web-* finds 12` if a term finds nothing because a value is only a part of texts, or None."""
+    environments = list(environments)
+    missing = [*_values_without_rows(query, environments)]
+    typed = Counter(field.name for field, term in _text_terms(query) for _ in term.values)
+    found = typed - Counter(field.name for field, _ in missing)
+    for field, value in missing:
+        if found[field.name]:
+            continue
+        begin = _finds(field, f"{value.source.rstrip('*')}*", value.source, environments)
+        if (wider := begin or _as_part(field, value.source, environments)) is not None:
+            return composed(f"0; {wider}")
+    return None
+
+
+def unmatched_filter(
+    query: Query, environments: Iterable[TrackedEnvironment], profile: SafeText, searched: Sequence[Searched]
+) -> SafeText | None:
+    """Return `name:web finds 0 of 40; name:*web* finds 12` about a kept filter, or None.
+
+    Terms that a machine meets for a time (states, ages, mode, version) may find nothing now, unless a value resembles a
+    usual value. Nothing is known without environments.
+    """
+    environments = list(environments)
+    lasting = Query(tuple(term for term in query.terms if _is_lasting(term, environments)))
+    matches = lasting.test(TIMELESS._replace(profile=profile), searched)
+    if not lasting or not environments or any(map(matches, environments)):
         return None
-    wider = f"*{source.strip('*')}*"
+    text = f"{query} finds 0 of {len(environments):,}"
+    for field, value in _values_without_rows(lasting, environments):
+        if (meant := _meant(field, value.source, environments)) is not None:
+            return composed(f"{text}; did you mean {field.name}:{meant}?")
+        if (wider := _as_part(field, value.source, environments)) is not None:
+            return composed(f"{text}; {wider}")
+    return composed(text)
+
+
+def _is_lasting(term: TextTerm | Term, environments: Sequence[TrackedEnvironment]) -> bool:
+    if not isinstance(term, Term):
+        return term.state is None
+    field = FIELDS.get(term.field)
+    if field is None:
+        return term.field.startswith(META)
+    if not isinstance(field, TextField):
+        return False
+    is_for_a_time = field.name == "mode" or isinstance(field, VersionField)
+    return not is_for_a_time or any(_meant(field, value.source, environments) for value in term.values)
+
+
+def _values_without_rows(query: Query, environments: Sequence[TrackedEnvironment]) -> Iterator[tuple[TextField, Value]]:
+    """Yield the values of texts that no environment has, of terms without `!`."""
+    for field, term in _text_terms(query):
+        for value in term.values:
+            if value.source != NONE and not any(value.test(each, TIMELESS) for each in environments):
+                yield field, value
+
+
+def _text_terms(query: Query) -> Iterator[tuple[TextField, Term]]:
+    """Yield the terms of texts without `!`."""
+    for term in query.terms:
+        field = FIELDS.get(term.field) if isinstance(term, Term) and not term.is_negated else None
+        if isinstance(term, Term) and isinstance(field, TextField):
+            yield field, term
+
+
+def _as_part(field: TextField, source: str, environments: Sequence[TrackedEnvironment]) -> str | None:
+    return _finds(field, f"*{source.strip('*')}*", source, environments)
+
+
+def _finds(field: TextField, wider: str, source: str, environments: Sequence[TrackedEnvironment]) -> str | None:
+    """Return `name:*web* finds 12` for a wider value than `source`, or None if no environment has the value."""
+    # `mode:*strict*` would offer unrestricted.
+    if field.known or source.startswith("="):
+        return None
     (term,) = parse(f"{field.name}:{wider}").terms
     if not isinstance(term, Term):
         return None

@@ -53,6 +53,12 @@ def _state_of_1_0(source: str, profile: SafeText, now: Clocks) -> AlertState | N
 
 def _state_in_history(folder: Path, profile: SafeText) -> AlertState | None:
     """Return the online rows of the newest readable listing in the history's last day."""
+    moment = last_moment(folder, profile)
+    return None if moment is None else Monitor(Fleet({profile: moment.profile_state})).alert_state(profile, moment.now)
+
+
+def last_moment(folder: Path, profile: SafeText) -> Moment | None:
+    """Return the newest readable listing in the history's last day."""
     from envwatch.history.stored import StoredPast
 
     past = StoredPast(folder, profile)
@@ -63,9 +69,7 @@ def _state_in_history(folder: Path, profile: SafeText) -> AlertState | None:
         moment = next((each for each in past.moments(listed) if isinstance(each, Moment)), None)
     except HistoryError:
         return None
-    if moment is None or moment.profile_state.listed is None:
-        return None
-    return Monitor(Fleet({profile: moment.profile_state})).alert_state(profile, moment.now)
+    return None if moment is None or moment.profile_state.listed is None else moment
 
 
 def earlier_alerts(name: SafeText, profile: SelectedProfile, now: Clocks) -> AlertState | None:

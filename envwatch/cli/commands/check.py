@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import print_damage, print_hint, profiles_for
+from envwatch.cli.bootstrap import print_damage, print_hint, print_unmatched_filters, profiles_for
 from envwatch.cli.streams import ProgressLine, stdout, write_text
 from envwatch.config.values import duration, path_text
 from envwatch.model.redactor import redactor
@@ -128,6 +128,7 @@ def _checked(options: Options, started_s: float, line: ProgressLine) -> tuple[Pl
     matcher = matcher_for(options.filter, profiles.first)
     monitor = _monitor(profiles, options, line)
     print_hint(parse(options.filter), monitor.fleet)
+    print_unmatched_filters(profiles, monitor.fleet)
     result = check_result_of(monitor, Metric(options.of), matcher, read_clocks())
     status, text = result.status_and_text(warning, critical)
     metrics = result.metrics(warning, critical)

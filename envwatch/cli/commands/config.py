@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopError
@@ -12,12 +13,14 @@ from envwatch.cli.streams import print_error, write
 from envwatch.config.values import ConfigError
 from envwatch.model.redactor import ReportedError, redactor
 from envwatch.model.text import SafeText, clean
+from envwatch.watch.profiles import SelectedProfile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from envwatch.config.settings import Settings
+    from envwatch.fleet.tracking import TrackedEnvironment
 
 _SETTINGS: Final = ("interval", "profile", "view", *QUERY_OPTIONS)
 
@@ -108,7 +111,7 @@ def _validate(options: Options, path: Path, *, is_named: bool) -> int:
         print_error(f"envwatch: {mistake}")
     if mistakes:
         return Exit.USAGE
-    for warning in () if document is None else warnings_about(document):
+    for warning in () if document is None else (*warnings_about(document), *_unmatched_filters(options)):
         print_error(f"envwatch: {warning}")
     what = "the file does not exist, and none is needed; `envwatch config init` writes the file"
     print_error(f"{path}: {checked_text(document, os.environ) if document else what}")
@@ -122,6 +125,20 @@ def _mistakes_in_force(options: Options) -> Iterator[SafeText]:
         yield from error.lines
     else:
         yield from map(clean, dict.fromkeys(found))
+
+
+def _unmatched_filters(options: Options) -> Sequence[SafeText]:
+    """Return the filters that find none of the rows that an earlier run knew; asks no server."""
+    from envwatch.config.credentials import AddressError, without_key
+    from envwatch.watch.file_filters import FileFilters, known_rows
+
+    rows: dict[SafeText, Sequence[TrackedEnvironment]] = {}
+    all_settings = {clean(each.profile): each for each in all_settings_for(options)}
+    for name, settings in all_settings.items():
+        with suppress(AddressError):
+            known = known_rows(name, SelectedProfile(without_key(settings, os.environ), settings))
+            rows |= {name: known} if known else {}
+    return FileFilters(all_settings).lines(rows)
 
 
 def _mistakes_outside(settings: Settings) -> Iterator[str]:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Options, Parser, valued
-from envwatch.cli.bootstrap import print_damage, print_hint, profiles_for
+from envwatch.cli.bootstrap import print_damage, print_hint, print_unmatched_filters, profiles_for
 from envwatch.cli.streams import (
     ProgressLine,
     has_colours,
@@ -133,6 +133,8 @@ def run(options: Options) -> int:
     else:
         _write_listing(whole, profiles, failures, monitor.fleet.old_listing_age(read_clocks()), options)
     print_hint(query, monitor.fleet)
+    if not is_line:
+        print_unmatched_filters(profiles, monitor.fleet)
     return report_stops(stops_in(outcomes, profiles), is_silent=is_line)
 
 
