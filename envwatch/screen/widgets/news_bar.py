@@ -26,13 +26,14 @@ from envwatch.screen.state import NO_NOTICE, Notice, StateNode
 from envwatch.screen.widgets.line import CUT_AT, MIN_CUT_CELLS, STATE_STYLES, Part, Row, TextLine
 from envwatch.wording.events.event_text import event_style, event_text, fitting_text, watched_since
 from envwatch.wording.events.headline import headline_event, merged, returned_since, same_environment
-from envwatch.wording.state_style import doubt_text, hooks_text, quarantine_text
+from envwatch.wording.state_style import doubt_text, hooks_text, is_silenced, quarantine_text
 from envwatch.wording.table.table_view import id_tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from envwatch.fleet.profile_state import ProfileState
+    from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.letta.poller import PollSchedule
     from envwatch.model.outcome import Failed
 
@@ -111,7 +112,7 @@ class NewsBar(TextLine, StateNode):
         if first is None:
             if not self.room:
                 return self._doubt() or []
-            chosen = headline_event(self.state.monitor.event_log, self._server_now)
+            chosen = headline_event(self.state.monitor.event_log, self._server_now, self._is_told)
             first = None if self._is_fresh(chosen) else self._doubt()
             if first is None:
                 row, also_named = self._headline_row(chosen)
@@ -230,6 +231,12 @@ class NewsBar(TextLine, StateNode):
         fleet = self.state.monitor.fleet
         profile_state = fleet.by_profile.get(event.profile) or next(iter(fleet))
         return profile_state.clock.server_time(self.state.now.wall)
+
+    def _is_told(self, key: EnvironmentKey) -> bool:
+        tracked = self.state.monitor.fleet.tracked(key)
+        if tracked is None or key in self.state.block.keys:
+            return True
+        return is_silenced(tracked, self.state.monitor, self.state.now)
 
     def _headline_row(self, event: Event | None) -> tuple[Row, list[Event]]:
         if event is None:
