@@ -315,6 +315,12 @@ def silence_text(silenced: Silenced, monitor: Monitor, profile: SafeText, now: C
     return marked_text(text, silenced.silence.by, silenced.silence.note, width)
 
 
+def is_silenced(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> bool:
+    """Whether a row is silenced, here or on the serving host."""
+    is_shared = shared_silence_of(tracked.environment, now.wall) is not None
+    return is_shared or monitor.silenced(tracked, now) is not None
+
+
 def silenced_text(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText | None:
     """Return a silenced row's `silenced until 10:00`."""
     silenced = monitor.silenced(tracked, now)

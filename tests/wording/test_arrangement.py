@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
@@ -15,6 +16,8 @@ from support.builders import NOW, listed, reading
 from support.memory_history import day, monitor_now, with_past
 from support.tracked_environments import ALL, contexts_at, fleet_of, gone, late, named, offline, online, tracked
 
+from envwatch.alerts.monitor import Monitor
+from envwatch.alerts.silences import silence_of_environments
 from envwatch.fleet.presence import LATE, Presence
 from envwatch.fleet.problems import is_old
 from envwatch.fleet.profile_state import Fleet, ProfileState
@@ -22,7 +25,7 @@ from envwatch.fleet.tracking import ChangeTag, RecentChange
 from envwatch.history.hours import LastDays
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
-from envwatch.model.text import clean
+from envwatch.model.text import EMPTY, clean
 from envwatch.query.language import parse
 from envwatch.wording.table.arrangement import ArrangeCache, Arrangement, arrange, table_lines
 from envwatch.wording.table.baseline import Baseline
@@ -82,6 +85,24 @@ def test_late_rows_come_first_then_news_up_down_and_old_rows() -> None:
     arrangement = arranged(rows)
     assert names(arrangement) == ["l2", "l1", "o2", "A", "b", "flap", "o1", "g", "left", "old"]
     assert (arrangement.old, arrangement.in_block) == (1, frozenset())
+
+
+def test_a_silenced_loss_is_no_news() -> None:
+    rows = [offline("o1"), offline("o2"), named("on")]
+    silence = silence_of_environments([rows[0].key], WallMs(NOW), timedelta(hours=1), EMPTY, clean("ana"))
+    monitor = Monitor(fleet_of(rows)).with_silences({silence.id: silence})
+    assert names(arrange(contexts_at(monitor), View(), ALL)) == ["o2", "on", "o1"]
+
+
+@pytest.mark.parametrize("skew", [0.0, 90_000.0])
+def test_the_order_changes_when_the_first_loss_is_no_news_any_more(skew: float) -> None:
+    fleet = fleet_of([offline("o1", 300), offline("o2", 600), named("on")], skew=skew)
+    here = NOW + skew
+    before = arrange(contexts_at(fleet, here), View(), ALL)
+    assert (names(before), before.changes_at) == (["o1", "o2", "on"], here + 300_000)
+    after = arrange(contexts_at(fleet, before.changes_at), View(), ALL)
+    assert (names(after), after.changes_at) == (["o1", "on", "o2"], here + 600_000)
+    assert arrange(contexts_at(fleet, after.changes_at), View(), ALL).changes_at == math.inf
 
 
 def test_the_order_of_the_parts_cannot_be_inverted_and_a_sort_by_a_column_mixes_all_but_old_rows() -> None:

@@ -31,6 +31,7 @@ from envwatch.wording.pane.state_details import availability_of_row, last_day_ro
 from envwatch.wording.state_style import HOUR_STYLES, hour_marks
 
 if TYPE_CHECKING:
+    from collections.abc import Container
     from datetime import tzinfo
 
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -45,8 +46,8 @@ def event(kind: Kind, seconds: float = 0, id_: str = "env-1", *, of: Kind | None
 LOST = event(Kind.TOGETHER, of=Kind.OFFLINE, count=3)
 
 
-def chosen(*event_log: Event, after: float = 10) -> Event | None:
-    return headline_event(event_log, lambda _: NOW + after * 1000)
+def chosen(*event_log: Event, after: float = 10, told: Container[str] = ()) -> Event | None:
+    return headline_event(event_log, lambda _: NOW + after * 1000, lambda key: key[1] in told)
 
 
 def test_the_newest_of_minor_events_is_chosen_or_of_one_listing_the_largest() -> None:
@@ -71,6 +72,17 @@ def test_a_loss_stays_for_a_quarter_of_an_hour(seconds: float, *, stands: bool) 
     assert chosen(LOST, later, after=seconds) is (LOST if stands else later)
     assert chosen(LOST, after=9_000) is LOST
     assert chosen() is None
+
+
+def test_a_loss_in_the_block_gives_way_to_a_return_after_a_minute() -> None:
+    back = event(Kind.TOGETHER, 30, of=Kind.ONLINE, count=2)
+    told = {"env-0", "env-1", "env-2"}
+    assert chosen(LOST, back, after=59, told=told) is LOST
+    assert chosen(LOST, back, after=60, told=told) is back
+    assert chosen(LOST, back, after=60, told={"env-2"}) is back
+    assert chosen(LOST, back, after=60, told={"env-1"}) is LOST, "env-2 is off, and stands nowhere else"
+    newer = event(Kind.OFFLINE, 30, "env-9")
+    assert chosen(LOST, newer, after=100, told={"env-9"}) is LOST, "a loss in the block ends after its minute"
 
 
 @pytest.mark.parametrize(

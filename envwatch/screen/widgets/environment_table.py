@@ -200,7 +200,7 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
         if new.has_acked_row(self._awaited):
             self.row_cursor.passes_on, self._awaited = True, frozenset()
-        if not new.has_rows_of(old):
+        if not new.has_rows_of(old) or new.now.wall >= self.row_cursor.changes_at:
             self._update_rows(is_steady=self._has_just_moved())
         elif self.row_cursor.is_due and not self._has_just_moved():
             self._update_rows(is_steady=False)

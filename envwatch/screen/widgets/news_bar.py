@@ -26,13 +26,14 @@ from envwatch.screen.state import NO_NOTICE, Notice, StateNode
 from envwatch.screen.widgets.line import CUT_AT, MIN_CUT_CELLS, STATE_STYLES, Part, Row, TextLine
 from envwatch.wording.events.event_text import event_style, event_text, fitting_text, watched_since
 from envwatch.wording.events.headline import headline_event, merged, returned_since, same_environment
-from envwatch.wording.state_style import doubt_text, hooks_text, quarantine_text
+from envwatch.wording.state_style import doubt_text, hooks_text, is_silenced, quarantine_text
 from envwatch.wording.table.table_view import id_tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from envwatch.fleet.profile_state import ProfileState
+    from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.letta.poller import PollSchedule
     from envwatch.model.outcome import Failed
 
@@ -111,7 +112,7 @@ class NewsBar(TextLine, StateNode):
         if first is None:
             if not self.room:
                 return self._doubt() or []
-            chosen = headline_event(self.state.monitor.event_log, self._server_now)
+            chosen = headline_event(self.state.monitor.event_log, self._server_now, self._is_told)
             first = None if self._is_fresh(chosen) else self._doubt()
             if first is None:
                 row, also_named = self._headline_row(chosen)
@@ -139,31 +140,28 @@ class NewsBar(TextLine, StateNode):
         return rows if len(rows) > 1 or age_s < duration_s else None
 
     def _in_lines(self, before: list[Part], text: Part, after: list[Part]) -> list[Row]:
+        """Return one line or two; `after` stands in the last, without a joined end that needs a line or a cut."""
         width = self.size.width
-        if not width or self.width_of((*before, text, *after)) <= width:
-            return [([*before, text], after)]
-        whole = composed(text.text)
-        first, rest = self._split(before, text, after)
-        if len(rest) > 1 and after and after[-1].is_joined:
-            shorter = self._split(before, text, after[:-1])
-            first, rest = shorter if len(shorter[1]) == 1 else (first, rest)
-        second = text._replace(text=rest[0])
-        if len(rest) > 1:
-            second = text._replace(text=" ".join(rest), cut_at=CUT_AT)
-            self.cut_text = whole
-            if text.text not in self._logged_texts:
-                self._logged_texts.append(text.text)
-                self.post_message(self.Cut(text.text))
-            return [first, ([second], [Part("e: all of it", "faint", 9)])]
-        return [first, ([second], [])]
+        shorter = after[:-1] if after and after[-1].is_joined else after
+        for right in (after, shorter):
+            if not width or self.width_of((*before, text, *right)) <= width:
+                return [([*before, text], right)]
+        first, rest = self._split(before, text)
+        second = text._replace(text=" ".join(rest))
+        for right in (after, shorter):
+            if len(rest) == 1 and self.width_of((second, *right)) <= width - 2:
+                return [first, ([second], right)]
+        second, self.cut_text = second._replace(cut_at=CUT_AT), composed(text.text)
+        if text.text not in self._logged_texts:
+            self._logged_texts.append(text.text)
+            self.post_message(self.Cut(text.text))
+        return [first, ([second], [*shorter, Part("e: all of it", "faint", 9)])]
 
-    def _split(self, before: list[Part], text: Part, after: list[Part]) -> tuple[Row, list[SafeText]]:
+    def _split(self, before: list[Part], text: Part) -> tuple[Row, list[SafeText]]:
         width, whole = self.size.width, composed(text.text)
-        room = width - self.width_of((*before, text._replace(text=""), *after))
+        room = width - self.width_of((*before, text._replace(text="")))
         head = wrapped(whole, room)[0] if room >= MIN_CUT_CELLS else ""
-        first: Row = [*before, text._replace(text=head)], after
-        if not head:
-            first = before, [part._replace(text=part.text.lstrip()) for part in after]
+        first: Row = [*before, text._replace(text=head)] if head else before, []
         return first, wrapped(sliced(whole, len(head)), width - 2)
 
     def _trouble(self) -> list[Row] | None:
@@ -230,6 +228,12 @@ class NewsBar(TextLine, StateNode):
         fleet = self.state.monitor.fleet
         profile_state = fleet.by_profile.get(event.profile) or next(iter(fleet))
         return profile_state.clock.server_time(self.state.now.wall)
+
+    def _is_told(self, key: EnvironmentKey) -> bool:
+        tracked = self.state.monitor.fleet.tracked(key)
+        if tracked is None or key in self.state.block.keys:
+            return True
+        return is_silenced(tracked, self.state.monitor, self.state.now)
 
     def _headline_row(self, event: Event | None) -> tuple[Row, list[Event]]:
         if event is None:

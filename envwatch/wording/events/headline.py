@@ -16,6 +16,7 @@ from envwatch.model.times import MS
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.model.text import SafeText
 
 _FLEET_WIDE = frozenset({Kind.WHILE_BLIND, Kind.STALLED, Kind.CLOCK_WRONG, Kind.BLIND, Kind.KEY_REFUSED})
@@ -28,15 +29,20 @@ _STANDS_MS = limits.HEADLINE_STANDS / MS
 _LOSS_STANDS_MS = limits.MARK_DURATION / MS
 
 
-def headline_event(event_log: Sequence[Event], now_of: Callable[[Event], float]) -> Event | None:
+def headline_event(
+    event_log: Sequence[Event],
+    now_of: Callable[[Event], float],
+    is_told: Callable[[EnvironmentKey], bool] = lambda _: False,
+) -> Event | None:
     """Return the event for the news line, or None.
 
-    The newest of the most severe events stands for `limits.HEADLINE_STANDS`, a loss for `limits.MARK_DURATION`;
-    otherwise the newest listing's event with the most environments is chosen. A loss is over when all environments are
-    back or replaced, a period when ended.
+    The newest of the most severe events stands for `limits.HEADLINE_STANDS`, and a loss that nothing else tells for
+    `limits.MARK_DURATION`; otherwise the newest listing's event with the most environments is chosen. A loss is over
+    when all environments are back or replaced, a period when ended.
     Changes of a flapping row are no news.
 
-    `event_log` is oldest first; `now_of` returns the clock of an event's server, in ms.
+    `event_log` is oldest first; `now_of` returns the clock of an event's server, in ms. `is_told` says of a row whether
+    the block shows the loss, or a person silenced the row.
     """
     most_severe: Event | None = None
     returned: set[tuple[SafeText, SafeText | None]] = set()
@@ -50,11 +56,13 @@ def headline_event(event_log: Sequence[Event], now_of: Callable[[Event], float])
         }
         ended |= {(event.profile, begin) for begin, end in ENDS.items() if end is event.kind}
         is_over = (event.profile, event.kind) in ended
+        lost = [single for single in singles if (single.profile, single.id) not in returned]
+        is_over = is_over or not lost or _is_flap(event)
+        if is_over or not _outranks(event, most_severe):
+            continue
         is_present_loss = _is_loss(event) and event.reason != NOT_RUNNING
-        stands_ms = _LOSS_STANDS_MS if is_present_loss else _STANDS_MS
-        is_over = is_over or now_of(event) - event.at >= stands_ms
-        is_over = is_over or _is_flap(event) or all((single.profile, single.id) in returned for single in singles)
-        if not is_over and _outranks(event, most_severe):
+        is_untold = is_present_loss and not all(is_told(key_of(single)) for single in lost)
+        if now_of(event) - event.at < (_LOSS_STANDS_MS if is_untold else _STANDS_MS):
             most_severe = event
     if most_severe is not None:
         return most_severe

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import insort
 from itertools import chain
+from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.presence import Presence
@@ -12,6 +13,7 @@ from envwatch.model import limits
 from envwatch.model.clock import WallMs
 from envwatch.model.times import MS
 from envwatch.query.language import SearchCache
+from envwatch.wording.state_style import is_silenced
 from envwatch.wording.table.columns import rank_of, searched_in
 from envwatch.wording.table.table_view import by_name, by_presence, by_value, groups_of, name_key, old_group
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 
 _NEWS_MS: Final = limits.MARK_DURATION / MS
+_NEWS: Final = 1
+"""The place of the rows newly off among the parts."""
 _FEW: Final = 100
 """The most unranked rows to insert singly; above, all rows are ranked anew."""
 
@@ -89,6 +93,8 @@ class Arrangement(NamedTuple):
     order_reason: OrderReason | None = None
     ghost: EnvironmentKey | None = None
     """A row kept in place without matching the view."""
+    changes_at: float = inf
+    """When the first loss stops being news (this machine's clock, ms)."""
 
     def without(self, key: EnvironmentKey) -> Arrangement:
         """Return the arrangement without a row."""
@@ -150,7 +156,12 @@ def arrange(  # noqa: PLR0913  the state of the screen
         wall=now.wall,
         order_reason=order_reason,
         ghost=ghost,
+        changes_at=min((end for row in recent[_NEWS] if (end := _news_until(row, contexts)) > now.wall), default=inf),
     )
+
+
+def _news_until(tracked: TrackedEnvironment, contexts: Mapping[SafeText, RowContext]) -> float:
+    return tracked.lost_at + _NEWS_MS - contexts[tracked.profile].profile_state.clock.offset
 
 
 def _chosen(
@@ -214,7 +225,7 @@ def _parts_of(
             at = context.profile_state.clock.server_time(WallMs(order_reason.wall))
         if tracked.verdict.presence is Presence.LATE:
             late.append(tracked)
-        elif _is_news(tracked, at):
+        elif _is_news(tracked, at) and not is_silenced(tracked, context.monitor, context.now):
             news.append(tracked)
         else:
             (old if is_old(tracked, at) and tracked.key not in silenced else down).append(tracked)

@@ -72,6 +72,11 @@ class RowCursor:
         return len(self._arrangement.rows) + len(self._arrangement.in_block)
 
     @property
+    def changes_at(self) -> float:
+        """When time alone changes the order (this machine's clock, ms)."""
+        return self._arrangement.changes_at
+
+    @property
     def cursor(self) -> Line | None:
         """The line under the cursor."""
         return None if self.place is None else self.lines[self.place]
