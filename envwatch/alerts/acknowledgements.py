@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import Presence
+from envwatch.fleet.problems import can_be_acked
 from envwatch.fleet.profile_state import missing_id
 from envwatch.model.acks import LONGEST_NAME, LONGEST_NOTE, Ack, AckedRow, AckResult, finite_number, text_in
 from envwatch.model.clock import ESTIMATES_DIFFER_MS
@@ -221,20 +222,26 @@ def contradicts(known: Ack, new: Ack) -> bool:
     return known.note != new.note or not (has_ended or lasts == other or abs(lasts - other) < _SAME_SIGN_MS)
 
 
-def answered(
-    losses: Iterable[AckedLoss], new: Ack, known: Acks, profile_state: ProfileState, host: SafeText
+def answered(  # noqa: PLR0913 - a request, and what is known of its rows
+    losses: Iterable[AckedLoss],
+    new: Ack,
+    known: Acks,
+    profile_state: ProfileState,
+    host: SafeText,
+    *,
+    lost: Container[SafeText] = (),
 ) -> tuple[Acks, AckAnswer]:
     """Return the acknowledgements by a viewer's request, and the answer about each row.
 
     `new` has no sign of life yet. `known` includes ended acknowledgements; of two people the first stays. `host` names
-    this machine's user on the wire.
+    this machine's user on the wire. `lost` has the ids of rows with a waiting loss or an open incident.
     """
     made: dict[ServerKey, Ack] = {}
     answer: list[AckedRow] = []
     for loss in losses:
         key = profile_state.server, loss.id
         tracked, ack = profile_state.environments.get(loss.id), known.get(key)
-        result = _result(loss, tracked, ack, new)
+        result = _result(loss, tracked, ack, new, is_in_incident=loss.id in lost)
         if result is AckResult.ACKED and tracked is not None and (ack is None or ack.uuid != new.uuid):
             ack = made[key] = replace(new, sign_at=newest_sign_at(tracked.environment))
         if ack is not None and result in {AckResult.ACKED, AckResult.ALREADY}:
@@ -244,14 +251,16 @@ def answered(
     return made, tuple(answer)
 
 
-def _result(loss: AckedLoss, tracked: TrackedEnvironment | None, ack: Ack | None, new: Ack) -> AckResult:
+def _result(
+    loss: AckedLoss, tracked: TrackedEnvironment | None, ack: Ack | None, new: Ack, *, is_in_incident: bool
+) -> AckResult:
     if ack is not None and ack.uuid == new.uuid:
         return AckResult.ACKED  # a late repetition
     if tracked is None:
         return AckResult.UNKNOWN
     if ack is not None and (ack.until is None or ack.until > new.at):
         return AckResult.ALREADY
-    if not tracked.is_unhealthy and (tracked.verdict.is_up or tracked.replaced_by is not None):
+    if not can_be_acked(tracked, new.at, is_in_incident=is_in_incident):
         return AckResult.RECOVERED
     sign_at = -inf if loss.sign_at is None else loss.sign_at
     if not tracked.is_flapping and newest_sign_at(tracked.environment) > sign_at + _SAME_SIGN_MS:

@@ -298,7 +298,8 @@ class Service:
         new = Ack(at, request.note, by=act.by, until=until, uuid=act.uuid, address=act.address)
         if any(contradicts(ack, new) for ack in acks_of_uuid(known, profile_state.server, act.uuid).values()):
             raise _conflict(act.uuid)
-        made, answer = answered(request.losses, new, known, profile_state, self._names[name])
+        lost = self._watch.monitor.incidents.lost_of(name)
+        made, answer = answered(request.losses, new, known, profile_state, self._names[name], lost=lost)
         lasts = "until back" if request.for_s is None else f"for {long_age(timedelta(seconds=request.for_s))}"
         rows = f"{len(made):,} of {counted(len(answer), 'row')}"
         await self._save(made, known)

@@ -440,7 +440,8 @@ LOST = tracked(connectionId=None, lastHeartbeat=SIGN - 5_000, lastSeenAt=SIGN)
 ROWS = {
     "online": tracked(),
     "offline": LOST,
-    "late": tracked(lastHeartbeat=SIGN, lastSeenAt=SIGN),
+    "silent": tracked(lastHeartbeat=SIGN, lastSeenAt=SIGN),
+    "late": LATE,
     "flapping": replace(tracked(), is_flapping=True),
     "gone": replace(LOST, verdict=GONE),
     "replaced": replace(LOST, replaced_by=clean("env-2")),
@@ -464,7 +465,8 @@ def ask(
         ("offline", SIGN - 1_001, AckResult.OTHER_LOSS),
         ("offline", SIGN + HOUR, AckResult.ACKED),
         ("offline", None, AckResult.OTHER_LOSS),
-        ("late", SIGN - 500, AckResult.ACKED),
+        ("silent", SIGN - 500, AckResult.ACKED),
+        ("late", NOW, AckResult.RECOVERED),
         ("gone", SIGN - 500, AckResult.ACKED),
         ("missing", None, AckResult.ACKED),  # never gave a sign of life
         ("missing", SIGN, AckResult.ACKED),

@@ -168,6 +168,41 @@ async def test_an_acknowledgement_and_its_end_are_sent_with_the_key(server: Faul
     assert (put.headers["content-type"], put.headers["content-length"]) == ("application/json", str(len(put.body)))
 
 
+async def test_another_note_is_sent_with_the_key_and_a_refusal_is_named(server: Faulty) -> None:
+    server.break_health(IS_ENVWATCH)
+    server.answer_acks(says(200, '{"rows": []}'))
+    refusals = ((404, Cause.REFUSED, "knows no such acknowledgement"), (403, Cause.FORBIDDEN, "may not acknowledge"))
+    async with client_of(server) as client:
+        await client.change_note(UUID, clean("café"))
+        for status, cause, message in refusals:
+            server.answer_acks(says(status))
+            with pytest.raises(SourceError, match=message) as raised:
+                await client.change_note(UUID, clean("eta"))
+            assert raised.value.failure.cause is cause
+
+    patch = next(seen for seen in server.seen if seen.method == "PATCH")
+    assert sent(server) == [("PATCH", ACKS)] * 3
+    assert json.loads(patch.body) == {"note": "café"}
+    assert (patch.headers["authorization"], patch.headers["content-type"]) == (f"Bearer {KEY}", "application/json")
+
+
+@pytest.mark.parametrize(("rights", "may_ack"), [("read", False), (" read ", False), ("", True), (None, True)])
+async def test_a_listing_tells_whether_the_token_may_acknowledge(
+    server: Faulty, rights: str | None, *, may_ack: bool
+) -> None:
+    server.break_health(IS_ENVWATCH)
+    rights_header = {} if rights is None else {"Envwatch-Rights": rights}
+    server.break_every_page(lambda reply: replace(reply, headers={**aged(reply).headers, **rights_header}))
+    async with client_of(server) as client:
+        assert client.may_ack, "not known before the first listing"
+        snapshot = await client.snapshot()
+        assert snapshot.served is not None
+        assert (snapshot.served.may_ack, client.may_ack) == (may_ack, may_ack)
+        server.break_every_page(aged)
+        await client.snapshot()
+        assert client.may_ack, "the newest listing tells"
+
+
 @pytest.mark.parametrize("health", [says(200, '{"version": "0.16.4"}'), says(404), says(500)])
 async def test_nothing_is_sent_to_another_server(server: Faulty, health: Callable[[Reply], Reply]) -> None:
     server.break_health(health)

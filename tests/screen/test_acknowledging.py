@@ -21,6 +21,7 @@ from envwatch.alerts.acknowledgements import ended_by_person
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.letta.poller import Poller
 from envwatch.model.acks import LONGEST_NOTE, ROWS_AT_ONCE, Ack, AckedRow, AckRequest, AckResult
+from envwatch.model.environment import SANDBOX_DEVICE
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failure, RelayInfo, SourceError
 from envwatch.model.text import EMPTY, SafeText, clean
@@ -259,17 +260,19 @@ async def test_an_earlier_acknowledgement_stays_until_a_recovery_is_listed_and_t
 
 
 async def test_a_on_a_group_header_acknowledges_all_problems_of_the_group() -> None:
-    old = [lost(name, 90_000_000) for name in ("cyd", "fay", "guy")]
+    jobs = [lost(name, deviceId=f"{SANDBOX_DEVICE}{name}") for name in ("cyd", "fay", "guy")]
     kept: list[Mapping[ServerKey, Ack | None]] = []
     async with staged(kept=lambda each: kept.append(each.acks)) as stage:
-        await stage.show([*old, named("dan")])
-        await stage.press("G", "enter")
+        await stage.show([*jobs, named("dan")])
         stage.go_to("env-cyd")
         await acknowledge(stage, "mine")
+        await stage.press("b", "p", "enter")
         go_to_group(stage)
+        assert "✓" not in stage.body[0]
         await acknowledge(stage, "the rest")
         assert stage.news == "acknowledged on this machine until they recover: fay and guy"
         assert [sorted(changes) for changes in kept[1:]] == [[key_of("env-fay"), key_of("env-guy")]]
+        assert "✓" in stage.body[0]
         await stage.press("a")
         assert "cyd, fay and guy, acknowledged already: another note?" in stage.text
         assert "another note for all; empty keeps each note" in stage.text
@@ -277,8 +280,12 @@ async def test_a_on_a_group_header_acknowledges_all_problems_of_the_group() -> N
         assert notes(stage) == {"cyd": "mine", "fay": "the rest", "guy": "the rest"}
         await acknowledge(stage, "ours")
         assert notes(stage) == dict.fromkeys(("cyd", "fay", "guy"), "ours")
+        await stage.show([*jobs, lost("joe", deviceId=f"{SANDBOX_DEVICE}joe"), named("dan")])
+        assert "✓" not in stage.body[0], "joe is open"
+        await acknowledge(stage)
+        assert stage.news == "acknowledged on this machine until it recovers: joe"
         await stage.press("a", "ctrl+r", "e", "enter")
-        assert stage.news == "no longer acknowledged: cyd, fay and guy"
+        assert stage.news == "no longer acknowledged: cyd, fay, guy and joe"
         assert stage.app.state.monitor.acks == {}
 
 
