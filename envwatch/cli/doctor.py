@@ -49,7 +49,7 @@ from envwatch.wording.output.formats import iso
 from envwatch.wording.pace import LARGEST_PAGE, LargePage, reason_of, remedies_text, ways_to_poll_faster
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from envwatch.config.credentials import Credentials
@@ -78,6 +78,7 @@ _FIXES: Final = {
     Cause.ENDLESS: "for a fleet of that size raise page_size, max_pages or max_rows; else ask those who run the server",
     Cause.GARBLED: "set LETTA_BASE_URL to a Letta server, not to a login page",
 }
+_CORRECT: Final = "correct the settings; `envwatch config validate` checks the file"
 _LATER: Final = "try again later; if the failure stays, ask the server's operators"
 
 
@@ -190,6 +191,10 @@ class CheckedMachine:
     options: Mapping[str, Any]
     environ: Mapping[str, str]
     all_settings: Sequence[Settings] = ()
+    mistakes: Callable[[], Sequence[str]] = tuple
+    """What `config validate` calls a mistake, which is more than the settings in force."""
+    refusals: Callable[[Settings], Iterable[str]] = field(default=lambda _settings: ())
+    """The mistakes of a profile's settings that keep the dashboard from starting."""
     streams: Sequence[TextIO | None] = field(default_factory=lambda: (sys.__stdout__, sys.__stdin__, sys.__stderr__))
 
 
@@ -198,10 +203,13 @@ async def check_config(machine: CheckedMachine, facts: Facts) -> Problem | None:
     try:
         machine.all_settings = await read(lambda: all_settings_of(machine.options, machine.environ))
     except ConfigError as error:
-        return Problem("; ".join(error.lines), "correct the settings; `envwatch config validate` checks the file")
+        return Problem("; ".join(error.lines), _CORRECT)
     document = machine.all_settings[0].document
     facts["file"] = None if document is None else str(document.path)
     facts["origins"] = {each.profile: {**each.origins} for each in machine.all_settings}
+    if mistakes := await read(machine.mistakes):
+        is_refused = any(any(machine.refusals(each)) for each in machine.all_settings)
+        return Problem("; ".join(mistakes), _CORRECT, "failure" if is_refused else "warning")
     return None
 
 

@@ -429,6 +429,41 @@ async def test_json_is_an_array_of_checks_by_profile_and_nothing_is_written(serv
     assert set(envwatch.home.rglob("*")) == before
 
 
+async def test_a_mistake_of_the_file_is_named_as_config_validate_names_it(server: Faulty, envwatch: Envwatch) -> None:
+    """A clash of keys keeps the dashboard from starting; an unreadable file of tokens keeps only `serve`."""
+    for text, code in (
+        ('[keys]\nrow.copy = "q"\napp.help = "h"\n', 1),
+        ('[views.gpu]\nkey = "n"\n', 1),
+        ('serve_tokens_file = "none"\n', 0),
+    ):
+        envwatch.write_config(text)
+        envwatch.connect(server.url)
+        validated = await asyncio.to_thread(envwatch, "config", "validate")
+        mistakes = [line.removeprefix("envwatch: ") for line in validated.err.splitlines()]
+        ended = await asyncio.to_thread(envwatch, "doctor", "--json")
+        (config,) = (one for one in json.loads(ended.out) if one["id"] == "config")
+        assert (validated.code, ended.code, config["summary"]) == (2, code, "; ".join(mistakes))
+        assert config["status"] == ("failure" if code else "warning")
+
+
+async def test_the_server_that_gets_the_key_is_named_and_so_is_a_choice_that_is_missing(
+    server: Faulty, envwatch: Envwatch
+) -> None:
+    """`LETTA_BASE_URL` is left from yesterday."""
+    async with faulty_server(wire_rows(1)) as other:
+        envwatch.connect(other.url)
+        path = envwatch.write_config(f'[profiles.prod]\nbase_url = "{server.url}"\n')
+        ended = await asyncio.to_thread(envwatch, "doctor")
+        assert ended.out.endswith(f"; the key from LETTA_API_KEY goes to {server.url} ({path}:2)\n")
+        assert other.seen == []
+        path.write_text(f'{path.read_text()}[profiles.lab]\nbase_url = "{server.url}"\n')
+        server.seen.clear()
+        ended = await asyncio.to_thread(envwatch, "doctor")
+        assert ended.code == 1
+        assert f"no profile is chosen, and {path} has prod, lab" in ended.out
+        assert [seen for seen in (*server.seen, *other.seen) if "authorization" in seen.headers] == []
+
+
 async def test_ctrl_c_ends_a_hanging_check(server: Faulty, tmp_path: Path) -> None:
     environ = environment(tmp_path, LETTA_API_KEY=KEY, LETTA_BASE_URL=server.url)
     server.break_page(0, Stop(Where.REQUEST, How.HANG))

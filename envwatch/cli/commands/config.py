@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from envwatch.config.schema import Document
     from envwatch.config.settings import Settings
     from envwatch.fleet.tracking import TrackedEnvironment
 
@@ -46,7 +47,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: Options) -> int:
     """Run an action."""
-    path, is_named = config_path_for(options)
+    path, _ = config_path_for(options)
     match options.action:
         case "path":
             write(os.fsencode(path) + b"\n")
@@ -57,7 +58,7 @@ def run(options: Options) -> int:
         case "init":
             _init(path)
         case "validate":
-            return _validate(options, path, is_named=is_named)
+            return _validate(options, path)
         case _:
             write(redactor()(_shown(all_settings_for(options), path)).encode())
     return Exit.FINE
@@ -93,20 +94,10 @@ def _init(path: Path) -> None:
     print_error("every setting is commented out: edit the file, then run `envwatch config validate`")
 
 
-def _validate(options: Options, path: Path, *, is_named: bool) -> int:
-    from envwatch.config.describe import checked_text, mistakes_in, warnings_about
-    from envwatch.config.settings import document_and_mistakes, mistakes_in_variables
+def _validate(options: Options, path: Path) -> int:
+    from envwatch.config.describe import checked_text, warnings_about
 
-    document = None
-    try:
-        document, mistakes = document_and_mistakes(path, must_exist=is_named)
-    except ConfigError as error:
-        mistakes = error.lines
-    if document is not None:
-        mistakes = mistakes_in(document, mistakes, _mistakes_outside)
-    mistakes += mistakes_in_variables(os.environ, document, path)
-    if not mistakes:
-        mistakes = tuple(_mistakes_in_force(options))
+    document, mistakes = document_and_all_mistakes(options)
     for mistake in mistakes:
         print_error(f"envwatch: {mistake}")
     if mistakes:
@@ -116,6 +107,23 @@ def _validate(options: Options, path: Path, *, is_named: bool) -> int:
     what = "the file does not exist, and none is needed; `envwatch config init` writes the file"
     print_error(f"{path}: {checked_text(document, os.environ) if document else what}")
     return Exit.FINE
+
+
+def document_and_all_mistakes(options: Options) -> tuple[Document | None, tuple[SafeText, ...]]:
+    """Return the file, and a line for each mistake in file, variables and options, also of profiles not in use."""
+    from envwatch.config.describe import mistakes_in
+    from envwatch.config.settings import document_and_mistakes, mistakes_in_variables
+
+    path, is_named = config_path_for(options)
+    document = None
+    try:
+        document, mistakes = document_and_mistakes(path, must_exist=is_named)
+    except ConfigError as error:
+        mistakes = error.lines
+    if document is not None:
+        mistakes = mistakes_in(document, mistakes, _mistakes_outside)
+    mistakes += mistakes_in_variables(os.environ, document, path)
+    return document, mistakes or tuple(_mistakes_in_force(options))
 
 
 def _mistakes_in_force(options: Options) -> Iterator[SafeText]:

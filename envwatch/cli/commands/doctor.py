@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import Exit, Options, Parser
@@ -13,9 +14,10 @@ from envwatch.model.text import composed, counted, wrapped
 from envwatch.wording.state_style import painted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
     from envwatch.cli.doctor import Finding
+    from envwatch.config.settings import Settings
 
 LABELS: Final = {"ok": "ok", "warning": "WARN", "failure": "FAIL", "skipped": "skip"}
 _STYLES: Final = {"ok": "plain", "warning": "late", "failure": "offline", "skipped": "gone"}
@@ -63,7 +65,8 @@ async def _findings(options: Options) -> AsyncIterator[Finding]:
     from envwatch.cli.doctor import MACHINE, PROFILE, CheckedMachine, CheckedServer, findings_of
     from envwatch.config.settings import Settings
 
-    machine, failed = CheckedMachine(vars(options), os.environ), dict[str, str]()
+    machine = CheckedMachine(vars(options), os.environ, mistakes=partial(_mistakes, options), refusals=_refusals)
+    failed = dict[str, str]()
     async for finding in findings_of(MACHINE, machine, failed):
         yield finding
     for settings in machine.all_settings or [Settings()]:  # without settings, all checks are left out
@@ -71,6 +74,18 @@ async def _findings(options: Options) -> AsyncIterator[Finding]:
         async with aclosing(CheckedServer(settings, os.environ)) as server:
             async for finding in findings_of(PROFILE, server, {**failed}, profile):
                 yield finding
+
+
+def _mistakes(options: Options) -> Sequence[str]:
+    from envwatch.cli.commands.config import document_and_all_mistakes
+
+    return document_and_all_mistakes(options)[1]
+
+
+def _refusals(settings: Settings) -> Iterable[str]:
+    from envwatch.cli.commands.dashboard import screen_mistakes
+
+    return screen_mistakes(settings)
 
 
 def _print(lines: Iterable[str]) -> None:
@@ -96,7 +111,17 @@ def verdict_of(findings: Sequence[Finding]) -> str:
         skipped = sum("needs" in one["data"] for one in findings)
         return f"envwatch does not work here: {', '.join([*parts, f'{skipped} not checked'] if skipped else parts)}"
     tallies = [f"{_profile_of(one)}{one['data']['tally']}" for one in findings if "tally" in one["data"]]
-    return "; ".join([", with ".join(["envwatch works here", *parts]), *tallies])
+    return "; ".join([", with ".join(["envwatch works here", *parts]), *tallies, *_ways_of_keys(findings)])
+
+
+def _ways_of_keys(findings: Sequence[Finding]) -> Iterator[str]:
+    """Yield for each profile which key goes to which server, and who chose the server."""
+    origins = {one["profile"]: one["data"].get("origin") for one in findings if one["id"] == "key"}
+    for one in findings:
+        key = origins.get(one["profile"])
+        if one["id"] == "address" and key and "base_url" in one["data"]:
+            server = f"{one['data']['base_url']} ({one['data']['origin']})"
+            yield f"{_profile_of(one)}the key from {key} goes to {server}"
 
 
 def wrapped_lines(text: str, width: int | None) -> Sequence[str]:
