@@ -132,6 +132,7 @@ def test_only_commands_with_a_screen_may_import_a_terminal_library() -> None:
         "config",  # asks the screen for the names of themes and keys, late
         "dashboard",
         "demo",
+        "doctor",  # reports what `config validate` reports
         "replay",
     }
 

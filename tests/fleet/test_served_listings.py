@@ -5,6 +5,7 @@ times.
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 
 def of_rows(events: Sequence[Event]) -> list[Event]:
     return [event for event in events if event.id is not None or event.members]
+
+
+def without_incidents(events: Sequence[Event]) -> list[Event]:
+    return [replace(event, incident=None, members=tuple(without_incidents(event.members))) for event in of_rows(events)]
 
 
 def after(profile_state: ProfileState, *outcomes: Outcome) -> tuple[ProfileState, list[Event]]:
@@ -140,7 +145,8 @@ def test_a_monitor_behind_a_cache_comes_to_the_verdicts_of_a_direct_one(
         viewer, seen = viewer.apply(NO_PROFILE, late, late.ended)
         viewed, asked = viewer.fleet.by_profile[NO_PROFILE], direct.fleet.by_profile[NO_PROFILE]
         assert viewed.environments == asked.environments
-        assert of_rows(seen.events) == of_rows(changes.events)
+        # A return counts after a minute of `now`, which is later here: a next loss may join the old incident, or not.
+        assert without_incidents(seen.events) == without_incidents(changes.events)
         assert viewer.watched[NO_PROFILE] == direct.watched[NO_PROFILE]
 
 

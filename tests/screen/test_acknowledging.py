@@ -408,7 +408,7 @@ async def test_silencing_an_incident_takes_its_line_away_and_its_rows_stand_grey
         (silence,) = stage.app.state.monitor.silences.values()
         assert silence.environments == {key_of("env-web-1"), key_of("env-web-2")}
         assert (in_block(stage), stage.cursor) == (["bob"], "bob")
-        assert stage.names == ["web-1", "web-2", "dan"]
+        assert stage.names == ["dan", "web-1", "web-2"]
         assert stage.rule.startswith("── 1 online · 2 silenced ──")
         colours = {style_in(stage.line_of("bob"), text).color for text in ("bob", "off")}
         for name in ("web-1", "web-2"):

@@ -125,15 +125,16 @@ async def test_table_rule_and_pane_show_a_silenced_row_until_the_silence_ends() 
         assert "○ 1 page  " in stage.lines[0]
         await post(stage, partial(silence_rows, [KEY], HOUR, NOTE))
         await stage.tick(1)
-        assert (stage.block, stage.names) == ([], ["a", "b"])
+        assert (stage.block, stage.names) == ([], ["b", "a"])
         until = clock_text(NOW + stage.now * 1000 + 3_600_000, None)[:5]
-        assert re.search(rf"a +⊘ .* until {until}\b", stage.body[0])
+        assert re.search(rf"a +⊘ .* until {until}\b", stage.body[1])
         assert "▌" not in stage.text
         assert "○ +1 off  " in stage.lines[0]
         assert stage.rule.startswith("── 1 online · 1 silenced ──")
         await stage.press("n")
         assert stage.news == "nothing needs a person: 1 silenced"
-        await stage.press("g", "enter")
+        stage.go_to("env-a")
+        await stage.press("enter")
         assert re.search(r"silenced +until \d\d:\d\d: new disks", stage.text)
         await stage.press("escape", "b", "p", "enter")
         assert [line for line in stage.body if "pod pod" in line] == ["▾ ⊘ pod pod-1  ● 1  ○ 1"]
