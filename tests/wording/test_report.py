@@ -108,7 +108,7 @@ def test_rows_lost_alike_share_a_sentence() -> None:
     some = "`web-0`, `web-1`, `web-2`, `web-3` and 496 more"
     assert told(found, "down") == [f"{some} offline since 22:01 (under 1m): disconnected, pod `pod-1`"]
     assert told(found, "incidents") == [
-        f"22:01: 500 went offline together, on pod `pod-1`: {some}; none is back",
+        f"22:01: 500 went offline together: {some}; none is back",
     ]
     assert max(map(len, lines(found))) < 250
     assert names(found, "down") == names_of_rows
@@ -263,7 +263,7 @@ def test_rows_in_need_of_nobody_follow_the_others() -> None:
     assert section(found, "outages").heading == "Other outages: 2 (1 not alerting)"
     assert told(found, "outages") == [
         "`ana` down 1m, 22:25 to 22:26: disconnected",
-        "`mac` down for a time, not alerting",
+        "`mac` down 10m, 22:10 to 22:20: disconnected, not alerting",
     ]
     assert {each["name"]: each["alerting"] for each in values(found, "outages")} == {
         "ana": True,
@@ -354,7 +354,7 @@ def test_an_incident_lasts_until_the_last_row_is_back() -> None:
     night = Night().add("ana", "ben", "chen").until("22:10").lose("ana", "ben").until("22:20").restore("ana")
     part, whole = (report(each, 1) for each in (night.branch().until("22:30"), night.until("22:30").restore("ben")))
     assert told(part, "incidents") == [
-        "22:10: 2 went offline together, on pod `pod-1`: `ana` and `ben`; 1 back within 10m, 1 still down"
+        "22:10: 2 went offline together: `ana` and `ben`; 1 back within 10m, 1 still down"
     ]
     whole = report(night.until("22:40"), 1)
     assert told(whole, "incidents")[0].endswith("`ana` and `ben`; all back within 20m")
@@ -389,13 +389,21 @@ def test_the_blast_radius_is_the_pod_or_the_number_of_pods(pods: Sequence[str | 
     assert f": 2 went offline together{text}: " in line
 
 
+def test_a_pod_with_another_row_up_is_no_blast_radius() -> None:
+    night = Night().add("ana", "ben", "chen").until("22:10").lose("ana", "ben").until("22:20")
+    spared, whole = report(night.branch(), 1), report(night.lose("chen").until("22:30"), 1)
+    assert told(spared, "incidents") == ["22:10: 2 went offline together: `ana` and `ben`; none is back"]
+    assert told(whole, "incidents") == told(spared, "incidents")
+    assert [incident["pods"] for incident in values(spared, "incidents")] == [{"pod-1": 2}]
+
+
 @pytest.mark.parametrize("latency_ms", [0, 200, 5_000])
 def test_losses_of_a_gap_are_not_said_to_be_lost_together(latency_ms: int) -> None:
     """The poll of the first listing after the gap is recorded with the answer, later than the events."""
     night = Night(latency_ms=latency_ms).add("ana", "ben", "chen").until("22:10").lose("ana", "ben")
     night.stop("22:30").until("22:40")
     assert told(report(night), "incidents") == [
-        "22:30: 2 were found offline after a gap, on pod `pod-1`: `ana` and `ben`; none is back"
+        "22:30: 2 were found offline after a gap: `ana` and `ben`; none is back"
     ]
     assert outages(night) == [("ana", "22:30:00", None), ("ben", "22:30:00", None)]
     assert [gap["cause"] for gap in values(report(night, 0.5), "unseen")] == ["envwatch did not run"]

@@ -43,12 +43,13 @@ from envwatch.wording.state_style import clock_warning
 from envwatch.wording.table.table_view import ambiguous_names, id_tail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import tzinfo
 
     from envwatch.alerts.silences import Silenced
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.fleet.watched_time import Interval
+    from envwatch.model.clock import ServerMs
     from envwatch.wording.report.outages import Downtime, RowPast
     from envwatch.wording.report.period import Gap, Recorded
 
@@ -228,11 +229,12 @@ def _incidents(facts: _Facts) -> Iterator[Line]:
         reasons = {group.reason for group in groups if group.kind is Kind.TOGETHER and group.of in LOSSES}
         shared = reasons.pop() if len(reasons) == 1 else None
         pods = Counter({loss.id: loss.then.environment.pod_id for loss in losses if loss.then is not None}.values())
+        spared = _pods_up_at(max(loss.at for loss in losses), facts, rows)
         is_found_late = any(group.kind is Kind.WHILE_BLIND for group in groups)
         how = f"were found {kind} after a gap" if is_found_late else f"{VERBS[kind]} together"
         what = "not back after a silence" if kind is Kind.NOT_BACK else how
         more = f" (+{needless:,} need nobody)" if needless else ""
-        where = f", all {code(shared)}" if shared else _pods_text(pods)
+        where = f", all {code(shared)}" if shared else _pods_text(pods, spared)
         within = "" if back_at is None else f" within {_age(span(back_at - began_at))}"
         back = f"{len(rows) - len(still):,} back{within}, {len(still):,} still down" if still else f"all back{within}"
         text = f"{len(rows) - needless:,} {what}{more}{where}: {_names_text(rows.values())}"
@@ -258,11 +260,22 @@ def _names_text(lines: Iterable[Line]) -> str:
     return listed([line.subject for line in lines], NAMES)
 
 
-def _pods_text(pods: Counter[SafeText | None]) -> str:
+def _pods_up_at(at: ServerMs, facts: _Facts, lost: Collection[SafeText]) -> set[SafeText | None]:
+    """Return the pods of the other rows that were up at a moment."""
+    return {
+        row.pod_id
+        for id_, row in facts.rows.items()
+        if id_ not in lost
+        and any(each.state.is_up and each.since <= at <= each.until for each in facts.pasts[id_].intervals)
+    }
+
+
+def _pods_text(pods: Counter[SafeText | None], spared: Collection[SafeText | None]) -> str:
+    """Return the number of pods, or the only pod, unless rows in `spared` pods show that the pod is no cause."""
     (pod, _), *others = pods.most_common() or [(None, 0)]
     if others:
         return f", on {len(pods)} pods"
-    return "" if pod is None else f", on pod {code(pod)}"
+    return "" if pod is None or pod in spared else f", on pod {code(pod)}"
 
 
 def _outages(facts: _Facts) -> Iterator[Line]:
@@ -275,7 +288,7 @@ def _outages(facts: _Facts) -> Iterator[Line]:
         for downtime in downtimes:
             text = _outage_text(downtime, len(told) - 1, facts.clock) if downtime in told[:1] else ""
             values = {**downtime.values, "seen_s": downtime.seen / _SECOND, "alerting": counts}
-            text = f"down for a time, {_NEEDLESS}" if text and not counts else text
+            text = f"{text}, {_NEEDLESS}" if text and not counts else text
             line = facts.line(id_, text, not counts, -downtime.lasted / MS, **values)
             yield line._replace(mark="" if counts else _NEEDLESS)
 
