@@ -217,9 +217,7 @@ def test_the_report_lists_silenced_rows_apart_and_the_rows_not_back_as_one_incid
     assert silenced == {"mac-1": "10:00", "mac-2": "10:00", "web-1": "20:05"}
     night.day += 1
     found = report(night.poll("10:00:05", "mac-1", "mac-2").poll("10:00:15", "mac-1", "mac-2"))
-    assert told(found, "incidents")[0].endswith(
-        "2 not back after a silence, on pod `pod-1`: `mac-1` and `mac-2`; none is back"
-    )
+    assert told(found, "incidents")[0].endswith("2 not back after a silence: `mac-1` and `mac-2`; none is back")
     assert section(found, "down").heading == "Still down: 2"
     assert {each["reason"] for each in values(found, "down")} == {"not back by 10:00"}
 
