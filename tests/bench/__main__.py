@@ -64,12 +64,18 @@ ON_REQUEST = {
     "viewers": "serving.viewers",
 }
 """Only by name: these benches take minutes."""
+OWN_OPTIONS = {"month": month, "mutants": mutants}
+"""Programs with options."""
 
 
 def main(names: Iterable[str]) -> None:
     names = list(names) or [*BENCHES]
-    if names[:1] in (["month"], ["mutants"]):
-        {"month": month, "mutants": mutants}[names[0]].main(names[1:])
+    if names[0] in OWN_OPTIONS:
+        OWN_OPTIONS[names[0]].main(names[1:])
+        return
+    if {"-h", "--help"}.intersection(names):
+        sys.stdout.write(f"{__doc__}\nBenches: {', '.join(BENCHES)}.\n")
+        sys.stdout.write(f"Only by name: {', '.join((*ON_REQUEST, *OWN_OPTIONS))}.\n")
         return
     every = BENCHES | ON_REQUEST
     if unknown := set(names) - every.keys():

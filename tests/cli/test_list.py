@@ -90,6 +90,13 @@ def test_the_login_of_the_letta_cli_serves_without_a_variable(
     assert len(envwatch("list", "-o", "jsonl").out.splitlines()) == 3
 
 
+def test_every_format_hints_at_a_filter_with_rows(envwatch: Envwatch, faulty: Faulty) -> None:
+    faulty.rows = [wire_row(f"web-{number}") for number in range(3)]
+    for form in FORMATS:
+        ended = envwatch("list", "-o", form, "--filter", "name:web")
+        assert (ended.code, "envwatch: name:web finds 0; name:*web* finds 3" in ended.err) == (0, True), ended.err
+
+
 @pytest.mark.parametrize(
     ("page", "fault", "message"),
     [

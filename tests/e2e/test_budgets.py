@@ -17,7 +17,7 @@ import pytest
 from support.budgets import BUDGETS, OTHER_TESTS, Budget, faults
 from support.builders import wire_rows
 from support.faulty_server import credentials, serving
-from support.pty_terminal import ENTER, Terminal, without_settings
+from support.pty_terminal import ENTER, ROOT, Terminal, without_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -161,3 +161,10 @@ def test_a_budget_in_another_unit_than_the_finding_is_a_fault(
     budget: Budget, unit: str, against: str, *, is_fitting: bool
 ) -> None:
     assert (faults({"read": budget}, {"read": (unit, against)}) == []) == is_fitting
+
+
+def test_help_lists_the_benches_instead_of_running_one() -> None:
+    command = [sys.executable, "tests/bench", "--help"]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "Benches: decode, " in printed
+    assert all(name in printed for name in BUDGETS if name != OTHER_TESTS)
