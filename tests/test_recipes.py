@@ -239,7 +239,7 @@ def test_every_documented_key_is_bound_and_every_binding_has_a_key_or_its_id_doc
 
 
 def test_every_letter_of_the_copy_menu_and_every_variable_of_a_command_is_documented() -> None:
-    (letters,) = re.findall(r"then a letter \|.*? · (.*?) \(by OSC 52", KEYS)
+    (letters,) = re.findall(r"then a letter \| copy: (.*?) \(by OSC 52", KEYS)
     assert set(re.findall(r"`(.)`", letters)) == set(COPY_LETTERS.values())
     variables = re.findall(r"`((?:ENVWATCH)?_[A-Z_]+)`", COMMANDS_OF_YOUR_OWN)
     expected = {name.removeprefix("ENVWATCH") for name in ROW_VARIABLES}
