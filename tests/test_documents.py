@@ -49,6 +49,10 @@ PAGES: Final = pages()
 COMMANDS: Final = ("pip install uv && uv run envwatch demo", "pip install uv && uv run pytest")
 """Commands for newcomers, on which `.ci/run` and others rely."""
 
+LONGEST_LINE: Final = 130
+REPORT: Final = "docs/report.md"
+"""Made by the program."""
+
 FOR_CHANGES: Final = {"CONTRIBUTING.md", "docs/architecture.md", "docs/metrics.md", "docs/operators/README.md"}
 """Pages with names from the source or from other programs, covered by other tests."""
 
@@ -251,12 +255,19 @@ def test_no_sentence_stands_twice() -> None:
     counts = Counter(
         sentence
         for name, text in PAGES.items()
-        if name != "docs/report.md"  # made by the program
+        if name != REPORT
         for sentence in sentences(GENERATED.sub("", text))
         if len(sentence.split()) >= 7
     )
     assert len(counts) > 300
     assert [sentence for sentence, count in counts.items() if count > 1] == []
+
+
+def test_no_line_of_text_needs_a_wide_screen() -> None:
+    """Tables have a line for each row, and the report is the program's output."""
+    texts = [prose(text) for name, text in PAGES.items() if name.startswith(("README", "docs/")) and name != REPORT]
+    lines = [line for text in texts for line in text.splitlines() if not line.startswith("|")]
+    assert [line for line in lines if len(line) > LONGEST_LINE] == []
 
 
 def test_every_page_has_one_title_and_says_its_purpose_first() -> None:
