@@ -95,15 +95,16 @@ _DATE = re.compile(
 def moment_of(text: str, now: datetime, zone: tzinfo | None = None) -> datetime | None:
     """Return a typed moment in UTC, if valid; `now` has a zone.
 
-    `text` is the next time of day (`15:30`, `15:30:10`), or a date with a time (`2026-11-25 15:30`, or ISO 8601).
+    `text` is the next time of day (`15:30`, `15:30:10`), or a date with a time (`2026-11-25 15:30`, or ISO 8601). A time
+    that the clocks show twice comes twice.
     """
     text = text.strip().upper()
     try:
         if match := _TIME.fullmatch(text):
             hour, minute, second = (int(number or 0) for number in match.groups())
             today = in_zone(now, zone).replace(hour=hour, minute=minute, second=second, microsecond=0, tzinfo=None)
-            days = (with_zone(today + timedelta(days=count), zone).astimezone(UTC) for count in (0, 1))
-            return next(at for at in days if at > now)
+            instants = (at for count in (0, 1) for at in _instants(today + timedelta(days=count), zone))
+            return next(at for at in instants if at > now)
         if not _DATE.fullmatch(text):
             return None
         at = datetime.fromisoformat(text)

@@ -240,6 +240,27 @@ def test_the_next_time_of_day_is_right_across_a_change_of_the_clocks() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "utc", "moment"),
+    [
+        # On 25 October 2026 at 3:00 (1:00 UTC) the clocks go back to 2:00.
+        ("10:00", "2026-10-25T00:30", "25T09:00"),
+        ("10:00", "2026-10-25T01:30", "25T09:00"),
+        ("2:30", "2026-10-25T00:29", "25T00:30"),
+        ("2:30", "2026-10-25T00:30", "25T01:30"),
+        ("2:30", "2026-10-25T01:29", "25T01:30"),
+        ("2:30", "2026-10-25T01:30", "26T01:30"),
+        # On 29 March 2026 at 2:00 (1:00 UTC) the clocks go forward to 3:00.
+        ("10:00", "2026-03-29T00:59", "29T08:00"),
+        ("2:30", "2026-03-29T00:59", "29T01:30"),
+    ],
+)
+def test_the_next_time_of_day_is_right_in_the_night_of_a_change_of_the_clocks(text: str, utc: str, moment: str) -> None:
+    at = moment_of(text, datetime.fromisoformat(utc).replace(tzinfo=UTC), BERLIN)
+    assert at is not None
+    assert f"{at:%dT%H:%M}" == moment
+
+
+@pytest.mark.parametrize(
     "text",
     ["", "25:00", "12:60", "noon", "2026-13-01 10:00", "2026-02-30 10:00", "2026-11-25", "1530", "12:00 pm", "١٢:٠٠"],
 )
