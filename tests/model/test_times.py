@@ -336,6 +336,16 @@ def test_a_time_skipped_by_the_clocks_has_the_offset_before() -> None:
     assert berlin("2026-03-29 02:30", "2026-03-29T06:00") == "29T01:30"
 
 
+def test_the_clocks_of_the_machine_skip_and_repeat_times_as_the_clocks_of_a_named_zone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    typed = ("02:30", "10:00", "2026-03-29 02:30", "2026-10-25 02:30")
+    nights = [datetime(2026, *day, tzinfo=UTC) for day in ((3, 28, 23, 30), (3, 29, 0, 59), (10, 25, 0, 40))]
+    named = [(moment_of(text, now, BERLIN), past_moment_of(text, now, BERLIN)) for text in typed for now in nights]
+    with local_zone("CET-1CEST,M3.5.0,M10.5.0/3", monkeypatch):
+        assert [(moment_of(text, now), past_moment_of(text, now)) for text in typed for now in nights] == named
+
+
 def test_a_time_on_no_clock_of_yesterday_was_the_day_before() -> None:
     """Samoa had no 30 December 2011: on the 31st at 1:00, 2:00 was last on the 29th."""
     now = datetime(2011, 12, 30, 11, tzinfo=UTC)
