@@ -139,7 +139,7 @@ def _taken_over(
             continue
         found[tracked.environment.id] = None
         own = found.get(new.environment.id) or rows.get(new.environment.id)
-        if own is None or own.watched < old.watched:
+        if own is None or (own.watched, own.is_first) < (old.watched, old.is_first):
             known = old._replace(is_up=None) if old.is_up is False else old
             found[new.environment.id] = known.after(watched_ms, is_up=new.verdict.is_up)
     return found

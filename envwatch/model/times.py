@@ -96,18 +96,19 @@ def moment_of(text: str, now: datetime, zone: tzinfo | None = None) -> datetime 
     """Return a typed moment in UTC, if valid; `now` has a zone.
 
     `text` is the next time of day (`15:30`, `15:30:10`), or a date with a time (`2026-11-25 15:30`, or ISO 8601).
+    Clocks that go back show some times twice.
     """
     text = text.strip().upper()
     try:
         if match := _TIME.fullmatch(text):
             hour, minute, second = (int(number or 0) for number in match.groups())
             today = in_zone(now, zone).replace(hour=hour, minute=minute, second=second, microsecond=0, tzinfo=None)
-            days = (with_zone(today + timedelta(days=count), zone).astimezone(UTC) for count in (0, 1))
-            return next(at for at in days if at > now)
+            instants = (at for count in (0, 1) for at in _instants(today + timedelta(days=count), zone))
+            return next(at for at in instants if at > now)
         if not _DATE.fullmatch(text):
             return None
         at = datetime.fromisoformat(text)
-        return (at if at.tzinfo is not None else with_zone(at, zone)).astimezone(UTC)
+        return at.astimezone(UTC) if at.tzinfo is not None else _instants(at, zone)[0]
     except (ValueError, OverflowError, OSError, StopIteration):
         return None
 
@@ -157,7 +158,9 @@ def _time_ago(text: str) -> timedelta | None:
 
 
 def _instants(local: datetime, zone: tzinfo | None) -> tuple[datetime, ...]:
-    first, second = (with_zone(local.replace(fold=fold), zone).astimezone(UTC) for fold in (0, 1))
+    # `astimezone` gives a skipped time of the machine's zone the offset after.
+    shown = (with_zone(local.replace(fold=fold), zone).timestamp() for fold in (0, 1))
+    first, second = (datetime.fromtimestamp(each, UTC) for each in shown)
     return (first, second) if first < second else (first,)
 
 

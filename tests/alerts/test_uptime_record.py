@@ -192,6 +192,31 @@ def test_a_replacing_row_takes_the_uptime_over_without_an_outage(lost_for: float
     assert record.hold(20 * MINUTE, "old").uptime("new").watched > before.watched
 
 
+@pytest.mark.parametrize(("is_server", "counts"), [(True, True), (False, False)])
+def test_a_row_replaced_in_the_first_minutes_passes_on_whether_the_loss_counts(
+    *, is_server: bool, counts: bool
+) -> None:
+    record = Record("old", "b")
+    listener = {"deviceId": "d", "listenerInstanceId": "server-0123456789abcdef"}
+    connected_at = LONG_AGO if is_server else NOW - HOUR
+    record.fields["old"] = {**listener, "firstSeenAt": LONG_AGO, "connectedAt": connected_at, "lastSeenAt": NOW + 5_000}
+    record.poll()
+    later = record.at + 5_000
+    record.fields["new"] = {**listener, "connectedAt": later, "firstSeenAt": later}
+    record.names.append("new")
+    record.poll("old")
+    assert clean("old") not in record.record.rows
+    assert record.uptime("new").is_permanent is counts
+
+
+def test_a_row_connected_for_a_day_keeps_its_place_over_the_row_replaced_before_the_first_listing() -> None:
+    record = Record("old", "new")
+    listener = {"deviceId": "d", "listenerInstanceId": "server-0123456789abcdef"}
+    record.fields["old"] = {**listener, "firstSeenAt": LONG_AGO - HOUR, "lastSeenAt": LONG_AGO - 5_000}
+    record.fields["new"] = {**listener, "firstSeenAt": LONG_AGO}
+    assert record.poll("old").poll("old").uptime("new").is_permanent
+
+
 def test_uptimes_of_absent_rows_are_kept_for_two_weeks_of_watched_time() -> None:
     rows = {clean("left"): Uptime(9e8, 1e9, at=1e9, is_up=True), clean("a"): Uptime(9e8, 1e9, at=1e9)}
     record = Record("a", record=UptimeRecord(1e9, rows, has_begun=True)).poll()

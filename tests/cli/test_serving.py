@@ -268,6 +268,7 @@ async def test_a_token_changes_no_acknowledgement_outside_of_its_profiles_rows(t
     elsewhere = {(SERVER, clean("env-of-another-profile")): ACK}
     async with running(tmp_path, elsewhere) as served:
         assert (await served.ask("DELETE")).status == 404
+        assert (await served.ask("PATCH", note="eta")).status == 404
         assert served.acks == elsewhere
 
 

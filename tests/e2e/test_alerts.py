@@ -1,4 +1,4 @@
-"""Messages of hooks under the real `envwatch watch --hooks`: kills, damaged files, other processes, real services.
+"""Messages of hooks under the real program: kills, damaged files, other processes, real services.
 
 All stories run at once, on a fast clock (faketime) if a story takes minutes. Most stories end with the loss of a
 machine `sentinel`, whose message arrives after all messages due before.
@@ -39,6 +39,8 @@ SPEEDS: Final = {
     "killed_and_damaged": 1,
     "holder_killed": 1,
     "one_id_on_two_servers": 1,
+    "set_to_always": 1,
+    "renamed_and_killed": 1,
     "only_a_hook": 20,
     "service_down": 50,
     "key_revoked": 60,
@@ -94,6 +96,17 @@ def test_an_acknowledgement_on_the_dashboard_quietens_the_row_of_its_server_alon
     assert about_box == [("opened", "bolt")], tale.text
 
 
+@tells("set_to_always")
+def test_a_machine_that_was_down_and_is_set_to_always_between_two_runs_is_one_message(tale: Tale) -> None:
+    assert tale.notes["told"] == []
+    assert tale.names == [("opened", ["box"]), SENTINEL], tale.text
+
+
+@tells("renamed_and_killed")
+def test_a_renamed_server_is_told_after_a_kill_and_without_the_old_row(tale: Tale) -> None:
+    assert tale.names == [("opened", ["new"]), SENTINEL], tale.text
+
+
 @needs_faketime
 @tells("only_a_hook")
 def test_with_nothing_but_a_hook_one_message_names_the_servers_four_minutes_after_a_power_cut(tale: Tale) -> None:
@@ -133,7 +146,7 @@ _HOOKS = {"after": f"sleep 0.4; {APPENDS}", "before": f"{APPENDS}; sleep 0.4"}
 
 
 def test_kills_lose_no_opening_repeat_no_id_and_send_no_end_alone(tmp_path: Path) -> None:
-    """Kill a watch around losses and deliveries: forty times in the profile `thorough`, eight times in `.ci/run`."""
+    """Kill `watch` and `serve` around losses and deliveries: 40 times in `thorough`, 8 times in `.ci/run`."""
     kills = max(examples(10), 2)
     homes = [tmp_path / str(number) for number in range(_DESKS)]
     with ThreadPoolExecutor(_DESKS) as threads:
@@ -161,7 +174,8 @@ def _killed(kills: int, home: Path, seed: int) -> list[list[Told]]:
     dice = random.Random(seed)
     names = [f"box-{number}" for number in range(kills)]
     site = Site(*names, "steady")
-    with Desk(home, {"work": site}, 'interval = "1s"\nalert_after = "2s"', hooks=_HOOKS) as desk:
+    settings = 'interval = "1s"\nalert_after = "2s"'
+    with Desk(home, {"work": site}, settings, hooks=_HOOKS, is_served=seed % 2 == 1) as desk:
 
         def heard(what: str) -> bool:
             ways = ({name for each in desk.told(hook) if each.what == what for name in each.names} for hook in _HOOKS)

@@ -22,15 +22,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.budget import THOROUGH, examples
 from support.builders import NOW
-from support.lives import plain_life
+from support.lives import PLAIN_TEXTS, plain_life
 from support.recording import content, life, record
 from support.rights import folder_for_anyone, without_rights
-from support.values import exact
+from support.values import MARK, exact, marked
 
 from envwatch.fleet.events import Event, Kind
 from envwatch.history.encoding.frames import FORMAT_VERSION
 from envwatch.history.encoding.packing import unpacked
-from envwatch.history.past import About, HistoryError, RecordedStep, events_of
+from envwatch.history.past import About, HistoryError, Moment, RecordedStep, events_of
 from envwatch.history.recording import RecordingWriter
 from envwatch.history.redaction import Redaction
 from envwatch.history.stored import RecordedFile, Retention, day_paths, history_folder
@@ -40,9 +40,7 @@ from envwatch.model.outcome import PollResult, RecordedPoll
 from envwatch.model.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from envwatch.history.past import Moment
+    from collections.abc import Iterable
 
 ABOUT: Final = About(profile=clean("prod"), base_url=clean("https://api.letta.com"), version=clean("1.0"))
 ALWAYS: Final = (WallMs(0), WallMs(NOW * 2))
@@ -366,23 +364,30 @@ def test_a_full_disk_costs_the_poll_in_flight_alone(tmp_path: Path) -> None:
 
 
 def test_no_text_of_others_is_in_the_bytes_of_a_redacted_recording(tmp_path: Path) -> None:
-    path = tmp_path / "a.rec"
-    with closing(RecordingWriter(path, ABOUT, Redaction())) as writer:
-        for moment, result, events in LIFE.steps:
-            writer.write(moment, result, events)
-            writer.write_events(moment.now.wall, events)
-    content = path.read_bytes()
-    with closing(RecordedFile(path)) as file:
-        assert file.about.is_redacted
-        assert file.about.host.endswith(".invalid")
-        assert len(events_of(file.steps(*ALWAYS))) == 2 * len(LIFE.events)
-        content += b"".join(json.dumps(plain).encode() for plain in plain_values(path))
-    assert not [text for text in ("api.letta", "prod", "text ") if text.encode() in content]
-    assert b"wall" in content
+    """The same search finds each text in the same recording with names."""
+    places = ("Silence.note", "Silence.by", "Matcher.query", "Ack.note", "Ack.by", "Incident.ended_by", "Loss.incident")
+    texts = [ABOUT.profile, ABOUT.host, *PLAIN_TEXTS, *(f"{MARK}{place}" for place in places)]
+
+    def found(name: str, redaction: Redaction | None) -> list[str]:
+        path = tmp_path / name
+        with closing(RecordingWriter(path, ABOUT, redaction)) as writer:
+            for moment, result, events in LIFE.steps:
+                writer.write(moment, result, events)
+                writer.write_events(moment.now.wall, events)
+            writer.write(marked(Moment), PollResult.LISTED)
+        content = path.read_bytes() + json.dumps(plain_values(path), ensure_ascii=False).encode()
+        with closing(RecordedFile(path)) as file:
+            assert file.about.is_redacted == (redaction is not None)
+            assert len(events_of(file.steps(*ALWAYS))) == 2 * len(LIFE.events)
+        return [text for text in texts if text.encode() in content]
+
+    assert found("names.rec", None) == texts
+    assert found("redacted.rec", Redaction()) == []
 
 
-def plain_values(path: Path) -> Iterator[object]:
-    """What stands compressed in a file."""
+def plain_values(path: Path) -> list[object]:
+    """Return every value of a file, also what stands compressed there."""
     with closing(sqlite3.connect(path)) as connection:
-        for (data,) in connection.execute("SELECT data FROM frames UNION ALL SELECT data FROM events").fetchall():
-            yield unpacked(data)
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        rows = [row for name in tables for row in connection.execute(f"SELECT * FROM {name}")]
+    return [unpacked(value) if isinstance(value, bytes) else value for row in rows for value in row]

@@ -240,6 +240,27 @@ def test_the_next_time_of_day_is_right_across_a_change_of_the_clocks() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "utc", "moment"),
+    [
+        # On 25 October 2026 at 3:00 (1:00 UTC) the clocks go back to 2:00.
+        ("10:00", "2026-10-25T00:30", "25T09:00"),
+        ("10:00", "2026-10-25T01:30", "25T09:00"),
+        ("2:30", "2026-10-25T00:29", "25T00:30"),
+        ("2:30", "2026-10-25T00:30", "25T01:30"),
+        ("2:30", "2026-10-25T01:29", "25T01:30"),
+        ("2:30", "2026-10-25T01:30", "26T01:30"),
+        # On 29 March 2026 at 2:00 (1:00 UTC) the clocks go forward to 3:00.
+        ("10:00", "2026-03-29T00:59", "29T08:00"),
+        ("2:30", "2026-03-29T00:59", "29T01:30"),
+    ],
+)
+def test_the_next_time_of_day_is_right_in_the_night_of_a_change_of_the_clocks(text: str, utc: str, moment: str) -> None:
+    at = moment_of(text, datetime.fromisoformat(utc).replace(tzinfo=UTC), BERLIN)
+    assert at is not None
+    assert f"{at:%dT%H:%M}" == moment
+
+
+@pytest.mark.parametrize(
     "text",
     ["", "25:00", "12:60", "noon", "2026-13-01 10:00", "2026-02-30 10:00", "2026-11-25", "1530", "12:00 pm", "١٢:٠٠"],
 )
@@ -313,6 +334,16 @@ def test_a_time_skipped_by_the_clocks_has_the_offset_before() -> None:
     assert berlin("02:30", "2026-03-29T01:29") == "28T01:30"
     assert berlin("02:30", "2026-03-29T01:30") == "29T01:30"
     assert berlin("2026-03-29 02:30", "2026-03-29T06:00") == "29T01:30"
+
+
+def test_the_clocks_of_the_machine_skip_and_repeat_times_as_the_clocks_of_a_named_zone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    typed = ("02:30", "10:00", "2026-03-29 02:30", "2026-10-25 02:30")
+    nights = [datetime(2026, *day, tzinfo=UTC) for day in ((3, 28, 23, 30), (3, 29, 0, 59), (10, 25, 0, 40))]
+    named = [(moment_of(text, now, BERLIN), past_moment_of(text, now, BERLIN)) for text in typed for now in nights]
+    with local_zone("CET-1CEST,M3.5.0,M10.5.0/3", monkeypatch):
+        assert [(moment_of(text, now), past_moment_of(text, now)) for text in typed for now in nights] == named
 
 
 def test_a_time_on_no_clock_of_yesterday_was_the_day_before() -> None:

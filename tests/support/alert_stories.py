@@ -132,7 +132,7 @@ class Site:
 
 
 class Watch:
-    """A running `envwatch watch --hooks`."""
+    """A running `envwatch watch --hooks` or `envwatch serve --hooks`."""
 
     def __init__(self, process: programs.Program, err: Path) -> None:
         self.process = process
@@ -158,6 +158,7 @@ class Desk:
         hooks: scripts by hook name; `$0` is the hook's file.
         more: further lines of the configuration.
         every_row: whether a loss of any row needs a person, in place of the default.
+        is_served: whether `serve --hooks` runs the hooks, in place of `watch --hooks`.
     """
 
     def __init__(
@@ -170,9 +171,11 @@ class Desk:
         hooks: dict[str, str] | None = None,
         more: str = "",
         every_row: bool = True,
+        is_served: bool = False,
     ) -> None:
         self.home = home
         self._every_row = every_row
+        self._is_served = is_served
         self.sites = sites
         self.speed = speed
         self._settings = settings
@@ -191,6 +194,9 @@ class Desk:
             command = ["sh", "-c", script, str(self.file_of(name))]
             lines += ["[[hooks]]", f'name = "{name}"', f"command = {json.dumps(command)}"]
         (self.home / "config.toml").write_text("\n".join([*lines, self._more]), encoding="utf-8")
+        tokens = self.home / "serve-tokens"
+        tokens.write_text("ann token-of-ann-0123456789\n", encoding="utf-8")
+        tokens.chmod(0o600)
         return self
 
     def __exit__(self, _type: type[BaseException] | None, _: object, _trace: TracebackType | None) -> None:
@@ -230,19 +236,24 @@ class Desk:
 
     def check(self) -> tuple[int, str]:
         """Return exit code and output of `envwatch check` for all machines except sentinels."""
-        command = [*_ENVWATCH, "check", "--profile", self.profiles, "--filter", "!sentinel"]
+        return self.run("check", "--filter", "!sentinel")
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        """Return exit code and output of a command."""
+        command = [*_ENVWATCH, *arguments, "--profile", self.profiles]
         done = programs.run(command, self.environ, folder=self.home)
         return done.returncode, done.stdout.decode()
 
     @contextmanager
     def watching(self) -> Iterator[Watch]:
-        """Run `envwatch watch --hooks` for the context's duration.
+        """Run the hooks for the context's duration.
 
         Enter at the program's third listing, with a written alert state for each profile.
         """
         self._runs += 1
         err = self.home / f"err-{self._runs}"
-        command = [*_ENVWATCH, "watch", "--hooks", "-o", "jsonl", "--profile", self.profiles]
+        program = ("serve", "--bind", "127.0.0.1:0") if self._is_served else ("watch", "-o", "jsonl")
+        command = [*_ENVWATCH, *program, "--hooks", "--profile", self.profiles]
         with Path(os.devnull).open("r+b") as nothing, err.open("wb") as to_err:
             streams = (nothing.fileno(), nothing.fileno(), to_err.fileno())
             process = programs.start(command, self.environ, streams, folder=self.home)
@@ -513,6 +524,49 @@ def key_revoked(home: Path, speed: float) -> Tale:
         return desk.tale(revoked_at=revoked_at, ended_with=ended_with)
 
 
+def set_to_always(home: Path, speed: float) -> Tale:
+    """A machine set to never goes down, and is set to always while no hook process runs."""
+    site = Site("box", "other", "sentinel")
+    with Desk(home, {"work": site}, _SOON, speed=speed) as desk:
+        with desk.watching() as watch:
+            watch.end()
+        desk.run("alerts", "set", "box", "never")
+        with desk.watching() as watch:
+            site.close("box")
+            desk.let_list(5, watch)
+            told = desk.told()
+            watch.end()
+        desk.run("alerts", "set", "box", "always")
+        with desk.watching():
+            desk.wait_until(lambda: desk.is_told_of("box"), "the message about the machine")
+            desk.lose_sentinel(site)
+            return desk.tale(told=told)
+
+
+def renamed_and_killed(home: Path, speed: float) -> Tale:
+    """A server is renamed, envwatch is killed, the platform drops the old row, and the server goes down."""
+    site = Site("old", "new", "other", "sentinel")
+    began_at, place = time.time() * 1000, {"deviceId": "d", "listenerInstanceId": "server-0123456789abcdef"}
+    for machine in site.machines.values():
+        machine.connected_at = began_at - 72 * 3_600_000
+    new = site.machines.pop("new")
+    site.machines["old"].fields = {**place, "firstSeenAt": site.machines["old"].connected_at}
+    with Desk(home, {"work": site}, _SOON, speed=speed, every_row=False) as desk:
+        with desk.watching() as watch:
+            site.close("old")
+            new.connected_at = time.time() * 1000
+            new.fields = {**place, "firstSeenAt": new.connected_at}
+            site.machines = {**site.machines, "new": new}
+            desk.let_list(3, watch)
+            watch.end(signal.SIGKILL)
+        site.machines = {id_: machine for id_, machine in site.machines.items() if id_ != "old"}
+        with desk.watching():
+            site.close("new")
+            desk.wait_until(lambda: desk.is_told_of("new"), "the message about the renamed server")
+            desk.lose_sentinel(site)
+            return desk.tale()
+
+
 STORIES: dict[str, Story] = {
     story.__name__: story
     for story in (
@@ -523,6 +577,8 @@ STORIES: dict[str, Story] = {
         service_down,
         one_id_on_two_servers,
         key_revoked,
+        set_to_always,
+        renamed_and_killed,
     )
 }
 

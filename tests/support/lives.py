@@ -119,8 +119,11 @@ class Life:
         self.steps[-1] = (moment, result, (*events, notice))
 
 
+PLAIN_TEXTS: Final = [f"text {'GHJKQWXYZ'[number % 9]}{number}" for number in range(CAST)]
+
+
 def plain_life(at: float = NOW) -> Life:
-    return Life([f"text {'GHJKQWXYZ'[number % 9]}{number}" for number in range(CAST)], at)
+    return Life(PLAIN_TEXTS, at)
 
 
 PAGE = 100

@@ -300,6 +300,13 @@ def test_no_cell_of_the_csv_is_a_formula(formula: str) -> None:
         assert [cells_of_row[name] for name in ("name", "mode", "branch", "acknowledged")] == [f"'{formula}"] * 4
 
 
+@pytest.mark.parametrize("text", ["\t=1", "\r=1", "\n=1", "\r\n@SUM(A1)", "\xa0=1", "\u200b=1"])
+def test_a_blank_before_a_formula_is_spelled_out_in_the_csv(text: str) -> None:
+    (cells_of_row,) = rows_of_csv(listing_of(environment(connectionName=text, metadata={"gitBranch": text})))
+    spelled = text.encode("unicode_escape").decode()
+    assert [cells_of_row[name] for name in ("name", "branch")] == [spelled] * 2
+
+
 @given(text=st.text(max_size=40) | st.just(HOSTILE))
 def test_no_format_lets_a_text_control_the_terminal(text: str) -> None:
     names = ("connectionName", "deviceId", "organizationId", "connectionId", "podId", "userId", "currentMode")
