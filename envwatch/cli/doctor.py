@@ -309,19 +309,16 @@ async def check_hooks(machine: CheckedMachine, facts: Facts) -> Problem | None:
     facts["hooks"] = len(machine.all_settings[0].hooks) or None
     if not (problems := await read(lambda: [*_hook_problems(machine)])):
         return None
-    summaries, fixes = zip(*problems, strict=True)
-    return Problem("; ".join(summaries), "; ".join(dict.fromkeys(fixes)))
+    fixes = dict.fromkeys(fix for _, _, fix in problems)
+    fix = "; ".join(f"hook {name}: {fix}" for name, _, fix in problems) if len(fixes) > 1 else next(iter(fixes))
+    return _warning("; ".join(f"hook {name}: {what}" for name, what, _ in problems), fix)
 
 
-def _hook_problems(machine: CheckedMachine) -> Iterator[tuple[str, str]]:
+def _hook_problems(machine: CheckedMachine) -> Iterator[tuple[str, str, str]]:
     settings = machine.all_settings[0]
-    for hook in settings.hooks:
-        try:
-            delivery = deliveries_of([hook], machine.environ, settings.key_variables)[hook.name]
-        except SettingsError as error:
-            yield str(error), f"correct it: {settings.origin(f'hooks.{hook.name}')}"
-            continue
-        yield from ((f"hook {hook.name}: {what}", fix) for what, fix in delivery.problems())
+    for name, delivery in deliveries_of(settings.hooks, machine.environ, settings.key_variables).items():
+        for what, fix in (*delivery.problems(), *delivery.unknown_hosts()):
+            yield name, f"{what} (see {settings.origin(f'hooks.{name}')})", fix
 
 
 @dataclass(slots=True)
@@ -489,7 +486,8 @@ async def check_ping(server: CheckedServer, facts: Facts) -> Problem | None:
     try:
         ping = ping_of(server.settings.ping_url, server.settings.ping_url_env, server.environ)
     except SettingsError as error:
-        return Problem(str(error), "set the variable, or correct the address")
+        name = "ping_url" if server.settings.ping_url_env is None else "ping_url_env"
+        return Problem(str(error), f"set the variable, or correct the address: {server.settings.origin(name)}")
     facts["ping_url"] = None if ping is None else "set"
     return None
 

@@ -12,10 +12,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from envwatch.config.declared import ADVANCED_SETTINGS, ALTERNATIVES, COMMON, SETTINGS, ProfileSettings
+from envwatch.config.hooks import deliveries_of, ping_of
 from envwatch.config.schema import Config, Document, Profile, field_docs
 from envwatch.config.settings import DEFAULT_PROFILE, PREFIX, Settings, Sources, mistakes_in_limits, settings_of
 from envwatch.config.values import seconds_text
-from envwatch.deliver.delivery import without_secret
+from envwatch.deliver.delivery import WHERE_IT_RUNS, without_secret
+from envwatch.letta.network_settings import SettingsError
 from envwatch.model.limits import ONE_MESSAGE_FROM, Limits
 from envwatch.model.text import SafeText, clean, counted, wrapped
 from envwatch.wording.screen_settings import ScreenSettings
@@ -69,12 +71,15 @@ def mistakes_in(
     mistakes = dict.fromkeys(found)
     for settings in _settings_in(document):
         mistakes |= dict.fromkeys(map(clean, (*mistakes_in_limits(settings), *outside(settings))))
+    return _in_order(document, mistakes)
 
-    def line_number(mistake: SafeText) -> int:
-        number = re.match(r":([0-9]+):", mistake.removeprefix(clean(str(document.path))))
+
+def _in_order(document: Document, lines: Iterable[SafeText]) -> tuple[SafeText, ...]:
+    def number_in_file(line: SafeText) -> int:
+        number = re.match(r":([0-9]+):", line.removeprefix(clean(str(document.path))))
         return int(number[1]) if number else 0
 
-    return tuple(sorted(mistakes, key=line_number))
+    return tuple(sorted(dict.fromkeys(lines), key=number_in_file))
 
 
 def warnings_about(document: Document) -> tuple[SafeText, ...]:
@@ -86,6 +91,28 @@ def warnings_about(document: Document) -> tuple[SafeText, ...]:
         if settings.alert_after < ONE_MESSAGE_FROM:
             found.append(clean(f"{settings.origin('alert_after')}: {risk}"))
     return tuple(line for line in dict.fromkeys(found) if line is not None)
+
+
+def places_not_ready(document: Document, environ: Mapping[str, str]) -> tuple[SafeText, ...]:
+    """Return a line for each variable, program and address that cannot be used with this environment.
+
+    No mistakes of the file: a service has other variables than a shell.
+    """
+    found = list[str]()
+    for settings in _settings_in(document):
+        variable = settings.api_key_env
+        if variable is not None and not environ.get(variable, "").strip():
+            found.append(f"{settings.origin('api_key_env')}: api_key_env: {variable} is not set: {WHERE_IT_RUNS}")
+        try:
+            ping_of(settings.ping_url, settings.ping_url_env, environ)
+        except SettingsError as error:
+            name = "ping_url" if settings.ping_url_env is None else "ping_url_env"
+            found.append(f"{settings.origin(name)}: {error}: {WHERE_IT_RUNS}")
+    settings = next(_settings_in(document))  # every profile has the same hooks
+    for hook, delivery in deliveries_of(settings.hooks, environ, settings.key_variables).items():
+        place = settings.origin(f"hooks.{hook}")
+        found += [f"{place}: hook {hook}: {what}: {fix}" for what, fix in delivery.problems()]
+    return _in_order(document, map(clean, found))
 
 
 def _settings_in(document: Document) -> Iterator[Settings]:

@@ -58,6 +58,35 @@ def test_a_short_alert_after_is_a_warning_for_every_profile(
     assert envwatch("config", "validate") == (0, "", warning + fine)
 
 
+def test_variables_programs_and_addresses_that_cannot_be_used_here_are_warnings_with_line_and_remedy(
+    envwatch: Envwatch,
+) -> None:
+    path = envwatch.write_config(
+        'ping_url_env = "PING"\n'
+        '[[hooks]]\nname = "key"\nformat = "pagerduty"\nkey_env = "PD_KEY"\n'
+        '[[hooks]]\nname = "address"\nurl_env = "CHAT"\n'
+        '[[hooks]]\nname = "program"\ncommand = ["/none/page"]\n'
+        '[[hooks]]\nname = "service"\napprise = ["nosuch://topic"]\n'
+        '[[hooks]]\nname = "good"\ncommand = ["true"]\n'
+        '[profiles.work]\napi_key_env = "WORK_KEY"\n'
+    )
+    ended = envwatch("config", "validate", CHAT="ftp://example.com")
+    *warnings, fine = ended.err.splitlines()
+    starts = [
+        ":1: ping_url_env: PING is not set",
+        ":2: hook key: PD_KEY is not set",
+        ":6: hook address: the address must start with https://",
+        ":9: hook program: there is no program /none/page that can be run",
+        ":12: hook service: apprise does not know address 1",
+        ":19: api_key_env: WORK_KEY is not set",
+    ]
+    lines = [line.removeprefix(f"envwatch: {path}") for line in warnings]
+    assert [line[: len(start)] for line, start in zip(lines, starts, strict=True)] == starts
+    assert all(re.search(r": (correct|install) ", line) for line in lines)
+    assert ended.code == 0
+    assert "fine; checked" in fine
+
+
 def test_themes_keys_views_and_commands_are_checked_for_every_profile(envwatch: Envwatch) -> None:
     path = envwatch.write_config(
         'theme = "envwatch-drak"\nview = "x"\n[profiles.a]\nonline_for = 30\n[profiles.b]\ntheme = "dark"\n'
