@@ -108,6 +108,8 @@ class Check(NamedTuple, Generic[S]):
     examine: Callable[[S, Facts], Awaitable[Problem | None]]
     needs: tuple[str, ...] = ()
     """Ids of earlier checks; if any fails, this check is left out."""
+    unsaid: tuple[str, ...] = ()
+    """Names of facts for programs only."""
 
 
 async def findings_of(
@@ -126,7 +128,7 @@ async def findings_of(
         elif problem := await _problem_found(check, subject, facts):
             summary, fix, status = problem
         else:
-            known = spelled(facts)
+            known = spelled({name: value for name, value in facts.items() if name not in check.unsaid})
             summary, fix, status = known or "nothing to check", None, "ok" if known else "skipped"
         if need or status == "failure":
             failed[check.id] = need or check.id
@@ -134,9 +136,16 @@ async def findings_of(
 
 
 def spelled(facts: Facts) -> str:
-    """Return facts as a line, such as `status 200, took_ms 12.1`."""
+    """Return facts as a line for people, such as `status 200, took 12.1 ms`."""
     known = {name: value for name, value in facts.items() if value not in (None, "", [])}
-    return ", ".join(f"{name} {_value_text(value)}" for name, value in known.items())
+    return ", ".join(_fact_text(name, value) for name, value in known.items())
+
+
+def _fact_text(name: str, value: object) -> str:
+    words, _, unit = name.rpartition("_")
+    has_unit = unit in {"ms", "s"}
+    text = f"{(words if has_unit else name).replace('_', ' ')} {_value_text(value)}"
+    return f"{text} {unit}" if has_unit else text
 
 
 def _value_text(value: object) -> str:
@@ -206,6 +215,7 @@ async def check_config(machine: CheckedMachine, facts: Facts) -> Problem | None:
         return Problem("; ".join(error.lines), _CORRECT)
     document = machine.all_settings[0].document
     facts["file"] = None if document is None else str(document.path)
+    facts["profile"] = [f"{each.profile} ({each.origin('profile')})" for each in machine.all_settings]
     facts["origins"] = {each.profile: {**each.origins} for each in machine.all_settings}
     if mistakes := await read(machine.mistakes):
         is_refused = any(any(machine.refusals(each)) for each in machine.all_settings)
@@ -390,7 +400,7 @@ async def check_connection(server: CheckedServer, facts: Facts) -> Problem | Non
     facts |= {"status": exchange.status, "took_ms": _ms(exchange.took), "version": exchange.version}
     facts |= {"tls": exchange.tls, "valid_until": iso(exchange.valid_until)}
     why, end = exchange.failure, exchange.valid_until
-    if why is not None and (server.has_key or not why.cause.is_refusal):
+    if why is not None and not why.cause.is_refusal:  # the listing names a refused key
         return problem_of(why)._replace(status="warning")  # the listing may still come
     if end is not None and (left := span(end - server.wall())) < limits.CERTIFICATE_WARN_FROM:
         fix = "ask the server's operators to renew the certificate"
@@ -419,6 +429,9 @@ async def check_listing(server: CheckedServer, facts: Facts) -> Problem | None:
     if server.page is not None and server.page.took >= limits.SLOW_PAGE:
         fix = "states come that much later: check the network and the proxy; a smaller --page-size answers sooner"
         return _warning(f"a page takes {_ms(server.page.took):,.0f} ms", fix)
+    if (why := server.health.failure) is not None and why.cause.is_refusal:
+        fix = "let a proxy before the server pass /v1/health, by which envwatch knows `envwatch serve`"
+        return _warning(f"the key lists the rows, and GET /v1/health answers {server.health.status}", fix)
     return None
 
 
@@ -497,7 +510,7 @@ def _ms(took: timedelta) -> float:
 
 
 MACHINE: Final = (
-    Check("config", check_config),
+    Check("config", check_config, unsaid=("origins",)),
     Check("terminal", check_terminal),
     Check("tmux", check_tmux),
     Check("state", check_state),
@@ -509,7 +522,7 @@ PROFILE: Final = (
     Check("address", check_address, ("config",)),
     Check("connection", check_connection, ("address",)),
     Check("listing", check_listing, ("key", "connection")),
-    Check("rows", check_rows, ("listing",)),
+    Check("rows", check_rows, ("listing",), ("tally",)),
     Check("clock", check_clock, ("connection",)),
     Check("ping", check_ping, ("config",)),
 )

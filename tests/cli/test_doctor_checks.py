@@ -335,6 +335,11 @@ async def test_a_warning_and_an_unused_function_keep_no_other_check_from_running
     ) == [("warning", "hm"), ("skipped", "nothing to check"), ("ok", "x é and 1, y (at yes), z text")]
 
 
+async def test_people_read_measured_values_with_units_and_no_facts_for_programs() -> None:
+    measured = returns(None, base_url="x", took_ms=1.5, offset_s=-2, raw=[1])
+    assert await summaries(Check("a", measured, unsaid=("raw",))) == [("ok", "base url x, took 1.5 ms, offset -2 s")]
+
+
 @pytest.mark.parametrize(
     ("error", "status", "summary"),
     [
