@@ -189,6 +189,7 @@ def value_text(value: object) -> SafeText:
 
 _HEAD: Final = """\
 # The configuration of envwatch. Every setting is optional: remove the # before one to use it.
+# A value is the default, unless "an example" follows.
 # `envwatch config validate` checks this file; `envwatch config show` prints what is in force.
 
 """
@@ -226,8 +227,10 @@ _KEYS: Final = """
 #group = "meta.team"
 
 # Hooks: what `envwatch watch --hooks` runs or posts when an incident opens and when it resolves.
+# Each hook is for all profiles; a filter chooses one profile.
 #[[hooks]]
 #on = ["incident"]
+#filter = "profile:work"
 #after = "2m"
 #command = ["/usr/local/bin/page", "--quiet"]
 """
@@ -236,20 +239,30 @@ _WIDTH: Final = 100
 
 def starter() -> str:
     """Return the content of a new file."""
-    examples = {name: declared.metadata["example"] for name, declared in SETTINGS.items()}
-    common = {name: examples.pop(name) for name in COMMON}
-    advanced = {name: common.pop(name) for name in ADVANCED_SETTINGS}
-    parts = [_HEAD, *_lines({"default_profile": '"work"'}), _BEFORE_COMMON, *_lines(common)]
-    parts += [_BEFORE_ADVANCED, *_lines(advanced)]
-    return "".join([*parts, _PROFILE, *_lines(examples), _KEYS])
+    names = [name for name in SETTINGS if name not in COMMON]
+    usual = [name for name in COMMON if name not in ADVANCED_SETTINGS]
+    parts = [_HEAD, *_lines(["default_profile"]), _BEFORE_COMMON, *_lines(usual)]
+    parts += [_BEFORE_ADVANCED, *_lines(ADVANCED_SETTINGS)]
+    return "".join([*parts, _PROFILE, *_lines(names), _KEYS])
 
 
-def _lines(examples: Mapping[str, str]) -> Iterator[str]:
+def _lines(names: Iterable[str]) -> Iterator[str]:
     docs = setting_docs()
-    for name, example in examples.items():
+    for name in names:
         for line in wrapped(clean(docs[name]), _WIDTH):
             yield f"# {line}\n"
-        yield f"#{name} = {example}\n"
+        yield f"#{name} = {_default_or_example(name)}\n"
+
+
+def _default_or_example(name: str) -> str:
+    if name not in SETTINGS:
+        return '"work"  # an example'
+    declared = SETTINGS[name]
+    example, text = declared.metadata["example"], value_text(declared.default)
+    if text == "-":
+        return f"{example}  # an example"
+    default = json.dumps(text) if isinstance(declared.default, (str, timedelta)) else text
+    return default if default == example else f"{default}  # or {example}"
 
 
 def setting_docs() -> Mapping[str, str]:

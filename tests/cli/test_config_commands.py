@@ -22,7 +22,7 @@ from support.pty_terminal import without_settings
 from envwatch.cli.arguments import Exit, Options, StopError, options_in
 from envwatch.cli.bootstrap import all_settings_for, display_settings_of, past_moment
 from envwatch.config.declared import ALTERNATIVES, COMMON, SETTINGS
-from envwatch.config.describe import starter
+from envwatch.config.describe import starter, value_text
 from envwatch.config.hooks import HookSettings
 from envwatch.config.schema import Command, Config, Document, OwnView, document_of
 from envwatch.model.times import in_zone
@@ -222,6 +222,19 @@ def test_the_comments_of_the_first_file_are_plain_lines_of_a_terminal() -> None:
     assert max(map(len, comments)) <= 120
 
 
+def test_a_new_file_has_the_default_of_each_setting_or_an_example() -> None:
+    settings, _, _ = starter().partition("\n# Keys of your own")
+    shown = dict(line[1:].split(" = ", 1) for line in settings.splitlines() if re.match(r"#\w+ = ", line))
+    values = {name: tomllib.loads(f"value = {shown[name]}")["value"] for name in SETTINGS}
+    for name, declared in SETTINGS.items():
+        if shown[name].endswith("  # an example"):
+            assert declared.default in (None, "", ())
+        else:
+            assert value_text(declared.default) in (str(values[name]), str(values[name]).lower())
+    assert shown["bell"] == "false  # or true"
+    assert shown["view"] == '"gpu"  # an example'
+
+
 def test_each_commented_line_of_the_first_file_is_a_setting(envwatch: Envwatch, tmp_path: Path) -> None:
     path, text = tmp_path / "config.toml", starter()
     key_file(tmp_path / "work.key")
@@ -324,7 +337,7 @@ def test_a_setting_declared_once_is_in_file_variable_schema_and_output(tmp_path:
         assert rows(default)[name] == ["3", "default"]
         assert rows(of_file)[name] == [f"{number + 4}", f"c.toml:{number + 1}"]
         assert rows(of_variables)[name] == [f"{9 - number}", f"ENVWATCH_DOORS{number}"]
-        assert f"\n# How many doors are open.\n#{name} = {number + 4}\n" in (tmp_path / "new.toml").read_text()
+        assert f"\n# How many doors are open.\n#{name} = 3  # or {number + 4}\n" in (tmp_path / "new.toml").read_text()
         declaration = json.loads(in_schema.removesuffix("0"))["$defs"]["Profile"]["properties"][name]
         assert (declaration["minimum"], declaration["maximum"]) == (1, 9)
         assert declaration["description"] == "How many doors are open."
