@@ -159,7 +159,8 @@ class Document:
         names = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
         # Names of an array's tables end with a number.
         around = (self.lines.get(name, 0) for name in (names[0], f"{names[0]}.0", *names[1:]))
-        return next(filter(None, around), 0)
+        inside = (number for name, number in self.lines.items() if name.startswith(f"{names[0]}."))
+        return next(filter(None, around), 0) or min(inside, default=0)
 
     def origin(self, *key: str) -> SafeText:
         """Return a key's place for people: `PATH:LINE`."""

@@ -227,19 +227,23 @@ def test_days_are_words_and_ranges_of_words(tmp_path: Path, written: str, days: 
     assert table.days == days
 
 
+NO_DAY = "has a word that is no day: write mon, tue, wed, thu, fri, sat, sun, like mon-fri or sat,sun"
 ALWAYS = "1: quiet needs days or hours that end; `alert` leaves out environments that never need anybody"
 
 
 @pytest.mark.parametrize(
     ("lines", "mistake"),
     [
-        (
-            'days = "mon-frx"',
-            (
-                "2: quiet.days has a word that is no day: write mon, tue, wed, thu, fri, sat, sun, like mon-fri or "
-                "sat,sun; did you mean fri?"
-            ),
+        *(
+            (f'days = "{wrong}"', f"2: quiet.days {NO_DAY}; did you mean {meant}?")
+            for wrong, meant in (
+                ("mon-frx", "mon-fri"),
+                ("mon-fry", "mon-fri"),
+                ("Mom - fry", "mon-fri"),
+                ("sat,frday", "friday"),
+            )
         ),
+        ('days = "mom-x"', f"2: quiet.days {NO_DAY}"),
         ("days = 5", "2: quiet.days must be days of the week, written like mon-fri or sat,sun"),
         ("days = []", "2: quiet.days must be days of the week, written like mon-fri or sat,sun"),
         ('hours = "17-10"', "2: quiet.hours must be begin and end, written like 17:00-10:00"),
