@@ -121,15 +121,20 @@ def _settings_in(document: Document) -> Iterator[Settings]:
 
 
 def ephemeral_warning(settings: Settings) -> SafeText | None:
-    """Return a warning with the line that replaces `ephemeral` of 1.1.0; None without the setting.
+    """Return a warning with what replaces `ephemeral` of 1.1.0; None without the setting.
 
-    A query cannot negate two terms together.
+    Without `alert`, nothing does: jobs are not permanent, and an `alert` of other rows would find laptops. A query
+    cannot negate two terms together.
     """
     if not settings.ephemeral:
         return None
     from envwatch.query.language import Term, parse  # noqa: PLC0415 - only with this old setting
 
     what = f"{settings.origin('ephemeral')}: the next version does not read ephemeral"
+    if not settings.alert:
+        return clean(
+            f"{what}: delete the line, and only machines that are up most of the time page, no jobs or laptops"
+        )
     alert, (term, *others) = parse(settings.alert), parse(settings.ephemeral).terms
     is_alternative = isinstance(term, Term) and term.is_negated and alert.demands(term.field)
     if others or is_alternative:
@@ -235,12 +240,13 @@ _KEYS: Final = """
 #command = ["/usr/local/bin/page", "--quiet"]
 """
 _WIDTH: Final = 100
+_OF_OLD_FILES: Final = "ephemeral"
 
 
 def starter() -> str:
     """Return the content of a new file."""
     names = [name for name in SETTINGS if name not in COMMON]
-    usual = [name for name in COMMON if name not in ADVANCED_SETTINGS]
+    usual = [name for name in COMMON if name not in ADVANCED_SETTINGS and name != _OF_OLD_FILES]
     parts = [_HEAD, *_lines(["default_profile"]), _BEFORE_COMMON, *_lines(usual)]
     parts += [_BEFORE_ADVANCED, *_lines(ADVANCED_SETTINGS)]
     return "".join([*parts, _PROFILE, *_lines(names), _KEYS])
