@@ -22,7 +22,14 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TextIO, TypeA
 from envwatch.cli.bootstrap import client_for
 from envwatch.cli.one_listing import monitor_after
 from envwatch.cli.streams import has_colours, is_utf8
-from envwatch.config.credentials import KEYS_PAGE, AddressError, CredentialsError, credentials_of, without_key
+from envwatch.config.credentials import (
+    KEYS_PAGE,
+    AddressError,
+    CredentialsError,
+    credentials_of,
+    unchosen_profiles,
+    without_key,
+)
 from envwatch.config.hooks import deliveries_of, ping_of
 from envwatch.config.settings import Settings, all_settings_of
 from envwatch.config.values import ConfigError
@@ -76,7 +83,7 @@ _FIXES: Final = {
     Cause.TIMEOUT: "check the network; page_deadline and walk_deadline allow more time, page_size needs fewer requests",
     Cause.UNREACHABLE: "check the address, the network, the firewall, and HTTPS_PROXY",
     Cause.ENDLESS: "for a fleet of that size raise page_size, max_pages or max_rows; else ask those who run the server",
-    Cause.GARBLED: "set LETTA_BASE_URL to a Letta server, not to a login page",
+    Cause.GARBLED: "set LETTA_BASE_URL, or base_url in the configuration, to a Letta server, not to a login page",
 }
 _CORRECT: Final = "correct the settings; `envwatch config validate` checks the file"
 _LATER: Final = "try again later; if the failure stays, ask the server's operators"
@@ -217,6 +224,8 @@ async def check_config(machine: CheckedMachine, facts: Facts) -> Problem | None:
     facts["file"] = None if document is None else str(document.path)
     facts["profile"] = [f"{each.profile} ({each.origin('profile')})" for each in machine.all_settings]
     facts["origins"] = {each.profile: {**each.origins} for each in machine.all_settings}
+    if (unchosen := unchosen_profiles(machine.all_settings[0])) is not None:
+        return Problem(unchosen.problem, unchosen.remedy)
     if mistakes := await read(machine.mistakes):
         is_refused = any(any(machine.refusals(each)) for each in machine.all_settings)
         return Problem("; ".join(mistakes), _CORRECT, "failure" if is_refused else "warning")

@@ -465,10 +465,12 @@ async def test_the_server_that_gets_the_key_is_named_and_so_is_a_choice_that_is_
         assert other.seen == []
         path.write_text(f'{path.read_text()}[profiles.lab]\nbase_url = "{server.url}"\n')
         server.seen.clear()
-        ended = await asyncio.to_thread(envwatch, "doctor")
-        assert ended.code == 1
-        assert f"no profile is chosen, and {path} has prod, lab" in ended.out
-        assert [seen for seen in (*server.seen, *other.seen) if "authorization" in seen.headers] == []
+        for key in (KEY, ""):
+            ended = await asyncio.to_thread(envwatch, "doctor", LETTA_API_KEY=key)
+            assert ended.code == 1
+            assert ended.out.startswith(f"FAIL  config       no profile is chosen, and {path} has prod, lab\n")
+            assert "1 failure (config)" in ended.out
+        assert (server.seen, other.seen) == ([], [])
 
 
 async def test_ctrl_c_ends_a_hanging_check(server: Faulty, tmp_path: Path) -> None:
