@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from envwatch.cli.arguments import GROUPS, Exit, Options, StopError
 from envwatch.cli.streams import print_error
-from envwatch.config.values import past_end, zone_named
+from envwatch.config.values import ConfigError, past_end, zone_named
 from envwatch.model.redactor import ReportedError, redactor
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import date_text, moment_of, past_moment_of, use_zone
@@ -279,13 +279,23 @@ def hooks_in(settings: Settings, options: Options) -> tuple[Sequence[HookSetting
     """Return the configured hooks, and deliveries by hook name.
 
     Raises:
-        ReportedError: there is no hook, or a hook is unusable.
+        ReportedError: there is no hook, or every hook is unusable.
     """
-    if not settings.hooks:
+    from envwatch.config.hooks import deliveries_of, unusable_hooks
+
+    mistakes = hook_mistakes_in(settings)
+    if not settings.hooks and not mistakes:
         path, _ = config_path_for(options)
         raise StopError(
             Exit.USAGE, f"there are no hooks: {path} has no [[hooks]]; `envwatch config init` explains hooks"
         )
-    from envwatch.config.hooks import deliveries_of
+    deliveries = deliveries_of(settings.hooks, os.environ, settings.key_variables)
+    unusable = unusable_hooks(deliveries)
+    if len(unusable) == len(deliveries):
+        raise ConfigError(*mistakes, *unusable)
+    return settings.hooks, deliveries
 
-    return settings.hooks, deliveries_of(settings.hooks, os.environ, settings.key_variables)
+
+def hook_mistakes_in(settings: Settings) -> Sequence[SafeText]:
+    """Return a line for each mistake of a hook in the file; `settings.hooks` lacks these hooks."""
+    return () if settings.document is None else settings.document.hook_mistakes

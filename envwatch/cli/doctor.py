@@ -22,7 +22,14 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TextIO, TypeA
 from envwatch.cli.bootstrap import client_for
 from envwatch.cli.one_listing import monitor_after
 from envwatch.cli.streams import has_colours, is_utf8
-from envwatch.config.credentials import KEYS_PAGE, AddressError, CredentialsError, credentials_of, without_key
+from envwatch.config.credentials import (
+    KEYS_PAGE,
+    AddressError,
+    CredentialsError,
+    credentials_of,
+    unchosen_profiles,
+    without_key,
+)
 from envwatch.config.hooks import deliveries_of, ping_of
 from envwatch.config.settings import Settings, all_settings_of
 from envwatch.config.values import ConfigError
@@ -76,7 +83,7 @@ _FIXES: Final = {
     Cause.TIMEOUT: "check the network; page_deadline and walk_deadline allow more time, page_size needs fewer requests",
     Cause.UNREACHABLE: "check the address, the network, the firewall, and HTTPS_PROXY",
     Cause.ENDLESS: "for a fleet of that size raise page_size, max_pages or max_rows; else ask those who run the server",
-    Cause.GARBLED: "set LETTA_BASE_URL to a Letta server, not to a login page",
+    Cause.GARBLED: "set LETTA_BASE_URL, or base_url in the configuration, to a Letta server, not to a login page",
 }
 _CORRECT: Final = "correct the settings; `envwatch config validate` checks the file"
 _LATER: Final = "try again later; if the failure stays, ask the server's operators"
@@ -108,6 +115,8 @@ class Check(NamedTuple, Generic[S]):
     examine: Callable[[S, Facts], Awaitable[Problem | None]]
     needs: tuple[str, ...] = ()
     """Ids of earlier checks; if any fails, this check is left out."""
+    unsaid: tuple[str, ...] = ()
+    """Names of facts for programs only."""
 
 
 async def findings_of(
@@ -126,7 +135,7 @@ async def findings_of(
         elif problem := await _problem_found(check, subject, facts):
             summary, fix, status = problem
         else:
-            known = spelled(facts)
+            known = spelled({name: value for name, value in facts.items() if name not in check.unsaid})
             summary, fix, status = known or "nothing to check", None, "ok" if known else "skipped"
         if need or status == "failure":
             failed[check.id] = need or check.id
@@ -134,9 +143,16 @@ async def findings_of(
 
 
 def spelled(facts: Facts) -> str:
-    """Return facts as a line, such as `status 200, took_ms 12.1`."""
+    """Return facts as a line for people, such as `status 200, took 12.1 ms`."""
     known = {name: value for name, value in facts.items() if value not in (None, "", [])}
-    return ", ".join(f"{name} {_value_text(value)}" for name, value in known.items())
+    return ", ".join(_fact_text(name, value) for name, value in known.items())
+
+
+def _fact_text(name: str, value: object) -> str:
+    words, _, unit = name.rpartition("_")
+    has_unit = unit in {"ms", "s"}
+    text = f"{(words if has_unit else name).replace('_', ' ')} {_value_text(value)}"
+    return f"{text} {unit}" if has_unit else text
 
 
 def _value_text(value: object) -> str:
@@ -206,7 +222,10 @@ async def check_config(machine: CheckedMachine, facts: Facts) -> Problem | None:
         return Problem("; ".join(error.lines), _CORRECT)
     document = machine.all_settings[0].document
     facts["file"] = None if document is None else str(document.path)
+    facts["profile"] = [f"{each.profile} ({each.origin('profile')})" for each in machine.all_settings]
     facts["origins"] = {each.profile: {**each.origins} for each in machine.all_settings}
+    if (unchosen := unchosen_profiles(machine.all_settings[0])) is not None:
+        return Problem(unchosen.problem, unchosen.remedy)
     if mistakes := await read(machine.mistakes):
         is_refused = any(any(machine.refusals(each)) for each in machine.all_settings)
         return Problem("; ".join(mistakes), _CORRECT, "failure" if is_refused else "warning")
@@ -309,19 +328,16 @@ async def check_hooks(machine: CheckedMachine, facts: Facts) -> Problem | None:
     facts["hooks"] = len(machine.all_settings[0].hooks) or None
     if not (problems := await read(lambda: [*_hook_problems(machine)])):
         return None
-    summaries, fixes = zip(*problems, strict=True)
-    return Problem("; ".join(summaries), "; ".join(dict.fromkeys(fixes)))
+    fixes = dict.fromkeys(fix for _, _, fix in problems)
+    fix = "; ".join(f"hook {name}: {fix}" for name, _, fix in problems) if len(fixes) > 1 else next(iter(fixes))
+    return _warning("; ".join(f"hook {name}: {what}" for name, what, _ in problems), fix)
 
 
-def _hook_problems(machine: CheckedMachine) -> Iterator[tuple[str, str]]:
+def _hook_problems(machine: CheckedMachine) -> Iterator[tuple[str, str, str]]:
     settings = machine.all_settings[0]
-    for hook in settings.hooks:
-        try:
-            delivery = deliveries_of([hook], machine.environ, settings.key_variables)[hook.name]
-        except SettingsError as error:
-            yield str(error), f"correct it: {settings.origin(f'hooks.{hook.name}')}"
-            continue
-        yield from ((f"hook {hook.name}: {what}", fix) for what, fix in delivery.problems())
+    for name, delivery in deliveries_of(settings.hooks, machine.environ, settings.key_variables).items():
+        for what, fix in (*delivery.problems(), *delivery.unknown_hosts()):
+            yield name, f"{what} (see {settings.origin(f'hooks.{name}')})", fix
 
 
 @dataclass(slots=True)
@@ -393,7 +409,7 @@ async def check_connection(server: CheckedServer, facts: Facts) -> Problem | Non
     facts |= {"status": exchange.status, "took_ms": _ms(exchange.took), "version": exchange.version}
     facts |= {"tls": exchange.tls, "valid_until": iso(exchange.valid_until)}
     why, end = exchange.failure, exchange.valid_until
-    if why is not None and (server.has_key or not why.cause.is_refusal):
+    if why is not None and not why.cause.is_refusal:  # the listing names a refused key
         return problem_of(why)._replace(status="warning")  # the listing may still come
     if end is not None and (left := span(end - server.wall())) < limits.CERTIFICATE_WARN_FROM:
         fix = "ask the server's operators to renew the certificate"
@@ -422,6 +438,9 @@ async def check_listing(server: CheckedServer, facts: Facts) -> Problem | None:
     if server.page is not None and server.page.took >= limits.SLOW_PAGE:
         fix = "states come that much later: check the network and the proxy; a smaller --page-size answers sooner"
         return _warning(f"a page takes {_ms(server.page.took):,.0f} ms", fix)
+    if (why := server.health.failure) is not None and why.cause.is_refusal:
+        fix = "let a proxy before the server pass /v1/health, by which envwatch knows `envwatch serve`"
+        return _warning(f"the key lists the rows, and GET /v1/health answers {server.health.status}", fix)
     return None
 
 
@@ -489,7 +508,8 @@ async def check_ping(server: CheckedServer, facts: Facts) -> Problem | None:
     try:
         ping = ping_of(server.settings.ping_url, server.settings.ping_url_env, server.environ)
     except SettingsError as error:
-        return Problem(str(error), "set the variable, or correct the address")
+        name = "ping_url" if server.settings.ping_url_env is None else "ping_url_env"
+        return Problem(str(error), f"set the variable, or correct the address: {server.settings.origin(name)}")
     facts["ping_url"] = None if ping is None else "set"
     return None
 
@@ -499,7 +519,7 @@ def _ms(took: timedelta) -> float:
 
 
 MACHINE: Final = (
-    Check("config", check_config),
+    Check("config", check_config, unsaid=("origins",)),
     Check("terminal", check_terminal),
     Check("tmux", check_tmux),
     Check("state", check_state),
@@ -511,7 +531,7 @@ PROFILE: Final = (
     Check("address", check_address, ("config",)),
     Check("connection", check_connection, ("address",)),
     Check("listing", check_listing, ("key", "connection")),
-    Check("rows", check_rows, ("listing",)),
+    Check("rows", check_rows, ("listing",), ("tally",)),
     Check("clock", check_clock, ("connection",)),
     Check("ping", check_ping, ("config",)),
 )

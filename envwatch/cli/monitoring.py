@@ -14,7 +14,7 @@ from envwatch import __version__
 from envwatch.alerts.monitor import Monitor
 from envwatch.cli import gc_tuning
 from envwatch.cli.arguments import Exit, Options, StopError
-from envwatch.cli.bootstrap import hooks_in, poll_log_for, targets_for
+from envwatch.cli.bootstrap import hook_mistakes_in, hooks_in, poll_log_for, targets_for
 from envwatch.cli.streams import print_error, standard_error_to
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.letta.poller import PolledProfile, Session, read_clocks
@@ -44,6 +44,7 @@ _SLOW_LISTINGS = 2
 """Consecutive slow listings before a warning."""
 _REFUSALS = 2
 """Consecutive refusals of a key before the run ends; the poller tries again after 30 s."""
+_SENDS_NOTHING: Final = "this hook sends nothing"
 _DRAWN_AFTER_S: Final = 0.5
 """Seconds until a slow machine has drawn the first outcome."""
 
@@ -124,6 +125,8 @@ async def monitoring(  # noqa: PLR0913  the differences between commands
         watch.observers.append(lambda update: poll_log.note_blindness(update.changes.events))
         if demo is None and is_writer:
             watch.observers.append(_filter_adviser(profiles, warn))
+            for mistake in hook_mistakes_in(profiles.first):
+                warn(f"{mistake} ({_SENDS_NOTHING})")
         if recorder is not None:
             watch.observers.append(lambda update: recorder.record(update.monitor, update.changes))
         if alerts is not None:
@@ -189,6 +192,11 @@ async def alerting(
     hooks, deliveries = hooks_in(profiles.first, options) if options.hooks else ((), {})
     alerts, pings = alert_files_of(profiles, hooks), pings_of(profiles)
     async with monitoring(profiles, options, deadline, alerts) as watched:
+        if deliveries:
+            from envwatch.config.hooks import unusable_hooks
+
+            for line in unusable_hooks(deliveries):
+                watched.warn(f"{line} ({_SENDS_NOTHING})")
 
         def report(line: HookReport) -> None:
             watched.poll_log.write((logging.WARNING if line.is_failure else logging.INFO, line.text))

@@ -53,7 +53,7 @@ class ProfileSettings(ScreenSettings):
     outage may be several messages."""
     ephemeral: Annotated[str, QUERY] = setting("", example='"name:ci-*"', part="view")
     """Filter of 1.1.0, not read by the next version: a loss of a matching environment needs no person. A warning
-    gives the line for `alert`."""
+    says what replaces the setting."""
     # None stands for `false`.
     blind_after: Annotated[timedelta | None, duration_or_off(1, 86_400)] = setting(
         BLIND_AFTER, example="false", part="view"

@@ -12,10 +12,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from envwatch.config.declared import ADVANCED_SETTINGS, ALTERNATIVES, COMMON, SETTINGS, ProfileSettings
+from envwatch.config.hooks import deliveries_of, ping_of
 from envwatch.config.schema import Config, Document, Profile, field_docs
 from envwatch.config.settings import DEFAULT_PROFILE, PREFIX, Settings, Sources, mistakes_in_limits, settings_of
 from envwatch.config.values import seconds_text
-from envwatch.deliver.delivery import without_secret
+from envwatch.deliver.delivery import WHERE_IT_RUNS, without_secret
+from envwatch.letta.network_settings import SettingsError
 from envwatch.model.limits import ONE_MESSAGE_FROM, Limits
 from envwatch.model.text import SafeText, clean, counted, wrapped
 from envwatch.wording.screen_settings import ScreenSettings
@@ -69,12 +71,15 @@ def mistakes_in(
     mistakes = dict.fromkeys(found)
     for settings in _settings_in(document):
         mistakes |= dict.fromkeys(map(clean, (*mistakes_in_limits(settings), *outside(settings))))
+    return _in_order(document, mistakes)
 
-    def line_number(mistake: SafeText) -> int:
-        number = re.match(r":([0-9]+):", mistake.removeprefix(clean(str(document.path))))
+
+def _in_order(document: Document, lines: Iterable[SafeText]) -> tuple[SafeText, ...]:
+    def number_in_file(line: SafeText) -> int:
+        number = re.match(r":([0-9]+):", line.removeprefix(clean(str(document.path))))
         return int(number[1]) if number else 0
 
-    return tuple(sorted(mistakes, key=line_number))
+    return tuple(sorted(dict.fromkeys(lines), key=number_in_file))
 
 
 def warnings_about(document: Document) -> tuple[SafeText, ...]:
@@ -88,21 +93,48 @@ def warnings_about(document: Document) -> tuple[SafeText, ...]:
     return tuple(line for line in dict.fromkeys(found) if line is not None)
 
 
+def places_not_ready(document: Document, environ: Mapping[str, str]) -> tuple[SafeText, ...]:
+    """Return a line for each variable, program and address that cannot be used with this environment.
+
+    No mistakes of the file: a service has other variables than a shell.
+    """
+    found = list[str]()
+    for settings in _settings_in(document):
+        variable = settings.api_key_env
+        if variable is not None and not environ.get(variable, "").strip():
+            found.append(f"{settings.origin('api_key_env')}: api_key_env: {variable} is not set: {WHERE_IT_RUNS}")
+        try:
+            ping_of(settings.ping_url, settings.ping_url_env, environ)
+        except SettingsError as error:
+            name = "ping_url" if settings.ping_url_env is None else "ping_url_env"
+            found.append(f"{settings.origin(name)}: {error}: {WHERE_IT_RUNS}")
+    settings = next(_settings_in(document))  # every profile has the same hooks
+    for hook, delivery in deliveries_of(settings.hooks, environ, settings.key_variables).items():
+        place = settings.origin(f"hooks.{hook}")
+        found += [f"{place}: hook {hook}: {what}: {fix}" for what, fix in delivery.problems()]
+    return _in_order(document, map(clean, found))
+
+
 def _settings_in(document: Document) -> Iterator[Settings]:
     for profile in dict.fromkeys((document.config.default_profile or DEFAULT_PROFILE, *document.config.profiles)):
         yield settings_of(Sources(document=document), profile, clean("the file"))
 
 
 def ephemeral_warning(settings: Settings) -> SafeText | None:
-    """Return a warning with the line that replaces `ephemeral` of 1.1.0; None without the setting.
+    """Return a warning with what replaces `ephemeral` of 1.1.0; None without the setting.
 
-    A query cannot negate two terms together.
+    Without `alert`, nothing does: jobs are not permanent, and an `alert` of other rows would find laptops. A query
+    cannot negate two terms together.
     """
     if not settings.ephemeral:
         return None
     from envwatch.query.language import Term, parse  # noqa: PLC0415 - only with this old setting
 
     what = f"{settings.origin('ephemeral')}: the next version does not read ephemeral"
+    if not settings.alert:
+        return clean(
+            f"{what}: delete the line, and only machines that are up most of the time page, no jobs or laptops"
+        )
     alert, (term, *others) = parse(settings.alert), parse(settings.ephemeral).terms
     is_alternative = isinstance(term, Term) and term.is_negated and alert.demands(term.field)
     if others or is_alternative:
@@ -162,6 +194,7 @@ def value_text(value: object) -> SafeText:
 
 _HEAD: Final = """\
 # The configuration of envwatch. Every setting is optional: remove the # before one to use it.
+# A value is the default, unless "an example" follows.
 # `envwatch config validate` checks this file; `envwatch config show` prints what is in force.
 
 """
@@ -199,30 +232,43 @@ _KEYS: Final = """
 #group = "meta.team"
 
 # Hooks: what `envwatch watch --hooks` runs or posts when an incident opens and when it resolves.
+# Each hook is for all profiles; a filter chooses one profile.
 #[[hooks]]
 #on = ["incident"]
+#filter = "profile:work"
 #after = "2m"
 #command = ["/usr/local/bin/page", "--quiet"]
 """
 _WIDTH: Final = 100
+_OF_OLD_FILES: Final = "ephemeral"
 
 
 def starter() -> str:
     """Return the content of a new file."""
-    examples = {name: declared.metadata["example"] for name, declared in SETTINGS.items()}
-    common = {name: examples.pop(name) for name in COMMON}
-    advanced = {name: common.pop(name) for name in ADVANCED_SETTINGS}
-    parts = [_HEAD, *_lines({"default_profile": '"work"'}), _BEFORE_COMMON, *_lines(common)]
-    parts += [_BEFORE_ADVANCED, *_lines(advanced)]
-    return "".join([*parts, _PROFILE, *_lines(examples), _KEYS])
+    names = [name for name in SETTINGS if name not in COMMON]
+    usual = [name for name in COMMON if name not in ADVANCED_SETTINGS and name != _OF_OLD_FILES]
+    parts = [_HEAD, *_lines(["default_profile"]), _BEFORE_COMMON, *_lines(usual)]
+    parts += [_BEFORE_ADVANCED, *_lines(ADVANCED_SETTINGS)]
+    return "".join([*parts, _PROFILE, *_lines(names), _KEYS])
 
 
-def _lines(examples: Mapping[str, str]) -> Iterator[str]:
+def _lines(names: Iterable[str]) -> Iterator[str]:
     docs = setting_docs()
-    for name, example in examples.items():
+    for name in names:
         for line in wrapped(clean(docs[name]), _WIDTH):
             yield f"# {line}\n"
-        yield f"#{name} = {example}\n"
+        yield f"#{name} = {_default_or_example(name)}\n"
+
+
+def _default_or_example(name: str) -> str:
+    if name not in SETTINGS:
+        return '"work"  # an example'
+    declared = SETTINGS[name]
+    example, text = declared.metadata["example"], value_text(declared.default)
+    if text == "-":
+        return f"{example}  # an example"
+    default = json.dumps(text) if isinstance(declared.default, (str, timedelta)) else text
+    return default if default == example else f"{default}  # or {example}"
 
 
 def setting_docs() -> Mapping[str, str]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from envwatch.alerts.hook_rules import HookRule
 from envwatch.config.validators import QUERY, duration_between
-from envwatch.deliver.delivery import Apprise, Command, Delivery, PagerDuty, Webhook, service_at
+from envwatch.deliver.delivery import Apprise, Command, Delivery, PagerDuty, Unusable, Webhook, service_at
 from envwatch.deliver.rules import LINE, VARIABLE
 from envwatch.fleet.events import Event, Kind
 from envwatch.letta.network_settings import SettingsError
@@ -75,7 +75,8 @@ class _HookSettings(BaseModel):
     """Kinds of events. `incident`, the default, sends one message when an incident opens and one when it resolves.
     `acknowledged` sends one more when all its environments that are still off are acknowledged."""
     filter: Annotated[str, QUERY] = ""
-    """Filter: messages only about matching environments, in addition to the alert policy."""
+    """Filter: messages only about matching environments, in addition to the alert policy. Each hook is for all
+    profiles; `profile:prod` chooses one."""
     after: Annotated[timedelta, duration_between(0, 86_400)] = timedelta()
     """Send a message only after the incident or event has lasted this long; for a loss, at least `alert_after`."""
     cooldown: Annotated[timedelta, duration_between(0, 86_400)] = timedelta()
@@ -169,10 +170,8 @@ def deliveries_of(
 ) -> dict[SafeText, Delivery]:
     """Return each hook's delivery by name; the redactor learns the secrets.
 
-    Commands get neither `key_variables` nor the secret variables of hooks.
-
-    Raises:
-        SettingsError: if a hook lacks a variable or package, or an address cannot be used.
+    Commands get neither `key_variables` nor the secret variables of hooks. A hook that lacks a variable or package, or
+    has an unusable address, is `Unusable`.
     """
     hooks = tuple(hooks)
     hidden = {*key_variables, *(name for hook in hooks for name in hook.secret_variables)}
@@ -182,8 +181,14 @@ def deliveries_of(
         try:
             delivery.prepare(environ, child_environ)
         except SettingsError as error:
-            raise SettingsError(f"hook {name}: {error}") from None
+            deliveries[name] = Unusable(why=str(error), intended=delivery)
     return deliveries
+
+
+def unusable_hooks(deliveries: Mapping[SafeText, Delivery]) -> Sequence[SafeText]:
+    """Return a line with reason and remedy for each hook that cannot send anything."""
+    unusable = {name: each for name, each in deliveries.items() if isinstance(each, Unusable)}
+    return [clean(f"hook {name}: {each.why}: {each.intended.remedy}") for name, each in unusable.items()]
 
 
 def ping_of(address: Secret | None, variable: str | None, environ: Mapping[str, str]) -> WebService | None:

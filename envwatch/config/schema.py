@@ -9,7 +9,7 @@ import ast
 import inspect
 import re
 from dataclasses import Field as DataclassField
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import pairwise
 from operator import itemgetter
@@ -148,6 +148,10 @@ class Document:
     config: Config
     lines: Mapping[str, int]
     """Lines by full name; see `toml_text.parsed`."""
+    hook_indices: tuple[int, ...] = ()
+    """Places in the file of `config.hooks`: a hook with a mistake is left out, and the others keep their numbers."""
+    hook_mistakes: tuple[SafeText, ...] = ()
+    """The lines about hooks that are left out. They stop no other hook, and no command without hooks."""
 
     def line(self, key: Iterable[str]) -> int:
         """Return the line of a key or of the nearest table, or 0."""
@@ -155,7 +159,8 @@ class Document:
         names = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
         # Names of an array's tables end with a number.
         around = (self.lines.get(name, 0) for name in (names[0], f"{names[0]}.0", *names[1:]))
-        return next(filter(None, around), 0)
+        inside = (number for name, number in self.lines.items() if name.startswith(f"{names[0]}."))
+        return next(filter(None, around), 0) or min(inside, default=0)
 
     def origin(self, *key: str) -> SafeText:
         """Return a key's place for people: `PATH:LINE`."""
@@ -170,10 +175,23 @@ def document_of(path: Path, content: bytes) -> tuple[Document, tuple[SafeText, .
         table["keys"] = validators.read_keys(table["keys"])
     config, found = _config_of(table)
     found += _contradictions(config, table)
-    document = Document(path, config, lines)
-    mistakes = [(number, f"{path}{f':{number}' * bool(number)}: {what}") for number, what in mistakes_of_syntax]
-    mistakes += [(document.line(key), f"{document.origin(*key)}: {_dotted(key)} {what}") for key, what in found]
-    return document, tuple(clean(line) for _, line in sorted(mistakes, key=itemgetter(0)))
+    document = Document(path, config, lines, tuple(range(len(config.hooks))))
+
+    def line(key: tuple[str, ...], what: str) -> SafeText:
+        return clean(f"{document.origin(*key)}: {_dotted(key)} {what}")
+
+    mistakes = [(number, clean(f"{path}{f':{number}' * bool(number)}: {what}")) for number, what in mistakes_of_syntax]
+    mistakes += [(document.line(key), line(key, what)) for key, what in found]
+    in_order = tuple(each for _, each in sorted(mistakes, key=itemgetter(0)))
+    in_hooks = {line(key, what): key[1] for key, what in found if key[0] == "hooks" and len(key) > 1}
+    if not in_hooks:
+        return document, in_order
+
+    usable = {index: each for index, each in enumerate(table["hooks"]) if str(index) not in in_hooks.values()}
+    hooks = Config.model_validate({"hooks": [*usable.values()]}).hooks
+    config = config.model_copy(update={"hooks": hooks})
+    hook_mistakes = tuple(each for each in in_order if each in in_hooks)
+    return replace(document, config=config, hook_indices=tuple(usable), hook_mistakes=hook_mistakes), in_order
 
 
 def _config_of(table: dict[str, Any]) -> tuple[Config, list[_Mistake]]:

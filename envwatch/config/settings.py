@@ -120,11 +120,12 @@ def document_at(path: Path, *, must_exist: bool) -> Document | None:
     """Return the configuration file, None if missing.
 
     Raises:
-        ConfigError: if the file has mistakes, or as in `document_and_mistakes`.
+        ConfigError: if the file has mistakes outside hooks, or as in `document_and_mistakes`.
     """
     document, mistakes = document_and_mistakes(path, must_exist=must_exist)
-    if mistakes:
-        raise ConfigError(*mistakes)
+    in_hooks = () if document is None else document.hook_mistakes
+    if elsewhere := [mistake for mistake in mistakes if mistake not in in_hooks]:
+        raise ConfigError(*elsewhere)
     return document
 
 
@@ -211,9 +212,11 @@ def _entries(document: Document | None, profile: str) -> tuple[dict[str, Any], d
     from envwatch.wording.table.table_view import NamedView  # noqa: PLC0415 - only with a file
 
     config, own = document.config, document.config.profiles.get(profile)
-    hooks = tuple(each.numbered(number) for number, each in enumerate(config.hooks, 1))
+    hooks = tuple(each.numbered(i + 1) for i, each in zip(document.hook_indices, config.hooks, strict=True))
     views: dict[str, NamedView] = {}
-    places: dict[str, tuple[str, ...]] = {f"hooks.{hook.name}": ("hooks", str(i)) for i, hook in enumerate(hooks)}
+    places: dict[str, tuple[str, ...]] = {
+        f"hooks.{hook.name}": ("hooks", str(i)) for i, hook in zip(document.hook_indices, hooks, strict=True)
+    }
     places |= {f"keys.{id_}": ("keys", id_) for id_ in config.keys}
     places |= {f"commands.{name}": ("commands", name, "key") for name in config.commands}
     for path, section in (((), config), (("profiles", profile), own)):

@@ -41,7 +41,7 @@ from envwatch.deliver.rules import (  # for annotations, as `timedelta`
 )
 from envwatch.letta.network_settings import SettingsError, checked_base_url
 from envwatch.model.redactor import Secret  # noqa: F401 - as `timedelta`
-from envwatch.model.text import SafeText, clean, did_you_mean, one_line
+from envwatch.model.text import SafeText, clean, nearest_word, one_line
 from envwatch.query.language import parse
 from envwatch.query.lexer import QueryError
 from envwatch.wording.table.columns import COLUMNS, META, PROBLEMS
@@ -160,20 +160,26 @@ def _days(raw: object) -> frozenset[int]:
     found: set[int] = set()
     for part in parts if isinstance(parts, list) else ():
         first, dash, last = part.partition("-") if isinstance(part, str) else ("", "", "")
-        begin, end = _day(first), _day(last if dash else first)
+        begin, end = _day(first, part), _day(last if dash else first, part)
         found |= {(begin + count) % len(DAYS) for count in range((end - begin) % len(DAYS) + 1)}
     if not found:
         raise ValueError("must be days of the week, written like mon-fri or sat,sun")
     return frozenset(found)
 
 
-def _day(word: str) -> int:
+def _day(word: str, days: str) -> int:
+    """Return a day's number; `days` is what the word stands in, for the message."""
     word = word.strip().casefold()
     for names in (DAYS, _DAY_NAMES):
         if word in names:
             return names.index(word)
-    hint = did_you_mean(word, (*DAYS, *_DAY_NAMES))
+    meant = [*map(_nearest_day, days.casefold().split("-"))]
+    hint = f"; did you mean {'-'.join(meant)}?" if all(meant) else ""
     raise ValueError(f"has a word that is no day: write {', '.join(DAYS)}, like mon-fri or sat,sun{hint}")
+
+
+def _nearest_day(word: str) -> str:
+    return nearest_word(word.strip(), DAYS) or nearest_word(word.strip(), _DAY_NAMES)
 
 
 def _hours(raw: object) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+import subprocess
 import sys
 from abc import ABC, abstractmethod
 from importlib.util import find_spec
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 _SECRET_PART: Final = 12
 """Fewest characters of a secret."""
 PAGERDUTY_URL: Final = "https://events.pagerduty.com/v2/enqueue"
+WHERE_IT_RUNS: Final = "correct it where envwatch runs, such as in the environment of the service"
+"""The remedy for a variable: a service has other variables than a shell."""
 _PAGERDUTY: Final = "pagerduty"
 _NAMES: Final = 20
 _MOST_URLS: Final = 20
@@ -49,6 +52,8 @@ class Delivery(BaseModel, ABC):
     """Settings that choose the delivery. A hook has a single such setting."""
     has_acks: ClassVar[bool] = False
     """Whether the receiver takes acknowledgements of incidents."""
+    remedy: ClassVar[str] = WHERE_IT_RUNS
+    """The remedy if `prepare` fails."""
 
     @classmethod
     def is_chosen(cls, table: Mapping[str, Any]) -> bool:
@@ -75,7 +80,11 @@ class Delivery(BaseModel, ABC):
         """
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Yield reasons why a prepared delivery cannot run, with fixes. Send nothing."""
+        """Yield reasons on this machine why a prepared delivery cannot run, with fixes. Send nothing."""
+        yield from ()
+
+    def unknown_hosts(self) -> Iterator[tuple[str, str]]:
+        """Yield hosts without an address, with fixes. Send nothing."""
         yield from ()
 
     @abstractmethod
@@ -85,6 +94,30 @@ class Delivery(BaseModel, ABC):
         Raises:
             DeliveryError: if delivery fails.
         """
+
+
+class Unusable(Delivery):
+    """Stands for a delivery that cannot be prepared: each try fails with the reason, and other hooks run."""
+
+    targets: ClassVar = ()
+
+    why: str
+    intended: Delivery
+
+    @property
+    def target(self) -> str:
+        """The receiver of the intended delivery."""
+        return self.intended.target
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield the reason."""
+        yield self.why, self.intended.remedy
+
+    async def send(self, _message: Message) -> SafeText:
+        """Fail."""
+        from envwatch.deliver.message import DeliveryError  # noqa: PLC0415 - where hooks run
+
+        raise DeliveryError(self.why)
 
 
 def variable_in(environ: Mapping[str, str], name: str) -> str:
@@ -199,7 +232,7 @@ class Webhook(Delivery):
             self._key = Secret(variable_in(environ, self.key_env))
             redactor().learn(self._key.get_secret_value())
 
-    def problems(self) -> Iterator[tuple[str, str]]:
+    def unknown_hosts(self) -> Iterator[tuple[str, str]]:
         """Yield a service or proxy whose name has no address."""
         nearest = self._service.url if self._service.proxy is None else self._service.proxy.url
         try:
@@ -298,6 +331,12 @@ class Apprise(Delivery):
     """Passes each message as text to apprise in a child process."""
 
     targets: ClassVar = ("apprise",)
+    remedy: ClassVar = (
+        "install envwatch with its extra `apprise`, such as `uv tool install 'envwatch[metrics,apprise]'`"
+    )
+    _child: ClassVar = (sys.executable, "-P", "-m", "envwatch.deliver.apprise_child")
+    _time_limit: ClassVar = 4.0
+    """Seconds for a check of the addresses."""
 
     apprise: Annotated[tuple[Secret, ...], _URLS] = ()
     """Addresses of services that the package apprise knows. The extra `apprise` installs the package."""
@@ -311,16 +350,32 @@ class Apprise(Delivery):
     def prepare(self, _environ: Mapping[str, str], child_environ: Mapping[str, str]) -> None:
         """Check the package."""
         if find_spec("apprise") is None:
-            how = "install envwatch with its extra `apprise`, such as `uv tool install 'envwatch[metrics,apprise]'`"
-            raise SettingsError(f"the package apprise is not installed: {how}")
+            raise SettingsError("the package apprise is not installed")
         for url in self.apprise:
             learn_parts(url.get_secret_value().partition("://")[2])
         self._environ = child_environ
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield an address that the package does not know, or a package that hangs."""
+        request, environ = to_json({"urls": self._urls}), {**self._environ}
+        try:
+            done = subprocess.run(  # noqa: S603 - a fixed argv
+                self._child, input=request, env=environ, capture_output=True, check=False, timeout=self._time_limit
+            )
+        except subprocess.TimeoutExpired:
+            yield f"apprise has not answered within {self._time_limit:g} s", "`envwatch hooks test` tries the hook"
+            return
+        if done.returncode:
+            lines = done.stderr.decode(errors="replace").splitlines() or ["apprise failed"]
+            yield lines[-1], "correct the address: https://github.com/caronc/apprise/wiki lists the services"
+
+    @property
+    def _urls(self) -> list[str]:
+        return [url.get_secret_value() for url in self.apprise]
 
     async def send(self, message: Message) -> SafeText:
         """Run the child."""
         from envwatch.deliver.process import run  # noqa: PLC0415 - where hooks run
 
-        urls = [url.get_secret_value() for url in self.apprise]
-        request = to_json({"urls": urls, "title": message.summary, "body": message.text})
-        return await run([sys.executable, "-P", "-m", "envwatch.deliver.apprise_child"], self._environ, request)
+        request = to_json({"urls": self._urls, "title": message.summary, "body": message.text})
+        return await run(self._child, self._environ, request)

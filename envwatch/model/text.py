@@ -279,11 +279,16 @@ def enumerated(names: Sequence[str], count: int) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str], *, similarity: float = 0.6) -> str:
-    """Return `; did you mean WORD?`, or an empty text without a known word above `similarity` (`difflib`'s cutoff)."""
+    """Return `; did you mean WORD?`, or an empty text without a known word above `similarity`."""
+    found = nearest_word(word, known, similarity=similarity)
+    return f"; did you mean {found}?" if found else ""
+
+
+def nearest_word(word: str, known: Iterable[str], *, similarity: float = 0.6) -> str:
+    """Return the most similar known word, or an empty text without one above `similarity` (`difflib`'s cutoff)."""
     from difflib import get_close_matches  # noqa: PLC0415 - only after a mistake
 
-    found = get_close_matches(word, list(known), cutoff=similarity)
-    return f"; did you mean {found[0]}?" if found else ""
+    return next(iter(get_close_matches(word, list(known), n=1, cutoff=similarity)), "")
 
 
 def look_alikes(names: Iterable[SafeText]) -> frozenset[SafeText]:

@@ -26,7 +26,7 @@ class ScreenSettings:
         (), rule="COLUMN_LIST", example='["name", "mode", "version", "branch", "up"]', part="view", demo=True
     )
     """Columns of the table, in order."""
-    sort: str | None = setting(None, rule="SORT", example='"problems"', part="view", demo=True)
+    sort: str | None = setting(None, rule="SORT", example='"mode"', part="view", demo=True)
     """First sort order: a column, or `problems` (the default) for problems first."""
     theme: str | None = setting(None, rule="LINE", example='"envwatch-light"', part="usual", demo=True)
     """Theme: envwatch-dark, -light, -contrast, -safe, -ansi, or any theme of Textual."""

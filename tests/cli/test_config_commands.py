@@ -22,7 +22,7 @@ from support.pty_terminal import without_settings
 from envwatch.cli.arguments import Exit, Options, StopError, options_in
 from envwatch.cli.bootstrap import all_settings_for, display_settings_of, past_moment
 from envwatch.config.declared import ALTERNATIVES, COMMON, SETTINGS
-from envwatch.config.describe import starter
+from envwatch.config.describe import starter, value_text
 from envwatch.config.hooks import HookSettings
 from envwatch.config.schema import Command, Config, Document, OwnView, document_of
 from envwatch.model.times import in_zone
@@ -56,6 +56,35 @@ def test_a_short_alert_after_is_a_warning_for_every_profile(
     warning = f"envwatch: {path}:2: alert_after is under 3m: one outage may be several messages\n" * is_short
     fine = f"{path}: fine; checked 1 setting, 2 profiles (a, b)\n"
     assert envwatch("config", "validate") == (0, "", warning + fine)
+
+
+def test_variables_programs_and_addresses_that_cannot_be_used_here_are_warnings_with_line_and_remedy(
+    envwatch: Envwatch,
+) -> None:
+    path = envwatch.write_config(
+        'ping_url_env = "PING"\n'
+        '[[hooks]]\nname = "key"\nformat = "pagerduty"\nkey_env = "PD_KEY"\n'
+        '[[hooks]]\nname = "address"\nurl_env = "CHAT"\n'
+        '[[hooks]]\nname = "program"\ncommand = ["/none/page"]\n'
+        '[[hooks]]\nname = "service"\napprise = ["nosuch://topic"]\n'
+        '[[hooks]]\nname = "good"\ncommand = ["true"]\n'
+        '[profiles.work]\napi_key_env = "WORK_KEY"\n'
+    )
+    ended = envwatch("config", "validate", CHAT="ftp://example.com")
+    *warnings, fine = ended.err.splitlines()
+    starts = [
+        ":1: ping_url_env: PING is not set",
+        ":2: hook key: PD_KEY is not set",
+        ":6: hook address: the address must start with https://",
+        ":9: hook program: there is no program /none/page that can be run",
+        ":12: hook service: apprise does not know address 1",
+        ":19: api_key_env: WORK_KEY is not set",
+    ]
+    lines = [line.removeprefix(f"envwatch: {path}") for line in warnings]
+    assert [line[: len(start)] for line, start in zip(lines, starts, strict=True)] == starts
+    assert all(re.search(r": (correct|install) ", line) for line in lines)
+    assert ended.code == 0
+    assert "fine; checked" in fine
 
 
 def test_themes_keys_views_and_commands_are_checked_for_every_profile(envwatch: Envwatch) -> None:
@@ -193,6 +222,24 @@ def test_the_comments_of_the_first_file_are_plain_lines_of_a_terminal() -> None:
     assert max(map(len, comments)) <= 120
 
 
+OF_OLD_FILES: Final = {"ephemeral"}
+
+
+def test_a_new_file_has_the_default_of_each_setting_or_an_example() -> None:
+    settings, _, _ = starter().partition("\n# Keys of your own")
+    shown = dict(line[1:].split(" = ", 1) for line in settings.splitlines() if re.match(r"#\w+ = ", line))
+    names = SETTINGS.keys() - OF_OLD_FILES
+    values = {name: tomllib.loads(f"value = {shown[name]}")["value"] for name in names}
+    for name in names:
+        declared = SETTINGS[name]
+        if shown[name].endswith("  # an example"):
+            assert declared.default in (None, "", ())
+        else:
+            assert value_text(declared.default) in (str(values[name]), str(values[name]).lower())
+    assert shown["bell"] == "false  # or true"
+    assert shown["view"] == '"gpu"  # an example'
+
+
 def test_each_commented_line_of_the_first_file_is_a_setting(envwatch: Envwatch, tmp_path: Path) -> None:
     path, text = tmp_path / "config.toml", starter()
     key_file(tmp_path / "work.key")
@@ -205,7 +252,7 @@ def test_each_commented_line_of_the_first_file_is_a_setting(envwatch: Envwatch, 
     names = [lines[number][1:].split(" =")[0] for number in commented if number not in headers]
     settings = {name for name in names if "." not in name}
     tables = {re.findall(r"\w+", lines[number])[0] for number in headers}
-    assert settings | tables >= Config.model_fields.keys() | Command.model_fields.keys()
+    assert settings | tables >= (Config.model_fields.keys() | Command.model_fields.keys()) - OF_OLD_FILES
     known = (Config, Command, OwnView, HookSettings)
     assert settings <= {name for model in known for name in model.model_fields}
     assert document_of(path, text.encode()) == (Document(path, Config(), {}), ())
@@ -295,7 +342,7 @@ def test_a_setting_declared_once_is_in_file_variable_schema_and_output(tmp_path:
         assert rows(default)[name] == ["3", "default"]
         assert rows(of_file)[name] == [f"{number + 4}", f"c.toml:{number + 1}"]
         assert rows(of_variables)[name] == [f"{9 - number}", f"ENVWATCH_DOORS{number}"]
-        assert f"\n# How many doors are open.\n#{name} = {number + 4}\n" in (tmp_path / "new.toml").read_text()
+        assert f"\n# How many doors are open.\n#{name} = 3  # or {number + 4}\n" in (tmp_path / "new.toml").read_text()
         declaration = json.loads(in_schema.removesuffix("0"))["$defs"]["Profile"]["properties"][name]
         assert (declaration["minimum"], declaration["maximum"]) == (1, 9)
         assert declaration["description"] == "How many doors are open."

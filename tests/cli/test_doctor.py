@@ -161,14 +161,20 @@ async def test_a_server_with_a_changing_first_seen_at_is_named(
 
 
 @pytest.mark.parametrize(
-    ("status", "expected"), [(200, {}), (404, {}), (301, "warning"), (401, "warning"), (500, "warning")]
+    ("status", "place"), [(200, None), (404, None), (301, "connection"), (401, "listing"), (500, "connection")]
 )
-async def test_a_sick_server_may_still_list(server: Faulty, status: int, expected: Any) -> None:
+async def test_a_sick_server_may_still_list(server: Faulty, status: int, place: str | None) -> None:
     server.break_health(says(status, "oops"))
     found = await examined(server.url)
-    assert problems(found) == (expected and {"connection": expected})
+    assert problems(found) == ({} if place is None else {place: "warning"})
     assert found["connection"]["data"]["status"] == status
-    assert found["listing"]["status"] == "ok"
+    assert found["listing"]["data"]["rows"]
+
+
+async def test_a_refused_key_is_named_once(server: Faulty) -> None:
+    server.break_health(says(401, "no such key"))
+    server.break_page(0, says(401, "no such key"))
+    assert problems(await examined(server.url)) == {"listing": "failure"}
 
 
 CLOSED = "127.0.0.1:1"
@@ -425,6 +431,7 @@ async def test_json_is_an_array_of_checks_by_profile_and_nothing_is_written(serv
     assert [(one["id"], one["profile"]) for one in entries if one["status"] == "failure"] == [("listing", "b")]
     assert [(one["id"], one["profile"]) for one in entries if "needs" in one["data"]] == [("rows", "b")]
     assert entries[0]["data"]["origins"]["a"]["base_url"] == f"{config}:2"
+    assert entries[0]["summary"] == f"file {config}, profile b (--profile) and a (--profile)"
     assert KEY[::-1][:8] not in ended.out
     assert set(envwatch.home.rglob("*")) == before
 
@@ -458,10 +465,12 @@ async def test_the_server_that_gets_the_key_is_named_and_so_is_a_choice_that_is_
         assert other.seen == []
         path.write_text(f'{path.read_text()}[profiles.lab]\nbase_url = "{server.url}"\n')
         server.seen.clear()
-        ended = await asyncio.to_thread(envwatch, "doctor")
-        assert ended.code == 1
-        assert f"no profile is chosen, and {path} has prod, lab" in ended.out
-        assert [seen for seen in (*server.seen, *other.seen) if "authorization" in seen.headers] == []
+        for key in (KEY, ""):
+            ended = await asyncio.to_thread(envwatch, "doctor", LETTA_API_KEY=key)
+            assert ended.code == 1
+            assert ended.out.startswith(f"FAIL  config       no profile is chosen, and {path} has prod, lab\n")
+            assert "1 failure (config)" in ended.out
+        assert (server.seen, other.seen) == ([], [])
 
 
 async def test_ctrl_c_ends_a_hanging_check(server: Faulty, tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ from envwatch.cli.doctor import (
     safe,
 )
 from envwatch.config.settings import Settings, all_settings_of
+from envwatch.deliver.delivery import WHERE_IT_RUNS
 from envwatch.letta.probe import Exchange
 from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.outcome import Cause, Failure, SourceError
@@ -206,18 +207,24 @@ async def test_an_unusable_hook_is_named_with_the_reason(tmp_path: Path, hook: s
     environ = {"PATH": os.environ["PATH"], "HTTP_URL": "http://example.com/secret-part-of-it"}
     found = await check_hooks(CheckedMachine({}, environ, [settings]), {})
     assert found is not None
-    assert found.status == "failure"
+    assert found.status == "warning"
     assert found.summary.startswith(f"hook pager: {problem}")
+    assert f"{tmp_path}/config.toml:1" in found.summary
     assert found.fix
     assert "secret" not in f"{found}"
 
 
-async def test_a_fix_of_several_hooks_is_named_once(tmp_path: Path) -> None:
-    settings = settings_of(tmp_path, '[[hooks]]\ncommand = ["/nonexistent/page"]\n' * 2)
-    found = await check_hooks(CheckedMachine({}, {}, [settings]), {})
-    problem = "there is no program /nonexistent/page that can be run"
-    fix = "install it, or `chmod +x` it, or correct the path"
-    assert found == Problem(f"hook 1: {problem}; hook 2: {problem}", fix)
+async def test_the_fixes_of_several_hooks_are_told_apart_unless_they_are_equal(tmp_path: Path) -> None:
+    missing = "there is no program /nonexistent/page that can be run"
+    install = "install it, or `chmod +x` it, or correct the path"
+    text = '[[hooks]]\ncommand = ["/nonexistent/page"]\n'
+    config = f"(see {tmp_path}/config.toml"
+    found = await check_hooks(CheckedMachine({}, {}, [settings_of(tmp_path, text * 2)]), {})
+    assert found == Problem(f"hook 1: {missing} {config}:1); hook 2: {missing} {config}:3)", install, "warning")
+    other = f'{text}[[hooks]]\nurl_env = "PAGER_URL"\n'
+    found = await check_hooks(CheckedMachine({}, {}, [settings_of(tmp_path, other)]), {})
+    assert found is not None
+    assert found.fix == f"hook 1: {install}; hook 2: {WHERE_IT_RUNS}"
 
 
 async def test_usable_hooks_are_fine(tmp_path: Path) -> None:
@@ -326,6 +333,11 @@ async def test_a_warning_and_an_unused_function_keep_no_other_check_from_running
         Check("b", returns(None, unknown=None, empty=[])),
         Check("c", returns(None, x=["é", 1], y={"at": True}, z="text"), ("a", "b")),
     ) == [("warning", "hm"), ("skipped", "nothing to check"), ("ok", "x é and 1, y (at yes), z text")]
+
+
+async def test_people_read_measured_values_with_units_and_no_facts_for_programs() -> None:
+    measured = returns(None, base_url="x", took_ms=1.5, offset_s=-2, raw=[1])
+    assert await summaries(Check("a", measured, unsaid=("raw",))) == [("ok", "base url x, took 1.5 ms, offset -2 s")]
 
 
 @pytest.mark.parametrize(

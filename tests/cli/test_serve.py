@@ -106,7 +106,14 @@ def served(demo: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     home = tmp_path_factory.mktemp("served")
     environ = environ_with_tokens(demo, home)
     config = home / ".config" / "envwatch" / "config.toml"
-    config.write_text('online_only = true\n[[hooks]]\nname = "page"\ncommand = ["true"]\n')
+    config.write_text("""
+online_only = true
+hooks = [
+    {name = "page", command = ["true"]},
+    {name = "chat", url_env = "UNSET"},
+    {name = "mail", comand = ["true"]},
+]
+""")
     with serve_program(environ, home, "--hooks") as program:
         until(lambda: program.ask().status == 200)
         yield program
@@ -124,6 +131,12 @@ def listing(home: Path, url: str, key: str) -> list[dict[str, Any]]:
         ({name: value for name, value in row.items() if name not in AGES | DECISION} for row in rows),
         key=lambda r: r["id"],
     )
+
+
+def test_each_hook_without_use_is_named_in_one_line(served: ServeProgram) -> None:
+    named = [line for line in served.said.splitlines() if line.endswith(" (this hook sends nothing)")]
+    for line, what in zip(named, ("hooks.comand is no", "hooks needs what", "hook chat: UNSET is not"), strict=True):
+        assert what in line
 
 
 def test_a_viewer_sees_all_rows_with_the_states_of_upstream(demo: Server, served: ServeProgram, tmp_path: Path) -> None:

@@ -350,6 +350,42 @@ def test_a_hook_is_chosen_by_name_or_number(envwatch: Envwatch) -> None:
     assert (unknown.code, unknown.line) == (2, "there is no hook pagr; did you mean page?")
 
 
+def test_one_bad_hook_stops_neither_the_others_nor_other_commands(envwatch: Envwatch, faulty: Faulty) -> None:
+    faulty.rows = wire_rows(1)
+    good = '[[hooks]]\ncommand = ["true"]\n'
+    for bad, what in (
+        ('[[hooks]]\nname = "bad"\nurl_env = "UNSET"\n', "UNSET is not set"),
+        ('[[hooks]]\nname = "bad"\nurl = "ftp://example.com"\n', "hooks.url cannot be used: the address must start"),
+        ('[[hooks]]\nname = "bad"\n', "hooks needs what takes its messages"),
+        ('[[hooks]]\nname = "bad"\ncommand = ["true"]\nafetr = "2m"\n', "hooks.afetr is no setting"),
+    ):
+        path = envwatch.write_config(bad + good)
+        for command in ("list", "check", "alerts"):
+            assert envwatch(command).code == 0
+        tried = envwatch("hooks", "test")
+        assert "2  ok      opened and resolved\n" in tried.out
+        assert (tried.code, what in tried.out + tried.err) == (1, True)
+        assert envwatch("hooks", "test", "2").code == 0
+        assert what in envwatch("config", "validate").err
+        watched = envwatch("watch", "--hooks", "--for", "1s", "--no-history")
+        assert watched.code == 0
+        (line,) = (line for line in watched.err.splitlines() if what in line)
+        assert line.endswith(" (this hook sends nothing)")
+        path.write_text(bad)
+        refused = envwatch("watch", "--hooks", "--for", "1s", "--no-history")
+        assert (refused.code, what in refused.err) == (2, True)
+
+
+def test_the_dashboard_starts_with_a_bad_hook_and_names_it_in_the_line_of_news(faulty: Faulty, tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('[[hooks]]\ncommand = ["true"]\nafetr = "2m"\n')
+    environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": faulty.url, "ENVWATCH_CONFIG": str(path)}
+    with Terminal.of_envwatch(home=tmp_path, columns=200, environ=environ) as terminal:
+        terminal.wait_for("hooks.afetr is no setting; did you mean after. .this hook sends nothing.")
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0
+
+
 async def test_each_hook_gets_an_incident_and_its_end_and_each_failure_is_named(tmp_path: Path) -> None:
     written = tmp_path / "written"
     async with receiver() as fine, receiver(Answered(202), Answered(400, '{"message": "no such team"}')) as wrong:

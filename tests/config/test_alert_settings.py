@@ -142,14 +142,12 @@ def test_rows_of_ephemeral_of_1_1_0_need_nobody(tmp_path: Path, name: str, *, is
 @pytest.mark.parametrize(
     ("alert", "ephemeral", "line"),
     [
-        ("", "name:ci-*", 'write alert = "!name:ci-*"'),
         ("os:linux", "name:ci-*,job-*", 'write alert = "os:linux !name:ci-*,job-*"'),
         ("os:linux", "!os:linux", "alert cannot say the same in one line"),
-        ("", "!os:linux", 'write alert = "os:linux"'),
         ("name:web", "!os:linux", 'write alert = "name:web os:linux"'),
-        ("", "ci", 'write alert = "!ci"'),
-        ("", 'name:"a b"', "write alert = '!name:\"a b\"'"),
-        ("", "name:ci-* os:linux", "alert cannot say the same in one line"),
+        ("web", "ci", 'write alert = "web !ci"'),
+        ("os:linux", 'name:"a b"', "write alert = 'os:linux !name:\"a b\"'"),
+        ("name:web", "name:ci-* os:linux", "alert cannot say the same in one line"),
     ],
 )
 def test_the_replacement_of_ephemeral_of_1_1_0_needs_the_same_rows(
@@ -171,6 +169,15 @@ def test_the_replacement_of_ephemeral_of_1_1_0_needs_the_same_rows(
         for os in ("linux", "darwin"):
             row = tracked(connectionName=name, metadata={"os": os})
             assert new.matches(row, NOW) is old.matches(row, NOW), (name, os)
+
+
+def test_ephemeral_of_1_1_0_without_alert_is_replaced_by_the_permanent_rows(tmp_path: Path) -> None:
+    """`alert = "!name:ci-*"` would find every laptop."""
+    warning = ephemeral_warning(settings_in(tmp_path, 'ephemeral = "name:ci-*"'))
+    assert warning is not None
+    assert "delete the line" in warning
+    assert "alert =" not in warning
+    assert policy_for(settings_in(tmp_path, "")).alert is None, "the permanent rows"
 
 
 # The tables `[[quiet]]`.
@@ -227,19 +234,23 @@ def test_days_are_words_and_ranges_of_words(tmp_path: Path, written: str, days: 
     assert table.days == days
 
 
+NO_DAY = "has a word that is no day: write mon, tue, wed, thu, fri, sat, sun, like mon-fri or sat,sun"
 ALWAYS = "1: quiet needs days or hours that end; `alert` leaves out environments that never need anybody"
 
 
 @pytest.mark.parametrize(
     ("lines", "mistake"),
     [
-        (
-            'days = "mon-frx"',
-            (
-                "2: quiet.days has a word that is no day: write mon, tue, wed, thu, fri, sat, sun, like mon-fri or "
-                "sat,sun; did you mean fri?"
-            ),
+        *(
+            (f'days = "{wrong}"', f"2: quiet.days {NO_DAY}; did you mean {meant}?")
+            for wrong, meant in (
+                ("mon-frx", "mon-fri"),
+                ("mon-fry", "mon-fri"),
+                ("Mom - fry", "mon-fri"),
+                ("sat,frday", "friday"),
+            )
         ),
+        ('days = "mom-x"', f"2: quiet.days {NO_DAY}"),
         ("days = 5", "2: quiet.days must be days of the week, written like mon-fri or sat,sun"),
         ("days = []", "2: quiet.days must be days of the week, written like mon-fri or sat,sun"),
         ('hours = "17-10"', "2: quiet.hours must be begin and end, written like 17:00-10:00"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from datetime import timedelta
 from inspect import isabstract
 from typing import TYPE_CHECKING
@@ -11,10 +12,10 @@ import pytest
 from support.incidents import message
 
 from envwatch.config.describe import settings_table
-from envwatch.config.hooks import DELIVERIES, KINDS, HookSettings, deliveries_of, ping_of
+from envwatch.config.hooks import DELIVERIES, KINDS, HookSettings, deliveries_of, ping_of, unusable_hooks
 from envwatch.config.schema import document_of
 from envwatch.config.settings import Settings, all_settings_of
-from envwatch.deliver.delivery import Apprise, Command, PagerDuty, Webhook
+from envwatch.deliver.delivery import WHERE_IT_RUNS, Apprise, Command, PagerDuty, Webhook
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.letta.network_settings import SettingsError
 from envwatch.model.redactor import Secret, redactor
@@ -181,9 +182,17 @@ def test_no_command_of_the_users_own_gets_a_variable_with_a_secret(tmp_path: Pat
 )
 def test_an_unusable_variable_names_its_hook(tmp_path: Path, variables: dict[str, str], why: str) -> None:
     settings = settings_of(tmp_path, WHOLE)
-    with pytest.raises(SettingsError) as caught:
-        deliveries_of(settings.hooks, variables, ())
-    assert str(caught.value) == why
+    deliveries = deliveries_of(settings.hooks, variables, ())
+    assert unusable_hooks(deliveries)[0] == f"{why}: {WHERE_IT_RUNS}"
+    assert len(deliveries) == len(settings.hooks)
+
+
+def test_a_missing_package_names_the_command_with_both_extras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "apprise", None)
+    settings = settings_of(tmp_path, '[[hooks]]\napprise = ["ntfy://topic"]\n')
+    (line,) = unusable_hooks(deliveries_of(settings.hooks, {}, ()))
+    assert line.startswith("hook 1: the package apprise is not installed: install")
+    assert "`uv tool install 'envwatch[metrics,apprise]'`" in line
 
 
 def test_all_mistakes_come_at_once_each_with_its_line(tmp_path: Path) -> None:

@@ -227,6 +227,7 @@ def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
         ("# a\r\n[profiles.a]\r\nx = 1\r\n", ":3: profiles.a.x is no setting"),
         (b"\xef\xbb\xbfx = 1\n", ":1: x is no setting"),
         (b"\xef\xbb\xbf\n\n# \xff\n", ":3: is not UTF-8"),
+        ("bell = true\n[profile.work]\nuser = 'u'\n", ":2: profile is no setting; did you mean profiles?"),
         ("[profiles.work]\nintervall = 5\n", ":2: profiles.work.intervall is no setting; did you mean interval?"),
         ("default_profil = 'a'\n", ":1: default_profil is no setting; did you mean default_profile?"),
         ("x = 1\n", ":1: x is no setting"),

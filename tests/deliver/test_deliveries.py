@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 from support.incidents import message
@@ -18,6 +18,7 @@ from envwatch.model.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
     from typing import Any
 
 
@@ -71,6 +72,18 @@ async def test_a_failure_of_apprise_shows_no_address() -> None:
         await apprise("nosuch://secret").send(message())
     assert "address 1" in (caught.value.output or "")
     assert "secret" not in (caught.value.output or "")
+
+
+def test_apprise_is_asked_about_addresses_for_a_few_seconds_only(tmp_path: Path) -> None:
+    class Impatient(Apprise):
+        _time_limit: ClassVar = 0.2
+
+    (tmp_path / "apprise.py").write_text("import signal\nsignal.pause()\n")
+    delivery = Impatient.model_construct(apprise=(Secret("ntfy://topic"),))
+    delivery.prepare({}, {"PYTHONPATH": str(tmp_path)})
+    ((what, remedy),) = delivery.problems()
+    assert what == "apprise has not answered within 0.2 s"
+    assert remedy == "`envwatch hooks test` tries the hook"
 
 
 INCIDENT = message(incident=clean("inc-1"))
@@ -127,7 +140,7 @@ async def test_pagerduty_takes_no_message_without_an_incident_and_is_not_asked_a
 def test_a_name_without_an_address_is_a_problem_of_the_nearest_machine(
     url: str, proxy: str, unknown: str | None
 ) -> None:
-    found = prepared(Webhook, url, environ={"HTTPS_PROXY": proxy}).problems()
+    found = prepared(Webhook, url, environ={"HTTPS_PROXY": proxy}).unknown_hosts()
     expected = [] if unknown is None else [f"no address is known for {unknown}"]
     assert [problem for problem, _ in found] == expected
 

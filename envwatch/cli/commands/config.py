@@ -95,14 +95,19 @@ def _init(path: Path) -> None:
 
 
 def _validate(options: Options, path: Path) -> int:
-    from envwatch.config.describe import checked_text, warnings_about
+    from envwatch.config.describe import checked_text, places_not_ready, warnings_about
 
     document, mistakes = document_and_all_mistakes(options)
     for mistake in mistakes:
         print_error(f"envwatch: {mistake}")
     if mistakes:
         return Exit.USAGE
-    for warning in () if document is None else (*warnings_about(document), *_unmatched_filters(options)):
+    warnings = list[SafeText]()
+    if document is not None:
+        warnings += warnings_about(document)
+        warnings += places_not_ready(document, os.environ)
+        warnings += _unmatched_filters(options)
+    for warning in warnings:
         print_error(f"envwatch: {warning}")
     what = "the file does not exist, and none is needed; `envwatch config init` writes the file"
     print_error(f"{path}: {checked_text(document, os.environ) if document else what}")

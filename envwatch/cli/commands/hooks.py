@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError
-from envwatch.cli.bootstrap import all_settings_for, hooks_in
+from envwatch.cli.bootstrap import all_settings_for, hook_mistakes_in, hooks_in
 from envwatch.cli.streams import print_error, stdout, write
 from envwatch.model.redactor import redactor
 from envwatch.model.text import SafeText, clean, did_you_mean, shortened
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from envwatch.config.hooks import HookSettings
+    from envwatch.config.settings import Settings
     from envwatch.deliver.delivery import Delivery
     from envwatch.deliver.message import Message
 
@@ -41,23 +42,28 @@ def run(options: Options) -> int:
 
     stdout()
     settings = all_settings_for(options)[0]
-    hooks, deliveries = hooks_in(settings, options)
-    chosen = _chosen(hooks, options.hook)
+    _, deliveries = hooks_in(settings, options)
+    mistakes = hook_mistakes_in(settings)
+    for mistake in mistakes:
+        print_error(f"envwatch: {mistake}")
+    chosen = _chosen(settings, options.hook)
     failed = asyncio.run(_try_all(chosen, deliveries, settings.profile_in_file))
-    return Exit.FAILED if failed else Exit.FINE
+    are_all_fine = failed == 0 and (options.hook is not None or not mistakes)
+    return Exit.FINE if are_all_fine else Exit.FAILED
 
 
-def _chosen(hooks: Sequence[HookSettings], wanted: str | None) -> Sequence[HookSettings]:
+def _chosen(settings: Settings, wanted: str | None) -> Sequence[HookSettings]:
     if wanted is None:
-        return hooks
+        return settings.hooks
 
-    names = [hook.name for hook in hooks]
-    if wanted in names:
-        return [hooks[names.index(clean(wanted))]]
-    if wanted.isascii() and wanted.isdecimal() and len(wanted) < 6 and 0 < int(wanted) <= len(hooks):
-        return [hooks[int(wanted) - 1]]
-    hint = did_you_mean(wanted, names) or f"; there are {', '.join(names)}"
-    raise StopError(Exit.USAGE, f"there is no hook {shortened(clean(wanted), 40)}{hint}")
+    by_name = {str(hook.name): hook for hook in settings.hooks}
+    indices = () if settings.document is None else settings.document.hook_indices
+    by_number = {str(index + 1): hook for index, hook in zip(indices, settings.hooks, strict=True)}
+    found = by_name.get(wanted) or by_number.get(wanted)
+    if found is None:
+        hint = did_you_mean(wanted, by_name) or f"; there are {', '.join(by_name)}"
+        raise StopError(Exit.USAGE, f"there is no hook {shortened(clean(wanted), 40)}{hint}")
+    return [found]
 
 
 async def _try_all(hooks: Sequence[HookSettings], deliveries: Mapping[SafeText, Delivery], profile: str) -> int:
