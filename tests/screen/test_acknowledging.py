@@ -631,7 +631,7 @@ async def test_a_token_without_the_right_is_offered_no_acknowledgement_and_no_en
             stage.go_to(id_)
             await stage.press("a")
             assert isinstance(stage.app.screen, Dashboard)
-            assert "your token only reads" in message(stage)
+            assert "your token only reads: ask for the right `ack` at the serving host" in message(stage)
         assert (server.requests, server.ended, server.notes) == ([], [], [])
 
 

@@ -103,13 +103,13 @@ def _make(options: Options) -> int:
 
     note = note_of(getattr(options, "note", ""))
     silence = silence_of_query(matcher_of(options.filter), WallMs(time.time() * 1000), lasts, note, user_name())
-    matching, is_everything = _matching(options)
+    matching, is_everything, still = _matching(options)
     print_error(f"{_what(silence)} {matching}")
     if not getattr(options, "yes", False) and (is_everything or parse(options.filter).is_wildcard):
         confirm("silence", "silenced")
     keep_changes("silences", SILENCES, {silence.id: silence})
     write(f"{silence.id}\n".encode())
-    print_error(f"silenced until {date_text(silence.until, None)}: {_what(silence)}")
+    print_error(f"silenced on this machine until {date_text(silence.until, None)}: {_what(silence)}{still}")
     return Exit.FINE
 
 
@@ -123,9 +123,11 @@ def _length(options: Options) -> timedelta | None:
     return lasts
 
 
-def _matching(options: Options) -> tuple[str, bool]:
+def _matching(options: Options) -> tuple[str, bool, str]:
+    """Return what the filter finds, whether that is everything, and which serving hosts still page about it."""
     from envwatch.cli.one_listing import matching_rows, monitor_after, outcomes_within, stops_in
     from envwatch.query.language import parse
+    from envwatch.wording.output.alert_decisions import still_paging
     from envwatch.wording.table.table_view import in_default_order
 
     try:
@@ -133,9 +135,9 @@ def _matching(options: Options) -> tuple[str, bool]:
         outcomes = outcomes_within(profiles, _LOOK_S)
         monitor = monitor_after(outcomes, profiles)
     except ReportedError as stop:
-        return _matching_text([], 0, str(stop)), False
+        return _matching_text([], 0, str(stop)), False, ""
     except TimeoutError:
-        return _matching_text([], 0, f"no listing within {_LOOK_S} s"), False
+        return _matching_text([], 0, f"no listing within {_LOOK_S} s"), False, ""
     found = matching_rows(options.filter, monitor, profiles)
     print_hint(parse(options.filter), monitor.fleet)
     failures = [str(stop) for stop in stops_in(outcomes, profiles)]
@@ -144,7 +146,8 @@ def _matching(options: Options) -> tuple[str, bool]:
     if not names and not failures:
         total = counted(count, "environment")
         raise StopError(Exit.USAGE, f"{clean(options.filter)} matches none of {total}: nothing is silenced")
-    return _matching_text(names, count, "; ".join(failures)), 0 < len(names) == count
+    still = still_paging(found, monitor.fleet.server_of)
+    return _matching_text(names, count, "; ".join(failures)), 0 < len(names) == count, still
 
 
 def _matching_text(names: Sequence[SafeText], count: int, unlisted: str) -> str:

@@ -53,10 +53,6 @@ _WHERE: Final = {"for the team": True, "on this machine": False}
 
 _END: Final = "end"
 _NAMES: Final = 3
-_READ_ONLY: Final = (
-    "your token only reads: ask for the right `ack` at the server; M silences on this machine, the server still pages"
-)
-
 _WORDS: Final[Mapping[str, bool | None]] = {"always": True, "never": False, "by rule": None}
 """Answers of `A`; None withdraws a decision."""
 
@@ -184,8 +180,8 @@ class RowActions(TableScreen):
             return
         problems = [each for each in target.environments if self._is_open(each)]
         acknowledged = [each for each in target.environments if self.state.monitor.is_acked(each)]
-        if any(self._is_only_read(each) for each in problems or acknowledged):
-            self.show_message(_READ_ONLY)
+        if read := [each for each in problems or acknowledged if self._is_only_read(each)]:
+            self.show_message(self._read_only_text(read[0].profile))
         elif problems:
             self._ask_for_note(self.part_of(target, problems), target)
         elif acknowledged:
@@ -262,6 +258,12 @@ class RowActions(TableScreen):
 
     def _is_only_read(self, tracked: TrackedEnvironment) -> bool:
         return self._is_shared(tracked) and tracked.profile in self.state.read_only and not self._acks_of([tracked])
+
+    def _read_only_text(self, profile: SafeText) -> str:
+        from envwatch.wording.output.alert_decisions import host_of
+
+        host = host_of(self.state.monitor.fleet.server_of(profile))
+        return f"your token only reads: ask for the right `ack` at {host}; M silences on this machine, {host} still pages"
 
     def _ask_for_change(self, acknowledged: Target, whole: Target) -> None:
         from envwatch.screen.screens.dialogs import Prompt
@@ -578,6 +580,8 @@ def silence_rows(  # noqa: PLR0913  a silence, and who takes it
     keys: Iterable[EnvironmentKey], lasts: timedelta, note: SafeText, watch: Watch, user: SafeText, *, hidden: int = 0
 ) -> str:
     """Silence rows; return an answer. The filter hides `hidden` rows."""
+    from envwatch.wording.output.alert_decisions import still_paging
+
     known = _known(keys, watch)
     tail = f" ({hidden:,} hidden by the filter)" if hidden else ""
     if not known:
@@ -586,7 +590,8 @@ def silence_rows(  # noqa: PLR0913  a silence, and who takes it
     silence = silence_of_environments(on_server, watch.clocks().wall, lasts, note, user)
     watch.decide(Decisions(silences={silence.id: silence}))
     recovered = " (it is up)" if len(known) == 1 and known[0].verdict.is_up else ""
-    return f"silenced on this machine for {long_age(lasts)}: {several_text(known)}{recovered}{tail}"
+    still = still_paging(known, watch.monitor.fleet.server_of)
+    return f"silenced on this machine for {long_age(lasts)}: {several_text(known)}{recovered}{tail}{still}"
 
 
 def end_silences(silences: Iterable[Silence], watch: Watch, user: SafeText) -> str:
@@ -612,7 +617,7 @@ def decide_alerts(
         return "nothing to decide: the row has left the fleet"
     word = None if is_always is None else Word(is_always, now.wall, user)
     watch.decide(Decisions(words=dict.fromkeys(_server_keys(known, watch.monitor), word)))
-    return answer_to_word(decided_rows(known, watch.monitor, now), "A", zone)
+    return answer_to_word(decided_rows(known, watch.monitor, now), "A", zone, watch.monitor.fleet.server_of)
 
 
 def _known(keys: Iterable[EnvironmentKey], watch: Watch) -> list[TrackedEnvironment]:
