@@ -162,6 +162,33 @@ def test_a_refused_acknowledgement_is_kept_nowhere(
     assert kept(envwatch.home) == {}
 
 
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [
+        ("ack web-2", "acknowledged"),
+        ("ack status:offline", "acknowledged"),
+        ("ack end web-3", "ended"),
+        (f"ack end {UUID}", "ended"),
+    ],
+)
+def test_a_token_that_only_reads_is_refused_before_a_question_or_a_request(
+    envwatch: Envwatch, scripted: Faulty, command: str, what: str
+) -> None:
+    scripted.script = marked("web-3", ack={"by": "ann", "at": STARTED - 60_000, "uuid": UUID})
+    be_envwatch(scripted, says(200, "{}"))
+    scripted.break_every_page(
+        lambda reply: replace(
+            reply, headers={**reply.headers, "Envwatch-Listing-Age": "0.100", "Envwatch-Rights": "read"}
+        )
+    )
+    code, out, err = envwatch(*command.split())
+    host = scripted.url.partition("://")[2]
+    why = f"your token only reads: ask for the right `ack` at {host}"
+    way_out = f"`envwatch silence` silences on this machine, {host} still pages"
+    assert (code, out, err.splitlines()[-1]) == (4, "", f"envwatch: not {what}: {why}; {way_out}")
+    assert (sent(scripted), kept(envwatch.home)) == ([], {})
+
+
 def test_an_older_server_leaves_the_acknowledgement_to_this_machine_and_says_so(
     envwatch: Envwatch, scripted: Faulty
 ) -> None:

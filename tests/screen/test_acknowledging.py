@@ -25,6 +25,7 @@ from envwatch.model.environment import SANDBOX_DEVICE
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failure, RelayInfo, SourceError
 from envwatch.model.text import EMPTY, SafeText, clean
+from envwatch.screen.screens.command_palette import Commands
 from envwatch.screen.screens.dashboard import Dashboard
 from envwatch.screen.screens.dialogs import Prompt
 from envwatch.screen.screens.row_actions import RowActions, silence_rows
@@ -633,6 +634,16 @@ async def test_a_token_without_the_right_is_offered_no_acknowledgement_and_no_en
             assert isinstance(stage.app.screen, Dashboard)
             assert "your token only reads: ask for the right `ack` at the serving host" in message(stage)
         assert (server.requests, server.ended, server.notes) == ([], [], [])
+
+
+@pytest.mark.parametrize("may_ack", [True, False])
+async def test_footer_palette_and_log_offer_the_key_to_a_token_with_the_right_only(*, may_ack: bool) -> None:
+    async with viewer(Server(may_ack=may_ack)) as stage:
+        assert ("a Ack" in stage.text) is may_ack
+        offered = {hit.text async for hit in Commands(stage.app.screen).discover()}
+        assert ("Acknowledge a problem, or change the note" in offered) is may_ack
+        await stage.press("e")
+        assert ("a Acknowledge" in stage.text) is may_ack
 
 
 async def test_a_note_on_the_teams_acknowledgement_is_a_note_whatever_its_first_letter() -> None:

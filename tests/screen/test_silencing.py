@@ -310,7 +310,7 @@ async def test_an_incident_names_who_knows_once_all_its_members_are_known_there(
 
 
 async def test_a_decision_or_a_silence_here_names_the_host_that_still_pages() -> None:
-    marks = {"envwatch": {"alerts": {"counts": True, "why": "up 99 % of 7 days"}}}
+    marks: dict[str, Any] = {"envwatch": {"alerts": {"counts": True, "why": "up 99 % of 7 days"}}}
     async with staged((120, 36), servers={NO_PROFILE: clean("watch:8283/profiles/work")}) as stage:
         await stage.show([row("a", NOW, **marks), row("b", NOW)])
         await stage.press("A", "n", "enter")

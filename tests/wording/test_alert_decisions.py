@@ -125,7 +125,7 @@ def test_the_answer_of_a_viewer_names_its_scope_and_what_the_serving_host_does()
         said = DecidedRow(served, Decision(counts=False, rule=Rule.WORD, word=NEVER))
         for server, host in (("watch:8283/profiles/work", "watch:8283"), ("", "the serving host")):
             text = f"web never alerts now on this machine (A changes that); {host} {still}"
-            assert answer_to_word([said], "A", server_of=lambda _, server=server: clean(server)) == text
+            assert answer_to_word([said], "A", server_of={served.profile: clean(server)}.__getitem__) == text
 
 
 def test_the_table_and_the_json_have_a_share_once_the_share_is_known_and_a_profile_if_there_are_several() -> None:

@@ -115,6 +115,12 @@ class _Found(NamedTuple):
         served = outcome.snapshot.served if isinstance(outcome, Listed) else None
         return served is not None and served.is_envwatch
 
+    def may_ack(self, profile: SafeText) -> bool:
+        """Whether a profile's token may acknowledge, as far as the server says."""
+        outcome = self.outcomes.get(profile)
+        served = outcome.snapshot.served if isinstance(outcome, Listed) else None
+        return served is None or served.may_ack or not served.is_envwatch
+
     def server_now(self, profile: SafeText) -> float:
         """Return a server's time in ms, or the local time if unknown."""
         return self.monitor.fleet.by_profile[profile].clock.server_time(WallMs(time.time() * 1000))
@@ -215,6 +221,8 @@ def _make(options: Options) -> int:
         print_error(f"nothing to acknowledge: {_names(others)}{' late, not lost' if is_late else state}{way_out}")
     if not problems:
         return Exit.FINE if acked else Exit.FAILED
+    if read := [row for row in problems if not found.may_ack(row.profile)]:
+        return _only_reads("acknowledged", found, read[0].profile)
     if is_query:
         print_error(f"{clean(what)} matches {_count(problems)} now: {_names(problems)}")
         fleet = found.monitor.fleet.environments
@@ -316,6 +324,14 @@ def _refused(what: str, error: SourceError) -> Exit:
     return Exit.UNREACHABLE if cause in {Cause.UNREACHABLE, Cause.TIMEOUT, Cause.TLS} else Exit.FAILED
 
 
+def _only_reads(what: str, found: _Found, profile: SafeText) -> Exit:
+    from envwatch.wording.output.alert_decisions import read_only_text
+
+    why = read_only_text(found.monitor.fleet.server_of(profile), "`envwatch silence`")
+    print_error(f"envwatch: not {what}: {why}")
+    return Exit.AUTHENTICATION
+
+
 def _report(
     answer: Sequence[AckedRow], rows: Sequence[TrackedEnvironment], found: _Found
 ) -> tuple[Sequence[TrackedEnvironment], Exit]:
@@ -407,6 +423,8 @@ def _end_shared(found: _Found, of: tuple[SafeText, SafeText], rows: Sequence[Tra
     if not uuid:
         print_error(f"envwatch: not ended: {_names(rows)} was acknowledged with an older envwatch: end it at {host}")
         return Exit.FAILED
+    if not found.may_ack(profile):
+        return _only_reads("ended", found, profile)
     try:
         found.team(profile, lambda client: client.end(uuid))
     except SourceError as error:

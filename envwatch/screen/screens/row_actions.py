@@ -180,8 +180,11 @@ class RowActions(TableScreen):
             return
         problems = [each for each in target.environments if self._is_open(each)]
         acknowledged = [each for each in target.environments if self.state.monitor.is_acked(each)]
-        if read := [each for each in problems or acknowledged if self._is_only_read(each)]:
-            self.show_message(self._read_only_text(read[0].profile))
+        if read := self._only_read(problems or acknowledged):
+            from envwatch.wording.output.alert_decisions import read_only_text
+
+            server = self.state.monitor.fleet.server_of(read[0].profile)
+            self.show_message(read_only_text(server, "M"))
         elif problems:
             self._ask_for_note(self.part_of(target, problems), target)
         elif acknowledged:
@@ -256,14 +259,16 @@ class RowActions(TableScreen):
         """Whether a server takes the acknowledgement; a server does not know this machine's `expect`."""
         return tracked.profile in self.state.teams and tracked.presence is not Presence.MISSING
 
-    def _is_only_read(self, tracked: TrackedEnvironment) -> bool:
-        return self._is_shared(tracked) and tracked.profile in self.state.read_only and not self._acks_of([tracked])
+    def may_acknowledge(self, target: Target) -> bool:
+        """Whether the tokens of a target's profiles may acknowledge all its rows."""
+        return not self._only_read(target.environments)
 
-    def _read_only_text(self, profile: SafeText) -> str:
-        from envwatch.wording.output.alert_decisions import host_of
-
-        host = host_of(self.state.monitor.fleet.server_of(profile))
-        return f"your token only reads: ask for the right `ack` at {host}; M silences on this machine, {host} still pages"
+    def _only_read(self, rows: Iterable[TrackedEnvironment]) -> Sequence[TrackedEnvironment]:
+        """Return the rows whose server keeps the acknowledgement, with a token that only reads."""
+        if not self.state.read_only:
+            return ()
+        read = (row for row in rows if row.profile in self.state.read_only and self._is_shared(row))
+        return [row for row in read if not self._acks_of([row])]
 
     def _ask_for_change(self, acknowledged: Target, whole: Target) -> None:
         from envwatch.screen.screens.dialogs import Prompt

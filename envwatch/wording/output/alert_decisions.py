@@ -120,6 +120,15 @@ def host_of(server: SafeText) -> str:
     return server.partition("/")[0] or "the serving host"
 
 
+def read_only_text(server: SafeText, silencing: str) -> SafeText:
+    """Return why a token may not acknowledge, and the ways out; `silencing` names the key or command."""
+    host = host_of(server)
+    return composed(
+        f"your token only reads: ask for the right `ack` at {host}; {silencing} silences on this machine,"
+        f" {host} still pages"
+    )
+
+
 def still_paging(rows: Iterable[TrackedEnvironment], server_of: Callable[[SafeText], SafeText]) -> SafeText:
     """Return which serving hosts page about rows, whatever this machine does: `; watch:8283 still pages`."""
     paging = [row for row in rows if (each := shared_alerts_of(row.environment)) is not None and each.counts]
