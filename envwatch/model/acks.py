@@ -158,13 +158,15 @@ class AckedRow(NamedTuple):
     result: AckResult
     by: SafeText = EMPTY
     at: float | None = None
+    still_pages: SafeText = EMPTY
+    """The host of an upper server that knows nothing of the acknowledgement; empty if there is none."""
 
 
 AckAnswer: TypeAlias = Sequence[AckedRow]
 
 
 def answer_content(rows: AckAnswer) -> dict[str, Any]:
-    """Return the body of an answer: `{"rows": [{"id", "result", "by", "at"}, …]}`."""
+    """Return the body of an answer: `{"rows": [{"id", "result", "by", "at", "still_pages"}, …]}`."""
     found = (row._asdict() | {"at": None if row.at is None else whole_if_exact(row.at)} for row in rows)
     return {"rows": [{name: value for name, value in each.items() if value not in ("", None)} for each in found]}
 
@@ -181,7 +183,11 @@ def _row_in(raw: JsonValue) -> AckedRow | None:
     if not isinstance(id_, str) or not isinstance(result, str) or result not in set(AckResult):
         return None
     return AckedRow(
-        clean(id_), AckResult(result), text_in(members.get("by"), LONGEST_NAME), finite_number(members.get("at"))
+        clean(id_),
+        AckResult(result),
+        text_in(members.get("by"), LONGEST_NAME),
+        finite_number(members.get("at")),
+        text_in(members.get("still_pages"), LONGEST_NAME),
     )
 
 

@@ -123,6 +123,22 @@ def test_an_envwatch_server_gets_the_acknowledgement_and_this_machine_keeps_none
     assert kept(envwatch.home) == {}
 
 
+def test_an_acknowledgement_that_an_upper_server_does_not_know_names_the_viewers_and_the_upper_server(
+    envwatch: Envwatch, scripted: Faulty
+) -> None:
+    rows = [{"id": id_, "result": "acked", "still_pages": above} for id_, above in (("web-2", "top:1"), ("web-3", ""))]
+    be_envwatch(scripted, says(200, json.dumps({"rows": rows})))
+    code, _, err = envwatch("ack", "name:web-*", "--yes")
+    host = scripted.url.partition("://")[2]
+    assert (code, err.splitlines()[1:]) == (
+        0,
+        [
+            f"acknowledged for viewers at {host} until it is back: web-2; top:1 still pages",
+            f"acknowledged for everybody at {host} until it is back: web-3",
+        ],
+    )
+
+
 def test_an_acknowledgement_of_this_machine_is_none_for_the_team(envwatch: Envwatch, scripted: Faulty) -> None:
     keep(envwatch.home, scripted, "web-2")
     be_envwatch(scripted, says(200, json.dumps({"rows": [{"id": "web-2", "result": "acked"}]})))

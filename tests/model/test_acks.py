@@ -33,7 +33,7 @@ from envwatch.model.shared_marks import (
     shared_alerts_of,
     shared_silence_of,
 )
-from envwatch.model.text import cells, clean, clean_key
+from envwatch.model.text import EMPTY, cells, clean, clean_key
 from envwatch.wording.state_style import ack_text
 
 if TYPE_CHECKING:
@@ -134,7 +134,17 @@ def test_a_request_of_envwatch_arrives_unchanged(losses: Sequence[AckedLoss], no
     assert AckRequest.from_json(from_json(json.dumps(sent.content))) == sent
 
 
-@given(st.lists(st.builds(AckedRow, TEXTS.map(clean_key), st.sampled_from(AckResult), st.just(clean("ann")), NUMBERS)))
+ACKED_ROWS = st.builds(
+    AckedRow,
+    TEXTS.map(clean_key),
+    st.sampled_from(AckResult),
+    st.just(clean("ann")),
+    NUMBERS,
+    st.sampled_from([EMPTY, clean("watch:8283")]),
+)
+
+
+@given(st.lists(ACKED_ROWS))
 def test_an_answer_of_envwatch_arrives_unchanged(sent: list[AckedRow]) -> None:
     assert answer_in(from_json(json.dumps(answer_content(sent)))) == tuple(sent)
 

@@ -549,6 +549,9 @@ async def test_each_row_has_its_answer_and_a_refused_row_is_acknowledged_nowhere
     async with viewer(server) as stage:
         await stage.press("a", "enter")
         assert "acknowledged for the team until it recovers: a; already acknowledged by ann: b" in message(stage)
+        server.results["env-a"] = AckedRow(clean("env-a"), AckResult.ACKED, still_pages=clean("top:1"))
+        await stage.press("a", "enter")
+        assert "acknowledged only below top:1 until it recovers: a; top:1 still pages; already" in message(stage)
         for server.error in (Cause.TIMEOUT, Cause.FORBIDDEN, Cause.UNREACHABLE):
             await stage.press("a", "enter")
             assert "not acknowledged: watch:8283 says no" in message(stage), server.error

@@ -302,7 +302,9 @@ def _acknowledge(rows: Sequence[TrackedEnvironment], found: _Found, note: SafeTe
             acked, code = _report(answer, rows, found)
             if acked:
                 write(f"{uuid}\n".encode())
-                print_error(_done(acked, until, f"for everybody at {server_host(credentials)}"))
+            for above, same in acked.items():
+                where = f"for {'viewers' if above else 'everybody'} at {server_host(credentials)}"
+                print_error(f"{_done(same, until, where)}{f'; {above} still pages' if above else ''}")
             return code
     keep_changes("acknowledged", ACKNOWLEDGEMENTS, acks)
     write(f"{uuid}\n".encode())
@@ -334,14 +336,16 @@ def _only_reads(what: str, found: _Found, profile: SafeText) -> Exit:
 
 def _report(
     answer: Sequence[AckedRow], rows: Sequence[TrackedEnvironment], found: _Found
-) -> tuple[Sequence[TrackedEnvironment], Exit]:
+) -> tuple[Mapping[SafeText, Sequence[TrackedEnvironment]], Exit]:
+    """Report the rows that are not acknowledged now; return the others by the upper server that still pages."""
     from envwatch.wording.report.chat import ACK_RESULTS
 
-    answers, acked, results, code = {each.id: each for each in answer}, [], [], Exit.FINE
+    answers, results, code = {each.id: each for each in answer}, [], Exit.FINE
+    acked: dict[SafeText, list[TrackedEnvironment]] = {}
     for row in rows:
         got = answers.get(row.environment.id, AckedRow(row.environment.id, AckResult.UNKNOWN))
         if got.result is AckResult.ACKED:
-            acked.append(row)
+            acked.setdefault(got.still_pages, []).append(row)
         elif got.result is AckResult.ALREADY:
             results.append((_already(got.by, got.at, row, found), row))
         else:
