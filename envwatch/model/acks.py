@@ -28,8 +28,8 @@ LONGEST_NOTE: Final = 200
 LONGEST_NAME: Final = 80
 """Most characters of an id or a name."""
 SHORTEST_S: Final = 60.0
-LONGEST_S: Final = 7 * 86_400.0
-"""Bounds of an acknowledgement with an end, in seconds."""
+LONGEST_S: Final = 31 * 86_400.0
+"""Bounds in seconds of an acknowledgement with an end, and of a silence from a shell."""
 
 UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 

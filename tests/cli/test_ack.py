@@ -7,6 +7,7 @@ import os
 import re
 import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -91,6 +92,20 @@ def test_an_acknowledgement_of_another_server_is_kept_in_this_machines_file(
     envwatch("ack", "evil")
     assert kept(envwatch.home)["evil"].until is None, "it lasts until the row is back"
     assert sent(scripted) == []
+
+
+def test_an_acknowledgement_ends_at_the_moment_of_until_within_31_days(envwatch: Envwatch, scripted: Faulty) -> None:
+    be_envwatch(scripted, says(200, json.dumps({"rows": [{"id": "web-2", "result": "acked"}]})))
+    now = datetime.now(UTC).replace(microsecond=0)
+    soon, late = ((now + timedelta(hours=hours)).isoformat() for hours in (24 * 30, 24 * 32))
+    assert envwatch("ack", "web-2", "--until", soon)[0] == 0
+    ((_, _, body),) = sent(scripted)
+    for_s = AckRequest.from_json(json.loads(body)).for_s
+    assert for_s is not None
+    assert abs(for_s - 30 * 86_400) < 60
+    code, _, err = envwatch("ack", "web-2", "--until", late)
+    assert (code, err) == (2, "envwatch: --until: must be 1m to 31d from now; see `envwatch ack --help`\n")
+    assert len(sent(scripted)) == 1
 
 
 def keep(home: Path, server: Faulty, id_: str, **changes: Any) -> None:

@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import client_for, keep_changes, print_damage, profiles_for, user_name
+from envwatch.cli.bootstrap import client_for, keep_changes, lasts_in, print_damage, profiles_for, user_name
 from envwatch.cli.streams import ProgressLine, confirm, print_error, report_stops, write, write_table
-from envwatch.config.values import duration
+from envwatch.config.values import duration, future
 from envwatch.fleet.presence import Presence
 from envwatch.model.acks import (
     LONGEST_S,
@@ -58,13 +58,16 @@ def add_arguments(parser: Parser) -> None:
     parser.usage = "envwatch ack [OPTION ...] NAME|QUERY|INCIDENT | ACTION ..."
     parser.description = (
         "Acknowledge problems: the rows stay on the screen, and raise no further alert. An\n"
-        "acknowledgement lasts until the row is back, or for the time of --for. If the server\n"
-        "is `envwatch serve`, the whole team sees the acknowledgement; with any other server,\n"
-        "all processes of this user on this machine."
+        "acknowledgement lasts until the row is back, or for the time of --for or --until. If\n"
+        "the server is `envwatch serve`, the whole team sees the acknowledgement; with any\n"
+        "other server, all processes of this user on this machine."
     )
     parser.add_argument("--note", **valued("TEXT", one_line, "what you do about the problem, for others"))
-    about = "length, at most 7d: 30m, 4h, 1d (default: until the row is back)"
-    parser.add_argument("--for", dest="lasts", **valued("TIME", duration(SHORTEST_S, LONGEST_S), about))
+    length = parser.add_mutually_exclusive_group()
+    about = "length, at most 31d: 30m, 4h, 1d (default: until the row is back)"
+    length.add_argument("--for", dest="lasts", **valued("TIME", duration(SHORTEST_S, LONGEST_S), about))
+    about = "end: 10:00, '2026-11-25 15:30', or ISO 8601 with an offset"
+    length.add_argument("--until", **valued("TIME", future, about))
     parser.add_argument("--yes", action="store_true", help="acknowledge every problem without asking")
     parser.add_shared("profile", "config")
     actions = parser.optional_action = parser.add_subparsers(
@@ -201,9 +204,10 @@ def _make(options: Options) -> int:
     what: str | None = getattr(options, "what", None)
     if what is None:
         raise StopError(Exit.USAGE, "NAME|QUERY|INCIDENT is missing; see `envwatch ack --help`")
-    profiles = profiles_for(options)
+    profiles, note = profiles_for(options), note_of(getattr(options, "note", ""))
+    lasts = lasts_in(options)
     if (incident := _blindness(what.strip(), profiles)) is not None:
-        return _acknowledge_blindness(incident, profiles.servers[incident.profile], options)
+        return _acknowledge_blindness(incident, profiles.servers[incident.profile], note, lasts)
     found, stops = _listed(options)
     if code := report_stops(stops):
         return code
@@ -229,8 +233,6 @@ def _make(options: Options) -> int:
         every = {found.key_of(row) for row in fleet if found.is_problem(row) and not found.everybodys_ack_of(row)}
         if 1 < len(every) <= len(problems) and not getattr(options, "yes", False):
             confirm("acknowledge", "acknowledged", "problem")
-    lasts: timedelta | None = getattr(options, "lasts", None)
-    note = note_of(getattr(options, "note", ""))
     parts = [
         rows[start : start + ROWS_AT_ONCE]
         for profile in found.profiles
@@ -252,13 +254,13 @@ def _blindness(what: str, profiles: Profiles) -> Incident | None:
     return next((incident for incident in opened if incident.is_blindness and incident.id == what), None)
 
 
-def _acknowledge_blindness(incident: Incident, server: SafeText, options: Options) -> Exit:
+def _acknowledge_blindness(incident: Incident, server: SafeText, note: SafeText, lasts: timedelta | None) -> Exit:
     from envwatch.alerts.acknowledgements import blindness_ack
     from envwatch.alerts.incidents import losses_text
     from envwatch.watch.state_file import ACKNOWLEDGEMENTS
 
     at, uuid = max(time.time() * 1000, incident.began_at), new_uuid()
-    ack = blindness_ack(at, note_of(getattr(options, "note", "")), getattr(options, "lasts", None), uuid)
+    ack = blindness_ack(at, note, lasts, uuid)
     keep_changes("acknowledged", ACKNOWLEDGEMENTS, {(server, EMPTY): ack})
     write(f"{uuid}\n".encode())
     until = "until this ends" if ack.until is None else f"until {date_text(ack.until, None)}"

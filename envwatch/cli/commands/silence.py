@@ -6,14 +6,13 @@ import json
 import time
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import (
     all_settings_for,
-    future_moment,
     keep_changes,
+    lasts_in,
     print_damage,
     print_hint,
     profiles_for,
@@ -21,6 +20,7 @@ from envwatch.cli.bootstrap import (
 )
 from envwatch.cli.streams import confirm, print_error, write, write_table
 from envwatch.config.values import duration, future
+from envwatch.model.acks import LONGEST_S, SHORTEST_S
 from envwatch.model.redactor import ReportedError
 from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, enumerated, one_line, shortened
 from envwatch.model.times import date_text
@@ -42,7 +42,6 @@ _QUERY_CELLS: Final = 48
 _NAMES: Final = 3
 _NAME_CELLS: Final = 40
 _LOOK_S: Final = 10
-_SHORTEST, _LONGEST = timedelta(minutes=1), timedelta(days=31)
 
 
 def add_arguments(parser: Parser) -> None:
@@ -56,7 +55,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_shared("filter")
     length = parser.add_mutually_exclusive_group()
     about = "length of the silence, at most 31d: 30m, 2h, 1d, 1h30m"
-    length.add_argument("--for", dest="lasts", **valued("TIME", duration(60, _LONGEST.total_seconds()), about))
+    length.add_argument("--for", dest="lasts", **valued("TIME", duration(SHORTEST_S, LONGEST_S), about))
     about = "end of the silence: 10:00, '2026-11-25 15:30', or ISO 8601 with an offset"
     length.add_argument("--until", **valued("TIME", future, about))
     parser.add_argument("--note", **valued("TEXT", one_line, "reason, for the next reader"))
@@ -95,7 +94,7 @@ def _make(options: Options) -> int:
     from envwatch.query.language import parse
     from envwatch.wording.events.matching import matcher_of
 
-    lasts = _length(options)
+    lasts = lasts_in(options)
     if not options.filter or lasts is None:
         missing = "--for TIME or --until TIME" if options.filter else "--filter QUERY"
         raise StopError(Exit.USAGE, f"a silence needs {missing}; see `envwatch silence --help`")
@@ -111,16 +110,6 @@ def _make(options: Options) -> int:
     write(f"{silence.id}\n".encode())
     print_error(f"silenced on this machine until {date_text(silence.until, None)}: {_what(silence)}{still}")
     return Exit.FINE
-
-
-def _length(options: Options) -> timedelta | None:
-    if (until := getattr(options, "until", None)) is None:
-        lasts: timedelta | None = getattr(options, "lasts", None)
-        return lasts
-    lasts = future_moment(until) - datetime.now(UTC)
-    if not _SHORTEST <= lasts <= _LONGEST:
-        raise StopError(Exit.USAGE, "--until: must be 1m to 31d from now; see `envwatch silence --help`")
-    return lasts
 
 
 def _matching(options: Options) -> tuple[str, bool, str]:
