@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from envwatch.cli.arguments import GROUPS, Exit, Options, StopError
 from envwatch.cli.streams import print_error
-from envwatch.config.values import ConfigError, past_end, zone_named
+from envwatch.config.values import ConfigError, past_end, seconds_text, zone_named
+from envwatch.model.acks import LONGEST_S, SHORTEST_S
 from envwatch.model.redactor import ReportedError, redactor
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import date_text, moment_of, past_moment_of, use_zone
@@ -26,6 +27,7 @@ from envwatch.watch.profiles import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import timedelta
     from pathlib import Path
 
     from envwatch.alerts.uptime_record import UptimeRecord
@@ -68,6 +70,18 @@ def future_moment(text: str) -> datetime:
     if (at := moment_of(text, now)) is None or at <= now:
         raise StopError(Exit.USAGE, f"--until: {past_end(now)}")
     return at
+
+
+def lasts_in(options: Options) -> timedelta | None:
+    """Return the duration of `--for` or `--until`, if any; raise `StopError` outside of a minute to 31 days."""
+    if (until := getattr(options, "until", None)) is None:
+        lasts: timedelta | None = getattr(options, "lasts", None)
+        return lasts
+    lasts = future_moment(until) - datetime.now(UTC)
+    if not SHORTEST_S <= lasts.total_seconds() <= LONGEST_S:
+        bounds = f"{seconds_text(SHORTEST_S)} to {seconds_text(LONGEST_S)}"
+        raise StopError(Exit.USAGE, f"--until: must be {bounds} from now; see `envwatch {options.command} --help`")
+    return lasts
 
 
 def past_moment(text: str) -> datetime:

@@ -14,7 +14,7 @@ from envwatch import __version__
 from envwatch.alerts.monitor import Monitor
 from envwatch.cli import gc_tuning
 from envwatch.cli.arguments import Exit, Options, StopError
-from envwatch.cli.bootstrap import hook_mistakes_in, hooks_in, poll_log_for, targets_for
+from envwatch.cli.bootstrap import hook_mistakes_in, hooks_in, poll_log_for, targets_for, user_name
 from envwatch.cli.streams import print_error, standard_error_to
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.letta.poller import PolledProfile, Session, read_clocks
@@ -203,7 +203,7 @@ async def alerting(
             if line.is_news:
                 show_line(line.text)
 
-        contexts = message_contexts(profiles)
+        contexts = message_contexts(profiles, user_name())
         dispatch = HookDispatch(
             watched.watch, report, hooks=hooks, deliveries=deliveries, contexts=contexts, alerts=alerts
         )

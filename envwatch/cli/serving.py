@@ -22,11 +22,11 @@ from envwatch.cli.arguments import Exit, Options, StopError
 from envwatch.cli.bootstrap import all_settings_for, config_path_for
 from envwatch.cli.streams import print_error, write
 from envwatch.letta.poller import read_clocks
-from envwatch.model.acks import Ack
+from envwatch.model.acks import Ack, AckResult
 from envwatch.model.listing_api import RefusedError
-from envwatch.model.outcome import SourceError
+from envwatch.model.outcome import Cause, SourceError
 from envwatch.model.redactor import redactor
-from envwatch.model.text import SafeText, clean, counted
+from envwatch.model.text import EMPTY, SafeText, clean, counted
 from envwatch.model.times import long_age
 from envwatch.serve.answers import ProfileEndpoint, SharedState
 from envwatch.serve.app import ServingApp
@@ -243,8 +243,9 @@ class Service:
         return await asyncio.shield(asyncio.wrap_future(deciding))  # the act goes on if the connection ends
 
     async def _decided(self, act: Act) -> AckAnswer:
-        if (upstream := self._upstream_for(act)) is not None:
-            return await self._passed_on(act, upstream)
+        upstream = self._upstream_for(act)
+        if upstream is not None and (answer := await self._passed_on(act, upstream)) is not None:
+            return answer
         if act.note is not None:
             return await self._noted(act, act.note)
         if act.request is None:
@@ -255,11 +256,11 @@ class Service:
             kept = list(self._answers.values())
             while len(kept) > _MOST_ANSWERS or sum(len(each.losses) for each, _ in kept) > _MOST_ANSWERED_ROWS:
                 del kept[0], self._answers[next(iter(self._answers))]
-        request, answer = self._answers[key]
+        request, answering = self._answers[key]
         if request != act.request:
             raise _conflict(act.uuid)
         try:
-            return await answer
+            return await answering
         except RefusedError:
             self._answers.pop(key, None)
             raise
@@ -275,8 +276,11 @@ class Service:
             return None
         return team
 
-    async def _passed_on(self, act: Act, upstream: Team) -> AckAnswer:
-        """Let upstream decide, so that an acknowledgement reaches everybody above and below."""
+    async def _passed_on(self, act: Act, upstream: Team) -> AckAnswer | None:
+        """Let upstream decide, so that an acknowledgement reaches everybody above and below.
+
+        Returns None if upstream takes no acknowledgements from here: this server then acknowledges for its viewers.
+        """
         answer: AckAnswer = ()
         try:
             if act.request is not None:
@@ -286,6 +290,8 @@ class Service:
             else:
                 await upstream.end(act.uuid)
         except SourceError as error:
+            if act.request is not None and error.failure.cause in {Cause.NO_SUCH_ROUTE, Cause.FORBIDDEN}:
+                return None
             raise RefusedError(HTTPStatus.BAD_GATEWAY, {"error": f"not passed on: {error}"}) from None
         self._watch.targets[self._keys[act.profile]].poller.refresh()
         self._log.note(f"{act.who} was passed on upstream, {act.uuid}")
@@ -300,11 +306,18 @@ class Service:
             raise _conflict(act.uuid)
         lost = self._watch.monitor.incidents.lost_of(name)
         made, answer = answered(request.losses, new, known, profile_state, self._names[name], lost=lost)
+        if host := self._host_above(name):
+            answer = [row._replace(still_pages=host) if row.result is AckResult.ACKED else row for row in answer]
         lasts = "until back" if request.for_s is None else f"for {long_age(timedelta(seconds=request.for_s))}"
         rows = f"{len(made):,} of {counted(len(answer), 'row')}"
         await self._save(made, known)
         self._log.note(f"{act.who} acknowledged {rows} {lasts}, {act.uuid}{_after_colon(request.note)}")
         return answer
+
+    def _host_above(self, name: SafeText) -> SafeText:
+        """Return the host of a profile's upstream `envwatch serve`; empty for the platform."""
+        target = self._watch.targets.get(name)
+        return EMPTY if target is None or target.team is None else clean(target.host)
 
     async def _noted(self, act: Act, note: SafeText) -> AckAnswer:
         acks, known, at = self._named_by(act)

@@ -38,6 +38,7 @@ _WORDS: Final[Mapping[Progress, str]] = {
     Progress.ACK_DUE: "acknowledged",
     Progress.END_DUE: "resolved",
 }
+_SOMEBODY: Final = clean("somebody")
 _NAMES: Final = 20
 _LISTED: Final = 1_000
 """Losses in a CloudEvent, in some 200 KiB."""
@@ -53,6 +54,8 @@ class Context:
     host: str
     profile: str
     """The profile in the configuration, else empty."""
+    user: SafeText = _SOMEBODY
+    """Who acknowledges on this machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +153,7 @@ def message_of(  # noqa: PLR0913  the origins of a message
         and (back := monitor.fleet.tracked(key_of(subject.losses[0])))
     ):
         row = ListedEnvironment(back, at)
-    acks = _acks_of(subject, monitor) if progress is Progress.ACK_DUE else ()
+    acks = _acks_of(subject, monitor, context.user) if progress is Progress.ACK_DUE else ()
     return Message(
         subject=subject,
         hook=hook,
@@ -163,13 +166,11 @@ def message_of(  # noqa: PLR0913  the origins of a message
     )
 
 
-def _acks_of(incident: Incident, monitor: Monitor) -> tuple[Ack, ...]:
-    if incident.is_blindness:
-        ack = monitor.blindness_ack_of(incident)
-        return () if ack is None else (ack,)
+def _acks_of(incident: Incident, monitor: Monitor, user: SafeText) -> tuple[Ack, ...]:
     rows = filter(None, map(monitor.fleet.tracked, sorted(incident.remaining)))
-    found = filter(None, map(monitor.ack_of, rows))
-    return tuple(dict.fromkeys(replace(ack, sign_at=None) for ack in found))
+    found = [monitor.blindness_ack_of(incident)] if incident.is_blindness else map(monitor.ack_of, rows)
+    acks = filter(None, found)
+    return tuple(dict.fromkeys(replace(ack, sign_at=None, by=ack.by or user) for ack in acks))
 
 
 def _row_then(leaves: tuple[Event, ...]) -> ListedEnvironment | None:
@@ -201,7 +202,7 @@ def _incident_event(incident: Incident, message: Message) -> dict[str, Any]:
         identity = (*identity, f"{at:.0f}")
     if message.progress is Progress.ACK_DUE:
         data["acknowledgements"] = [
-            {"by": ack.by or None, "at": iso(ack.at), "until": iso(ack.until), "note": ack.note} for ack in message.acks
+            {"by": ack.by, "at": iso(ack.at), "until": iso(ack.until), "note": ack.note} for ack in message.acks
         ]
     return envelope(
         f"envwatch.incident.{what}",
@@ -230,7 +231,7 @@ def _incident_text(incident: Incident, progress: Progress, at: ServerMs, acks: S
     elif progress is Progress.REMINDER_DUE:
         text = f"still open after {lasted}: {text}"
     elif progress is Progress.ACK_DUE:
-        people = ", ".join(dict.fromkeys(ack.text for ack in acks if ack.text))
+        people = ", ".join(dict.fromkeys(ack.text for ack in acks))
         text = f"acknowledged{f' {people}' if people else ''}: {text}"
     return clean(text, _SUMMARY_CELLS)
 

@@ -28,8 +28,8 @@ LONGEST_NOTE: Final = 200
 LONGEST_NAME: Final = 80
 """Most characters of an id or a name."""
 SHORTEST_S: Final = 60.0
-LONGEST_S: Final = 7 * 86_400.0
-"""Bounds of an acknowledgement with an end, in seconds."""
+LONGEST_S: Final = 31 * 86_400.0
+"""Bounds in seconds of an acknowledgement with an end, and of a silence from a shell."""
 
 UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -158,13 +158,15 @@ class AckedRow(NamedTuple):
     result: AckResult
     by: SafeText = EMPTY
     at: float | None = None
+    still_pages: SafeText = EMPTY
+    """The host of an upper server that knows nothing of the acknowledgement; empty if there is none."""
 
 
 AckAnswer: TypeAlias = Sequence[AckedRow]
 
 
 def answer_content(rows: AckAnswer) -> dict[str, Any]:
-    """Return the body of an answer: `{"rows": [{"id", "result", "by", "at"}, …]}`."""
+    """Return the body of an answer: `{"rows": [{"id", "result", "by", "at", "still_pages"}, …]}`."""
     found = (row._asdict() | {"at": None if row.at is None else whole_if_exact(row.at)} for row in rows)
     return {"rows": [{name: value for name, value in each.items() if value not in ("", None)} for each in found]}
 
@@ -181,7 +183,11 @@ def _row_in(raw: JsonValue) -> AckedRow | None:
     if not isinstance(id_, str) or not isinstance(result, str) or result not in set(AckResult):
         return None
     return AckedRow(
-        clean(id_), AckResult(result), text_in(members.get("by"), LONGEST_NAME), finite_number(members.get("at"))
+        clean(id_),
+        AckResult(result),
+        text_in(members.get("by"), LONGEST_NAME),
+        finite_number(members.get("at")),
+        text_in(members.get("still_pages"), LONGEST_NAME),
     )
 
 

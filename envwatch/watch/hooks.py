@@ -29,13 +29,14 @@ if TYPE_CHECKING:
     from envwatch.watch.profiles import Profiles
 
 
-def message_contexts(profiles: Profiles) -> dict[SafeText, Context]:
-    """Return the context of each profile's messages."""
+def message_contexts(profiles: Profiles, user: SafeText) -> dict[SafeText, Context]:
+    """Return the context of each profile's messages; `user` acknowledges on this machine."""
     return {
         name: Context(
             source=source_of(credentials.base_url),
             host=server_host(credentials),
             profile=settings.profile_in_file,
+            user=user,
         )
         for name, (credentials, settings) in profiles.items()
     }

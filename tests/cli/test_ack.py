@@ -7,6 +7,7 @@ import os
 import re
 import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -93,6 +94,20 @@ def test_an_acknowledgement_of_another_server_is_kept_in_this_machines_file(
     assert sent(scripted) == []
 
 
+def test_an_acknowledgement_ends_at_the_moment_of_until_within_31_days(envwatch: Envwatch, scripted: Faulty) -> None:
+    be_envwatch(scripted, says(200, json.dumps({"rows": [{"id": "web-2", "result": "acked"}]})))
+    now = datetime.now(UTC).replace(microsecond=0)
+    soon, late = ((now + timedelta(hours=hours)).isoformat() for hours in (24 * 30, 24 * 32))
+    assert envwatch("ack", "web-2", "--until", soon)[0] == 0
+    ((_, _, body),) = sent(scripted)
+    for_s = AckRequest.from_json(json.loads(body)).for_s
+    assert for_s is not None
+    assert abs(for_s - 30 * 86_400) < 60
+    code, _, err = envwatch("ack", "web-2", "--until", late)
+    assert (code, err) == (2, "envwatch: --until: must be 1m to 31d from now; see `envwatch ack --help`\n")
+    assert len(sent(scripted)) == 1
+
+
 def keep(home: Path, server: Faulty, id_: str, **changes: Any) -> None:
     key: ServerKey = (clean(server.url.partition("://")[2]), clean(id_))
     merge(home / "envwatch" / "acknowledged.json", ACKNOWLEDGEMENTS, {key: replace(OLD, **changes)})
@@ -121,6 +136,22 @@ def test_an_envwatch_server_gets_the_acknowledgement_and_this_machine_keeps_none
         "not known to the server: box",
     }
     assert kept(envwatch.home) == {}
+
+
+def test_an_acknowledgement_that_an_upper_server_does_not_know_names_the_viewers_and_the_upper_server(
+    envwatch: Envwatch, scripted: Faulty
+) -> None:
+    rows = [{"id": id_, "result": "acked", "still_pages": above} for id_, above in (("web-2", "top:1"), ("web-3", ""))]
+    be_envwatch(scripted, says(200, json.dumps({"rows": rows})))
+    code, _, err = envwatch("ack", "name:web-*", "--yes")
+    host = scripted.url.partition("://")[2]
+    assert (code, err.splitlines()[1:]) == (
+        0,
+        [
+            f"acknowledged for viewers at {host} until it is back: web-2; top:1 still pages",
+            f"acknowledged for everybody at {host} until it is back: web-3",
+        ],
+    )
 
 
 def test_an_acknowledgement_of_this_machine_is_none_for_the_team(envwatch: Envwatch, scripted: Faulty) -> None:
@@ -160,6 +191,33 @@ def test_a_refused_acknowledgement_is_kept_nowhere(
     assert err.startswith("envwatch: not acknowledged: ")
     assert message in err
     assert kept(envwatch.home) == {}
+
+
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [
+        ("ack web-2", "acknowledged"),
+        ("ack status:offline", "acknowledged"),
+        ("ack end web-3", "ended"),
+        (f"ack end {UUID}", "ended"),
+    ],
+)
+def test_a_token_that_only_reads_is_refused_before_a_question_or_a_request(
+    envwatch: Envwatch, scripted: Faulty, command: str, what: str
+) -> None:
+    scripted.script = marked("web-3", ack={"by": "ann", "at": STARTED - 60_000, "uuid": UUID})
+    be_envwatch(scripted, says(200, "{}"))
+    scripted.break_every_page(
+        lambda reply: replace(
+            reply, headers={**reply.headers, "Envwatch-Listing-Age": "0.100", "Envwatch-Rights": "read"}
+        )
+    )
+    code, out, err = envwatch(*command.split())
+    host = scripted.url.partition("://")[2]
+    why = f"your token only reads: ask for the right `ack` at {host}"
+    way_out = f"`envwatch silence` silences on this machine, {host} still pages"
+    assert (code, out, err.splitlines()[-1]) == (4, "", f"envwatch: not {what}: {why}; {way_out}")
+    assert (sent(scripted), kept(envwatch.home)) == ([], {})
 
 
 def test_an_older_server_leaves_the_acknowledgement_to_this_machine_and_says_so(

@@ -297,7 +297,9 @@ class Upstream:
 
 
 def put_below(served: Running, upstream: Upstream) -> None:
-    target = target_of(Poller(Script(World(), walk()), Limits()), "work")._replace(find_team=lambda: upstream)
+    target = target_of(Poller(Script(World(), walk()), Limits()), "work")._replace(
+        host="upper:1", find_team=lambda: upstream
+    )
     served.watch.targets = {WORK: target}
 
 
@@ -317,9 +319,25 @@ async def test_a_lower_server_passes_acknowledgements_notes_and_ends_on_and_keep
 async def test_a_lower_server_without_the_right_upstream_acknowledges_for_its_own_viewers(tmp_path: Path) -> None:
     async with running(tmp_path) as served:
         put_below(served, upstream := Upstream(may_ack=False))
-        assert results(await served.ask()) == ["acked ann", "acked ann"]
+        answer = await served.ask()
+        assert results(answer) == ["acked ann", "acked ann"]
+        assert {row["still_pages"] for row in answer.json["rows"]} == {"upper:1"}
         assert (await served.ask("DELETE")).status == 200
         assert upstream.acts == []
+
+
+@pytest.mark.parametrize("cause", [Cause.NO_SUCH_ROUTE, Cause.FORBIDDEN])
+async def test_a_lower_server_acknowledges_for_its_own_viewers_where_an_older_upstream_refuses(
+    tmp_path: Path, cause: Cause
+) -> None:
+    async with running(tmp_path) as served:
+        put_below(served, Upstream(error=SourceError(Failure(cause, clean("not here")))))
+        for _ in range(2):
+            answer = await served.ask()
+            assert results(answer) == ["acked ann", "acked ann"]
+            assert {row["still_pages"] for row in answer.json["rows"]} == {"upper:1"}
+        assert len(served.acks) == 2
+        assert (await served.ask("DELETE")).status == 200
 
 
 async def test_a_full_disk_refuses_and_nothing_is_acknowledged(tmp_path: Path) -> None:

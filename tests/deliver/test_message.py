@@ -86,13 +86,15 @@ def test_an_incident_of_one_environment_names_the_row_the_reason_and_the_times()
 def test_an_acknowledged_incident_says_by_whom_until_when_and_why() -> None:
     one = hooked("web", "b", "c", rule={"has_acks": True}).hold(20, "web", "b")
     _, acknowledged = messages(one.ack("web", lasts=3_600, by="ann").ack("b").poll("web", "b"))
+    _, with_user = one.messages(replace(CONTEXT, user=clean("cam")))
+    assert [ack["by"] for ack in event_of(with_user)["data"]["acknowledgements"]] == ["cam", "ann"]
     resolved = messages(one.hold(70))[-1]
-    assert acknowledged.summary.startswith("acknowledged on it, by ann: on it: b and 1 other went offline")
+    assert acknowledged.summary.startswith("acknowledged by somebody: on it, by ann: on it: b and 1 other went offline")
     event = event_of(acknowledged)
     began, until = "2025-10-09T08:53:40.000Z", "2025-10-09T09:53:40.000Z"
     assert event["type"] == "envwatch.incident.acknowledged"
     acks = {(ack["by"], ack["at"], ack["until"], ack["note"]) for ack in event["data"]["acknowledgements"]}
-    assert acks == {("ann", began, until, "on it"), (None, began, None, "on it")}
+    assert acks == {("ann", began, until, "on it"), ("somebody", began, None, "on it")}
     assert event["data"]["resolved_at"] is None
     assert acknowledged.variables["ENVWATCH_EVENT"] == "incident acknowledged"
     assert acknowledged.variables["ENVWATCH_TIME"] == began

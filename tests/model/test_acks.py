@@ -33,7 +33,7 @@ from envwatch.model.shared_marks import (
     shared_alerts_of,
     shared_silence_of,
 )
-from envwatch.model.text import cells, clean, clean_key
+from envwatch.model.text import EMPTY, cells, clean, clean_key
 from envwatch.wording.state_style import ack_text
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def test_a_request_may_hold_only_rows() -> None:
 def test_a_request_may_be_as_large_as_its_limits() -> None:
     assert len(request(rows=rows(MOST_ROWS)).losses) == 1_000
     assert request(note="n" * LONGEST_NOTE).note == "n" * 200
-    assert [request(for_s=seconds).for_s for seconds in (60, 60.0, 604_800, None)] == [60, 60, 604_800, None]
+    assert [request(for_s=seconds).for_s for seconds in (60, 60.0, 2_678_400, None)] == [60, 60, 2_678_400, None]
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,8 @@ def test_a_request_may_be_as_large_as_its_limits() -> None:
         ({"rows": ["env-1"]}, "each row must have an `id`"),
         ({"note": "n" * (LONGEST_NOTE + 1)}, "`note` must be a text of at most 200 characters"),
         ({"note": None}, "`note` must be a text"),
-        ({"for_s": 59.9}, "`for_s` must be null, or 60 to 604800 seconds"),
-        ({"for_s": 604_800.1}, "`for_s` must be null"),
+        ({"for_s": 59.9}, "`for_s` must be null, or 60 to 2678400 seconds"),
+        ({"for_s": 2_678_400.1}, "`for_s` must be null"),
         ({"for_s": "60"}, "`for_s` must be null"),
         ({"for_s": True}, "`for_s` must be null"),
         ({"for_s": float("inf")}, "`for_s` must be null"),
@@ -127,14 +127,24 @@ def test_any_body_is_an_answer_of_clean_text(body: dict[str, Any]) -> None:
 @given(
     losses=st.lists(st.builds(AckedLoss, TEXTS.map(clean_key), NUMBERS), unique_by=lambda loss: loss.id, min_size=1),
     note=st.text(max_size=LONGEST_NOTE),
-    for_s=st.none() | st.floats(60, 604_800),
+    for_s=st.none() | st.floats(60, 2_678_400),
 )
 def test_a_request_of_envwatch_arrives_unchanged(losses: Sequence[AckedLoss], note: str, for_s: float | None) -> None:
     sent = AckRequest(tuple(losses), clean(" ".join(note.split()), LONGEST_NOTE), for_s)
     assert AckRequest.from_json(from_json(json.dumps(sent.content))) == sent
 
 
-@given(st.lists(st.builds(AckedRow, TEXTS.map(clean_key), st.sampled_from(AckResult), st.just(clean("ann")), NUMBERS)))
+ACKED_ROWS = st.builds(
+    AckedRow,
+    TEXTS.map(clean_key),
+    st.sampled_from(AckResult),
+    st.just(clean("ann")),
+    NUMBERS,
+    st.sampled_from([EMPTY, clean("watch:8283")]),
+)
+
+
+@given(st.lists(ACKED_ROWS))
 def test_an_answer_of_envwatch_arrives_unchanged(sent: list[AckedRow]) -> None:
     assert answer_in(from_json(json.dumps(answer_content(sent)))) == tuple(sent)
 

@@ -25,6 +25,7 @@ from envwatch.model.environment import SANDBOX_DEVICE
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failure, RelayInfo, SourceError
 from envwatch.model.text import EMPTY, SafeText, clean
+from envwatch.screen.screens.command_palette import Commands
 from envwatch.screen.screens.dashboard import Dashboard
 from envwatch.screen.screens.dialogs import Prompt
 from envwatch.screen.screens.row_actions import RowActions, silence_rows
@@ -548,6 +549,9 @@ async def test_each_row_has_its_answer_and_a_refused_row_is_acknowledged_nowhere
     async with viewer(server) as stage:
         await stage.press("a", "enter")
         assert "acknowledged for the team until it recovers: a; already acknowledged by ann: b" in message(stage)
+        server.results["env-a"] = AckedRow(clean("env-a"), AckResult.ACKED, still_pages=clean("top:1"))
+        await stage.press("a", "enter")
+        assert "acknowledged only below top:1 until it recovers: a; top:1 still pages; already" in message(stage)
         for server.error in (Cause.TIMEOUT, Cause.FORBIDDEN, Cause.UNREACHABLE):
             await stage.press("a", "enter")
             assert "not acknowledged: watch:8283 says no" in message(stage), server.error
@@ -631,8 +635,18 @@ async def test_a_token_without_the_right_is_offered_no_acknowledgement_and_no_en
             stage.go_to(id_)
             await stage.press("a")
             assert isinstance(stage.app.screen, Dashboard)
-            assert "your token only reads" in message(stage)
+            assert "your token only reads: ask for the right `ack` at the serving host" in message(stage)
         assert (server.requests, server.ended, server.notes) == ([], [], [])
+
+
+@pytest.mark.parametrize("may_ack", [True, False])
+async def test_footer_palette_and_log_offer_the_key_to_a_token_with_the_right_only(*, may_ack: bool) -> None:
+    async with viewer(Server(may_ack=may_ack)) as stage:
+        assert ("a Ack" in stage.text) is may_ack
+        offered = {hit.text async for hit in Commands(stage.app.screen).discover()}
+        assert ("Acknowledge a problem, or change the note" in offered) is may_ack
+        await stage.press("e")
+        assert ("a Acknowledge" in stage.text) is may_ack
 
 
 async def test_a_note_on_the_teams_acknowledgement_is_a_note_whatever_its_first_letter() -> None:

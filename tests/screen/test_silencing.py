@@ -309,6 +309,16 @@ async def test_an_incident_names_who_knows_once_all_its_members_are_known_there(
             assert ("acked by ops-1" in line) == is_known
 
 
+async def test_a_decision_or_a_silence_here_names_the_host_that_still_pages() -> None:
+    marks: dict[str, Any] = {"envwatch": {"alerts": {"counts": True, "why": "up 99 % of 7 days"}}}
+    async with staged((120, 36), servers={NO_PROFILE: clean("watch:8283/profiles/work")}) as stage:
+        await stage.show([row("a", NOW, **marks), row("b", NOW)])
+        await stage.press("A", "n", "enter")
+        assert stage.news == "a never alerts now on this machine (A changes that); watch:8283 still pages"
+        await stage.press("M", "enter", "enter")
+        assert stage.news == "silenced on this machine for 30m: a (it is up); watch:8283 still pages"
+
+
 async def test_the_decision_of_the_serving_host_counts_here_before_a_record_of_this_machine_does() -> None:
     async with staged((120, 36)) as stage:
         await stage.show(lost_rows(alerts={"counts": False, "why": "up 61 % of 7 days", "share": 0.61}))

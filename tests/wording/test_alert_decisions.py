@@ -123,8 +123,9 @@ def test_the_answer_of_a_viewer_names_its_scope_and_what_the_serving_host_does()
     for counts, still in ((True, "still pages"), (False, "does not page")):
         served = named("web", envwatch={"alerts": {"counts": counts, "why": "up 99 %"}})
         said = DecidedRow(served, Decision(counts=False, rule=Rule.WORD, word=NEVER))
-        text = f"web never alerts on this machine now, and the serving host {still}: A changes that"
-        assert answer_to_word([said], "A") == text
+        for server, host in (("watch:8283/profiles/work", "watch:8283"), ("", "the serving host")):
+            text = f"web never alerts now on this machine (A changes that); {host} {still}"
+            assert answer_to_word([said], "A", server_of={served.profile: clean(server)}.__getitem__) == text
 
 
 def test_the_table_and_the_json_have_a_share_once_the_share_is_known_and_a_profile_if_there_are_several() -> None:

@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import client_for, keep_changes, print_damage, profiles_for, user_name
+from envwatch.cli.bootstrap import client_for, keep_changes, lasts_in, print_damage, profiles_for, user_name
 from envwatch.cli.streams import ProgressLine, confirm, print_error, report_stops, write, write_table
-from envwatch.config.values import duration
+from envwatch.config.values import duration, future
 from envwatch.fleet.presence import Presence
 from envwatch.model.acks import (
     LONGEST_S,
@@ -58,13 +58,16 @@ def add_arguments(parser: Parser) -> None:
     parser.usage = "envwatch ack [OPTION ...] NAME|QUERY|INCIDENT | ACTION ..."
     parser.description = (
         "Acknowledge problems: the rows stay on the screen, and raise no further alert. An\n"
-        "acknowledgement lasts until the row is back, or for the time of --for. If the server\n"
-        "is `envwatch serve`, the whole team sees the acknowledgement; with any other server,\n"
-        "all processes of this user on this machine."
+        "acknowledgement lasts until the row is back, or for the time of --for or --until. If\n"
+        "the server is `envwatch serve`, the whole team sees the acknowledgement; with any\n"
+        "other server, all processes of this user on this machine."
     )
     parser.add_argument("--note", **valued("TEXT", one_line, "what you do about the problem, for others"))
-    about = "length, at most 7d: 30m, 4h, 1d (default: until the row is back)"
-    parser.add_argument("--for", dest="lasts", **valued("TIME", duration(SHORTEST_S, LONGEST_S), about))
+    length = parser.add_mutually_exclusive_group()
+    about = "length, at most 31d: 30m, 4h, 1d (default: until the row is back)"
+    length.add_argument("--for", dest="lasts", **valued("TIME", duration(SHORTEST_S, LONGEST_S), about))
+    about = "end: 10:00, '2026-11-25 15:30', or ISO 8601 with an offset"
+    length.add_argument("--until", **valued("TIME", future, about))
     parser.add_argument("--yes", action="store_true", help="acknowledge every problem without asking")
     parser.add_shared("profile", "config")
     actions = parser.optional_action = parser.add_subparsers(
@@ -114,6 +117,12 @@ class _Found(NamedTuple):
         outcome = self.outcomes.get(profile)
         served = outcome.snapshot.served if isinstance(outcome, Listed) else None
         return served is not None and served.is_envwatch
+
+    def may_ack(self, profile: SafeText) -> bool:
+        """Whether a profile's token may acknowledge, as far as the server says."""
+        outcome = self.outcomes.get(profile)
+        served = outcome.snapshot.served if isinstance(outcome, Listed) else None
+        return served is None or served.may_ack or not served.is_envwatch
 
     def server_now(self, profile: SafeText) -> float:
         """Return a server's time in ms, or the local time if unknown."""
@@ -195,9 +204,10 @@ def _make(options: Options) -> int:
     what: str | None = getattr(options, "what", None)
     if what is None:
         raise StopError(Exit.USAGE, "NAME|QUERY|INCIDENT is missing; see `envwatch ack --help`")
-    profiles = profiles_for(options)
+    profiles, note = profiles_for(options), note_of(getattr(options, "note", ""))
+    lasts = lasts_in(options)
     if (incident := _blindness(what.strip(), profiles)) is not None:
-        return _acknowledge_blindness(incident, profiles.servers[incident.profile], options)
+        return _acknowledge_blindness(incident, profiles.servers[incident.profile], note, lasts)
     found, stops = _listed(options)
     if code := report_stops(stops):
         return code
@@ -215,14 +225,14 @@ def _make(options: Options) -> int:
         print_error(f"nothing to acknowledge: {_names(others)}{' late, not lost' if is_late else state}{way_out}")
     if not problems:
         return Exit.FINE if acked else Exit.FAILED
+    if read := [row for row in problems if not found.may_ack(row.profile)]:
+        return _only_reads("acknowledged", found, read[0].profile)
     if is_query:
         print_error(f"{clean(what)} matches {_count(problems)} now: {_names(problems)}")
         fleet = found.monitor.fleet.environments
         every = {found.key_of(row) for row in fleet if found.is_problem(row) and not found.everybodys_ack_of(row)}
         if 1 < len(every) <= len(problems) and not getattr(options, "yes", False):
             confirm("acknowledge", "acknowledged", "problem")
-    lasts: timedelta | None = getattr(options, "lasts", None)
-    note = note_of(getattr(options, "note", ""))
     parts = [
         rows[start : start + ROWS_AT_ONCE]
         for profile in found.profiles
@@ -244,13 +254,13 @@ def _blindness(what: str, profiles: Profiles) -> Incident | None:
     return next((incident for incident in opened if incident.is_blindness and incident.id == what), None)
 
 
-def _acknowledge_blindness(incident: Incident, server: SafeText, options: Options) -> Exit:
+def _acknowledge_blindness(incident: Incident, server: SafeText, note: SafeText, lasts: timedelta | None) -> Exit:
     from envwatch.alerts.acknowledgements import blindness_ack
     from envwatch.alerts.incidents import losses_text
     from envwatch.watch.state_file import ACKNOWLEDGEMENTS
 
     at, uuid = max(time.time() * 1000, incident.began_at), new_uuid()
-    ack = blindness_ack(at, note_of(getattr(options, "note", "")), getattr(options, "lasts", None), uuid)
+    ack = blindness_ack(at, note, lasts, uuid)
     keep_changes("acknowledged", ACKNOWLEDGEMENTS, {(server, EMPTY): ack})
     write(f"{uuid}\n".encode())
     until = "until this ends" if ack.until is None else f"until {date_text(ack.until, None)}"
@@ -294,7 +304,9 @@ def _acknowledge(rows: Sequence[TrackedEnvironment], found: _Found, note: SafeTe
             acked, code = _report(answer, rows, found)
             if acked:
                 write(f"{uuid}\n".encode())
-                print_error(_done(acked, until, f"for everybody at {server_host(credentials)}"))
+            for above, same in acked.items():
+                where = f"for {'viewers' if above else 'everybody'} at {server_host(credentials)}"
+                print_error(f"{_done(same, until, where)}{f'; {above} still pages' if above else ''}")
             return code
     keep_changes("acknowledged", ACKNOWLEDGEMENTS, acks)
     write(f"{uuid}\n".encode())
@@ -316,16 +328,26 @@ def _refused(what: str, error: SourceError) -> Exit:
     return Exit.UNREACHABLE if cause in {Cause.UNREACHABLE, Cause.TIMEOUT, Cause.TLS} else Exit.FAILED
 
 
+def _only_reads(what: str, found: _Found, profile: SafeText) -> Exit:
+    from envwatch.wording.output.alert_decisions import read_only_text
+
+    why = read_only_text(found.monitor.fleet.server_of(profile), "`envwatch silence`")
+    print_error(f"envwatch: not {what}: {why}")
+    return Exit.AUTHENTICATION
+
+
 def _report(
     answer: Sequence[AckedRow], rows: Sequence[TrackedEnvironment], found: _Found
-) -> tuple[Sequence[TrackedEnvironment], Exit]:
+) -> tuple[Mapping[SafeText, Sequence[TrackedEnvironment]], Exit]:
+    """Report the rows that are not acknowledged now; return the others by the upper server that still pages."""
     from envwatch.wording.report.chat import ACK_RESULTS
 
-    answers, acked, results, code = {each.id: each for each in answer}, [], [], Exit.FINE
+    answers, results, code = {each.id: each for each in answer}, [], Exit.FINE
+    acked: dict[SafeText, list[TrackedEnvironment]] = {}
     for row in rows:
         got = answers.get(row.environment.id, AckedRow(row.environment.id, AckResult.UNKNOWN))
         if got.result is AckResult.ACKED:
-            acked.append(row)
+            acked.setdefault(got.still_pages, []).append(row)
         elif got.result is AckResult.ALREADY:
             results.append((_already(got.by, got.at, row, found), row))
         else:
@@ -407,6 +429,8 @@ def _end_shared(found: _Found, of: tuple[SafeText, SafeText], rows: Sequence[Tra
     if not uuid:
         print_error(f"envwatch: not ended: {_names(rows)} was acknowledged with an older envwatch: end it at {host}")
         return Exit.FAILED
+    if not found.may_ack(profile):
+        return _only_reads("ended", found, profile)
     try:
         found.team(profile, lambda client: client.end(uuid))
     except SourceError as error:

@@ -127,7 +127,8 @@ def _set(options: Options) -> int:
     keep_changes("alerts-by-hand", WORDS, changes)
     now = read_clocks()
     monitor, _ = monitor.with_words(with_changes(monitor.words, changes), now)
-    print_error(answer_to_word(decided_rows(rows, monitor, now), "`envwatch alerts set`"))
+    decided = decided_rows(rows, monitor, now)
+    print_error(answer_to_word(decided, "`envwatch alerts set`", server_of=monitor.fleet.server_of))
     return Exit.FINE
 
 

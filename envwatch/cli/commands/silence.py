@@ -6,14 +6,13 @@ import json
 import time
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import (
     all_settings_for,
-    future_moment,
     keep_changes,
+    lasts_in,
     print_damage,
     print_hint,
     profiles_for,
@@ -21,6 +20,7 @@ from envwatch.cli.bootstrap import (
 )
 from envwatch.cli.streams import confirm, print_error, write, write_table
 from envwatch.config.values import duration, future
+from envwatch.model.acks import LONGEST_S, SHORTEST_S
 from envwatch.model.redactor import ReportedError
 from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, enumerated, one_line, shortened
 from envwatch.model.times import date_text
@@ -42,7 +42,6 @@ _QUERY_CELLS: Final = 48
 _NAMES: Final = 3
 _NAME_CELLS: Final = 40
 _LOOK_S: Final = 10
-_SHORTEST, _LONGEST = timedelta(minutes=1), timedelta(days=31)
 
 
 def add_arguments(parser: Parser) -> None:
@@ -56,7 +55,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_shared("filter")
     length = parser.add_mutually_exclusive_group()
     about = "length of the silence, at most 31d: 30m, 2h, 1d, 1h30m"
-    length.add_argument("--for", dest="lasts", **valued("TIME", duration(60, _LONGEST.total_seconds()), about))
+    length.add_argument("--for", dest="lasts", **valued("TIME", duration(SHORTEST_S, LONGEST_S), about))
     about = "end of the silence: 10:00, '2026-11-25 15:30', or ISO 8601 with an offset"
     length.add_argument("--until", **valued("TIME", future, about))
     parser.add_argument("--note", **valued("TEXT", one_line, "reason, for the next reader"))
@@ -95,7 +94,7 @@ def _make(options: Options) -> int:
     from envwatch.query.language import parse
     from envwatch.wording.events.matching import matcher_of
 
-    lasts = _length(options)
+    lasts = lasts_in(options)
     if not options.filter or lasts is None:
         missing = "--for TIME or --until TIME" if options.filter else "--filter QUERY"
         raise StopError(Exit.USAGE, f"a silence needs {missing}; see `envwatch silence --help`")
@@ -103,29 +102,21 @@ def _make(options: Options) -> int:
 
     note = note_of(getattr(options, "note", ""))
     silence = silence_of_query(matcher_of(options.filter), WallMs(time.time() * 1000), lasts, note, user_name())
-    matching, is_everything = _matching(options)
+    matching, is_everything, still = _matching(options)
     print_error(f"{_what(silence)} {matching}")
     if not getattr(options, "yes", False) and (is_everything or parse(options.filter).is_wildcard):
         confirm("silence", "silenced")
     keep_changes("silences", SILENCES, {silence.id: silence})
     write(f"{silence.id}\n".encode())
-    print_error(f"silenced until {date_text(silence.until, None)}: {_what(silence)}")
+    print_error(f"silenced on this machine until {date_text(silence.until, None)}: {_what(silence)}{still}")
     return Exit.FINE
 
 
-def _length(options: Options) -> timedelta | None:
-    if (until := getattr(options, "until", None)) is None:
-        lasts: timedelta | None = getattr(options, "lasts", None)
-        return lasts
-    lasts = future_moment(until) - datetime.now(UTC)
-    if not _SHORTEST <= lasts <= _LONGEST:
-        raise StopError(Exit.USAGE, "--until: must be 1m to 31d from now; see `envwatch silence --help`")
-    return lasts
-
-
-def _matching(options: Options) -> tuple[str, bool]:
+def _matching(options: Options) -> tuple[str, bool, str]:
+    """Return what the filter finds, whether that is everything, and which serving hosts still page about it."""
     from envwatch.cli.one_listing import matching_rows, monitor_after, outcomes_within, stops_in
     from envwatch.query.language import parse
+    from envwatch.wording.output.alert_decisions import still_paging
     from envwatch.wording.table.table_view import in_default_order
 
     try:
@@ -133,9 +124,9 @@ def _matching(options: Options) -> tuple[str, bool]:
         outcomes = outcomes_within(profiles, _LOOK_S)
         monitor = monitor_after(outcomes, profiles)
     except ReportedError as stop:
-        return _matching_text([], 0, str(stop)), False
+        return _matching_text([], 0, str(stop)), False, ""
     except TimeoutError:
-        return _matching_text([], 0, f"no listing within {_LOOK_S} s"), False
+        return _matching_text([], 0, f"no listing within {_LOOK_S} s"), False, ""
     found = matching_rows(options.filter, monitor, profiles)
     print_hint(parse(options.filter), monitor.fleet)
     failures = [str(stop) for stop in stops_in(outcomes, profiles)]
@@ -144,7 +135,8 @@ def _matching(options: Options) -> tuple[str, bool]:
     if not names and not failures:
         total = counted(count, "environment")
         raise StopError(Exit.USAGE, f"{clean(options.filter)} matches none of {total}: nothing is silenced")
-    return _matching_text(names, count, "; ".join(failures)), 0 < len(names) == count
+    still = still_paging(found, monitor.fleet.server_of)
+    return _matching_text(names, count, "; ".join(failures)), 0 < len(names) == count, still
 
 
 def _matching_text(names: Sequence[SafeText], count: int, unlisted: str) -> str:

@@ -94,11 +94,18 @@ class Commands(Provider):
 
     def _actions(self) -> Iterator[tuple[str, str, partial[Coroutine[Any, Any, bool]]]]:
         active = sorted(self.screen.active_bindings.values(), key=lambda each: _place(each.binding))
-        offered = [each for each in active if each.enabled and each.binding.id not in _NOT_OFFERED]
+        not_offered = _NOT_OFFERED | self._refused()
+        offered = [each for each in active if each.enabled and each.binding.id not in not_offered]
         first = {each.binding.id: each for each in reversed(offered)}
         for entry in help_entries((each.node, each.binding) for each in offered):
             node, binding, *_ = first[entry.id]
             yield entry.text, " ".join(entry.keys), partial(self.app.run_action, binding.action, node)
+
+    def _refused(self) -> set[str]:
+        """Return the ids of the keys that the token may not use here."""
+        if isinstance(self.screen, Dashboard) and not self.screen.may_acknowledge(self.screen.target):
+            return {"row.acknowledge"}
+        return set()
 
     @staticmethod
     def _profiles(dashboard: Dashboard) -> Iterator[tuple[str, str, partial[None]]]:

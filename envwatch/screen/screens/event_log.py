@@ -134,7 +134,7 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None], StateNode):
         yield self._events.data_bind(cls.state, cls.options)
         yield self._whole_event.data_bind(cls.state, cls.options)
         yield self._filter_bar.data_bind(cls.state)
-        yield KeyFooter()
+        yield KeyFooter(label_of=self._label_of)
 
     def on_mount(self) -> None:
         self._events.focus()
@@ -149,6 +149,11 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None], StateNode):
         self._title.counts = (self._events.matches, len(self.state.monitor.event_log))
         self._title.filter_text = str(self._events.filter_query)
         self._whole_event.event = event
+        self.query_one(KeyFooter).refresh()
+
+    def _label_of(self, binding: Binding) -> str | None:
+        is_refused = binding.id == "log.acknowledge" and not self._dashboard.may_acknowledge(self._target)
+        return None if is_refused else binding.description
 
     def on_key(self, event: Key) -> None:
         if event.key not in self.active_bindings and not self._filter_bar.display:

@@ -53,10 +53,6 @@ _WHERE: Final = {"for the team": True, "on this machine": False}
 
 _END: Final = "end"
 _NAMES: Final = 3
-_READ_ONLY: Final = (
-    "your token only reads: ask for the right `ack` at the server; M silences on this machine, the server still pages"
-)
-
 _WORDS: Final[Mapping[str, bool | None]] = {"always": True, "never": False, "by rule": None}
 """Answers of `A`; None withdraws a decision."""
 
@@ -184,8 +180,11 @@ class RowActions(TableScreen):
             return
         problems = [each for each in target.environments if self._is_open(each)]
         acknowledged = [each for each in target.environments if self.state.monitor.is_acked(each)]
-        if any(self._is_only_read(each) for each in problems or acknowledged):
-            self.show_message(_READ_ONLY)
+        if read := self._only_read(problems or acknowledged):
+            from envwatch.wording.output.alert_decisions import read_only_text
+
+            server = self.state.monitor.fleet.server_of(read[0].profile)
+            self.show_message(read_only_text(server, "M"))
         elif problems:
             self._ask_for_note(self.part_of(target, problems), target)
         elif acknowledged:
@@ -260,8 +259,16 @@ class RowActions(TableScreen):
         """Whether a server takes the acknowledgement; a server does not know this machine's `expect`."""
         return tracked.profile in self.state.teams and tracked.presence is not Presence.MISSING
 
-    def _is_only_read(self, tracked: TrackedEnvironment) -> bool:
-        return self._is_shared(tracked) and tracked.profile in self.state.read_only and not self._acks_of([tracked])
+    def may_acknowledge(self, target: Target) -> bool:
+        """Whether the tokens of a target's profiles may acknowledge all its rows."""
+        return not self._only_read(target.environments)
+
+    def _only_read(self, rows: Iterable[TrackedEnvironment]) -> Sequence[TrackedEnvironment]:
+        """Return the rows whose server keeps the acknowledgement, with a token that only reads."""
+        if not self.state.read_only:
+            return ()
+        read = (row for row in rows if row.profile in self.state.read_only and self._is_shared(row))
+        return [row for row in read if not self._acks_of([row])]
 
     def _ask_for_change(self, acknowledged: Target, whole: Target) -> None:
         from envwatch.screen.screens.dialogs import Prompt
@@ -578,6 +585,8 @@ def silence_rows(  # noqa: PLR0913  a silence, and who takes it
     keys: Iterable[EnvironmentKey], lasts: timedelta, note: SafeText, watch: Watch, user: SafeText, *, hidden: int = 0
 ) -> str:
     """Silence rows; return an answer. The filter hides `hidden` rows."""
+    from envwatch.wording.output.alert_decisions import still_paging
+
     known = _known(keys, watch)
     tail = f" ({hidden:,} hidden by the filter)" if hidden else ""
     if not known:
@@ -586,7 +595,8 @@ def silence_rows(  # noqa: PLR0913  a silence, and who takes it
     silence = silence_of_environments(on_server, watch.clocks().wall, lasts, note, user)
     watch.decide(Decisions(silences={silence.id: silence}))
     recovered = " (it is up)" if len(known) == 1 and known[0].verdict.is_up else ""
-    return f"silenced on this machine for {long_age(lasts)}: {several_text(known)}{recovered}{tail}"
+    still = still_paging(known, watch.monitor.fleet.server_of)
+    return f"silenced on this machine for {long_age(lasts)}: {several_text(known)}{recovered}{tail}{still}"
 
 
 def end_silences(silences: Iterable[Silence], watch: Watch, user: SafeText) -> str:
@@ -612,7 +622,7 @@ def decide_alerts(
         return "nothing to decide: the row has left the fleet"
     word = None if is_always is None else Word(is_always, now.wall, user)
     watch.decide(Decisions(words=dict.fromkeys(_server_keys(known, watch.monitor), word)))
-    return answer_to_word(decided_rows(known, watch.monitor, now), "A", zone)
+    return answer_to_word(decided_rows(known, watch.monitor, now), "A", zone, watch.monitor.fleet.server_of)
 
 
 def _known(keys: Iterable[EnvironmentKey], watch: Watch) -> list[TrackedEnvironment]:

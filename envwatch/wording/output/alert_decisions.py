@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from envwatch.alerts.alert_policy import Rule, decision_text, needs_text
 from envwatch.fleet.uptime import share_text
 from envwatch.model.shared_marks import shared_alerts_of
-from envwatch.model.text import SafeText, clean, composed, counted, enumerated, shortened
+from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, enumerated, shortened
 from envwatch.wording.output.formats import SHARE_DECIMALS
 from envwatch.wording.table.block_text import several_text
 from envwatch.wording.table.table_view import AmbiguousNames, by_name, id_tail
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import tzinfo
 
     from envwatch.alerts.alert_policy import Decision
@@ -115,8 +115,36 @@ def decisions_json(rows: Iterable[DecidedRow], zone: tzinfo | None = None) -> by
     return json.dumps(decisions, indent=2, ensure_ascii=False).encode() + b"\n"
 
 
-def answer_to_word(rows: Sequence[DecidedRow], changed_by: str, zone: tzinfo | None = None) -> SafeText:
-    """Return the result of a person's word."""
+def host_of(server: SafeText) -> str:
+    """Return the host and port of a server, without a profile's path; words for an unknown server."""
+    return server.partition("/")[0] or "the serving host"
+
+
+def read_only_text(server: SafeText, silencing: str) -> SafeText:
+    """Return why a token may not acknowledge, and the ways out; `silencing` names the key or command."""
+    host = host_of(server)
+    return composed(
+        f"your token only reads: ask for the right `ack` at {host}; {silencing} silences on this machine,"
+        f" {host} still pages"
+    )
+
+
+def still_paging(rows: Iterable[TrackedEnvironment], server_of: Callable[[SafeText], SafeText]) -> SafeText:
+    """Return which serving hosts page about rows, whatever this machine does: `; watch:8283 still pages`."""
+    paging = [row for row in rows if (each := shared_alerts_of(row.environment)) is not None and each.counts]
+    hosts = sorted({host_of(server_of(row.profile)) for row in paging})
+    if not hosts:
+        return EMPTY
+    return composed(f"; {enumerated(hosts, len(hosts))} still page{'s' if len(hosts) == 1 else ''}")
+
+
+def answer_to_word(
+    rows: Sequence[DecidedRow],
+    changed_by: str,
+    zone: tzinfo | None = None,
+    server_of: Callable[[SafeText], SafeText] = lambda _: EMPTY,
+) -> SafeText:
+    """Return the result of a person's word; `server_of` returns the server of a profile."""
     if expected := [row.tracked for row in rows if row.decision.rule is Rule.EXPECT]:
         are = "is" if len(expected) == 1 else "are"
         return composed(f"{several_text(expected)} {are} in `expect`: a loss always needs a person")
@@ -125,11 +153,13 @@ def answer_to_word(rows: Sequence[DecidedRow], changed_by: str, zone: tzinfo | N
     if word is None:
         return composed(f"{name} {verb} as the rules say: {decisions_text(rows, zone)}")
     said = f"{name} {'always' if word.is_always else 'never'} {verb}"
-    shared = [each for row in rows if (each := shared_alerts_of(row.tracked.environment)) is not None]
+    shared = [row.tracked for row in rows if shared_alerts_of(row.tracked.environment) is not None]
     if not shared:
         return composed(f"{said} now: {changed_by} changes that")
-    still = "still pages" if any(each.counts for each in shared) else "does not page"
-    return composed(f"{said} on this machine now, and the serving host {still}: {changed_by} changes that")
+    hosts = sorted({host_of(server_of(row.profile)) for row in shared})
+    others = f"; {enumerated(hosts, len(hosts))} {'does' if len(hosts) == 1 else 'do'} not page"
+    still = still_paging(shared, server_of) or others
+    return composed(f"{said} now on this machine ({changed_by} changes that){still}")
 
 
 def decisions_text(rows: Sequence[DecidedRow], zone: tzinfo | None = None) -> SafeText:

@@ -146,15 +146,22 @@ def shared_acks_text(answer: AckAnswer, rows: Sequence[TrackedEnvironment], last
     """Return a server's answer to an acknowledgement."""
     answers = {row.id: row for row in answer}
     groups: dict[str, list[TrackedEnvironment]] = {}
+    below: dict[SafeText, list[TrackedEnvironment]] = {}
     for row in rows:
         got = answers.get(row.environment.id, AckedRow(row.environment.id, AckResult.UNKNOWN))
+        if got.result is AckResult.ACKED:
+            below.setdefault(got.still_pages, []).append(row)
+            continue
         what = ACK_RESULTS.get(got.result, "")
         if got.result is AckResult.ALREADY:
             what = f"already acknowledged by {got.by}"
         groups.setdefault(what, []).append(row)
-    parts = [f"{what}: {several_text(same)}" for what, same in groups.items() if what]
-    if acked := groups.get(""):
-        parts.insert(0, f"acknowledged for the team {_lasts_text(acked, lasts)}: {several_text(acked)}")
+    parts = [
+        f"acknowledged {f'only below {host}' if host else 'for the team'} {_lasts_text(acked, lasts)}:"
+        f" {several_text(acked)}{f'; {host} still pages' if host else ''}"
+        for host, acked in below.items()
+    ]
+    parts += [f"{what}: {several_text(same)}" for what, same in groups.items()]
     return composed("; ".join(parts))
 
 
