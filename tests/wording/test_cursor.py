@@ -597,17 +597,18 @@ def test_the_cursor_passes_on_at_once_or_not_at_all() -> None:
 
 
 def test_from_an_acknowledged_member_the_cursor_passes_on_to_the_first_open_member() -> None:
-    """Acknowledged members come last."""
     screen = Screen()
-    screen.cursor.unfolded = ("incident", "", "ab")
-    block, other = incident("ab"), incident("c")
-    ab = block._replace(off=tuple(reversed(block.off)), acked=1)
-    screen.take("d+", block, other)
+    whole, other = incident("abc", id_="abc"), incident("d")
+    screen.cursor.unfolded = whole.key
+    screen.take("e+", whole, other)
     screen.go(1)
+    assert screen.on == "a"
     screen.cursor.passes_on = True
-    assert screen.take("d+", ab, other).on == "b"
+    assert screen.take("e+", incident("bc", id_="abc"), other, incident("a", state="acked")).on == "b"
     screen.cursor.passes_on = True
-    assert screen.take("d+", other, ab._replace(acked=2)).on == "<c>"
+    assert screen.take("e+", incident("c", id_="abc"), other, incident("ab", state="acked")).on == "<c>", "one is left"
+    screen.cursor.passes_on = True
+    assert screen.take("e+", other, incident("abc", id_="abc", state="acked")).on == "<d>"
 
 
 def visited(screen: Screen, direction: int, count: int) -> str:

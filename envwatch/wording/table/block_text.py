@@ -137,12 +137,12 @@ def _names(environments: Sequence[TrackedEnvironment], ambiguous: frozenset[Safe
 
 
 def why_text(line: BlockLine, monitor: Monitor, now: Clocks) -> SafeText:
-    """Return why members are down and how many are acknowledged; only the notes if all are."""
+    """Return why members are down, or the notes if they are acknowledged."""
     if line.blindness is not None:
         ack = line.blindness_ack
         return EMPTY if ack is None else _ack_text([ack], line.profile, monitor, now)
-    acks = [ack for tracked in line.off if (ack := monitor.ack_of(tracked)) is not None]
     if line.is_acked:
+        acks = [ack for tracked in line.off if (ack := monitor.ack_of(tracked)) is not None]
         return _ack_text(acks, line.profile, monitor, now)
     if line.returned:
         return EMPTY
@@ -150,8 +150,6 @@ def why_text(line: BlockLine, monitor: Monitor, now: Clocks) -> SafeText:
     if line.not_back is not None:
         causes = Counter({line.not_back: len(line.off)})
     parts = [text if len(causes) == 1 else f"{count:,} {text}" for text, count in causes.most_common() if text]
-    if acks:
-        parts.append(f"{len(acks):,} acked")
     policy = monitor.policy_of(line.profile)
     if policy.is_unrecorded:
         parts.append(decision_text(UNRECORDED, line.off[0]))
