@@ -198,7 +198,7 @@ class ProblemBlock(_BlockLines):
             return [Segment(text, self.rich_style + self._style("faint"))]
         if isinstance(line, More):
             fresh = f", {line.fresh:,} new" if line.fresh else ""
-            text = composed(f" +{line.lines:,} more{fresh} {glyphs.separator} n")
+            text = composed(f" +{line.machines:,} more{fresh} {glyphs.separator} n")
             return [Segment(text, self.rich_style + self._style("loss" if line.fresh else "faint"))]
         if isinstance(line, BlockLine):
             return self._incident(line, self.state)

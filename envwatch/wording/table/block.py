@@ -102,11 +102,13 @@ class BlockLine(NamedTuple):
             return self.blindness_ack is None
         return self.acked < len(self.off)
 
-    def fresh_losses(self, wall: float) -> int:
-        """Return the number of losses recent enough for a mark (this machine's clock, ms).
+    @property
+    def machines(self) -> int:
+        """The number of machines, at least one: the platform's or envwatch's line is a single problem."""
+        return max(len(self.members), 1)
 
-        The first listing's losses and rows found down count as a single loss.
-        """
+    def fresh_losses(self, wall: float) -> int:
+        """Return the number of losses recent enough for a mark (this machine's clock, ms)."""
         return sum(wall - at < _MARK_DURATION_MS for at in self.losses_at)
 
 
@@ -419,7 +421,7 @@ def _line(  # noqa: PLR0913  the parts of a line
         total=len(members),
         began_at=_steady(min(times), None if before is None else before.began_at),
         noticed_at=_steady(times[0], None if before is None else before.noticed_at),
-        losses_at=() if is_acked else _losses_at(losses, min(times)),
+        losses_at=() if is_acked else tuple(times),
         acked=len(off) if is_acked else 0,
         not_back=_not_back(off, monitor),
     )
@@ -430,12 +432,6 @@ def _line(  # noqa: PLR0913  the parts of a line
     if incident is not None:
         return line._replace(shared=incident.shared)
     return line._replace(shared=_shared(off, monitor)) if len(off) > 1 else line
-
-
-def _losses_at(losses: Sequence[tuple[WallMs, TrackedEnvironment]], began_at: float) -> tuple[WallMs, ...]:
-    later = [at for at, tracked in losses if tracked.since_at is not None and at != began_at]
-    first = [at for at, tracked in losses if tracked.since_at is None or at == began_at][:1]
-    return tuple(sorted([*later, *first], reverse=True))
 
 
 def _steady(at: float, before: WallMs | None) -> WallMs:

@@ -31,9 +31,9 @@ _LEAST_MEMBERS = 2
 
 
 class More(NamedTuple):
-    """Counts of hidden block lines and their fresh losses, or of hidden members."""
+    """Counts of machines in hidden block lines and of the fresh losses among them, or of hidden members."""
 
-    lines: int = 0
+    machines: int = 0
     fresh: int = 0
     members: int = 0
 
@@ -372,7 +372,8 @@ class RowCursor:
         shown: list[int | More] = sorted(chosen)
         hidden = [line for place in heads if place not in chosen and isinstance(line := block[place], BlockLine)]
         if hidden and len(shown) < most:
-            shown.append(More(len(hidden), sum(line.fresh_losses(wall) for line in hidden)))
+            machines = sum(line.machines for line in hidden)
+            shown.append(More(machines, sum(line.fresh_losses(wall) for line in hidden)))
         elif members and len(shown) < most and (left := len(members) - len(chosen.intersection(members))):
             end = max((place for place in chosen if place in members), default=members[0] - 1)
             shown.insert(shown.index(end) + 1 if end in shown else len(shown), More(members=left))
