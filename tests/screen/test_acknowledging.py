@@ -392,12 +392,14 @@ async def test_n_goes_to_the_line_about_envwatch_and_a_acknowledges_the_blindnes
         await stage.tick(100)
         await stage.tick(900)
         assert stage.block[0].startswith(" ►? envwatch 16m"), stage.block
+        assert "  1 envwatch  " in stage.lines[0]
         await stage.press("j", "n", "space", "E", "enter", "a")
         assert "Acknowledge on this machine: envwatch is blind: " in stage.text
         await stage.type("on it")
         await stage.press("enter")
         assert stage.app.state.monitor.acks[EMPTY, EMPTY].note == "on it"
         assert "✓ envwatch" in stage.block[-1]
+        assert "1 envwatch" not in stage.lines[0]
 
 
 async def test_silencing_an_incident_takes_its_line_away_and_its_rows_stand_grey_in_the_table() -> None:

@@ -69,10 +69,12 @@ def test_blindness_is_the_first_line_of_the_block_and_sinks_when_acknowledged() 
     assert (said(one)[0], blind.members, blind.is_open) == ("envwatch", (), True), "a machine is accused"
     assert named(blind, 30).startswith("envwatch is blind: ")
     assert one.block.newest is blind
+    assert window_title(one.block, 0, clean("acme"), ascii_only=False) == "? 1 envwatch acme"
     one.monitor = one.monitor.with_acks({(EMPTY, EMPTY): blindness_ack(NOW + one.now * 1000, clean("on it"))})
     one.wait(1)
     assert [line.key for line in one.block.lines] == [loss.key, blind.key]
     assert said(one, 1)[2] == "acked: on it"
+    assert window_title(one.block, 0, clean("acme"), ascii_only=False) == "? acme"
 
 
 def test_a_single_loss_and_several_say_state_duration_and_reason() -> None:

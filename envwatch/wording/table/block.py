@@ -103,6 +103,13 @@ class BlockLine(NamedTuple):
         return self.acked < len(self.off)
 
     @property
+    def subject(self) -> str | None:
+        """`platform` or `envwatch` for an incident about it."""
+        if self.blindness is None:
+            return None
+        return "platform" if self.blindness.losses[0].kind is Kind.STALLED else "envwatch"
+
+    @property
     def machines(self) -> int:
         """The number of machines, at least one: the platform's or envwatch's line is a single problem."""
         return max(len(self.members), 1)
@@ -152,6 +159,12 @@ class Block:
         down = sum(count for presence, count in self.presences.items() if presence not in _UP)
         aside = self.asides.get(Aside.SILENCED, 0) + self.asides.get(Aside.NOT_ALERTING, 0)
         return down - self.paging + aside
+
+    @property
+    def other_problems(self) -> list[tuple[int, str]]:
+        """Open incidents about no machine: `(1, "platform")`."""
+        subjects = Counter(line.subject for line in self.lines if line.is_open and line.subject is not None)
+        return [(count, subject) for subject, count in subjects.items()]
 
     @property
     def newest(self) -> BlockLine | None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.alerts.alert_policy import UNRECORDED, decision_text
 from envwatch.alerts.incidents import losses_text
-from envwatch.fleet.events import Kind
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.tracking import ChangeTag
 from envwatch.model.acks import Ack
@@ -45,9 +44,8 @@ LEAST_NAMES: Final = 20
 
 def line_state(line: BlockLine, monitor: Monitor, now: Clocks) -> tuple[StateStyle, SafeText]:
     """Return a line's style and state: `off`, `12 off`, `5 of 12 off`, `12 back`."""
-    if line.blindness is not None:
-        is_platform = line.blindness.losses[0].kind is Kind.STALLED
-        return UNKNOWN, clean("platform" if is_platform else "envwatch")
+    if line.subject is not None:
+        return UNKNOWN, clean(line.subject)
     members = line.members
     looks = Counter(
         style_of(tracked, is_unknown=monitor.fleet.for_environment(tracked).is_unknown(tracked, now))
@@ -195,7 +193,7 @@ def nothing_open_text(block: Block, fleet: Fleet, now: Clocks, zone: tzinfo | No
 
 
 def counts_text(block: Block, *, ascii_only: bool, flapping: int = 0, has_online: bool = False) -> SafeText:
-    """Return the status line's counts above zero: `○5 +2 ◐2 ?3`, or `●40` alone."""
+    """Return the status line's counts above zero: `○5 +2 ◐2 ?3 1 platform`, or `●40` alone."""
     off = glyph_of(Presence.OFFLINE, ascii_only=ascii_only)
     late = glyph_of(Presence.LATE, ascii_only=ascii_only)
     counts = {
@@ -209,14 +207,18 @@ def counts_text(block: Block, *, ascii_only: bool, flapping: int = 0, has_online
     unknown = [f"?{block.unknown}"] if block.unknown else []
     if has_online or not (online or block.presences.get(Presence.LATE, 0)) or not (shown or unknown):
         shown.append(f"{glyph_of(Presence.ONLINE, ascii_only=ascii_only)}{online}")
-    return composed(" ".join(shown + unknown))
+    return composed(" ".join(shown + unknown + _problems(block)))
+
+
+def _problems(block: Block) -> list[str]:
+    return [f"{count} {subject}" for count, subject in block.other_problems]
 
 
 def window_title(block: Block, flapping: int, profiles: SafeText, mark: str = "", *, ascii_only: bool) -> SafeText:
-    """Return a window title: `○5 ◐2 acme`, `●40 acme`, or `? acme` if nothing is known.
+    """Return a window title: `○5 ◐2 acme`, `●40 acme`, or `? 1 envwatch acme` if nothing is known.
 
     A title holds no text from the API. `mark` precedes a title about the past.
     """
     is_known = any(block.presences.values()) or any(block.asides.values())
-    counts = counts_text(block, ascii_only=ascii_only, flapping=flapping) if is_known else "?"
-    return composed(" ".join(filter(None, (mark, counts, profiles))))
+    counts = [counts_text(block, ascii_only=ascii_only, flapping=flapping)] if is_known else ["?", *_problems(block)]
+    return composed(" ".join(filter(None, (mark, *counts, profiles))))
