@@ -402,6 +402,33 @@ async def test_n_goes_to_the_line_about_envwatch_and_a_acknowledges_the_blindnes
         assert "1 envwatch" not in stage.lines[0]
 
 
+async def test_the_acknowledgement_of_a_blindness_takes_another_note_and_ends_only_after_a_question() -> None:
+    async with dashboard() as stage:
+        await stage.take(failed(at=stage.at))
+        await stage.tick(100)
+        await stage.tick(900)
+        (key,) = (line.key for line in stage.app.state.block.lines if line.subject)
+        await stage.press("g", "a")
+        await stage.type("on it")
+        await stage.press("enter")
+        stage.table.select(key)
+        await stage.press("a")
+        await stage.type(", ann")
+        await stage.press("enter")
+        assert stage.app.state.monitor.acks[EMPTY, EMPTY].note == "on it, ann"
+        await stage.press("a", "ctrl+r", "enter")
+        assert stage.news.startswith("still acknowledged: envwatch is blind: ")
+        await stage.press("a", "ctrl+r", "e", "enter")
+        assert stage.news.startswith("no longer acknowledged: envwatch is blind: ")
+        await stage.tick(1)
+        assert not stage.app.state.monitor.acks
+        assert "  1 envwatch  " in stage.lines[0]
+        assert ", acknowledgement e" in stage.block[0]
+        await stage.press("e")
+        assert re.search(r"envwatch +acknowledged here: on it", stage.text)
+        assert re.search(r"envwatch +no longer acknowledged", stage.text)
+
+
 async def test_silencing_an_incident_takes_its_line_away_and_its_rows_stand_grey_in_the_table() -> None:
     async with power_cut() as stage:
         await stage.press("M")

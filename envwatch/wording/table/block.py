@@ -103,11 +103,9 @@ class BlockLine(NamedTuple):
         return self.acked < len(self.off)
 
     @property
-    def subject(self) -> str | None:
+    def subject(self) -> SafeText | None:
         """`platform` or `envwatch` for an incident about it."""
-        if self.blindness is None:
-            return None
-        return "platform" if self.blindness.losses[0].kind is Kind.STALLED else "envwatch"
+        return None if self.blindness is None else self.blindness.subject
 
     @property
     def machines(self) -> int:

@@ -45,7 +45,7 @@ LEAST_NAMES: Final = 20
 def line_state(line: BlockLine, monitor: Monitor, now: Clocks) -> tuple[StateStyle, SafeText]:
     """Return a line's style and state: `off`, `12 off`, `5 of 12 off`, `12 back`."""
     if line.subject is not None:
-        return UNKNOWN, clean(line.subject)
+        return UNKNOWN, line.subject
     members = line.members
     looks = Counter(
         style_of(tracked, is_unknown=monitor.fleet.for_environment(tracked).is_unknown(tracked, now))
