@@ -367,6 +367,20 @@ async def test_members_of_an_unfolded_incident_are_acknowledged_one_by_one() -> 
         assert stage.cursor == "web-1", "rows elsewhere were acknowledged"
 
 
+async def test_the_note_of_an_unfolded_incident_stands_once_and_other_notes_next_to_their_members() -> None:
+    async with power_cut() as stage:
+        await stage.press("x")
+        await acknowledge(stage, "psu")
+        assert in_block(stage) == ["bob", "pod", "web-1", "web-2"]
+        assert stage.text.count("psu") == 2, "line and answer"
+        stage.go_to("env-web-1")
+        await stage.press("a")
+        await stage.type(" two")
+        await stage.press("enter")
+        notes = [line.rstrip().partition("acked: ")[2] for line in stage.block]
+        assert notes == ["", "psu two, psu", "psu two", "psu"]
+
+
 async def test_a_on_an_incident_acknowledges_all_members_and_the_line_is_dim_and_last() -> None:
     async with power_cut() as stage:
         await stage.press("a")
