@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from datetime import timedelta
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -287,7 +287,7 @@ def test_the_count_of_nothing_goes_as_a_whole() -> None:
 
 
 async def test_a_narrow_line_drops_the_modes_before_what_is_acknowledged_and_that_before_what_pages() -> None:
-    lost = {"connectionId": None, "lastHeartbeat": None}
+    lost: dict[str, Any] = {"connectionId": None, "lastHeartbeat": None}
     off = [*beating(1, **lost, lastSeenAt=NOW - 60_000), *beating(2, **lost, lastSeenAt=NOW - 600_000)[1:]]
     up = [replace(row, id=clean(f"{row.id}-up")) for row in beating(2, currentMode="unrestricted")]
     async with staged((80, 24)) as stage:

@@ -130,6 +130,8 @@ class Block:
     asides: Mapping[Aside, int] = field(default_factory=dict)
     paging: int = 0
     """Count of the down rows of the block that nobody acknowledged."""
+    stalls: int = 0
+    """Count of profiles whose heartbeats all stand still in a single listing, which opens no incident."""
     never: int = 0
     """Count of `Aside.NOT_ALERTING` rows set to never by a person."""
     silenced_up: int = 0
@@ -161,8 +163,9 @@ class Block:
     @property
     def other_problems(self) -> list[tuple[int, str]]:
         """Open incidents about no machine: `(1, "platform")`."""
-        subjects = Counter(line.subject for line in self.lines if line.is_open and line.subject is not None)
-        return [(count, subject) for subject, count in subjects.items()]
+        subjects = Counter[str](line.subject for line in self.lines if line.is_open and line.subject is not None)
+        subjects["platform"] += self.stalls
+        return [(count, subject) for subject, count in subjects.items() if count]
 
     @property
     def newest(self) -> BlockLine | None:
