@@ -100,6 +100,22 @@ def ack_events(
     ]
 
 
+def blindness_ack_event(kind: Kind, loss: Event, name: SafeText | None, ack: Ack, at: ServerMs) -> Event:
+    """Return the event of a begun or ended acknowledgement of the platform's or envwatch's own loss."""
+    is_begin = kind is Kind.ACKNOWLEDGED
+    return Event(
+        kind=kind,
+        at=at,
+        profile=loss.profile,
+        name=name,
+        field="acknowledgement",
+        before=None if is_begin else ack.uuid,
+        after=ack.uuid if is_begin else None,
+        reason=_reason(kind, ack),
+        incident=loss.incident,
+    )
+
+
 def _reason(kind: Kind, ack: Ack) -> SafeText:
     if kind is Kind.ACK_ENDED:
         return composed(f"{f'by {ack.ended_by}; it was ' if ack.ended_by else ''}{_who(replace(ack, until=None))}")

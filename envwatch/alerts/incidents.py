@@ -87,6 +87,13 @@ class Incident(NamedTuple):
         """Whether the profile is blind, or no heartbeat arrives at all."""
         return self.losses[0].id is None
 
+    @property
+    def subject(self) -> SafeText | None:
+        """`platform` or `envwatch`; None for an incident about environments."""
+        if not self.is_blindness:
+            return None
+        return clean("platform" if self.losses[0].kind is Kind.STALLED else "envwatch")
+
 
 class Blindness(NamedTuple):
     """A profile's blindness, apart from sleep."""
@@ -94,6 +101,8 @@ class Blindness(NamedTuple):
     noticed_at: MonotonicS
     since: ServerMs
     """Request of the newest listing, or the start of stalled heartbeats."""
+    acked_at: float | None = None
+    """Time of an acknowledgement that ended, so that a new incident follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,15 +181,19 @@ class Incidents:
         now: Clocks,
         used: Container[SafeText],
     ) -> Incidents:
-        """Return the incidents after acknowledgements ended: the rows are lost again at this moment.
+        """Return the incidents after acknowledgements ended: the rows are lost again, or envwatch is blind again, now.
 
         A pager cannot take an acknowledgement back, so a new incident follows. `ended` has the losses, and the times of
         the acknowledgements, equal in all processes.
         """
-        fresh = list[Loss]()
+        fresh, blindnesses = list[Loss](), dict(self.blindnesses)
         taken = {incident.id for incident in self.open}
         for loss, acked_at in ended.values():
-            id_ = hashed_id(loss.profile, f"{ACK_ENDED}\0{acked_at:.0f}")
+            if loss.id is None:
+                if (blindness := blindnesses.get(loss.profile)) is not None:
+                    blindnesses[loss.profile] = blindness._replace(acked_at=acked_at)
+                continue
+            id_ = _id_after_ack(loss.profile, acked_at)
             if id_ in used or id_ in taken:  # another row of the acknowledgement ended before
                 id_ = hashed_id(id_, loss.id or EMPTY)
             fresh.append(lost_again(loss, moments[loss.profile], now, id_))
@@ -188,6 +201,7 @@ class Incidents:
             self,
             waiting=(*(loss for loss in self.waiting if key_of(loss.event) not in ended), *fresh),
             open=tuple(_without(incident, ended) for incident in self.open),
+            blindnesses=blindnesses,
         )
 
     def with_proof(self, fleet: Fleet) -> Incidents:
@@ -287,6 +301,10 @@ class Incidents:
     def lost_in(self, incident: SafeText) -> frozenset[Key]:
         """Return an incident's environments that are not back."""
         return frozenset(key for key, id_ in self.ids.items() if id_ == incident)
+
+
+def _id_after_ack(profile: SafeText, acked_at: float) -> SafeText:
+    return hashed_id(profile, f"{ACK_ENDED}\0{acked_at:.0f}")
 
 
 def _without(incident: Incident, ended: Container[Key]) -> Incident:
@@ -466,7 +484,7 @@ def _blindnesses(
             detector = around.fleet.by_profile[profile].stall_detector
             silent_s = detector.silent_s if detector.is_stalled else 0.0
             found[profile] = Blindness(MonotonicS(around.now.monotonic - silent_s), since)
-    open_for = {incident.profile for incident in incidents.open if incident.is_blindness}
+    open_for = {incident.profile for incident in incidents.open if incident.is_blindness and incident.remaining}
     opened = []
     for profile, (_, reason) in blind.items():
         event = _blindness_event(profile, found[profile], reason, around)
@@ -486,8 +504,11 @@ def _blindness_event(profile: SafeText, blindness: Blindness, reason: SafeText, 
         reason = composed(": ".join(stall_texts(count, blindness.since, at, policy.zone)))
     if lasts is None or around.now.monotonic - blindness.noticed_at < lasts.total_seconds():
         return None
-    id_ = hashed_id(profile, f"blind\0{blindness.since:.0f}")
-    return Event(kind=kind, at=blindness.since, since=blindness.since, profile=profile, reason=reason, incident=id_)
+    at, id_ = blindness.since, hashed_id(profile, f"blind\0{blindness.since:.0f}")
+    if blindness.acked_at is not None:
+        at, id_ = profile_state.clock.server_time(around.now.wall), _id_after_ack(profile, blindness.acked_at)
+        reason = composed(f"{reason}, {ACK_ENDED}")
+    return Event(kind=kind, at=at, since=blindness.since, profile=profile, reason=reason, incident=id_)
 
 
 def stall_texts(count: int, since: ServerMs, at: ServerMs, zone: tzinfo | None) -> tuple[SafeText, SafeText]:

@@ -8,7 +8,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.alerts import acknowledgements, losses
-from envwatch.alerts.acknowledgements import NO_ACKS, NO_SERVERS, Acks, OwnAcks, ServerKey, with_changes
+from envwatch.alerts.acknowledgements import (
+    NO_ACKS,
+    NO_SERVERS,
+    Acks,
+    OwnAcks,
+    ServerKey,
+    blindness_ack_event,
+    with_changes,
+)
 from envwatch.alerts.alert_policy import (
     DEFAULT_POLICY,
     NO_WORDS,
@@ -349,7 +357,9 @@ class Monitor:
         self = replace(self, acks=in_force, ended_acks=ended)  # noqa: PLW0642  private methods follow
         if not begun and not over:
             return self, ()
-        return self._after_acks([*self._rows_of(begun)], [*self._rows_of(over)], now)
+        self, blind_events = self._after_blindness_acks(begun, over, now)  # noqa: PLW0642  private methods follow
+        monitor, events = self._after_acks([*self._rows_of(begun)], [*self._rows_of(over)], now)
+        return monitor, (*blind_events, *events)
 
     def with_missed_ends(self, now: Clocks) -> Monitor:
         """Return the monitor after acknowledgements of open incidents ended while unwatched."""
@@ -409,6 +419,20 @@ class Monitor:
         monitor = self._with_ended_acks(off, now)
         return replace(monitor, event_log=monitor.event_log.with_events(events)), tuple(events)
 
+    def _after_blindness_acks(self, begun: Acks, over: Acks, now: Clocks) -> tuple[Monitor, tuple[Event, ...]]:
+        """Return the monitor after changed acknowledgements of the platform or envwatch, and the events."""
+        moments = self.fleet.moments(now.wall)
+        events, ended = list[Event](), dict[Key, tuple[Event, float]]()
+        for incident in self.incidents.open:
+            loss, name, at = incident.losses[0], incident.subject, moments[incident.profile]
+            if (ack := self._blindness_ack_in(begun, incident)) is not None:
+                events.append(blindness_ack_event(Kind.ACKNOWLEDGED, loss, name, ack, at))
+            if (ack := self._blindness_ack_in(over, incident)) is not None:
+                events.append(blindness_ack_event(Kind.ACK_ENDED, loss, name, ack, at))
+                ended[key_of(loss)] = loss, ack.at
+        monitor = self._with_ended_acks(ended, now)
+        return replace(monitor, event_log=monitor.event_log.with_events(events)), tuple(events)
+
     def _with_ended_acks(self, ended: Mapping[Key, tuple[Event, float]], now: Clocks) -> Monitor:
         if not ended:
             return self
@@ -447,8 +471,11 @@ class Monitor:
 
         Processes notice a blindness at different times, so the acknowledgement covers each that began before.
         """
-        ack = self.acks.get((self.fleet.server_of(incident.profile), EMPTY))
-        return ack if ack is not None and ack.at >= incident.began_at else None
+        return self._blindness_ack_in(self.acks, incident)
+
+    def _blindness_ack_in(self, acks: Acks, incident: Incident) -> Ack | None:
+        ack = acks.get((self.fleet.server_of(incident.profile), EMPTY))
+        return ack if incident.is_blindness and ack is not None and ack.at >= incident.began_at else None
 
     def own_acks(self, profile: SafeText) -> OwnAcks:
         """Return a profile's acknowledgements by id."""

@@ -17,7 +17,7 @@ from support.policies import soon
 from support.scripted_watch import LIMITS, Night, beating, night, row
 from support.tracked_environments import gone, named
 
-from envwatch.alerts.acknowledgements import blindness_ack
+from envwatch.alerts.acknowledgements import blindness_ack, ended_by_person
 from envwatch.alerts.incidents import ring_text
 from envwatch.alerts.losses import LossStatus, loss_status
 from envwatch.alerts.losses import key_of as loss_key_of
@@ -521,6 +521,50 @@ def test_an_acknowledged_blindness_needs_nobody_and_the_acknowledgement_ends_wit
     assert key in one.monitor.acks
     one.poll()
     assert (one.sizes, one.monitor.acks) == (([1], [1]), {})
+
+
+@pytest.mark.parametrize("how", ["by time", "by a person"])
+@pytest.mark.parametrize("what", ["blind", "stalled"])
+def test_a_blindness_whose_acknowledgement_ends_is_announced_once_more_and_the_log_tells_both(
+    what: str, how: str
+) -> None:
+    one = stalled(400) if what == "stalled" else night("a").fail(61).wait(900)
+    key, (first,) = (EMPTY, EMPTY), one.opened
+    ack = blindness_ack(one.at, clean("on it"), timedelta(hours=2) if how == "by time" else None)
+    one.decide({key: ack}).wait(7_190)
+    assert one.sizes == ([1], [])
+    if how == "by a person":
+        one.decide({key: ended_by_person(ack, one.at)})
+    one.wait(11)
+    old, new = one.opened
+    assert (old, [each.id for each in one.resolved]) == (first, [first.id])
+    assert one.resolved[0].ended_by == "acknowledgement ended"
+    assert new.id != first.id
+    assert new.is_blindness
+    assert new.losses[0].reason == f"{first.losses[0].reason}, acknowledgement ended"
+    assert one.monitor.incidents.alerting == new.remaining
+    told = [(event.kind, event.name, event.incident) for event in one.events if event.field == "acknowledgement"]
+    name = "platform" if what == "stalled" else "envwatch"
+    assert told == [(Kind.ACKNOWLEDGED, name, first.id), (Kind.ACK_ENDED, name, first.id)]
+    assert one.wait(3_600).sizes == ([1, 1], [1]), "announced twice"
+    one.monitor = one.monitor.with_missed_ends(one.clocks)
+    assert one.wait(60).sizes == ([1, 1], [1])
+    second = blindness_ack(one.at, EMPTY)
+    assert one.decide({key: second}).wait(60).monitor.is_incident_acked(new, one.clocks)
+    one.decide({key: ended_by_person(second, one.at)}).wait(1)
+    assert one.opened[2].id not in {first.id, new.id}
+
+
+def test_a_blindness_whose_acknowledgement_ended_while_nobody_watched_is_announced_again() -> None:
+    one = night("a").fail(61).wait(900)
+    ack = blindness_ack(one.at, EMPTY, timedelta(hours=2))
+    later = one.decide({(EMPTY, EMPTY): ack}).restarted(7_300)
+    later.monitor, _ = later.monitor.with_stored_acks({(EMPTY, EMPTY): ack}, later.clocks)
+    later.monitor = later.monitor.with_missed_ends(later.clocks)
+    later.fail(2).wait(60)
+    (new,), (old,) = later.opened, later.resolved
+    assert new.is_blindness
+    assert (old.id, new.id != old.id) == (one.opened[0].id, True)
 
 
 def test_an_acknowledgement_covers_no_blindness_of_later() -> None:

@@ -267,6 +267,13 @@ def test_an_incident_about_envwatch_is_acknowledged_without_a_listing(envwatch: 
     assert (code, [*kept(envwatch.home)], scripted.seen) == (0, [""], [])
     assert err == "acknowledged on this machine until this ends: envwatch is blind: no connection\n"
     assert "platform or envwatch" in envwatch("ack", "list")[1]
+    scripted.seen.clear()
+    assert envwatch("ack", "end", "inc-9d3f00aa17c4")[::2] == (0, "ended: envwatch is blind: no connection\n")
+    assert (kept(envwatch.home)[""].until is not None, scripted.seen) == (True, [])
+    code, _, err = envwatch("ack", "end", "inc-9d3f00aa17c4")
+    assert (code, "inc-9d3f00aa17c4: nothing is acknowledged" in err) == (1, True)
+    uuid = envwatch("ack", "inc-9d3f00aa17c4", "--for", "2h")[1].strip()
+    assert envwatch("ack", "end", uuid)[2].endswith("ended: platform or envwatch\n")
 
 
 def test_a_list_has_this_machines_and_the_servers_acknowledgements(envwatch: Envwatch, scripted: Faulty) -> None:

@@ -415,7 +415,7 @@ def block_of(terminal: Terminal) -> list[str]:
 
 
 @pytest.mark.slow
-def test_the_block_takes_a_third_of_the_screen_and_counts_the_lines_without_room(tmp_path: Path) -> None:
+def test_the_block_takes_a_third_of_the_screen_and_counts_the_machines_without_room(tmp_path: Path) -> None:
     with watched(tmp_path, Fleet(USUAL, older=12)) as terminal:
         for columns, lines, most in ((80, 50, 12), (80, 24, 8), (60, 15, 3), (40, 8, 2)):
             terminal.resize(columns, lines)

@@ -351,10 +351,10 @@ async def test_members_of_an_unfolded_incident_are_acknowledged_one_by_one() -> 
         assert stage.cursor == "web-1"
         await acknowledge(stage, "psu")
         assert stage.cursor == "web-2"
-        assert stage.block[0].rstrip().endswith("disconnected · 1 acked")
-        assert [line.rstrip().split()[-1] for line in stage.block[1:3]] == ["disconnected", "psu"]
+        assert in_block(stage) == ["web-2", "bob", "eve", "web-1"], "no note joins an open loss"
+        assert stage.block[-1].rstrip().endswith("acked: psu")
         await acknowledge(stage)
-        assert in_block(stage) == ["bob", "eve", "pod", "web-1", "web-2"]
+        assert in_block(stage) == ["bob", "eve", "web-1", "web-2"]
         assert stage.cursor == "bob"
         for keys in (("x", "enter"), ("ctrl+r", "e", "enter")):
             stage.go_to("env-web-1")
@@ -366,6 +366,20 @@ async def test_members_of_an_unfolded_incident_are_acknowledged_one_by_one() -> 
         await acknowledge(stage, "marked")
         assert notes(stage) == {"web-2": "", "bob": "marked"}
         assert stage.cursor == "web-1", "rows elsewhere were acknowledged"
+
+
+async def test_the_note_of_an_unfolded_incident_stands_once_and_other_notes_next_to_their_members() -> None:
+    async with power_cut() as stage:
+        await stage.press("x")
+        await acknowledge(stage, "psu")
+        assert in_block(stage) == ["bob", "pod", "web-1", "web-2"]
+        assert stage.text.count("psu") == 2, "line and answer"
+        stage.go_to("env-web-1")
+        await stage.press("a")
+        await stage.type(" two")
+        await stage.press("enter")
+        notes = [line.rstrip().partition("acked: ")[2] for line in stage.block]
+        assert notes == ["", "psu two, psu", "psu two", "psu"]
 
 
 async def test_a_on_an_incident_acknowledges_all_members_and_the_line_is_dim_and_last() -> None:
@@ -393,12 +407,41 @@ async def test_n_goes_to_the_line_about_envwatch_and_a_acknowledges_the_blindnes
         await stage.tick(100)
         await stage.tick(900)
         assert stage.block[0].startswith(" ►? envwatch 16m"), stage.block
+        assert "  1 envwatch  " in stage.lines[0]
         await stage.press("j", "n", "space", "E", "enter", "a")
         assert "Acknowledge on this machine: envwatch is blind: " in stage.text
         await stage.type("on it")
         await stage.press("enter")
         assert stage.app.state.monitor.acks[EMPTY, EMPTY].note == "on it"
         assert "✓ envwatch" in stage.block[-1]
+        assert "1 envwatch" not in stage.lines[0]
+
+
+async def test_the_acknowledgement_of_a_blindness_takes_another_note_and_ends_only_after_a_question() -> None:
+    async with dashboard() as stage:
+        await stage.take(failed(at=stage.at))
+        await stage.tick(100)
+        await stage.tick(900)
+        (key,) = (line.key for line in stage.app.state.block.lines if line.subject)
+        await stage.press("g", "a")
+        await stage.type("on it")
+        await stage.press("enter")
+        stage.table.select(key)
+        await stage.press("a")
+        await stage.type(", ann")
+        await stage.press("enter")
+        assert stage.app.state.monitor.acks[EMPTY, EMPTY].note == "on it, ann"
+        await stage.press("a", "ctrl+r", "enter")
+        assert stage.news.startswith("still acknowledged: envwatch is blind: ")
+        await stage.press("a", "ctrl+r", "e", "enter")
+        assert stage.news.startswith("no longer acknowledged: envwatch is blind: ")
+        await stage.tick(1)
+        assert not stage.app.state.monitor.acks
+        assert "  1 envwatch  " in stage.lines[0]
+        assert ", acknowledgement e" in stage.block[0]
+        await stage.press("e")
+        assert re.search(r"envwatch +acknowledged here: on it", stage.text)
+        assert re.search(r"envwatch +no longer acknowledged", stage.text)
 
 
 async def test_silencing_an_incident_takes_its_line_away_and_its_rows_stand_grey_in_the_table() -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import timedelta
-from itertools import pairwise
-from typing import TYPE_CHECKING
+from itertools import groupby, pairwise
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.app_harness import staged, target_of
-from support.builders import beating, failed
+from support.builders import NOW, beating, failed
 from support.fake_clock import Answer, Script, World, error, outcomes_of, poller_of, walk
 from textual.app import App
 
@@ -284,6 +284,22 @@ def test_the_count_of_nothing_goes_as_a_whole() -> None:
     left += [Part("◐ 0", weight=2), Part(" late", weight=2, is_joined=True)]
     fitted, _ = TextLine().fitting(left, [], 18)
     assert "".join(part.text for part in fitted) == "● 21 on"
+
+
+async def test_a_narrow_line_drops_the_modes_before_what_is_acknowledged_and_that_before_what_pages() -> None:
+    lost: dict[str, Any] = {"connectionId": None, "lastHeartbeat": None}
+    off = [*beating(1, **lost, lastSeenAt=NOW - 60_000), *beating(2, **lost, lastSeenAt=NOW - 600_000)[1:]]
+    up = [replace(row, id=clean(f"{row.id}-up")) for row in beating(2, currentMode="unrestricted")]
+    async with staged((80, 24)) as stage:
+        await stage.show([*off, *up])
+        stage.go_to("env-1")
+        await stage.press("a", "enter")
+        seen = []
+        for width in range(100, 39, -1):
+            await stage.pilot.resize_terminal(width, 24)
+            seen.append([text for text in ("○ 1", "1 acked", "2 unrestricted") if text in stage.lines[0]])
+        wide, narrow, narrowest = (width for width, _ in groupby(seen))
+        assert (wide, narrow, narrowest) == (["○ 1", "1 acked", "2 unrestricted"], ["○ 1", "1 acked"], ["○ 1"])
 
 
 def test_all_counts_keep_their_words_or_none_does() -> None:

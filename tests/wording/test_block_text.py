@@ -69,10 +69,12 @@ def test_blindness_is_the_first_line_of_the_block_and_sinks_when_acknowledged() 
     assert (said(one)[0], blind.members, blind.is_open) == ("envwatch", (), True), "a machine is accused"
     assert named(blind, 30).startswith("envwatch is blind: ")
     assert one.block.newest is blind
+    assert window_title(one.block, 0, clean("acme"), ascii_only=False) == "? 1 envwatch acme"
     one.monitor = one.monitor.with_acks({(EMPTY, EMPTY): blindness_ack(NOW + one.now * 1000, clean("on it"))})
     one.wait(1)
     assert [line.key for line in one.block.lines] == [loss.key, blind.key]
     assert said(one, 1)[2] == "acked: on it"
+    assert window_title(one.block, 0, clean("acme"), ascii_only=False) == "? acme"
 
 
 def test_a_single_loss_and_several_say_state_duration_and_reason() -> None:
@@ -109,11 +111,11 @@ def test_while_blind_a_line_keeps_its_word_and_looks_unknown() -> None:
     assert (look.style, blind.style) == ("offline", "unknown")
 
 
-def test_a_line_counts_acknowledgements_or_quotes_the_notes_of_all() -> None:
+def test_an_acknowledged_line_quotes_the_notes_of_all() -> None:
     one = BlockNight().poll("a+ b+ c+ d+ e+", after=0).poll("ax bx cx dx e+")
-    assert said(one.ack("a", "b", "c", note="disk swap"))[2] == "disconnected · 3 acked"
-    assert said(one.ack("d", note="disk swap"))[2] == "acked: disk swap"
-    assert said(one.ack("d", note="other"))[2] == "acked: disk swap, other"
+    one.ack("a", "b", "c", note="disk swap")
+    assert [said(one, place)[2] for place in (0, 1)] == ["disconnected", "acked: disk swap"]
+    assert said(one.ack("b", note="other"), 1)[2] == "acked: disk swap, other"
     assert said(BlockNight().poll("ax b+", after=0).ack("a"))[2] == "acked"
     marks = {"a": {"envwatch": {"ack": {"by": "ana", "at": 1, "note": "disk"}}}}
     one = BlockNight(changes=marks).poll("ax b+", after=0)
@@ -122,7 +124,7 @@ def test_a_line_counts_acknowledgements_or_quotes_the_notes_of_all() -> None:
 
 def test_a_member_has_a_line_with_state_duration_name_reason_and_note() -> None:
     one = BlockNight().poll("a+ b+ c+", after=0).poll("ax bx c+").ack("b", note="disk").wait(8)
-    a, b = one.block.lines[0].off
+    a, b = (line.off[0] for line in one.block.lines)
     lines = [
         member_line(each, one.monitor, one.clocks, is_ascii=is_ascii) for each in (a, b) for is_ascii in (True, False)
     ]

@@ -40,6 +40,7 @@ from envwatch.wording.output.check_result import (
     parse_nagios_range,
     plugin_status,
 )
+from envwatch.wording.table.block_text import counts_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -137,12 +138,15 @@ def test_a_stall_is_one_problem_in_the_words_of_its_incident(since_s: float, sta
     assert found.status_and_text(None, ZERO) == (status, text)
     assert (metrics(found)["offline"], metrics(found)["unknown"]) == (0, 12)
     assert len(found.details) == 1, "a machine is accused"
+    line = counts_text(found.block, ascii_only=False, has_online=True)
+    assert line == f"●0 ?12{' 1 platform' if status is PluginStatus.CRITICAL else ''}"
 
 
 def test_an_acknowledged_stall_is_no_problem() -> None:
     acks = {(EMPTY, EMPTY): blindness_ack(NOW, EMPTY)}
     found = check_result(silent(12, 600), acks=acks)
     assert (found.count, found.acked, found.unknown) == (0, 1, 12)
+    assert counts_text(found.block, ascii_only=False, has_online=True) == "●0 ?12"
 
 
 def test_nine_silent_rows_and_twelve_next_to_a_row_that_beats_are_problems_each() -> None:

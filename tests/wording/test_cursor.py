@@ -55,7 +55,7 @@ def incident(names: str, at: float = 0.0, *, state: str = "", id_: str = "") -> 
         total=len(rows),
         began_at=WallMs(NOW + at * 1000),
         noticed_at=WallMs(NOW + at * 1000),
-        losses_at=() if state else (WallMs(NOW + at * 1000),),
+        losses_at=() if state else (WallMs(NOW + at * 1000),) * len(rows),
         acked=len(rows) if state == "acked" else 0,
     )
 
@@ -167,7 +167,7 @@ def test_visible_lines_stay_where_most_of_them_are(
 
 
 def test_nothing_hidden_and_no_rows_count_nothing() -> None:
-    assert More() == More(lines=0, fresh=0, members=0)
+    assert More() == More(machines=0, fresh=0, members=0)
     assert Arrangement() == Arrangement(rows=(), old=0, wall=0.0)
 
 
@@ -597,17 +597,18 @@ def test_the_cursor_passes_on_at_once_or_not_at_all() -> None:
 
 
 def test_from_an_acknowledged_member_the_cursor_passes_on_to_the_first_open_member() -> None:
-    """Acknowledged members come last."""
     screen = Screen()
-    screen.cursor.unfolded = ("incident", "", "ab")
-    block, other = incident("ab"), incident("c")
-    ab = block._replace(off=tuple(reversed(block.off)), acked=1)
-    screen.take("d+", block, other)
+    whole, other = incident("abc", id_="abc"), incident("d")
+    screen.cursor.unfolded = whole.key
+    screen.take("e+", whole, other)
     screen.go(1)
+    assert screen.on == "a"
     screen.cursor.passes_on = True
-    assert screen.take("d+", ab, other).on == "b"
+    assert screen.take("e+", incident("bc", id_="abc"), other, incident("a", state="acked")).on == "b"
     screen.cursor.passes_on = True
-    assert screen.take("d+", other, ab._replace(acked=2)).on == "<c>"
+    assert screen.take("e+", incident("c", id_="abc"), other, incident("ab", state="acked")).on == "<c>", "one is left"
+    screen.cursor.passes_on = True
+    assert screen.take("e+", other, incident("abc", id_="abc", state="acked")).on == "<d>"
 
 
 def visited(screen: Screen, direction: int, count: int) -> str:
@@ -681,12 +682,12 @@ def test_going_on_visits_every_open_line_once_before_any_line_twice(count: int, 
 
 
 def shown_block(screen: Screen, most: int) -> list[str]:
-    """Return the block's visible lines; `+5,2` counts hidden lines and fresh hidden lines, `3 more`."""
+    """Return the block's visible lines; `+5,2` counts the machines of hidden lines and the fresh losses, `3 more`."""
     found = []
     for each in screen.cursor.visible_block(most, NOW):
         match each:
             case More(members=0):
-                found.append(f"+{each.lines},{each.fresh}")
+                found.append(f"+{each.machines},{each.fresh}")
             case More():
                 found.append(f"{each.members} more")
             case _:
@@ -736,8 +737,8 @@ def test_if_lines_are_short_the_newest_loss_and_the_cursors_line_come_first(
         (7, 1, ["<a>", "<bcdef>", "b", "c", "d", "2 more", "<g>"]),
         (8, 1, ["<a>", "<bcdef>", "b", "c", "d", "e", "f", "<g>"]),
         (2, 4, ["<a>", "d"]),
-        (2, 8, ["<a>", "+2,2"]),
-        (3, 4, ["<a>", "d", "+2,2"]),
+        (2, 8, ["<a>", "+6,6"]),
+        (3, 4, ["<a>", "d", "+6,6"]),
         (4, 4, ["<a>", "<bcdef>", "d", "+1,1"]),
         (7, 2, ["<a>", "<bcdef>", "b", "c", "d", "2 more", "<g>"]),
         (7, 6, ["<a>", "<bcdef>", "d", "e", "f", "2 more", "<g>"]),
@@ -784,10 +785,10 @@ def test_the_newest_loss_and_the_cursors_line_are_always_visible_and_every_other
         assert 0 in places
     if most >= 2 and cursor.is_in_block:
         assert cursor.place in places
-    (more,) = [each for each in shown if isinstance(each, More) and each.lines] or [More()]
+    (more,) = [each for each in shown if isinstance(each, More) and each.machines] or [More()]
     hidden = [line for place in heads.difference(places) if isinstance(line := cursor.lines[place], BlockLine)]
     if most >= 3 or (most == 2 and not (cursor.is_in_block and cursor.place)):
-        assert more == More(len(hidden), sum(line.fresh_losses(NOW) for line in hidden))
+        assert more == More(sum(len(line.members) for line in hidden), sum(line.fresh_losses(NOW) for line in hidden))
         (more_members,) = [each.members for each in shown if isinstance(each, More) and each.members] or [0]
         assert more_members == (0 if hidden else len(members.difference(places)))
     if most >= cursor.pinned:

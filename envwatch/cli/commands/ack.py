@@ -379,6 +379,9 @@ def _end(options: Options) -> int:
     from envwatch.wording.table.table_view import by_name
 
     what = clean(options.what.strip())
+    profiles = profiles_for(options)
+    if (incident := _blindness(what, profiles)) is not None:
+        return _end_of_blindness(incident, profiles.servers[incident.profile])
     found, stops = _listed(options)
     own = _own_acks(found.profiles, found.moments)
     uuid = clean(what.lower()) if UUID.fullmatch(what.lower()) else EMPTY
@@ -405,9 +408,23 @@ def _end(options: Options) -> int:
         ended = {key: ended_by_person(ack, moments.get(key[0], now)) for key, ack in ending.items()}
         keep_changes("acknowledged", ACKNOWLEDGEMENTS, ended)
         labels = {found.key_of(row): row.environment.label for row in found.monitor.fleet.environments}
-        names = [shortened(labels.get(key, key[1]), _NAME_CELLS, keep="ends") for key in ending]
+        names = [shortened(labels.get(key, key[1]) or _BLINDNESS, _NAME_CELLS, keep="ends") for key in ending]
         print_error(f"ended: {enumerated(names[:_NAMES], len(names))}")
     return max((_end_shared(found, *each) for each in shared.items()), default=Exit.FINE)
+
+
+def _end_of_blindness(incident: Incident, server: SafeText) -> Exit:
+    from envwatch.alerts.acknowledgements import ended_by_person
+    from envwatch.alerts.incidents import losses_text
+    from envwatch.watch.state_file import ACKNOWLEDGEMENTS
+
+    ack = _own_acks(None, {}).get((server, EMPTY))
+    if ack is None or ack.at < incident.began_at:
+        line = f"{incident.id}: nothing is acknowledged; `envwatch ack list` prints what is"
+        raise StopError(Exit.FAILED, line)
+    keep_changes("acknowledged", ACKNOWLEDGEMENTS, {(server, EMPTY): ended_by_person(ack, time.time() * 1000)})
+    print_error(f"ended: {losses_text([incident])}")
+    return Exit.FINE
 
 
 def _shared_by_uuid(

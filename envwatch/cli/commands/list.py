@@ -104,6 +104,7 @@ def run(options: Options) -> int:
     from envwatch.letta.poller import read_clocks
     from envwatch.model.outcome import Failed, Listed
     from envwatch.wording.output import environment_list
+    from envwatch.wording.output.check_result import block_of_listings
     from envwatch.wording.table.block import block_of
 
     stdout()
@@ -115,7 +116,7 @@ def run(options: Options) -> int:
     monitor = monitor_after(outcomes, profiles)
     listings = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, Listed)}
     failures = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, Failed)}
-    whole = None
+    whole, is_line = None, options.output == "line"
     if listings:
         whole = environment_list.environment_list(listings, monitor, tuple(failures))
         whole = environment_list.filtered(whole, query, clean(profiles.first.profile), preset)
@@ -124,9 +125,9 @@ def run(options: Options) -> int:
             whole = environment_list.ordered_by(whole, sort)
         keys = {row.tracked.key for row in whole.rows} if query or whole.preset is not None else None
         now = read_clocks()
-        block = block_of(monitor, now, counted=keys)
+        # A line has the numbers of `check`; in the other formats, each row has a state.
+        block = (block_of_listings if is_line else block_of)(monitor, now, counted=keys)
         whole = replace(whole, block=block, remarks=environment_list.remarks_in(monitor, now))
-    is_line = options.output == "line"
     if is_line:
         asked_at = min((each.asked.monotonic for each in listings.values()), default=0.0)
         _write_line(whole, profiles, failures, asked_at, options)

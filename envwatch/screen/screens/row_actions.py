@@ -199,8 +199,8 @@ class RowActions(TableScreen):
     def _acknowledge_blindness(self, incident: Incident, name: str) -> None:
         from envwatch.screen.screens.dialogs import Prompt
 
-        if self.state.monitor.blindness_ack_of(incident) is not None:
-            self.show_message(f"acknowledged already: {name}")
+        if (ack := self.state.monitor.blindness_ack_of(incident)) is not None:
+            self._ask_for_change_of_blindness(incident, name, ack)
             return
 
         def acknowledge(answer: str) -> None:
@@ -214,6 +214,32 @@ class RowActions(TableScreen):
         others = [f"{question}, for {lasts}" for lasts in _LASTS]
         prompt = Prompt(f"{question}, until this ends", _NOTE_HINT, LONGEST_NOTE, others=others)
         self.ask(prompt, acknowledge)
+
+    def _ask_for_change_of_blindness(self, incident: Incident, name: str, ack: Ack) -> None:
+        from envwatch.screen.screens.dialogs import Prompt
+
+        def keep(changed: Ack) -> None:
+            key = self.state.monitor.fleet.server_of(incident.profile), EMPTY
+            self.post_message(self.Decided(partial(change_acks, {key: changed})))
+
+        def end() -> None:
+            keep(ended_by_person(ack, self.state.server_now(incident.profile)))
+            self.show_message(f"no longer acknowledged: {name}")
+
+        def change(answer: str) -> None:
+            if self.state.monitor.blindness_ack_of(incident) is None:
+                self.show_message(f"over meanwhile: {name}")
+            elif prompt.is_withdrawn:
+                self._confirm_end(name, "on this machine", "a new incident opens", end)
+            elif (note := note_of(answer)) == ack.note:
+                self.show_message(f"still acknowledged: {name}")
+            else:
+                keep(replace(ack, note=note))
+                self.show_message(f"acknowledged with another note: {name}")
+
+        question = f"{shortened(clean(name), _PREVIEW)}, acknowledged already: another note?"
+        prompt = Prompt(question, "no note", LONGEST_NOTE, ack.note, may_withdraw=True)
+        self.ask(prompt, change)
 
     def _is_open(self, tracked: TrackedEnvironment) -> bool:
         monitor, at = self.state.monitor, self.state.server_now(tracked.profile)
@@ -324,19 +350,23 @@ class RowActions(TableScreen):
     def _ask_for_end(self, acknowledged: Target, whole: Target) -> None:
         theirs = [each for each in acknowledged.environments if not self._acks_of([each])]
         scope = "for the whole team" if theirs else "on this machine"
-        choices = [
-            Choice("keep", "keep", "as it is"),
-            Choice(_END, "end", f"{scope}: a new incident opens for what is still off"),
-        ]
+        follows = "a new incident opens for what is still off"
+        end, done = partial(self._end_acks, acknowledged), partial(self.unmark, whole)
+        self._confirm_end(acknowledged.name, scope, follows, end, done)
+
+    def _confirm_end(
+        self, name: str, scope: str, follows: str, end: Callable[[], None], done: Callable[[], None] = lambda: None
+    ) -> None:
+        choices = [Choice("keep", "keep", "as it is"), Choice(_END, "end", f"{scope}: {follows}")]
 
         def take(choice: str) -> None:
             if choice == _END:
-                self._end_acks(acknowledged)
+                end()
             else:
-                self.show_message(f"still acknowledged: {acknowledged.name}")
-            self.unmark(whole)
+                self.show_message(f"still acknowledged: {name}")
+            done()
 
-        self.choose(f"End the acknowledgement of {acknowledged.name} {scope}?", choices, take)
+        self.choose(f"End the acknowledgement of {name} {scope}?", choices, take)
 
     def _end_acks(self, acknowledged: Target) -> None:
         own = [each for each in acknowledged.environments if self._acks_of([each])]

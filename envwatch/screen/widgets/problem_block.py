@@ -25,7 +25,7 @@ from envwatch.wording.table.cursor import More
 from envwatch.wording.table.table_view import GroupHeader, Line, id_tail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from textual import events
     from textual.app import ComposeResult
@@ -183,13 +183,24 @@ class ProblemBlock(_BlockLines):
             self.post_message(self.LineClicked(lines[0].key))
 
     def rows(self) -> list[list[Segment]]:
-        drawn = [self._line(line) for line in self.content]
+        drawn = [*self._drawn_lines()]
         widths = [line.state_cells for line in drawn if isinstance(line, _LineParts)]
         state_cells = max(_STATE, *widths) if widths else _STATE
         lines = [self._segments(line, state_cells) if isinstance(line, _LineParts) else line for line in drawn]
         if self._has_rule:
             lines.append(self._rule(self.state.block))
         return lines
+
+    def _drawn_lines(self) -> Iterator[_LineParts | list[Segment]]:
+        said = EMPTY
+        for line in self.content:
+            parts = self._line(line)
+            if isinstance(parts, _LineParts):
+                if isinstance(line, BlockLine):
+                    said = parts.why
+                elif parts.is_acked and parts.why == said:
+                    parts = parts._replace(why=EMPTY)  # the incident's line has the note of all
+            yield parts
 
     def _line(self, line: Line | More) -> _LineParts | list[Segment]:
         glyphs = self.options.glyphs
@@ -198,7 +209,7 @@ class ProblemBlock(_BlockLines):
             return [Segment(text, self.rich_style + self._style("faint"))]
         if isinstance(line, More):
             fresh = f", {line.fresh:,} new" if line.fresh else ""
-            text = composed(f" +{line.lines:,} more{fresh} {glyphs.separator} n")
+            text = composed(f" +{line.machines:,} more{fresh} {glyphs.separator} n")
             return [Segment(text, self.rich_style + self._style("loss" if line.fresh else "faint"))]
         if isinstance(line, BlockLine):
             return self._incident(line, self.state)

@@ -96,6 +96,8 @@ class StatusBar(TextLine, StateNode):
                 parts += self._up(Presence.LATE, late, "late")
             if (online := block.presences.get(Presence.ONLINE, 0)) or not block.unknown:
                 parts += self._up(Presence.ONLINE, online, "on")
+        for count, subject in block.other_problems:
+            parts.append(Part(f"{count:,} {subject}", "unknown", 9))
         newest = f" {counts.newest}" if counts.newest else ""
         if block.unknown:
             parts += _with_word(f"? {block.unknown:,}", "unknown", "unknown", 9)

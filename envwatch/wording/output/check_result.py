@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from math import inf
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
@@ -31,7 +31,7 @@ from envwatch.wording.state_style import clock_warning, not_back_text
 from envwatch.wording.table.block import Aside, Block, block_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
     from datetime import timedelta
 
     from envwatch.alerts.monitor import Monitor
@@ -202,8 +202,6 @@ class CheckResult:
     unknown: int
     """Environments that cannot be judged and might count."""
     unreadable: int
-    stalled: int
-    """Block rows without a heartbeat since the stall of all: unknown, not offline."""
     doubts: Sequence[SafeText]
     total: int
     old: timedelta | None
@@ -228,8 +226,7 @@ class CheckResult:
     def metrics(self, warning: NagiosRange | None, critical: NagiosRange | None) -> list[PerformanceDatum]:
         """Return the performance data: the metric, then the dashboard's counts."""
         values = {state.value: self.block.presences.get(state, 0) for state in _STATES}
-        values[Presence.OFFLINE.value] -= self.stalled
-        values["unknown"] = self.block.unknown + self.unreadable + self.stalled
+        values["unknown"] = self.block.unknown + self.unreadable
         values |= {aside.value.replace(" ", ""): self.block.asides.get(aside, 0) for aside in Aside}
         first = PerformanceDatum(
             label=self.of.value, value=self.count, warning=warning, critical=critical, greatest=self.total
@@ -274,16 +271,15 @@ def check_result_of(  # noqa: C901  one pass over all rows
     """Count the matching environments, after a listing of every profile."""
     named: list[tuple[TrackedEnvironment, SafeText]] = []
     counted_states: Counter[Presence] = Counter()
-    acked = waiting = total = unknown = stalls = stalled = 0
+    acked = waiting = total = unknown = stalls = 0
     stall_names: list[tuple[SafeText, SafeText]] = []
     doubts: list[SafeText] = []
     matching = {profile_state.profile: _matching(profile_state, matcher, now) for profile_state in monitor.fleet}
-    block = block_of(monitor, now, counted={tracked.key for rows in matching.values() for tracked in rows})
+    block = block_of_listings(monitor, now, counted={row.key for rows in matching.values() for row in rows})
     for profile_state in monitor.fleet:
         at, found = profile_state.clock.server_time(now.wall), matching[profile_state.profile]
         stall = _stall_in(profile_state, monitor, now) if of in (Metric.PROBLEMS, *_SHOWN) else _NO_STALL
         silent = [row for row in found if row.key in stall.rows]
-        stalled += len(block.keys.intersection(row.key for row in silent))
         unknown += len(silent)
         if silent and of is Metric.PROBLEMS and stall.texts is not None:
             stalls += not stall.is_acked
@@ -333,13 +329,33 @@ def check_result_of(  # noqa: C901  one pass over all rows
         waiting=waiting,
         unknown=unknown,
         unreadable=sum(map(_unreadable, monitor.fleet)),
-        stalled=stalled,
         doubts=doubts,
         total=total,
         old=monitor.fleet.old_listing_age(now),
         is_listing_empty=not any(
             profile_state.environments or _unreadable(profile_state) for profile_state in monitor.fleet
         ),
+    )
+
+
+def block_of_listings(monitor: Monitor, now: Clocks, *, counted: Collection[EnvironmentKey] | None) -> Block:
+    """Return the block after one listing of each profile, in which rows silent with all others are unknown."""
+    block = block_of(monitor, now, counted=counted)
+    opened = {incident.profile for incident in monitor.incidents.open if incident.is_blindness}
+    unknown = paging = stalls = 0
+    for profile_state in monitor.fleet:
+        stall = _stall_in(profile_state, monitor, now)
+        rows = [profile_state.environments[id_] for _, id_ in stall.rows & block.homes.keys()]
+        silent = [row for row in rows if counted is None or row.key in counted]
+        is_open = stall.texts is not None and not stall.is_acked and profile_state.profile not in opened
+        stalls += bool(silent) and is_open
+        unknown += len(silent)
+        paging += sum(not monitor.is_acked(row) for row in silent)
+    if not unknown:
+        return block
+    presences = Counter(block.presences) - Counter({Presence.OFFLINE: unknown})
+    return replace(
+        block, presences=presences, paging=block.paging - paging, unknown=block.unknown + unknown, stalls=stalls
     )
 
 

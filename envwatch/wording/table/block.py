@@ -34,12 +34,13 @@ if TYPE_CHECKING:
     from envwatch.model.acks import Ack
 
 LineKey: TypeAlias = tuple[str, ...]
-"""Two parts for an environment, three for an incident or a header."""
+"""Two parts for an environment, three for an incident or a header, four for an incident's acknowledged members."""
 
 _BACK_AFTER_MS: Final = limits.BACK_AFTER / MS
 _DEATH_WITHIN_MS: Final = limits.DEATH_WITHIN / MS
 _MARK_DURATION_MS: Final = limits.MARK_DURATION / MS
 _SAME_MS: Final = 1_000.0
+_INCIDENT_PARTS: Final = 3
 _ONLINE, _LATE, _GONE, _MISSING = Presence.ONLINE, Presence.LATE, Presence.GONE, Presence.MISSING
 _UP: Final = frozenset({_ONLINE, _LATE})
 
@@ -63,11 +64,11 @@ class BlockLine(NamedTuple):
     began_at: WallMs
     """When the first loss was listed."""
     noticed_at: WallMs
-    """When the newest loss was listed, preferably unacknowledged; the last return if all members are back."""
+    """When the newest loss was listed; the last return if all members are back."""
     losses_at: tuple[WallMs, ...] = ()
     """Listing times of the unacknowledged losses, newest first."""
     off: tuple[TrackedEnvironment, ...] = ()
-    """Unacknowledged members first, then by newest loss, then by name; empty if all members are back."""
+    """By newest loss, then by name, all acknowledged or none; empty if all members are back."""
     returned: tuple[TrackedEnvironment, ...] = ()
     member_keys: frozenset[EnvironmentKey] = frozenset()
     """All members, including back or silenced rows of the table."""
@@ -101,11 +102,18 @@ class BlockLine(NamedTuple):
             return self.blindness_ack is None
         return self.acked < len(self.off)
 
-    def fresh_losses(self, wall: float) -> int:
-        """Return the number of losses recent enough for a mark (this machine's clock, ms).
+    @property
+    def subject(self) -> SafeText | None:
+        """`platform` or `envwatch` for an incident about it."""
+        return None if self.blindness is None else self.blindness.subject
 
-        The first listing's losses and rows found down count as a single loss.
-        """
+    @property
+    def machines(self) -> int:
+        """The number of machines, at least one: the platform's or envwatch's line is a single problem."""
+        return max(len(self.members), 1)
+
+    def fresh_losses(self, wall: float) -> int:
+        """Return the number of losses recent enough for a mark (this machine's clock, ms)."""
         return sum(wall - at < _MARK_DURATION_MS for at in self.losses_at)
 
 
@@ -122,6 +130,8 @@ class Block:
     asides: Mapping[Aside, int] = field(default_factory=dict)
     paging: int = 0
     """Count of the down rows of the block that nobody acknowledged."""
+    stalls: int = 0
+    """Count of profiles whose heartbeats all stand still in a single listing, which opens no incident."""
     never: int = 0
     """Count of `Aside.NOT_ALERTING` rows set to never by a person."""
     silenced_up: int = 0
@@ -149,6 +159,13 @@ class Block:
         down = sum(count for presence, count in self.presences.items() if presence not in _UP)
         aside = self.asides.get(Aside.SILENCED, 0) + self.asides.get(Aside.NOT_ALERTING, 0)
         return down - self.paging + aside
+
+    @property
+    def other_problems(self) -> list[tuple[int, str]]:
+        """Open incidents about no machine: `(1, "platform")`."""
+        subjects = Counter[str](line.subject for line in self.lines if line.is_open and line.subject is not None)
+        subjects["platform"] += self.stalls
+        return [(count, subject) for subject, count in subjects.items() if count]
 
     @property
     def newest(self) -> BlockLine | None:
@@ -199,6 +216,7 @@ def block_of(
                 rest.append(tracked)
         is_unrecorded = monitor.policy_of(profile_state.profile).is_unrecorded
         lost |= {_key(*row.key): [(row, row.lost_at)] for row in rest} if is_unrecorded else _found_together(rest)
+    lost = _acked_apart(lost, monitor, homes)
     earlier = {line.key: line for line in before.lines}
     incidents = {_key(incident.profile, incident.id): incident for incident in monitor.incidents.open}
     places = {tracked.key: key for key, members in lost.items() for tracked, _ in members}
@@ -350,6 +368,30 @@ def _aside(
     return Aside.SILENCED if monitor.is_in_force(silenced, tracked, at) else None
 
 
+def _acked_apart(lost: _Lost, monitor: Monitor, homes: Mapping[EnvironmentKey, LineKey]) -> _Lost:
+    """Move acknowledged rows out of lines with an open loss, into lines of their own.
+
+    The open losses keep the line, so that the cursor and an incident's key stay with the news. Once apart, acknowledged
+    rows stay apart, with their note.
+    """
+    found: _Lost = {}
+    for key, members in _with_those_apart(lost).items():
+        apart: LineKey = (*key, "acked")
+        acked = {tracked.key for tracked, _ in members if monitor.is_acked(tracked)}
+        is_mixed = 0 < len(acked) < len(members)
+        for tracked, at in members:
+            leaves = tracked.key in acked and (is_mixed or homes.get(tracked.key) == apart)
+            found.setdefault(apart if leaves else key, []).append((tracked, at))
+    return found
+
+
+def _with_those_apart(lost: _Lost) -> _Lost:
+    whole: _Lost = {}
+    for key, members in lost.items():
+        whole.setdefault(key[:_INCIDENT_PARTS], []).extend(members)
+    return whole
+
+
 def _found_together(rows: Iterable[TrackedEnvironment]) -> _Lost:
     """Group rows into lines by last signs of life at most `limits.DEATH_WITHIN` apart."""
     found: _Lost = {}
@@ -373,14 +415,17 @@ def _line(  # noqa: PLR0913  the parts of a line
 ) -> BlockLine:
     first = lost[0][0]
     offset = monitor.fleet.for_environment(first).clock.offset
-    losses = [(monitor.is_acked(tracked), WallMs(at - offset), tracked) for tracked, at in lost]
-    losses.sort(key=lambda loss: (loss[0], -loss[1], _name_key(loss[2])))
-    times = [at for _, at, _ in losses]
-    off = tuple(tracked for *_, tracked in losses)
+    losses = [(WallMs(at - offset), tracked) for tracked, at in lost]
+    losses.sort(key=lambda loss: (-loss[0], _name_key(loss[1])))
+    times = [at for at, _ in losses]
+    off = tuple(tracked for _, tracked in losses)
+    is_acked = monitor.is_acked(first)
     keys = {tracked.key for tracked in off}
-    members = frozenset(keys) if incident is None else incident.keys
+    members = frozenset(keys)
     if before is not None:
         members |= before.member_keys
+    elif incident is not None:
+        members |= incident.keys
     members = frozenset(each for each in members if places.get(each, key) == key)
     line = BlockLine(
         key=key,
@@ -390,8 +435,8 @@ def _line(  # noqa: PLR0913  the parts of a line
         total=len(members),
         began_at=_steady(min(times), None if before is None else before.began_at),
         noticed_at=_steady(times[0], None if before is None else before.noticed_at),
-        losses_at=_losses_at([(at, tracked) for is_acked, at, tracked in losses if not is_acked], min(times)),
-        acked=sum(is_acked for is_acked, *_ in losses),
+        losses_at=() if is_acked else tuple(times),
+        acked=len(off) if is_acked else 0,
         not_back=_not_back(off, monitor),
     )
     if line.not_back is not None:
@@ -401,12 +446,6 @@ def _line(  # noqa: PLR0913  the parts of a line
     if incident is not None:
         return line._replace(shared=incident.shared)
     return line._replace(shared=_shared(off, monitor)) if len(off) > 1 else line
-
-
-def _losses_at(losses: Sequence[tuple[WallMs, TrackedEnvironment]], began_at: float) -> tuple[WallMs, ...]:
-    later = [at for at, tracked in losses if tracked.since_at is not None and at != began_at]
-    first = [at for at, tracked in losses if tracked.since_at is None or at == began_at][:1]
-    return tuple(sorted([*later, *first], reverse=True))
 
 
 def _steady(at: float, before: WallMs | None) -> WallMs:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.alerts.alert_policy import UNRECORDED, decision_text
 from envwatch.alerts.incidents import losses_text
-from envwatch.fleet.events import Kind
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.tracking import ChangeTag
 from envwatch.model.acks import Ack
@@ -45,9 +44,8 @@ LEAST_NAMES: Final = 20
 
 def line_state(line: BlockLine, monitor: Monitor, now: Clocks) -> tuple[StateStyle, SafeText]:
     """Return a line's style and state: `off`, `12 off`, `5 of 12 off`, `12 back`."""
-    if line.blindness is not None:
-        is_platform = line.blindness.losses[0].kind is Kind.STALLED
-        return UNKNOWN, clean("platform" if is_platform else "envwatch")
+    if line.subject is not None:
+        return UNKNOWN, line.subject
     members = line.members
     looks = Counter(
         style_of(tracked, is_unknown=monitor.fleet.for_environment(tracked).is_unknown(tracked, now))
@@ -137,12 +135,12 @@ def _names(environments: Sequence[TrackedEnvironment], ambiguous: frozenset[Safe
 
 
 def why_text(line: BlockLine, monitor: Monitor, now: Clocks) -> SafeText:
-    """Return why members are down and how many are acknowledged; only the notes if all are."""
+    """Return why members are down, or the notes if they are acknowledged."""
     if line.blindness is not None:
         ack = line.blindness_ack
         return EMPTY if ack is None else _ack_text([ack], line.profile, monitor, now)
-    acks = [ack for tracked in line.off if (ack := monitor.ack_of(tracked)) is not None]
     if line.is_acked:
+        acks = [ack for tracked in line.off if (ack := monitor.ack_of(tracked)) is not None]
         return _ack_text(acks, line.profile, monitor, now)
     if line.returned:
         return EMPTY
@@ -150,8 +148,6 @@ def why_text(line: BlockLine, monitor: Monitor, now: Clocks) -> SafeText:
     if line.not_back is not None:
         causes = Counter({line.not_back: len(line.off)})
     parts = [text if len(causes) == 1 else f"{count:,} {text}" for text, count in causes.most_common() if text]
-    if acks:
-        parts.append(f"{len(acks):,} acked")
     policy = monitor.policy_of(line.profile)
     if policy.is_unrecorded:
         parts.append(decision_text(UNRECORDED, line.off[0]))
@@ -197,7 +193,7 @@ def nothing_open_text(block: Block, fleet: Fleet, now: Clocks, zone: tzinfo | No
 
 
 def counts_text(block: Block, *, ascii_only: bool, flapping: int = 0, has_online: bool = False) -> SafeText:
-    """Return the status line's counts above zero: `○5 +2 ◐2 ?3`, or `●40` alone."""
+    """Return the status line's counts above zero: `○5 +2 ◐2 ?3 1 platform`, or `●40` alone."""
     off = glyph_of(Presence.OFFLINE, ascii_only=ascii_only)
     late = glyph_of(Presence.LATE, ascii_only=ascii_only)
     counts = {
@@ -211,14 +207,18 @@ def counts_text(block: Block, *, ascii_only: bool, flapping: int = 0, has_online
     unknown = [f"?{block.unknown}"] if block.unknown else []
     if has_online or not (online or block.presences.get(Presence.LATE, 0)) or not (shown or unknown):
         shown.append(f"{glyph_of(Presence.ONLINE, ascii_only=ascii_only)}{online}")
-    return composed(" ".join(shown + unknown))
+    return composed(" ".join(shown + unknown + _problems(block)))
+
+
+def _problems(block: Block) -> list[str]:
+    return [f"{count} {subject}" for count, subject in block.other_problems]
 
 
 def window_title(block: Block, flapping: int, profiles: SafeText, mark: str = "", *, ascii_only: bool) -> SafeText:
-    """Return a window title: `○5 ◐2 acme`, `●40 acme`, or `? acme` if nothing is known.
+    """Return a window title: `○5 ◐2 acme`, `●40 acme`, or `? 1 envwatch acme` if nothing is known.
 
     A title holds no text from the API. `mark` precedes a title about the past.
     """
     is_known = any(block.presences.values()) or any(block.asides.values())
-    counts = counts_text(block, ascii_only=ascii_only, flapping=flapping) if is_known else "?"
-    return composed(" ".join(filter(None, (mark, counts, profiles))))
+    counts = [counts_text(block, ascii_only=ascii_only, flapping=flapping)] if is_known else ["?", *_problems(block)]
+    return composed(" ".join(filter(None, (mark, *counts, profiles))))

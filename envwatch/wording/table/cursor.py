@@ -31,9 +31,9 @@ _LEAST_MEMBERS = 2
 
 
 class More(NamedTuple):
-    """Counts of hidden block lines and their fresh losses, or of hidden members."""
+    """Counts of machines in hidden block lines and of the fresh losses among them, or of hidden members."""
 
-    lines: int = 0
+    machines: int = 0
     fresh: int = 0
     members: int = 0
 
@@ -252,7 +252,7 @@ class RowCursor:
         elif self.place is None and cursor is not None:
             self.place = self._header_of_folded(cursor.key)
         if self.passes_on and was_in_block and self.is_in_block:
-            self.place = self._place_after(head)
+            self.place = self._place_after(head, is_member=place > head)
             self.pin()
         self.passes_on = False
         if self.place is None:
@@ -265,13 +265,17 @@ class RowCursor:
     def _head_of(self, place: int) -> int:
         return max((head for head in self._heads if head <= place), default=place)
 
-    def _place_after(self, before: int) -> int:
+    def _place_after(self, before: int, *, is_member: bool) -> int:
+        """Return the place of the next open line, or of its first member if the last member left it acknowledged."""
         here = self.place or 0
-        head, others = self._head_of(here), [place for place in self._open_lines() if not self._is_outside(place)]
-        if head in others:
-            # Acknowledged members come last, so the first member is open.
-            return here if here == head else head + 1
-        return next((each for each in others if each >= before), others[0] if others else here)
+        lines = [place for place in self._open_lines() if not self._is_outside(place)]
+        if not lines or self._head_of(here) in lines:
+            return here
+        following = next((line for line in lines if line >= before), lines[0])
+        first_member = following + 1
+        is_unfolded = first_member < self.pinned and first_member not in self._heads
+        stays_inside = is_member and following == before and is_unfolded
+        return first_member if stays_inside else following
 
     def _next_in_block(self, place: int) -> int | None:
         heads = [head for head in self._heads if not self._is_outside(head)]
@@ -368,7 +372,8 @@ class RowCursor:
         shown: list[int | More] = sorted(chosen)
         hidden = [line for place in heads if place not in chosen and isinstance(line := block[place], BlockLine)]
         if hidden and len(shown) < most:
-            shown.append(More(len(hidden), sum(line.fresh_losses(wall) for line in hidden)))
+            machines = sum(line.machines for line in hidden)
+            shown.append(More(machines, sum(line.fresh_losses(wall) for line in hidden)))
         elif members and len(shown) < most and (left := len(members) - len(chosen.intersection(members))):
             end = max((place for place in chosen if place in members), default=members[0] - 1)
             shown.insert(shown.index(end) + 1 if end in shown else len(shown), More(members=left))
