@@ -139,7 +139,9 @@ def decision_text(decision: Decision, tracked: TrackedEnvironment, zone: tzinfo 
         day = moment(decision.word.at, zone)
         return composed(f"{word_text(decision.word)}{by}{'' if day is None else f', {day.day} {day:%b}'}")
     if decision.rule is Rule.UPTIME and tracked.uptime is not None:
-        return uptime_text(tracked.uptime)
+        text = uptime_text(tracked.uptime)
+        is_kept_by_system = not tracked.uptime.is_known and tracked.environment.may_sleep
+        return composed(f"{text}{_SLEEPS}") if is_kept_by_system else text
     if decision.rule is Rule.SHARED and (shared := shared_alerts_of(tracked.environment)) is not None:
         return shared.why
     return _RULE_TEXTS[decision.rule, decision.counts]
@@ -153,6 +155,7 @@ def needs_text(decision: Decision, tracked: TrackedEnvironment, zone: tzinfo | N
     return composed(f"a loss needs {who}: {decision_text(decision, tracked, zone)}")
 
 
+_SLEEPS: Final = ", and a system that sleeps"
 _RULE_TEXTS: Final[Mapping[tuple[Rule, bool], SafeText]] = {
     (Rule.EXPECT, True): clean("expected"),
     (Rule.SHARED, True): clean("the serving host says so"),
@@ -161,7 +164,7 @@ _RULE_TEXTS: Final[Mapping[tuple[Rule, bool], SafeText]] = {
     (Rule.ALERT, True): clean("`alert` finds the row"),
     (Rule.ALERT, False): clean("`alert` does not find the row"),
     (Rule.SYSTEM, True): clean("no record of the uptime, and no system that sleeps"),
-    (Rule.SYSTEM, False): clean("no record of the uptime, and a system that sleeps"),
+    (Rule.SYSTEM, False): composed(f"no record of the uptime{_SLEEPS}"),
     (Rule.UNRECORDED, True): clean("recorded before 2.0"),
 }
 

@@ -238,6 +238,7 @@ def _target_for(credentials: Credentials, settings: Settings) -> PolledProfile:
         close=client.aclose,
         remember=client.remember,
         find_team=lambda: client.team,
+        new_key_by=credentials.new_by,
     )
 
 

@@ -102,6 +102,8 @@ class Credentials(NamedTuple):
     file: Path | None = None
     expires_at_ms: float | None = None
     """Time since the epoch; None without an expiry."""
+    new_by: str = ""
+    """How the next process gets a new key, if this one cannot; empty if the key is looked up again."""
 
 
 _Address: TypeAlias = tuple[str, str]
@@ -183,11 +185,11 @@ def _candidates(
         # A shared key or address would go to the servers of all profiles.
         return [(in_profile, (configured,)), (in_keyring, (configured,))]
     table: list[_Candidate] = [
-        (lambda: _key_of(environ.get(KEY, ""), KEY), addresses),
+        (lambda: _key_in_variable(environ, KEY), addresses),
         (in_profile, own_addresses),
         (partial(in_keyring, KEYRING_USER), addresses),
         (login, addresses),
-        (lambda: _key_of(ask(), "the terminal") if ask else None, addresses),
+        (lambda: _key_of(ask(), "the terminal", new_by="have a new key ready") if ask else None, addresses),
     ]
     return table[1:] if settings.is_by_option and has_own_key else table
 
@@ -251,8 +253,12 @@ def _check(credentials: Credentials) -> None:
         raise CredentialsError(f"the key in {credentials.origin} is no API key", remedy)
 
 
-def _key_of(text: str, origin: str) -> Credentials | None:
-    return Credentials(key=Secret(text.strip()), origin=origin) if text.strip() else None
+def _key_of(text: str, origin: str, new_by: str = "") -> Credentials | None:
+    return Credentials(key=Secret(text.strip()), origin=origin, new_by=new_by) if text.strip() else None
+
+
+def _key_in_variable(environ: Mapping[str, str], variable: str) -> Credentials | None:
+    return _key_of(environ.get(variable, ""), variable, new_by=f"set {variable}")
 
 
 def _key_of_profile(settings: Settings, environ: Mapping[str, str]) -> Credentials | None:
@@ -263,7 +269,7 @@ def _key_of_profile(settings: Settings, environ: Mapping[str, str]) -> Credentia
     variable = settings.api_key_env
     if variable is None:
         return None if settings.api_key_file is None else _key_in_file(settings.api_key_file)
-    key = _key_of(environ.get(variable, ""), variable)
+    key = _key_in_variable(environ, variable)
     if key is None:
         remedy = f"`export {variable}=…`, the variable of profile {settings.profile}"
         raise CredentialsError("no API key", remedy)

@@ -265,6 +265,8 @@ class Outage(NamedTuple):
     down: timedelta
     reason: SafeText | None
     is_over: bool = False
+    began_before: bool = False
+    """Whether no earlier state is known, so that the loss lies before `since`."""
 
     @property
     def unseen(self) -> timedelta:
@@ -275,14 +277,16 @@ class Outage(NamedTuple):
 def outages(intervals: Iterable[Interval]) -> tuple[Outage, ...]:
     """Return the outages, oldest first; a gap does not split an outage."""
     found: list[Outage] = []
+    is_first = True
     for each in intervals:
         last = found[-1] if found and not found[-1].is_over else None
         if each.state is UptimeState.DOWN and last is None:
-            found.append(Outage(each.since, each.until, each.lasted, each.reason))
+            found.append(Outage(each.since, each.until, each.lasted, each.reason, began_before=is_first))
         elif each.state is UptimeState.DOWN and last is not None:
             found[-1] = last._replace(until=each.until, down=last.down + each.lasted, reason=last.reason or each.reason)
         elif each.state is not UptimeState.UNKNOWN and last is not None:
             found[-1] = last._replace(is_over=True)
+        is_first = is_first and each.state is UptimeState.UNKNOWN
     return tuple(found)
 
 

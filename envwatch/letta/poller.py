@@ -386,6 +386,8 @@ class PolledProfile(NamedTuple):
     close: Callable[[], Awaitable[None]] = _nothing_to_close
     remember: Callable[[Iterable[Environment]], None] = lambda _rows: None
     find_team: Callable[[], Team | None] = lambda: None
+    new_key_by: str = ""
+    """How the next process gets a new key, if this one cannot."""
 
     @property
     def team(self) -> Team | None:

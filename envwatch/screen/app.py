@@ -229,6 +229,7 @@ class EnvwatchApp(TerminalApp, StateNode):
             schedules=schedules,
             teams=frozenset(found),
             read_only=frozenset(profile for profile, team in found.items() if not team.may_ack),
+            new_keys_by={name: clean(each.new_key_by) for name, each in watch.targets.items() if each.new_key_by},
         )
 
     def _keep_view(self, old: View, new: View) -> None:

@@ -161,6 +161,8 @@ class MonitorState:
     """Profiles whose server takes acknowledgements for a team."""
     read_only: frozenset[SafeText] = frozenset()
     """Profiles of `teams` whose token may not acknowledge."""
+    new_keys_by: Mapping[SafeText, SafeText] = field(default_factory=dict)
+    """How the next process gets a new key, for profiles whose key this one cannot look up again."""
     acking: frozenset[EnvironmentKey] = frozenset()
     """Rows with a pending acknowledgement at a server."""
     is_leaving: bool = False

@@ -1,8 +1,9 @@
 """Colours of envwatch's themes, and of states in Textual's themes.
 
-Colour is never the only sign of a state. Red-green blind people can tell the hues apart (blue online, yellow late,
-orange offline; crimson on white, where no orange is legible); `envwatch-safe` suits every colour vision. Only losses
-have the offline colour. The dark, light and safe themes use 256 colours.
+Colour is never the only sign of a state. A state has one hue in every theme: online light blue, late yellow, a loss
+red, `unrestricted!` violet-blue. Red-green blind people can tell the colours apart, so red is pale on black, and on
+white leans to crimson; `envwatch-safe` suits every colour vision. Only losses have the offline colour. The dark, light
+and safe themes use 256 colours.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ _COLOURS = {
     # name: dark, light, high contrast, colour-blind-safe, ANSI
     "state-online": ("#87d7ff", "#005f87", "#5fd7ff", "#00afff", "ansi_default"),
     "state-late": ("#ffd75f", "#5f5f00", "#ffff5f", "#ffffaf", "ansi_magenta"),
-    "state-offline": ("#ff8700", "#af005f", "#ffaf5f", "#ff8700", "ansi_red"),
+    "state-offline": ("#ff8787", "#af005f", "#ffa7a7", "#ff8787", "ansi_red"),
     "state-flapping": ("#ff5fff", "#8700af", "#ffafd7", "#ffafd7", "ansi_magenta"),
     "state-unknown": ("#d0d0d0", "#444444", "#ffffff", "#ffffff", "ansi_default"),
     "state-gone": ("#b2b2b2", "#585858", "#d0d0d0", "#b2b2b2", "ansi_default"),
-    "state-unrestricted": ("#ff87af", "#0000d7", "#ffafaf", "#ff5fff", "ansi_default"),
+    "state-unrestricted": ("#afafff", "#0000d7", "#bfbfff", "#afafff", "ansi_default"),
     "state-plain": ("#d0d0d0", "#262626", "#ffffff", "#ffffff", "ansi_default"),
     "healthy": ("#b2b2b2", "#585858", "#d0d0d0", "#b2b2b2", "ansi_default"),
     "usual": ("#8a8a8a", "#767676", "#d0d0d0", "#8a8a8a", "ansi_default"),
@@ -52,9 +53,10 @@ STATE_COLOURS, _LIGHT, _CONTRAST, _SAFE, _ANSI_STATES = (
 IN_16_COLOURS: Final = {
     Color.parse(_LIGHT["state-late"]).triplet: Color.parse("magenta"),
     Color.parse(_LIGHT["state-offline"]).triplet: Color.parse("red"),
+    Color.parse(_CONTRAST["state-offline"]).triplet: Color.parse("bright_red"),
 }
 """Replacements where the nearest of 16 colours misleads: dark yellow turns bright on white, and losses look like late
-rows."""
+rows, or white."""
 
 _ANSI = _ANSI_STATES | {
     "ansi-background": "ansi_default",

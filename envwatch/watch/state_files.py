@@ -103,6 +103,7 @@ class UptimeFiles:
         self._rebuilt: SimpleQueue[tuple[SafeText, UptimeRecord]] = SimpleQueue()
         self._records: Mapping[SafeText, UptimeRecord] = {}
         self._written_at: float | None = None
+        self._stored: set[SafeText] = set()
         self._takeovers = 0
 
     def newest(self, now: Clocks) -> Mapping[SafeText, UptimeRecord]:
@@ -117,6 +118,8 @@ class UptimeFiles:
                 record = None if self._is_rebuilding(name, record) else record or UptimeRecord()
             if record is not None:
                 found[name] = record
+                if record.has_begun:
+                    self._stored.add(name)
             if self._is_writer and self._acquire(name):
                 self._files[name] = StateFile(UPTIME, path, self._warn)
         self._written_at = self._written_at or now.wall
@@ -125,13 +128,19 @@ class UptimeFiles:
         return found
 
     def keep(self, monitor: Monitor, now: Clocks) -> None:
-        """Take the monitor's records, and write every ten minutes and after each takeover; never waits."""
+        """Take the monitor's records, and write them; never waits.
+
+        A write follows the first listing of a record, so that other commands judge alike, then every ten minutes, and
+        each takeover.
+        """
         self._records = monitor.uptime_records
         takeovers = sum(record.takeovers for record in self._records.values())
         is_due = self._written_at is not None and not 0 <= now.wall - self._written_at < _WRITTEN_EVERY_MS
-        if is_due or takeovers != self._takeovers:
+        begun = {name for name in self._files if name in self._records and self._records[name].has_begun}
+        if is_due or takeovers != self._takeovers or not begun <= self._stored:
             self._written_at = now.wall
             self._takeovers = takeovers
+            self._stored |= begun
             self._write()
 
     def close(self) -> None:

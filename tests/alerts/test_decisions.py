@@ -120,6 +120,20 @@ def test_the_reason_of_a_decision_in_words(decision: Decision, uptime: Uptime | 
 
 
 @pytest.mark.parametrize(
+    ("uptime", "text"),
+    [
+        (None, "no record of the uptime, and a system that sleeps"),
+        (NEW, "watched for 47 of 48 h, and a system that sleeps"),
+        (OFTEN_DOWN, "up 77 % of 2 days"),
+    ],
+)
+def test_the_first_days_of_a_laptop_name_its_system_with_a_record_and_without(uptime: Uptime | None, text: str) -> None:
+    row = environment("env-1", metadata={"os": "darwin"})
+    laptop = TrackedEnvironment(environment=row, verdict=DISCONNECTED, uptime=uptime)
+    assert decision_text(AlertPolicy().decision(laptop, None, NOW), laptop) == text
+
+
+@pytest.mark.parametrize(
     ("fields", "counts", "share", "is_permanent", "text"),
     [
         (served(counts=True, share=0.9), True, 0.9, True, "up 88 % of 7 days"),

@@ -423,6 +423,20 @@ def test_a_renewed_key_is_found_but_only_for_the_same_server(tmp_path: Path) -> 
     assert renewed_key(credentials, one).get_secret_value() == KEY
 
 
+def test_only_a_key_in_a_variable_or_of_a_person_needs_a_restart(tmp_path: Path) -> None:
+    key_file = tmp_path / "work.key"
+    key_file.touch(0o600)
+    key_file.write_text(KEY)
+    in_file = settings_in(tmp_path, '[profiles.work]\napi_key_file = "work.key"', profile="work")
+    assert found(in_file, {}).new_by == ""
+    assert credentials({}, letta_file(tmp_path, login())).new_by == ""
+    assert credentials({"LETTA_API_KEY": KEY}).new_by == "set LETTA_API_KEY"
+    in_variable = settings_in(tmp_path, '[profiles.work]\napi_key_env = "WORK_KEY"', profile="work")
+    assert found(in_variable, {"WORK_KEY": KEY}).new_by == "set WORK_KEY"
+    typed = credentials_of(Settings(), {}, now_ms=NOW, login_file=NO_FILE, ask=lambda: KEY)
+    assert typed.new_by == "have a new key ready"
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_during_the_prompt_restores_the_echo(tmp_path: Path, number: signal.Signals, code: int) -> None:
     with Terminal.of_envwatch(home=tmp_path) as terminal:

@@ -311,7 +311,7 @@ def test_three_keys_and_a_note_lead_to_a_loss_behind_a_filter_explained_known_an
 NAMES = [f"host-{number:02}" for number in range(40)]
 STARTED = time.time() * 1000
 HOUR = 3_600_000
-ORANGE = "ff8700"
+LOSS = "ff8787"
 TEAL = "87d7ff"
 CURSOR = "3a3a3a"
 
@@ -340,7 +340,7 @@ def assert_marks(usual: Terminal, plain: Terminal, ansi: Terminal) -> None:
         assert terminal.display[3].startswith("  STATE    FOR BEAT NAME ")
     place = usual.display[1].index("NEW")
     bar, mark, tag = (usual.screen.buffer[1][x] for x in (0, 1, place))
-    assert (bar.fg, tag.fg, tag.bold, mark.bg, tag.bg) == (ORANGE, ORANGE, True, CURSOR, CURSOR)
+    assert (bar.fg, tag.fg, tag.bold, mark.bg, tag.bg) == (LOSS, LOSS, True, CURSOR, CURSOR)
     assert plain.screen.buffer[1][plain.display[1].index("NEW")].reverse
     tag = ansi.screen.buffer[1][place]
     assert (ansi.screen.buffer[1][0].fg, tag.reverse, "red" in (tag.fg, tag.bg)) == ("red", True, True)
@@ -368,7 +368,7 @@ def assert_an_answer_where_nobody_is_needed(server: Faulty, usual: Terminal) -> 
     usual.wait_for("Acknowledge host-30")
     usual.press("disk swap", ENTER)
     usual.wait_for("^ ►✓ off .* host-30 .*disk swap")
-    assert usual.screen.buffer[usual.cursor_line][0].fg != ORANGE
+    assert usual.screen.buffer[usual.cursor_line][0].fg != LOSS
     usual.press("n")
     usual.wait_for("nothing needs a person: 1 acknowledged, 1 old")
 

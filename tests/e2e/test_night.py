@@ -237,7 +237,7 @@ SIZES = [(60, 15), (80, 24), (200, 50)]
 
 DAY_MS = 86_400_000
 
-ORANGE, GREY, YELLOW = "ff8700", "c6c6c6", "ffd75f"
+LOSS, GREY, YELLOW = "ff8787", "c6c6c6", "ffd75f"
 """Colours of down, unknown and warnings; reversed in a badge."""
 
 REFUSED = "Unauthorized"
@@ -330,7 +330,7 @@ def test_a_bad_night_can_be_read_from_the_status_line_and_the_news(tmp_path: Pat
 def _counts_are_those_of_the_rows(terminal: Terminal) -> None:
     counts = r"○ 2(?: page)?  ● 34(?: on)?  .*\? 1(?: unknown)?"
     for columns, _ in at_each_size(terminal, counts):
-        assert look(terminal, 0, "○ 2")[:3] == (ORANGE, look(terminal, 0, "default")[1], True)
+        assert look(terminal, 0, "○ 2")[:3] == (LOSS, look(terminal, 0, "default")[1], True)
         assert badge_colour(terminal, r"\? 1") == GREY
         terminal.wait_for("^── 34 online · 1 unknown · 3 old ─")
         assert re.match("▌►○ 2 off ", terminal.display[1])

@@ -416,7 +416,8 @@ def spoken(*parts: tuple[UptimeState, float]) -> str:
         intervals.append(Interval(state, at(begin), at(begin + length)))
         begin += length
     return " ".join(
-        f"{(each.since - NOW) / 1000:g}-{(each.until - NOW) / 1000:g}:{each.down.total_seconds():g}"
+        f"{'<' if each.began_before else ''}{(each.since - NOW) / 1000:g}-{(each.until - NOW) / 1000:g}"
+        f":{each.down.total_seconds():g}"
         f"{'' if each.is_over else '…'}{f'?{each.unseen.total_seconds():g}' if each.unseen else ''}"
         for each in outages(intervals)
     )
@@ -430,12 +431,13 @@ D, U, F, N, A = UptimeState.DOWN, UptimeState.UP, UptimeState.FLAPPING, UptimeSt
     [
         ([], ""),
         ([(U, 5)], ""),
-        ([(D, 5)], "0-5:5…"),
-        ([(D, 5), (U, 1)], "0-5:5"),
-        ([(D, 5), (F, 1), (D, 2)], "0-5:5 6-8:2…"),
+        ([(D, 5)], "<0-5:5…"),
+        ([(D, 5), (U, 1)], "<0-5:5"),
+        ([(D, 5), (F, 1), (D, 2)], "<0-5:5 6-8:2…"),
         ([(U, 1), (D, 5), (N, 2), (D, 3), (U, 1)], "1-11:8?2"),
-        ([(D, 5), (N, 2)], "0-5:5…"),
-        ([(D, 5), (N, 2), (U, 3)], "0-5:5"),
+        ([(D, 5), (N, 2)], "<0-5:5…"),
+        ([(N, 2), (D, 5)], "<2-7:5…"),
+        ([(D, 5), (N, 2), (U, 3)], "<0-5:5"),
         ([(A, 2), (D, 5)], "2-7:5…"),
     ],
 )

@@ -160,14 +160,14 @@ async def test_before_the_first_listing_an_error_stands_once_with_the_keys_of_us
     message = clean("too many requests, error 1015")
     async with staged() as stage:
         for wait, key in (
-            (None, "r tries again now"),
-            (timedelta(0), "r tries again now"),
-            (timedelta(seconds=60), "the server asked to wait"),
+            (None, "Press r to try again now, or q to quit."),
+            (timedelta(0), "Press r to try again now, or q to quit."),
+            (timedelta(seconds=60), "The server asked to wait. Press q to quit."),
         ):
             stage.now += 5
             await stage.take(replace(failed(Cause.RATE_LIMITED, stage.at), message=message, retry_after=wait))
             assert stage.text.count("1015") == 1
-            assert f"No listing yet: {message} ({key}, q quits)" in " ".join(stage.text.split())
+            assert f"No listing yet: {message}. {key}" in " ".join(stage.text.split())
         assert "rate limited " in stage.text
         await stage.pilot.resize_terminal(60, 12)
         assert stage.text.count("1015") == 2, "a short screen may cut the sentence in the table"

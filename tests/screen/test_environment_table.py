@@ -382,10 +382,21 @@ async def test_every_sort_shows_every_row_and_inverts() -> None:
             view = View(sort=column.id)
             await table.set_view(view)
             assert sorted(table.names) == ["a", "b", "c", "d"]
-            assert "▲" in table.lines[0]
+            assert f"{column.title}▲" in table.lines[0]
             await table.set_view(replace(view, is_inverted=True))
             assert sorted(table.names) == ["a", "b", "c", "d"]
-            assert "▼" in table.lines[0]
+            assert f"{column.title}▼" in table.lines[0]
+
+
+async def test_the_arrow_leaves_a_title_whole_and_the_freshest_row_comes_first() -> None:
+    async with stand(79, 24) as table:
+        await table.show([named("fresh", lastHeartbeat=NOW - 1_000), named("stale", lastHeartbeat=NOW - 20_000)])
+        for column, _ in table.table.columns:
+            await table.set_view(View(sort=column.id))
+            assert f"{column.title}▲" in table.lines[0]
+        await table.set_view(View(sort="beat"))
+        assert table.lines[0].split()[1:3] == ["FOR", "BEAT▲NAME"]
+        assert table.names == ["fresh", "stale"]
 
 
 # -- what widgets ask --------------------------------------------------------------------------------------------------

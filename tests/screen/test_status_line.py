@@ -179,6 +179,19 @@ async def test_the_news_bar_shows_the_next_try_after_a_failure() -> None:
             assert stage.news.endswith(f"  {message}"), (cause, passed)
 
 
+@pytest.mark.parametrize(
+    ("cause", "end"),
+    [(Cause.UNAUTHORIZED, ", a new key needs a restart"), (Cause.SERVER, ", r tries now")],
+)
+async def test_a_refused_key_in_a_variable_needs_a_restart(cause: Cause, end: str) -> None:
+    poller = await poller_after(World(), error(Cause.UNAUTHORIZED))
+    target = target_of(poller)._replace(new_key_by="set LETTA_API_KEY")
+    async with staged(targets={NO_PROFILE: target}) as stage:
+        await stage.show(beating(3))
+        await stage.take(failed(cause, stage.at))
+        assert stage.news.endswith(f"next try in 30s{end}")
+
+
 def news_lines(stage: Stage) -> list[str]:
     region = stage.app.dashboard.query_one(NewsBar).region
     return [line.strip() for line in stage.lines[region.y : region.bottom]]

@@ -331,7 +331,7 @@ async def test_a_comparison_has_no_column_of_differences_to_sort_by() -> None:
 async def test_j_and_k_move_in_a_menu_whatever_its_choices_begin_with() -> None:
     wishes: dict[str, Any] = {"columns": ("state", "name", "first", "owner"), "sort": "first"}
     async with dashboard([named("ada")], **wishes) as stage:
-        assert " FIRS▲ KEY OWNER" in stage.titles, "a title as wide as its column makes room for the mark"
+        assert " FIRST▲KEY OWNER" in stage.titles, "the mark takes the blank behind a title as wide as its column"
         await stage.press("o")
         options = stage.app.screen.query_one(OptionList)
         assert "KEY OWNER" in offered(stage)

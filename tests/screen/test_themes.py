@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from colorsys import rgb_to_hls
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -19,6 +20,7 @@ from support.builders import NOW, environment, failed
 from support.pty_terminal import Terminal
 from support.rewinding import BACK, DOWN, lived, press
 from textual.color import Color
+from textual.theme import BUILTIN_THEMES
 
 from envwatch.demo.server import Server
 from envwatch.fleet.events import NO_PROFILE
@@ -56,6 +58,9 @@ HIGHLIGHT = 1.3
 
 APART = 12.0
 """CIE76 distance of clearly different colours side by side; 2.3 is just noticeable."""
+
+SAME_HUE = 35.0
+"""Degrees between hues of one name: red from crimson to scarlet."""
 
 STATES = ("online", "late", "offline", "flapping")
 """States with a hue; unknown and gone are greys, marked by reverse and by a dot."""
@@ -167,6 +172,26 @@ def test_the_colour_of_a_loss_has_no_other_meaning(theme: Theme) -> None:
     if not theme.ansi:
         calm = theme.variables["state-unrestricted"]
         assert all(math.dist(perceived(loss, vision), perceived(calm, vision)) >= APART for vision in VISIONS)
+
+
+def hue(colour: str) -> float | None:
+    """Return a colour's hue in degrees; None without a hue."""
+    found, _, saturation = rgb_to_hls(*Color.parse(colour).normalized)
+    return found * 360 if saturation and colour != "ansi_default" else None
+
+
+def hue_distance(one: float, other: float) -> float:
+    return min((one - other) % 360, (other - one) % 360)
+
+
+@pytest.mark.parametrize(("state", "usual"), [("offline", 0), ("unrestricted", 240)])
+def test_a_loss_is_red_and_unrestricted_is_blue_in_every_theme(state: str, usual: float) -> None:
+    looks = {name: STATE_COLOURS | theme.variables for name, theme in BUILTIN_THEMES.items()}
+    looks |= {theme.name: theme.variables for theme in THEMES}
+    assert looks.keys() == set(theme_names())
+    hues = {found for look in looks.values() if (found := hue(look[f"state-{state}"])) is not None}
+    assert {found for found in hues if hue_distance(found, usual) > SAME_HUE} == set()
+    assert max(hue_distance(one, other) for one in hues for other in hues) <= SAME_HUE
 
 
 def drawn_in_16(colour: str) -> str:

@@ -154,13 +154,20 @@ def stored_minutes() -> float | None:
 
 def test_the_record_is_written_at_the_end_and_goes_on_in_the_next_run() -> None:
     one = Process().minutes(0, 5, "a", "b")
-    assert (one.watched_minutes, stored_minutes()) == (5.0, None)
+    assert one.watched_minutes == 5.0
     one.files.close()
     assert stored_minutes() == 5.0
     other = Process().minutes(100, 103, "a")
     assert other.watched_minutes == 8.0
     other.files.close()
     assert stored_minutes() == 8.0
+
+
+def test_a_new_record_is_written_after_the_first_listing() -> None:
+    one = Process().poll(0, "a")
+    one.files._files[NO_PROFILE].close()  # noqa: SLF001  waits for the writing thread
+    assert stored_minutes() == 0.0
+    one.files.close()
 
 
 def test_the_record_is_written_every_ten_minutes() -> None:

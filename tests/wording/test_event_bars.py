@@ -479,6 +479,19 @@ def test_the_marks_below_a_strip_leave_a_space_around_each_mark(width: int, mark
     assert hour_marks(width, "-2h")[:3] == "-2h"[:width]
 
 
+@pytest.mark.parametrize(
+    ("hours", "words"),
+    [
+        (2, "up 0 % of the 2h watched in 24h · 1 outage: 2h watched, since before 06:53:20Z · disconnected"),
+        (72, "up 0 % of 24h · 1 outage: 1d watched, since before 2025-10-08 08:53Z · disconnected"),
+    ],
+)
+def test_an_outage_older_than_the_watched_time_says_so(hours: float, words: str) -> None:
+    watched = WatchedTime((Span(at(-hours), ServerMs(NOW + 1)),))
+    _, _, *sentence = lines("lost", replace(monitor_now(), watched={NO_PROFILE: watched}), 200)
+    assert " ".join(sentence) == words
+
+
 def test_of_several_outages_the_longest_is_described_with_its_gap() -> None:
     spans = (Span(at(-20), at(-9)), Span(at(-8), ServerMs(NOW + 1)))
     events = day().events(*ALL_TIMES)

@@ -312,13 +312,18 @@ def test_an_empty_comparison_names_the_baseline() -> None:
     [
         (None, False, "Asking for the first listing. All environments of this account appear here."),
         (None, True, "No listing yet at this moment. ] goes on."),
-        (failed(), False, "No listing yet: timeout (r tries again now, q quits)"),
-        (failed(), True, "No listing yet: timeout"),
-        (failed(Cause.UNAUTHORIZED), True, "The server refused the key: key refused"),
+        (failed(), False, "No listing yet: timeout. Press r to try again now, or q to quit."),
+        (failed(), True, "No listing yet: timeout."),
+        (failed(Cause.UNAUTHORIZED), True, "The server refused the key: key refused."),
+        (
+            failed(Cause.UNAUTHORIZED),
+            False,
+            "The server refused the key: key refused. Press r to try again now, or q to quit.",
+        ),
         (
             replace(failed(), retry_after=timedelta(seconds=9)),
             False,
-            "No listing yet: timeout (the server asked to wait, q quits)",
+            "No listing yet: timeout. The server asked to wait. Press q to quit.",
         ),
     ],
 )
@@ -327,6 +332,16 @@ def test_a_table_before_the_first_listing_says_why(failure: Failed | None, text:
     assert empty_table_text(fleet, View(), reading(), UTC, is_past=is_past) == text
     assert watched_since(fleet, reading(), UTC) is None
     assert empty_log_text(fleet, reading(), UTC).startswith("Nothing is listed yet.")
+
+
+@pytest.mark.parametrize("message", ["refused", "refused.", "Is the key still valid?"])
+def test_a_key_in_a_variable_is_changed_by_a_restart(message: str) -> None:
+    failure = replace(failed(Cause.UNAUTHORIZED), message=clean(message))
+    fleet = Fleet({NO_PROFILE: watched([failure])[0]})
+    new_keys_by = {NO_PROFILE: clean("set LETTA_API_KEY")}
+    told = empty_table_text(fleet, View(), reading(), UTC, new_keys_by=new_keys_by)
+    said = message if message.endswith(("?", ".")) else f"{message}."
+    assert told == f"The server refused the key: {said} Quit with q, set LETTA_API_KEY, and start envwatch again."
 
 
 def test_the_log_covers_the_time_since_the_earliest_profile_and_names_blindness() -> None:

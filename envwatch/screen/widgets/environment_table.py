@@ -374,7 +374,13 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
         state, zone = self.state, self.options.zone
         in_block = self.row_cursor.matches - len(self.rows)
         return empty_table_text(
-            state.monitor.fleet, self.view, state.now, zone, is_past=state.rewound is not None, in_block=in_block
+            state.monitor.fleet,
+            self.view,
+            state.now,
+            zone,
+            is_past=state.rewound is not None,
+            in_block=in_block,
+            new_keys_by=state.new_keys_by,
         )
 
     def _new_renderer(self) -> RowRenderer:

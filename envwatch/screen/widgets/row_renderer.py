@@ -77,15 +77,15 @@ class RowRenderer:
         plain = self.base + self.style("header")
         segments = [Segment(" " * GUTTER, plain)]
         for column, width in self.columns:
-            title, style, mark = clean(column.title), plain, ""
+            title, style, gap = clean(column.title[:width]), plain, gap_after(column)
             if column.id == view.sort:
-                mark = self.glyphs.down if view.is_inverted else self.glyphs.up
+                title = clean(f"{title}{self.glyphs.down if view.is_inverted else self.glyphs.up}")
                 style = self.base + self.style("sorted")
-            title = clean(f"{title[: width - len(mark)]}{mark}")
+            taken = gap if cells(title) > width else 0  # by the mark behind a title as wide as its column
             if column.marks is not None:
                 title = column.marks(width, title)
-            segments.append(Segment(fitted(title, width, align=column.align), style))
-            segments.append(Segment(" " * gap_after(column), plain))
+            segments.append(Segment(fitted(title, width + taken, align=column.align), style))
+            segments.append(Segment(" " * (gap - taken), plain))
         return Strip(segments).adjust_cell_length(self.width, plain)
 
     def row(self, tracked: TrackedEnvironment, *, is_cursor: bool) -> Strip:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from itertools import pairwise
 from math import inf
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from envwatch.alerts.losses import LOSSES, key_of
@@ -308,24 +309,45 @@ def empty_log_text(fleet: Fleet, now: Clocks, zone: tzinfo | None) -> SafeText:
     return clean(f"Nothing has happened since {since}, the first listing. {what} appear here.")
 
 
-def _unlisted_text(failure: Failed | None, *, is_past: bool) -> SafeText:
+def _unlisted_text(fleet: Fleet, new_keys_by: Mapping[SafeText, SafeText], *, is_past: bool) -> SafeText:
+    failing = next((profile_state for profile_state in fleet if profile_state.failure is not None), None)
+    failure = None if failing is None else failing.failure
     if failure is None and is_past:
         return clean("No listing yet at this moment. ] goes on.")
     if failure is None:
         return clean("Asking for the first listing. All environments of this account appear here.")
     what = "The server refused the key" if failure.cause is Cause.UNAUTHORIZED else "No listing yet"
-    retry = "r tries again now" if not failure.retry_after else "the server asked to wait"
-    return composed(f"{what}: {failure.message}{'' if is_past else f' ({retry}, q quits)'}")
+    text = f"{what}: {failure.message.rstrip('.')}{'' if failure.message.endswith('?') else '.'}"
+    if is_past:
+        return composed(text)
+    new_key_by = new_keys_by.get(failing.profile) if failing is not None and failing.is_refused else None
+    if new_key_by is not None:
+        return composed(f"{text} Quit with q, {new_key_by}, and start envwatch again.")
+    wait = "The server asked to wait. Press q to quit." if failure.retry_after else _TRY_AGAIN
+    return composed(f"{text} {wait}")
+
+
+_TRY_AGAIN: Final = "Press r to try again now, or q to quit."
 
 
 def empty_table_text(  # noqa: PLR0913  the state of the screen
-    fleet: Fleet, view: View, now: Clocks, zone: tzinfo | None = None, *, is_past: bool = False, in_block: int = 0
+    fleet: Fleet,
+    view: View,
+    now: Clocks,
+    zone: tzinfo | None = None,
+    *,
+    is_past: bool = False,
+    in_block: int = 0,
+    new_keys_by: Mapping[SafeText, SafeText] = MappingProxyType({}),
 ) -> SafeText:
-    """Return the message of an empty table; `in_block` is the number of the view's rows in the block."""
+    """Return the message of an empty table.
+
+    `in_block` is the number of the view's rows in the block. `new_keys_by` says how to renew keys of profiles, if only
+    a new process can.
+    """
     since = watched_since(fleet, now, zone)
     if since is None:
-        failure = next((profile_state.failure for profile_state in fleet if profile_state.failure is not None), None)
-        return _unlisted_text(failure, is_past=is_past)
+        return _unlisted_text(fleet, new_keys_by, is_past=is_past)
     if in_block:
         what = (
             "Every environment is"
