@@ -274,7 +274,7 @@ def typing_hint(query: Query, environments: Iterable[TrackedEnvironment]) -> Saf
 def unmatched_filter(
     query: Query, environments: Iterable[TrackedEnvironment], profile: SafeText, searched: Sequence[Searched]
 ) -> SafeText | None:
-    """Return `name:web finds 0 of 40; name:*web* finds 12` about a kept filter, or None.
+    """Return `name:web finds 0; name:*web* finds 12` about a kept filter, or None.
 
     Terms that a machine meets for a time (states, ages, mode, version) may find nothing now, unless a value resembles a
     usual value. Nothing is known without environments.
@@ -284,13 +284,13 @@ def unmatched_filter(
     matches = lasting.test(TIMELESS._replace(profile=profile), searched)
     if not lasting or not environments or any(map(matches, environments)):
         return None
-    text = f"{query} finds 0 of {len(environments):,}"
+    text = f"{query} finds 0"
     for field, value in _values_without_rows(lasting, environments):
         if (meant := _meant(field, value.source, environments)) is not None:
             return composed(f"{text}; did you mean {field.name}:{meant}?")
         if (wider := _as_part(field, value.source, environments)) is not None:
             return composed(f"{text}; {wider}")
-    return composed(text)
+    return composed(f"{text} of {len(environments):,}")
 
 
 def _is_lasting(term: TextTerm | Term, environments: Sequence[TrackedEnvironment]) -> bool:

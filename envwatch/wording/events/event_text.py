@@ -343,7 +343,8 @@ def empty_table_text(  # noqa: PLR0913  the state of the screen
         from envwatch.query.completion import value_hint  # noqa: PLC0415 - only without a match
 
         hint = value_hint(view.query, fleet.environments)
-        what = "Nothing matches." if hint is None else f"Nothing matches: {hint}"
+        end = "" if hint is not None and hint.endswith("?") else "."
+        what = f"Nothing matches{'' if hint is None else f': {hint}'}{end}"
         return composed(f"{what} esc clears the filter, 0 resets the view.")
     if any(profile_state.last_up is not None for profile_state in fleet):
         return clean(
