@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from difflib import get_close_matches
 from heapq import nsmallest
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
 
 from envwatch.model.environment import METADATA_FIELDS, Environment
@@ -254,6 +254,21 @@ def value_hint(query: Query, environments: Iterable[TrackedEnvironment]) -> Safe
         if (wider := _as_part(field, value.source, environments)) is not None:
             return composed(f"{field.name}:{value.source} finds 0; {wider}")
     return None
+
+
+def near_names(query: Query, environments: Iterable[TrackedEnvironment]) -> SafeText | None:
+    """Return `the nearest: web-1, web-2; name:*web* finds 12` about names that no environment has, or None."""
+    environments = list(environments)
+    values = _values_without_rows(query, environments)
+    missing = {value.source: field for field, value in values if field.name == "name"}
+    if not missing:
+        return None
+    labels = {normalize(each.environment.label): each.environment.label for each in environments}
+    near = [labels[name] for name in get_close_matches(normalize(" ".join(missing)), labels)]
+    parts = [f"the nearest: {', '.join(near)}"] if near else []
+    wider = filter(None, (_as_part(field, source, environments) for source, field in missing.items()))
+    parts += islice(wider, 1)
+    return composed("; ".join(parts)) if parts else None
 
 
 def typing_hint(query: Query, environments: Iterable[TrackedEnvironment]) -> SafeText | None:
