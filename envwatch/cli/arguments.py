@@ -353,13 +353,13 @@ def _fill(name: str, parser: Parser) -> None:
     load(name).add_arguments(parser)
 
 
-def check_query(text: str, argument: str) -> None:
+def check_query(text: str, argument: str, *, is_positional: bool = False) -> None:
     """Raise `StopError` for a mistake in a query; `argument` names the query in the message."""
-    from envwatch.query.language import parse
+    from envwatch.query.language import parse, parse_argument
     from envwatch.query.lexer import QueryError
 
     try:
-        parse(text)
+        (parse_argument if is_positional else parse)(text)
     except QueryError as mistake:
         piece = clean(LIKE_A_KEY.sub("…", text[mistake.start : mistake.end]), 40)
         place = f"at character {mistake.start + 1}{': ' if piece else ''}{piece}"

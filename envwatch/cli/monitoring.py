@@ -124,7 +124,7 @@ async def monitoring(  # noqa: PLR0913  the differences between commands
             watch = start(monitor.with_uptime_record(NO_PROFILE, demo.uptimes))
         watch.observers.append(lambda update: poll_log.note_blindness(update.changes.events))
         if demo is None and is_writer:
-            watch.observers.append(_filter_adviser(profiles, warn))
+            watch.observers.append(_filter_adviser(profiles, warn, is_one_line=has_screen))
             for mistake in hook_mistakes_in(profiles.first):
                 warn(f"{mistake} ({_SENDS_NOTHING})")
         if recorder is not None:
@@ -224,13 +224,16 @@ def show_line(line: str) -> None:
     print_error(f"envwatch: {clean(line)}")
 
 
-def _filter_adviser(profiles: Profiles, warn: Callable[[str], None]) -> Observer:
+def _filter_adviser(profiles: Profiles, warn: Callable[[str], None], *, is_one_line: bool) -> Observer:
+    """Warn about filters that find nothing; `is_one_line` for the dashboard, which shows only the newest notice."""
     filters = file_filters_of(profiles)
 
     def observe(update: MonitorUpdate) -> None:
-        if update.has_new_listing:
-            for line in filters.lines_of(update.monitor.fleet):
-                warn(line)
+        if not update.has_new_listing:
+            return
+        lines = filters.lines_of(update.monitor.fleet)
+        for line in ["; ".join(lines)] if lines and is_one_line else lines:
+            warn(line)
 
     return observe
 

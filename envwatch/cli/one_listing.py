@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from envwatch.alerts.monitor import Monitor
 from envwatch.cli import gc_tuning
 from envwatch.cli.arguments import Exit, Options, StopError, check_query
-from envwatch.cli.bootstrap import client_for, poll_log_for, print_hint
+from envwatch.cli.bootstrap import client_for, poll_log_for
 from envwatch.cli.streams import ProgressLine, print_error
 from envwatch.letta.poller import poll_once, read_clocks
 from envwatch.model.outcome import Cause, Failed, Listed
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from envwatch.config.settings import Settings
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.outcome import Outcome
-    from envwatch.query.language import Query
 
 
 def outcomes_for(profiles: Profiles, options: Options, line: ProgressLine) -> Mapping[SafeText, Listed | Failed]:
@@ -129,20 +128,21 @@ def chosen_rows(
             ids = ", ".join(sorted(row.environment.id for row in named))
             raise StopError(Exit.USAGE, f"{len(named):,} environments are called {name}: name one by its id: {ids}")
         return named, False
-    check_query(what, argument)
-    query = parse(what)
-    is_name = not any(isinstance(term, Term) for term in query.terms) and "*" not in str(query)
-    if not query.is_wildcard and is_name:
-        raise StopError(Exit.FAILED, f"no environment is called {name}; a filter has a field: {_wider_name(query)}")
-    query = parse_argument(what)
-    if not (found := by_name(matching_rows(str(query), monitor, profiles))):
-        print_hint(query, monitor.fleet)
-        raise StopError(Exit.FAILED, f"{name} matches none of {counted(len(rows), 'environment')}")
-    return found, True
+    check_query(what, argument, is_positional=True)
+    terms, query = parse(what).terms, parse_argument(what)
+    is_name = not any(isinstance(term, Term) for term in terms) and "*" not in str(query)
+    found = [] if is_name else by_name(matching_rows(str(query), monitor, profiles))
+    if found:
+        return found, True
+    from envwatch.query.completion import near_names, value_hint
 
-
-def _wider_name(query: Query) -> str:
-    return f"name:*{str(query).lstrip('!')}*"
+    nearest = near_names(query, rows)
+    if nearest is None and (hint := value_hint(query, rows)) is not None:
+        raise StopError(Exit.USAGE, hint)
+    missing = f"no environment is called {name}"
+    unmatched = f"{name} matches none of {counted(len(rows), 'environment')}"
+    remedy = nearest or "`envwatch list` prints all"
+    raise StopError(Exit.USAGE, f"{missing if is_name else unmatched}; {remedy}")
 
 
 def stops_in(outcomes: Mapping[SafeText, Outcome], profiles: Profiles) -> list[StopError]:

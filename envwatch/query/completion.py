@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from difflib import get_close_matches
 from heapq import nsmallest
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
 
 from envwatch.model.environment import METADATA_FIELDS, Environment
@@ -256,6 +256,21 @@ def value_hint(query: Query, environments: Iterable[TrackedEnvironment]) -> Safe
     return None
 
 
+def near_names(query: Query, environments: Iterable[TrackedEnvironment]) -> SafeText | None:
+    """Return `the nearest: web-1, web-2; name:*web* finds 12` about names that no environment has, or None."""
+    environments = list(environments)
+    values = _values_without_rows(query, environments)
+    missing = {value.source: field for field, value in values if field.name == "name"}
+    if not missing:
+        return None
+    labels = {normalize(each.environment.label): each.environment.label for each in environments}
+    near = [labels[name] for name in get_close_matches(normalize(" ".join(missing)), labels)]
+    parts = [f"the nearest: {', '.join(near)}"] if near else []
+    wider = filter(None, (_as_part(field, source, environments) for source, field in missing.items()))
+    parts += islice(wider, 1)
+    return composed("; ".join(parts)) if parts else None
+
+
 def typing_hint(query: Query, environments: Iterable[TrackedEnvironment]) -> SafeText | None:
     """Return `0; name:web-* finds 12` if a term finds nothing because a value is only a part of texts, or None."""
     environments = list(environments)
@@ -274,7 +289,7 @@ def typing_hint(query: Query, environments: Iterable[TrackedEnvironment]) -> Saf
 def unmatched_filter(
     query: Query, environments: Iterable[TrackedEnvironment], profile: SafeText, searched: Sequence[Searched]
 ) -> SafeText | None:
-    """Return `name:web finds 0 of 40; name:*web* finds 12` about a kept filter, or None.
+    """Return `name:web finds 0; name:*web* finds 12` about a kept filter, or None.
 
     Terms that a machine meets for a time (states, ages, mode, version) may find nothing now, unless a value resembles a
     usual value. Nothing is known without environments.
@@ -284,13 +299,13 @@ def unmatched_filter(
     matches = lasting.test(TIMELESS._replace(profile=profile), searched)
     if not lasting or not environments or any(map(matches, environments)):
         return None
-    text = f"{query} finds 0 of {len(environments):,}"
+    text = f"{query} finds 0"
     for field, value in _values_without_rows(lasting, environments):
         if (meant := _meant(field, value.source, environments)) is not None:
             return composed(f"{text}; did you mean {field.name}:{meant}?")
         if (wider := _as_part(field, value.source, environments)) is not None:
             return composed(f"{text}; {wider}")
-    return composed(text)
+    return composed(f"{text} of {len(environments):,}")
 
 
 def _is_lasting(term: TextTerm | Term, environments: Sequence[TrackedEnvironment]) -> bool:

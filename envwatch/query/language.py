@@ -180,8 +180,14 @@ def parse_argument(text: str) -> Query:
     Raises:
         QueryError: for the first mistake.
     """
-    terms = parse(text).terms
-    return parse(" ".join(_named(term) if isinstance(term, TextTerm) else str(term) for term in terms))
+    found, mistake = _parsed(text, None)
+    for token, term in found:
+        if isinstance(term, TextTerm) and "?" in token.shape:
+            rule = f"only a field takes ? for one character: {'!' * term.is_negated}name:{term.source}; or quote it"
+            mistake = mistake or token.error(rule)
+    if mistake is not None:
+        raise mistake
+    return parse(" ".join(_named(term) if isinstance(term, TextTerm) else str(term) for _, term in found))
 
 
 def _named(word: TextTerm) -> str:

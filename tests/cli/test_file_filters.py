@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from support.faulty_server import Faulty
     from support.in_process import Envwatch
 
-LINE = "alert: name:box finds 0 of 3; name:*box* finds 3"
+LINE = "alert: name:box finds 0; name:*box* finds 3"
 
 
 @pytest.fixture
@@ -69,9 +69,11 @@ def test_validate_names_the_filter_by_the_rows_of_an_earlier_run(envwatch: Envwa
     assert len(boxes.seen) == asked
 
 
-def test_the_dashboard_names_the_filter_in_the_line_of_news(boxes: Faulty, tmp_path: Path) -> None:
+def test_the_dashboard_names_all_filters_in_the_line_of_news_with_alert_first(boxes: Faulty, tmp_path: Path) -> None:
     environ = credentials(boxes) | {"ENVWATCH_ALERT": "name:box"}
-    with Terminal.of_envwatch(home=tmp_path, columns=100, environ=environ) as terminal:
-        terminal.wait_for(re.escape(LINE))
+    file = tmp_path / "filters.toml"
+    file.write_text('[[hooks]]\nname = "pager"\ncommand = ["true"]\nfilter = "name:web"\n')
+    with Terminal.of_envwatch("--config", str(file), home=tmp_path, columns=120, environ=environ) as terminal:
+        terminal.wait_for(re.escape(f"{LINE}; hook pager: name:web finds 0 of 3"))
         terminal.press("q")
         assert terminal.wait_for_end() == 0

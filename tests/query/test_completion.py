@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.tracked_environments import BARE, matches, tracked
 
-from envwatch.query.completion import HELP, LOG_HELP, completions, metadata_keys, value_hint
+from envwatch.query.completion import HELP, LOG_HELP, completions, metadata_keys, near_names, value_hint
 from envwatch.query.fields import FIELDS
-from envwatch.query.language import parse
+from envwatch.query.language import parse, parse_argument
 from envwatch.query.presentation import PRESENTATIONS
 
 if TYPE_CHECKING:
@@ -67,6 +67,26 @@ def completed(text: str, cursor: int, choice: int = 0) -> str:
 def test_an_unmatched_value_like_a_usual_one_has_a_hint(query: str, hint: str | None) -> None:
     fleet = [*FLEET, tracked(currentMode="fullAccessible")]
     assert value_hint(parse(query), iter(fleet)) == hint
+
+
+@pytest.mark.parametrize(
+    ("argument", "near"),
+    [
+        ("web", "the nearest: web-2, web-1; name:*web* finds 2"),
+        ("Web-3", "the nearest: web-2, web-1"),
+        ("web*x", "the nearest: web-2, web-1"),
+        ("eb*", "name:*eb* finds 2"),
+        ("build bo", "the nearest: build box; name:*build* finds 1"),
+        ("web foo", "name:*web* finds 2"),
+        ("xyz", None),
+        ("web-1 web-9", "the nearest: web-2, web-1"),
+        ("web-1 os:linux", None),
+    ],
+)
+def test_names_without_a_row_have_the_nearest_names_and_a_wider_filter_with_matches(
+    argument: str, near: str | None
+) -> None:
+    assert near_names(parse_argument(argument), iter(FLEET)) == near
 
 
 def test_an_empty_box_offers_every_field() -> None:

@@ -16,7 +16,7 @@ from envwatch.fleet.tracking import ChangeTag, RecentChange
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
 from envwatch.query.fields import MatchContext
-from envwatch.query.language import parse, partial_query
+from envwatch.query.language import parse, parse_argument, partial_query
 from envwatch.query.lexer import QueryError
 from envwatch.wording.table.columns import COLUMNS
 
@@ -606,3 +606,12 @@ def test_the_words_of_a_query_are_tested_without_the_terms(text: str, searched: 
 )
 def test_the_terms_of_a_query_are_tested_without_the_words(text: str, *, has_terms: bool) -> None:
     assert parse(text).has_terms(tracked(connectionName="web"), MatchContext(NOW)) is has_terms
+
+
+def test_an_argument_takes_a_word_as_a_whole_name_and_refuses_a_question_mark_without_a_field() -> None:
+    assert str(parse_argument("web-1 !box* os:linux")) == "name:web-1 !name:box* os:linux"
+    assert str(parse_argument('"web-?" name:web-?')) == 'name:"web-?" name:web-?'
+    for text, remedy in (("web-?", "name:web-?"), ("os:linux !web-?*", "!name:web-?*")):
+        with pytest.raises(QueryError, match=re.escape(f"only a field takes ? for one character: {remedy}")) as refused:
+            parse_argument(text)
+        assert text[refused.value.start : refused.value.end] == text.split()[-1]

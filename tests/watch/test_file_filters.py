@@ -42,7 +42,7 @@ def test_each_filter_without_a_row_is_named_once_with_the_wider_filter() -> None
 
     assert filters.lines({}) == [], "nothing is listed yet"
     assert filters.lines(fleet) == [
-        "alert: name:web finds 0 of 2; name:*web* finds 2",
+        "alert: name:web finds 0; name:*web* finds 2",
         "hook chat: name:box os:linux finds 0 of 2",
         "quiet-1: name:mac-* finds 0 of 2",
     ]
@@ -58,7 +58,7 @@ def test_a_filter_that_waits_for_a_state_is_not_named(query: str) -> None:
 def test_a_mistyped_mode_is_named_with_the_mode_that_is_meant() -> None:
     settings = Settings(alert="mode:unrestrictd")
     assert FileFilters({NO_PROFILE: settings}).lines({NO_PROFILE: rows("web-1")}) == [
-        "alert: mode:unrestrictd finds 0 of 1; did you mean mode:unrestricted?"
+        "alert: mode:unrestrictd finds 0; did you mean mode:unrestricted?"
     ]
 
 

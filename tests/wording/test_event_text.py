@@ -294,6 +294,9 @@ def test_an_empty_table_says_where_the_rows_are_and_what_to_do() -> None:
         "Nothing matches: no environment has mode:strct; did you mean mode:strict? "
         "esc clears the filter, 0 resets the view."
     )
+    begin = row.label[:3]
+    told_of_part = told(row, view=View(query=parse(f"name:{begin}")))
+    assert told_of_part.startswith(f"Nothing matches: name:{begin} finds 0; name:*{begin}* finds 1. esc")
     nothing = "Watched since 08:53:20Z: run `letta server` on a machine to see the machine here."
     assert told() == told(view=narrowed) == f"No environments. {nothing}"
     assert told(row, lost=True).startswith("Every environment is gone: watched since 08:53:20Z, and the listing is")

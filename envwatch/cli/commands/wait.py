@@ -47,7 +47,7 @@ def run(options: Options) -> int:
     from envwatch.wording.events.matching import WaitCondition
 
     text = " ".join(options.query)
-    check_query(text, "QUERY")
+    check_query(text, "QUERY", is_positional=True)
     query = parse_argument(text)
     if not query:
         raise StopError(

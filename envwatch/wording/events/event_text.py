@@ -12,7 +12,7 @@ from envwatch.alerts.losses import LOSSES, key_of
 from envwatch.fleet.events import ENDS, NOT_RUNNING, Event, Kind, flatten
 from envwatch.fleet.presence import Presence
 from envwatch.model.environment import UNRESTRICTED
-from envwatch.model.outcome import Cause, Failed
+from envwatch.model.outcome import Cause
 from envwatch.model.text import SafeText, cells, clean, composed, enumerated, shortened
 from envwatch.model.times import NOTHING, clock_text, date_text, long_age, moment, span
 from envwatch.wording.state_style import FLAPPING_GLYPHS, StateStyle, instant_text, lasted_text
@@ -365,7 +365,8 @@ def empty_table_text(  # noqa: PLR0913  the state of the screen
         from envwatch.query.completion import value_hint  # noqa: PLC0415 - only without a match
 
         hint = value_hint(view.query, fleet.environments)
-        what = "Nothing matches." if hint is None else f"Nothing matches: {hint}"
+        end = "" if hint is not None and hint.endswith("?") else "."
+        what = f"Nothing matches{'' if hint is None else f': {hint}'}{end}"
         return composed(f"{what} esc clears the filter, 0 resets the view.")
     if any(profile_state.last_up is not None for profile_state in fleet):
         return clean(
