@@ -47,7 +47,7 @@ _NEXT_TRY_CELLS = len("next try in 59m 59s")
 """A fixed width, so that the message breaks at the same word."""
 
 _SOONER = ", r tries now"
-_WITH_NEW_KEY = ", a new key needs a restart"
+_WITH_NEW_KEY = "a new key needs a restart"
 
 _WIDEST_AGO = "119s ago"
 
@@ -218,10 +218,11 @@ class NewsBar(TextLine, StateNode):
         is_told = self.room >= _LINES_WITH_RULE and not self.state.monitor.fleet.is_listed  # by the empty table
         cause = Part(f"{failure.cause}{partial}{'' if is_told else ':'}", "blind", 7)
         right = [Part(following.rjust(_NEXT_TRY_CELLS), "late", 8)] if following else []
-        if following and not failure.retry_after:  # else the key r reports that the server asked to wait
-            needs_restart = profile_state.is_refused and profile_state.profile in self.state.new_keys_by
-            advice = _WITH_NEW_KEY if needs_restart else _SOONER
-            sooner = advice if following.startswith("next") else " " * len(advice)
+        needs_restart = profile_state.is_refused and profile_state.profile in self.state.new_keys_by
+        if following and needs_restart:
+            right = [Part(_WITH_NEW_KEY, "late", 8)]
+        elif following and not failure.retry_after:  # else the key r reports that the server asked to wait
+            sooner = _SOONER if following.startswith("next") else " " * len(_SOONER)
             right.append(Part(sooner, "late", 5, is_joined=True))
         if is_told:
             return self._whose(profile_state), cause, right
