@@ -86,7 +86,7 @@ def insert_key(copy: Path) -> set[str]:
     path.write_text(path.read_text(encoding="utf-8").replace(next_line, f"{line}{next_line}", 1), encoding="utf-8")
     keys = copy / "docs/keys.md"
     ids = r"(gives such a command a key by its id:\n`[^`]+)`"
-    keys.write_text(re.sub(ids, r"\1 row.copy_id`", keys.read_text(encoding="utf-8")), encoding="utf-8")
+    keys.write_text(re.sub(ids, r"\1\nrow.copy_id`", keys.read_text(encoding="utf-8")), encoding="utf-8")
     promise(copy, "Ids of actions, for `[keys]`", "row.copy_id")
     return {"envwatch/screen/screens/row_actions.py", "docs/keys.md"}
 

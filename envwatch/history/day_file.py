@@ -411,6 +411,7 @@ _IS_POLL: Final = (
 _IS_EVENT: Final = f"{_IS_TIME} AND typeof(poll) = 'integer'"
 _POLLS: Final = f"SELECT number, at, result, run, interval_s FROM polls WHERE {_IS_POLL}"  # noqa: S608 - our own
 _EVENTS: Final = f"SELECT number, at, poll, data FROM events WHERE {_IS_EVENT} AND at BETWEEN ? AND ?"  # noqa: S608
+_EVENT_TIMES: Final = f"SELECT at FROM events WHERE {_IS_EVENT} AND at BETWEEN ? AND ?"  # noqa: S608 - our own
 _poll: Final = RecordedPoll._make
 
 
@@ -468,6 +469,11 @@ class DayReader:
                 if since <= at <= until and n <= last:
                     found.append(RecordedPoll(n, at, _RESULTS[result], run, every))
             return found
+
+    def event_times(self, since: WallMs, until: WallMs) -> list[WallMs]:
+        """See `Past.event_times`."""
+        with _explaining():
+            return [at for (at,) in self._intact(_EVENT_TIMES, since, until)]
 
     def last_listing(self) -> RecordedPoll | None:
         """Return the newest poll with a listing, or None."""

@@ -132,6 +132,9 @@ class Past(Protocol):
     def moment(self, poll: RecordedPoll) -> Moment:
         """Return the moment right after a poll; calls in recording order are much cheaper."""
 
+    def event_times(self, since: WallMs, until: WallMs) -> Sequence[WallMs]:
+        """Return the recording times of a period's events and groups, both ends included, without reading them."""
+
     def steps(self, since: WallMs, until: WallMs, known: Mapping[Event, Event] = NO_EVENTS) -> Iterator[RecordedStep]:
         """Yield the polls of a period with events, in recording order.
 

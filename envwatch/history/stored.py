@@ -85,6 +85,11 @@ class StoredPast:
             rebuilder = self._rebuilder = self._rebuilder or Rebuilder(self._profile)
             return rebuilder.moment(reader, poll.number)
 
+    def event_times(self, since: WallMs = _FIRST, until: WallMs = _LAST) -> Sequence[WallMs]:
+        """See `Past.event_times`."""
+        days, _ = self._each_day(since, until, lambda _, reader: reader.event_times(since, until))
+        return [at for day in days.values() for at in day]
+
     def steps(
         self, since: WallMs = _FIRST, until: WallMs = _LAST, known: Mapping[Event, Event] = NO_EVENTS
     ) -> Iterator[RecordedStep]:

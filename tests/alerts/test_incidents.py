@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from datetime import UTC, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,7 +15,7 @@ from support.budget import examples
 from support.builders import NOW, environment, key_of, listed, reading
 from support.fleet_state_machine import SECONDS, MonitoredMachine
 from support.policies import soon
-from support.scripted_watch import LIMITS, Night, beating, night, row
+from support.scripted_watch import LIMITS, Night, beating, new_monitor, night, row
 from support.tracked_environments import gone, named
 
 from envwatch.alerts.acknowledgements import blindness_ack, ended_by_person
@@ -30,6 +31,7 @@ from envwatch.model import limits
 from envwatch.model.acks import Ack
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import LISTED_AS_LOST_SHARE, Limits
+from envwatch.model.outcome import Slept
 from envwatch.model.text import EMPTY, clean
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from envwatch.alerts.incidents import Incident
     from envwatch.alerts.monitor import MonitorChanges
     from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.clock import Clocks
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
     from envwatch.model.text import SafeText
@@ -82,6 +85,49 @@ def test_an_incident_opens_after_exactly_four_minutes_of_silence(silent_s: float
 def test_an_incident_opens_after_exactly_a_minute_of_listings_with_the_loss(listed_s: float, count: int) -> None:
     found = night("a", policies={}).poll("a", after=600)
     assert len(found.wait(listed_s).opened) == count
+
+
+HOUR_MS: Final = 3_600_000.0
+
+
+@dataclass
+class SetClock(Night):
+    """A night on a machine whose wall clock is set; the server's clock and the monotonic clock go on."""
+
+    skew: float = 0.0
+
+    @property
+    def clocks(self) -> Clocks:
+        return reading(self.at, self.skew)
+
+    def show(self, rows: Sequence[Environment]) -> Self:
+        return self.take(listed(rows, self.at, skew=self.skew))
+
+    def set_clock(self, by_ms: float) -> None:
+        before, self.skew = self.clocks, self.skew + by_ms
+        self.take(Slept(before, self.clocks))
+
+    def seen(self, set_at: float, by_ms: float) -> list[tuple[dict[SafeText, Presence], list[set[str]]]]:
+        """Return verdicts and incidents after each poll; one row is lost after a minute, and back after eight."""
+        found = []
+        for second in range(0, 600, 5):
+            if second == set_at:
+                self.set_clock(by_ms)
+            self.poll(*["e1"] * (60 <= second < 480))
+            rows = self.monitor.fleet.by_profile[NO_PROFILE].environments
+            found.append(({id_: row.verdict.presence for id_, row in rows.items()}, self.lost()))
+        return found
+
+
+@pytest.mark.parametrize("by_ms", [HOUR_MS, -HOUR_MS, 24 * HOUR_MS, -24 * HOUR_MS])
+@pytest.mark.parametrize("set_at", [30, 65, 400])
+def test_a_set_wall_clock_changes_no_verdict_and_no_alert(set_at: float, by_ms: float) -> None:
+    def one() -> SetClock:
+        return SetClock(["e0", "e1", "e2"], new_monitor(policies={})).poll(after=0)
+
+    seen = one().seen(set_at, by_ms)
+    assert seen == one().seen(set_at, 0.0)
+    assert seen[-1][1] == [{"e1"}]
 
 
 def test_a_return_in_time_opens_nothing() -> None:

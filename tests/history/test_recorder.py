@@ -27,7 +27,7 @@ from envwatch.alerts.monitor import Monitor, MonitorChanges
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.history.encoding.frames import FrameKind
 from envwatch.history.recorder import HistoryRecorder
-from envwatch.history.stored import Retention, StoredPast
+from envwatch.history.stored import Retention, StoredPast, day_paths
 from envwatch.history.writer import FolderWriter
 from envwatch.model.acks import Ack
 from envwatch.model.clock import ServerMs
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from envwatch.model.outcome import Outcome
 
-TODAY = "2025-10-09.sqlite"
+TODAY, TOMORROW = "2025-10-09.sqlite", "2025-10-10.sqlite"
 HOUR = 3_600_000
 A, B, OTHER = clean("a"), clean("b"), clean("other")
 
@@ -227,6 +227,33 @@ def test_of_two_at_once_one_records_and_the_other_takes_over_at_its_end(tmp_path
     assert kinds(tmp_path / TODAY)[4] is FrameKind.KEY
 
 
+@pytest.mark.parametrize("takes_over", [False, True])
+def test_of_two_recorders_over_midnight_no_poll_is_lost_and_each_day_is_read(
+    tmp_path: Path, *, takes_over: bool
+) -> None:
+    """The second recorder takes over right before midnight, or records nothing."""
+    midnight = NOW - NOW % DAY + DAY
+    outcomes = life(12, midnight - 30_000)
+    one, two = Session(tmp_path), Session(tmp_path)
+    one.take(outcomes[:1])
+    assert one.ready.wait(PATIENCE_S)
+    two.take(outcomes[:6])
+    one.take(outcomes[1:6])
+    if takes_over:
+        assert one.close() == []
+    else:
+        one.take(outcomes[6:])
+    two.take(outcomes[6:])
+    assert [two.close(), one.close()] == [[], []]
+    assert [path.name for path in day_paths(tmp_path)] == [TODAY, TOMORROW]
+    polls, moments, _ = content(StoredPast(tmp_path))
+    all_polls = content(two.history)[0]
+    assert {poll.at for poll in polls} == {poll.at for poll in all_polls}
+    assert len(moments) == len(polls)
+    if not takes_over:
+        assert len(polls) == len(all_polls)
+
+
 def test_a_recorder_without_its_folder_is_ready_as_another_records(tmp_path: Path) -> None:
     folder, outcomes = tmp_path / "history", life(3)
     one = Session(folder)
@@ -306,7 +333,7 @@ from envwatch.history.past import HistoryError
 from envwatch.alerts.monitor import Monitor
 from envwatch.model.limits import Limits
 from envwatch.history.stored import utc_day, day_path
-from envwatch.history.stored import StoredPast
+from envwatch.history.stored import StoredPast, day_paths
 from envwatch.history.recorder import HistoryRecorder
 
 folder = Path(sys.argv[1])

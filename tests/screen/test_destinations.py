@@ -15,6 +15,7 @@ from support.memory_history import MemoryHistory
 from envwatch.alerts.monitor import Monitor, MonitorChanges
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.history.past import HistoryError
+from envwatch.model import limits
 from envwatch.model.clock import ServerClock, ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
@@ -70,8 +71,9 @@ class Walk:
     def __init__(self, *steps: Recorded, is_replay: bool = False) -> None:
         self.pasts = pasts_of(*steps)
         newest_at = WallMs(NOW + max(each.at for each in steps if each.is_poll) * 1000)
+        self.reader = PastReader(self.pasts)
         self._destinations = Destinations(
-            reader=PastReader(self.pasts),
+            reader=self.reader,
             newest_at=newest_at,
             is_replay=is_replay,
             clocks=dict.fromkeys(self.pasts, ServerClock()),
@@ -142,6 +144,21 @@ async def _walk(steps: list[Recorded]) -> None:
     assert await Walk(*steps).all_events(-1) == backwards
     for count, at in enumerate(backwards, 1):
         assert await Walk(*steps).event(-count) == at
+
+
+async def test_a_busy_day_is_read_in_parts_and_every_step_leads_to_the_next_poll() -> None:
+    most = limits.EVENTS_KEPT // 4
+    polls = [Recorded(5 * place, most // 10) for place in range(50)]
+    walk = Walk(*polls, is_replay=True)
+    await walk.go(125)
+    assert await walk.all_events(-1) == [5 * place for place in reversed(range(25))]
+    walk.text = ""
+    assert await walk.all_events(1) == [5 * place for place in range(1, 50)]
+    for place in (0, 25, 49):
+        wall = WallMs(NOW + 5_000 * place)
+        window = await walk.reader.events(wall, WallMs(NOW + 5_000 * 49), {NO_PROFILE: ServerClock()})
+        assert window.covers(wall)
+        assert sum(len(events) for _, events in window.eventful_polls) <= 2 * most + most // 5
 
 
 async def test_what_time_alone_brought_is_known_from_the_next_poll_on_also_days_later() -> None:

@@ -620,6 +620,33 @@ async def test_each_profile_shows_its_last_poll_at_a_moment() -> None:
         assert stage.news.startswith("work laptop of env-1 went offline"), "one id in both profiles is no pair of twins"
 
 
+async def test_a_profile_chosen_in_the_past_shows_the_recorded_rows_of_the_profile_and_says_so() -> None:
+    home, work = clean("home"), clean("work")
+    pasts = {home: MemoryHistory(home), work: MemoryHistory(work)}
+
+    def record(*arguments: Any) -> None:
+        for past in pasts.values():
+            past.record(*arguments)
+
+    async with staged((120, 24), profiles=(home, work), pasts=pasts, record=record) as stage:
+        for at, profile, lost in ((0, home, ()), (2, work, ()), (5, home, (0,)), (7, work, (1,)), (9, home, ())):
+            await stage.tick(at - stage.now)
+            await stage.show(rows(stage.at, *lost, count=2), profile)
+        await press(stage, BACK)
+        await stage.type(":profile work")
+        await press(stage, "enter")
+        assert is_rewound(stage)
+        assert seconds(stage) == 7
+        assert " profile:work 2/4 " in stage.lines[0]
+        assert {tracked.key for tracked in stage.table.rows} == {("work", "env-0")}
+        assert down_keys(stage) == {("home", "env-0"), ("work", "env-1")}, "the filter hides no loss"
+        await press(stage, BACK)
+        assert {tracked.key for tracked in stage.table.rows} == {("work", "env-0"), ("work", "env-1")}
+        await press(stage, "L")
+        assert not is_rewound(stage)
+        assert " profile:work 2/4 " in stage.lines[0]
+
+
 # A replay: the dashboard on a recording alone.
 
 

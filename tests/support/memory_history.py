@@ -65,6 +65,9 @@ class MemoryHistory:
     def events(self, since: WallMs, until: WallMs) -> Sequence[Event]:
         return [event for step in self.steps(since, until) for event in step.events]
 
+    def event_times(self, since: WallMs, until: WallMs) -> Sequence[WallMs]:
+        return [step.at for step in self.steps(since, until) for _ in step.events]
+
     def steps(self, since: WallMs, until: WallMs, known: Mapping[Event, Event] = NO_EVENTS) -> Iterator[RecordedStep]:
         """Yield the polls of a time with events, and changes by time alone."""
         del known  # the record has the present's events

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import stat
 import subprocess
 import sys
@@ -27,7 +28,9 @@ from support.load import at_most
 from support.pty_terminal import ENTER, Terminal, environment
 
 from envwatch.alerts.silences import Silence, silence_of_environments, silence_of_query, silences_content, silences_of
+from envwatch.alerts.uptime_record import UptimeRecord, uptime_content
 from envwatch.demo.server import Server
+from envwatch.fleet.uptime import Uptime
 from envwatch.model.acks import Ack
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
@@ -38,6 +41,7 @@ from envwatch.watch.state_file import (
     MOST_SILENCES,
     REMEMBERED,
     SILENCES,
+    UPTIME,
     ChangedFile,
     StateFile,
     acknowledged,
@@ -529,6 +533,21 @@ def test_a_damaged_file_is_in_its_place_after_a_failed_write_and_its_new_name_is
         f"set aside what was damaged: {path}.damaged",
     ]
     assert (remembered(path), (tmp_path / "s.damaged").read_text()) == ({"theme": "nord"}, "{")
+
+
+def test_a_disk_that_fills_up_while_the_uptime_record_is_written_leaves_the_record_before(tmp_path: Path) -> None:
+    path, (soft, hard) = tmp_path / "work.json", resource.getrlimit(resource.RLIMIT_FSIZE)
+    merge(path, UPTIME, uptime_content(UptimeRecord(5.0, {clean("web"): Uptime(4.0, 5.0, at=5.0)}, has_begun=True)))
+    before = path.read_bytes()
+    many = {clean(f"web-{number}"): Uptime(9.0, 9.0, at=9.0) for number in range(500)}
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            merge(path, UPTIME, uptime_content(UptimeRecord(9.0, many, has_begun=True)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == before
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["work.json", "work.json.lock"]
 
 
 def test_a_part_of_a_state_replaces_this_part_alone(tmp_path: Path) -> None:

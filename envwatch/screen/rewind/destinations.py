@@ -13,7 +13,7 @@ from envwatch.fleet.events import Event, flatten
 from envwatch.history.past import HistoryError
 from envwatch.history.rewound import PollRef, Timeline
 from envwatch.model.clock import ServerClock, WallMs
-from envwatch.model.times import DAY_MS, MS
+from envwatch.model.times import MS
 from envwatch.screen.screens.table_screen import AtTime, Goal, Steps
 from envwatch.wording import state_style
 from envwatch.wording.events.event_text import event_text
@@ -189,7 +189,7 @@ class Destinations:
                 yield each
             if window.until >= self.newest_at:
                 return
-            here, wall = (window.until, inf), WallMs(min(window.until + DAY_MS / 3, self.newest_at))
+            here, wall = (window.until, inf), WallMs(min(nextafter(window.until, inf), self.newest_at))
 
     def _order(self, each: tuple[PollRef, Sequence[Event]]) -> Order:
         return self.reader.order(each[0])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from bisect import bisect_right
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -18,6 +19,7 @@ from envwatch.fleet.watched_time import WatchedTime
 from envwatch.history.earlier_runs import EarlierRuns, changes_between_runs
 from envwatch.history.past import HistoryError, Moment, Past, RecordedStep, events_of
 from envwatch.history.rewound import PollRef, Timeline
+from envwatch.model import limits
 from envwatch.model.clock import Clocks, ServerClock, WallMs
 from envwatch.model.times import DAY_MS, MS
 
@@ -41,6 +43,8 @@ _NEWEST_KEPT: Final = 2
 _ROWS_AHEAD: Final = 12_000
 """Rows that a thread reads in 250 ms."""
 _MOST_AHEAD: Final = 12
+_MOST_EVENTS: Final = limits.EVENTS_KEPT // 4
+"""Most events and groups before a moment, and after: in a large fleet, a day has hundreds of MiB of events."""
 
 
 class Events(NamedTuple):
@@ -48,6 +52,7 @@ class Events(NamedTuple):
 
     since: WallMs
     until: WallMs
+    covers_from: WallMs
     log: EventLog
     watched: Mapping[SafeText, WatchedTime]
     eventful_polls: Sequence[tuple[PollRef, Sequence[Event]]]
@@ -55,8 +60,8 @@ class Events(NamedTuple):
     poll_ref_of: Mapping[int, PollRef]
 
     def covers(self, wall: WallMs) -> bool:
-        """Whether the period includes a moment and the day before."""
-        return self.since + DAY_MS <= wall <= self.until
+        """Whether the period includes a moment and the day before, or half of the most events before."""
+        return self.covers_from <= wall <= self.until
 
     def log_at(self, polls: Mapping[SafeText, RecordedPoll]) -> EventLog:
         def is_known(event: Event) -> bool:
@@ -214,10 +219,19 @@ class PastReader:
         """
         if self._events is None or not self._events.covers(wall):
             since, until = WallMs(max(wall - 1.5 * DAY_MS, 0.0)), min(end, WallMs(wall + DAY_MS / 2))
-            self._events = await asyncio.to_thread(self._read_events, since, until, clocks)
+            self._events = await asyncio.to_thread(self._read_events, wall, since, until, clocks)
         return self._events
 
-    def _read_events(self, since: WallMs, until: WallMs, clocks: Mapping[SafeText, ServerClock]) -> Events:
+    def _read_events(
+        self, wall: WallMs, since: WallMs, until: WallMs, clocks: Mapping[SafeText, ServerClock]
+    ) -> Events:
+        covers_from = WallMs(since + DAY_MS)
+        times = sorted(at for past in self.pasts.values() for at in past.event_times(since, until))
+        place = bisect_right(times, wall)
+        if place > _MOST_EVENTS:
+            since, covers_from = times[place - _MOST_EVENTS], times[place - _MOST_EVENTS // 2]
+        if len(times) - place > _MOST_EVENTS:
+            until = times[place + _MOST_EVENTS]
         log, watched = EventLog(), {}
         eventful: list[tuple[PollRef, Sequence[Event]]] = []
         known = {event: event for event in self._present_log}
@@ -231,7 +245,7 @@ class PastReader:
             eventful += [(PollRef(profile, poll), events) for poll, events in brought]
         eventful.sort(key=lambda each: self.order(each[0]))
         step_of = {id(event): step for step, events in eventful for event in events}
-        return Events(since, until, log, watched, eventful, step_of)
+        return Events(since, until, covers_from, log, watched, eventful, step_of)
 
 
 def _brought(before: Sequence[Event], steps: Iterable[RecordedStep]) -> Iterator[tuple[RecordedPoll, Sequence[Event]]]:
