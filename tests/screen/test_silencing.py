@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from support.app_harness import BELL, staged
 from support.builders import NOW, environment, key_of
 from support.policies import soon
@@ -298,15 +299,17 @@ async def test_the_marks_of_this_machine_are_shown_in_place_of_the_serving_hosts
         assert "ops-1" not in stage.text
 
 
-async def test_an_incident_names_who_knows_once_all_its_members_are_known_there() -> None:
+@pytest.mark.parametrize(("is_known", "lines"), [(False, [("off", False), ("off", True)]), (True, [("2 off", True)])])
+async def test_only_the_members_known_at_the_server_stand_with_who_knows(
+    *, is_known: bool, lines: list[tuple[str, bool]]
+) -> None:
+    first, online = lost_rows(**acked())
+    second = replace(first, id=clean("env-c"), name=clean("c"), unknown=first.unknown if is_known else {})
     async with staged((120, 36)) as stage:
-        first, online = lost_rows(**acked())
-        for is_known in (False, True):
-            second = replace(first, id=clean("env-c"), name=clean("c"), unknown=first.unknown if is_known else {})
-            await stage.show([first, second, online])
-            (line,) = stage.block
-            assert "2 off" in line
-            assert ("acked by ops-1" in line) == is_known
+        await stage.show([first, second, online])
+        for line, (state, names_who) in zip(stage.block, lines, strict=True):
+            assert f" {state} " in line
+            assert ("acked by ops-1" in line) is names_who
 
 
 async def test_a_decision_or_a_silence_here_names_the_host_that_still_pages() -> None:
