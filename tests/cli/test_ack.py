@@ -161,6 +161,13 @@ def test_an_acknowledgement_of_this_machine_is_none_for_the_team(envwatch: Envwa
     assert [method for method, _, _ in sent(scripted)] == ["PUT"]
 
 
+def test_a_silence_of_a_viewer_names_the_host_that_still_pages(envwatch: Envwatch, scripted: Faulty) -> None:
+    scripted.script = marked("web-2", alerts={"counts": True, "why": "up 99 % of 7 days"})
+    be_envwatch(scripted)
+    err = envwatch("silence", "--filter", "name:web-2", "--for", "1h").err
+    assert err.endswith(f": name:web-2; {scripted.url.partition('://')[2]} still pages\n")
+
+
 @pytest.mark.parametrize("command", ["check", "list", "ack list", "alerts", "silence list"])
 def test_a_command_names_a_damaged_file_of_acknowledgements(envwatch: Envwatch, scripted: Faulty, command: str) -> None:
     keep(envwatch.home, scripted, "web-2")
@@ -175,6 +182,7 @@ def test_a_command_names_a_damaged_file_of_acknowledgements(envwatch: Envwatch, 
         (says(403), 4, "the token of this machine may not acknowledge: ask for the right `ack` at"),
         (says(401), 4, "answered 401"),
         (says(500), 1, "answered 500"),
+        (says(502, '{"error": "not passed on: only a user of top can change it"}'), 1, ": not passed on: only a user"),
         (says(429, Retry_After="7"), 1, "try again in 7 s"),
     ],
 )

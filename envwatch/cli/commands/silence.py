@@ -127,7 +127,7 @@ def _matching(options: Options) -> tuple[str, bool, str]:
         return _matching_text([], 0, str(stop)), False, ""
     except TimeoutError:
         return _matching_text([], 0, f"no listing within {_LOOK_S} s"), False, ""
-    found = matching_rows(options.filter, monitor, profiles)
+    found = [*matching_rows(options.filter, monitor, profiles)]
     print_hint(parse(options.filter), monitor.fleet)
     failures = [str(stop) for stop in stops_in(outcomes, profiles)]
     names = [shortened(tracked.environment.label, _NAME_CELLS, keep="ends") for tracked in in_default_order(found)]
