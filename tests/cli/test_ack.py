@@ -300,6 +300,16 @@ def test_a_list_has_this_machines_and_the_servers_acknowledgements(envwatch: Env
     assert ["until back" in line for line in lines[1:]] == [False, True, True]
 
 
+def test_a_name_with_one_id_in_several_profiles_is_chosen_by_the_profile(envwatch: Envwatch, scripted: Faulty) -> None:
+    other = scripted.url.replace("127.0.0.1", "localhost")
+    key = 'api_key_env = "LETTA_API_KEY"\n'
+    envwatch.write_config(
+        f'[profiles.home]\nbase_url = "{scripted.url}"\n{key}[profiles.work]\nbase_url = "{other}"\n{key}'
+    )
+    found = envwatch("ack", "web-2", "--profile", "home,work")
+    assert (found.code, found.line) == (2, "several profiles have an environment web-2: choose one with --profile")
+
+
 @pytest.mark.parametrize("what", ["web-2", "name:web-2", UUID, UUID.upper()])
 def test_an_end_on_this_machine_is_an_entry_with_an_end(envwatch: Envwatch, scripted: Faulty, what: str) -> None:
     keep(envwatch.home, scripted, "web-2")
