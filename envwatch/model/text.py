@@ -279,11 +279,17 @@ def enumerated(names: Sequence[str], count: int) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str], *, similarity: float = 0.6) -> str:
-    """Return `; did you mean WORD?`, or an empty text without a known word above `similarity` (`difflib`'s cutoff)."""
+    """Return `; did you mean WORD?`, or an empty text without a near word."""
+    found = nearest(word, known, similarity=similarity)
+    return f"; did you mean {found}?" if found else ""
+
+
+def nearest(word: str, known: Iterable[str], *, similarity: float = 0.6) -> str:
+    """Return the most similar known word, or an empty text without a word above `similarity` (`difflib`'s cutoff)."""
     from difflib import get_close_matches  # noqa: PLC0415 - only after a mistake
 
     found = get_close_matches(word, list(known), cutoff=similarity)
-    return f"; did you mean {found[0]}?" if found else ""
+    return found[0] if found else ""
 
 
 def look_alikes(names: Iterable[SafeText]) -> frozenset[SafeText]:

@@ -182,12 +182,27 @@ def test_a_silence_ends_within_31_days_by_length_or_by_time(envwatch: Envwatch) 
     assert abs(datetime.fromisoformat(until) - end) < timedelta(seconds=30)
 
 
-def test_an_unknown_option_before_an_action_is_named_with_the_nearest(envwatch: Envwatch) -> None:
-    wrong = envwatch("silence", "--filter", "name:x", "--untill", "10:00")
-    assert (wrong.code, wrong.err) == (
-        2,
-        "envwatch: `envwatch silence` takes no --untill; did you mean --until? See `envwatch silence --help`\n",
-    )
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["--filter", "name:x", "--untill", "10:00"], "`envwatch silence --filter name:x --until 10:00`"),
+        (["x", "--for", "2h", "--untl=10:00"], "`envwatch silence --filter name:x --until=10:00`"),
+        (
+            ["--filter", "a b", "--fro", "2h", "--note", "it's"],
+            """`envwatch silence --filter 'a b' --for 2h --note 'it'"'"'s'`""",
+        ),
+        (["--fliter", "name:x", "--fro", "2h"], "--filter"),
+        (["--fliter", "name:x", "--for", "never"], "--filter"),
+        (["--untl", "10:00", "--note", "x" * 20], "--until"),
+    ],
+)
+def test_an_unknown_option_is_answered_with_the_whole_command_that_was_meant(
+    envwatch: Envwatch, arguments: list[str], meant: str
+) -> None:
+    wrong = envwatch("silence", *arguments)
+    flag = next(each for each in arguments if each.startswith(("--unt", "--fro", "--fli")))
+    line = f"`envwatch silence` takes no {flag}; did you mean {meant}? See `envwatch silence --help`"
+    assert (wrong.code, wrong.line) == (2, line)
 
 
 def test_recurring_silences_of_several_profiles_have_ids_that_end_them(envwatch: Envwatch) -> None:

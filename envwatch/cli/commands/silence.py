@@ -53,6 +53,7 @@ def add_arguments(parser: Parser) -> None:
         "asks before it silences all environments."
     )
     parser.add_shared("filter")
+    parser.word_flag = "--filter"
     length = parser.add_mutually_exclusive_group()
     about = "length of the silence, at most 31d: 30m, 2h, 1d, 1h30m"
     length.add_argument("--for", dest="lasts", **valued("TIME", duration(SHORTEST_S, LONGEST_S), about))
