@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 import shutil
 import sys
 import textwrap
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from envwatch import __version__
 from envwatch.config.values import path_text, query
 from envwatch.model.redactor import LIKE_A_KEY, ReportedError
-from envwatch.model.text import SafeText, clean, composed, did_you_mean, one_line
+from envwatch.model.text import SafeText, clean, composed, did_you_mean, nearest_word, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -81,6 +82,15 @@ class StopError(ReportedError):
     def __init__(self, code: Exit, line: str = "") -> None:
         super().__init__(line)
         self.code = code
+
+
+class _UnknownError(StopError):
+    """Ends the command because of an argument that a parser does not take."""
+
+    def __init__(self, word: str, parser: Parser) -> None:
+        super().__init__(Exit.USAGE, _with_help(unknown_argument(word, parser.prog, parser.flags), parser.prog))
+        self.word = word
+        self.parser = parser
 
 
 class HelpRequested(Exception):  # noqa: N818 - no error
@@ -210,6 +220,8 @@ class Parser(argparse.ArgumentParser):
         self._fill = fill
         self.optional_action: argparse.Action | None = None
         """Subcommands; the first word names a subcommand or is a value."""
+        self.word_flag = ""
+        """The option that a first word without an action was meant for."""
         self._advanced: argparse._ArgumentGroup | None = None
         super().__init__(
             formatter_class=_HelpFormatter,
@@ -257,7 +269,7 @@ class Parser(argparse.ArgumentParser):
         if action is not None and action.choices is not None and (not args or args[0] not in action.choices):
             action.nargs = argparse.SUPPRESS  # takes no word
         if (unknown := self._unknown_option(args or ())) is not None:
-            raise StopError(Exit.USAGE, _with_help(unknown_arguments([unknown], self.prog, self.flags), self.prog))
+            raise _UnknownError(unknown, self)
         return super().parse_known_args(args, namespace)
 
     def _unknown_option(self, args: Sequence[str]) -> str | None:
@@ -267,6 +279,21 @@ class Parser(argparse.ArgumentParser):
             return None
         before = takewhile(lambda arg: arg not in {*(actions.choices or ()), "--"}, args)
         return next((arg for arg in before if arg.startswith("--") and arg.partition("=")[0] not in self.flags), None)
+
+    def corrected(self, arguments: Sequence[str], wrong: str, right: str) -> list[str]:
+        """Return a command line with the option `right` for `wrong`, and without what `right` excludes."""
+        words = [right + word.removeprefix(wrong) if word.partition("=")[0] == wrong else word for word in arguments]
+        name = self.prog.rpartition(" ")[2]
+        place = words.index(name) + 1 if name in words else len(words)
+        if self.word_flag and place < len(words) and not words[place].startswith("-"):
+            value = words[place] if ":" in words[place] else f"name:{words[place]}"
+            words[place : place + 1] = [self.word_flag, value]
+        for group in self._mutually_exclusive_groups:
+            flags = {flag for action in group._group_actions for flag in action.option_strings}  # noqa: SLF001
+            if right in flags:
+                for flag in (flags - {right}).intersection(words):
+                    del words[words.index(flag) : words.index(flag) + 2]
+        return words
 
     def print_help(self, file: object = None) -> NoReturn:  # noqa: ARG002 - argparse's own signature
         """Raise `HelpRequested`, because argparse ignores write errors."""
@@ -311,13 +338,15 @@ def options_in(arguments: Sequence[str] | None, options: Options | None = None) 
         if any(map(names_a_key, arguments)):
             first.error(NO_KEY_HERE)
         _, extras = first.parse_known_args(arguments, namespace=options)
+    except _UnknownError as stop:
+        raise _unknown(stop, arguments) from None
     except StopError:
         if options.command is None and PLUGIN in arguments:
             options.command = PLUGIN  # the mistake comes before the command is known
         raise
     parser: Parser = vars(options).pop("parser")
     if extras:
-        raise StopError(Exit.USAGE, _with_help(unknown_arguments(extras, parser.prog, parser.flags), parser.prog))
+        raise _unknown(_UnknownError(extras[0], parser), arguments)
     if options.version:
         raise HelpRequested(f"envwatch {__version__}\n")
     # Before a command, the first parser accepts every shared option.
@@ -366,6 +395,7 @@ def check_query(text: str, argument: str, *, is_positional: bool = False) -> Non
         raise StopError(Exit.USAGE, f"{argument}: {LIKE_A_KEY.sub('…', mistake.message)} ({place})") from None
 
 
+_SIMILARITY: Final = 0.75
 _LONG_WORD: Final = re.compile(r"(?<![^\s'=])(?!--)[^\s'=]{17,}")
 
 _CHOICE: Final = re.compile(r"argument (\S+): invalid choice: '?(.*?)'? \(choose from (.*)\)", re.DOTALL)
@@ -389,25 +419,45 @@ def plain(message: str) -> SafeText:
     """Return argparse's message in plain words."""
     if match := _CHOICE.fullmatch(message):
         name, word, choices = match[1], _without_keys(match[2]), re.findall(r"[\w-]+", match[3])
-        nearest = did_you_mean(word, choices)
+        near = did_you_mean(word, choices)
         if name.isupper():  # an upper-case name is a command or an action
             flags = ("--help", "--version") if name == "COMMAND" else ("--help",)
-            hint = nearest or did_you_mean(word, flags, similarity=0.75) or f"; there are {', '.join(choices)}"
+            hint = near or did_you_mean(word, flags, similarity=0.75) or f"; there are {', '.join(choices)}"
             return composed(f"there is no {name.lower()} {word}{hint}")
-        return composed(f"{name} must be one of {', '.join(choices)}{nearest}")
+        return composed(f"{name} must be one of {', '.join(choices)}{near}")
     for pattern, words in _OTHERS.items():
         if match := pattern.fullmatch(message):
             return composed(f"{match[1]} {words}")
     return _without_keys(message.removeprefix("argument "))
 
 
-def unknown_arguments(extras: Sequence[str], command: str, options: Iterable[str]) -> SafeText:
-    """Return the message for unknown arguments."""
-    word = _without_keys(extras[0])
+def _unknown(stop: _UnknownError, arguments: Sequence[str]) -> StopError:
+    """Return an error with the whole command that was meant, if that command has no other mistake."""
+    wrong, parser = stop.word.partition("=")[0], stop.parser
+    right = nearest_word(wrong, parser.flags, similarity=_SIMILARITY) if wrong.startswith("--") else ""
+    if not right:
+        return stop
+    words = parser.corrected(arguments, wrong, right)
+    command = shlex.join(["envwatch", *words])
+    if command != _without_keys(command):
+        return stop
+    try:
+        options_in(words)
+    except StopError:
+        return stop
+    except HelpRequested:
+        pass
+    what = f"`{parser.prog}` takes no {_without_keys(stop.word)}; did you mean `{command}`?"
+    return StopError(Exit.USAGE, _with_help(composed(what), parser.prog))
+
+
+def unknown_argument(word: str, command: str, options: Iterable[str]) -> SafeText:
+    """Return the message for an unknown argument."""
+    word = _without_keys(word)
     if not word.startswith("-"):
         return composed(f"`{command}` takes no argument {word}: every value stands after its option")
     flag = "--version" if word == "-V" else word.partition("=")[0]
-    return composed(f"`{command}` takes no {word}{did_you_mean(flag, options, similarity=0.75)}")
+    return composed(f"`{command}` takes no {word}{did_you_mean(flag, options, similarity=_SIMILARITY)}")
 
 
 def names_a_key(argument: str) -> bool:

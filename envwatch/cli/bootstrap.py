@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from envwatch.cli.arguments import GROUPS, Exit, Options, StopError
 from envwatch.cli.streams import print_error
 from envwatch.config.values import ConfigError, past_end, seconds_text, zone_named
-from envwatch.model.acks import LONGEST_S, SHORTEST_S
 from envwatch.model.redactor import ReportedError, redactor
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import date_text, moment_of, past_moment_of, use_zone
@@ -74,6 +73,8 @@ def future_moment(text: str) -> datetime:
 
 def lasts_in(options: Options) -> timedelta | None:
     """Return the duration of `--for` or `--until`, if any; raise `StopError` outside of a minute to 31 days."""
+    from envwatch.model.acks import LONGEST_S, SHORTEST_S
+
     if (until := getattr(options, "until", None)) is None:
         lasts: timedelta | None = getattr(options, "lasts", None)
         return lasts

@@ -125,7 +125,10 @@ def chosen_rows(
         row for row in rows if row.environment.label == name
     ]:
         if len({(monitor.fleet.server_of(row.profile), row.environment.id) for row in named}) > 1:
-            ids = ", ".join(sorted(row.environment.id for row in named))
+            known = {row.environment.id for row in named}
+            if len(known) == 1:
+                raise StopError(Exit.USAGE, f"several profiles have an environment {name}: choose one with --profile")
+            ids = ", ".join(sorted(known))
             raise StopError(Exit.USAGE, f"{len(named):,} environments are called {name}: name one by its id: {ids}")
         return named, False
     check_query(what, argument, is_positional=True)

@@ -23,7 +23,7 @@ from envwatch.cli.bootstrap import all_settings_for, config_path_for
 from envwatch.cli.streams import print_error, write
 from envwatch.letta.poller import read_clocks
 from envwatch.model.acks import Ack, AckResult
-from envwatch.model.listing_api import RefusedError
+from envwatch.model.listing_api import NOT_PASSED_ON, RefusedError
 from envwatch.model.outcome import Cause, SourceError
 from envwatch.model.redactor import redactor
 from envwatch.model.text import EMPTY, SafeText, clean, counted
@@ -292,7 +292,11 @@ class Service:
         except SourceError as error:
             if act.request is not None and error.failure.cause in {Cause.NO_SUCH_ROUTE, Cause.FORBIDDEN}:
                 return None
-            raise RefusedError(HTTPStatus.BAD_GATEWAY, {"error": f"not passed on: {error}"}) from None
+            why = str(error)
+            if error.failure.cause is Cause.FORBIDDEN:
+                host = self._host_above(self._keys[act.profile])
+                why = f"the token of this server only reads at {host}: only a user of {host} can change it"
+            raise RefusedError(HTTPStatus.BAD_GATEWAY, {"error": f"{NOT_PASSED_ON}{why}"}) from None
         self._watch.targets[self._keys[act.profile]].poller.refresh()
         self._log.note(f"{act.who} was passed on upstream, {act.uuid}")
         return answer

@@ -19,7 +19,7 @@ from envwatch.letta.http import httpx
 from envwatch.letta.transport import ERROR_BYTES, BodyError, Response
 from envwatch.model import limits
 from envwatch.model.clock import OffsetBounds
-from envwatch.model.listing_api import WRONG_BASE_URL
+from envwatch.model.listing_api import NOT_PASSED_ON, WRONG_BASE_URL
 from envwatch.model.outcome import Cause, Failure, SourceError
 from envwatch.model.page import Page, PageError, Pool, page_of
 from envwatch.model.redactor import Redactor
@@ -218,6 +218,8 @@ def ack_refusal_of(response: Response, endpoint: Endpoint, *, is_of_known: bool)
         case 429:
             seconds = "a minute" if failure.retry_after is None else f"{failure.retry_after.total_seconds():.0f} s"
             what = f"{host} takes no more acknowledgements from this token for now: try again in {seconds}"
+        case 502 if words.startswith(NOT_PASSED_ON):
+            what = f"{host}: {words}"
         case status if status >= 500:
             what = f"{failure.message}: try again"
         case _:

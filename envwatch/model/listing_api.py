@@ -24,6 +24,8 @@ DEFAULT_LIMIT: Final = 50
 ONLINE_MS: Final = 120_000
 WRONG_BASE_URL: Final = "the base URL must end with"
 """Start of the 404 of `envwatch serve` for a path without a profile; the valid endings follow."""
+NOT_PASSED_ON: Final = "not passed on: "
+"""Begin of the 502 of a server whose upstream refused an act about an acknowledgement."""
 GZIP_FROM_BYTES: Final = 1_400
 """A smaller body fits into one packet."""
 AGE_HEADER: Final = "Envwatch-Listing-Age"

@@ -161,6 +161,13 @@ def test_an_acknowledgement_of_this_machine_is_none_for_the_team(envwatch: Envwa
     assert [method for method, _, _ in sent(scripted)] == ["PUT"]
 
 
+def test_a_silence_of_a_viewer_names_the_host_that_still_pages(envwatch: Envwatch, scripted: Faulty) -> None:
+    scripted.script = marked("web-2", alerts={"counts": True, "why": "up 99 % of 7 days"})
+    be_envwatch(scripted)
+    err = envwatch("silence", "--filter", "name:web-2", "--for", "1h").err
+    assert err.endswith(f": name:web-2; {scripted.url.partition('://')[2]} still pages\n")
+
+
 @pytest.mark.parametrize("command", ["check", "list", "ack list", "alerts", "silence list"])
 def test_a_command_names_a_damaged_file_of_acknowledgements(envwatch: Envwatch, scripted: Faulty, command: str) -> None:
     keep(envwatch.home, scripted, "web-2")
@@ -175,6 +182,7 @@ def test_a_command_names_a_damaged_file_of_acknowledgements(envwatch: Envwatch, 
         (says(403), 4, "the token of this machine may not acknowledge: ask for the right `ack` at"),
         (says(401), 4, "answered 401"),
         (says(500), 1, "answered 500"),
+        (says(502, '{"error": "not passed on: only a user of top can change it"}'), 1, ": not passed on: only a user"),
         (says(429, Retry_After="7"), 1, "try again in 7 s"),
     ],
 )
@@ -297,6 +305,16 @@ def test_a_list_has_this_machines_and_the_servers_acknowledgements(envwatch: Env
     lines = envwatch("ack", "list").out.splitlines()
     assert all(line.isprintable() for line in lines)
     assert ["until back" in line for line in lines[1:]] == [False, True, True]
+
+
+def test_a_name_with_one_id_in_several_profiles_is_chosen_by_the_profile(envwatch: Envwatch, scripted: Faulty) -> None:
+    other = scripted.url.replace("127.0.0.1", "localhost")
+    key = 'api_key_env = "LETTA_API_KEY"\n'
+    envwatch.write_config(
+        f'[profiles.home]\nbase_url = "{scripted.url}"\n{key}[profiles.work]\nbase_url = "{other}"\n{key}'
+    )
+    found = envwatch("ack", "web-2", "--profile", "home,work")
+    assert (found.code, found.line) == (2, "several profiles have an environment web-2: choose one with --profile")
 
 
 @pytest.mark.parametrize("what", ["web-2", "name:web-2", UUID, UUID.upper()])

@@ -186,19 +186,53 @@ def test_a_silence_ends_within_31_days_by_length_or_by_time(envwatch: Envwatch) 
     assert abs(datetime.fromisoformat(until) - end) < timedelta(seconds=30)
 
 
-def test_an_unknown_option_before_an_action_is_named_with_the_nearest(envwatch: Envwatch) -> None:
-    wrong = envwatch("silence", "--filter", "name:x", "--untill", "10:00")
-    assert (wrong.code, wrong.err) == (
-        2,
-        "envwatch: `envwatch silence` takes no --untill; did you mean --until? See `envwatch silence --help`\n",
-    )
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["--filter", "name:x", "--untill", "10:00"], "`envwatch silence --filter name:x --until 10:00`"),
+        (["x", "--for", "2h", "--untl=10:00"], "`envwatch silence --filter name:x --until=10:00`"),
+        (
+            ["--filter", "a b", "--fro", "2h", "--note", "it's"],
+            """`envwatch silence --filter 'a b' --for 2h --note 'it'"'"'s'`""",
+        ),
+        (["--fliter", "name:x", "--fro", "2h"], "--filter"),
+        (["--fliter", "name:x", "--for", "never"], "--filter"),
+        (["--untl", "10:00", "--note", "x" * 20], "--until"),
+    ],
+)
+def test_an_unknown_option_is_answered_with_the_whole_command_that_was_meant(
+    envwatch: Envwatch, arguments: list[str], meant: str
+) -> None:
+    wrong = envwatch("silence", *arguments)
+    flag = next(each for each in arguments if each.startswith(("--unt", "--fro", "--fli")))
+    line = f"`envwatch silence` takes no {flag}; did you mean {meant}? See `envwatch silence --help`"
+    assert (wrong.code, wrong.line) == (2, line)
 
 
-def test_the_list_names_the_profile_of_each_recurring_silence_of_several(envwatch: Envwatch) -> None:
-    quiet = "".join(
-        f'[profiles.{name}]\n[[profiles.{name}.quiet]]\nfilter = "name:{name}"\nhours = "17:00-10:00"\n'
+def test_recurring_silences_of_several_profiles_have_ids_that_end_them(envwatch: Envwatch) -> None:
+    now, hour = datetime.now(UTC), timedelta(hours=1)
+    hours = f"{now - hour:%H:%M}-{now + hour:%H:%M}"
+    quiet = 'timezone = "UTC"\n' + "".join(
+        f'[profiles.{name}]\n[[profiles.{name}.quiet]]\nfilter = "name:{name}"\nhours = "{hours}"\n'
         for name in ("home", "work")
     )
     envwatch.write_config(quiet)
     lines = envwatch("silence", "list", "--profile", "home,work").out.splitlines()
-    assert [line.split()[:2] for line in lines] == [["ID", "PROFILE"], ["quiet-1", "home"], ["quiet-1", "work"]]
+    ids = ["home/quiet-1", "work/quiet-1"]
+    assert [line.split()[:2] for line in lines] == [["ID", "PROFILE"], [ids[0], "home"], [ids[1], "work"]]
+    refused = envwatch("silence", "end", "quiet-1", "--profile", "home,work")
+    why = "several profiles have a silence quiet-1: end home/quiet-1 or work/quiet-1"
+    assert (refused.code, refused.line) == (2, why)
+    ended = envwatch("silence", "end", "work/quiet-1", "--profile", "home,work")
+    assert ended == (0, "", f"ended: name:work {hours}\n")
+    found = json.loads(envwatch("silence", "list", "--profile", "home,work", "-o", "json").out)
+    assert {each["id"]: each["until"] is None for each in found} == dict(zip(ids, (False, True), strict=True))
+
+
+@pytest.mark.parametrize(("command", "code"), [("silence list", 0), ("silence end quiet-1", 1)])
+def test_a_mistake_of_the_file_is_named_where_its_silences_are_left_out(
+    envwatch: Envwatch, command: str, code: int
+) -> None:
+    envwatch.write_config('[[quiet]]\nfilter = "name:web-1"\nhours = "25:00"\n')
+    found = envwatch(*command.split())
+    assert (found.code, "envwatch: without the silences that recur: " in found.err) == (code, True)

@@ -314,6 +314,9 @@ async def test_a_lower_server_passes_acknowledgements_notes_and_ends_on_and_keep
         upstream.error = SourceError(Failure(Cause.UNREACHABLE, clean("no upstream")))
         refused = await served.ask("DELETE")
         assert (refused.status, refused.json) == (502, {"error": "not passed on: no upstream"})
+        upstream.error = SourceError(Failure(Cause.FORBIDDEN, clean("ask for the right")))
+        why = "the token of this server only reads at upper:1: only a user of upper:1 can change it"
+        assert (await served.ask("DELETE")).json == {"error": f"not passed on: {why}"}
 
 
 async def test_a_lower_server_without_the_right_upstream_acknowledges_for_its_own_viewers(tmp_path: Path) -> None:

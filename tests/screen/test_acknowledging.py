@@ -695,10 +695,14 @@ async def test_footer_palette_and_log_offer_the_key_to_a_token_with_the_right_on
 async def test_a_note_on_the_teams_acknowledgement_is_a_note_whatever_its_first_letter() -> None:
     server = Server()
     async with viewer(server) as stage:
-        mark = {"envwatch": {"ack": {"by": "ann", "at": stage.at, "note": "", "uuid": UUID}}}
+        mark = {"envwatch": {"ack": {"by": "ann", "at": stage.at, "note": "disk", "uuid": UUID}}}
         await stage.take(served(stage, *(off_at(name, stage.at - 5_000, **mark) for name in ("a", "b"))))
         await stage.press("home", "a")
         await stage.type("eta 10 min")
         await stage.press("enter")
         assert (server.notes, server.ended) == ([(UUID, "eta 10 min")], [])
+        await stage.press("a", "end")
+        await stage.type(", eta 5 min")
+        await stage.press("enter")
+        assert server.notes[1:] == [(UUID, "disk, eta 5 min")]
         assert "acknowledged with another note for the team" in message(stage)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import suppress
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -27,7 +27,7 @@ from envwatch.model.times import date_text
 from envwatch.watch.profiles import state_file
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from envwatch.alerts.silences import Silence
     from envwatch.config.settings import Settings
@@ -53,6 +53,7 @@ def add_arguments(parser: Parser) -> None:
         "asks before it silences all environments."
     )
     parser.add_shared("filter")
+    parser.word_flag = "--filter"
     length = parser.add_mutually_exclusive_group()
     about = "length of the silence, at most 31d: 30m, 2h, 1d, 1h30m"
     length.add_argument("--for", dest="lasts", **valued("TIME", duration(SHORTEST_S, LONGEST_S), about))
@@ -76,9 +77,13 @@ def add_arguments(parser: Parser) -> None:
 def run(options: Options) -> int:
     """Make a silence, or run an action."""
     settings: list[Settings] = []
-    with suppress(ReportedError):  # only for the time zone and the recurring silences
+    action = getattr(options, "action", None)
+    try:
         settings = all_settings_for(options)
-    match getattr(options, "action", None):
+    except ReportedError as stop:
+        if action is not None:
+            print_error(f"envwatch: without the silences that recur: {stop}")
+    match action:
         case "list":
             return _list(options, settings)
         case "end":
@@ -127,7 +132,7 @@ def _matching(options: Options) -> tuple[str, bool, str]:
         return _matching_text([], 0, str(stop)), False, ""
     except TimeoutError:
         return _matching_text([], 0, f"no listing within {_LOOK_S} s"), False, ""
-    found = matching_rows(options.filter, monitor, profiles)
+    found = [*matching_rows(options.filter, monitor, profiles)]
     print_hint(parse(options.filter), monitor.fleet)
     failures = [str(stop) for stop in stops_in(outcomes, profiles)]
     names = [shortened(tracked.environment.label, _NAME_CELLS, keep="ends") for tracked in in_default_order(found)]
@@ -154,11 +159,13 @@ def _end(id_: str, settings: Sequence[Settings]) -> int:
     from envwatch.model.clock import WallMs
     from envwatch.watch.state_file import SILENCES
 
-    name, found = shortened(clean(id_), 40), [listed for listed in _listed(settings) if listed[0].id == clean(id_)]
+    name = shortened(clean(id_), 40)
+    found = [listed for listed in _listed(settings) if clean(id_) in {listed[0].id, listed[0].id.rpartition("/")[2]}]
     if not found:
         raise StopError(Exit.FAILED, f"there is no silence {name}; `envwatch silence list` prints the current silences")
     if len(found) > 1:
-        raise StopError(Exit.USAGE, f"several profiles have a silence {name}: choose one with --profile")
+        ids = " or ".join(listed[0].id for listed in found)
+        raise StopError(Exit.USAGE, f"several profiles have a silence {name}: end {ids}")
     ((silence, _, until, _),) = found
     if until is None:
         raise StopError(Exit.FAILED, f"{name} is not in force now: {_what(silence)}")
@@ -203,7 +210,16 @@ def _listed(settings: Sequence[Settings]) -> list[_Listed]:
         for silence in silences_policy(each).silences:
             recurring.setdefault(silence, []).append(each.profile)
     hours = [(each, hours_at(each, now, silences, ServerClock()) or (None, None)) for each in recurring]
-    return [*once, *((each, *span, composed(", ".join(recurring[each]))) for each, span in hours)]
+    times = Counter(each.id for each in recurring)
+    return [
+        *once,
+        *((_named(each, recurring[each], times), *span, composed(", ".join(recurring[each]))) for each, span in hours),
+    ]
+
+
+def _named(silence: Silence, profiles: Sequence[str], times: Mapping[SafeText, int]) -> Silence:
+    """Return a recurring silence with an id that no silence of another profile has: `work/quiet-1`."""
+    return silence if times[silence.id] == 1 else silence._replace(id=composed(f"{profiles[0]}/{silence.id}"))
 
 
 def _what(silence: Silence) -> SafeText:

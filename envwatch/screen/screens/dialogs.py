@@ -234,6 +234,7 @@ class Prompt(ModalScreen["str | None"]):
         may_withdraw: whether a key withdraws the subject of the question.
         others: further questions for `tab`; `chosen` is the visible question's index.
         mistake_in: returns the mistake in a text, or an empty text.
+        is_replaced: whether the first letter replaces `text`; a key that moves keeps it.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -259,10 +260,11 @@ class Prompt(ModalScreen["str | None"]):
         enter: str = "Keep",
         mistake_in: Callable[[str], str] = lambda _: "",
         others: Sequence[str] = (),
+        is_replaced: bool = False,
     ) -> None:
         super().__init__()
         self._questions = (question, *others)
-        self._input = TextInput(text, placeholder=hint, max_length=longest, select_on_focus=False, compact=True)
+        self._input = TextInput(text, placeholder=hint, max_length=longest, select_on_focus=is_replaced, compact=True)
         self._mistake = Static(id="prompt-mistake", markup=False)
         self._may_withdraw = may_withdraw
         self._enter = enter

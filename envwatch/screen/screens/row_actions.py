@@ -322,7 +322,7 @@ class RowActions(TableScreen):
         people = sorted({ack.by for ack in acks.values() if ack.by})
         who = f"acknowledged by {enumerated(people[:_NAMES], len(people))}" if people else "acknowledged already"
         question = f"{acknowledged.name}, {who}: another note?"
-        prompt = Prompt(question, hint, LONGEST_NOTE, note, may_withdraw=True)
+        prompt = Prompt(question, hint, LONGEST_NOTE, note, may_withdraw=True, is_replaced=bool(people))
         self.ask(prompt, change)
 
     def _acks_in_force(self, rows: Iterable[TrackedEnvironment]) -> Mapping[EnvironmentKey, Ack]:
