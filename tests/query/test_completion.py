@@ -115,9 +115,11 @@ def test_a_field_is_offered_with_the_words_about_the_fact_and_an_example() -> No
         ("zzz", []),
         ("on", ["status:online"]),
         ("OFF", ["status:offline"]),
-        ("!fl", ["status:flapping"]),
+        ("!fl", ["flapping:", "status:flapping"]),
         ("de", ["device:"]),
         ("ch", ["status:changed"]),
+        ("ack", ["acked:", "status:acknowledged"]),
+        ("sil", ["silenced:"]),
         ("g", []),
     ],
 )
