@@ -103,7 +103,7 @@ def matching_rows(query: str, monitor: Monitor, profiles: Profiles) -> Iterator[
     """Yield the rows of listed profiles that match a query at the listing's time."""
     for name, profile_state in monitor.fleet.by_profile.items():
         if (at := profile_state.listed_at) is not None:
-            matcher = matcher_for(query, profiles[name].settings)
+            matcher = matcher_for(query, profiles[name].settings, (monitor, read_clocks()))
             yield from (each for each in profile_state.environments.values() if matcher.matches(each, at))
 
 

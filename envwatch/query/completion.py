@@ -10,7 +10,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
 
 from envwatch.model.environment import METADATA_FIELDS, Environment
-from envwatch.model.text import SafeText, composed, counted
+from envwatch.model.text import SafeText, composed, counted, natural_key
 from envwatch.model.versions import is_version
 from envwatch.query.fields import (
     ALIASES,
@@ -264,7 +264,8 @@ def near_names(query: Query, environments: Iterable[TrackedEnvironment]) -> Safe
     if not missing:
         return None
     labels = {normalize(each.environment.label): each.environment.label for each in environments}
-    near = [labels[name] for name in get_close_matches(normalize(" ".join(missing)), labels)]
+    found = (labels[name] for name in get_close_matches(normalize(" ".join(missing)), labels))
+    near = sorted(found, key=natural_key)
     parts = [f"the nearest: {', '.join(near)}"] if near else []
     wider = filter(None, (_as_part(field, source, environments) for source, field in missing.items()))
     parts += islice(wider, 1)

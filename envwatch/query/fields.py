@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
+    from envwatch.alerts.monitor import Monitor
     from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.clock import Clocks
     from envwatch.query.lexer import Limit, OrderedLiteral, Token
 
 
@@ -46,6 +48,12 @@ class MatchContext(NamedTuple):
     is_acked: Callable[[TrackedEnvironment], bool] = lambda _: False
     profile: SafeText = NO_PROFILE
     """Set only for a single profile, whose rows lack the name."""
+    is_silenced: Callable[[TrackedEnvironment], bool] = lambda _: False
+
+    @classmethod
+    def of(cls, monitor: Monitor, clocks: Clocks, profile: SafeText, at: float = math.nan) -> MatchContext:
+        """Return the context of a monitor's rows; `at` is the server's clock in ms."""
+        return cls(at, monitor.is_acked, profile, lambda row: monitor.silenced(row, clocks) is not None)
 
 
 TIMELESS: Final = MatchContext(math.nan)
@@ -217,14 +225,14 @@ class NumberField(Field):
 class FlagField(Field):
     """A fact that holds or does not: `yes` or `no`."""
 
-    holds: Callable[[TrackedEnvironment], bool]
+    holds: Test
 
     def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:  # noqa: ARG002  as the others
         word = rest.text.casefold()
         if word not in FLAGS or operator not in ("", "="):
             raise token.error(f"write {self.name}:yes or {self.name}:no")
         holds, is_wanted = self.holds, word == FLAGS[0]
-        return Value(word, lambda tracked, _: holds(tracked) is is_wanted)
+        return Value(word, lambda tracked, context: holds(tracked, context) is is_wanted)
 
 
 FLAGS: Final = ("yes", "no")
@@ -281,6 +289,8 @@ class StatusField(Field):
             name = next((status for status in STATUSES if status.startswith(name)), name)
         if name not in STATUSES or operator not in ("", "="):
             nearest = did_you_mean(name, STATUSES).replace("mean ", f"mean {self.name}:")
+            if isinstance(FIELDS.get(name), FlagField):
+                raise token.error(f"write {name}:yes; or {', '.join(_SHOWN_STATUSES)}")
             what = f"there is no {self.name} {clean(name, 20)}" if nearest else ""
             raise token.error(f"{what}{nearest}" or ", ".join(STATUSES))
         return Value(name, STATUSES[name][1])
@@ -393,14 +403,17 @@ _COMPUTED: Final[tuple[Field, ...]] = (
     TextField("profile", "profile of the row", lambda tracked, context: (tracked.profile or context.profile,)),
     TextField("host", "system, processor or architecture", _host),
     NumberField("beat", "last heartbeat: >90s", lambda tracked: tracked.environment.last_heartbeat_at),
-    FlagField("permanent", "up nearly all the time: yes, no", lambda tracked: tracked.is_permanent),
+    FlagField("permanent", "up nearly all the time: yes, no", lambda tracked, _: tracked.is_permanent),
     NumberField("up7d", "percent of the last watched week up: <90", lambda tracked: tracked.up_share, is_share=True),
+    FlagField("acked", "acknowledged: yes, no", lambda tracked, context: context.is_acked(tracked)),
+    FlagField("silenced", "silenced: yes, no", lambda tracked, context: context.is_silenced(tracked)),
+    FlagField("flapping", "going off and coming back: yes, no", lambda tracked, _: tracked.is_flapping),
     TextField("command", "command of the listener", lambda tracked, _: tracked.environment.supported_commands or ()),
 )
 
 _ORDER: Final = (
     "status name mode profile version branch directory os host node beat up seen first user pod device connection"
-    " listener owner org id update permanent up7d command"
+    " listener owner org id update permanent up7d acked silenced flapping command"
 )
 """Fields missing here come last."""
 
@@ -412,5 +425,6 @@ ALIASES: Final[Mapping[str, str]] = {
     "state": STATUS,
     **{alias: each.id for each in PRESENTATIONS.values() for alias in each.aliases},
     "heartbeat": "beat",
+    "acknowledged": "acked",
     "commands": "command",
 }

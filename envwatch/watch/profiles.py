@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from envwatch.alerts.alert_policy import AlertPolicy
+    from envwatch.alerts.monitor import Monitor
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
     from envwatch.fleet.tracking import Matcher
+    from envwatch.model.clock import Clocks
     from envwatch.model.limits import Limits
 
 
@@ -107,15 +109,20 @@ def silences_policy(settings: Settings) -> AlertPolicy:
     return AlertPolicy(silences=recurring_silences(tables, zone), zone=zone)
 
 
-def matcher_for(query: str, settings: Settings) -> Matcher:
-    """Return a query as a matcher; an empty query imports nothing."""
+def matcher_for(query: str, settings: Settings, seen: tuple[Monitor, Clocks] | None = None) -> Matcher:
+    """Return a query as a matcher; an empty query imports nothing.
+
+    Without the monitor and its time, no row is acknowledged or silenced.
+    """
     from envwatch.fleet.tracking import EVERYTHING
 
     if not query:
         return EVERYTHING
+    from envwatch.query.fields import TIMELESS, MatchContext
     from envwatch.wording.events.matching import matcher_of
 
-    return matcher_of(query, clean(settings.profile))
+    profile = clean(settings.profile)
+    return matcher_of(query, profile, TIMELESS if seen is None else MatchContext.of(*seen, profile))
 
 
 def server_host(credentials: Credentials) -> str:

@@ -104,6 +104,13 @@ def test_acknowledgements_silences_and_the_policy_count(envwatch: Envwatch, faul
         "ENVWATCH OK - no problem in 4 environments (1 acked, 1 silenced, 1 not alerting)",
     )
     assert faulty.seen[-1].query == {"limit": "100"}, "filter and online_only are for the dashboard"
+    envwatch.write_config("")
+    for query, found in (("acked:yes", "env-4"), ("silenced:yes", "env-1"), ("acked:no silenced:no", "env-2 env-3")):
+        listed_rows = json.loads(envwatch("list", "-o", "json", "--filter", query).out)["environments"]
+        assert sorted(row["id"] for row in listed_rows) == found.split(), query
+        assert f" in {len(found.split())} environment" in envwatch("check", "--filter", query).out, query
+        waited = envwatch("wait", query, "--count", f"{len(found.split())}", "--timeout", "9s")
+        assert (waited.code, len(waited.out.splitlines())) == (0, len(found.split())), query
 
 
 def write_profiles(envwatch: Envwatch, /, **urls: str) -> str:

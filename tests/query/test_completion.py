@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.tracked_environments import BARE, matches, tracked
 
-from envwatch.query.completion import HELP, LOG_HELP, completions, metadata_keys, near_names, value_hint
+from envwatch.query.completion import HELP, LOG_HELP, completions, metadata_keys, near_names, typing_hint, value_hint
 from envwatch.query.fields import FIELDS
 from envwatch.query.language import parse, parse_argument
+from envwatch.query.lexer import normalize, quote_if_needed, quoted
 from envwatch.query.presentation import PRESENTATIONS
 
 if TYPE_CHECKING:
@@ -72,14 +73,14 @@ def test_an_unmatched_value_like_a_usual_one_has_a_hint(query: str, hint: str | 
 @pytest.mark.parametrize(
     ("argument", "near"),
     [
-        ("web", "the nearest: web-2, web-1; name:*web* finds 2"),
-        ("Web-3", "the nearest: web-2, web-1"),
-        ("web*x", "the nearest: web-2, web-1"),
+        ("web", "the nearest: web-1, web-2; name:*web* finds 2"),
+        ("Web-3", "the nearest: web-1, web-2"),
+        ("web*x", "the nearest: web-1, web-2"),
         ("eb*", "name:*eb* finds 2"),
         ("build bo", "the nearest: build box; name:*build* finds 1"),
         ("web foo", "name:*web* finds 2"),
         ("xyz", None),
-        ("web-1 web-9", "the nearest: web-2, web-1"),
+        ("web-1 web-9", "the nearest: web-1, web-2"),
         ("web-1 os:linux", None),
     ],
 )
@@ -115,9 +116,11 @@ def test_a_field_is_offered_with_the_words_about_the_fact_and_an_example() -> No
         ("zzz", []),
         ("on", ["status:online"]),
         ("OFF", ["status:offline"]),
-        ("!fl", ["status:flapping"]),
+        ("!fl", ["flapping:", "status:flapping"]),
         ("de", ["device:"]),
         ("ch", ["status:changed"]),
+        ("ack", ["acked:", "status:acknowledged"]),
+        ("sil", ["silenced:"]),
         ("g", []),
     ],
 )
@@ -282,3 +285,25 @@ def test_equally_frequent_keys_are_in_order_and_their_number_is_limited() -> Non
 def test_keys_are_offered_down_to_the_third_nested_level() -> None:
     deep: dict[str, Any] = {"a": {"b": {"c": {"d": {"e": 1}}}}}
     assert [*keys_of(deep)] == ["a.b.c.d"]
+
+
+HOSTILE_NAMES = st.lists(st.text('ab :"*?,!=.()[]>~none', min_size=1, max_size=7), min_size=1, max_size=4)
+
+
+@given(HOSTILE_NAMES, st.data())
+def test_a_filter_built_from_a_name_finds_exactly_the_rows_of_the_name(names: list[str], data: st.DataObject) -> None:
+    fleet = [tracked(connectionName=name, id=f"env-{number}") for number, name in enumerate(names)]
+    of_name = {str(row.environment.label): normalize(row.environment.label) for row in fleet if row.environment.name}
+    for offer in offers("name:", profile_state=fleet):
+        found = {str(row.environment.label) for row in fleet if matches(parse(f"name:{offer}"), row)}
+        assert len({of_name.get(label) for label in found}) == 1, offer
+    for label, normal in of_name.items():
+        for query in (parse(f"name:{quote_if_needed(label)}"), parse_argument(quoted(label))):
+            found = {row.environment.label for row in fleet if matches(query, row)}
+            assert found == {other for other, text in of_name.items() if text == normal}, query
+
+    part = data.draw(st.sampled_from(names).flatmap(lambda name: st.slices(len(name)).map(lambda some: name[some])))
+    query = parse(f"name:{quote_if_needed(part)}") if part.strip() else parse("name:x")
+    for hint in (value_hint(query, fleet), typing_hint(query, fleet), near_names(query, fleet)):
+        wider, _, count = (hint or "").rpartition("; ")[2].rpartition(" finds ")
+        assert not wider or sum(matches(parse(wider), row) for row in fleet) == int(count), hint

@@ -126,10 +126,10 @@ CASES: dict[str, list[tuple[TrackedEnvironment, list[str], list[str]]]] = {
     "other statuses hold in addition": [
         (
             replace(tracked(), is_flapping=True, clock_suspect=True),
-            ["status:flapping state:flap STATUS:ONLINE", "status:doubted", "status:clk?"],
+            ["status:flapping state:flap STATUS:ONLINE", "flapping:yes", "status:doubted", "status:clk?"],
             [],
         ),
-        (tracked(), [], ["status:flapping,doubted", "status:changed"]),
+        (tracked(), [], ["status:flapping,doubted", "flapping:yes", "status:changed"]),
         (changed(0), ["status:changed"], []),
         (changed(899.999), ["status:changed"], []),
         (changed(900), [], ["status:changed"]),
@@ -406,7 +406,7 @@ def test_none_finds_environments_without_a_value() -> None:
         ("version:>0.3*", "0.3*", "0.34.12"),
         ("status:of", "of", "online, late"),
         ("status:unkown", "unkown", "online, late, offline, gone, missing, flapping, doubted, changed, acknowledged"),
-        ("status:silenced", "silenced", "online, late, offline, gone, missing, flapping, doubted"),
+        ("status:silenced", "silenced", "write silenced:yes; or online, late, offline, gone, missing, flapping"),
         ("(web", "(web", "there are no brackets: separate values by a comma, mode:a,b; or quote it"),
         ("a or b", "or", "there is no or: separate values by a comma, mode:a,b; or quote it"),
         (

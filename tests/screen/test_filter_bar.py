@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from support.app_harness import staged
 from support.builders import NOW, environment
+from support.rewinding import until
 
 from envwatch.screen.widgets.filter_bar import FilterBar
 
@@ -61,6 +62,8 @@ COMPLETIONS = {
     "mode:unrestricted,": " tab  standard ",
     "!mode:unrestricted,sta": " tab  standard ",
     'name:"buil': ' tab  "build box" ',
+    "name:b": " 0; name:b* finds 2  tab  bob  ",
+    "name:build* !name:b": " tab  bob  ",
     "status:of": " tab  offline ",
     "beat:>90": " tab  >90s  >90m ",
     "of": " tab  status:offline ",
@@ -154,3 +157,21 @@ async def test_the_way_to_a_hidden_row_clears_the_filter_and_says_so() -> None:
         await stage.pilot.pause()
         assert stage.cursor == "bob"
         assert stage.news == "filter cleared: bob was hidden"
+
+
+async def test_a_whole_value_that_finds_nothing_names_the_wider_filter_once_on_the_screen() -> None:
+    async with box() as stage:
+        for text in ("name:b", " "):
+            await stage.type(text)
+            assert stage.lines[-3].startswith(" 0; name:b* finds 2"), text
+            assert stage.text.count("finds 2") == 1, text
+        await stage.press("enter")
+        assert "Nothing matches: name:b finds 0; name:*b* finds 2. esc clears" in " ".join(stage.text.split())
+
+
+async def test_the_hint_of_a_large_fleet_waits_for_a_pause_in_typing() -> None:
+    async with staged() as stage:
+        await stage.show([named(f"web-{number}") for number in range(501)])
+        await stage.press("slash")
+        assert "finds" not in (await typed(stage, "name:web"))[0]
+        await until(stage, lambda: stage.lines[-3].startswith(" 0; name:web* finds 501"))

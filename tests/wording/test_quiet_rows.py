@@ -400,13 +400,17 @@ def test_an_acknowledgement_or_a_silence_is_of_the_row_of_its_server() -> None:
         row = environment(id_, connectionName=profile, connectionId=None, lastHeartbeat=None)
         monitor, _ = monitor.apply(profile, listed([row]), now)
     assert [(line.profile, line.is_acked) for line in block_of(monitor, now).lines] == [(AWAY, False), (HOME, True)]
-    view = View(query=parse("status:acknowledged"))
-    assert [row.profile for row in arrange(contexts_at(monitor, now.wall), view, ALL).rows] == [HOME]
+    for query in ("status:acknowledged", "acked:yes", "acknowledged:yes"):
+        view = View(query=parse(query))
+        assert [row.profile for row in arrange(contexts_at(monitor, now.wall), view, ALL).rows] == [HOME], query
     listing = environment_list_of_rows([*monitor.fleet.environments], monitor, View(), now)
     assert listing.acknowledged == {(HOME, id_): "disk"}
     lines = problem_lines([*monitor.fleet.environments], monitor, now)
     assert {line.label: line.text for line in lines}["acked"] == "a-home"
     silence = silence_of_environments([(SERVERS[AWAY], id_)], now.wall, timedelta(hours=1), EMPTY, clean("ana"))
-    block = block_of(monitor.with_silences({silence.id: silence}), now)
+    monitor = monitor.with_silences({silence.id: silence})
+    rows = arrange(contexts_at(monitor, now.wall), View(query=parse("silenced:yes")), ALL).rows
+    assert [row.profile for row in rows] == [AWAY]
+    block = block_of(monitor, now)
     assert [line.profile for line in block.lines] == [HOME]
     assert nothing_open_text(block, monitor.fleet, now, None) == "nothing needs a person: 1 acknowledged, 1 silenced"

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def add_arguments(parser: Parser) -> None:
     """Add arguments."""
     parser.description = (
-        "Wait until an environment matches QUERY, a filter as in the dashboard, and print\n"
-        "the names of the matching environments, one per line.\n"
+        "Wait until an environment matches QUERY, a filter in which a word is a whole name,\n"
+        "and print the names of the matching environments, one per line.\n"
         "Only complete and plausible listings count. An environment that has left the\n"
         "listing matches only a query for states (status:gone).\n"
         "Exit codes: 0 matched, 1 no match within --timeout, 3 no usable listing at the end\n"

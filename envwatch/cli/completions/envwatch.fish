@@ -39,6 +39,9 @@ function _envwatch_filter
     'update:	automatic updates: yes, no, by hand' \
     'permanent:	up nearly all the time: yes, no' \
     'up7d:	percent of the last watched week up: <90' \
+    'acked:	acknowledged: yes, no' \
+    'silenced:	silenced: yes, no' \
+    'flapping:	going off and coming back: yes, no' \
     'command:	command of the listener' \
     'protocol:	message protocol' \
     'meta.	any key of the metadata'

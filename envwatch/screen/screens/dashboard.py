@@ -394,6 +394,7 @@ class Dashboard(TableActions, RowActions):
 
     def action_filter(self) -> None:
         self._filter_bar.open(self.view.query)
+        self.table.is_filtering = True
         if self._covers_table:
             self.wants_detail = False
         self.refresh_bindings()
@@ -406,7 +407,7 @@ class Dashboard(TableActions, RowActions):
 
     @on(FilterBar.Closed)
     def _close_filter(self, message: FilterBar.Closed) -> None:
-        self._filter_bar.display = False
+        self._filter_bar.display = self.table.is_filtering = False
         self.view = replace(self.view, query=message.query)
         if message.query:
             self.table.row_cursor.pin()  # a cleared filter then keeps the cursor on the row

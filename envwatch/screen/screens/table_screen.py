@@ -251,13 +251,14 @@ class TableScreen(Screen[None], StateNode):
         view, state = self.view, self.state
         if not view.is_narrowed:
             return lambda _: True
+        from envwatch.query.fields import MatchContext
         from envwatch.wording.events.matching import EventFilter
 
         keys = {tracked.key for tracked in self.table.matching}
         query = view.query
-        event_filter = EventFilter(
-            query, self.options.zone, state.monitor.is_acked, next(iter(state.monitor.fleet)).profile_name
-        )
+        profile_name = next(iter(state.monitor.fleet)).profile_name
+        context = MatchContext.of(state.monitor, state.now, profile_name)
+        event_filter = EventFilter(query, self.options.zone, context)
 
         def is_shown(event: Event) -> bool:
             singles = flatten([event])

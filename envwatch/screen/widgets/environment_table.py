@@ -55,6 +55,8 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
 
     view: reactive[View] = reactive(View, init=False)
     marked: reactive[frozenset[EnvironmentKey]] = reactive(frozenset, init=False)
+    is_filtering: reactive[bool] = reactive(default=False, init=False)
+    """Whether the filter bar is open, which has the hint about an empty table."""
 
     @dataclass
     class Changed(Message):
@@ -78,6 +80,8 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
         self._renderer: RowRenderer | None = None
         """None after a change of styles."""
         self._may_look_different = True
+        self._empty_text: SafeText | None = None
+        """None until drawn in a frame: a hint visits all environments."""
         self._arrange_cache = ArrangeCache()
         self._days = LastDays(Monitor(), self.state.now)
 
@@ -350,6 +354,7 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
                 await self.run_action("screen.open")
 
     def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
+        self._empty_text = None
         if not regions:
             self._may_look_different = True
         return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
@@ -367,19 +372,21 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
             return renderer.column_titles(self.view)
         lines, place = self.row_cursor.table_lines, self.scroll_offset.y + y - 1
         if place >= len(lines):
-            return renderer.empty_line(EMPTY if lines else self._empty_text(), y - 2)
+            if self._empty_text is None:
+                self._empty_text = EMPTY if lines else self._text_if_empty()
+            return renderer.empty_line(self._empty_text, y - 2)
         return renderer.line(lines[place], is_cursor=place == self.row_cursor.table_place)
 
-    def _empty_text(self) -> SafeText:
-        state, zone = self.state, self.options.zone
-        in_block = self.row_cursor.matches - len(self.rows)
+    def _text_if_empty(self) -> SafeText:
+        state = self.state
         return empty_table_text(
             state.monitor.fleet,
             self.view,
             state.now,
-            zone,
+            self.options.zone,
             is_past=state.rewound is not None,
-            in_block=in_block,
+            in_block=self.row_cursor.matches - len(self.rows),
+            has_hint=not self.is_filtering,
             new_keys_by=state.new_keys_by,
         )
 

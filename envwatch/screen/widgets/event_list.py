@@ -16,6 +16,7 @@ from textual.strip import Strip
 from envwatch.fleet.events import Event, EventLog, Kind, flatten
 from envwatch.model.text import cells, composed, fitted, shortened, wrapped
 from envwatch.model.times import clock_text
+from envwatch.query.fields import MatchContext
 from envwatch.query.language import Query
 from envwatch.screen.state import MonitorState, StateNode
 from envwatch.screen.widgets.line import STATE_STYLES
@@ -133,7 +134,8 @@ class EventList(ScrollView, StateNode, can_focus=True):
             return list(newest_first)
         state, zone = self.state, self.options.zone
         profile_name = next(iter(state.monitor.fleet)).profile_name
-        event_filter = EventFilter(query, zone, state.monitor.is_acked, profile_name, self._texts)
+        context = MatchContext.of(state.monitor, state.now, profile_name)
+        event_filter = EventFilter(query, zone, context, self._texts)
         tested, found = 0, list[Event]()
         for event in newest_first:
             for does_match in event_filter.results(event):

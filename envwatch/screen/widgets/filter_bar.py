@@ -7,7 +7,7 @@ so that typing `status:late` does not empty the table.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from rich.highlighter import Highlighter
 from textual import on
@@ -28,9 +28,14 @@ if TYPE_CHECKING:
     from rich.text import Text
     from textual.app import ComposeResult
     from textual.events import Paste
+    from textual.timer import Timer
 
     from envwatch.query.completion import Completion
     from envwatch.query.lexer import QueryError
+
+_ROWS_AT_ONCE: Final = 500
+"""Rows whose hint takes no 5 ms."""
+_PAUSE_S: Final = 0.3
 
 
 class TextInput(Input):
@@ -85,10 +90,10 @@ class HintLine(TextLine):
                 for n, (example, meaning) in enumerate(LOG_HELP if self._is_of_log else HELP)
             ]
             return [part for pair in examples for part in pair], []
-        if self.hint is not None:
-            return [Part(self.hint, cut_at=CUT_AT)], []
+        hint = [] if self.hint is None else [Part(self.hint, cut_at=CUT_AT)]
         texts = [Part(completion.text, "key", -n) for n, completion in enumerate(self.completions)]
-        return ([Part("tab", "faint", 9), *texts], []) if texts else ([], [])
+        tab = Part("tab", "faint", -1 if hint else 9)
+        return ([*hint, tab, *texts] if texts else hint), []
 
     def _with_pointer(self, message: SafeText, at: int) -> Sequence[Part]:
         room, length = self.size.width - 2, cells(message)
@@ -129,6 +134,8 @@ class FilterBar(Vertical, StateNode):
         self._shows_mistake = False
         """Whether a mistake is shown despite completions, after `enter`."""
         self._previous = Query()
+        self._pause: Timer | None = None
+        """Shows the hint of a large fleet after a pause in typing."""
 
     def compose(self) -> ComposeResult:
         yield HintLine(is_of_log=self._is_of_log)
@@ -166,8 +173,6 @@ class FilterBar(Vertical, StateNode):
 
     def _update_hints(self) -> None:
         """Show the hints; a changed text is parsed first, which calls this method again."""
-        from envwatch.query.completion import value_hint
-
         line, hints = self.input, self.query_one(HintLine)
         if line.value != self._parsed:
             return
@@ -180,9 +185,27 @@ class FilterBar(Vertical, StateNode):
         if mistake is not None:
             hints.error_at = max(cells(line.value[: mistake.start]) - int(line.scroll_x), 0)
         hints.error = self._underline.mistake = mistake
-        is_completing = bool(hints.completions) and not line.value[: line.cursor_position].endswith(" ")
-        hints.hint = None if is_completing else value_hint(self._partial.query, self.state.monitor.fleet.environments)
+        if self._pause is not None:
+            self._pause.stop()
+        if len(self.state.monitor.fleet) <= _ROWS_AT_ONCE:
+            self._show_hint()
+        else:
+            hints.hint = None
+            self._pause = self.set_timer(_PAUSE_S, self._show_hint)
         line.refresh()
+
+    def _show_hint(self) -> None:
+        from envwatch.query.completion import typing_hint, value_hint
+
+        line, hints, environments = self.input, self.query_one(HintLine), self.state.monitor.fleet.environments
+        is_completing = bool(hints.completions) and not line.value[: line.cursor_position].endswith(" ")
+        # The log has events of environments that the listing lacks.
+        hint = None if self._is_of_log else typing_hint(self._partial.query, environments)
+        if hint is None and not is_completing:
+            hint = value_hint(self._partial.query, environments)
+        if hint is not None and not is_completing:
+            hints.completions = []
+        hints.hint = hint
 
     def _completions(self) -> list[Completion]:
         from envwatch.query.completion import completions

@@ -151,7 +151,7 @@ class EventStream:
 
     def lines(self, before: Monitor, monitor: Monitor, events: Iterable[Event], now: Clocks) -> Iterator[bytes]:
         """Yield an update's lines, with line ends."""
-        if chosen := self._chosen(events, monitor):
+        if chosen := self._chosen(events, monitor, now):
             layout = layout_of(monitor.fleet, self.zone)
             for event in chosen:
                 yield self._line(event, monitor, now, layout)
@@ -164,11 +164,12 @@ class EventStream:
         """Yield the lines of earlier runs' events; the names in `fleet` set the column widths."""
         blank = Monitor(Fleet({profile: ProfileState(profile=profile) for profile in self.sources}))
         layout = layout_of(fleet, self.zone)
-        for event in self._chosen(events, blank):
+        for event in self._chosen(events, blank, Clocks(WallMs(0.0), MonotonicS(0.0))):
             yield self._line(event, blank, Clocks(WallMs(event.at), MonotonicS(0.0)), layout)
 
-    def _chosen(self, events: Iterable[Event], monitor: Monitor) -> list[Event]:
-        results = EventFilter(self.query, None, monitor.is_acked, self.profile_name).results
+    def _chosen(self, events: Iterable[Event], monitor: Monitor, now: Clocks) -> list[Event]:
+        context = MatchContext.of(monitor, now, self.profile_name)
+        results = EventFilter(self.query, None, context).results
         return [event for event in events if (event.id is None and not event.members) or any(results(event))]
 
     def _line(self, event: Event, monitor: Monitor, now: Clocks, layout: Layout) -> bytes:
@@ -184,7 +185,7 @@ class EventStream:
         return encoded(text, self.encoding, ascii_only=self.ascii_only)
 
     def _initial(self, profile_state: ProfileState, at: ServerMs, monitor: Monitor, now: Clocks) -> Iterator[bytes]:
-        context = MatchContext(at, monitor.is_acked, self.profile_name)
+        context = MatchContext.of(monitor, now, self.profile_name, at)
         matches = self.query.test(context, SEARCHED)
         layout, in_block = layout_of(monitor.fleet, self.zone), block_of(monitor, now).keys
         for tracked in in_default_order(filter(matches, profile_state.environments.values())):

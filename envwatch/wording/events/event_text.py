@@ -338,6 +338,7 @@ def empty_table_text(  # noqa: PLR0913  the state of the screen
     *,
     is_past: bool = False,
     in_block: int = 0,
+    has_hint: bool = True,
     new_keys_by: Mapping[SafeText, SafeText] = MappingProxyType({}),
 ) -> SafeText:
     """Return the message of an empty table.
@@ -364,7 +365,7 @@ def empty_table_text(  # noqa: PLR0913  the state of the screen
     if view.is_narrowed and len(fleet):
         from envwatch.query.completion import value_hint  # noqa: PLC0415 - only without a match
 
-        hint = value_hint(view.query, fleet.environments)
+        hint = value_hint(view.query, fleet.environments) if has_hint else None
         end = "" if hint is not None and hint.endswith("?") else "."
         what = f"Nothing matches{'' if hint is None else f': {hint}'}{end}"
         return composed(f"{what} esc clears the filter, 0 resets the view.")

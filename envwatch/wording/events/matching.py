@@ -15,7 +15,7 @@ from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.replacement import is_replacement
 from envwatch.fleet.tracking import EVERYTHING, ChangeTag, Matcher, RecentChange, TrackedEnvironment
 from envwatch.model.text import SafeText, composed
-from envwatch.query.fields import MatchContext
+from envwatch.query.fields import TIMELESS, MatchContext
 from envwatch.query.language import Query, SearchCache, parse
 from envwatch.query.lexer import QueryError, normalize
 from envwatch.wording.events.event_text import event_text
@@ -46,8 +46,8 @@ _TAGS: Final = {
 }
 
 
-def matcher_of(text: str, profile: SafeText = NO_PROFILE) -> Matcher:
-    """Return a query as a test.
+def matcher_of(text: str, profile: SafeText = NO_PROFILE, context: MatchContext = TIMELESS) -> Matcher:
+    """Return a query as a test; without a context, no row is acknowledged or silenced.
 
     Raises:
         QueryError: for the first mistake.
@@ -58,7 +58,7 @@ def matcher_of(text: str, profile: SafeText = NO_PROFILE) -> Matcher:
 
     @lru_cache(maxsize=4)
     def test_at(now: float) -> Callable[[TrackedEnvironment], bool]:
-        return query.test(MatchContext(now, profile=profile), SEARCHED, cache)
+        return query.test(context._replace(now=now, profile=profile), SEARCHED, cache)
 
     return Matcher(composed(str(query)), lambda tracked, now: test_at(now)(tracked))
 
@@ -105,8 +105,8 @@ class EventFilter:
 
     query: Query
     zone: tzinfo | None = None
-    is_acked: Callable[[TrackedEnvironment], bool] = lambda _: False
-    profile_name: SafeText = NO_PROFILE
+    context: MatchContext = TIMELESS
+    """The present marks of rows; each event brings its own time."""
     texts: dict[int, str] = field(default_factory=dict)
     """A cache by the event's `id()`, valid for a single zone while the event exists."""
 
@@ -122,7 +122,7 @@ class EventFilter:
         tracked = tracked_then(event)
         if tracked is None:
             return not self.query.demands()
-        return self.query.has_terms(tracked, MatchContext(event.at, self.is_acked, self.profile_name))
+        return self.query.has_terms(tracked, self.context._replace(now=event.at))
 
     def _searchable_text(self, event: Event, groups: Iterable[Event]) -> str:
         """Return a line for each part: a wildcard must match a whole line."""
@@ -166,7 +166,7 @@ class WaitCondition:
         """
         fleet = monitor.fleet
         matching = in_default_order(
-            tracked for profile_state in fleet for tracked in self._matching(profile_state, monitor)
+            tracked for profile_state in fleet for tracked in self._matching(profile_state, monitor, now)
         )
         known = [tracked for tracked in matching if not fleet.for_environment(tracked).is_unknown(tracked, now)]
         is_proven = all(
@@ -178,10 +178,10 @@ class WaitCondition:
         is_met = not matching if self.is_absence else len(known) >= self.count
         return WaitProgress(matching if self.is_absence else known, is_met and is_proven, is_proven)
 
-    def _matching(self, profile_state: ProfileState, monitor: Monitor) -> Iterator[TrackedEnvironment]:
+    def _matching(self, profile_state: ProfileState, monitor: Monitor, now: Clocks) -> Iterator[TrackedEnvironment]:
         if (at := profile_state.listed_at) is None:
             return
-        context = MatchContext(at, monitor.is_acked, self.profile_name)
+        context = MatchContext.of(monitor, now, self.profile_name, at)
         tests = [query.test(context, SEARCHED) for query in self.queries]
         has_states = any(query.demands("status") for query in self.queries)
         for tracked in profile_state.environments.values():

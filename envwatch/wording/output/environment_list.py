@@ -188,8 +188,10 @@ def filtered(
         listing = replace(part, filter=listing.filter, preset=preset)
     if not query:
         return listing
-    moments = {row.judged_at for row in listing.rows}
-    tests = {at: query.test(MatchContext(at, profile=profile_name), SEARCHED) for at in moments}
-    rows = [row for row in listing.rows if tests[row.judged_at](row.tracked)]
+    tests = {
+        (profile, at): query.test(MatchContext.of(context.monitor, context.now, profile_name, at), SEARCHED)
+        for (profile, at), context in listing.contexts.items()
+    }
+    rows = [row for row in listing.rows if tests[row.tracked.profile, row.judged_at](row.tracked)]
     hidden = listing.hidden + len(listing.rows) - len(rows)
     return replace(listing, rows=rows, filter=composed(str(query)), hidden=hidden)

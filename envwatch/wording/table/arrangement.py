@@ -175,14 +175,14 @@ def _chosen(
     queries = [query for query in (view.preset.query, view.query) if query]
     searched = searched_in(columns)
     chosen: list[TrackedEnvironment] = []
-    for profile, (monitor, _, profile_state, at, *_) in contexts.items():
+    for profile, (monitor, now, profile_state, at, *_) in contexts.items():
         environments: Iterable[TrackedEnvironment] = (
             profile_state.environments.values() if compared is None else compared[profile]
         )
         if queries:
             from envwatch.query.fields import MatchContext
 
-            context = MatchContext(at, monitor.is_acked, profile_state.profile_name)
+            context = MatchContext.of(monitor, now, profile_state.profile_name, at)
             cache = searches.setdefault(profile, SearchCache())
             for query in queries:
                 environments = filter(query.test(context, searched, cache), environments)
