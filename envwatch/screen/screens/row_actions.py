@@ -251,7 +251,7 @@ class RowActions(TableScreen):
         is_shared = {self._is_shared(row) for row in problems.environments}
         where = " and ".join(words for words, which in _WHERE.items() if which in is_shared)
         recovery = "it recovers" if len(problems.environments) == 1 else "they recover"
-        question = f"Acknowledge {problems.name} {where}"
+        question = f"Acknowledge {where}: {problems.name}"
         others = [f"{question}, for {lasts}" for lasts in _LASTS]
         prompt = Prompt(f"{question}, until {recovery}", _NOTE_HINT, LONGEST_NOTE, others=others)
         self.ask(prompt, acknowledge)
@@ -329,7 +329,7 @@ class RowActions(TableScreen):
                 self.show_message(f"still acknowledged: {acknowledged.name}")
             self.unmark(whole)
 
-        self.choose(f"End the acknowledgement of {acknowledged.name} {scope}?", choices, take)
+        self.choose(f"End the acknowledgement {scope}: {acknowledged.name}?", choices, take)
 
     def _end_acks(self, acknowledged: Target) -> None:
         own = [each for each in acknowledged.environments if self._acks_of([each])]
@@ -383,7 +383,8 @@ class RowActions(TableScreen):
             else:
                 self._ask_why(target, _LASTS[choice])
 
-        self.choose(f"Silence {target.name} for", choices, take)
+        # `enter` must not end a silence that somebody wanted to lengthen.
+        self.choose(f"Silence on this machine: {target.name}", choices, take, next(iter(_LASTS)))
 
     def _ask_why(self, target: Target, lasts: timedelta) -> None:
         from envwatch.screen.screens.dialogs import Prompt
@@ -395,7 +396,7 @@ class RowActions(TableScreen):
                 self.post_message(self.Decided(act))
                 self.unmark(target)
 
-        question = f"Silence {target.name} for {long_age(lasts)}: why?"
+        question = f"Silence on this machine for {long_age(lasts)}: {target.name}"
         self.ask(Prompt(question, _NOTE_HINT, LONGEST_NOTE), silence)
 
     def action_alerts(self) -> None:
