@@ -469,7 +469,7 @@ class RowActions(TableScreen):
             left = len(target.environments) - number
             rest = f"; not run on {left:,} more" if left else ""
             try:
-                code = await app.run_in_foreground(command.run, environ)
+                code = await app.run_in_foreground(command.run, environ, partial(_has_output_to_read, command, left))
             except SuspendNotSupported:
                 return "needs a terminal"
             except OSError as error:
@@ -488,6 +488,12 @@ class RowActions(TableScreen):
         if cast("TerminalApp", self.app).is_colourless:
             variables["NO_COLOR"] = "1"  # Textual removes the variable
         return child_environment(os.environ, variables, settings.secret_variables)
+
+
+def _has_output_to_read(command: RowCommand, left: int, code: int) -> bool:
+    """Whether the output stays on the terminal: after the last run, or a failure."""
+    is_last = not left or code != 0
+    return command.wait and is_last
 
 
 async def share_acks(keys: Iterable[EnvironmentKey], note: SafeText, lasts: timedelta | None, watch: Watch) -> str:

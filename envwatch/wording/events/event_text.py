@@ -12,7 +12,7 @@ from envwatch.alerts.losses import LOSSES, key_of
 from envwatch.fleet.events import ENDS, NOT_RUNNING, Event, Kind, flatten
 from envwatch.fleet.presence import Presence
 from envwatch.model.environment import UNRESTRICTED
-from envwatch.model.outcome import Cause, Failed
+from envwatch.model.outcome import Cause
 from envwatch.model.text import SafeText, cells, clean, composed, enumerated, shortened
 from envwatch.model.times import NOTHING, clock_text, date_text, long_age, moment, span
 from envwatch.wording.state_style import FLAPPING_GLYPHS, StateStyle, instant_text, lasted_text
