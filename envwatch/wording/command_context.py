@@ -32,7 +32,7 @@ class RowCommand(NamedTuple):
     description: str = ""
     """The command's description in help and palette; by default, its name."""
     wait: bool = True
-    """Whether the output stays until enter is pressed. `false` suits programs that fill the screen, or ask themselves."""
+    """Whether the output stays until enter is pressed; `false` suits programs that fill the screen."""
 
     @property
     def id(self) -> str:

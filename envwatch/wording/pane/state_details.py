@@ -250,7 +250,7 @@ def _outage_texts(found: Sequence[Outage], now: float, zone: tzinfo | None) -> I
         return
     longest = max(found, key=attrgetter("down"))
     since, until = (instant_text(at, now, zone) for at in (longest.since, longest.until))
-    since = f"before {since}" if longest.began_before else since
+    since = composed(f"before {since}") if longest.began_before else since
     when = f"from {since} to {until}" if longest.is_over else f"since {since}"
     many = f"{counted(len(found), 'outage')}{', the longest' if len(found) > 1 else ''}"
     # The headline counts from the loss, the outage only the watched time.
