@@ -193,7 +193,7 @@ def hide_it(terminal: Terminal, fleet: Fleet, server: Faulty, lost: Seen) -> Non
     server.break_page(0, says(401, '{"message":"Unauthorized"}'))
     host = server.url.removeprefix("http://")
     refused = (
-        f"key refused: {host} answered 401: next try in , r tries now "
+        f"key refused: {host} answered 401: next try in , a new key needs a restart "
         "Unauthorized. Is the key from LETTA_API_KEY right, and still valid?"
     )
     # The second line of the message takes the place of the last row.
@@ -377,7 +377,8 @@ def _a_long_failure_is_in_two_lines_and_whole_in_the_log(terminal: Terminal, ser
 
 def _a_refused_key_says_what_to_do(terminal: Terminal, server: Faulty) -> None:
     server.break_every_page(says(401, f'{{"message":"{REFUSED}"}}'))
-    message = r"(?s)key refused: (?=.*next try in [0-9]+s, r tries now).*127[^/]*(still valid\?|e: all of it)"
+    advice = "next try in [0-9]+s, a new key needs a restart"
+    message = rf"(?s)key refused: (?=.*{advice}).*127[^/]*(still valid\?|e: all of it)"
     for columns, _ in at_each_size(terminal, " KEY REFUSED [0-9]+s ", message):
         assert badge_colour(terminal, "KEY REFUSED") == YELLOW
         assert not re.search("STALE|BLIND|live", terminal.display[0])
