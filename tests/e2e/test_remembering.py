@@ -104,7 +104,7 @@ def test_decisions_reach_running_dashboards_and_the_next_run_until_they_are_with
         with dashboard(server, tmp_path) as terminal:
             terminal.wait_for(" bell ")
             terminal.wait_for("○ off .* old-nas ")
-            terminal.press("g")
+            terminal.press("G")
             terminal.wait_for(r"▏ acked +(just now|[0-9]+[sm] ago) on this machine: waits")
             terminal.press("a")
             terminal.wait_for("Withdraw")

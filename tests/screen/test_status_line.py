@@ -181,7 +181,7 @@ async def test_the_news_bar_shows_the_next_try_after_a_failure() -> None:
 
 @pytest.mark.parametrize(
     ("cause", "end"),
-    [(Cause.UNAUTHORIZED, ", a new key needs a restart"), (Cause.SERVER, ", r tries now")],
+    [(Cause.UNAUTHORIZED, ", new key: restart"), (Cause.SERVER, ", r tries now")],
 )
 async def test_a_refused_key_in_a_variable_needs_a_restart(cause: Cause, end: str) -> None:
     poller = await poller_after(World(), error(Cause.UNAUTHORIZED))

@@ -47,7 +47,7 @@ _NEXT_TRY_CELLS = len("next try in 59m 59s")
 """A fixed width, so that the message breaks at the same word."""
 
 _SOONER = ", r tries now"
-_WITH_NEW_KEY = ", a new key needs a restart"
+_WITH_NEW_KEY = ", new key: restart"
 
 _WIDEST_AGO = "119s ago"
 
