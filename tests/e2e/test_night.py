@@ -382,7 +382,7 @@ def _a_refused_key_says_what_to_do(terminal: Terminal, server: Faulty) -> None:
         assert badge_colour(terminal, "KEY REFUSED") == YELLOW
         assert not re.search("STALE|BLIND|live", terminal.display[0])
         if columns > 60:
-            assert re.search(r"Is the key from LETTA_API_KEY right,\s+and still valid\?", terminal.text)
+            assert re.search(r"Is the key from\s+LETTA_API_KEY right,\s+and still valid\?", terminal.text)
     server.heal()
     terminal.press("r")
     terminal.wait_for("key accepted")
