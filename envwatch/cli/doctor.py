@@ -287,7 +287,7 @@ async def check_state(_: CheckedMachine, facts: Facts) -> Problem | None:
         except OSError as error:
             return _warning(f"{each} cannot be written: {error.strerror or 'no answer'}", "check its owner and mode")
     if damaged := await read(lambda: [str(path) for path in sorted(folder.rglob("*.json")) if _is_damaged(path)]):
-        fix = "nothing: envwatch sets the file aside, and begins a new file"
+        fix = "do nothing: envwatch sets the file aside, and begins a new file"
         return _warning(f"damaged: {', '.join(damaged)}", fix)
     return None
 
@@ -436,7 +436,7 @@ async def check_listing(server: CheckedServer, facts: Facts) -> Problem | None:
         facts["remedies"] = [{**each.settings, "interval_s": each.interval.total_seconds()} for each in found]
         return _warning(reason, remedies_text(found, settings, cost, largest))
     if server.page is not None and server.page.took >= limits.SLOW_PAGE:
-        fix = "states come that much later: check the network and the proxy; a smaller --page-size answers sooner"
+        fix = "check the network and the proxy, because states come late; a smaller --page-size answers sooner"
         return _warning(f"a page takes {_ms(server.page.took):,.0f} ms", fix)
     if (why := server.health.failure) is not None and why.cause.is_refusal:
         fix = "let a proxy before the server pass /v1/health, by which envwatch knows `envwatch serve`"

@@ -83,6 +83,7 @@ Command: Final = _table_of(
     key=LINE,
     run=ARGUMENTS,
     description=LINE,
+    wait=Field(strict=True),
 )
 
 

@@ -31,6 +31,8 @@ class RowCommand(NamedTuple):
     """The program and its arguments, without a shell and without substitution. Variables `ENVWATCH_*` have the row."""
     description: str = ""
     """The command's description in help and palette; by default, its name."""
+    wait: bool = True
+    """Whether the output stays until enter is pressed; `false` suits programs that fill the screen."""
 
     @property
     def id(self) -> str:

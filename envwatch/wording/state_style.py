@@ -421,9 +421,8 @@ def quarantine_text(profile_state: ProfileState, now: Clocks, zone: tzinfo | Non
     shown = "missing rows stay unchanged"
     if quarantine.is_whole and profile_state.listed is not None:
         shown = f"rows are as of {clock_text(profile_state.clock.server_time(profile_state.listed.wall), zone)}"
-    return clean(
-        f"{quarantine.finding.text} ({clock_text(since, zone)}): not believed before {until}; {shown} (r asks now)"
-    )
+    doubt = f"{quarantine.finding.text} ({clock_text(since, zone)}): not believed before {until}"
+    return clean(f"{doubt}; {shown}. Press r to ask now.")
 
 
 def stalled_since(profile_state: ProfileState) -> ServerMs | None:

@@ -160,7 +160,7 @@ async def test_a_state_folder_is_writable_without_damaged_files(
     problem = await found(sound)
     assert problem is not None
     assert (problem.status, problem.summary) == ("warning", f"damaged: {damaged[0]}, {damaged[1]}")
-    assert problem.fix == "nothing: envwatch sets the file aside, and begins a new file"
+    assert problem.fix == "do nothing: envwatch sets the file aside, and begins a new file"
     damaged[0].unlink()
     damaged[0].mkdir()
     with pytest.raises(IsADirectoryError) as caught:

@@ -203,7 +203,7 @@ def hide_it(terminal: Terminal, fleet: Fleet, server: Faulty, lost: Seen) -> Non
     terminal.press("r")
     expect(terminal, lost)
     fleet.is_empty = True
-    held = "the list came back empty (TIME): not believed before TIME; rows are as of TIME (r asks now)"
+    held = "the list came back empty (TIME): not believed before TIME; rows are as of TIME. Press r to ask now."
     # The badge takes the place of words.
     held_seen = replace(lost, status="○ 12 ● 188 HOLD empty list data", newest=held)
     expect(terminal, held_seen)

@@ -74,7 +74,7 @@ def two_rows() -> Callable[[float], list[dict[str, Any]]]:
 def acknowledge(terminal: Terminal, note: str) -> None:
     terminal.wait_for("^▌►○ off .* old-nas ")
     terminal.press("a")
-    terminal.wait_for("Acknowledge old-nas on this machine, until it recovers")
+    terminal.wait_for("Acknowledge on this machine: old-nas, until it recovers")
     terminal.press(f"{note}{ENTER}")
     terminal.wait_for("^.►✓ off .* old-nas ")
 
@@ -109,7 +109,7 @@ def test_decisions_reach_running_dashboards_and_the_next_run_until_they_are_with
             terminal.press("a")
             terminal.wait_for("Withdraw")
             terminal.press("\x12")
-            terminal.wait_for("End the acknowledgement of old-nas on this machine")
+            terminal.wait_for("End the acknowledgement on this machine: old-nas")
             terminal.press("e\r")
             terminal.wait_for("no longer acknowledged: old-nas")
             quit_from(terminal)

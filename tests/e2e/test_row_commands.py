@@ -40,10 +40,15 @@ key = "S"
 run = ["sh", "-c", '''
     stty -a >before; env >variables; printf "go %s? " "$ENVWATCH_NAME"; read answer; echo $answer >answer''']
 description = "Ask"
+wait = false
 
 [commands.fail]
 key = "F"
 run = ["sh", "-c", "stty raw -echo; exit 3"]
+
+[commands.say]
+key = "I"
+run = ["echo", "42 lines of its log"]
 
 [commands.lost]
 key = "X"
@@ -52,10 +57,12 @@ run = ["no-such-program-anywhere"]
 [commands.sleep]
 key = "Z"
 run = ["sh", "-c", "trap 'echo interrupted; exit 0' INT; echo asleep; while :; do sleep 0.05; done"]
+wait = false
 
 [commands.stop]
 key = "P"
 run = ["sh", "-c", "echo stops; kill -TSTP 0; echo goes on; read answer"]
+wait = false
 
 [commands.note]
 key = "W"
@@ -64,6 +71,7 @@ run = ["sh", "-c", 'echo "$ENVWATCH_ID" >>noted; [ "$(wc -l <noted)" -lt 3 ]']
 [commands.die]
 key = "D"
 run = ["bash", "-c", "set -m; bash --norc -ic 'kill -9 $$'; kill -9 $$"]
+wait = false
 """
 
 
@@ -98,6 +106,8 @@ def test_a_command_has_the_terminal_and_the_row_but_not_the_key(environ: dict[st
         assert not {KEY, *SECRETS.values()} & set(found.values())
         assert "\nisig icanon" in (tmp_path / "before").read_text()
         terminal.press("F")
+        terminal.wait_for("press enter to go back")
+        terminal.press("\r")
         terminal.wait_for("fail: failed with exit status 3, with")
         terminal.press("X")
         terminal.wait_for("lost: cannot run no-such-program-anywhere: No such file or directory")
@@ -123,15 +133,35 @@ def test_on_marked_rows_a_command_asks_and_runs_on_each_row_until_a_run_fails(
         assert " 4 marked " in terminal.display[0]
         assert not (tmp_path / "noted").exists()
         terminal.press("\r")
+        terminal.wait_for("press enter to go back")
+        terminal.press("\r")
         terminal.wait_for("note: failed with exit status 1, with .*; not run on 1 more")
         assert len(set((tmp_path / "noted").read_text().split())) == 3
         terminal.press("\x1b")
         terminal.wait_for("none marked")
         terminal.press("W")
+        terminal.wait_for("press enter to go back")
+        terminal.press("\r")
         terminal.wait_for("note: failed with exit status 1, with ")
         assert len((tmp_path / "noted").read_text().split()) == 4
         terminal.press("q")
         assert terminal.wait_for_end() == 0
+
+
+def test_the_output_of_a_command_stays_until_enter(environ: dict[str, str]) -> None:
+    with with_parent(environ, *ENVWATCH) as terminal:
+        terminal.wait_for(SHOWN)
+        for key in ("\r", "\x03"):
+            terminal.press("I")
+            terminal.wait_for("42 lines of its log")
+            terminal.wait_for("press enter to go back")
+            terminal.press(key)
+            terminal.wait_for("say: done, with ")
+            terminal.screen.reset()
+        terminal.press("I")
+        terminal.wait_for("press enter to go back")
+        os.kill(child_of(terminal), signal.SIGTERM)
+        assert_sane(terminal, 143)
 
 
 def test_an_interrupt_ends_a_command_alone_and_the_end_of_the_dashboard_its_command(environ: dict[str, str]) -> None:

@@ -109,7 +109,7 @@ async def test_the_key_asks_for_a_note_and_the_row_stands_marked_behind_the_open
         assert (kept, signs(stage)["ada"]) == ([], "○")
         await stage.press("a")
         assert isinstance(stage.app.screen, Prompt)
-        assert "Acknowledge ada on this machine, until it recovers" in stage.text
+        assert "Acknowledge on this machine: ada, until it recovers" in stage.text
         await stage.type("a, q")
         assert kept == []
         await stage.press("enter")
@@ -135,7 +135,7 @@ async def test_enter_and_a_never_act_outside_of_the_filter() -> None:
         assert stage.cursor == "ada"
         await stage.type("/bob")
         await stage.press("enter", "a")
-        assert "Acknowledge bob on this machine" in stage.text
+        assert "Acknowledge on this machine: bob" in stage.text
         await stage.press("escape", "slash", "ctrl+u")
         await stage.type("zzz")
         await stage.press("enter", "enter")
@@ -179,7 +179,7 @@ async def test_the_same_key_edits_the_note_or_withdraws_and_the_pane_shows_the_n
         await stage.press("a", "ctrl+r", "enter")
         assert stage.news == "still acknowledged: ada", "the question comes first"
         await stage.press("a", "ctrl+r")
-        assert "End the acknowledgement of ada on this machine?" in stage.text
+        assert "End the acknowledgement on this machine: ada?" in stage.text
         await stage.press("e", "enter")
         assert isinstance(stage.app.screen, Dashboard)
         assert stage.news == "no longer acknowledged: ada"
@@ -385,7 +385,7 @@ async def test_the_note_of_an_unfolded_incident_stands_once_and_other_notes_next
 async def test_a_on_an_incident_acknowledges_all_members_and_the_line_is_dim_and_last() -> None:
     async with power_cut() as stage:
         await stage.press("a")
-        assert "Acknowledge pod p-7: web-1, web-2 on this machine, until they" in stage.text
+        assert "Acknowledge on this machine: pod p-7: web-1, web-2, until they" in stage.text
         assert style_in(stage.line_of(" 2 off "), "web-1").bold
         await stage.type("psu")
         await stage.press("enter")
@@ -447,7 +447,7 @@ async def test_the_acknowledgement_of_a_blindness_takes_another_note_and_ends_on
 async def test_silencing_an_incident_takes_its_line_away_and_its_rows_stand_grey_in_the_table() -> None:
     async with power_cut() as stage:
         await stage.press("M")
-        assert "Silence pod p-7: web-1, web-2 for" in stage.text
+        assert "Silence on this machine: pod p-7: web-1, web-2" in stage.text
         await stage.press("enter", "enter")
         (silence,) = stage.app.state.monitor.silences.values()
         assert silence.environments == {key_of("env-web-1"), key_of("env-web-2")}
@@ -559,7 +559,7 @@ async def test_the_line_waits_for_the_servers_answer_and_still_counts() -> None:
     server.may_answer.clear()
     async with viewer(server) as stage:
         await stage.press("a")
-        assert "for the team, until they recover" in stage.text
+        assert "for the team: a, b, until they recover" in stage.text
         await stage.type("disk")
         await stage.press("enter")
         assert "ack… · " in stage.text
@@ -609,7 +609,7 @@ async def test_each_row_has_its_answer_and_a_refused_row_is_acknowledged_nowhere
 async def test_with_another_server_this_machine_acknowledges() -> None:
     async with viewer(None) as stage:
         await stage.press("a")
-        assert "Acknowledge a, b on this machine" in stage.text
+        assert "Acknowledge on this machine: a, b" in stage.text
         await stage.press("enter")
         assert len(stage.app.state.monitor.acks) == 2
 
@@ -619,7 +619,7 @@ async def test_a_key_chooses_how_long() -> None:
     async with viewer(server) as stage:
         for tabs, seconds, words in ((1, 1_800, "for 30m"), (8, 604_800, "for 7d"), (9, None, "until")):
             await stage.press("a", *["tab"] * tabs)
-            assert f"for the team, {words}" in stage.text
+            assert f"for the team: a, b, {words}" in stage.text
             await stage.press("enter")
             assert server.requests[-1].for_s == seconds, tabs
 
@@ -628,7 +628,7 @@ async def test_a_row_of_this_machines_expect_is_acknowledged_here() -> None:
     server = Server()
     async with viewer(server, policies=soon(expect=(clean("ghost"),))) as stage:
         await stage.press("a")
-        assert "for the team and on this machine, until" in message(stage)
+        assert "for the team and on this machine: a, b, ghost, until" in message(stage)
         await stage.press("enter")
         assert [loss.id for request in server.requests for loss in request.losses] == ["env-a", "env-b"]
         assert len(stage.app.state.monitor.acks) == 1
@@ -663,7 +663,7 @@ async def test_anybody_may_end_an_acknowledgement_of_the_team() -> None:
             await stage.press("a")
             assert "acknowledged by ann: another note?" in stage.text
             await stage.press("ctrl+r")
-            assert "for the whole team?" in stage.text
+            assert "for the whole team: a, b?" in stage.text
             await stage.press(*keys)
             assert server.ended == ended
             assert ("no longer acknowledged" in message(stage)) is bool(ended)

@@ -247,7 +247,7 @@ async def test_one_event_acts_on_all_of_its_incident_and_the_log_answers_until_i
         assert len({event.incident for event in stage.app.state.monitor.event_log}) == 1
         await stage.press("a")
         assert isinstance(stage.app.screen, Prompt)
-        assert "Acknowledge bob and cyd on this machine, until they recover" in stage.text
+        assert "Acknowledge on this machine: bob and cyd, until they recover" in stage.text
         await stage.type("disk")
         await stage.press("enter")
         said = "acknowledged on this machine until they recover: bob and cyd; no message will be sent from here"
@@ -260,7 +260,7 @@ async def test_one_event_acts_on_all_of_its_incident_and_the_log_answers_until_i
         assert "2 acknowledged: bob, cyd · here: disk" in answer(stage)
         await stage.press("M")
         assert isinstance(stage.app.screen, Menu)
-        assert "Silence bob and cyd for" in stage.text
+        assert "Silence on this machine: bob and cyd" in stage.text
         await stage.press("enter", "enter")
         assert answer(stage) == "silenced on this machine for 30m: bob and cyd"
         (silence,) = stage.app.state.monitor.silences.values()

@@ -114,11 +114,11 @@ async def test_space_without_an_environment_says_so() -> None:
 async def test_a_acts_on_the_marked_rows_and_not_on_the_cursor_and_removes_the_marks_unless_cancelled() -> None:
     async with dashboard() as stage:
         await stage.press("space", "a")
-        assert "Acknowledge ada on this machine, until it recovers" in stage.text
+        assert "Acknowledge on this machine: ada, until it recovers" in stage.text
         await stage.press("escape", "M", "escape")
         assert marked(stage) == ["ada"]
         await stage.press("space", "a")
-        assert "Acknowledge ada and bob on this machine, until they recover" in stage.text
+        assert "Acknowledge on this machine: ada and bob, until they recover" in stage.text
         await stage.type("disk")
         await stage.press("enter")
         assert stage.news == "acknowledged on this machine until they recover: ada and bob"
@@ -134,9 +134,9 @@ async def test_a_acts_on_the_marked_rows_and_not_on_the_cursor_and_removes_the_m
 async def test_silencing_acts_on_the_marked_rows_and_removes_the_marks() -> None:
     async with dashboard() as stage:
         await stage.press("space", "space", "M")
-        assert "Silence ada and bob for" in stage.text
+        assert "Silence on this machine: ada and bob" in stage.text
         await stage.press("enter")
-        assert "Silence ada and bob for 30m: why?" in stage.text
+        assert "Silence on this machine for 30m: ada and bob" in stage.text
         await stage.press("enter")
         (silence,) = stage.app.state.monitor.silences.values()
         assert silence.environments == {key_of("env-ada"), key_of("env-bob")}
@@ -170,7 +170,7 @@ async def test_questions_and_answers_about_marks_count_the_rows_hidden_by_the_fi
         await stage.press("space", "space", "space")
         await stage.type("/cyd")
         await stage.press("enter", "M")
-        assert "Silence ada, bob and cyd (2 hidden by the filter) for" in stage.text
+        assert "Silence on this machine: ada, bob and cyd (2 hidden by the filter)" in stage.text
         assert " 3 marked, 2 hidden " in stage.lines[0]
         await stage.press("enter", "enter")
         assert stage.news == "silenced on this machine for 30m: ada, bob and cyd (2 hidden by the filter)"
@@ -178,7 +178,7 @@ async def test_questions_and_answers_about_marks_count_the_rows_hidden_by_the_fi
     async with incident() as stage:
         await stage.type("/bob")
         await stage.press("enter", "a")
-        assert "Acknowledge ada, bob (1 outside the filter) on this machine, until" in stage.text
+        assert "Acknowledge on this machine: ada, bob (1 outside the filter), until" in stage.text
 
 
 async def test_the_status_line_counts_marks_until_escape_and_hidden_marks_with_enough_room() -> None:
@@ -201,7 +201,7 @@ async def test_marked_rows_without_a_loss_are_left_alone() -> None:
         stage.now = 5
         await stage.show(rows(stage.at, "ada"))
         await stage.press("a")
-        assert "Acknowledge bob and cyd on this machine" in stage.text
+        assert "Acknowledge on this machine: bob and cyd" in stage.text
         stage.now = 10
         await stage.show(rows(stage.at, "ada", "bob"))
         await stage.press("enter")

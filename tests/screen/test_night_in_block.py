@@ -76,18 +76,18 @@ class Person:
         box = " ".join(re.findall(r"[│] (.*?) +│", "\n".join(self._stage.lines)))
         if isinstance(self._stage.app.screen, CommandPalette):
             return "escape"
-        if match := re.match(r"Acknowledge (.*) on this machine, until", box):
+        if match := re.match(r"Acknowledge on this machine: (.*), until", box):
             named = self._named(match[1])
             if not named:
                 return "escape"
             night.acked.update(name for name in named if night.machines[name].is_down)
-        elif match := re.match(r"Silence (.*) for \w+: why\?", box):
+        elif match := re.match(r"Silence on this machine for \w+: (.*) a note ", box):
             named = self._named(match[1])
             if not named:
                 return "escape"
             is_down = {name: night.machines[name].is_down for name in named}
             night.silenced.update(name for name in named if is_down[name] or name not in self._down)
-        elif re.match(r"Silence .* for .*\bend\b", box) or " a loss needs " in box:
+        elif re.match(r"Silence on this machine: .*\bend\b", box) or " a loss needs " in box:
             return "escape"
         return "enter"
 

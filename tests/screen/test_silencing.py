@@ -161,6 +161,8 @@ async def test_big_m_ends_the_present_hours_of_a_recurring_silence() -> None:
         await stage.press("M")
         assert "end  1 current silence" in stage.text
         await stage.press("enter")
+        assert "Silence on this machine for 30m: mac-1" in stage.text, "enter alone ends no silence"
+        await stage.press("escape", "M", "e", "enter")
         assert stage.news == "no longer silenced"
         at = stage.at
         await stage.tick(1)
@@ -175,7 +177,7 @@ async def test_a_question_about_several_machines_leaves_a_line_for_the_choice_in
         await stage.show([row(f"machine-{number}", stage.at) for number in range(12)])
         await stage.press(*["space"] * 12, "M")
         box = re.findall(r"│ (.*?) +│", stage.text)
-        assert " ".join(box).startswith("Silence machine-0, machine-1 and 10 more for 30m")
+        assert " ".join(box).startswith("Silence on this machine: machine-0, machine-1 and 10 more 30m")
 
 
 # -- whether a loss needs a person -------------------------------------------------------------------------------------

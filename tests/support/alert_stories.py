@@ -500,7 +500,7 @@ def _acknowledge_on_the_dashboard(desk: Desk, profile: str) -> None:
         terminal.press("n")
         terminal.wait_for("^.►○ off .* box ")
         terminal.press("a")
-        terminal.wait_for("Acknowledge box on this machine, until it recovers")
+        terminal.wait_for("Acknowledge on this machine: box, until it recovers")
         terminal.press("\r")
         terminal.wait_for("acknowledged on this machine until it recovers: box")
         terminal.press("q")

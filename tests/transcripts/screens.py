@@ -257,7 +257,7 @@ async def silence(watch: Watch) -> None:
     await watch.press("/", "status:offline", "enter", to="the silenced rows in the table")
     await watch.press("enter", to="the detail of a silenced row")
     await watch.press("escape", "M", to="end the silence")
-    await watch.press("enter")
+    await watch.press("e", "enter")
 
 
 async def filter_rows(watch: Watch) -> None:

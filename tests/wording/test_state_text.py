@@ -413,7 +413,7 @@ def test_a_quarantined_listing_has_a_badge_and_a_sentence(rows: int, badge: tupl
     told = quarantine_text(state, reading(NOW + 12_500), UTC)
     shown = "rows are as of 08:53:20Z" if rows == 0 else "missing rows stay unchanged"
     assert told is not None
-    assert re.fullmatch(rf"{text}.* \(08:53:25Z\): not believed before 08:54:25Z; {shown} \(r asks now\)", told)
+    assert re.fullmatch(rf"{text}.* \(08:53:25Z\): not believed before 08:54:25Z; {shown}\. Press r to ask now\.", told)
     assert quarantine_badge(watched(outcomes[:1])[0], reading()) is None
     assert quarantine_text(watched(outcomes[:1])[0], reading(), UTC) is None
     over = [listed(beating(6)), *(listed([], NOW + 5_000 + 50_000 * n) for n in range(2))]

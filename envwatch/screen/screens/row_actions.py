@@ -276,7 +276,7 @@ class RowActions(TableScreen):
         is_shared = {self._is_shared(row) for row in problems.environments}
         where = " and ".join(words for words, which in _WHERE.items() if which in is_shared)
         recovery = "it recovers" if len(problems.environments) == 1 else "they recover"
-        question = f"Acknowledge {problems.name} {where}"
+        question = f"Acknowledge {where}: {problems.name}"
         others = [f"{question}, for {lasts}" for lasts in _LASTS]
         prompt = Prompt(f"{question}, until {recovery}", _NOTE_HINT, LONGEST_NOTE, others=others)
         self.ask(prompt, acknowledge)
@@ -366,7 +366,7 @@ class RowActions(TableScreen):
                 self.show_message(f"still acknowledged: {name}")
             done()
 
-        self.choose(f"End the acknowledgement of {name} {scope}?", choices, take)
+        self.choose(f"End the acknowledgement {scope}: {name}?", choices, take)
 
     def _end_acks(self, acknowledged: Target) -> None:
         own = [each for each in acknowledged.environments if self._acks_of([each])]
@@ -420,7 +420,8 @@ class RowActions(TableScreen):
             else:
                 self._ask_why(target, _LASTS[choice])
 
-        self.choose(f"Silence {target.name} for", choices, take)
+        # `enter` must not end a silence that somebody wanted to lengthen.
+        self.choose(f"Silence on this machine: {target.name}", choices, take, next(iter(_LASTS)))
 
     def _ask_why(self, target: Target, lasts: timedelta) -> None:
         from envwatch.screen.screens.dialogs import Prompt
@@ -432,7 +433,7 @@ class RowActions(TableScreen):
                 self.post_message(self.Decided(act))
                 self.unmark(target)
 
-        question = f"Silence {target.name} for {long_age(lasts)}: why?"
+        question = f"Silence on this machine for {long_age(lasts)}: {target.name}"
         self.ask(Prompt(question, _NOTE_HINT, LONGEST_NOTE), silence)
 
     def action_alerts(self) -> None:
@@ -505,7 +506,7 @@ class RowActions(TableScreen):
             left = len(target.environments) - number
             rest = f"; not run on {left:,} more" if left else ""
             try:
-                code = await app.run_in_foreground(command.run, environ)
+                code = await app.run_in_foreground(command.run, environ, partial(_has_output_to_read, command, left))
             except SuspendNotSupported:
                 return "needs a terminal"
             except OSError as error:
@@ -524,6 +525,12 @@ class RowActions(TableScreen):
         if cast("TerminalApp", self.app).is_colourless:
             variables["NO_COLOR"] = "1"  # Textual removes the variable
         return child_environment(os.environ, variables, settings.secret_variables)
+
+
+def _has_output_to_read(command: RowCommand, left: int, code: int) -> bool:
+    """Whether the output stays on the terminal: after the last run, or a failure."""
+    is_last = not left or code != 0
+    return command.wait and is_last
 
 
 async def share_acks(keys: Iterable[EnvironmentKey], note: SafeText, lasts: timedelta | None, watch: Watch) -> str:

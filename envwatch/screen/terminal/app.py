@@ -25,7 +25,7 @@ from envwatch.screen.terminal.frame_writer import FrameWriter
 from envwatch.screen.terminal.input_bytes import InputQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from rich.console import RenderableType
     from textual.dom import DOMNode
@@ -141,7 +141,9 @@ class TerminalApp(App[int]):
         self._suspend_signal()
         os.killpg(0, signal.SIGTSTP)
 
-    async def run_in_foreground(self, command: Sequence[str], environ: Mapping[str, str]) -> int:
+    async def run_in_foreground(
+        self, command: Sequence[str], environ: Mapping[str, str], waits: Callable[[int], bool]
+    ) -> int:
         """Lend the terminal to a program, as the driver's method, then redraw.
 
         Raises:
@@ -151,7 +153,7 @@ class TerminalApp(App[int]):
             if self._terminal_driver is None:
                 raise SuspendNotSupported
             try:
-                return await self._terminal_driver.run_in_foreground(command, environ)
+                return await self._terminal_driver.run_in_foreground(command, environ, waits)
             except OSError as error:
                 failure = error  # `App.suspend` does not return after an exception
         raise failure

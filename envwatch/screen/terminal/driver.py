@@ -54,6 +54,9 @@ EXIT_TIMEOUT_S: Final = 2.0
 _KILL_AFTER_S: Final = 0.2
 """Time for a program in the terminal to end after TERM."""
 
+_UNTIL_ENTER: Final = ("sh", "-c", r"printf '\npress enter to go back '; read -r _")
+"""Keeps a program's output on the terminal, where ctrl+c works as in the program."""
+
 _END_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 _JOB_SIGNALS: Final = (signal.SIGTSTP, signal.SIGCONT)
@@ -98,11 +101,14 @@ class TerminalDriver(LinuxDriver):
         elif not self.guard.is_ending:
             self._enable_mouse_support()
 
-    async def run_in_foreground(self, command: Sequence[str], environ: Mapping[str, str]) -> int:
+    async def run_in_foreground(
+        self, command: Sequence[str], environ: Mapping[str, str], waits: Callable[[int], bool]
+    ) -> int:
         r"""Run a program in the suspended dashboard's terminal.
 
         Both share a process group: ctrl+z stops both, `fg` resumes both. ctrl+c and ctrl+\ reach only the program. If a
-        shell dies with the terminal, envwatch takes the terminal back.
+        shell dies with the terminal, envwatch takes the terminal back. If `waits` says so of the exit code, the
+        output stays until enter.
 
         Returns:
             The exit code, negative for a signal.
@@ -110,8 +116,16 @@ class TerminalDriver(LinuxDriver):
         Raises:
             OSError: if the program cannot be started.
         """
+        with _own_signals_ignored():
+            code = await self._run_child(command, environ)
+            if waits(code):
+                with suppress(OSError):
+                    await self._run_child(_UNTIL_ENTER, environ)
+            return code
+
+    async def _run_child(self, command: Sequence[str], environ: Mapping[str, str]) -> int:
         terminal, output = self.fileno, self._terminal_file.fileno()
-        with _own_signals_ignored(), _terminal_restored(terminal):
+        with _terminal_restored(terminal):
             process = await asyncio.create_subprocess_exec(
                 *command, env=dict(environ), stdin=terminal, stdout=output, stderr=output
             )
