@@ -288,11 +288,9 @@ class Parser(argparse.ArgumentParser):
         if self.word_flag and place < len(words) and not words[place].startswith("-"):
             value = words[place] if ":" in words[place] else f"name:{words[place]}"
             words[place : place + 1] = [self.word_flag, value]
-        for group in self._mutually_exclusive_groups:
-            flags = {flag for action in group._group_actions for flag in action.option_strings}  # noqa: SLF001
-            if right in flags:
-                for flag in (flags - {right}).intersection(words):
-                    del words[words.index(flag) : words.index(flag) + 2]
+        if right in _LENGTHS:
+            for flag in (_LENGTHS - {right}).intersection(words):
+                del words[words.index(flag) : words.index(flag) + 2]
         return words
 
     def print_help(self, file: object = None) -> NoReturn:  # noqa: ARG002 - argparse's own signature
@@ -396,6 +394,8 @@ def check_query(text: str, argument: str, *, is_positional: bool = False) -> Non
 
 
 _SIMILARITY: Final = 0.75
+_LENGTHS: Final = frozenset({"--for", "--until"})
+"""Options of which a command takes one."""
 _LONG_WORD: Final = re.compile(r"(?<![^\s'=])(?!--)[^\s'=]{17,}")
 
 _CHOICE: Final = re.compile(r"argument (\S+): invalid choice: '?(.*?)'? \(choose from (.*)\)", re.DOTALL)

@@ -222,6 +222,7 @@ _KEYS: Final = """
 #key = "S"
 #run = ["ssh-to-env"]
 #description = "ssh to the machine"
+#wait = false
 
 # Views of your own: rows, columns, order and groups. A key, the palette or `--view` chooses a view.
 #[views.gpu]

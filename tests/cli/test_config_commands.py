@@ -25,6 +25,7 @@ from envwatch.config.declared import ALTERNATIVES, COMMON, SETTINGS
 from envwatch.config.describe import starter, value_text
 from envwatch.config.hooks import HookSettings
 from envwatch.config.schema import Command, Config, Document, OwnView, document_of
+from envwatch.deliver.delivery import Apprise
 from envwatch.model.times import in_zone
 from envwatch.screen.themes import THEMES
 
@@ -59,8 +60,9 @@ def test_a_short_alert_after_is_a_warning_for_every_profile(
 
 
 def test_variables_programs_and_addresses_that_cannot_be_used_here_are_warnings_with_line_and_remedy(
-    envwatch: Envwatch,
+    envwatch: Envwatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(Apprise, "_time_limit", 60.0)  # a busy machine starts a program slowly
     path = envwatch.write_config(
         'ping_url_env = "PING"\n'
         '[[hooks]]\nname = "key"\nformat = "pagerduty"\nkey_env = "PD_KEY"\n'
