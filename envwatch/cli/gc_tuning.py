@@ -28,8 +28,8 @@ _SHARE: Final = 500
 """Full collections take at most 1/500 of the time; with 1/1,000, keys left 14 MiB of garbage at 1,000 rows."""
 
 _MUCH_GARBAGE: Final = 20_000
-"""Objects of garbage that make a collection slow, but not the next one. A longer wait would let more garbage pile up, and
-grow again: 300 keys a minute left 60 MiB."""
+"""Objects of garbage that make a collection slow, but not the next one. A longer wait would let more garbage pile up:
+300 keys a minute left 60 MiB."""
 
 
 def stop() -> None:
