@@ -27,6 +27,10 @@ _FULL_EVERY_S: Final = 60.0
 _SHARE: Final = 500
 """Full collections take at most 1/500 of the time; with 1/1,000, keys left 14 MiB of garbage at 1,000 rows."""
 
+_MUCH_GARBAGE: Final = 20_000
+"""Objects of garbage that make a collection slow, but not the next one. A longer wait would let more garbage pile up:
+300 keys a minute left 60 MiB."""
+
 
 def stop() -> None:
     """Stop collection: imports make hundreds of thousands of objects and hardly any garbage."""
@@ -64,12 +68,16 @@ def keep_collecting(every_s: float = _FULL_EVERY_S) -> None:
 
     def collect() -> None:
         began = time.thread_time()
-        gc.collect()
+        freed = gc.collect()
         trim_heap()
-        took_s = time.thread_time() - began
-        loop.call_later(max(every_s, took_s * _SHARE), collect)
+        loop.call_later(wait_after(freed, time.thread_time() - began, every_s), collect)
 
     loop.call_later(every_s, collect)
+
+
+def wait_after(freed: int, took_s: float, every_s: float) -> float:
+    """Return the seconds until the next full collection, by the freed objects and the CPU time of the last one."""
+    return every_s if freed >= _MUCH_GARBAGE else max(every_s, took_s * _SHARE)
 
 
 _M_ARENA_MAX: Final = -8  # of glibc's `malloc.h`

@@ -133,6 +133,12 @@ async def test_a_timer_collects_old_garbage_again_and_again() -> None:
         gc.unfreeze()
 
 
+def test_a_large_fleet_is_collected_seldom_and_much_garbage_never_makes_the_wait_longer() -> None:
+    assert gc_tuning.wait_after(0, 0.01, 60) == 60
+    assert gc_tuning.wait_after(1_000, 0.5, 60) == 250
+    assert gc_tuning.wait_after(400_000, 0.5, 60) == 60
+
+
 async def test_collections_start_once_when_the_first_outcome_has_been_judged() -> None:
     thresholds = gc.get_threshold()
     frozen, done = gc.get_freeze_count(), asyncio.Event()
