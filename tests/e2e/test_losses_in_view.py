@@ -365,7 +365,7 @@ def assert_an_answer_where_nobody_is_needed(server: Faulty, usual: Terminal) -> 
     usual.press("n")
     usual.wait_for("^▌►○ off .* host-30 ")
     usual.press("a")
-    usual.wait_for("Acknowledge host-30")
+    usual.wait_for("Acknowledge on this machine: host-30")
     usual.press("disk swap", ENTER)
     usual.wait_for("^ ►✓ off .* host-30 .*disk swap")
     assert usual.screen.buffer[usual.cursor_line][0].fg != LOSS
