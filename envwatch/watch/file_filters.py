@@ -35,10 +35,13 @@ class FileFilters:
 
     def __init__(self, all_settings: Mapping[SafeText, Settings]) -> None:
         found: dict[tuple[str, str], _FileFilter] = {}
-        is_every_profile = _are_all_profiles(all_settings.values())
+        has_hooks = _are_all_profiles(all_settings.values())
         for profile, settings in all_settings.items():
-            for what, query in () if _is_narrowed(settings) else _filters_in(settings, has_hooks=is_every_profile):
-                kept = found.setdefault((what.partition("-")[0], query), _FileFilter(query, composed(what), []))
+            if _is_narrowed(settings):
+                continue
+            for what, query in _filters_in(settings, has_hooks=has_hooks):
+                kind = what.partition("-")[0]
+                kept = found.setdefault((kind, query), _FileFilter(query, composed(what), []))
                 kept.profiles.append(profile)
         self._names = {profile: clean(settings.profile) for profile, settings in all_settings.items()}
         self._pending = [*found.values()]
@@ -56,7 +59,8 @@ class FileFilters:
         """Return a line for each filter that finds nothing and whose profiles all have `rows`, each filter once."""
         due = [each for each in self._pending if rows.keys() >= {*each.profiles}]
         self._pending = [each for each in self._pending if each not in due]
-        return [composed(f"{each.what}: {text}") for each in due if (text := self._unmatched(each, rows)) is not None]
+        texts = [(each.what, self._unmatched(each, rows)) for each in due]
+        return [composed(f"{what}: {text}") for what, text in texts if text is not None]
 
     def _unmatched(self, one: _FileFilter, rows: Mapping[SafeText, Iterable[TrackedEnvironment]]) -> SafeText | None:
         from envwatch.query.completion import unmatched_filter

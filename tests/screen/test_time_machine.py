@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.events import Event
     from envwatch.history.past import Moment, RecordedStep
     from envwatch.model.outcome import RecordedPoll
+    from envwatch.model.text import SafeText
 
 DAY_MEANINGS: Final = [entry.meaning for entry in day_entries(ascii_only=False)]
 """Meanings of the signs on the line of events."""
@@ -592,25 +593,37 @@ async def test_keys_of_the_present_do_nothing_in_the_past_also_in_one_packet() -
         assert "needs a terminal" in stage.news
 
 
-async def test_each_profile_shows_its_last_poll_at_a_moment() -> None:
-    home, work = clean("home"), clean("work")
-    pasts = {home: MemoryHistory(home), work: MemoryHistory(work)}
+HOME: Final = clean("home")
+WORK: Final = clean("work")
+
+
+@asynccontextmanager
+async def five_polls_of_two_profiles() -> AsyncIterator[Stage]:
+    """After 5 s a row of `home` is lost, after 7 s one of `work`; at 9 s `home` is whole again."""
+    pasts = {HOME: MemoryHistory(HOME), WORK: MemoryHistory(WORK)}
 
     def record(*arguments: Any) -> None:
         for past in pasts.values():
             past.record(*arguments)
 
-    async with staged((120, 24), profiles=(home, work), pasts=pasts, record=record) as stage:
-        for at, profile, lost in ((0, home, ()), (2, work, ()), (5, home, (0,)), (7, work, (1,)), (9, home, ())):
+    polls: list[tuple[int, SafeText, tuple[int, ...]]]
+    polls = [(0, HOME, ()), (2, WORK, ()), (5, HOME, (0,)), (7, WORK, (1,)), (9, HOME, ())]
+    async with staged((120, 24), profiles=(HOME, WORK), pasts=pasts, record=record) as stage:
+        for at, profile, lost in polls:
             await stage.tick(at - stage.now)
             await stage.show(rows(stage.at, *lost, count=2), profile)
+        yield stage
+
+
+async def test_each_profile_shows_its_last_poll_at_a_moment() -> None:
+    async with five_polls_of_two_profiles() as stage:
         await press(stage, BACK)
         assert down_keys(stage) == {("home", "env-0"), ("work", "env-1")}
         await press(stage, BACK)
         assert down_keys(stage) == {("home", "env-0")}
         await press(stage, BACK, BACK)
         assert seconds(stage) == 0
-        assert stage.app.state.monitor.fleet.unlisted == (work,)
+        assert stage.app.state.monitor.fleet.unlisted == (WORK,)
         assert "no data yet work" in stage.lines[0]
         await press(stage, EVENT_FORWARD)
         assert seconds(stage) == 5
@@ -621,17 +634,7 @@ async def test_each_profile_shows_its_last_poll_at_a_moment() -> None:
 
 
 async def test_a_profile_chosen_in_the_past_shows_the_recorded_rows_of_the_profile_and_says_so() -> None:
-    home, work = clean("home"), clean("work")
-    pasts = {home: MemoryHistory(home), work: MemoryHistory(work)}
-
-    def record(*arguments: Any) -> None:
-        for past in pasts.values():
-            past.record(*arguments)
-
-    async with staged((120, 24), profiles=(home, work), pasts=pasts, record=record) as stage:
-        for at, profile, lost in ((0, home, ()), (2, work, ()), (5, home, (0,)), (7, work, (1,)), (9, home, ())):
-            await stage.tick(at - stage.now)
-            await stage.show(rows(stage.at, *lost, count=2), profile)
+    async with five_polls_of_two_profiles() as stage:
         await press(stage, BACK)
         await stage.type(":profile work")
         await press(stage, "enter")

@@ -53,7 +53,7 @@ _ASIDES: Final[Mapping[Aside, str]] = {
 
 
 STATUS_ENTRIES: Final[Sequence[LegendEntry]] = (
-    LegendEntry("2 new", "offline", f"losses of {TAGS_LAST}"),
+    LegendEntry("2 page", "offline", "+3 off do not"),
     LegendEntry("STALE", "late", "old listing"),
     LegendEntry("KEY REFUSED", "unknown", "renew it"),
     LegendEntry("2 acked", "", "acknowledged"),
