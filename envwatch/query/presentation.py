@@ -116,11 +116,10 @@ def _ever(name: str) -> Callable[[TrackedEnvironment], float | None]:
 _ALL: Final = (
     Presentation(
         "name",
-        "name chosen by the user",
-        text=_attribute("name"),
+        "name chosen by the user, or the id without a name",
+        text=_attribute("label"),
         width=18,
         from_width=0,
-        column_about="the user's name, or the id without a name",
     ),
     Presentation(
         "mode",

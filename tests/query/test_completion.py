@@ -287,13 +287,21 @@ def test_keys_are_offered_down_to_the_third_nested_level() -> None:
     assert [*keys_of(deep)] == ["a.b.c.d"]
 
 
+@pytest.mark.parametrize("blank", ["", " "])
+def test_a_row_with_a_blank_name_is_found_by_its_id(blank: str) -> None:
+    row = tracked(connectionName=blank, id="env-1")
+    assert matches(parse_argument("env-1"), row)
+    assert matches(parse("name:env-1"), row)
+    assert not matches(parse("name:env"), row)
+
+
 HOSTILE_NAMES = st.lists(st.text('ab :"*?,!=.()[]>~none', min_size=1, max_size=7), min_size=1, max_size=4)
 
 
 @given(HOSTILE_NAMES, st.data())
 def test_a_filter_built_from_a_name_finds_exactly_the_rows_of_the_name(names: list[str], data: st.DataObject) -> None:
     fleet = [tracked(connectionName=name, id=f"env-{number}") for number, name in enumerate(names)]
-    of_name = {str(row.environment.label): normalize(row.environment.label) for row in fleet if row.environment.name}
+    of_name = {str(row.environment.label): normalize(row.environment.label) for row in fleet}
     for offer in offers("name:", profile_state=fleet):
         found = {str(row.environment.label) for row in fleet if matches(parse(f"name:{offer}"), row)}
         assert len({of_name.get(label) for label in found}) == 1, offer
