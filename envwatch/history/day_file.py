@@ -384,12 +384,12 @@ def _check_begun(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _check_tables(connection: sqlite3.Connection) -> None:
-    numbered = (
-        "SELECT count(*) FROM sqlite_schema AS found, pragma_table_info(found.name) AS field"
-        " WHERE field.name = 'number' AND field.pk = 1 AND field.type = 'INTEGER'"
+    unnumbered = (
+        "SELECT 1 FROM sqlite_schema AS found, pragma_table_info(found.name) AS field"
+        " WHERE field.name = 'number' AND NOT (field.pk AND field.type = 'INTEGER')"
     )
     # After damage to the words PRIMARY KEY, SQLite would read NULL as the number of each row.
-    if connection.execute(numbered).fetchone() != (_NUMBERED_TABLES,):
+    if connection.execute(unnumbered).fetchone() is not None:
         raise DamagedError("its tables are damaged")
 
 
@@ -412,8 +412,6 @@ def _whole_pages_of(path: Path) -> sqlite3.Connection:
     return connection
 
 
-_NUMBERED_TABLES: Final = 3
-"""Polls, frames and events."""
 _IS_TIME: Final = f"at >= 0 AND at < {_LATEST_MS}"
 """Also rejects texts, blobs and NULL."""
 _RESULTS: Final = {result.value: result for result in PollResult}
