@@ -116,7 +116,7 @@ def _ever(name: str) -> Callable[[TrackedEnvironment], float | None]:
 _ALL: Final = (
     Presentation(
         "name",
-        "name chosen by the user, or the id without a name",
+        "the user's name, or the id without a name",
         text=_attribute("label"),
         width=18,
         from_width=0,

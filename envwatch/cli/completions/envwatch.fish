@@ -15,7 +15,7 @@ end
 
 function _envwatch_filter
   printf '%s\n' 'status:	online, late, offline, gone, missing, flapping, changed, acknowledged' \
-    'name:	name chosen by the user, or the id without a name' \
+    'name:	the user'"'"'s name, or the id without a name' \
     'mode:	permission mode' \
     'profile:	profile of the row' \
     'version:	version of Letta Code: <0.34' \
