@@ -203,7 +203,7 @@ def hide_it(terminal: Terminal, fleet: Fleet, server: Faulty, lost: Seen) -> Non
     terminal.press("r")
     expect(terminal, lost)
     fleet.is_empty = True
-    held = "the list came back empty (TIME): not believed before TIME; rows are as of TIME. Press r to ask now."
+    held = "the list came back empty (TIME): not believed before TIME; the table is as of TIME. Press r to ask now."
     # The badge takes the place of words.
     held_seen = replace(lost, status="○ 12 ● 188 HOLD empty list data", newest=held)
     expect(terminal, held_seen)
@@ -430,13 +430,11 @@ def test_a_listing_slower_than_the_interval_is_told_and_neither_stale_nor_paced_
             for columns, lines in SIZES[1:]:
                 terminal.resize(columns, lines)
                 terminal.wait_until(
-                    lambda: re.search(
-                        r" default .*live [0-9]s.*  a listing takes [3-9]s$", terminal.display[0].rstrip()
-                    ),
+                    lambda: re.search(r" default .*live [0-9]s.*  a poll takes [3-9]s$", terminal.display[0].rstrip()),
                     "the reason",
                 )
             terminal.press("?")
-            terminal.wait_for("polls come every [3-9]s, not every 1s: a listing takes [3-9]s")
+            terminal.wait_for("polls come every [3-9]s, not every 1s: a poll takes [3-9]s")
             terminal.wait_for("a greater `page_size` may help")
             terminal.press("?")
             server.heal()

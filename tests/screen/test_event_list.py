@@ -319,13 +319,13 @@ async def test_an_event_without_an_environment_says_so() -> None:
     verbs = {"enter": "go to", "a": "acknowledge", "M": "silence", "A": "decide", "y": "copy"}
     async with opened_log() as stage:
         await stage.press("enter")
-        assert answer(stage) == "nothing to go to: the event has no environment"
+        assert answer(stage) == "nothing to go to: the event is about no machine"
         stage.app._warn(clean("the disk is full"))  # noqa: SLF001  a notice in the log
         await stage.tick(6)
         assert "the disk is full" in answer(stage)
         for key, verb in verbs.items():
             await stage.press(key)
-            assert answer(stage) == f"nothing to {verb}: the event has no environment"
+            assert answer(stage) == f"nothing to {verb}: the event is about no machine"
 
 
 @pytest.mark.usefixtures("_no_tmux")

@@ -241,7 +241,7 @@ def test_a_filter_leaves_the_others_out_and_without_a_match_only_an_alert_stands
     assert (names(found), found.total) == (["off"], 4)
     found = check_result([UP], Metric.ONLINE, query="name:other")
     assert found.status_and_text(None, parse_nagios_range("1:")) == (PluginStatus.CRITICAL, "0 of 0 online")
-    assert found.status_and_text(None, ZERO) == (PluginStatus.UNKNOWN, "no environment matches the filter")
+    assert found.status_and_text(None, ZERO) == (PluginStatus.UNKNOWN, "no machine matches the filter")
 
 
 @pytest.mark.parametrize("of", [of for of in Metric if of is not Metric.MISSING])
@@ -325,7 +325,7 @@ def test_an_unreadable_row_may_be_any_of_the_expected_ones() -> None:
     assert (found.count, found.unknown) == (0, 2)
     assert found.status_and_text(None, ZERO)[0] is PluginStatus.UNKNOWN
     assert found.status_and_text(None, parse_nagios_range("2"))[0] is PluginStatus.OK
-    assert found.details[-1] == "unknown: 2 expected names may be among the rows that could not be read"
+    assert found.details[-1] == "unknown: 2 expected names may be among the machines that could not be read"
     assert check_result(unreadable([UP]), policy=policy).unknown == 3
 
 

@@ -161,7 +161,7 @@ DROPS = (
     "",
     (
         "Letta's remote upgrade restarts a listener started by hand without --org, --channels, --skills and "
-        "--lifecycle-output: a row with an organization is lost, and another appears."
+        "--lifecycle-output: a machine with an organization is lost, and another appears."
     ),
     "",
 )

@@ -286,7 +286,7 @@ def told(
 
 def test_an_empty_table_says_where_the_rows_are_and_what_to_do() -> None:
     row = environment()
-    assert told(row, in_block=1) == "Every environment is above, among the losses that need a person."
+    assert told(row, in_block=1) == "Every machine is above, among the losses that need a person."
     narrowed = View(query=parse("env"))
     assert told(row, view=narrowed, in_block=1) == "1 match is above, among the losses that need a person."
     assert told(row, view=narrowed, in_block=1_234) == "1,234 matches are above, among the losses that need a person."
@@ -299,7 +299,7 @@ def test_an_empty_table_says_where_the_rows_are_and_what_to_do() -> None:
     assert told_of_part.startswith(f"Nothing matches: name:{begin} finds 0; name:*{begin}* finds 1. esc")
     nothing = "Watched since 08:53:20Z: run `letta server` on a machine to see the machine here."
     assert told() == told(view=narrowed) == f"No environments. {nothing}"
-    assert told(row, lost=True).startswith("Every environment is gone: watched since 08:53:20Z, and the listing is")
+    assert told(row, lost=True).startswith("Every machine is gone: watched since 08:53:20Z, and the listing is")
 
 
 def test_an_empty_comparison_names_the_baseline() -> None:
@@ -313,10 +313,10 @@ def test_an_empty_comparison_names_the_baseline() -> None:
 @pytest.mark.parametrize(
     ("failure", "is_past", "text"),
     [
-        (None, False, "Asking for the first listing. All environments of this account appear here."),
-        (None, True, "No listing yet at this moment. ] goes on."),
-        (failed(), False, "No listing yet: timeout. Press r to try again now, or q to quit."),
-        (failed(), True, "No listing yet: timeout."),
+        (None, False, "Asking the server. All machines of this account appear here."),
+        (None, True, "No answer yet at this moment. ] goes on."),
+        (failed(), False, "No answer yet: timeout. Press r to try again now, or q to quit."),
+        (failed(), True, "No answer yet: timeout."),
         (failed(Cause.UNAUTHORIZED), True, "The server refused the key: key refused."),
         (
             failed(Cause.UNAUTHORIZED),
@@ -326,7 +326,7 @@ def test_an_empty_comparison_names_the_baseline() -> None:
         (
             replace(failed(), retry_after=timedelta(seconds=9)),
             False,
-            "No listing yet: timeout. The server asked to wait. Press q to quit.",
+            "No answer yet: timeout. The server asked to wait. Press q to quit.",
         ),
     ],
 )

@@ -634,7 +634,7 @@ def test_a_profile_without_a_listing_makes_the_list_incomplete_and_is_named() ->
     listing = list_of_profiles({"work": listed([environment("env-1")])}, "home", "lab")
     assert (one.is_complete, listing.is_complete, decoded(listing)["complete"]) == (True, False, False)
     assert decoded(listing)["environments"] == decoded(one)["environments"]
-    assert summary_of(listing, "api").endswith(" 1 on; incomplete: no listing of home, lab")
+    assert summary_of(listing, "api").endswith(" 1 on; incomplete: not listed yet: home, lab")
 
 
 def test_the_table_names_profiles_only_where_there_are_any() -> None:

@@ -192,9 +192,9 @@ def test_pane_and_explanation_say_until_when_a_row_is_silenced_and_from_when_the
     assert marks(night, "web-1") == []
     night.silence("web-1", lasts=timedelta(hours=2, minutes=30))
     assert marks(night, "web-1") == [("silenced", "until 21:30 by ada: disks")]
-    assert "This environment is offline: disconnected, silenced until 10:00, since" in explained(night)
+    assert "This machine is offline: disconnected, silenced until 10:00, since" in explained(night)
     assert "A loss counts from the end of the silence" in explained(night)
-    assert "This environment is offline: disconnected, not back by 10:00, since" in explained(later)
+    assert "This machine is offline: disconnected, not back by 10:00, since" in explained(later)
 
 
 def report(night: SilencedNight) -> ProfileReport:

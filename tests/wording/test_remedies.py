@@ -212,7 +212,7 @@ def test_on_windows_only_a_name_with_one_meaning_in_all_shells_is_used(name: str
     assert start_command(own(connectionName=name, metadata=METADATA | {"os": "win32"})) == command
 
 
-IN_DIRECTORY = "Run the command in the directory of this row: Letta Code saves the name for each directory."
+IN_DIRECTORY = "Run the command in the directory of this listener: Letta Code saves the name for each directory."
 OWN, HASHED = own_device_id(), "5b491561437b4f0e9c7d0a1b2c3d4e5f"
 PLAIN, OLD_PLAIN = "letta server --computer-name=nas", "letta server --env-name=nas"
 BY_ORGANIZATION = "letta server --org=org-1 --computer-name=nas"
@@ -437,7 +437,7 @@ DROPS = (
 )
 DROPS_ORGANIZATION = (
     "Letta's remote upgrade restarts a listener started by hand without --org, --channels, --skills and "
-    "--lifecycle-output: a row with an organization is lost, and another appears."
+    "--lifecycle-output: a machine with an organization is lost, and another appears."
 )
 PIP = "Upgrade with your installer: uv tool upgrade letta, or pipx upgrade letta"
 
@@ -539,7 +539,7 @@ def test_text_from_outside_stays_printable_text(weapon: str) -> None:
 
 # Each kind of row: what the pane says, word by word.
 
-TYPE_SERVER = "Then type /server, which registered this row. A `letta` that still runs there will do."
+TYPE_SERVER = "Then type /server, which registered this machine. A `letta` that still runs there will do."
 NEW_ROW = (
     "`letta server` would make a new row, and this row would stay lost. If you want `letta server` from now on, forget "
     "this row."
@@ -549,12 +549,12 @@ SPAWNED = (
     "new row."
 )
 NO_DIRECTORY = (
-    "The row does not name its directory. Run the command where the listener ran: elsewhere agents work in another "
-    "directory, and a later start without the name makes a new row."
+    "The server does not name the directory. Run the command where the listener ran: elsewhere agents work in another "
+    "directory, and a later start without the name adds a new machine."
 )
 NO_DIRECTORY_NO_NAME = (
-    "The row does not name its directory. Run the command where the listener ran, because its name is saved there: "
-    "elsewhere the host's name makes a new row."
+    "The server does not name the directory. Run the command where the listener ran, because its name is saved there: "
+    "elsewhere the host's name adds a new machine."
 )
 
 
@@ -610,7 +610,7 @@ def test_a_server_row_on_windows_has_its_directory_in_a_note_for_all_its_shells(
         ["letta server"],
         [
             (
-                "Run the command in the directory of this row, because the listener's name is saved there: elsewhere "
+                "Run the command in the directory of this listener, because the listener's name is saved there: elsewhere "
                 "the host's name makes a new row."
             )
         ],
@@ -673,9 +673,7 @@ def test_a_row_with_a_spawned_listener_id_is_started_by_its_program() -> None:
 
 
 def test_a_row_of_unknown_kind_has_both_ways_and_the_reason() -> None:
-    unknown = (
-        "The row does not tell what registered it. If it was /server, start `letta` in that directory and type /server."
-    )
+    unknown = "Nothing tells what registered this machine. If it was /server, start `letta` in that directory and type /server."
     assert told(listener=None) == ([f"{IN}letta server --computer-name=nas"], [unknown])
 
 
