@@ -307,7 +307,7 @@ async def test_a_server_without_larger_pages_gets_no_advice_about_page_size(faul
         found = await examined(server.url, limits=Limits(page_size=10, interval=timedelta(seconds=1)))
     assert found["listing"]["fix"] == (
         "`requests_per_minute = 360`: polls every 1s, if the server allows so many requests "
-        "(the server sends at most 10 environments a page)"
+        "(the server sends at most 10 machines a page)"
     )
 
 

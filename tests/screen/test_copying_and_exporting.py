@@ -291,12 +291,12 @@ async def exported(stage: Stage, folder: Path) -> dict[str, Any]:
 async def test_the_menu_says_what_each_format_holds_and_the_news_say_where_the_file_is(folder: Path) -> None:
     async with of_four() as stage:
         await stage.press("ctrl+s")
-        for line in ("JSON  4 environments with every field", "CSV   4 environments for a spreadsheet", "SVG   a pict"):
+        for line in ("JSON  4 machines with every field", "CSV   4 machines for a spreadsheet", "SVG   a pict"):
             assert line in stage.text
         await stage.press("escape")
         assert isinstance(stage.app.screen, Dashboard)
         assert files(folder) == []
-        for kind, what in (("json", "4 environments"), ("svg", "a picture of the screen")):
+        for kind, what in (("json", "4 machines"), ("svg", "a picture of the screen")):
             await export(stage, kind)
             (path,) = [path for path in files(folder) if path.suffix == f".{kind}"]
             assert stat.S_IMODE(path.stat().st_mode) == 0o600

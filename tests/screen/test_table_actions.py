@@ -180,7 +180,7 @@ async def test_a_group_opened_below_the_edge_of_the_screen_scrolls_into_view() -
 async def test_the_pane_shows_the_group_under_the_cursor() -> None:
     async with dashboard([named("up"), *(off(f"old-{n}", DAY) for n in range(6))], (120, 20)) as stage:
         await stage.press("G")
-        assert "6 environments" in "\n".join(line[74:] for line in stage.lines)
+        assert "6 machines" in "\n".join(line[74:] for line in stage.lines)
 
 
 async def test_rows_offline_for_a_day_are_folded_until_a_key_opens_their_group() -> None:

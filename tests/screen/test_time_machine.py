@@ -452,7 +452,7 @@ async def test_acknowledgements_copies_and_exports_are_of_the_moment(tmp_path: P
         assert stage.news == "sent to the clipboard, as of 08:53:40: laptop of env-2"
         await stage.press("ctrl+s", "enter")
         await until(stage, lambda: written and "exported" in stage.news)
-        assert "4 environments, as of 08:53:40" in stage.news
+        assert "4 machines, as of 08:53:40" in stage.news
         assert b"2025-10-09T08:53:40" in written[0]
 
 

@@ -410,7 +410,7 @@ FLEET = {"id": None, "name": None}
         (
             Kind.NOT_BACK,
             {**FLEET, "members": members(2), "reason": clean("not back by 10:00")},
-            "not-back      2 environments  by 10:00, box-0, box-1",
+            "not-back      2 machines  by 10:00, box-0, box-1",
         ),
         (
             Kind.RETURNED,
@@ -430,18 +430,18 @@ FLEET = {"id": None, "name": None}
         (
             Kind.ACKNOWLEDGED,
             {**FLEET, "members": members(2), "reason": clean("here: disk")},
-            "acknowledged  2 environments  box-0, box-1, here: disk",
+            "acknowledged  2 machines  box-0, box-1, here: disk",
         ),
         (Kind.ONLINE, {"name": clean("")}, "online        env-1"),
         (
             Kind.TOGETHER,
             {**FLEET, "of": Kind.OFFLINE, "members": members(2), "reason": clean("pod p-7")},
-            "offline       2 environments  together, all pod p-7",
+            "offline       2 machines  together, all pod p-7",
         ),
         (
             Kind.WHILE_BLIND,
             {**FLEET, "since": NOW, "members": members(2)},
-            "while-blind   2 environments  2 went offline (08:53:20Z to 08:53:27Z)",
+            "while-blind   2 machines  2 went offline (08:53:20Z to 08:53:27Z)",
         ),
         (
             Kind.BLIND,
@@ -461,10 +461,10 @@ def test_a_line_has_the_time_in_utc_the_word_the_name_and_the_details(
 def test_no_line_says_its_kind_twice_and_every_name_stands_in_one_column(kind: Kind, count: int) -> None:
     of = {"of": Kind.OFFLINE} if kind is Kind.TOGETHER else {}
     fields = {"since": NOW, "lasted": LASTED, "reason": clean("why"), "before": "a", "after": "b", "field": kind.value}
-    text = log_line(kind, Layout(len("2 environments")), **fields, **of, members=members(count))
+    text = log_line(kind, Layout(len("2 machines")), **fields, **of, members=members(count))
     _, word, name, details = re.split("  +", text)
     assert text.index(name) == len("2025-10-09T08:53:27Z  reconnected   ")
-    assert name == ("2 environments" if count else "mac-mini-2")
+    assert name == ("2 machines" if count else "mac-mini-2")
     assert word == word_of(Event(kind=kind, at=AT, of=of.get("of")))
     assert not details.startswith((word, kind.value, "2 changed")) or kind is Kind.TOGETHER
 
@@ -480,7 +480,7 @@ def test_no_name_is_cut_and_equal_names_have_a_part_of_their_id() -> None:
     layout = layout_of(monitored("build", "build", "other").fleet)
     assert log_line(Kind.ONLINE, layout, name=clean("build")).endswith("online        build nv-1")
     assert log_line(Kind.ONLINE, layout, name=clean("other")).endswith("online        other")
-    assert layout.name == len("3 environments")
+    assert layout.name == len("3 machines")
     text = log_line(Kind.ONLINE, Layout(name=12, profile=6), profile=clean("work"))
     assert text == "2025-10-09T08:53:27Z  online        work    mac-mini-2"
 

@@ -168,17 +168,17 @@ def test_a_listen_row_is_explained_by_the_letta_in_which_it_ran() -> None:
 )
 def test_an_old_listing_is_called_stale_or_blind(later: float, result: str) -> None:
     found = results(listed([environment()]), failed(at=NOW + later), at=NOW + later)
-    assert found["listing"].result == result
+    assert found["poll"].result == result
     assert (found["verdict"].result == "unknown, was online") is result.startswith("blind")
 
 
 def test_counts_agree_with_their_nouns() -> None:
     one = results(listed([environment()]))
-    assert ": 1 row in 1 request, " in one["listing"].inputs
+    assert ": 1 row in 1 request, " in one["poll"].inputs
     assert one["clock"].inputs.endswith(" 1 response")
     rows = [environment(), environment("env-2")]
     two = results(*[listed(rows, page_size=1)] * 2)
-    assert ": 2 rows in 2 requests, " in two["listing"].inputs
+    assert ": 2 rows in 2 requests, " in two["poll"].inputs
     assert two["clock"].inputs.endswith(" 2 responses")
 
 
@@ -299,7 +299,7 @@ def test_a_quarantined_listing_or_loss_is_named() -> None:
 def test_before_the_first_listing_nothing_is_known() -> None:
     profile_state, _ = watched([listed([environment()])])
     found = trace(profile_state.environments[environment().id], ProfileState(), reading(), UTC)
-    assert found["listing"] == ("no answer yet", "nothing is known yet", True)
+    assert found["poll"] == ("no answer yet", "nothing is known yet", True)
 
 
 ROWS = st.fixed_dictionaries(
@@ -406,5 +406,5 @@ def test_the_rule_is_off_for_a_server_with_a_moving_first_seen_at() -> None:
     moved = [environment(**LOST), beside(firstSeenAt=NOW)]
     rule = replacement(listed(rows), listed(moved, NOW + 5_000))
     assert rule.inputs.endswith("; this server changed the firstSeenAt of a machine")
-    assert rule.result == "the rule is off: no machine is replaced"
+    assert rule.result == "the rule is off: none is replaced"
     assert rule.is_against

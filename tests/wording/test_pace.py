@@ -20,7 +20,7 @@ from envwatch.wording.pace import LargePage, pace_advice, reason_of, remedies_te
 S = timedelta(seconds=1)
 ROWS = ListingCost(requests=100, rows=10_000, page_rows=100, is_paged=True, took=3 * S)
 IF_ALLOWED = ", if the server allows so many requests"
-AT_MOST_100 = " (the server sends at most 100 environments a page)"
+AT_MOST_100 = " (the server sends at most 100 machines a page)"
 SLOW_SERVER = "no setting makes the polls faster: look at the network, the proxy and the server"
 
 

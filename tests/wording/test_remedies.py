@@ -130,7 +130,7 @@ def test_no_environment_is_called_down_while_blind() -> None:
 
 
 def test_another_listener_on_the_machine_is_named_if_up() -> None:
-    for name, row in (("nas", "nas"), ("laptop of env-1", "another row laptop of env-1")):
+    for name, row in (("nas", "nas"), ("laptop of env-1", "another laptop of env-1")):
         twin = environment("env-2", deviceId=own_device_id(), connectionName=name)
         assert remedies_for(twin, **OFFLINE)[0].notes[1:] == (
             f"That machine is up: {row} has the same device id and is online.",
@@ -539,9 +539,9 @@ def test_text_from_outside_stays_printable_text(weapon: str) -> None:
 
 # Each kind of row: what the pane says, word by word.
 
-TYPE_SERVER = "Then type /server, which registered this machine. A `letta` that still runs there will do."
+TYPE_SERVER = "Then type /server, which registered it. A `letta` that still runs there will do."
 NEW_ROW = (
-    "`letta server` would make a new row, and this row would stay lost. If you want `letta server` from now on, forget "
+    "`letta server` would add a new machine, and this one would stay lost. If you want `letta server` from now on, forget "
     "this row."
 )
 SPAWNED = (
@@ -611,7 +611,7 @@ def test_a_server_row_on_windows_has_its_directory_in_a_note_for_all_its_shells(
         [
             (
                 "Run the command in the directory of this listener, because the listener's name is saved there: elsewhere "
-                "the host's name makes a new row."
+                "the host's name adds a new machine."
             )
         ],
     )
@@ -655,8 +655,8 @@ def test_a_listen_row_without_a_directory_says_so() -> None:
 
 def test_a_listen_row_with_an_organization_may_come_back_as_another_row() -> None:
     unknown = (
-        "The device id belongs to an organization, and the row does not tell how /server chose it. If a new row "
-        "appears, forget this row."
+        "The device id belongs to an organization, and nothing tells how /server chose it. If a new row "
+        "appears, forget this one."
     )
     assert told(listener="listen-5b49", deviceId=HASHED) == ([f"{IN}letta"], [TYPE_SERVER, NEW_ROW, unknown])
 

@@ -210,9 +210,7 @@ _LOGIN: Final = clean(
     "Run the command with --org once by hand to log in: it ignores the login of `letta` and LETTA_API_KEY, and works "
     "only with Letta's default address."
 )
-_TYPE_SERVER: Final = clean(
-    "Then type /server, which registered this machine. A `letta` that still runs there will do."
-)
+_TYPE_SERVER: Final = clean("Then type /server, which registered it. A `letta` that still runs there will do.")
 _NEW_ROW: Final = clean(
     "`letta server` would add a new machine, and this one would stay lost. If you want `letta server` from now "
     "on, forget this one."
@@ -240,8 +238,8 @@ _UNTYPED_DIRECTORY: Final = clean(
     "Run the command in the directory of this listener: Letta Code saves the name for each directory."
 )
 _UNTYPED_DIRECTORY_NO_NAME: Final = clean(
-    "Run the command in the directory of this listener, because the listener's name is saved there: elsewhere the host's "
-    "name adds a new machine."
+    "Run the command in the directory of this listener, because the listener's name is saved there: elsewhere the "
+    "host's name adds a new machine."
 )
 _UNTYPED_NAME: Final = clean(
     "No shell command can name this listener safely: it keeps the name saved in its directory."
@@ -304,8 +302,8 @@ _ENDS: Final = (
     'log file after "FATAL:", not in the journal.'
 )
 _WAITS_FOR_LOGIN: Final = (
-    "After an expired login, the next start waits for a new login: the process runs, the machine stays offline, and the "
-    "log file is silent. The output or the journal of the service then has "
+    "After an expired login, the next start waits for a new login: the process runs, the machine stays offline, and "
+    "the log file is silent. The output or the journal of the service then has "
     '"No API key found. Starting OAuth login" and a sign-in address.'
 )
 _ENDS_WITHOUT_LOG: Final = (
