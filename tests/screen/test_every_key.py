@@ -518,7 +518,7 @@ async def test_every_key_with_an_empty_fleet_on_the_smallest_screen() -> None:
 async def test_every_key_before_the_first_listing_on_a_group_while_comparing_and_with_ten_thousand_rows() -> None:
     async with staged() as stage:
         await press_every_key(stage)
-        assert "Asking for the first listing." in stage.text
+        assert "Asking the server." in stage.text
         await stage.show(problems_and_old(stage.at))
         await stage.press("b", "p", "enter")
         await press_every_key(stage, "g")

@@ -113,7 +113,7 @@ def test_the_alert_policy_finds_the_problems_and_an_old_listing_has_its_age() ->
     assert [str(detail) for detail in found.details] == ["down: offline (disconnected), last seen 1h ago"]
     recent, old = (check_result(served(listed([UP, DOWN]), age_s), at=NOW + age_s * 1000) for age_s in (15, 50))
     assert recent.text == "1 problem in 2 machines (1 offline): down"
-    assert old.text == "1 problem in 2 machines (1 offline, listing 50s old): down"
+    assert old.text == "1 problem in 2 machines (1 offline, data 50s old): down"
 
 
 def silent(count: int, since_s: float) -> list[Environment]:

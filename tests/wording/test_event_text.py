@@ -297,7 +297,7 @@ def test_an_empty_table_says_where_the_rows_are_and_what_to_do() -> None:
     begin = row.label[:3]
     told_of_part = told(row, view=View(query=parse(f"name:{begin}")))
     assert told_of_part.startswith(f"Nothing matches: name:{begin} finds 0; name:*{begin}* finds 1. esc")
-    nothing = "Watched since 08:53:20Z: run `letta server` on a machine to see the machine here."
+    nothing = "Watched since 08:53:20Z: run `letta server` on a machine to see it here."
     assert told() == told(view=narrowed) == f"No environments. {nothing}"
     assert told(row, lost=True).startswith("Every machine is gone: watched since 08:53:20Z, and the listing is")
 
@@ -334,7 +334,7 @@ def test_a_table_before_the_first_listing_says_why(failure: Failed | None, text:
     fleet = Fleet({NO_PROFILE: watched([failure] if failure else [])[0]})
     assert empty_table_text(fleet, View(), reading(), UTC, is_past=is_past) == text
     assert watched_since(fleet, reading(), UTC) is None
-    assert empty_log_text(fleet, reading(), UTC).startswith("Nothing is listed yet.")
+    assert empty_log_text(fleet, reading(), UTC).startswith("Nothing is known yet.")
 
 
 @pytest.mark.parametrize("message", ["refused", "refused.", "Is the key still valid?"])
@@ -373,9 +373,7 @@ def test_the_begin_of_watching_has_its_date_on_another_day(now: float, sentence:
     monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, listed(beating(2)), reading())
     assert watched_since(monitor.fleet, reading(now), UTC) == sentence
     assert watched_text(monitor, reading(now), UTC) == f"watched since {title}"
-    assert f"Nothing has happened since {sentence}, the first listing" in empty_log_text(
-        monitor.fleet, reading(now), UTC
-    )
+    assert f"Nothing has happened since {sentence}, the first poll" in empty_log_text(monitor.fleet, reading(now), UTC)
 
 
 # The lines of `watch -o text`.

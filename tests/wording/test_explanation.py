@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 RULES = [
     "Letta's client",
-    "listing",
+    "poll",
     "clock",
     "connectionId",
     "lastHeartbeat",
@@ -174,11 +174,11 @@ def test_an_old_listing_is_called_stale_or_blind(later: float, result: str) -> N
 
 def test_counts_agree_with_their_nouns() -> None:
     one = results(listed([environment()]))
-    assert ": 1 row in 1 request, " in one["poll"].inputs
+    assert ": 1 machine in 1 request, " in one["poll"].inputs
     assert one["clock"].inputs.endswith(" 1 response")
     rows = [environment(), environment("env-2")]
     two = results(*[listed(rows, page_size=1)] * 2)
-    assert ": 2 rows in 2 requests, " in two["poll"].inputs
+    assert ": 2 machines in 2 requests, " in two["poll"].inputs
     assert two["clock"].inputs.endswith(" 2 responses")
 
 
@@ -292,7 +292,7 @@ def test_a_quarantined_listing_or_loss_is_named() -> None:
     assert found["platform"].result == "the newest poll is not believed yet"
     assert found["verdict"].result == "online"
     found = results(listed(beating(6)), listed(beating(3), NOW + 5_000), at=NOW + 5_000)
-    assert found["platform"].inputs == "3 of 6 machines vanished at once, 1 listing in a row"
+    assert found["platform"].inputs == "3 of 6 machines vanished at once, 1 poll running"
     assert found["platform"].result == "the loss is not believed yet"
 
 
@@ -347,7 +347,7 @@ def test_a_replaced_row_is_explained_by_the_replacing_row() -> None:
     found = results(listed([environment(**LOST), beside(firstSeenAt=NOW - 5_000)]))
     assert found["replacement"].result == "replaced by laptop of env-2: no loss"
     assert found["replacement"].inputs == (
-        "1 other row with this organization, device and kind of listener; "
+        "1 other machine with this organization, device and kind of listener; "
         "laptop of env-2 was first seen 5 s after this one's last sign of life; "
         "they never sent heartbeats side by side"
     )

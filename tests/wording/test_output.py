@@ -493,7 +493,7 @@ def test_the_summary_has_counts_and_caveats() -> None:
     assert summary_of(found(everything, "status:offline"), "api").startswith("3 of 7 machines at api: ")
     assert summary_of(found(listing_of(environment()), "x-y-z"), "api").startswith("0 of 1 machine at api")
     old = summary_of(listing_of(environment()), "api", timedelta(seconds=50))
-    assert old == "1 machine at api: 1 on; the listing is 50s old"
+    assert old == "1 machine at api: 1 on; the data is 50s old"
     assert summary_of(listing_of(dated=False), "api").endswith(
         "; ages are by this machine's clock: no response had a Date header"
     )

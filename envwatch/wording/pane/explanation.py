@@ -185,7 +185,7 @@ def _skew_check(tracked: TrackedEnvironment, profile_state: ProfileState) -> Fin
 def _upstream(profile_state: ProfileState) -> Finding:
     if profile_state.quarantine is not None:
         inputs = (
-            f"{profile_state.quarantine.finding.text}, {counted(profile_state.quarantine.listings, 'poll')} in a row"
+            f"{profile_state.quarantine.finding.text}, {counted(profile_state.quarantine.listings, 'poll')} running"
         )
         claim = "the loss" if profile_state.quarantine.anomaly is Anomaly.VANISHED else "the newest poll"
         return inputs, f"{claim} is not believed yet", True
