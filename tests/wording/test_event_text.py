@@ -298,8 +298,8 @@ def test_an_empty_table_says_where_the_rows_are_and_what_to_do() -> None:
     told_of_part = told(row, view=View(query=parse(f"name:{begin}")))
     assert told_of_part.startswith(f"Nothing matches: name:{begin} finds 0; name:*{begin}* finds 1. esc")
     nothing = "Watched since 08:53:20Z: run `letta server` on a machine to see it here."
-    assert told() == told(view=narrowed) == f"No environments. {nothing}"
-    assert told(row, lost=True).startswith("Every machine is gone: watched since 08:53:20Z, and the listing is")
+    assert told() == told(view=narrowed) == f"No machines. {nothing}"
+    assert told(row, lost=True).startswith("Every machine is gone: watched since 08:53:20Z, and the server lists none")
 
 
 def test_an_empty_comparison_names_the_baseline() -> None:
@@ -408,7 +408,7 @@ FLEET = {"id": None, "name": None}
         (
             Kind.NOT_BACK,
             {**FLEET, "members": members(2), "reason": clean("not back by 10:00")},
-            "not-back      2 machines  by 10:00, box-0, box-1",
+            "not-back      2 machines    by 10:00, box-0, box-1",
         ),
         (
             Kind.RETURNED,
@@ -428,18 +428,18 @@ FLEET = {"id": None, "name": None}
         (
             Kind.ACKNOWLEDGED,
             {**FLEET, "members": members(2), "reason": clean("here: disk")},
-            "acknowledged  2 machines  box-0, box-1, here: disk",
+            "acknowledged  2 machines    box-0, box-1, here: disk",
         ),
         (Kind.ONLINE, {"name": clean("")}, "online        env-1"),
         (
             Kind.TOGETHER,
             {**FLEET, "of": Kind.OFFLINE, "members": members(2), "reason": clean("pod p-7")},
-            "offline       2 machines  together, all pod p-7",
+            "offline       2 machines    together, all pod p-7",
         ),
         (
             Kind.WHILE_BLIND,
             {**FLEET, "since": NOW, "members": members(2)},
-            "while-blind   2 machines  2 went offline (08:53:20Z to 08:53:27Z)",
+            "while-blind   2 machines    2 went offline (08:53:20Z to 08:53:27Z)",
         ),
         (
             Kind.BLIND,

@@ -254,7 +254,7 @@ def test_a_row_is_gone_after_two_listings_without_the_row() -> None:
     twice = results(listed(rows), listed(rows[1:], NOW + 5_000), listed(rows[1:], NOW + 10_000), at=NOW + 10_000)
     listed_again = results(listed(rows), listed(rows[1:], NOW + 5_000), listed(rows, NOW + 10_000), at=NOW + 10_000)
     assert once["absence"] == Found(
-        clean("the newest complete poll lacks the row"),
+        clean("the newest complete poll lacks this machine"),
         clean("not gone yet: 2 polls running must lack it"),
         is_against=True,
     )

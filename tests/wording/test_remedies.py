@@ -541,12 +541,12 @@ def test_text_from_outside_stays_printable_text(weapon: str) -> None:
 
 TYPE_SERVER = "Then type /server, which registered it. A `letta` that still runs there will do."
 NEW_ROW = (
-    "`letta server` would add a new machine, and this one would stay lost. If you want `letta server` from now on, forget "
-    "this row."
+    "`letta server` would add a new machine, and this one would stay lost. If you want `letta server` from now "
+    "on, forget this one."
 )
 SPAWNED = (
-    "Another program chose the listener id: start the listener with that program, because `letta server` may make a "
-    "new row."
+    "Another program chose the listener id: start the listener with that program, because `letta server` may add a "
+    "new machine."
 )
 NO_DIRECTORY = (
     "The server does not name the directory. Run the command where the listener ran: elsewhere agents work in another "
@@ -610,8 +610,8 @@ def test_a_server_row_on_windows_has_its_directory_in_a_note_for_all_its_shells(
         ["letta server"],
         [
             (
-                "Run the command in the directory of this listener, because the listener's name is saved there: elsewhere "
-                "the host's name adds a new machine."
+                "Run the command in the directory of this listener, because the listener's name is saved there: "
+                "elsewhere the host's name adds a new machine."
             )
         ],
     )
@@ -655,7 +655,7 @@ def test_a_listen_row_without_a_directory_says_so() -> None:
 
 def test_a_listen_row_with_an_organization_may_come_back_as_another_row() -> None:
     unknown = (
-        "The device id belongs to an organization, and nothing tells how /server chose it. If a new row "
+        "The device id belongs to an organization, and nothing tells how /server chose it. If a new machine "
         "appears, forget this one."
     )
     assert told(listener="listen-5b49", deviceId=HASHED) == ([f"{IN}letta"], [TYPE_SERVER, NEW_ROW, unknown])
@@ -673,7 +673,8 @@ def test_a_row_with_a_spawned_listener_id_is_started_by_its_program() -> None:
 
 
 def test_a_row_of_unknown_kind_has_both_ways_and_the_reason() -> None:
-    unknown = "Nothing tells what registered this machine. If it was /server, start `letta` in that directory and type /server."
+    unknown = "Nothing tells what registered this machine. If it was /server, start `letta` in that "
+        "directory and type /server."
     assert told(listener=None) == ([f"{IN}letta server --computer-name=nas"], [unknown])
 
 

@@ -162,7 +162,7 @@ def test_a_replaced_row_is_counted_in_the_head_and_is_no_row_that_is_still_down(
     night = Night().add("ana", deviceId="nas", listenerInstanceId=old).add("ben").until("22:10").lose("ana", "ben")
     night.add("ana-2", deviceId="nas", listenerInstanceId=new, firstSeenAt=night.at)
     found = report(night.until("22:20"))
-    assert head(found, "fleet").startswith("1 of 3 up, 2 offline (1 replaced), by the listing of")
+    assert head(found, "fleet").startswith("1 of 3 up, 2 offline (1 replaced), by the poll of")
     assert names(found, "down") == ["ben"]
     fleet = document(found)[0]["fleet"]
     assert (fleet["offline"], fleet["replaced"]) == (2, 1)
@@ -175,7 +175,7 @@ def test_a_row_without_a_possible_time_is_not_known_and_not_down() -> None:
     assert not values(found, "down")
     assert names(found, "availability") == ["ana", "ben"]
     never = report_of(with_row(recorded(night.history, night.wall), verdict=UNTIMED))
-    assert head(never, "fleet").startswith("1 of 3 up, 2 not known (`ana` and `clock`), by the listing of")
+    assert head(never, "fleet").startswith("1 of 3 up, 2 not known (`ana` and `clock`), by the poll of")
     assert not values(never, "down")
 
 

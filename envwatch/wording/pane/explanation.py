@@ -229,7 +229,7 @@ def _replacement(tracked: TrackedEnvironment, profile_state: ProfileState) -> Fi
     if profile_state.has_moved_identity:
         inputs, result = (
             f"{count}; this server changed the firstSeenAt of a machine",
-            "the rule is off: no machine is replaced",
+            "the rule is off: none is replaced",
         )
     elif tracked.replaced_by is not None:
         inputs, result = f"{count}{_new_row(others, tracked)}", f"{tracked.reason}: no loss"
