@@ -455,9 +455,7 @@ def test_a_walk_of_an_outdated_listing_must_begin_again(age: int, status: int) -
     answer = served.ask("limit=3&after=c", NOW + age, viewer="ann", connection="1")
     assert answer.status == status
     if status == 503:
-        assert (
-            json.loads(answer.body)["error"] == "these pages are too old: read again from the first page"
-        )
+        assert json.loads(answer.body)["error"] == "these pages are too old: read again from the first page"
     assert page_of_walk(served, NOW + age) == list("def")
 
 
