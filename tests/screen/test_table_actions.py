@@ -475,7 +475,7 @@ async def test_columns_order_and_groups_offer_the_keys_of_the_metadata() -> None
         await stage.press("C")
         offered = options(stage)
         assert "[ ] META.team  4 machines" in offered
-        place = offered.index("[ ] META.rack  2 rows")
+        place = offered.index("[ ] META.rack  2 machines")
         await stage.press(*["j"] * place, "space", *["K"] * place, "enter")
         assert stage.titles.split()[4] == "META.RACK"
         for key, verb in (("o", "sorted"), ("b", "grouped")):
