@@ -69,7 +69,7 @@ async def fetch_all(profiles: Profiles, outcomes: dict[SafeText, Listed | Failed
         read[name] = (pages, rows)
         if line.is_due:
             all_pages, all_rows = map(sum, zip(*read.values(), strict=True))
-            line.show(f"reading: {counted(all_rows, 'environment')}, {counted(all_pages, 'page')}")
+            line.show(f"reading: {counted(all_rows, 'machine')}, {counted(all_pages, 'page')}")
 
     with line:
         fetched = (_fetch(*profile, on_page=partial(note, name)) for name, profile in profiles.items())
@@ -127,9 +127,9 @@ def chosen_rows(
         if len({(monitor.fleet.server_of(row.profile), row.environment.id) for row in named}) > 1:
             known = {row.environment.id for row in named}
             if len(known) == 1:
-                raise StopError(Exit.USAGE, f"several profiles have an environment {name}: choose one with --profile")
+                raise StopError(Exit.USAGE, f"several profiles have a machine {name}: choose one with --profile")
             ids = ", ".join(sorted(known))
-            raise StopError(Exit.USAGE, f"{len(named):,} environments are called {name}: name one by its id: {ids}")
+            raise StopError(Exit.USAGE, f"{len(named):,} machines are called {name}: name one by its id: {ids}")
         return named, False
     check_query(what, argument, is_positional=True)
     terms, query = parse(what).terms, parse_argument(what)
@@ -142,8 +142,8 @@ def chosen_rows(
     nearest = near_names(query, rows)
     if nearest is None and (hint := value_hint(query, rows)) is not None:
         raise StopError(Exit.USAGE, hint)
-    missing = f"no environment is called {name}"
-    unmatched = f"{name} matches none of {counted(len(rows), 'environment')}"
+    missing = f"no machine is called {name}"
+    unmatched = f"{name} matches none of {counted(len(rows), 'machine')}"
     remedy = nearest or "`envwatch list` prints all"
     raise StopError(Exit.USAGE, f"{missing if is_name else unmatched}; {remedy}")
 

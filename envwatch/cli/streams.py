@@ -128,7 +128,7 @@ def write_table(rows: Sequence[Sequence[SafeText]]) -> None:
         write_text(f"{text.rstrip()}\n")
 
 
-def confirm(verb: str, past: str, what: str = "environment") -> None:
+def confirm(verb: str, past: str, what: str = "machine") -> None:
     """Ask whether a filter may act on every `what`; raise `StopError` without consent."""
     if not all(stream is not None and stream.isatty() for stream in (sys.__stdin__, sys.__stderr__)):
         raise StopError(Exit.USAGE, f"this filter {verb}s every {what}; confirm with --yes")

@@ -87,14 +87,14 @@ OPENING: Final = (
 )
 
 HINTS: Final[Sequence[tuple[float, tuple[str, ...], str]]] = (
-    (0, ("open",), "opens the row's details, with what to do"),
+    (0, ("open",), "opens the machine's details, with what to do"),
     (10, ("events", "explain"), "shows all events; a mode became unrestricted"),
     (30, ("problem(1)",), "goes to the next loss"),
-    (48, ("alerts",), "makes this row alert always, never or by rule"),
+    (48, ("alerts",), "makes this machine alert always, never or by rule"),
     (64, ("filter",), "filters: web mode:unrestricted beat:>90s"),
     (80, ("event(-1)",), "goes back in time, event by event; L returns"),
     (96, ("help",), "explains all signs, colours and keys"),
-    (184, ("fold",), "shows the rows of the power cut; n leads there"),
+    (184, ("fold",), "shows the machines of the power cut; n leads there"),
 )
 """Start, actions and text of each hint: the text describes the first action, and any action ends the hint."""
 

@@ -152,7 +152,7 @@ class TextField(Field):
             raise token.error(f"{self.name} cannot be compared; as text, quote it: {self.name}:{typed}")
         pattern = Pattern((clean(rest.text),)) if operator else lexer.pattern_of(rest)
         if not pattern:
-            raise token.error(f"a value is missing; {self.name}:{NONE} finds rows without a value")
+            raise token.error(f"a value is missing; {self.name}:{NONE} finds machines without a value")
         if pattern.plain is not None:
             pattern = Pattern((self.canonical(pattern.plain),))
         matches = lexer.text_test(pattern, is_exact=True)
@@ -252,7 +252,7 @@ STATUSES: Mapping[str, tuple[str, Test]] = {
         lambda tracked, context: tracked.tag(context.now) is not None,
     ),
     "acknowledged": (
-        "an acknowledged problem, here or on the serving host",
+        "acknowledged here or on the serving host",
         lambda tracked, context: context.is_acked(tracked),
     ),
 }
@@ -400,7 +400,7 @@ def _field_of(presentation: Presentation) -> Field:
 
 _COMPUTED: Final[tuple[Field, ...]] = (
     StatusField(STATUS, "online, late, offline, gone, missing, flapping, changed, acknowledged"),
-    TextField("profile", "profile of the row", lambda tracked, context: (tracked.profile or context.profile,)),
+    TextField("profile", "profile of the machine", lambda tracked, context: (tracked.profile or context.profile,)),
     TextField("host", "system, processor or architecture", _host),
     NumberField("beat", "last heartbeat: >90s", lambda tracked: tracked.environment.last_heartbeat_at),
     FlagField("permanent", "up nearly all the time: yes, no", lambda tracked, _: tracked.is_permanent),

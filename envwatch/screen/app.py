@@ -390,7 +390,7 @@ class EnvwatchApp(TerminalApp, StateNode):
         bell = not self.options.settings.bell
         self.options = self.options._replace(settings=replace(self.options.settings, bell=bell))
         self._inputs.keep(bell=bell)
-        self.answer("bell on: rings when an environment stays down" if bell else "bell off")
+        self.answer("bell on: rings when a machine stays down" if bell else "bell off")
 
     def action_times(self) -> None:
         self.options = self.options._replace(times=self.options.times.following)
@@ -472,7 +472,7 @@ def _take_next_interval(step: int, targets: Mapping[SafeText, PolledProfile]) ->
     intervals = dict.fromkeys(_seconds_up(poller.interval) for poller in pollers)
     schedules = [poller.schedule for poller in pollers]
     took = max((each.took for each in schedules), default=timedelta())
-    reason = f": a listing takes {_seconds_up(took)}" if took else ""
+    reason = f": a poll takes {_seconds_up(took)}" if took else ""
     if any(each.requests for each in schedules):
         reason = ": the request budget allows no more"
     return f"polling every {' and '.join(intervals)}{reason}"

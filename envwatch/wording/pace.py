@@ -44,7 +44,7 @@ def reason_of(limits: Limits, cost: ListingCost) -> SafeText | None:
         pages = f"{cost.requests:,} page{'' if cost.requests == 1 else 's'}"
         reasons.append(f"{pages} at {limits.requests_per_minute:,} requests a minute take {long_age(budgeted)}")
     if interval > max(budgeted, limits.interval):
-        reasons.append(f"a listing takes {long_age(seconds_up(cost.took))}")
+        reasons.append(f"a poll takes {long_age(seconds_up(cost.took))}")
     slow = f"polls come every {long_age(interval)}, not every {long_age(limits.interval)}"
     return clean(f"{slow}: {' and '.join(reasons)}")
 
@@ -73,7 +73,7 @@ def remedies_text(
         whole = seconds_up(cost.took)  # wastes no time between listings
         is_better = whole < limits.pace(cost.requests, cost.took)
         better = f'; `interval = "{whole.total_seconds():.0f}s"` skips no poll' if is_better else ""
-        return clean(f"no setting makes the listing faster: look at the network, the proxy and the server{better}")
+        return clean(f"no setting makes the polls faster: look at the network, the proxy and the server{better}")
     intervals = dict.fromkeys(long_age(remedy.interval) for remedy in found)
     text = f"{', or '.join(map(_spelled, found))}: polls every {', '.join(intervals)}"
     if len(intervals) > 1:
@@ -81,7 +81,7 @@ def remedies_text(
     if any("requests_per_minute" in remedy.settings for remedy in found):
         text += ", if the server allows so many requests"
     if largest is None and cost.is_paged and cost.page_rows < LARGEST_PAGE:
-        text += f" (the server sends at most {counted(cost.page_rows, 'environment')} a page)"
+        text += f" (the server sends at most {counted(cost.page_rows, 'machine')} a page)"
     return clean(text)
 
 

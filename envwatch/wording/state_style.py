@@ -153,8 +153,8 @@ def glyph_of(presence: Presence, *, ascii_only: bool) -> str:
 UNKNOWN_STATE: Final = clean("unknown")
 
 _FLAPPING_TEXT: Final = clean("flapping")
-_UNREADABLE: Final = clean("its row cannot be read")
-_NO_LISTING: Final = clean("no listing has come since")
+_UNREADABLE: Final = clean("its data cannot be read")
+_NO_LISTING: Final = clean("no answer has come since")
 
 
 def state_text(tracked: TrackedEnvironment, *, is_unknown: bool) -> SafeText:
@@ -203,7 +203,7 @@ def lasted_text(event: Event, how: str) -> str:
 def countdown_text(left_s: float, *, is_short: bool = False) -> SafeText:
     """Return a late row's `offline in 12 s`, or short `off in 12 s`."""
     if left_s <= 0:
-        return clean("off next poll" if is_short else "offline at the next listing")
+        return clean("off next poll" if is_short else "offline at the next poll")
     return clean(f"{'off' if is_short else 'offline'} in {left_s:.0f} s")
 
 
@@ -346,7 +346,7 @@ def not_back_text(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) ->
 EXAMPLES: Final = "3m ago, 02:13, yesterday 14:00, 2026-11-25 14:00"
 
 NO_HISTORY: Final = "there is no history, because it is off: set history = true, and start envwatch again"
-NOTHING_RECORDED: Final = "no history yet: [ goes back after the second recorded listing"
+NOTHING_RECORDED: Final = "no history yet: [ goes back after the second recorded poll"
 NOT_NOW: Final = "not while rewound: L returns to live"
 REPLAYED: Final = "a replay has nothing live: this key does not work here"
 POLLS_GO_ON: Final = "this key works live only: L returns to live"
@@ -398,7 +398,7 @@ def speed_text(speed: float) -> SafeText:
 
 _ANOMALY_WORDS: Final[Mapping[Anomaly, str]] = {
     Anomaly.EMPTIED: "empty list",
-    Anomaly.VANISHED: "rows vanished",
+    Anomaly.VANISHED: "machines vanished",
     Anomaly.BEATS_LOST: "beats lost",
 }
 
@@ -416,11 +416,11 @@ def quarantine_text(profile_state: ProfileState, now: Clocks, zone: tzinfo | Non
     quarantine, since = profile_state.quarantine, profile_state.periods.get(Kind.HELD)
     if quarantine is None or since is None:
         return None
-    listings = counted(max(limits.ANOMALY_POLLS - quarantine.listings, 1), "more listing")
+    listings = counted(max(limits.ANOMALY_POLLS - quarantine.listings, 1), "more poll")
     until = clock_text(since + limits.ANOMALY_AFTER / MS, zone) if quarantine.left_s(now.monotonic) else listings
-    shown = "missing rows stay unchanged"
+    shown = "machines not listed stay unchanged"
     if quarantine.is_whole and profile_state.listed is not None:
-        shown = f"rows are as of {clock_text(profile_state.clock.server_time(profile_state.listed.wall), zone)}"
+        shown = f"the table is as of {clock_text(profile_state.clock.server_time(profile_state.listed.wall), zone)}"
     doubt = f"{quarantine.finding.text} ({clock_text(since, zone)}): not believed before {until}"
     return clean(f"{doubt}; {shown}. Press r to ask now.")
 

@@ -87,7 +87,7 @@ def test_an_acknowledgement_of_another_server_is_kept_in_this_machines_file(
     assert ack.note == clean("new disk")
     assert ack.until == ack.at + 4 * 3_600_000
     assert abs(ack.at - time.time() * 1000) < 60_000
-    assert err.splitlines()[0] == "name:web-* matches 2 problems now: web-2, web-3"
+    assert err.splitlines()[0] == "name:web-* matches 2 losses now: web-2, web-3"
     assert err.splitlines()[1].startswith("acknowledged on this machine until ")
     envwatch("ack", "evil")
     assert kept(envwatch.home)["evil"].until is None, "it lasts until the row is back"
@@ -314,7 +314,7 @@ def test_a_name_with_one_id_in_several_profiles_is_chosen_by_the_profile(envwatc
         f'[profiles.home]\nbase_url = "{scripted.url}"\n{key}[profiles.work]\nbase_url = "{other}"\n{key}'
     )
     found = envwatch("ack", "web-2", "--profile", "home,work")
-    assert (found.code, found.line) == (2, "several profiles have an environment web-2: choose one with --profile")
+    assert (found.code, found.line) == (2, "several profiles have a machine web-2: choose one with --profile")
 
 
 @pytest.mark.parametrize("what", ["web-2", "name:web-2", UUID, UUID.upper()])

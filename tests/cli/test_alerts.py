@@ -88,16 +88,16 @@ def test_a_filter_knows_the_uptime_record(envwatch: Envwatch, query: str, ids: l
 @pytest.mark.parametrize(
     ("what", "code", "refused"),
     [
-        ("box", 2, "2 environments are called box: name one by its id: box-1, box-2"),
-        ("boxx", 2, "no environment is called boxx; the nearest: box"),
-        ("we", 2, "no environment is called we; name:*we* finds 1"),
-        ("name:xyz", 2, "name:xyz matches none of 6 environments; `envwatch list` prints all"),
-        ("os:windows", 2, "no environment has os:windows; did you mean os:win32?"),
+        ("box", 2, "2 machines are called box: name one by its id: box-1, box-2"),
+        ("boxx", 2, "no machine is called boxx; the nearest: box"),
+        ("we", 2, "no machine is called we; name:*we* finds 1"),
+        ("name:xyz", 2, "name:xyz matches none of 6 machines; `envwatch list` prints all"),
+        ("os:windows", 2, "no machine has os:windows; did you mean os:win32?"),
         ("web-?", 2, "NAME|QUERY: only a field takes ? for one character: name:web-?; or quote it (at character 1"),
         ("web-[12]", 2, "NAME|QUERY: there are no [ ]: separate values by a comma, name:a,b; or quote it"),
         ("beat:soon", 2, "NAME|QUERY: write a duration like 1h30m or a date like 2026-11-24T03:00 (at character 6"),
-        ("*", 2, "this filter marks every environment; confirm with --yes"),
-        ("!name:none-such", 2, "this filter marks every environment; confirm with --yes"),
+        ("*", 2, "this filter marks every machine; confirm with --yes"),
+        ("!name:none-such", 2, "this filter marks every machine; confirm with --yes"),
     ],
 )
 @pytest.mark.usefixtures("scripted")
@@ -159,8 +159,8 @@ def test_a_terminal_asks_before_every_environment_is_silenced(
     command = ("silence", "--filter", "!name:no-such", "--for", "1h")
     environ = {"XDG_STATE_HOME": str(envwatch.home), "LETTA_API_KEY": KEY, "LETTA_BASE_URL": scripted.url}
     with Terminal.of_envwatch(*command, home=envwatch.home, columns=120, environ=environ) as terminal:
-        terminal.wait_for(r"matches 6 of 6 environments now: .* and 3 more")
-        terminal.wait_for(r"Silence every environment\? \[y/N\]")
+        terminal.wait_for(r"matches 6 of 6 machines now: .* and 3 more")
+        terminal.wait_for(r"Silence every machine\? \[y/N\]")
         terminal.press(answer)
         assert terminal.wait_for_end() == code
         assert ("nothing is silenced" in terminal.text) is bool(code)

@@ -82,7 +82,7 @@ def test_the_documented_wait_deploys_to_no_machine_whose_name_only_begins_alike(
 
 def test_a_silence_of_a_name_is_of_no_longer_name(envwatch: Envwatch, faulty: Faulty) -> None:
     faulty.rows = rows(*[{}] * 10)
-    assert "matches 1 of 10 environments now: web-1" in envwatch("silence", "--filter", "name:web-1", "--for", "2h").err
+    assert "matches 1 of 10 machines now: web-1" in envwatch("silence", "--filter", "name:web-1", "--for", "2h").err
 
 
 def test_a_silence_of_nothing_is_refused_with_the_wider_filter(envwatch: Envwatch, faulty: Faulty) -> None:
@@ -101,14 +101,14 @@ def test_acknowledgements_silences_and_the_policy_count(envwatch: Envwatch, faul
     envwatch.write_config('filter = "name:no-such"\nonline_only = true\nexpect = ["web-3"]\n')
     assert first_line(envwatch("check", ENVWATCH_ALERT="!name:web-2")) == (
         0,
-        "ENVWATCH OK - no problem in 4 environments (1 acked, 1 silenced, 1 not alerting)",
+        "ENVWATCH OK - no problem in 4 machines (1 acked, 1 silenced, 1 not alerting)",
     )
     assert faulty.seen[-1].query == {"limit": "100"}, "filter and online_only are for the dashboard"
     envwatch.write_config("")
     for query, found in (("acked:yes", "env-4"), ("silenced:yes", "env-1"), ("acked:no silenced:no", "env-2 env-3")):
         listed_rows = json.loads(envwatch("list", "-o", "json", "--filter", query).out)["environments"]
         assert sorted(row["id"] for row in listed_rows) == found.split(), query
-        assert f" in {len(found.split())} environment" in envwatch("check", "--filter", query).out, query
+        assert f" in {len(found.split())} machine" in envwatch("check", "--filter", query).out, query
         waited = envwatch("wait", query, "--count", f"{len(found.split())}", "--timeout", "9s")
         assert (waited.code, len(waited.out.splitlines())) == (0, len(found.split())), query
 
@@ -140,7 +140,7 @@ def test_what_is_quiet_on_one_server_is_a_problem_on_another_with_the_same_id(
         counts = f"1 offline, 2 {'silenced' if is_silence else 'acked'}"
         assert first_line(envwatch("check", "--profile", names)) == (
             2,
-            f"ENVWATCH CRITICAL - 1 problem in 3 environments ({counts}): away: web-1",
+            f"ENVWATCH CRITICAL - 1 problem in 3 machines ({counts}): away: web-1",
         )
     assert envwatch("check", "--profile", write_profiles(envwatch, renamed=faulty.url)).code == 0
 
@@ -148,8 +148,8 @@ def test_what_is_quiet_on_one_server_is_a_problem_on_another_with_the_same_id(
 def test_the_age_of_a_served_listing_is_printed(envwatch: Envwatch, faulty: Faulty) -> None:
     faulty.rows = rows(DOWN, {})
     faulty.break_every_page(lambda reply: replace(reply, headers={"Envwatch-Listing-Age": "600"}))
-    assert "(1 offline, listing 10m" in envwatch("check").out
-    assert "; the listing is 10m" in envwatch("list").err
+    assert "(1 offline, data 10m" in envwatch("check").out
+    assert "; the data is 10m" in envwatch("list").err
 
 
 def test_another_command_keeps_its_exit_code_if_the_word_is_a_value() -> None:
@@ -172,7 +172,7 @@ def test_the_time_limit_holds_for_a_hanging_listing_and_for_an_endless_thread(tm
     with serving([]) as server:
         server.break_page(0, Stop(Where.REQUEST, How.HANG))
         ended = checked(tmp_path, server.url, *ENVWATCH, "check", "--timeout", "1")
-        assert ended == (3, "ENVWATCH UNKNOWN - no listing within 1 s\n", "")
+        assert ended == (3, "ENVWATCH UNKNOWN - no data within 1 s\n", "")
     script = (
         "import threading; from envwatch.cli.commands.check import time_limit\n"
         "with time_limit(0.05, lambda signal: 3):\n"
@@ -204,6 +204,4 @@ def test_negate_takes_status_and_output(tmp_path: Path) -> None:
     with serving(rows(DOWN, {})) as server:
         ended = checked(tmp_path, server.url, *negate)
     assert ended.code == 1
-    assert ended.out.startswith(
-        "ENVWATCH WARNING - 1 problem in 2 environments (1 offline): web-1 | problems=1;;0;0;2 "
-    )
+    assert ended.out.startswith("ENVWATCH WARNING - 1 problem in 2 machines (1 offline): web-1 | problems=1;;0;0;2 ")

@@ -156,7 +156,7 @@ async def test_a_server_with_a_changing_first_seen_at_is_named(
     server.break_page(0, moved(milliseconds))
     found = await examined(server.url)
     assert problems(found) == problem
-    what = "1 row changed firstSeenAt or the device between two requests"
+    what = "1 machine changed firstSeenAt or the device between two requests"
     assert (found["rows"]["summary"] == what) is bool(problem)
 
 
@@ -307,7 +307,7 @@ async def test_a_server_without_larger_pages_gets_no_advice_about_page_size(faul
         found = await examined(server.url, limits=Limits(page_size=10, interval=timedelta(seconds=1)))
     assert found["listing"]["fix"] == (
         "`requests_per_minute = 360`: polls every 1s, if the server allows so many requests "
-        "(the server sends at most 10 environments a page)"
+        "(the server sends at most 10 machines a page)"
     )
 
 
@@ -316,8 +316,8 @@ async def test_larger_pages_are_not_advised_if_measured_as_slow(server: Faulty) 
     server.break_every_page(lambda reply: replace(reply, latency=0.4 * reply.body.count(b'"id"')))
     limits = Limits(page_size=1, interval=timedelta(seconds=1), requests_per_minute=6000)
     found = (await examined(server.url, limits=limits))["listing"]
-    assert re.match("polls come every [2-9]s, not every 1s: a listing takes [2-9]s$", found["summary"])
-    assert found["fix"].startswith("no setting makes the listing faster: look at the network, the proxy and the server")
+    assert re.match("polls come every [2-9]s, not every 1s: a poll takes [2-9]s$", found["summary"])
+    assert found["fix"].startswith("no setting makes the polls faster: look at the network, the proxy and the server")
     assert found["data"]["remedies"] == []
 
 

@@ -102,7 +102,7 @@ def test_every_format_hints_at_a_filter_with_rows(envwatch: Envwatch, faulty: Fa
     [
         (2, says(503, '{"message":"overloaded"}'), "server unavailable: HOST, page 3: answered 503: overloaded"),
         (1, Stop(Where.BODY, How.RESET), "unreachable: HOST, page 2: .*"),
-        (1, edits(lambda page: page["connections"].clear()), "listing does not end: HOST: page 2 .*"),
+        (1, edits(lambda page: page["connections"].clear()), "endless answer: HOST: page 2 .*"),
         (0, says(503, '{"error":"blind","errorCode":"envwatch_blind"}'), "server unavailable: HOST: blind"),
     ],
 )
@@ -194,16 +194,16 @@ async def test_a_long_listing_shows_the_rows_so_far_and_erases_them_also_after_a
         def ended() -> tuple[int, str]:
             command = ("check", "--page-size", "2", "--timeout", "60")
             with Terminal.of_envwatch(*command, home=tmp_path, environ=variables) as terminal:
-                terminal.wait_for("^reading: 4 environments, 2 pages$")
+                terminal.wait_for("^reading: 4 machines, 2 pages$")
                 terminal.send_signal(signal.SIGTERM)
                 return terminal.wait_for_end(), terminal.text.strip()
 
         code, received, text = await asyncio.to_thread(listed)
-        assert b"\rreading: 4 environments, 2 pages" in received
+        assert b"\rreading: 4 machines, 2 pages" in received
         assert "reading" not in text
         assert (code, text.count("laptop of env-")) == (0, 5)
         server.break_page(2, Stop(Where.BODY, How.HANG))
-        assert await asyncio.to_thread(ended) == (3, "ENVWATCH UNKNOWN - terminated before there was a listing")
+        assert await asyncio.to_thread(ended) == (3, "ENVWATCH UNKNOWN - terminated before there was data")
 
 
 class Shown(ProgressLine):
@@ -228,8 +228,8 @@ async def test_several_listings_are_counted_together(tmp_path: Path) -> None:
         profiles = Profiles({clean(name): SelectedProfile(credentials, settings) for name in ("a", "b")})
         await fetch_all(profiles, outcomes, line)
     assert len(outcomes) == 2
-    assert line.texts[0] == "reading: 100 environments, 1 page"
-    assert line.texts[-1] == "reading: 500 environments, 6 pages"
+    assert line.texts[0] == "reading: 100 machines, 1 page"
+    assert line.texts[-1] == "reading: 500 machines, 6 pages"
 
 
 # Memory, in a separate process.

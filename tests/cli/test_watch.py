@@ -311,8 +311,8 @@ async def test_since_prints_the_record_and_then_goes_on_without_a_gap_or_a_repet
 
 WAITING = (
     ("wait", "pod:p-9", "--interval=1s", "--timeout=2s"),
-    "waiting .*no environment",
-    "after 2s, no environment matches",
+    "waiting .*no machine",
+    "after 2s, no machine matches",
 )
 RECORDING = (("record", "--output=night.rec", "--interval=1s", "--for=3s"), "KiB in [0-9]+s", "KiB in night")
 

@@ -296,7 +296,7 @@ def acknowledged(terminal: Terminal) -> list[int]:
 
 def export(terminal: Terminal, form: str, *keys: str) -> None:
     terminal.press("\x13")
-    terminal.wait_for("Export rows or screen")
+    terminal.wait_for("Export machines or screen")
     terminal.press(*keys, ENTER)
     terminal.wait_for(rf"exported to .*\.{form}: .*")
 

@@ -203,7 +203,7 @@ def hide_it(terminal: Terminal, fleet: Fleet, server: Faulty, lost: Seen) -> Non
     terminal.press("r")
     expect(terminal, lost)
     fleet.is_empty = True
-    held = "the list came back empty (TIME): not believed before TIME; rows are as of TIME. Press r to ask now."
+    held = "the list came back empty (TIME): not believed before TIME; the table is as of TIME. Press r to ask now."
     # The badge takes the place of words.
     held_seen = replace(lost, status="○ 12 ● 188 HOLD empty list data", newest=held)
     expect(terminal, held_seen)
@@ -351,7 +351,7 @@ def _an_empty_list_is_held(terminal: Terminal, server: Faulty) -> None:
             assert re.search(f" HOLD empty list {'[0-9]+s ' if columns > 80 else ''}", terminal.display[0])
             assert "STALE" in terminal.display[0] or look(terminal, 0, "data [0-9]+s")[0] == YELLOW
     server.script = listing
-    terminal.wait_for("hold ended after .* a later listing contradicts it")
+    terminal.wait_for("hold ended after .* a later poll contradicts it")
 
 
 def _a_long_failure_is_in_two_lines_and_whole_in_the_log(terminal: Terminal, server: Faulty) -> None:
@@ -413,7 +413,7 @@ def test_title_list_and_check_say_the_numbers_of_the_dashboard_with_a_silence_by
         assert ": 1 off, 34 on, 1 unknown, 3 old, 1 silenced; incomplete" in printed("list")
         assert f'"reason":"silenced until {hours[6:]}"' in printed("list", "-o", "json").replace('": "', '":"')
         check = printed("check")
-        assert "- no problem in 40 environments (1 unknown, 1 acked, 3 old, 1 silenced) |" in check
+        assert "- no problem in 40 machines (1 unknown, 1 acked, 3 old, 1 silenced) |" in check
         data = re.findall("([a-z]+)=([1-9][0-9]*);", check)
         counts = {"offline": "1", "online": "34", "unknown": "1", "old": "3", "silenced": "1"}
         assert {label: value for label, value in data if label != "time"} == counts
@@ -430,13 +430,11 @@ def test_a_listing_slower_than_the_interval_is_told_and_neither_stale_nor_paced_
             for columns, lines in SIZES[1:]:
                 terminal.resize(columns, lines)
                 terminal.wait_until(
-                    lambda: re.search(
-                        r" default .*live [0-9]s.*  a listing takes [3-9]s$", terminal.display[0].rstrip()
-                    ),
+                    lambda: re.search(r" default .*live [0-9]s.*  a poll takes [3-9]s$", terminal.display[0].rstrip()),
                     "the reason",
                 )
             terminal.press("?")
-            terminal.wait_for("polls come every [3-9]s, not every 1s: a listing takes [3-9]s")
+            terminal.wait_for("polls come every [3-9]s, not every 1s: a poll takes [3-9]s")
             terminal.wait_for("a greater `page_size` may help")
             terminal.press("?")
             server.heal()

@@ -87,7 +87,7 @@ def test_decisions_reach_running_dashboards_and_the_next_run_until_they_are_with
             with dashboard(server, tmp_path) as writer:
                 acknowledge(writer, "waits for a new disk")
                 writer.press("B")
-                writer.wait_for("bell on: rings when an environment stays down")
+                writer.wait_for("bell on: rings when a machine stays down")
                 quit_from(writer)
             reader.wait_for("^.►✓ off .* old-nas .*new disk")
             run(server, tmp_path, "silence", "--filter", "name:old-nas", "--for", "1h", "--note", "by a command")
@@ -193,7 +193,7 @@ def test_a_loss_is_found_again_explained_cut_out_replayed_and_reported(tmp_path:
     with serving(fleet.rows) as server:
         with dashboard(server, home) as terminal:
             terminal.wait_for("● 32 on")
-            terminal.wait_until(lambda: len(server.seen) >= 3, "more listings than the first")
+            terminal.wait_until(lambda: len(server.seen) >= 3, "more polls than the first")
             fleet.lost_at = time.time() * 1000 - 6_000
             terminal.wait_for("12 went offline together: all pod p-7")
             polls = len(server.seen)

@@ -158,12 +158,12 @@ def test_a_person_finds_compares_and_takes_away_with_few_keys(tmp_path: Path) ->
             ("?", "^ States "),
             ("\x1b[6~", "asking 127.0.0.1:[0-9]+ with the key from the demo itself"),
             (ESC, HEADER),
-            ("gE", "^ This environment is (offline|unknown, was offline): "),
+            ("gE", "^ This machine is (offline|unknown, was offline): "),
             ("E", HEADER),
             ("m", "baseline marked"),
             ("=", "Nothing differs from the baseline"),
             ("=", HEADER),
-            ("\x13", "Export rows or screen"),
+            ("\x13", "Export machines or screen"),
             (ENTER, r"exported to .*\.json"),
         ):
             terminal.press(keys)
@@ -295,7 +295,7 @@ def assert_no_hints(terminal: Terminal) -> None:
 @pytest.mark.slow
 def test_each_hint_comes_in_its_time_after_the_key_of_the_hint_before(tmp_path: Path) -> None:
     with hinting(tmp_path) as terminal:
-        terminal.wait_for("hint 1 of 8: ⏎ opens the row's details, with what to do +H no more hints")
+        terminal.wait_for("hint 1 of 8: ⏎ opens the machine's details, with what to do +H no more hints")
         assert re.search("hint 1", terminal.display[-2])  # between news and footer
         terminal.press("j")
         terminal.press(ENTER)
@@ -327,7 +327,7 @@ def test_each_hint_comes_in_its_time_after_the_key_of_the_hint_before(tmp_path: 
 def test_the_named_key_closes_the_hints_for_good_and_a_low_screen_has_none(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text('[keys]\n"app.bell" = ["H"]\n"row.open" = ["z"]\n')
     with hinting(tmp_path, environment(tmp_path, ENVWATCH_CONFIG=str(tmp_path / "config.toml"))) as terminal:
-        terminal.wait_for(r"hint 1 of 8: z opens the row's details, with what to do +F2 no more hints")
+        terminal.wait_for(r"hint 1 of 8: z opens the machine's details, with what to do +F2 no more hints")
         terminal.press("H")
         terminal.wait_for("bell on")
         terminal.resize(80, 15)

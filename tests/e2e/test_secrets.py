@@ -228,7 +228,7 @@ def test_under_two_profiles_neither_key_is_in_an_export_a_file_of_state_or_the_l
             terminal.wait_for_no("Columns after")
             for key, what in (("", "json"), ("c", "csv"), ("s", "svg")):
                 terminal.press("\x13")
-                terminal.wait_for("Export rows or screen")
+                terminal.wait_for("Export machines or screen")
                 terminal.press(f"{key}\r")
                 terminal.wait_until(partial(written_to, tmp_path, what), f"the {what}")
             terminal.press("?")

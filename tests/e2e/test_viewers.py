@@ -92,7 +92,7 @@ def test_a_viewer_sees_the_begin_a_change_true_verdicts_and_the_end_of_a_server(
     with team(tmp_path, is_open=False) as here, dashboard(here.viewer()) as terminal:
         for columns, lines in ((120, 36), (80, 24)):
             terminal.resize(columns, lines)
-            terminal.wait_for(r"(?s)envwatch serve has.*no listing yet.*nothing.*listens at")
+            terminal.wait_for(r"(?s)envwatch serve has.*no answer yet.*nothing.*listens at")
         here.upstream.open()
         terminal.wait_for(r"● 39 on .* live ", within=90)
 

@@ -191,7 +191,7 @@ def test_a_wrong_date_is_named_where_a_verdict_is_explained() -> None:
         == "connected, but no heartbeat since 08:43:20Z · the limit is 120 s"
     )
     steps = trace(tracked, profile_state, reading())
-    assert steps["lastHeartbeat"][0].endswith("20 s old in the newest listing")
+    assert steps["lastHeartbeat"][0].endswith("20 s old in the newest poll")
     assert steps["clock"][0].startswith("the server's clock (Date) is 1h ahead of this machine's")
     assert steps["clock"][1:] == ("not believed: this machine's clock counts", True)
     assert steps["lastHeartbeat"][1] == "younger than 45 s: beating"
@@ -208,10 +208,10 @@ def test_a_wrong_date_is_named_where_a_verdict_is_explained() -> None:
 def test_a_listing_names_an_unbelieved_date(error: float, warning: str) -> None:
     listing_output = list_of(dated(rows_at(NOW), error=error))
     assert listing_output.clock_warnings == (
-        f"{warning}: rows (clk?) are judged by this machine's clock, losses still count",
+        f"{warning}: machines (clk?) are judged by this machine's clock, losses page",
     )
     assert listing_output.counts() == {"online": 39, "offline": 21}
-    assert summary_of(listing_output, "api") == "60 environments at api: 10 off, 0 on, 50 unknown"
+    assert summary_of(listing_output, "api") == "60 machines at api: 10 off, 0 on, 50 unknown"
 
 
 @pytest.mark.parametrize("ahead", [6_000.0, 20_000.0, 40_000.0, 130_000.0, HOUR])

@@ -141,7 +141,7 @@ async def test_enter_and_a_never_act_outside_of_the_filter() -> None:
         await stage.press("enter", "enter")
         assert "nothing matches the filter" in stage.news
         await stage.press("a")
-        assert stage.news == "nothing to acknowledge: no environment under the cursor"
+        assert stage.news == "nothing to acknowledge: no machine under the cursor"
 
 
 async def test_the_same_key_edits_the_note_or_withdraws_and_the_pane_shows_the_note() -> None:
@@ -293,11 +293,11 @@ async def test_a_on_a_group_header_acknowledges_all_problems_of_the_group() -> N
 async def test_a_says_where_nothing_is_a_problem_and_takes_the_rows_of_a_folded_group() -> None:
     async with staged() as stage:
         await stage.press("a")
-        assert stage.news == "nothing to acknowledge: no environment under the cursor"
+        assert stage.news == "nothing to acknowledge: no machine under the cursor"
         old = [lost(f"old-{number}", 90_000_000) for number in range(2)]
         await stage.show([named("dan"), named("eve"), *old])
         await stage.press("a")
-        assert stage.news == "nothing to acknowledge: dan, no problem"
+        assert stage.news == "nothing to acknowledge: dan, no loss"
         await stage.press("G")
         assert stage.cursor == "offline for over 24 h"
         await acknowledge(stage)
@@ -306,7 +306,7 @@ async def test_a_says_where_nothing_is_a_problem_and_takes_the_rows_of_a_folded_
         await stage.press("b", "p", "enter")
         go_to_group(stage)
         await stage.press("a")
-        assert stage.news == "nothing to acknowledge: dan and eve, no problem"
+        assert stage.news == "nothing to acknowledge: dan and eve, no loss"
 
 
 # -- incidents ---------------------------------------------------------------------------------------------------------
@@ -687,7 +687,7 @@ async def test_footer_palette_and_log_offer_the_key_to_a_token_with_the_right_on
     async with viewer(Server(may_ack=may_ack)) as stage:
         assert ("a Ack" in stage.text) is may_ack
         offered = {hit.text async for hit in Commands(stage.app.screen).discover()}
-        assert ("Acknowledge a problem, or change the note" in offered) is may_ack
+        assert ("Acknowledge a loss, or change the note" in offered) is may_ack
         await stage.press("e")
         assert ("a Acknowledge" in stage.text) is may_ack
 

@@ -85,9 +85,7 @@ async def test_a_wrong_date_is_said_before_minor_news_but_after_a_loss_and_in_th
         assert "? 3 unknown" in stage.lines[0]
         assert [line.split()[:2] for line in stage.body[:3]] == [["●", "clk?"]] * 3
         assert [event.kind for event in stage.app.state.monitor.event_log] == [Kind.CLOCK_WRONG]
-        assert "heartbeats: rows (clk?) are judged by this machine's clock, losses still" in " ".join(
-            stage.text.split()
-        )
+        assert "heartbeats: machines (clk?) are judged by this machine's clock, losses" in " ".join(stage.text.split())
         stage.now = 90
         await stage.take(dated([environment("env-1", currentMode="plan"), *beating(3, stage.at)[1:]]))
         assert stage.news.startswith("the server's clock (Date) is 1h ahead")
@@ -167,7 +165,7 @@ async def test_before_the_first_listing_an_error_stands_once_with_the_keys_of_us
             stage.now += 5
             await stage.take(replace(failed(Cause.RATE_LIMITED, stage.at), message=message, retry_after=wait))
             assert stage.text.count("1015") == 1
-            assert f"No listing yet: {message}. {key}" in " ".join(stage.text.split())
+            assert f"No answer yet: {message}. {key}" in " ".join(stage.text.split())
         assert "rate limited " in stage.text
         await stage.pilot.resize_terminal(60, 12)
         assert stage.text.count("1015") == 2, "a short screen may cut the sentence in the table"
@@ -303,7 +301,7 @@ async def test_the_explanation_is_a_part_of_the_pane_below_the_verdict() -> None
             pane = [line.rpartition("▏")[2].strip() for line in stage.lines]
             place = next(y for y, line in enumerate(pane) if line.startswith("── why"))
             assert any(re.match("○ OFFLINE for ", line) for line in pane[place - 3 : place - 1]), size
-            assert pane[place + 1].startswith("This environment is offline: "), size
+            assert pane[place + 1].startswith("This machine is offline: "), size
             assert any(line.startswith("Letta's client → would say offline") for line in pane), size
             await stage.press(back)
             assert [line[:-2] for line in stage.lines] == before, size
@@ -323,11 +321,11 @@ async def test_the_explanation_follows_the_cursor_and_goes_before_the_pane_and_w
         assert stage.table.has_focus
         await stage.pilot.resize_terminal(120, 36)
         await stage.press("E", "G")
-        assert "This environment is online" in stage.text
+        assert "This machine is online" in stage.text
         for _ in range(2):
             await stage.app.dashboard.run_action("detail")
             await stage.turns()
-            assert "This environment is online" not in stage.text
+            assert "This machine is online" not in stage.text
 
 
 async def test_the_pane_opens_where_there_is_room_beside_or_below_the_table_or_covers_the_table() -> None:
@@ -408,7 +406,7 @@ async def test_reset_shows_everything_as_one_list_but_keeps_columns_and_baseline
         assert now.baseline is not None
         assert replace(now, baseline=None, columns=()) == view
         assert now.columns == ("mode",)
-        assert stage.news == "view reset: all environments, problems first, no groups"
+        assert stage.news == "view reset: all machines, losses first, no groups"
 
 
 async def test_times_go_from_relative_to_local_to_utc() -> None:

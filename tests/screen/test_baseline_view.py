@@ -68,7 +68,7 @@ def differences(stage: Stage) -> dict[str, str]:
 async def test_marking_and_comparing_say_what_they_do() -> None:
     async with staged() as stage:
         await stage.press("m")
-        assert stage.news == "nothing to mark: no listing yet"
+        assert stage.news == "nothing to mark: no answer yet"
         assert stage.app.dashboard.view.baseline is None
         await stage.show(those(stage.at, "ada"))
         await stage.press("equals_sign")

@@ -40,7 +40,7 @@ async def test_the_bell_is_off_until_its_key_and_rings_for_no_loss_from_before()
                 await stage.show(rows(stage.at, lost))
             assert stage.app.sent == [BELL] * (lost - 1)
             await stage.press("B")
-            assert stage.news == ("bell on: rings when an environment stays down" if lost == 1 else "bell off")
+            assert stage.news == ("bell on: rings when a machine stays down" if lost == 1 else "bell off")
             assert bool(re.search(r" bell on ", stage.lines[0])) is (lost == 1)
     assert kept == [{"bell": True}, {"bell": False}]
 

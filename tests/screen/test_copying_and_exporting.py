@@ -201,7 +201,7 @@ async def test_a_long_text_can_be_scrolled() -> None:
 
 
 async def test_where_no_environment_is_a_row_key_says_so() -> None:
-    no_row = "no environment under the cursor"
+    no_row = "no machine under the cursor"
     answers = {"c": f"nothing to copy: {no_row}", "y": f"nothing to copy: {no_row}", "E": no_row}
     async with staged() as stage:
         for key, answer in answers.items():
@@ -291,12 +291,12 @@ async def exported(stage: Stage, folder: Path) -> dict[str, Any]:
 async def test_the_menu_says_what_each_format_holds_and_the_news_say_where_the_file_is(folder: Path) -> None:
     async with of_four() as stage:
         await stage.press("ctrl+s")
-        for line in ("JSON  4 environments with every field", "CSV   4 environments for a spreadsheet", "SVG   a pict"):
+        for line in ("JSON  4 machines with every field", "CSV   4 machines for a spreadsheet", "SVG   a pict"):
             assert line in stage.text
         await stage.press("escape")
         assert isinstance(stage.app.screen, Dashboard)
         assert files(folder) == []
-        for kind, what in (("json", "4 environments"), ("svg", "a picture of the screen")):
+        for kind, what in (("json", "4 machines"), ("svg", "a picture of the screen")):
             await export(stage, kind)
             (path,) = [path for path in files(folder) if path.suffix == f".{kind}"]
             assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -305,7 +305,7 @@ async def test_the_menu_says_what_each_format_holds_and_the_news_say_where_the_f
         assert picture.startswith("<svg")
         text = picture.replace("&#160;", " ")
         assert all(name in text for name in ("STATE", "ada", "bob", "cyd", "○ off"))
-        assert "Export rows or screen" not in text
+        assert "Export machines or screen" not in text
 
 
 async def test_the_json_holds_what_is_shown_in_its_order_with_filter_preset_and_notes(folder: Path) -> None:

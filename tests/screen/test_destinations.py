@@ -174,7 +174,7 @@ async def test_what_time_alone_brought_after_the_last_poll_of_a_recording_is_at_
     walk = Walk(Recorded(0), Recorded(5, 1), Recorded(6, 1, is_poll=False), is_replay=True)
     await walk.go(5)
     assert await walk.event(1) == 5
-    assert walk.text == "no later event of the visible rows"
+    assert walk.text == "no later event of the visible machines"
 
 
 async def test_of_several_profiles_the_nearest_poll_comes_first_and_polls_of_one_moment_are_two_steps() -> None:

@@ -310,7 +310,7 @@ async def test_a_change_of_a_row_never_lost_is_no_problem_and_the_row_can_be_sil
         stage.now += 5
         await stage.show([*rows(stage.at, mode="plan")[:1], *rows(stage.at)[1:]])
         await stage.press("a")
-        assert answer(stage) == "nothing to acknowledge: ada, no problem"
+        assert answer(stage) == "nothing to acknowledge: ada, no loss"
         await stage.press("M", "enter", "enter")
         assert answer(stage) == "silenced on this machine for 30m: ada (it is up)"
 
@@ -319,13 +319,13 @@ async def test_an_event_without_an_environment_says_so() -> None:
     verbs = {"enter": "go to", "a": "acknowledge", "M": "silence", "A": "decide", "y": "copy"}
     async with opened_log() as stage:
         await stage.press("enter")
-        assert answer(stage) == "nothing to go to: the event has no environment"
+        assert answer(stage) == "nothing to go to: the event is about no machine"
         stage.app._warn(clean("the disk is full"))  # noqa: SLF001  a notice in the log
         await stage.tick(6)
         assert "the disk is full" in answer(stage)
         for key, verb in verbs.items():
             await stage.press(key)
-            assert answer(stage) == f"nothing to {verb}: the event has no environment"
+            assert answer(stage) == f"nothing to {verb}: the event is about no machine"
 
 
 @pytest.mark.usefixtures("_no_tmux")
@@ -355,7 +355,7 @@ async def test_a_group_without_an_incident_opens_closes_and_acts_on_its_members(
         await stage.press("y")
         assert "Copy from new-0, new-1, new-2, new-3 and 8 more" in stage.text
         await stage.press("escape", "a")
-        assert answer(stage) == "nothing to acknowledge: new-0, new-1, new-2, new-3 and 8 more, no problem"
+        assert answer(stage) == "nothing to acknowledge: new-0, new-1, new-2, new-3 and 8 more, no loss"
 
 
 async def test_in_the_past_the_keys_of_the_present_are_refused_in_the_log() -> None:

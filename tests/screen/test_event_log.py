@@ -206,7 +206,7 @@ async def test_enter_on_the_event_of_an_unknown_row_says_so_and_changes_nothing(
         assert stage.app.state.monitor.fleet.tracked((NO_PROFILE, lost("bob", NOW).id)) is None
         await stage.press("2", "e", "G", "enter")
         assert stage.app.dashboard.view.preset == "online"
-        assert stage.news == "the row has left the fleet"
+        assert stage.news == "the machine has left the fleet"
 
 
 async def test_a_cut_text_ends_with_an_ellipsis_also_next_to_a_scrollbar() -> None:

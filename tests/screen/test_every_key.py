@@ -296,7 +296,7 @@ async def test_help_shows_every_binding_once_with_all_of_its_keys() -> None:
             assert {each for each, count in counts.items() if count > 1} <= {"⏎", "esc"}, title  # filter and table
 
 
-HERE: Final = {"e": "Open group or row", "C": "Show or hide"}
+HERE: Final = {"e": "Open group or machine", "C": "Show or hide"}
 
 
 async def test_help_is_there_on_every_screen_and_begins_with_the_keys_of_the_screen() -> None:
@@ -391,7 +391,7 @@ async def test_the_palette_finds_profiles_and_says_how_to_watch_others() -> None
 FOUND: Final = {
     "sil": ["Silence for a time, or end a silence"],
     "silx": [],
-    "export row": ["Export rows or screen …"],
+    "export mach": ["Export machines or screen …"],
     "show of": ["Show offline"],
     "theme": ["Theme …"],
 }
@@ -403,7 +403,7 @@ async def test_the_palette_finds_beginnings_of_words_alone_and_first_of_names() 
         await stage.show([*rows, environment("env-x", connectionName="sofia")])
         for query, found in FOUND.items():
             hits = [hit async for hit in Commands(stage.app.screen).search(query)]
-            offer = [f"Nothing is called {query}: ⏎ filters the rows by these words"]
+            offer = [f"Nothing is called {query}: ⏎ filters the machines by these words"]
             assert [hit.text for hit in sorted(hits, key=lambda hit: hit.score, reverse=True)] == (found or offer), (
                 query
             )
@@ -419,7 +419,7 @@ async def test_the_palette_offers_the_filter_after_a_miss() -> None:
         screen = stage.app.screen
         assert isinstance(screen, Dashboard)
         (offer,) = [hit async for hit in Commands(screen).search("os:linux xyzzy")]
-        assert offer.text == "Nothing is called os:linux xyzzy: ⏎ filters the rows by these words"
+        assert offer.text == "Nothing is called os:linux xyzzy: ⏎ filters the machines by these words"
         offer.command()
         assert str(screen.view.query) == "os:linux xyzzy"
 
@@ -518,7 +518,7 @@ async def test_every_key_with_an_empty_fleet_on_the_smallest_screen() -> None:
 async def test_every_key_before_the_first_listing_on_a_group_while_comparing_and_with_ten_thousand_rows() -> None:
     async with staged() as stage:
         await press_every_key(stage)
-        assert "Asking for the first listing." in stage.text
+        assert "Asking the server." in stage.text
         await stage.show(problems_and_old(stage.at))
         await stage.press("b", "p", "enter")
         await press_every_key(stage, "g")

@@ -108,7 +108,7 @@ async def test_space_on_an_incident_marks_all_members_and_draws_the_marks() -> N
 async def test_space_without_an_environment_says_so() -> None:
     async with staged() as stage:
         await stage.press("space")
-        assert stage.news == "nothing to mark: no environment under the cursor"
+        assert stage.news == "nothing to mark: no machine under the cursor"
 
 
 async def test_a_acts_on_the_marked_rows_and_not_on_the_cursor_and_removes_the_marks_unless_cancelled() -> None:
@@ -247,7 +247,7 @@ async def test_marks_without_an_environment_in_the_fleet_spare_the_row_under_the
         stage.app.dashboard.marked = frozenset({(NO_PROFILE, clean("env-z"))})
         for key, verb in {"a": "acknowledge", "M": "silence", "A": "decide", "y": "copy", "c": "copy"}.items():
             await stage.press(key)
-            assert stage.news == f"nothing to {verb}: no marked environment is in the fleet", key
+            assert stage.news == f"nothing to {verb}: no marked machine is in the fleet", key
 
 
 async def test_marks_in_the_past_are_copied_and_not_acknowledged() -> None:

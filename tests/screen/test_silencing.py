@@ -88,9 +88,9 @@ async def test_a_row_forgotten_meanwhile_has_no_silence_and_no_word() -> None:
     async with staged() as stage:
         await stage.show(rows(stage.at))
         await post(stage, partial(silence_rows, gone, HOUR, NOTE))
-        assert stage.news == "nothing to silence: the row has left the fleet"
+        assert stage.news == "nothing to silence: the machine has left the fleet"
         await post(stage, partial(decide_alerts, gone, None, is_always=True))
-        assert stage.news == "nothing to decide: the row has left the fleet"
+        assert stage.news == "nothing to decide: the machine has left the fleet"
         assert (stage.app.state.monitor.silences, stage.app.state.monitor.words) == ({}, {})
 
 

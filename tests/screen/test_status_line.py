@@ -62,7 +62,7 @@ STEPS = [
     (12, 0.0, "-+", 15, "polling every 15s"),
     (700, 0.0, "+", 5, "polling every 11m 40s: the request budget allows no more"),
     (1, 5.0, "+-", 5, "polling every 5s"),
-    (1, 5.5, "-", 2, "polling every 6s: a listing takes 6s"),
+    (1, 5.5, "-", 2, "polling every 6s: a poll takes 6s"),
     (1, 5.5, "+", 15, "polling every 15s"),
 ]
 """Pages of a listing, seconds of a listing, keys, seconds of the wanted interval, and the answer."""

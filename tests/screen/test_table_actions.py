@@ -112,7 +112,7 @@ async def test_rows_stand_under_the_headers_of_their_groups_until_the_grouping_i
 async def test_x_enter_and_a_click_fold_and_open_the_group_and_x_again_all_groups() -> None:
     async with dashboard(in_pods()) as stage:
         await stage.press("x")
-        assert stage.news == "nothing to fold: b groups rows"
+        assert stage.news == "nothing to fold: b groups machines"
         await group_by_pod(stage)
         await stage.press("j", "x")
         assert (stage.body[:2], stage.cursor) == (["▸ pod p-1  ● 2", "▾ pod p-2  ● 1"], "pod p-1")
@@ -139,7 +139,7 @@ async def test_x_enter_and_a_click_fold_and_open_the_group_and_x_again_all_group
 async def test_big_x_folds_all_groups_and_folded_groups_stay_folded() -> None:
     async with dashboard(in_pods()) as stage:
         await stage.press("X")
-        assert stage.news == "nothing to fold: b groups rows"
+        assert stage.news == "nothing to fold: b groups machines"
         await group_by_pod(stage)
         stage.go_to("env-bob")
         await stage.press("X")
@@ -180,7 +180,7 @@ async def test_a_group_opened_below_the_edge_of_the_screen_scrolls_into_view() -
 async def test_the_pane_shows_the_group_under_the_cursor() -> None:
     async with dashboard([named("up"), *(off(f"old-{n}", DAY) for n in range(6))], (120, 20)) as stage:
         await stage.press("G")
-        assert "6 environments" in "\n".join(line[74:] for line in stage.lines)
+        assert "6 machines" in "\n".join(line[74:] for line in stage.lines)
 
 
 async def test_rows_offline_for_a_day_are_folded_until_a_key_opens_their_group() -> None:
@@ -289,10 +289,10 @@ async def test_the_order_is_chosen_from_the_visible_columns_and_not_remembered()
     async with dashboard([late, *in_pods()], keep=lambda **changes: kept.append(changes)) as stage:
         for keys in (("o", "o"), ("I",)):
             await stage.press(*keys)
-            assert stage.news == "sorted problems first: this order cannot be inverted"
+            assert stage.news == "sorted losses first: this order cannot be inverted"
             assert stage.names[:2] == ["zoe", "ada"]
         await stage.press("o")
-        assert list(offered(stage)) == ["problems first", "STATE", "FOR", "BEAT", "NAME", "MODE", "VERSION", "BRANCH"]
+        assert list(offered(stage)) == ["losses first", "STATE", "FOR", "BEAT", "NAME", "MODE", "VERSION", "BRANCH"]
         await stage.press("n", "enter")
         assert ("NAME▲" in stage.titles, stage.news) == (True, "sorted by NAME")
         await stage.press("I")
@@ -300,8 +300,8 @@ async def test_the_order_is_chosen_from_the_visible_columns_and_not_remembered()
         assert stage.news == "sorted by NAME, inverted"
         await stage.press("o", "o")
         assert (stage.names[0], stage.news) == ("ada", "sorted by NAME")
-        await stage.press("o", "p", "enter")
-        assert ("▲" in stage.titles, stage.news) == (False, "sorted problems first")
+        await stage.press("o", "l", "enter")
+        assert ("▲" in stage.titles, stage.news) == (False, "sorted losses first")
         for news in ("sorted by NAME", "sorted by NAME, inverted", "sorted by NAME"):
             await stage.pilot.click("#table", offset=(stage.titles.index("NAME"), 0))
             assert stage.news == news
@@ -311,13 +311,13 @@ async def test_the_order_is_chosen_from_the_visible_columns_and_not_remembered()
 async def test_a_comparison_has_no_column_of_differences_to_sort_by() -> None:
     async with dashboard(in_pods()) as stage:
         await stage.press("m", "equals_sign", "o")
-        assert list(offered(stage)) == ["problems first", "STATE", "FOR", "BEAT", "NAME"]
+        assert list(offered(stage)) == ["losses first", "STATE", "FOR", "BEAT", "NAME"]
         await stage.press("escape")
         for title in ("STATE", "FOR", "BEAT", "NAME"):
             await stage.press("full_stop")
             assert stage.news == f"sorted by {title}"
         await stage.press("full_stop")
-        assert stage.news == "sorted problems first"
+        assert stage.news == "sorted losses first"
         before = stage.app.dashboard.view
         await stage.pilot.click("#table", offset=(stage.titles.index("SINCE THE BASELINE"), 0))
         await stage.pilot.pause()
@@ -405,7 +405,7 @@ async def test_the_key_of_a_view_chooses_rows_columns_order_and_groups_and_zero_
         assert "VIEW" not in status(stage)
         assert stage.titles.split() == ["STATE", "FOR", "BEAT", "NAME", "MODE"]
         assert len(stage.matching) == 5
-        assert stage.news == "view reset: all environments, problems first, no groups"
+        assert stage.news == "view reset: all machines, losses first, no groups"
 
 
 async def test_the_name_of_a_view_yields_before_the_count_of_the_filter() -> None:
@@ -474,8 +474,8 @@ async def test_columns_order_and_groups_offer_the_keys_of_the_metadata() -> None
     async with with_views() as stage:
         await stage.press("C")
         offered = options(stage)
-        assert "[ ] META.team  4 rows" in offered
-        place = offered.index("[ ] META.rack  2 rows")
+        assert "[ ] META.team  4 machines" in offered
+        place = offered.index("[ ] META.rack  2 machines")
         await stage.press(*["j"] * place, "space", *["K"] * place, "enter")
         assert stage.titles.split()[4] == "META.RACK"
         for key, verb in (("o", "sorted"), ("b", "grouped")):

@@ -261,7 +261,7 @@ async def test_a_step_to_an_event_names_the_gravest_event_and_moves_cursor_and_p
         for key, at, name, event in (
             (EVENT_BACK, 10, "env-1", "went offline"),
             (EVENT_BACK, 5, "env-2", "went offline"),
-            (EVENT_BACK, 5, "env-2", "no earlier event of the visible rows"),
+            (EVENT_BACK, 5, "env-2", "no earlier event of the visible machines"),
             (EVENT_FORWARD, 10, "env-1", "went offline"),
             (EVENT_FORWARD, 15, "env-1", "back online"),  # the present
         ):
@@ -284,10 +284,10 @@ async def test_a_step_to_an_event_of_a_hidden_row_names_the_filter() -> None:
     async with lived(((0, ()), (5, (1,)), (10, ()), (15, (1,)), (20, (1,)))) as stage:
         await press(stage, "4", EVENT_BACK)
         assert (seconds(stage), stage.cursor) == (15, "laptop of env-1")
-        assert "the filter hides the row" not in stage.news
+        assert "the filter hides the machine" not in stage.news
         await press(stage, EVENT_BACK)
         assert seconds(stage) == 10
-        assert stage.news == "laptop of env-1 back online after 5s · the filter hides the row"
+        assert stage.news == "laptop of env-1 back online after 5s · the filter hides the machine"
 
 
 async def test_a_filter_on_states_steps_to_the_events_before_these_states() -> None:
@@ -332,7 +332,7 @@ async def test_the_search_for_an_event_ends_at_the_event() -> None:
         await press(stage, *[EVENT_BACK] * 4)
         assert seconds(stage) == 300_000, "the blind time is an event of the fleet"
         await press(stage, EVENT_BACK)
-        assert stage.news == "no earlier event of the visible rows"
+        assert stage.news == "no earlier event of the visible machines"
         assert min(untils) < 150_000
 
 
@@ -452,7 +452,7 @@ async def test_acknowledgements_copies_and_exports_are_of_the_moment(tmp_path: P
         assert stage.news == "sent to the clipboard, as of 08:53:40: laptop of env-2"
         await stage.press("ctrl+s", "enter")
         await until(stage, lambda: written and "exported" in stage.news)
-        assert "4 environments, as of 08:53:40" in stage.news
+        assert "4 machines, as of 08:53:40" in stage.news
         assert b"2025-10-09T08:53:40" in written[0]
 
 
@@ -769,7 +769,7 @@ async def test_an_empty_recording_and_an_unreadable_recording_say_so() -> None:
     async with replayed(MemoryHistory(), 0) as stage:
         await until(stage, lambda: stage.news == EMPTY_RECORDING)
         await pass_on(stage, 5)
-        assert "No listing yet at this moment." in stage.text
+        assert "No answer yet at this moment." in stage.text
         await press(stage, BACK, "p", "L")
     async with replayed(Damaged(), 0) as stage:
         await until(stage, lambda: stage.news == "cannot read the recording: the file is from a newer version")

@@ -267,7 +267,7 @@ class Desk:
             process.wait()
 
     def let_list(self, count: int, watch: Watch) -> None:
-        """Wait for `count` more listings of each site, or for the program's end."""
+        """Wait for `count` more polls of each site, or for the program's end."""
         wanted = {name: site.listings + count for name, site in self.sites.items()}
 
         def are_listed() -> bool:

@@ -7,7 +7,7 @@ A file has sections. Each section begins with `## TITLE`, has a separate home an
     file PATH               a file in the home; its lines follow, each after `> `
     $ envwatch list         a command line
     | STATE  SEEN  NAME     a line of standard output
-    ! 3 environments …      a line of standard error
+    ! 3 machines …      a line of standard error
     exit 3                  the exit code, unless 0
 
 Words before `envwatch` are variables (`NO_COLOR=1`; an empty value removes the variable) or settings of the runner:

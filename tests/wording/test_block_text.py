@@ -247,7 +247,7 @@ def test_the_answer_names_what_there_is(rows: str, acked: str, silenced: str, te
 
 def test_the_answer_of_a_blind_fleet_says_since_when_needs_are_unknown() -> None:
     one = BlockNight()
-    assert answer_of(one) == "no listing yet: whether something needs a person is unknown"
+    assert answer_of(one) == "no answer yet: whether something needs a person is unknown"
     one.poll("a+ b+", after=0).fail(after=600)
     assert answer_of(one) == "whether something needs a person is unknown since 08:53:20Z"
     lost = BlockNight().poll("ax b+", after=0)
@@ -258,7 +258,7 @@ def test_the_answer_of_a_blind_fleet_says_since_when_needs_are_unknown() -> None
 
 def test_one_profile_without_data_leaves_unknown_what_needs_a_person() -> None:
     one = BlockNight(Monitor.create({WORK: Limits(), HOME: Limits()})).poll("a+", after=0, profile=WORK)
-    assert answer_of(one) == "no listing yet: whether something needs a person is unknown"
+    assert answer_of(one) == "no answer yet: whether something needs a person is unknown"
     one.poll("b+", after=30, profile=HOME).poll("b+", after=50, profile=HOME)
     assert answer_of(one) == "whether something needs a person is unknown since 08:53:20Z"
     one.wait(DAY)

@@ -105,15 +105,15 @@ def metrics(found: CheckResult) -> Mapping[str, float]:
 def test_the_alert_policy_finds_the_problems_and_an_old_listing_has_its_age() -> None:
     found = check_result(FLEET)
     assert names(found) == ["down"]
-    text = "1 problem in 4 environments (1 offline, 1 old): down"
+    text = "1 problem in 4 machines (1 offline, 1 old): down"
     assert found.status_and_text(None, ZERO) == (PluginStatus.CRITICAL, text)
     counts = {"problems": 1, "offline": 1, "late": 1, "online": 1, "old": 1}
     assert {label: value for label, value in metrics(found).items() if value} == counts
     assert [*metrics(found)] == ["problems", *_STATE_LABELS, *_ASIDE_LABELS]
     assert [str(detail) for detail in found.details] == ["down: offline (disconnected), last seen 1h ago"]
     recent, old = (check_result(served(listed([UP, DOWN]), age_s), at=NOW + age_s * 1000) for age_s in (15, 50))
-    assert recent.text == "1 problem in 2 environments (1 offline): down"
-    assert old.text == "1 problem in 2 environments (1 offline, listing 50s old): down"
+    assert recent.text == "1 problem in 2 machines (1 offline): down"
+    assert old.text == "1 problem in 2 machines (1 offline, data 50s old): down"
 
 
 def silent(count: int, since_s: float) -> list[Environment]:
@@ -128,9 +128,9 @@ def silent(count: int, since_s: float) -> list[Environment]:
         (
             300,
             PluginStatus.CRITICAL,
-            "1 problem in 12 environments (12 unknown): no heartbeat from any of 12 environments since 08:48",
+            "1 problem in 12 machines (12 unknown): no heartbeat from any of 12 machines since 08:48",
         ),
-        (299, PluginStatus.UNKNOWN, "no problem in 12 environments (12 unknown)"),
+        (299, PluginStatus.UNKNOWN, "no problem in 12 machines (12 unknown)"),
     ],
 )
 def test_a_stall_is_one_problem_in_the_words_of_its_incident(since_s: float, status: PluginStatus, text: str) -> None:
@@ -156,7 +156,7 @@ def test_nine_silent_rows_and_twelve_next_to_a_row_that_beats_are_problems_each(
 
 def test_a_late_row_alone_is_ok_and_counts_in_the_performance_data() -> None:
     found = check_result([UP, LATE])
-    assert found.status_and_text(None, ZERO) == (PluginStatus.OK, "no problem in 2 environments")
+    assert found.status_and_text(None, ZERO) == (PluginStatus.OK, "no problem in 2 machines")
     assert (metrics(found)["problems"], metrics(found)["late"]) == (0, 1)
     late = check_result([UP, LATE], Metric.LATE)
     assert late.status_and_text(None, ZERO) == (PluginStatus.CRITICAL, "1 of 2 late: late")
@@ -187,7 +187,7 @@ def test_a_row_without_a_problem_is_counted_by_the_word_of_the_dashboard(
     quiet: dict[str, Any], word: str, label: str, off: int
 ) -> None:
     found = check_result([UP, DOWN], **quiet)
-    assert found.status_and_text(None, ZERO) == (PluginStatus.OK, f"no problem in 2 environments (1 {word})")
+    assert found.status_and_text(None, ZERO) == (PluginStatus.OK, f"no problem in 2 machines (1 {word})")
     assert (metrics(found)["offline"], metrics(found).get(label, 0)) == (off, 1 - off)
     assert names(check_result([UP, DOWN], Metric.OFFLINE, **quiet)) == ["down"] * off
     assert names(check_result([UP, DOWN])) == ["down"]
@@ -196,7 +196,7 @@ def test_a_row_without_a_problem_is_counted_by_the_word_of_the_dashboard(
 def test_an_expected_name_without_a_row_is_a_problem() -> None:
     policy = AlertPolicy(expect=(clean("up"), clean("build-1")))
     found = check_result([UP], policy=policy)
-    assert found.text == "1 problem in 2 environments (1 missing): build-1"
+    assert found.text == "1 problem in 2 machines (1 missing): build-1"
     assert found.details == ["build-1: missing (expected, never listed)"]
     assert names(check_result([UP], Metric.MISSING, policy=policy)) == ["build-1"]
 
@@ -231,9 +231,9 @@ def test_three_names_are_told_of_the_others_if_online_rows_are_counted() -> None
     labels = [metric.label for metric in found.metrics(None, at_least_2)]
     assert labels == ["online", "offline", "late", "missing", "unknown", *_ASIDE_LABELS]
     found = check_result([offline(f"down-{number}", seen_s=300 + number) for number in range(5)])
-    assert found.text == "5 problems in 5 environments (5 offline): down-0, down-1, down-2 and 2 more"
+    assert found.text == "5 problems in 5 machines (5 offline): down-0, down-1, down-2 and 2 more"
     assert len(found.details) == 5
-    assert check_result([UP, BLANK]).text == f"1 problem in 2 environments (1 offline): {BLANK.id}"
+    assert check_result([UP, BLANK]).text == f"1 problem in 2 machines (1 offline): {BLANK.id}"
 
 
 def test_a_filter_leaves_the_others_out_and_without_a_match_only_an_alert_stands() -> None:
@@ -241,7 +241,7 @@ def test_a_filter_leaves_the_others_out_and_without_a_match_only_an_alert_stands
     assert (names(found), found.total) == (["off"], 4)
     found = check_result([UP], Metric.ONLINE, query="name:other")
     assert found.status_and_text(None, parse_nagios_range("1:")) == (PluginStatus.CRITICAL, "0 of 0 online")
-    assert found.status_and_text(None, ZERO) == (PluginStatus.UNKNOWN, "no environment matches the filter")
+    assert found.status_and_text(None, ZERO) == (PluginStatus.UNKNOWN, "no machine matches the filter")
 
 
 @pytest.mark.parametrize("of", [of for of in Metric if of is not Metric.MISSING])
@@ -253,11 +253,11 @@ def test_an_unreadable_or_untimed_row_may_be_one_more(of: Metric) -> None:
     found = check_result(unreadable([UP, DOWN], 2, ["env-8"]))
     assert found.status_and_text(None, parse_nagios_range("3")) == (
         PluginStatus.OK,
-        "1 problem in 4 environments (1 offline, 2 unknown): down",
+        "1 problem in 4 machines (1 offline, 2 unknown): down",
     )
     assert found.status_and_text(None, parse_nagios_range("2"))[0] is PluginStatus.UNKNOWN
     assert found.status_and_text(None, ZERO)[0] is PluginStatus.CRITICAL
-    assert found.details[0] == "unknown: 2 rows could not be read (env-8 and 1 more)"
+    assert found.details[0] == "unknown: 2 machines could not be read (env-8 and 1 more)"
 
 
 YEAR_2020 = 1_577_836_800_000
@@ -272,7 +272,7 @@ def test_a_loss_at_an_impossible_time_may_be_a_problem(seen_at: float, unknown: 
     undated = offline("undated", lastSeenAt=seen_at)
     found = check_result([UP, undated])
     assert (found.count, found.unknown, found.total) == (0, unknown, 2)
-    sentences = ["unknown: 1 row offline since a time that cannot be true"] if unknown else []
+    sentences = ["unknown: 1 machine offline since a time that cannot be true"] if unknown else []
     assert [str(detail) for detail in found.details] == sentences
     status = found.status_and_text(None, ZERO)[0]
     assert status is (PluginStatus.UNKNOWN if unknown else PluginStatus.OK)
@@ -298,7 +298,7 @@ def test_losses_at_impossible_times_are_unknown_where_the_losses_could_decide(
     found = check_result([UP, DOWN, *undated])
     assert found.status_and_text(None, parse_nagios_range(critical)) == (
         status,
-        "1 problem in 22 environments (1 offline, 20 unknown): down",
+        "1 problem in 22 machines (1 offline, 20 unknown): down",
     )
 
 
@@ -325,7 +325,7 @@ def test_an_unreadable_row_may_be_any_of_the_expected_ones() -> None:
     assert (found.count, found.unknown) == (0, 2)
     assert found.status_and_text(None, ZERO)[0] is PluginStatus.UNKNOWN
     assert found.status_and_text(None, parse_nagios_range("2"))[0] is PluginStatus.OK
-    assert found.details[-1] == "unknown: 2 expected names may be among the rows that could not be read"
+    assert found.details[-1] == "unknown: 2 expected names may be among the machines that could not be read"
     assert check_result(unreadable([UP]), policy=policy).unknown == 3
 
 
@@ -335,7 +335,7 @@ def test_an_empty_listing_proves_nothing_unless_something_is_expected() -> None:
     found = check_result([], policy=AlertPolicy(expect=(clean("build-1"),)))
     assert found.status_and_text(None, ZERO) == (
         PluginStatus.CRITICAL,
-        "1 problem in 1 environment (1 missing): build-1",
+        "1 problem in 1 machine (1 missing): build-1",
     )
 
 
@@ -383,7 +383,7 @@ def test_several_profiles_are_one_fleet_and_an_empty_profile_hides_no_problem() 
     result = check_result_of(monitor, Metric.PROBLEMS, EVERYTHING, reading())
     assert result.status_and_text(None, ZERO) == (
         PluginStatus.CRITICAL,
-        "2 problems in 3 environments (2 offline): home: down, work: down",
+        "2 problems in 3 machines (2 offline): home: down, work: down",
     )
     assert not result.is_listing_empty
     assert check_result([]).is_listing_empty
@@ -402,10 +402,10 @@ def test_a_check_without_an_uptime_record_says_so(*, has_record: bool) -> None:
     monitor, _ = monitor.apply(NO_PROFILE, listed(rows), reading())
     found = check_result_of(monitor, Metric.PROBLEMS, EVERYTHING, reading())
     if has_record:
-        assert found.status_and_text(None, ZERO) == (PluginStatus.OK, "no problem in 2 environments (1 not alerting)")
+        assert found.status_and_text(None, ZERO) == (PluginStatus.OK, "no problem in 2 machines (1 not alerting)")
         assert found.doubts == []
     else:
-        text = "1 problem in 2 environments (1 offline, no uptime record): laptop of env-2"
+        text = "1 problem in 2 machines (1 offline, no uptime record): laptop of env-2"
         assert found.status_and_text(None, ZERO) == (PluginStatus.CRITICAL, text)
         assert [doubt.startswith("no uptime record") for doubt in found.doubts] == [True]
 
@@ -416,7 +416,7 @@ def test_a_check_of_rows_of_a_serving_host_needs_no_uptime_record() -> None:
     ]
     monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, served(listed(rows), 0), reading())
     found = check_result_of(monitor, Metric.PROBLEMS, EVERYTHING, reading())
-    assert found.status_and_text(None, ZERO) == (PluginStatus.OK, "no problem in 1 environment")
+    assert found.status_and_text(None, ZERO) == (PluginStatus.OK, "no problem in 1 machine")
 
 
 # The plugin's output.

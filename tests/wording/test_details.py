@@ -161,7 +161,7 @@ DROPS = (
     "",
     (
         "Letta's remote upgrade restarts a listener started by hand without --org, --channels, --skills and "
-        "--lifecycle-output: a row with an organization is lost, and another appears."
+        "--lifecycle-output: a machine with an organization is lost, and another appears."
     ),
     "",
 )
@@ -475,7 +475,7 @@ def group_lines(rows: Sequence[Environment], *, acks: Sequence[str] = (), after:
 
 def test_a_healthy_group_shows_its_count_and_shared_values() -> None:
     assert group_lines([member("a"), member("b")]) == {
-        "head": "2 environments · ● 2 online",
+        "head": "2 machines · ● 2 online",
         "mode": "standard",
         "version": "0.34.12",
         "branch": "main",
@@ -488,7 +488,7 @@ def test_problems_are_named_with_the_length_of_their_silence() -> None:
     lines = group_lines(
         [member("a"), off("b", 130), off("c", 3_900), member("d", lastHeartbeat=NOW - 50_000)], acks=["c"]
     )
-    assert lines["head"] == "4 environments · ● 1 online · ◐ 1 late · ○ 2 offline"
+    assert lines["head"] == "4 machines · ● 1 online · ◐ 1 late · ○ 2 offline"
     assert lines["late"] == "silent for 50s · d"
     assert lines["offline"] == "silent for 2m to 1h · b, c"
     assert lines["acked"] == "c"

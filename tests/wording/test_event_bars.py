@@ -547,7 +547,7 @@ def test_every_state_of_an_hour_looks_different_with_and_without_colours_and_in_
 
 def test_the_event_log_names_its_begin_and_its_gaps() -> None:
     now = reading(NOW + 1)
-    assert watched_text(Monitor(), now, UTC) == "no listing yet"
+    assert watched_text(Monitor(), now, UTC) == "no answer yet"
     assert watched_text(monitor_now(), now, UTC) == "watched since 08:53:20Z"
     assert watched_text(day_watched(), now, UTC) == "watched since 2025-10-08 08:53Z · 3h 3m not seen in 2 gaps"
     notice = Event(kind=Kind.NOTICE, at=at(-1))

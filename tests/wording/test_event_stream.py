@@ -154,11 +154,11 @@ def test_a_line_has_columns_and_a_profile_only_with_several() -> None:
         ([], 1),
         (["web"], 3),
         (["漢字漢字"], 8),
-        (["a", "b"], 14),
+        (["a", "b"], 10),
         (["a" * 15, "b"], 15),
         (["a" * 40], 40),
         (["a" * 41], 40),
-        (["a", "a"], 14),
+        (["a", "a"], 10),
     ],
 )
 def test_the_name_has_room_for_the_longest_name_and_for_the_number_of_a_group(names: list[str], width: int) -> None:

@@ -286,20 +286,20 @@ def told(
 
 def test_an_empty_table_says_where_the_rows_are_and_what_to_do() -> None:
     row = environment()
-    assert told(row, in_block=1) == "Every environment is above, among the losses that need a person."
+    assert told(row, in_block=1) == "Every machine is above, among the losses that need a person."
     narrowed = View(query=parse("env"))
     assert told(row, view=narrowed, in_block=1) == "1 match is above, among the losses that need a person."
     assert told(row, view=narrowed, in_block=1_234) == "1,234 matches are above, among the losses that need a person."
     assert told(row, view=View(query=parse("mode:strct"))) == (
-        "Nothing matches: no environment has mode:strct; did you mean mode:strict? "
+        "Nothing matches: no machine has mode:strct; did you mean mode:strict? "
         "esc clears the filter, 0 resets the view."
     )
     begin = row.label[:3]
     told_of_part = told(row, view=View(query=parse(f"name:{begin}")))
     assert told_of_part.startswith(f"Nothing matches: name:{begin} finds 0; name:*{begin}* finds 1. esc")
-    nothing = "Watched since 08:53:20Z: run `letta server` on a machine to see the machine here."
-    assert told() == told(view=narrowed) == f"No environments. {nothing}"
-    assert told(row, lost=True).startswith("Every environment is gone: watched since 08:53:20Z, and the listing is")
+    nothing = "Watched since 08:53:20Z: run `letta server` on a machine to see it here."
+    assert told() == told(view=narrowed) == f"No machines. {nothing}"
+    assert told(row, lost=True).startswith("Every machine is gone: watched since 08:53:20Z, and the server lists none")
 
 
 def test_an_empty_comparison_names_the_baseline() -> None:
@@ -313,10 +313,10 @@ def test_an_empty_comparison_names_the_baseline() -> None:
 @pytest.mark.parametrize(
     ("failure", "is_past", "text"),
     [
-        (None, False, "Asking for the first listing. All environments of this account appear here."),
-        (None, True, "No listing yet at this moment. ] goes on."),
-        (failed(), False, "No listing yet: timeout. Press r to try again now, or q to quit."),
-        (failed(), True, "No listing yet: timeout."),
+        (None, False, "Asking the server. All machines of this account appear here."),
+        (None, True, "No answer yet at this moment. ] goes on."),
+        (failed(), False, "No answer yet: timeout. Press r to try again now, or q to quit."),
+        (failed(), True, "No answer yet: timeout."),
         (failed(Cause.UNAUTHORIZED), True, "The server refused the key: key refused."),
         (
             failed(Cause.UNAUTHORIZED),
@@ -326,7 +326,7 @@ def test_an_empty_comparison_names_the_baseline() -> None:
         (
             replace(failed(), retry_after=timedelta(seconds=9)),
             False,
-            "No listing yet: timeout. The server asked to wait. Press q to quit.",
+            "No answer yet: timeout. The server asked to wait. Press q to quit.",
         ),
     ],
 )
@@ -334,7 +334,7 @@ def test_a_table_before_the_first_listing_says_why(failure: Failed | None, text:
     fleet = Fleet({NO_PROFILE: watched([failure] if failure else [])[0]})
     assert empty_table_text(fleet, View(), reading(), UTC, is_past=is_past) == text
     assert watched_since(fleet, reading(), UTC) is None
-    assert empty_log_text(fleet, reading(), UTC).startswith("Nothing is listed yet.")
+    assert empty_log_text(fleet, reading(), UTC).startswith("Nothing is known yet.")
 
 
 @pytest.mark.parametrize("message", ["refused", "refused.", "Is the key still valid?"])
@@ -373,9 +373,7 @@ def test_the_begin_of_watching_has_its_date_on_another_day(now: float, sentence:
     monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, listed(beating(2)), reading())
     assert watched_since(monitor.fleet, reading(now), UTC) == sentence
     assert watched_text(monitor, reading(now), UTC) == f"watched since {title}"
-    assert f"Nothing has happened since {sentence}, the first listing" in empty_log_text(
-        monitor.fleet, reading(now), UTC
-    )
+    assert f"Nothing has happened since {sentence}, the first poll" in empty_log_text(monitor.fleet, reading(now), UTC)
 
 
 # The lines of `watch -o text`.
@@ -410,7 +408,7 @@ FLEET = {"id": None, "name": None}
         (
             Kind.NOT_BACK,
             {**FLEET, "members": members(2), "reason": clean("not back by 10:00")},
-            "not-back      2 environments  by 10:00, box-0, box-1",
+            "not-back      2 machines    by 10:00, box-0, box-1",
         ),
         (
             Kind.RETURNED,
@@ -430,18 +428,18 @@ FLEET = {"id": None, "name": None}
         (
             Kind.ACKNOWLEDGED,
             {**FLEET, "members": members(2), "reason": clean("here: disk")},
-            "acknowledged  2 environments  box-0, box-1, here: disk",
+            "acknowledged  2 machines    box-0, box-1, here: disk",
         ),
         (Kind.ONLINE, {"name": clean("")}, "online        env-1"),
         (
             Kind.TOGETHER,
             {**FLEET, "of": Kind.OFFLINE, "members": members(2), "reason": clean("pod p-7")},
-            "offline       2 environments  together, all pod p-7",
+            "offline       2 machines    together, all pod p-7",
         ),
         (
             Kind.WHILE_BLIND,
             {**FLEET, "since": NOW, "members": members(2)},
-            "while-blind   2 environments  2 went offline (08:53:20Z to 08:53:27Z)",
+            "while-blind   2 machines    2 went offline (08:53:20Z to 08:53:27Z)",
         ),
         (
             Kind.BLIND,
@@ -461,10 +459,10 @@ def test_a_line_has_the_time_in_utc_the_word_the_name_and_the_details(
 def test_no_line_says_its_kind_twice_and_every_name_stands_in_one_column(kind: Kind, count: int) -> None:
     of = {"of": Kind.OFFLINE} if kind is Kind.TOGETHER else {}
     fields = {"since": NOW, "lasted": LASTED, "reason": clean("why"), "before": "a", "after": "b", "field": kind.value}
-    text = log_line(kind, Layout(len("2 environments")), **fields, **of, members=members(count))
+    text = log_line(kind, Layout(len("2 machines")), **fields, **of, members=members(count))
     _, word, name, details = re.split("  +", text)
     assert text.index(name) == len("2025-10-09T08:53:27Z  reconnected   ")
-    assert name == ("2 environments" if count else "mac-mini-2")
+    assert name == ("2 machines" if count else "mac-mini-2")
     assert word == word_of(Event(kind=kind, at=AT, of=of.get("of")))
     assert not details.startswith((word, kind.value, "2 changed")) or kind is Kind.TOGETHER
 
@@ -480,7 +478,7 @@ def test_no_name_is_cut_and_equal_names_have_a_part_of_their_id() -> None:
     layout = layout_of(monitored("build", "build", "other").fleet)
     assert log_line(Kind.ONLINE, layout, name=clean("build")).endswith("online        build nv-1")
     assert log_line(Kind.ONLINE, layout, name=clean("other")).endswith("online        other")
-    assert layout.name == len("3 environments")
+    assert layout.name == len("3 machines")
     text = log_line(Kind.ONLINE, Layout(name=12, profile=6), profile=clean("work"))
     assert text == "2025-10-09T08:53:27Z  online        work    mac-mini-2"
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 RULES = [
     "Letta's client",
-    "listing",
+    "poll",
     "clock",
     "connectionId",
     "lastHeartbeat",
@@ -59,7 +59,7 @@ def results(*outcomes: Outcome, at: float = NOW, skew: float = 0.0) -> dict[str,
 
 
 def result(sentence: str) -> SafeText:
-    match = re.fullmatch(r"This environment is ([a-z, ]+): .+, since .+\.", sentence)
+    match = re.fullmatch(r"This machine is ([a-z, ]+): .+, since .+\.", sentence)
     assert match, sentence
     return clean(match[1])
 
@@ -89,7 +89,7 @@ def test_the_answer_comes_first_in_one_sentence_then_each_rule_with_its_inputs_b
     (tracked,) = profile_state.environments.values()
     rows = explanation_rows(tracked, Monitor(Fleet({NO_PROFILE: profile_state})), reading(), UTC, PaneLayout(60))
     texts = ["".join(piece.text for piece in row) for row in rows]
-    assert texts[0] == "This environment is offline: disconnected, since before the"
+    assert texts[0] == "This machine is offline: disconnected, since before the"
     place = texts.index("connectionId → offline: disconnected")
     assert texts[place + 1] == "  null"
     assert rows[place][-1].style == "bold offline"
@@ -109,7 +109,7 @@ def test_nothing_speaks_against_a_healthy_row() -> None:
     assert not [rule_result for rule_result in found.values() if rule_result.is_against]
     assert found["verdict"].result == "online"
     assert found["Letta's client"].result == "would say online"
-    assert found["lastHeartbeat"].inputs == "2025-10-09 08:53:08Z, 12 s old in the newest listing"
+    assert found["lastHeartbeat"].inputs == "2025-10-09 08:53:08Z, 12 s old in the newest poll"
 
 
 @pytest.mark.parametrize(
@@ -164,21 +164,21 @@ def test_a_listen_row_is_explained_by_the_letta_in_which_it_ran() -> None:
 
 @pytest.mark.parametrize(
     ("later", "result"),
-    [(15_000, "fresh"), (15_001, "stale: verdicts are from that moment"), (60_001, "blind: every row is unknown")],
+    [(15_000, "fresh"), (15_001, "stale: verdicts are from that moment"), (60_001, "blind: every machine is unknown")],
 )
 def test_an_old_listing_is_called_stale_or_blind(later: float, result: str) -> None:
     found = results(listed([environment()]), failed(at=NOW + later), at=NOW + later)
-    assert found["listing"].result == result
+    assert found["poll"].result == result
     assert (found["verdict"].result == "unknown, was online") is result.startswith("blind")
 
 
 def test_counts_agree_with_their_nouns() -> None:
     one = results(listed([environment()]))
-    assert ": 1 row in 1 request, " in one["listing"].inputs
+    assert ": 1 machine in 1 request, " in one["poll"].inputs
     assert one["clock"].inputs.endswith(" 1 response")
     rows = [environment(), environment("env-2")]
     two = results(*[listed(rows, page_size=1)] * 2)
-    assert ": 2 rows in 2 requests, " in two["listing"].inputs
+    assert ": 2 machines in 2 requests, " in two["poll"].inputs
     assert two["clock"].inputs.endswith(" 2 responses")
 
 
@@ -186,7 +186,7 @@ def test_a_skewed_local_clock_makes_the_official_client_disagree() -> None:
     found = results(listed([environment()], skew=3_600_000), skew=3_600_000)
     assert found["verdict"].result == "online"
     assert found["clock"].is_against
-    assert found["Letta's client"].result == "would say offline: see clock and listing for the difference"
+    assert found["Letta's client"].result == "would say offline: see clock and poll for the difference"
     assert results(listed([environment()], dated=False))["clock"].result == "ages count by this machine's clock"
 
 
@@ -197,7 +197,7 @@ def test_the_skew_check_says_when_the_heartbeat_advanced() -> None:
 
     rows = [environment(lastHeartbeat=NOW + 4_000)]
     twice = results(first, listed(rows, NOW + 5_000), listed(rows, NOW + 12_000), at=NOW + 12_000)
-    assert twice["clock check"].inputs.startswith("a new heartbeat came 7 s before the newest listing")
+    assert twice["clock check"].inputs.startswith("a new heartbeat came 7 s before the newest poll")
     assert twice["clock check"].result == "agrees with the clock"
 
 
@@ -222,7 +222,7 @@ def test_a_heartbeat_against_the_clock_is_not_used(seconds: int, word: str) -> N
     at = NOW + seconds * 1000
     found = results(listed(rows), listed(rows, at), at=at)
     assert found["lastHeartbeat"].result == "impossible age: see clock check"
-    assert found["clock check"].inputs.startswith(f"the first listing with this heartbeat came {seconds} s before")
+    assert found["clock check"].inputs.startswith(f"the first poll with this heartbeat came {seconds} s before")
     assert (found["clock check"].result, found["verdict"].result) == (
         "the clock is wrong: this age counts instead",
         word,
@@ -254,13 +254,13 @@ def test_a_row_is_gone_after_two_listings_without_the_row() -> None:
     twice = results(listed(rows), listed(rows[1:], NOW + 5_000), listed(rows[1:], NOW + 10_000), at=NOW + 10_000)
     listed_again = results(listed(rows), listed(rows[1:], NOW + 5_000), listed(rows, NOW + 10_000), at=NOW + 10_000)
     assert once["absence"] == Found(
-        clean("the newest complete listing lacks the row"),
-        clean("not gone yet: 2 listings in a row must lack the row"),
+        clean("the newest complete answer lacks this machine"),
+        clean("not gone yet: 2 polls in a row must lack it"),
         is_against=True,
     )
-    assert twice["absence"].inputs == "the newest 2 complete listings lack the row"
+    assert twice["absence"].inputs == "the newest 2 complete answers lack this machine"
     assert (twice["absence"].result, twice["verdict"].result) == ("gone", "gone")
-    assert listed_again["absence"] == Found(clean("the newest complete listing has the row"), clean("not gone"))
+    assert listed_again["absence"] == Found(clean("the newest complete poll has this machine"), clean("not gone"))
 
 
 def test_flapping_is_explained_without_a_formula() -> None:
@@ -289,17 +289,17 @@ def test_a_row_in_doubt_is_not_gone_after_two_listings() -> None:
 
 def test_a_quarantined_listing_or_loss_is_named() -> None:
     found = results(listed(beating(3)), listed([], NOW + 5_000), at=NOW + 5_000)
-    assert found["platform"].result == "the newest listing is not believed yet"
+    assert found["platform"].result == "the newest poll is not believed yet"
     assert found["verdict"].result == "online"
     found = results(listed(beating(6)), listed(beating(3), NOW + 5_000), at=NOW + 5_000)
-    assert found["platform"].inputs == "3 of 6 rows vanished at once, 1 listing in a row"
+    assert found["platform"].inputs == "3 of 6 machines vanished at once, 1 poll in a row"
     assert found["platform"].result == "the loss is not believed yet"
 
 
 def test_before_the_first_listing_nothing_is_known() -> None:
     profile_state, _ = watched([listed([environment()])])
     found = trace(profile_state.environments[environment().id], ProfileState(), reading(), UTC)
-    assert found["listing"] == ("no listing yet", "nothing is known yet", True)
+    assert found["poll"] == ("no answer yet", "nothing is known yet", True)
 
 
 ROWS = st.fixed_dictionaries(
@@ -347,9 +347,9 @@ def test_a_replaced_row_is_explained_by_the_replacing_row() -> None:
     found = results(listed([environment(**LOST), beside(firstSeenAt=NOW - 5_000)]))
     assert found["replacement"].result == "replaced by laptop of env-2: no loss"
     assert found["replacement"].inputs == (
-        "1 other row with this organization, device and kind of listener; "
-        "laptop of env-2 was first seen 5 s after this row's last sign of life; "
-        "the rows never sent heartbeats side by side"
+        "1 other listener with this organization, device and kind of listener; "
+        "laptop of env-2 was first seen 5 s after this one's last sign of life; "
+        "they never sent heartbeats side by side"
     )
     assert not found["replacement"].is_against
     assert found["verdict"].result == "offline"
@@ -367,14 +367,14 @@ def test_a_name_in_use_again_is_explained_by_the_listing_before() -> None:
         listed([environment(**LOST), beside(firstSeenAt=NOW - 75_000)], NOW + 5_000),
     )
     assert rule.result == "replaced by laptop of env-2: no loss"
-    assert rule.inputs.endswith("; laptop of env-2 was offline while this row was online, and returned later")
+    assert rule.inputs.endswith("; laptop of env-2 was offline while this one was online, and returned later")
 
 
 def test_older_rows_of_the_machine_do_not_explain_a_loss() -> None:
     rule = replacement(listed([environment(**LOST), beside(firstSeenAt=NOW - 75_000)]))
-    assert rule.result == "not replaced by another row: a loss counts"
+    assert rule.result == "not replaced by another: a loss counts"
     assert rule.inputs.endswith(
-        "; laptop of env-2, the newest, was first seen 65 s before this row's last sign of life"
+        "; laptop of env-2, the newest, was first seen 65 s before this one's last sign of life"
     )
     assert rule.is_against
     rows = [
@@ -388,13 +388,13 @@ def test_older_rows_of_the_machine_do_not_explain_a_loss() -> None:
 def test_a_twin_is_named_with_its_twins() -> None:
     up = environment(**MACHINE)
     rule = replacement(listed([up, beside()]), listed([environment(**LOST), beside()], NOW + 5_000))
-    assert rule.result == "a twin: both rows sent heartbeats side by side, so a loss counts"
+    assert rule.result == "a twin: both sent heartbeats side by side, so if one goes down, that is a loss"
     assert rule.inputs.endswith("; online at the same time: laptop of env-2")
     assert rule.is_against
 
 
 def test_a_row_without_a_replacement_has_the_reason() -> None:
-    assert replacement(listed([environment(**MACHINE), beside()])).result == "an online row is never replaced"
+    assert replacement(listed([environment(**MACHINE), beside()])).result == "a machine that is on is never replaced"
     sandbox = replacement(listed([environment(**(LOST | {"listenerInstanceId": "sandbox:1"}))]))
     assert sandbox.result == "only a listener of `letta server` can be replaced, not an app or a sandbox"
     untimed = replacement(listed([environment(**(LOST | {"lastSeenAt": 1_760_000_000}))]))
@@ -405,6 +405,6 @@ def test_the_rule_is_off_for_a_server_with_a_moving_first_seen_at() -> None:
     rows = [environment(**LOST), beside(firstSeenAt=NOW - 5_000)]
     moved = [environment(**LOST), beside(firstSeenAt=NOW)]
     rule = replacement(listed(rows), listed(moved, NOW + 5_000))
-    assert rule.inputs.endswith("; this server changed the firstSeenAt of a row")
-    assert rule.result == "the rule is off: no row is replaced"
+    assert rule.inputs.endswith("; this server changed the firstSeenAt of a machine")
+    assert rule.result == "the rule is off: none is replaced"
     assert rule.is_against

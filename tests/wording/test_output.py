@@ -484,16 +484,16 @@ def test_a_name_outside_the_encoding_is_written_in_escapes(encoding: str) -> Non
 
 
 def test_the_summary_has_counts_and_caveats() -> None:
-    assert summary_of(listing_of(*fleet_of_each_state()), "api") == "7 environments at api: 3 off, 2 late, 2 on"
+    assert summary_of(listing_of(*fleet_of_each_state()), "api") == "7 machines at api: 3 off, 2 late, 2 on"
     block = Block(presences={Presence.MISSING: 1, Presence.GONE: 1}, unknown=2, asides={Aside.OLD: 1_200})
     rare = summary_of(replace(listing_of(*fleet_of_each_state()), block=block), "api")
-    assert rare == "7 environments at api: 1 missing, 1 gone, 0 on, 2 unknown, 1,200 old"
-    assert summary_of(listing_of(environment()), "api") == "1 environment at api: 1 on"
+    assert rare == "7 machines at api: 1 missing, 1 gone, 0 on, 2 unknown, 1,200 old"
+    assert summary_of(listing_of(environment()), "api") == "1 machine at api: 1 on"
     everything = listing_of(*fleet_of_each_state())
-    assert summary_of(found(everything, "status:offline"), "api").startswith("3 of 7 environments at api: ")
-    assert summary_of(found(listing_of(environment()), "x-y-z"), "api").startswith("0 of 1 environment at api")
+    assert summary_of(found(everything, "status:offline"), "api").startswith("3 of 7 machines at api: ")
+    assert summary_of(found(listing_of(environment()), "x-y-z"), "api").startswith("0 of 1 machine at api")
     old = summary_of(listing_of(environment()), "api", timedelta(seconds=50))
-    assert old == "1 environment at api: 1 on; the listing is 50s old"
+    assert old == "1 machine at api: 1 on; the data is 50s old"
     assert summary_of(listing_of(dated=False), "api").endswith(
         "; ages are by this machine's clock: no response had a Date header"
     )
@@ -508,9 +508,9 @@ def test_unreadable_rows_make_the_listing_incomplete_and_are_named() -> None:
     assert decoded(listing)["complete"] is False
     assert decoded(listing)["set_aside"] == {"total": 5, "ids": ["env-1", "env-2", "env-3", "env-4"]}
     assert decoded(both)["set_aside"] == {"total": 6, "ids": ["env-1", "env-2", "env-3", "env-4", "env-9"]}
-    assert "incomplete: 5 rows could not be read (env-1, env-2, env-3 and 2 more);" in summary_of(listing, "api")
+    assert "incomplete: 5 machines could not be read (env-1, env-2, env-3 and 2 more);" in summary_of(listing, "api")
     unnamed = list_of(outcome._replace(snapshot=snapshot._replace(rejected=2, rejected_ids=frozenset())))
-    assert "; incomplete: 2 rows could not be read;" in summary_of(unnamed, "api")
+    assert "; incomplete: 2 machines could not be read;" in summary_of(unnamed, "api")
 
 
 @pytest.mark.parametrize(
@@ -626,7 +626,7 @@ def test_several_profiles_become_one_list_problems_first() -> None:
     }
     assert decoded(listing)["taken_at"] == decoded(list_of(other))["taken_at"]
     assert (listing.is_complete, listing.rejected, listing.is_by_server_clock) == (False, 3, False)
-    assert summary_of(listing, "work and home").startswith("12 of 14 environments at work and home: ")
+    assert summary_of(listing, "work and home").startswith("12 of 14 machines at work and home: ")
 
 
 def test_a_profile_without_a_listing_makes_the_list_incomplete_and_is_named() -> None:
@@ -634,7 +634,7 @@ def test_a_profile_without_a_listing_makes_the_list_incomplete_and_is_named() ->
     listing = list_of_profiles({"work": listed([environment("env-1")])}, "home", "lab")
     assert (one.is_complete, listing.is_complete, decoded(listing)["complete"]) == (True, False, False)
     assert decoded(listing)["environments"] == decoded(one)["environments"]
-    assert summary_of(listing, "api").endswith(" 1 on; incomplete: no listing of home, lab")
+    assert summary_of(listing, "api").endswith(" 1 on; incomplete: not listed yet: home, lab")
 
 
 def test_the_table_names_profiles_only_where_there_are_any() -> None:

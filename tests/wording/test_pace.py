@@ -20,8 +20,8 @@ from envwatch.wording.pace import LargePage, pace_advice, reason_of, remedies_te
 S = timedelta(seconds=1)
 ROWS = ListingCost(requests=100, rows=10_000, page_rows=100, is_paged=True, took=3 * S)
 IF_ALLOWED = ", if the server allows so many requests"
-AT_MOST_100 = " (the server sends at most 100 environments a page)"
-SLOW_SERVER = "no setting makes the listing faster: look at the network, the proxy and the server"
+AT_MOST_100 = " (the server sends at most 100 machines a page)"
+SLOW_SERVER = "no setting makes the polls faster: look at the network, the proxy and the server"
 
 
 def cost_of(rows: int, page_size: int, took_s: float) -> ListingCost:
@@ -38,12 +38,12 @@ def cost_of(rows: int, page_size: int, took_s: float) -> ListingCost:
         (Limits(requests_per_minute=1001), ROWS, None, ""),
         (Limits(requests_per_minute=1000), ROWS, "6s", "100 pages at 1,000 requests a minute take 6s"),
         (Limits(), ListingCost(took=5 * S), None, ""),
-        (Limits(), ListingCost(took=6 * S), "10s", "a listing takes 6s"),
+        (Limits(), ListingCost(took=6 * S), "10s", "a poll takes 6s"),
         (
             Limits(),
             ROWS._replace(requests=6, took=7 * S),
             "12s",
-            "6 pages at 60 requests a minute take 6s and a listing takes 7s",
+            "6 pages at 60 requests a minute take 6s and a poll takes 7s",
         ),
         (Limits(requests_per_minute=10), ListingCost(took=S), "6s", "1 page at 10 requests a minute take 6s"),
     ],

@@ -144,7 +144,7 @@ def test_a_list_says_until_when_a_down_row_is_silenced() -> None:
     (line,) = [line for line in table.splitlines() if "mac-1" in line]
     assert "disconnected · silenced until 10:00" in line
     assert whole.remarks[night.row("web-2").key] == "silenced until 20:00"
-    assert summary_of(whole, "host").startswith("5 environments at host: 1 off, 3 on, 1 silenced")
+    assert summary_of(whole, "host").startswith("5 machines at host: 1 off, 3 on, 1 silenced")
     line_text = prompt_line(whole, label=clean("acme"), age=timedelta(), encoding="utf-8", ascii_only=False)
     assert line_text == "○1 +1 ●3 acme 0s\n".encode()
 
@@ -152,8 +152,8 @@ def test_a_list_says_until_when_a_down_row_is_silenced() -> None:
 @pytest.mark.parametrize(
     ("scene", "text", "detail"),
     [
-        (evening, "1 problem in 5 environments (1 offline, 1 silenced): web-1", "web-1: offline (disconnected)"),
-        (morning, "1 problem in 5 environments (1 offline): mac-1", "mac-1: offline (disconnected, not back by 10:00)"),
+        (evening, "1 problem in 5 machines (1 offline, 1 silenced): web-1", "web-1: offline (disconnected)"),
+        (morning, "1 problem in 5 machines (1 offline): mac-1", "mac-1: offline (disconnected, not back by 10:00)"),
     ],
 )
 def test_check_counts_a_silenced_row_apart_and_from_the_end_as_a_problem(
@@ -192,9 +192,9 @@ def test_pane_and_explanation_say_until_when_a_row_is_silenced_and_from_when_the
     assert marks(night, "web-1") == []
     night.silence("web-1", lasts=timedelta(hours=2, minutes=30))
     assert marks(night, "web-1") == [("silenced", "until 21:30 by ada: disks")]
-    assert "This environment is offline: disconnected, silenced until 10:00, since" in explained(night)
+    assert "This machine is offline: disconnected, silenced until 10:00, since" in explained(night)
     assert "A loss counts from the end of the silence" in explained(night)
-    assert "This environment is offline: disconnected, not back by 10:00, since" in explained(later)
+    assert "This machine is offline: disconnected, not back by 10:00, since" in explained(later)
 
 
 def report(night: SilencedNight) -> ProfileReport:

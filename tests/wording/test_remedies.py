@@ -130,7 +130,7 @@ def test_no_environment_is_called_down_while_blind() -> None:
 
 
 def test_another_listener_on_the_machine_is_named_if_up() -> None:
-    for name, row in (("nas", "nas"), ("laptop of env-1", "another row laptop of env-1")):
+    for name, row in (("nas", "nas"), ("laptop of env-1", "another listener laptop of env-1")):
         twin = environment("env-2", deviceId=own_device_id(), connectionName=name)
         assert remedies_for(twin, **OFFLINE)[0].notes[1:] == (
             f"That machine is up: {row} has the same device id and is online.",
@@ -212,7 +212,7 @@ def test_on_windows_only_a_name_with_one_meaning_in_all_shells_is_used(name: str
     assert start_command(own(connectionName=name, metadata=METADATA | {"os": "win32"})) == command
 
 
-IN_DIRECTORY = "Run the command in the directory of this row: Letta Code saves the name for each directory."
+IN_DIRECTORY = "Run the command in the directory of this listener: Letta Code saves the name for each directory."
 OWN, HASHED = own_device_id(), "5b491561437b4f0e9c7d0a1b2c3d4e5f"
 PLAIN, OLD_PLAIN = "letta server --computer-name=nas", "letta server --env-name=nas"
 BY_ORGANIZATION = "letta server --org=org-1 --computer-name=nas"
@@ -437,7 +437,7 @@ DROPS = (
 )
 DROPS_ORGANIZATION = (
     "Letta's remote upgrade restarts a listener started by hand without --org, --channels, --skills and "
-    "--lifecycle-output: a row with an organization is lost, and another appears."
+    "--lifecycle-output: a machine with an organization is lost, and another appears."
 )
 PIP = "Upgrade with your installer: uv tool upgrade letta, or pipx upgrade letta"
 
@@ -539,22 +539,22 @@ def test_text_from_outside_stays_printable_text(weapon: str) -> None:
 
 # Each kind of row: what the pane says, word by word.
 
-TYPE_SERVER = "Then type /server, which registered this row. A `letta` that still runs there will do."
+TYPE_SERVER = "Then type /server, which registered it. A `letta` that still runs there will do."
 NEW_ROW = (
-    "`letta server` would make a new row, and this row would stay lost. If you want `letta server` from now on, forget "
-    "this row."
+    "`letta server` would add a new machine, and this one would stay lost. If you want `letta server` from now "
+    "on, forget this one."
 )
 SPAWNED = (
-    "Another program chose the listener id: start the listener with that program, because `letta server` may make a "
-    "new row."
+    "Another program chose the listener id: start the listener with that program, because `letta server` may add a "
+    "new machine."
 )
 NO_DIRECTORY = (
-    "The row does not name its directory. Run the command where the listener ran: elsewhere agents work in another "
-    "directory, and a later start without the name makes a new row."
+    "The server does not name the directory. Run the command where the listener ran: elsewhere agents work in another "
+    "directory, and a later start without the name adds a new machine."
 )
 NO_DIRECTORY_NO_NAME = (
-    "The row does not name its directory. Run the command where the listener ran, because its name is saved there: "
-    "elsewhere the host's name makes a new row."
+    "The server does not name the directory. Run the command where the listener ran, because its name is saved there: "
+    "elsewhere the host's name adds a new machine."
 )
 
 
@@ -610,8 +610,8 @@ def test_a_server_row_on_windows_has_its_directory_in_a_note_for_all_its_shells(
         ["letta server"],
         [
             (
-                "Run the command in the directory of this row, because the listener's name is saved there: elsewhere "
-                "the host's name makes a new row."
+                "Run the command in the directory of this listener, because the listener's name is saved there: "
+                "elsewhere the host's name adds a new machine."
             )
         ],
     )
@@ -655,8 +655,8 @@ def test_a_listen_row_without_a_directory_says_so() -> None:
 
 def test_a_listen_row_with_an_organization_may_come_back_as_another_row() -> None:
     unknown = (
-        "The device id belongs to an organization, and the row does not tell how /server chose it. If a new row "
-        "appears, forget this row."
+        "The device id belongs to an organization, and nothing tells how /server chose it. If a new machine "
+        "appears, forget this one."
     )
     assert told(listener="listen-5b49", deviceId=HASHED) == ([f"{IN}letta"], [TYPE_SERVER, NEW_ROW, unknown])
 
@@ -674,7 +674,8 @@ def test_a_row_with_a_spawned_listener_id_is_started_by_its_program() -> None:
 
 def test_a_row_of_unknown_kind_has_both_ways_and_the_reason() -> None:
     unknown = (
-        "The row does not tell what registered it. If it was /server, start `letta` in that directory and type /server."
+        "Nothing tells what registered this machine. If it was /server, start `letta` in that directory and "
+        "type /server."
     )
     assert told(listener=None) == ([f"{IN}letta server --computer-name=nas"], [unknown])
 

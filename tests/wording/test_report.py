@@ -77,7 +77,7 @@ def test_a_quiet_night_is_a_few_lines() -> None:
         "",
         "Tue 24 Nov 2026 22:00 to 23:00 (1h), times in UTC+01. All of it was watched.",
         "",
-        "2 of 2 up, by the listing of 22:59 (30s old).",
+        "2 of 2 up, as of 22:59 (30s old).",
         "",
         "## Availability: 2",
         "- `ana` and `ben` up 100 %",
@@ -127,8 +127,7 @@ def test_a_lasting_failure_or_quarantine_is_told_above_the_sections() -> None:
     night = Night().add("ana", "ben", "chen").until("22:40").fail("23:00", Cause.UNAUTHORIZED)
     found = report(night, 1)
     assert head(found, "fleet") == (
-        "3 of 3 up, by the listing of 22:39 (20m old). "
-        "Careful, this may be out of date: key refused: `key refused`, since 22:39."
+        "3 of 3 up, as of 22:39 (20m old). Careful, this may be out of date: key refused: `key refused`, since 22:39."
     )
     assert told(found, "unseen") == ["since 22:39 (20m) key refused: `key refused`"]
     night = Night().add("ana", "ben", "chen").until("22:10").empty(2)
@@ -140,7 +139,7 @@ def test_a_lasting_failure_or_quarantine_is_told_above_the_sections() -> None:
 
 def test_without_any_listing_nothing_is_said_to_be_fine() -> None:
     found = report(Night().fail("22:10"), hours=1)
-    assert head(found, "fleet").startswith("No listing came: what is up is not known.")
+    assert head(found, "fleet").startswith("No answer came: what is up is not known.")
     assert document(found)[0]["fleet"] is None
     assert not any(line.startswith("None: ") for line in lines(found))
 
@@ -150,7 +149,7 @@ def test_the_fleet_is_counted_by_state() -> None:
     night.add("late").until("22:20")
     night.change("late", lastHeartbeat=night.at - 10_000, lastSeenAt=night.at - 10_000)
     found = report(night.poll(3))
-    assert head(found, "fleet").startswith("4 of 6 up (1 late), 1 offline, 1 gone, by the listing of 22:21 (30s old).")
+    assert head(found, "fleet").startswith("4 of 6 up (1 late), 1 offline, 1 gone, as of 22:21 (30s old).")
     (fleet,) = [profile["fleet"] for profile in document(found)]
     counts = {"total": 6, "up": 4, "late": 1, "offline": 1, "gone": 1, "missing": 0}
     assert {name: fleet[name] for name in counts} == counts
@@ -162,7 +161,7 @@ def test_a_replaced_row_is_counted_in_the_head_and_is_no_row_that_is_still_down(
     night = Night().add("ana", deviceId="nas", listenerInstanceId=old).add("ben").until("22:10").lose("ana", "ben")
     night.add("ana-2", deviceId="nas", listenerInstanceId=new, firstSeenAt=night.at)
     found = report(night.until("22:20"))
-    assert head(found, "fleet").startswith("1 of 3 up, 2 offline (1 replaced), by the listing of")
+    assert head(found, "fleet").startswith("1 of 3 up, 2 offline (1 replaced), as of")
     assert names(found, "down") == ["ben"]
     fleet = document(found)[0]["fleet"]
     assert (fleet["offline"], fleet["replaced"]) == (2, 1)
@@ -171,11 +170,11 @@ def test_a_replaced_row_is_counted_in_the_head_and_is_no_row_that_is_still_down(
 def test_a_row_without_a_possible_time_is_not_known_and_not_down() -> None:
     night = Night().add("ana", "ben").add("clock", lastHeartbeat=1_795_000_000.0).until("22:10")
     found = report(night)
-    assert head(found, "fleet").startswith("2 of 3 up, 1 not known (`clock`), by the listing of 22:09 (30s old).")
+    assert head(found, "fleet").startswith("2 of 3 up, 1 not known (`clock`), as of 22:09 (30s old).")
     assert not values(found, "down")
     assert names(found, "availability") == ["ana", "ben"]
     never = report_of(with_row(recorded(night.history, night.wall), verdict=UNTIMED))
-    assert head(never, "fleet").startswith("1 of 3 up, 2 not known (`ana` and `clock`), by the listing of")
+    assert head(never, "fleet").startswith("1 of 3 up, 2 not known (`ana` and `clock`), as of")
     assert not values(never, "down")
 
 

@@ -202,7 +202,7 @@ def test_a_filter_leaves_rows_with_a_match_at_the_begin_at_an_event_or_at_the_en
     night = eventful_night()
     of_pod = report_of(matching(recorded(night.history, night.at), matcher_of("pod:p-7")), ZONE)
     assert head(of_pod, "fleet").startswith("11 of 12 up, 1 offline, ")
-    assert head(of_pod, "watch").endswith(" Only environments that match `pod:p-7`.")
+    assert head(of_pod, "watch").endswith(" Only machines that match `pod:p-7`.")
     assert names(of_pod, "down") == ["edge-4"]
     assert [len(each["environments"]) for each in values(of_pod, "incidents")] == [12]
     assert [each["kind"] for each in values(of_pod, "unseen")] == ["gap", "gap", "gap", "doubt"]

@@ -358,7 +358,7 @@ def test_the_start_commands_of_server_rows_are_told_as_the_pane_has_them() -> No
 
 def test_the_start_of_a_listen_row_is_told_with_the_command_in_letta() -> None:
     told = command(lost("web-1", listenerInstanceId="listen-1"))
-    assert told.startswith(f"`{IN}letta` (then type /server, which registered this row.")
+    assert told.startswith(f"`{IN}letta` (then type /server, which registered it.")
     both = command(*(lost(f"web-{number}", listenerInstanceId="listen-1") for number in (1, 2)))
     assert both.startswith("`letta` in its directory (then type /server")
 

@@ -107,8 +107,8 @@ def test_a_replaced_row_has_the_other_row_as_reason_and_a_flapping_row_its_chang
     [
         (50, "offline in 50 s", "off in 50 s"),
         (0.6, "offline in 1 s", "off in 1 s"),
-        (0, "offline at the next listing", "off next poll"),
-        (-1, "offline at the next listing", "off next poll"),
+        (0, "offline at the next poll", "off next poll"),
+        (-1, "offline at the next poll", "off next poll"),
     ],
 )
 def test_a_late_row_goes_offline_at_the_limit_or_with_a_listing(left_s: float, long: str, short: str) -> None:
@@ -124,7 +124,7 @@ def test_a_late_row_goes_offline_at_the_limit_or_with_a_listing(left_s: float, l
     ("outcomes", "since", "why"),
     [
         ([listed([ROW]), failed(at=NOW + 300_000)], NOW, "timeout: timeout"),
-        ([listed([ROW]), slept(NOW, NOW + 300_000)], NOW, "no listing has come since"),
+        ([listed([ROW]), slept(NOW, NOW + 300_000)], NOW, "no answer has come since"),
         ([listed([environment("env-1", lastHeartbeat=NOW * 1000)])], None, "its heartbeat's time cannot be true"),
     ],
 )
@@ -229,8 +229,7 @@ def test_a_gone_row_has_the_number_of_listings_without_the_row() -> None:
         "· no longer listed",
     ]
     assert (
-        proof(tracked, profile_state, now, UTC)
-        == "absent from 2 complete listings in a row · last sign of life 08:53:08Z"
+        proof(tracked, profile_state, now, UTC) == "absent from 2 complete polls in a row · last sign of life 08:53:08Z"
     )
 
 
@@ -238,9 +237,9 @@ def test_a_gone_row_has_the_number_of_listings_without_the_row() -> None:
     ("late", "headline_text", "ends"),
     [
         (15_000, "◐ LATE for 20s · offline in 55 s", "the limit is 120 s"),
-        (15_001, "◐ LATE for 20s", " · no listing for 15s"),
-        (60_000, "◐ LATE for 1m", " · no listing for 1m"),
-        (60_001, "? UNKNOWN for 1m · was late", " · no listing for 1m"),
+        (15_001, "◐ LATE for 20s", " · no answer for 15s"),
+        (60_000, "◐ LATE for 1m", " · no answer for 1m"),
+        (60_001, "? UNKNOWN for 1m · was late", " · no answer for 1m"),
     ],
 )
 def test_without_listings_nothing_is_counted_and_then_nothing_is_known(
@@ -402,7 +401,7 @@ def test_the_legend_has_the_glyph_and_the_word_of_every_state() -> None:
     ("rows", "badge", "text"),
     [
         (0, ("empty list", "7s"), "the list came back empty"),
-        (3, ("rows vanished", "7s"), "3 of 6 rows vanished at once"),
+        (3, ("machines vanished", "7s"), "3 of 6 machines vanished at once"),
     ],
 )
 def test_a_quarantined_listing_has_a_badge_and_a_sentence(rows: int, badge: tuple[str, str], text: str) -> None:
@@ -411,13 +410,13 @@ def test_a_quarantined_listing_has_a_badge_and_a_sentence(rows: int, badge: tupl
     assert quarantine_badge(state, reading(NOW + 12_500)) == badge
     assert quarantine_badge(state, reading(NOW + 5_000)) == (badge[0], "0s")
     told = quarantine_text(state, reading(NOW + 12_500), UTC)
-    shown = "rows are as of 08:53:20Z" if rows == 0 else "missing rows stay unchanged"
+    shown = "the table is as of 08:53:20Z" if rows == 0 else "machines not listed stay unchanged"
     assert told is not None
     assert re.fullmatch(rf"{text}.* \(08:53:25Z\): not believed before 08:54:25Z; {shown}\. Press r to ask now\.", told)
     assert quarantine_badge(watched(outcomes[:1])[0], reading()) is None
     assert quarantine_text(watched(outcomes[:1])[0], reading(), UTC) is None
     over = [listed(beating(6)), *(listed([], NOW + 5_000 + 50_000 * n) for n in range(2))]
-    for count, left in ((3, "1 more listing;"), (2, "2 more listings;")):
+    for count, left in ((3, "1 more poll;"), (2, "2 more polls;")):
         told = quarantine_text(watched(over[:count])[0], reading(NOW + 65_000), UTC)
         assert f"not believed before {left}" in (told or "")
 

@@ -193,7 +193,7 @@ def _chosen(what: str, argument: str, found: _Found) -> tuple[Sequence[TrackedEn
             if row.key in lost or shared_incident_of(row.environment) == what
         ]
         if not rows:
-            line = f"no open incident is called {what}: its rows may be back; `envwatch list` says what is off"
+            line = f"no open incident is called {what}: its machines may be back; `envwatch list` says what is off"
             raise StopError(Exit.FAILED, line)
     else:
         rows, is_query = chosen_rows(what, argument, found.monitor, found.profiles)
@@ -232,7 +232,7 @@ def _make(options: Options) -> int:
         fleet = found.monitor.fleet.environments
         every = {found.key_of(row) for row in fleet if found.is_problem(row) and not found.everybodys_ack_of(row)}
         if 1 < len(every) <= len(problems) and not getattr(options, "yes", False):
-            confirm("acknowledge", "acknowledged", "problem")
+            confirm("acknowledge", "acknowledged", "loss")
     parts = [
         rows[start : start + ROWS_AT_ONCE]
         for profile in found.profiles
@@ -269,7 +269,7 @@ def _acknowledge_blindness(incident: Incident, server: SafeText, note: SafeText,
 
 
 def _count(problems: Sequence[TrackedEnvironment]) -> str:
-    return "1 problem" if len(problems) == 1 else f"{len(problems):,} problems"
+    return "1 loss" if len(problems) == 1 else f"{len(problems):,} losses"
 
 
 def _already(by: SafeText, at: float | None, row: TrackedEnvironment, found: _Found) -> str:
@@ -530,7 +530,7 @@ def _lines(options: Options) -> tuple[list[AckLine], str]:
         found = _Found(profiles, monitor_after(outcomes, profiles), outcomes)
         why = "; ".join(map(str, stops_in(outcomes, profiles)))
     except TimeoutError:
-        why = f"no listing within {_LOOK_S} s"
+        why = f"no data within {_LOOK_S} s"
     except ReportedError as stop:
         why = str(stop)
     own, named, lines = _own_acks(profiles, {} if found is None else found.moments), set(), list[AckLine]()

@@ -118,9 +118,9 @@ def _set(options: Options) -> int:
     rows, is_query = chosen_rows(options.what, "NAME|QUERY", monitor, profiles)
     if is_query:
         names = [shortened(row.environment.label, _NAME_CELLS, keep="ends") for row in rows[:_NAMES]]
-        count = counted(len(rows), "environment")
+        count = counted(len(rows), "machine")
         print_error(f"{clean(options.what)} matches {count} now: {enumerated(names, len(rows))}")
-        print_error("only these are marked: a row that comes later follows the rules")
+        print_error("only these are marked: a machine that comes later follows the rules")
     if is_query and len(rows) == len(monitor.fleet) and not options.yes:
         confirm("mark", "marked")
     changes = _changes(rows, options.word, monitor)

@@ -131,28 +131,28 @@ def _matching(options: Options) -> tuple[str, bool, str]:
     except ReportedError as stop:
         return _matching_text([], 0, str(stop)), False, ""
     except TimeoutError:
-        return _matching_text([], 0, f"no listing within {_LOOK_S} s"), False, ""
+        return _matching_text([], 0, f"no data within {_LOOK_S} s"), False, ""
     found = [*matching_rows(options.filter, monitor, profiles)]
     print_hint(parse(options.filter), monitor.fleet)
     failures = [str(stop) for stop in stops_in(outcomes, profiles)]
     names = [shortened(tracked.environment.label, _NAME_CELLS, keep="ends") for tracked in in_default_order(found)]
     count = len(monitor.fleet)
     if not names and not failures:
-        total = counted(count, "environment")
+        total = counted(count, "machine")
         raise StopError(Exit.USAGE, f"{clean(options.filter)} matches none of {total}: nothing is silenced")
     still = still_paging(found, monitor.fleet.server_of)
     return _matching_text(names, count, "; ".join(failures)), 0 < len(names) == count, still
 
 
 def _matching_text(names: Sequence[SafeText], count: int, unlisted: str) -> str:
-    total = counted(count, "environment")
+    total = counted(count, "machine")
     text = f"matches {len(names) if names else 'none'} of {total} now"
     if names:
         text += f": {enumerated(names[:_NAMES], len(names))}"
     if not unlisted:
         return text
-    unknown = f"may match more environments: {unlisted}"
-    return f"{text}, and {unknown}" if count else f"matches an unknown number of environments: {unlisted}"
+    unknown = f"may match more machines: {unlisted}"
+    return f"{text}, and {unknown}" if count else f"matches an unknown number of machines: {unlisted}"
 
 
 def _end(id_: str, settings: Sequence[Settings]) -> int:
@@ -228,7 +228,7 @@ def _what(silence: Silence) -> SafeText:
     if silence.matcher is not None:
         return shortened(silence.matcher.query, _QUERY_CELLS)
     (_, id_), *others = silence.environments
-    return counted(len(silence.environments), "environment") if others else shortened(id_, _QUERY_CELLS)
+    return counted(len(silence.environments), "machine") if others else shortened(id_, _QUERY_CELLS)
 
 
 def _json(listed: _Listed) -> dict[str, object]:

@@ -51,10 +51,10 @@ def run(options: Options) -> int:
     query = parse_argument(text)
     if not query:
         raise StopError(
-            Exit.USAGE, "QUERY is empty, and every environment matches an empty query; see `envwatch wait --help`"
+            Exit.USAGE, "QUERY is empty, and every machine matches an empty query; see `envwatch wait --help`"
         )
     if options.absent and options.count is not None:
-        raise StopError(Exit.USAGE, "--absent waits until no environment matches: leave out --count")
+        raise StopError(Exit.USAGE, "--absent waits until no machine matches: leave out --count")
     stdout()
     profiles = profiles_for(options)
 
@@ -107,14 +107,14 @@ def _text(condition: WaitCondition, update: MonitorUpdate, began_s: float) -> st
 
 def _found(count: int, condition: WaitCondition) -> str:
     if not count:
-        return "no environment matches"
-    return f"{count} of {condition.count} wanted environments match"
+        return "no machine matches"
+    return f"{count} of {condition.count} wanted machines match"
 
 
 def _stop(condition: WaitCondition, last: MonitorUpdate | None, options: Options) -> StopError:
     waited = f"after {long_age(options.timeout)}"
     if last is None:
-        return StopError(Exit.UNREACHABLE, f"{waited}, no listing has come yet; give it more time with --timeout")
+        return StopError(Exit.UNREACHABLE, f"{waited}, no data has come yet; give it more time with --timeout")
     failures = [profile_state.failure for profile_state in last.monitor.fleet if profile_state.failure is not None]
     if refused := next((failure for failure in failures if failure.cause.is_refusal), None):
         return StopError(Exit.AUTHENTICATION, f"{waited}: {refused.cause}: {refused.message}")

@@ -160,7 +160,7 @@ class Destinations:
                 if not left:
                     break
         if found is None:
-            return Destination(place, f"no {'later' if by > 0 else 'earlier'} event of the visible rows")
+            return Destination(place, f"no {'later' if by > 0 else 'earlier'} event of the visible machines")
         poll_ref, events = found
         event = headline_event(events, now_of=lambda event: event.at) or events[-1]
         tail = "" if event.name is None else id_tail(event.name, event.id, self.ambiguous_names)

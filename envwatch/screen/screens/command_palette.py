@@ -70,7 +70,7 @@ class Commands(Provider):
             is_empty = False
             yield hit
         if is_empty and isinstance(self.screen, Dashboard):
-            title = f"Nothing is called {query.strip()}: ⏎ filters the rows by these words"
+            title = f"Nothing is called {query.strip()}: ⏎ filters the machines by these words"
             run = partial(self.screen.filter_by, query.strip())
             yield Hit(1.0, self._line(Content(title), ""), run, text=title)
 

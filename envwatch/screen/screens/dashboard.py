@@ -430,7 +430,7 @@ class Dashboard(TableActions, RowActions):
             folded = (header for header in table.headers if index_of_line(header.environments, keys[0]) is not None)
             if (header := next(folded, None)) is None:
                 is_listed = self.state.monitor.fleet.tracked(keys[0]) is not None
-                return "the filter hides the row" if is_listed else "the row has left the fleet"
+                return "the filter hides the machine" if is_listed else "the machine has left the fleet"
             self.set_view(replace(self.view, folded=self.view.folded - {header.key}))
             table.select(keys[0], is_steady=False)
         if len(keys) == 1 and table.incident is not None and table.incident.single is None:
@@ -444,7 +444,7 @@ class Dashboard(TableActions, RowActions):
             return
         tracked = self.state.monitor.fleet.tracked(key)
         if tracked is None:
-            self.show_message("the row has left the fleet")
+            self.show_message("the machine has left the fleet")
             return
         was_narrowed = self.view.is_narrowed
         self.set_view(replace(self.view.widened, folded=frozenset()))

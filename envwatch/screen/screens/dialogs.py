@@ -199,7 +199,7 @@ class ColumnPicker(ModalScreen["tuple[str, ...] | None"]):
         mark = "[x]" if id_ in self._chosen else "[ ]"
         if id_.startswith(META):
             return Content.assemble(
-                f"{mark} {metadata_title(id_)}  ", (counted(self._metadata.get(id_, 0), "row"), "$faint")
+                f"{mark} {metadata_title(id_)}  ", (counted(self._metadata.get(id_, 0), "machine"), "$faint")
             )
         column = COLUMNS[id_]
         return Content.assemble(f"{mark} {column.title:<12}", (column.about, "$faint"))

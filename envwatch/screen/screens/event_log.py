@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from envwatch.screen.screens.row_actions import RowActions
 
-_NO_ENVIRONMENT: Final = "the event has no environment"
+_NO_ENVIRONMENT: Final = "the event is about no machine"
 
 
 class LogTitle(TextLine, StateNode):
@@ -216,7 +216,7 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None], StateNode):
         lost = [tracked for tracked in found if self._dashboard.is_unwell(tracked)]
         found = lost or self._dashboard.known(dict.fromkeys(map(key_of, about)))
         if not found:
-            name = about[0].name if len(about) == 1 else f"{len(about):,} environments"
+            name = about[0].name if len(about) == 1 else f"{len(about):,} machines"
             return Target((), f"{name} left the fleet")
         was_lost = all(leaf.kind in LOSSES | RETURNS for leaf in about)
         return self._dashboard.target_of(found)._replace(was_lost=was_lost)

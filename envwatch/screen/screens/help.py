@@ -35,7 +35,7 @@ SECTIONS: Final = {
     "sort": "Arrange",
     "view": "Your views",
     "baseline": "Baseline",
-    "row": "Environment",
+    "row": "Machine",
     "command": "Your commands",
     "history": "History",
     "poll": "Polling",

@@ -61,12 +61,12 @@ class RowActions(TableScreen):
     """The keys that act on rows."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("a", "acknowledge", "Acknowledge a problem, or change the note", id="row.acknowledge"),
+        Binding("a", "acknowledge", "Acknowledge a loss, or change the note", id="row.acknowledge"),
         Binding("c", "copy_name", "Copy the name", show=False, id="row.copy_name"),
         Binding("y", "copy_menu", "Copy …", id="row.copy"),
         Binding("M", "silence", "Silence for a time, or end a silence", show=False, id="row.silence"),
         Binding("A", "alerts", "Alert by rule, always or never", show=False, id="row.alerts"),
-        Binding("space", "mark_row", "Mark or unmark a row for other keys", show=False, id="row.mark"),
+        Binding("space", "mark_row", "Mark or unmark a machine for other keys", show=False, id="row.mark"),
     ]
 
     _settings: CommandSettings = NO_COMMANDS
@@ -194,7 +194,7 @@ class RowActions(TableScreen):
         elif any(each.presence is Presence.LATE for each in target.environments):
             self.show_message(f"nothing to acknowledge: {target.name} late, not lost; M keeps a loss quiet beforehand")
         else:
-            self.show_message(f"nothing to acknowledge: {target.name}{', no problem' if target.environments else ''}")
+            self.show_message(f"nothing to acknowledge: {target.name}{', no loss' if target.environments else ''}")
 
     def _acknowledge_blindness(self, incident: Incident, name: str) -> None:
         from envwatch.screen.screens.dialogs import Prompt
@@ -567,7 +567,7 @@ async def share_acks(keys: Iterable[EnvironmentKey], note: SafeText, lasts: time
         answered += answer
     if asked:
         answers.insert(0, shared_acks_text(answered, asked, lasts))
-    return "; ".join(dict.fromkeys(answers)) or "nothing to acknowledge: the row has left the fleet"
+    return "; ".join(dict.fromkeys(answers)) or "nothing to acknowledge: the machine has left the fleet"
 
 
 def _parts(rows: Sequence[TrackedEnvironment]) -> Iterator[tuple[SafeText, Sequence[TrackedEnvironment]]]:
@@ -627,7 +627,7 @@ def silence_rows(  # noqa: PLR0913  a silence, and who takes it
     known = _known(keys, watch)
     tail = f" ({hidden:,} hidden by the filter)" if hidden else ""
     if not known:
-        return f"nothing to silence: the row has left the fleet{tail}"
+        return f"nothing to silence: the machine has left the fleet{tail}"
     on_server = _server_keys(known, watch.monitor)
     silence = silence_of_environments(on_server, watch.clocks().wall, lasts, note, user)
     watch.decide(Decisions(silences={silence.id: silence}))
@@ -656,7 +656,7 @@ def decide_alerts(
 
     known, now = _known(keys, watch), watch.clocks()
     if not known:
-        return "nothing to decide: the row has left the fleet"
+        return "nothing to decide: the machine has left the fleet"
     word = None if is_always is None else Word(is_always, now.wall, user)
     watch.decide(Decisions(words=dict.fromkeys(_server_keys(known, watch.monitor), word)))
     return answer_to_word(decided_rows(known, watch.monitor, now), "A", zone, watch.monitor.fleet.server_of)

@@ -45,7 +45,7 @@ class TableActions(TableScreen):
     """The keys that sort, group, compare and export rows."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "export", "Export rows or screen …", show=False, id="app.export"),
+        Binding("ctrl+s", "export", "Export machines or screen …", show=False, id="app.export"),
         Binding("o", "pick_sort", "Sort by …", show=False, id="sort.pick"),
         Binding("C", "pick_columns", "Columns …", show=False, id="sort.columns"),
         Binding("b", "pick_group", "Group by …", show=False, id="sort.group"),
@@ -95,7 +95,7 @@ class TableActions(TableScreen):
             return
         self.table.release_cursor()
         if chosen.is_built_in:
-            self.show_message("view reset: all environments, problems first, no groups")
+            self.show_message("view reset: all machines, losses first, no groups")
         elif before.name == name:
             self.show_message(f"{name}: shown already; 0 shows everything again")
         else:
@@ -119,12 +119,12 @@ class TableActions(TableScreen):
         if column is not None:
             self.show_message(f"sorted by {_title_of(column)}{', inverted' if is_inverted else ''}")
         else:
-            self.show_message(f"sorted problems first{': this order cannot be inverted' if is_inverted else ''}")
+            self.show_message(f"sorted losses first{': this order cannot be inverted' if is_inverted else ''}")
 
     def action_pick_sort(self) -> None:
         from envwatch.screen.screens.dialogs import SortMenu
 
-        choices = [Choice("", "problems first", "then by time to offline, then by name")]
+        choices = [Choice("", "losses first", "then by time to offline, then by name")]
         sortable = [column for column, _ in self.table.columns if is_column(column.id)]
         choices += [Choice(column.id, _title_of(column.id), column.about) for column in sortable]
         choices += self._metadata_choices({column.id for column in sortable})
@@ -143,7 +143,9 @@ class TableActions(TableScreen):
 
     def _metadata_choices(self, without: Collection[str] = ()) -> list[Choice]:
         found = self._metadata_columns().items()
-        return [Choice(id_, metadata_title(id_), counted(count, "row")) for id_, count in found if id_ not in without]
+        return [
+            Choice(id_, metadata_title(id_), counted(count, "machine")) for id_, count in found if id_ not in without
+        ]
 
     def action_pick_columns(self) -> None:
         from envwatch.screen.screens.dialogs import ColumnPicker
@@ -189,7 +191,7 @@ class TableActions(TableScreen):
         fleet = self.state.monitor.fleet
         unlisted = fleet.unlisted
         if not fleet.is_listed:
-            self.show_message("nothing to mark: no listing yet")
+            self.show_message("nothing to mark: no answer yet")
             return
         baseline = Baseline.from_environments(fleet.environments, self.state.now.wall, unlisted)
         self.set_view(replace(self.view, baseline=baseline))
@@ -206,7 +208,7 @@ class TableActions(TableScreen):
         """Fold or open a group or an incident; a repeated `x` takes all groups."""
         if self.table.row_cursor.is_in_block:
             if self.table.incident is not None and self.table.incident.single is not None:
-                self.show_message("nothing to unfold: the incident has one environment")
+                self.show_message("nothing to unfold: the incident has one machine")
             elif self.table.incident is not None and self.table.incident.returned:
                 self.show_message("nothing to unfold: all members are back, and stand in the table")
             else:
@@ -214,7 +216,7 @@ class TableActions(TableScreen):
             return
         group = self.table.row_cursor.heading() or next(iter(self.table.headers), None)
         if group is None:
-            self.show_message("nothing to fold: b groups rows")
+            self.show_message("nothing to fold: b groups machines")
         else:
             if self._last_fold == (group.key, self.view, self.table.moves):
                 is_alike = all(header.is_open == group.is_open for header in self.table.headers)
@@ -234,7 +236,7 @@ class TableActions(TableScreen):
         if self.table.headers:
             self._fold_all(is_open=not any(header.is_open for header in self.table.headers))
         else:
-            self.show_message("nothing to fold: b groups rows")
+            self.show_message("nothing to fold: b groups machines")
 
     def _fold_all(self, *, is_open: bool) -> None:
         headers = self.table.headers
@@ -247,7 +249,7 @@ class TableActions(TableScreen):
         from envwatch.wording.output.formats import csv_of, listing_json
 
         rows, state = self.table.matching, self.state
-        what = f"{counted(len(rows), 'environment')}{self.as_of}"
+        what = f"{counted(len(rows), 'machine')}{self.as_of}"
         choices = [
             Choice("json", "JSON", f"{what} with every field"),
             Choice("csv", "CSV", f"{what} for a spreadsheet"),
@@ -262,7 +264,7 @@ class TableActions(TableScreen):
                 pieces = listing_json(environments) if suffix == "json" else csv_of(environments)
                 self.post_message(self.ExportRequested(partial(b"".join, pieces), f".{suffix}", what))
 
-        self.choose("Export rows or screen", choices, export)
+        self.choose("Export machines or screen", choices, export)
 
     def _export_picture(self) -> None:
         picture = _FONTS.sub("", self.app.export_screenshot(title="envwatch")).encode()

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from envwatch.wording.output.environment_list import EnvironmentList
 
 
-NO_ENVIRONMENT: Final = "no environment under the cursor"
+NO_ENVIRONMENT: Final = "no machine under the cursor"
 
 AnswerT = TypeVar("AnswerT")
 
@@ -86,8 +86,8 @@ class TableScreen(Screen[None], StateNode):
     BINDINGS: ClassVar[list[BindingType]] = [
         # First in the footer, which drops the last keys.
         Binding("L", "live", "Back to live", id="history.live"),
-        Binding("left_square_bracket", "step(-1)", "One listing back", key_display="[", id="history.back"),
-        Binding("right_square_bracket", "step(1)", "One listing forward", key_display="]", id="history.forward"),
+        Binding("left_square_bracket", "step(-1)", "One poll back", key_display="[", id="history.back"),
+        Binding("right_square_bracket", "step(1)", "One poll forward", key_display="]", id="history.forward"),
         Binding(
             "left_curly_bracket", "event(-1)", "Back to the previous event", key_display="{", id="history.event_back"
         ),
@@ -130,7 +130,7 @@ class TableScreen(Screen[None], StateNode):
         if not self.marked:
             return self.under_cursor
         if not (found := self.known(self.marked)):
-            return Target((), "no marked environment is in the fleet")
+            return Target((), "no marked machine is in the fleet")
         hidden = self.table.row_cursor.hidden([tracked.key for tracked in found])
         return self.target_of(sorted(found, key=lambda each: natural_key(each.environment.label)), hidden)
 

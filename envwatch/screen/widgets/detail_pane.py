@@ -266,7 +266,7 @@ class DetailPane(Pager, StateNode):
             helps += self._section(f"what helps {machines}", lines)
         names = state.ambiguous_names
         listed = (member_line(each, state.monitor, state.now, is_ascii=is_ascii, ambiguous=names) for each in members)
-        return [*helps, *self._section(counted(len(members), "environment"), listed), *self._group(members)]
+        return [*helps, *self._section(counted(len(members), "machine"), listed), *self._group(members)]
 
     def _group(self, environments: Sequence[TrackedEnvironment]) -> list[Row]:
         from envwatch.wording.pane.group_details import common_lines, newest_events

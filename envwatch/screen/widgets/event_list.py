@@ -54,7 +54,7 @@ class EventList(ScrollView, StateNode, can_focus=True):
         Binding("G,end", "move(1000000)", "Bottom", show=False, id="log.bottom"),
         Binding("ctrl+d,pagedown", "page(1)", "Page down", show=False, id="log.page_down"),
         Binding("ctrl+u,pageup", "page(-1)", "Page up", show=False, id="log.page_up"),
-        Binding("enter", "choose", "Open group or row", key_display="⏎", id="log.choose"),
+        Binding("enter", "choose", "Open group or machine", key_display="⏎", id="log.choose"),
     ]
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"log--{style}" for style in (*STATE_STYLES, "cursor", "faint")}

@@ -236,7 +236,7 @@ class ProblemBlock(_BlockLines):
         silenced = f" ({block.silenced_up:,} silenced)" if block.silenced_up else ""
         counts = [(up, f"online{silenced}"), (block.unknown, "unknown")]
         counts += block.aside_counts
-        none = ["0 online"] if self.state.monitor.fleet.is_listed else ["no listing yet"]
+        none = ["0 online"] if self.state.monitor.fleet.is_listed else ["no answer yet"]
         parts = [f"{count:,} {word}" for count, word in counts if count] or none
         width = self._width
         text = composed(f" {glyphs.separator} ".join(parts))

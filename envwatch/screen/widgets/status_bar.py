@@ -233,7 +233,7 @@ def _pace_parts(schedule: PollSchedule, *, is_joined: bool) -> list[Part]:
         budget = Part(f" at {schedule.requests_per_minute:,}/min", "late", _SLOW - 1, is_joined=True)
         parts += [Part(f"{schedule.requests:,} pages", "late", _SLOW), budget]
     if schedule.took:
-        parts.append(Part(f"a listing takes {short_age(seconds_up(schedule.took))}", "late", _SLOW))
+        parts.append(Part(f"a poll takes {short_age(seconds_up(schedule.took))}", "late", _SLOW))
     return parts
 
 

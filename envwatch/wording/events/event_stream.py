@@ -73,14 +73,14 @@ def layout_of(fleet: Fleet, zone: tzinfo = UTC) -> Layout:
     layout = Layout(0, profile, AmbiguousNames().among(fleet.environments), zone)
     widest = max((cells(layout.named(label, id_)) for id_, label in named), default=cells(_FLEET))
     if len(named) > 1:
-        widest = max(widest, cells(counted(len(named), "environment")))  # the count replaces the name of a group
+        widest = max(widest, cells(counted(len(named), "machine")))  # the count replaces the name of a group
     return layout._replace(name=min(widest, _WIDEST_NAME))
 
 
 def event_line(event: Event, layout: Layout) -> SafeText:
     """Return an event's line, without line end."""
     if event.members:
-        name = counted(len(event.members), "environment")
+        name = counted(len(event.members), "machine")
     else:
         name = _FLEET if event.id is None else layout.named(event.name or event.id, event.id)
     return layout.line(event.at, word_of(event), event.profile, name, _details(event, layout.zone))

@@ -286,7 +286,7 @@ def watched_text(monitor: Monitor, now: Clocks, zone: tzinfo | None) -> SafeText
     """Return the event log's coverage: begin, unwatched time, dropped events."""
     watched = [each for each in monitor.watched.values() if each.spans]
     if not watched:
-        return clean("no listing yet")
+        return clean("no answer yet")
     server_now = next(iter(monitor.fleet)).clock.server_time(now.wall)
     since = min(each.spans[0].since for each in watched)
     parts = [f"watched since {_dated_text(since, server_now, zone)}"]
@@ -304,19 +304,19 @@ def empty_log_text(fleet: Fleet, now: Clocks, zone: tzinfo | None) -> SafeText:
     """Return the message of an empty event log."""
     since = watched_since(fleet, now, zone)
     if since is None:
-        return clean("Nothing is listed yet. Changes after the first listing appear here.")
+        return clean("Nothing is known yet. Changes after the first poll appear here.")
     what = "Losses, returns, new modes and versions, blind times"
-    return clean(f"Nothing has happened since {since}, the first listing. {what} appear here.")
+    return clean(f"Nothing has happened since {since}, the first poll. {what} appear here.")
 
 
 def _unlisted_text(fleet: Fleet, new_keys_by: Mapping[SafeText, SafeText], *, is_past: bool) -> SafeText:
     failing = next((profile_state for profile_state in fleet if profile_state.failure is not None), None)
     failure = None if failing is None else failing.failure
     if failure is None and is_past:
-        return clean("No listing yet at this moment. ] goes on.")
+        return clean("No answer yet at this moment. ] goes on.")
     if failure is None:
-        return clean("Asking for the first listing. All environments of this account appear here.")
-    what = "The server refused the key" if failure.cause is Cause.UNAUTHORIZED else "No listing yet"
+        return clean("Asking the server. All machines of this account appear here.")
+    what = "The server refused the key" if failure.cause is Cause.UNAUTHORIZED else "No answer yet"
     text = f"{what}: {failure.message.rstrip('.')}{'' if failure.message.endswith('?') else '.'}"
     if is_past:
         return composed(text)
@@ -351,9 +351,7 @@ def empty_table_text(  # noqa: PLR0913  the state of the screen
         return _unlisted_text(fleet, new_keys_by, is_past=is_past)
     if in_block:
         what = (
-            "Every environment is"
-            if not view.is_narrowed
-            else f"{in_block:,} match{' is' if in_block == 1 else 'es are'}"
+            "Every machine is" if not view.is_narrowed else f"{in_block:,} match{' is' if in_block == 1 else 'es are'}"
         )
         return clean(f"{what} above, among the losses that need a person.")
     if view.compares:
@@ -371,7 +369,7 @@ def empty_table_text(  # noqa: PLR0913  the state of the screen
         return composed(f"{what} esc clears the filter, 0 resets the view.")
     if any(profile_state.last_up is not None for profile_state in fleet):
         return clean(
-            f"Every environment is gone: watched since {since}, and the listing is empty now. e shows the losses. "
+            f"Every machine is gone: watched since {since}, and the server lists none now. e shows the losses. "
             "A machine that runs `letta server` appears here."
         )
-    return clean(f"No environments. Watched since {since}: run `letta server` on a machine to see the machine here.")
+    return clean(f"No machines. Watched since {since}: run `letta server` on a machine to see it here.")

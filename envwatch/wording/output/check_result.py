@@ -217,10 +217,10 @@ class CheckResult:
         Without a match, an alert stands (`1:` asks for at least one), but OK becomes UNKNOWN.
         """
         if self.is_listing_empty:
-            return PluginStatus.UNKNOWN, clean("the listing is empty, and no environment is expected")
+            return PluginStatus.UNKNOWN, clean("the server lists no machine, and none is expected")
         status = plugin_status(range(self.count, self.count + self.unknown + 1), warning, critical)
         if status is PluginStatus.OK and not self.total:
-            return PluginStatus.UNKNOWN, clean("no environment matches the filter")
+            return PluginStatus.UNKNOWN, clean("no machine matches the filter")
         return status, self.text
 
     def metrics(self, warning: NagiosRange | None, critical: NagiosRange | None) -> list[PerformanceDatum]:
@@ -240,7 +240,7 @@ class CheckResult:
         remarks = []
         if self.of is Metric.PROBLEMS:
             found = counted(self.count, "problem") if self.count else "no problem"
-            found = f"{found} in {counted(self.total, 'environment')}"
+            found = f"{found} in {counted(self.total, 'machine')}"
             remarks = [f"{count:,} {state}" for state, count in self.counted_states.items()]
         else:
             found = f"{self.count:,} of {self.total:,} {self.of}"
@@ -251,7 +251,7 @@ class CheckResult:
         if _NO_RECORD in self.doubts:
             remarks.append("no uptime record")
         if self.old is not None:
-            remarks.append(f"listing {long_age(self.old)} old")
+            remarks.append(f"data {long_age(self.old)} old")
         if remarks:
             found += f" ({', '.join(remarks)})"
         if self.named:
@@ -317,7 +317,7 @@ def check_result_of(  # noqa: C901  one pass over all rows
             doubts.append(warning)
         doubts += _doubts(profile_state, unreadable, len(found) - len(silent) - len(proven), undated, unlisted)
         if silent and not (of is Metric.PROBLEMS and stall.texts is not None and not stall.is_acked):
-            doubts.append(clean(f"unknown: {counted(len(silent), 'row')} without a heartbeat, as all others"))
+            doubts.append(clean(f"unknown: {counted(len(silent), 'machine')} without a heartbeat, as all others"))
     return CheckResult(
         of=of,
         count=counted_states.total() + stalls,
@@ -462,13 +462,13 @@ def _doubts(
 ) -> Iterator[SafeText]:
     if unreadable and profile_state.snapshot is not None:
         ids = named_ids(profile_state.snapshot.rejected_ids, unreadable)
-        yield clean(f"unknown: {counted(unreadable, 'row')} could not be read{ids}")
+        yield clean(f"unknown: {counted(unreadable, 'machine')} could not be read{ids}")
     if untimed:
-        yield clean(f"unknown: {counted(untimed, 'row')} whose heartbeat's time cannot be true")
+        yield clean(f"unknown: {counted(untimed, 'machine')} whose heartbeat's time cannot be true")
     if undated:
-        yield clean(f"unknown: {counted(undated, 'row')} offline since a time that cannot be true")
+        yield clean(f"unknown: {counted(undated, 'machine')} offline since a time that cannot be true")
     if unlisted:
-        yield clean(f"unknown: {counted(unlisted, 'expected name')} may be among the rows that could not be read")
+        yield clean(f"unknown: {counted(unlisted, 'expected name')} may be among the machines that could not be read")
 
 
 def _why(

@@ -166,16 +166,16 @@ def summary_of(listing: EnvironmentList, host: str, old: timedelta | None = None
     caveats = ""
     if listing.rejected:
         named = named_ids(listing.rejected_ids, listing.rejected)
-        caveats += f"; incomplete: {counted(listing.rejected, 'row')} could not be read{named}"
+        caveats += f"; incomplete: {counted(listing.rejected, 'machine')} could not be read{named}"
     if listing.untimed:
-        caveats += f"; incomplete: {counted(listing.untimed, 'row')} whose heartbeat's time cannot be true"
+        caveats += f"; incomplete: {counted(listing.untimed, 'machine')} whose heartbeat's time cannot be true"
     if listing.unlisted:
-        caveats += f"; incomplete: no listing of {', '.join(listing.unlisted)}"
+        caveats += f"; incomplete: not listed yet: {', '.join(listing.unlisted)}"
     if old is not None:
-        caveats += f"; the listing is {long_age(old)} old"
+        caveats += f"; the data is {long_age(old)} old"
     if not listing.is_by_server_clock and not listing.clock_warnings:
         caveats += "; ages are by this machine's clock: no response had a Date header"
-    total = counted(len(listing.rows) + listing.hidden, "environment")
+    total = counted(len(listing.rows) + listing.hidden, "machine")
     matching = "" if listing.filter is None and listing.preset is None else f"{len(listing.rows):,} of "
     return f"{matching}{total} at {host}: {counts}{caveats}"
 

@@ -47,11 +47,11 @@ def answer(
     """Return the verdict in a sentence."""
     is_unknown = profile_state.is_unknown(tracked, now)
     states = (state_text(tracked, is_unknown=is_unknown), last_text(tracked) if is_unknown else None)
-    since = "since before the first listing"
+    since = "since before the first poll"
     if tracked.since_at is not None:
         since = f"since {date_text(tracked.since_at, zone)}"
     reason = tracked.reason if silenced is None else f"{tracked.reason}, {silenced}"
-    return composed(f"This environment is {', '.join(filter(None, states))}: {reason}, {since}.")
+    return composed(f"This machine is {', '.join(filter(None, states))}: {reason}, {since}.")
 
 
 def trace(
@@ -60,7 +60,7 @@ def trace(
     """Return the findings by rule, in the order of application."""
     findings = {
         "Letta's client": _official(tracked, profile_state, now),
-        "listing": _listing(profile_state, now, zone),
+        "poll": _listing(profile_state, now, zone),
         "clock": _clock(profile_state),
         "connectionId": _connection(tracked),
         "lastHeartbeat": _heartbeat(tracked, profile_state, zone),
@@ -103,25 +103,25 @@ def _ms(value: float) -> str:
 
 _SILENCED: Final = clean("A loss counts from the end of the silence.")
 
-_NO_ROW: Final[Finding] = ("no listing has a row with this name or device id", "not used", False)
+_NO_ROW: Final[Finding] = ("the server never listed this name or device id", "not used", False)
 _FRESHNESS_RESULTS = {
     Freshness.LIVE: "fresh",
     Freshness.STALE: "stale: verdicts are from that moment",
-    Freshness.BLIND: "blind: every row is unknown",
+    Freshness.BLIND: "blind: every machine is unknown",
     Freshness.WAITING: "nothing is known yet",
 }
 
 
 def _listing(profile_state: ProfileState, now: Clocks, zone: tzinfo | None) -> Finding:
     if profile_state.listed is None:
-        return "no listing yet", "nothing is known yet", True
+        return "no answer yet", "nothing is known yet", True
     snapshot = profile_state.snapshot
     size = ""
     if snapshot:
-        size = f": {counted(len(profile_state.environments), 'row')} in {counted(snapshot.requests, 'request')}"
+        size = f": {counted(len(profile_state.environments), 'machine')} in {counted(snapshot.requests, 'request')}"
     requested = f"requested {date_text(profile_state.listed_at or NEVER, zone)}, {long_age(profile_state.age(now))} ago"
     freshness = profile_state.freshness(now)
-    inputs = f"listing {profile_state.listings}{size}, {requested}"
+    inputs = f"poll {profile_state.listings}{size}, {requested}"
     return inputs, _FRESHNESS_RESULTS[freshness], freshness is not Freshness.LIVE
 
 
@@ -154,7 +154,7 @@ def _heartbeat(tracked: TrackedEnvironment, profile_state: ProfileState, zone: t
         return "null", f"{Reason.NEVER_BEAT}: offline", True
     age = (profile_state.listed_at or NEVER) - beat
     limit, late = profile_state.limits.online_for / MS, profile_state.limits.late_after / MS
-    inputs = f"{date_text(beat, zone)}, {_ms(age)} old in the newest listing"
+    inputs = f"{date_text(beat, zone)}, {_ms(age)} old in the newest poll"
     if tracked.clock_suspect and profile_state.date_error is None:
         return inputs, "impossible age: see clock check", False
     if age >= limit:
@@ -175,8 +175,8 @@ def _skew_check(tracked: TrackedEnvironment, profile_state: ProfileState) -> Fin
     if profile_state.listed is None or (tracked.advanced_at is None and not is_used):
         return "envwatch has seen no newer heartbeat yet", "no result before the next heartbeat", False
     ago = _ms(tracked.skew_check.least_age_ms(profile_state.listed.monotonic))
-    change = "the first listing with this heartbeat" if tracked.advanced_at is None else "a new heartbeat"
-    inputs = f"{change} came {ago} before the newest listing, by this machine's monotonic clock"
+    change = "the first poll with this heartbeat" if tracked.advanced_at is None else "a new heartbeat"
+    inputs = f"{change} came {ago} before the newest poll, by this machine's monotonic clock"
     if is_used:
         return inputs, "the clock is wrong: this age counts instead", True
     return inputs, "agrees with the clock", False
@@ -185,31 +185,29 @@ def _skew_check(tracked: TrackedEnvironment, profile_state: ProfileState) -> Fin
 def _upstream(profile_state: ProfileState) -> Finding:
     if profile_state.quarantine is not None:
         inputs = (
-            f"{profile_state.quarantine.finding.text}, {counted(profile_state.quarantine.listings, 'listing')} in a row"
+            f"{profile_state.quarantine.finding.text}, {counted(profile_state.quarantine.listings, 'poll')} in a row"
         )
-        claim = "the loss" if profile_state.quarantine.anomaly is Anomaly.VANISHED else "the newest listing"
+        claim = "the loss" if profile_state.quarantine.anomaly is Anomaly.VANISHED else "the newest poll"
         return inputs, f"{claim} is not believed yet", True
     if profile_state.stall_detector.is_stalled:
-        return "no online environment has a new heartbeat", "stalled: online environments are unknown", True
+        return "no online machine has a new heartbeat", "stalled: online machines are unknown", True
     if not profile_state.stall_detector.beats_count:
         return "new heartbeats have just returned", "a missing heartbeat proves nothing yet", True
     return "new heartbeats reach the platform", "nothing unusual", False
 
 
 def _absence(tracked: TrackedEnvironment) -> Finding:
-    which = (
-        "newest complete listing lacks" if tracked.absent == 1 else f"newest {tracked.absent} complete listings lack"
-    )
-    inputs = f"the {which} the row"
+    which = "newest complete answer lacks" if tracked.absent == 1 else f"newest {tracked.absent} complete answers lack"
+    inputs = f"the {which} this machine"
     if tracked.verdict == NEVER_LISTED:
-        return "expected, but never in a complete listing", "missing", True
+        return "expected, but never in a complete poll", "missing", True
     if not tracked.absent:
-        return "the newest complete listing has the row", "not gone", False
+        return "the newest complete poll has this machine", "not gone", False
     if tracked.presence.is_absent:
         return inputs, "gone", True
     if tracked.absent >= limits.LISTINGS_TO_GONE:
         return inputs, "not gone yet: the server has to confirm the absence", True
-    return inputs, f"not gone yet: {limits.LISTINGS_TO_GONE} listings in a row must lack the row", True
+    return inputs, f"not gone yet: {limits.LISTINGS_TO_GONE} polls in a row must lack it", True
 
 
 def _flapping(tracked: TrackedEnvironment, profile_state: ProfileState) -> Finding:
@@ -227,9 +225,12 @@ def _flapping(tracked: TrackedEnvironment, profile_state: ProfileState) -> Findi
 
 def _replacement(tracked: TrackedEnvironment, profile_state: ProfileState) -> Finding:
     others = siblings(tracked, profile_state.environments.values())
-    count = f"{counted(len(others), 'other row')} with this organization, device and kind of listener"
+    count = f"{counted(len(others), 'other listener')} with this organization, device and kind of listener"
     if profile_state.has_moved_identity:
-        inputs, result = f"{count}; this server changed the firstSeenAt of a row", "the rule is off: no row is replaced"
+        inputs, result = (
+            f"{count}; this server changed the firstSeenAt of a machine",
+            "the rule is off: none is replaced",
+        )
     elif tracked.replaced_by is not None:
         inputs, result = f"{count}{_new_row(others, tracked)}", f"{tracked.reason}: no loss"
     elif (obstacle := obstacle_of(tracked)) is Obstacle.TWIN:
@@ -238,7 +239,7 @@ def _replacement(tracked: TrackedEnvironment, profile_state: ProfileState) -> Fi
     elif obstacle is not None:
         inputs, result = count, obstacle.value
     else:
-        inputs, result = f"{count}{_newest_of(others, tracked)}", "not replaced by another row: a loss counts"
+        inputs, result = f"{count}{_newest_of(others, tracked)}", "not replaced by another: a loss counts"
     is_loss = tracked.replaced_by is None and tracked.presence is Presence.OFFLINE
     return inputs, result, is_loss
 
@@ -249,9 +250,9 @@ def _new_row(others: Sequence[TrackedEnvironment], tracked: TrackedEnvironment) 
         return ""
     ahead = new.environment.first_seen_at - tracked.environment.last_seen_alive_at
     if ahead < -limits.REPLACEMENT_TOLERANCE / MS:
-        return f"; {new.environment.label} was offline while this row was online, and returned later"
-    relation = f"{_ms(abs(ahead))} {'before' if ahead < 0 else 'after'} this row's last sign of life"
-    return f"; {new.environment.label} was first seen {relation}; the rows never sent heartbeats side by side"
+        return f"; {new.environment.label} was offline while this one was online, and returned later"
+    relation = f"{_ms(abs(ahead))} {'before' if ahead < 0 else 'after'} this one's last sign of life"
+    return f"; {new.environment.label} was first seen {relation}; they never sent heartbeats side by side"
 
 
 def _newest_of(others: Sequence[TrackedEnvironment], tracked: TrackedEnvironment) -> str:
@@ -262,8 +263,8 @@ def _newest_of(others: Sequence[TrackedEnvironment], tracked: TrackedEnvironment
     newest = max(others, key=lambda each: each.environment.first_seen_at)
     ahead = newest.environment.first_seen_at - tracked.environment.last_seen_alive_at
     if ahead >= -limits.REPLACEMENT_TOLERANCE / MS:
-        return f"; {newest.environment.label} is new, but replaces another row or cannot be trusted"
-    seen = f"first seen {_ms(-ahead)} before this row's last sign of life"
+        return f"; {newest.environment.label} is new, but replaces another one or cannot be trusted"
+    seen = f"first seen {_ms(-ahead)} before this one's last sign of life"
     return f"; {newest.environment.label}, the newest, was {seen}"
 
 
@@ -272,5 +273,5 @@ def _official(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clo
     beat = tracked.environment.last_heartbeat_at
     inputs = "no heartbeat" if beat is None else f"heartbeat {_ms(now.wall - beat)} old by this machine's clock"
     agrees = verdict.is_up == tracked.verdict.is_up
-    note = "" if agrees or not profile_state.listed else ": see clock and listing for the difference"
+    note = "" if agrees or not profile_state.listed else ": see clock and poll for the difference"
     return inputs, f"would say {'online' if verdict.is_up else 'offline'}{note}", not agrees

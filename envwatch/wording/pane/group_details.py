@@ -34,7 +34,7 @@ _FIELDS: Final = ("mode", "version", "branch", "os", "pod", "user")
 
 def group_headline(environments: Sequence[TrackedEnvironment], *, is_ascii: bool = False) -> list[Piece]:
     """Return the number of members, in all and by presence."""
-    pieces = [Piece(counted(len(environments), "environment"), "bold")]
+    pieces = [Piece(counted(len(environments), "machine"), "bold")]
     for presence in Presence:
         if count := sum(tracked.presence is presence for tracked in environments):
             text = f"{glyph_of(presence, ascii_only=is_ascii)} {count:,} {presence}"

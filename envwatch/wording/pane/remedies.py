@@ -210,36 +210,36 @@ _LOGIN: Final = clean(
     "Run the command with --org once by hand to log in: it ignores the login of `letta` and LETTA_API_KEY, and works "
     "only with Letta's default address."
 )
-_TYPE_SERVER: Final = clean("Then type /server, which registered this row. A `letta` that still runs there will do.")
+_TYPE_SERVER: Final = clean("Then type /server, which registered it. A `letta` that still runs there will do.")
 _NEW_ROW: Final = clean(
-    "`letta server` would make a new row, and this row would stay lost. If you want `letta server` from now on, forget "
-    "this row."
+    "`letta server` would add a new machine, and this one would stay lost. If you want `letta server` from now "
+    "on, forget this one."
 )
 _CLI_IN_ORGANIZATION: Final = clean(
-    "The device id belongs to an organization, and the row does not tell how /server chose it. If a new row appears, "
-    "forget this row."
+    "The device id belongs to an organization, and nothing tells how /server chose it. If a new machine appears, "
+    "forget this one."
 )
 _SPAWNED: Final = clean(
-    "Another program chose the listener id: start the listener with that program, because `letta server` may make a "
-    "new row."
+    "Another program chose the listener id: start the listener with that program, because `letta server` may add a "
+    "new machine."
 )
 _UNKNOWN_LISTENER: Final = clean(
-    "The row does not tell what registered it. If it was /server, start `letta` in that directory and type /server."
+    "Nothing tells what registered this machine. If it was /server, start `letta` in that directory and type /server."
 )
 _NO_DIRECTORY: Final = clean(
-    "The row does not name its directory. Run the command where the listener ran: elsewhere agents work in another "
-    "directory, and a later start without the name makes a new row."
+    "The server does not name the directory. Run the command where the listener ran: elsewhere agents work in another "
+    "directory, and a later start without the name adds a new machine."
 )
 _NO_DIRECTORY_NO_NAME: Final = clean(
-    "The row does not name its directory. Run the command where the listener ran, because its name is saved there: "
-    "elsewhere the host's name makes a new row."
+    "The server does not name the directory. Run the command where the listener ran, because its name is saved there: "
+    "elsewhere the host's name adds a new machine."
 )
 _UNTYPED_DIRECTORY: Final = clean(
-    "Run the command in the directory of this row: Letta Code saves the name for each directory."
+    "Run the command in the directory of this listener: Letta Code saves the name for each directory."
 )
 _UNTYPED_DIRECTORY_NO_NAME: Final = clean(
-    "Run the command in the directory of this row, because the listener's name is saved there: elsewhere the host's "
-    "name makes a new row."
+    "Run the command in the directory of this listener, because the listener's name is saved there: elsewhere the "
+    "host's name adds a new machine."
 )
 _UNTYPED_NAME: Final = clean(
     "No shell command can name this listener safely: it keeps the name saved in its directory."
@@ -302,8 +302,8 @@ _ENDS: Final = (
     'log file after "FATAL:", not in the journal.'
 )
 _WAITS_FOR_LOGIN: Final = (
-    "After an expired login, the next start waits for a new login: the process runs, the row stays offline, and the "
-    "log file is silent. The output or the journal of the service then has "
+    "After an expired login, the next start waits for a new login: the process runs, the machine stays offline, and "
+    "the log file is silent. The output or the journal of the service then has "
     '"No API key found. Starting OAuth login" and a sign-in address.'
 )
 _ENDS_WITHOUT_LOG: Final = (
@@ -315,9 +315,9 @@ _ENDS_WITH_CLI: Final = "The listener of /server ends with the `letta` in which 
 _LOGIN_IN_ORGANIZATION: Final = (
     "With --org, the login of `letta` and LETTA_API_KEY are ignored: `letta server --org=ID`, once by hand, logs in."
 )
-_MACHINE: Final = "The device id of a machine is `deviceId` in ~/.letta/settings.json, to compare with this row."
+_MACHINE: Final = "The device id of a machine is `deviceId` in ~/.letta/settings.json, to compare with the id here."
 _MACHINE_IN_ORGANIZATION: Final = (
-    "The device id of this row is a hash of the organization and of the machine's `deviceId` in "
+    "This device id is a hash of the organization and of the machine's `deviceId` in "
     "~/.letta/settings.json, so the two differ."
 )
 
@@ -343,7 +343,7 @@ def _remedies_for_down(tracked: TrackedEnvironment, profile_state: ProfileState)
         other for other in profile_state.environments.values() if other.environment.device_id == environment.device_id
     )
     if (running := next((other.environment.label for other in others if other.verdict.is_up), None)) is not None:
-        other = f"another row {running}" if running == environment.label else running
+        other = f"another listener {running}" if running == environment.label else running
         notes.append(composed(f"That machine is up: {other} has the same device id and is online."))
     yield from starts[:-1]
     yield replace(starts[-1] if starts else Remedy(None, ()), notes=tuple(notes))
@@ -453,5 +453,5 @@ _DROPS_OPTIONS: Final = clean(
 )
 _DROPS_ORGANIZATION: Final = clean(
     "Letta's remote upgrade restarts a listener started by hand without --org, --channels, --skills and "
-    "--lifecycle-output: a row with an organization is lost, and another appears."
+    "--lifecycle-output: a machine with an organization is lost, and another appears."
 )

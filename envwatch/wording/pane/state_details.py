@@ -142,11 +142,11 @@ def proof(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks,
     server_now = profile_state.clock.server_time(now.wall)
     sign = f"last sign of life {instant_text(tracked.environment.last_seen_alive_at, server_now, zone)}"
     if tracked.verdict == NEVER_LISTED:
-        text = "expected by the configuration, but its name and device id are in no complete listing"
+        text = "expected by the configuration, but its name and device id are in no complete poll"
     elif tracked.presence.is_absent:
-        text = f"absent from {tracked.absent} complete listings in a row · {sign}"
+        text = f"absent from {tracked.absent} complete polls in a row · {sign}"
     elif profile_state.is_unreadable(tracked):
-        text = "the row of the newest listing cannot be read: this is the last verdict"
+        text = "its newest data cannot be read: this is the last verdict"
     elif not tracked.environment.connection_id:
         since = "" if tracked.since_at is None else f" since {instant_text(tracked.since_at, server_now, zone)}"
         text = f"no live connection{since} · {sign}"
@@ -155,7 +155,7 @@ def proof(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks,
     else:
         text = _proof_by_heartbeat(tracked, profile_state, now, zone)
     is_old = profile_state.listed is not None and profile_state.freshness(now) is not Freshness.LIVE
-    return composed(f"{text} · no listing for {state_age(profile_state.age(now))}" if is_old else text)
+    return composed(f"{text} · no answer for {state_age(profile_state.age(now))}" if is_old else text)
 
 
 def _proof_by_heartbeat(

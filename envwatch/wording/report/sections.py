@@ -109,7 +109,7 @@ def _watch(facts: _Facts) -> Line:
     query = facts.recorded.query
     sentences = [
         f"{seen}.",
-        *([f"Only environments that match {code(query, 80)}."] if query else []),
+        *([f"Only machines that match {code(query, 80)}."] if query else []),
         *([f"Careful: {warning}."] if warning else []),
     ]
     values = {"watched_s": watched / _SECOND, "period_s": length / _SECOND, "share": share, "clock": warning}
@@ -123,7 +123,7 @@ def _fleet(facts: _Facts) -> Line:
         if gap.is_open and gap.cause != NOT_RUNNING
     )
     if (listed := facts.state.listed) is None:
-        return Line("No listing came:", f"what is up is not known.{warnings}", None)
+        return Line("No answer came:", f"what is up is not known.{warnings}", None)
     judged = [tracked for tracked in facts.rows.values() if facts.is_judged(tracked)]
     unknown = [facts.line(id_) for id_, tracked in facts.rows.items() if not facts.is_judged(tracked)]
     up, counts = sum(tracked.verdict.is_up for tracked in judged), Counter(tracked.presence for tracked in judged)
@@ -135,7 +135,7 @@ def _fleet(facts: _Facts) -> Line:
         parts += [f"{counts[each]:,} {each}{of_these}"] if counts[each] else []
     if unknown:
         parts.append(f"{len(unknown):,} not known ({_names_text(unknown)})")
-    when = f"by the listing of {facts.clock.text(at)} ({_age(age)} old)"
+    when = f"as of {facts.clock.text(at)} ({_age(age)} old)"
     values = {
         "listed_at": iso(at),
         "age_s": age / _SECOND,

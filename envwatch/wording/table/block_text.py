@@ -176,7 +176,7 @@ def nothing_open_text(block: Block, fleet: Fleet, now: Clocks, zone: tzinfo | No
     """Return the message for a block without a next open line."""
     unknown = f"whether something {'' if block.newest is None else 'else '}needs a person is unknown"
     if fleet.unlisted:
-        return clean(f"no listing yet: {unknown}")
+        return clean(f"no answer yet: {unknown}")
     if blind := [(why[0], each) for each in fleet if (why := why_blind(each, now)) is not None]:
         since, first = min(blind, key=itemgetter(0))
         return composed(f"{unknown} since {instant_text(since, first.clock.server_time(now.wall), zone)}")

@@ -132,7 +132,7 @@ COMPUTED: Final[tuple[Presentation, ...]] = (
     ),
     Presentation(
         "profile",
-        "profile of the row",
+        "profile of the machine",
         width=9,
         from_width=0,
         text=lambda tracked: tracked.profile or None,
