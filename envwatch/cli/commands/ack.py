@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import time
 from dataclasses import replace
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import client_for, keep_changes, lasts_in, print_damage, profiles_for, user_name
-from envwatch.cli.streams import ProgressLine, confirm, print_error, report_stops, write, write_table
+from envwatch.cli.streams import ProgressLine, confirm, print_error, report_stops, write, write_json, write_table
 from envwatch.config.values import duration, future
 from envwatch.fleet.presence import Presence
 from envwatch.model.acks import (
@@ -57,18 +56,23 @@ def add_arguments(parser: Parser) -> None:
     """Add arguments."""
     parser.usage = "envwatch ack [OPTION ...] NAME|QUERY|INCIDENT | ACTION ..."
     parser.description = (
-        "Acknowledge problems: the rows stay on the screen, and raise no further alert. An\n"
-        "acknowledgement lasts until the row is back, or for the time of --for or --until. If\n"
-        "the server is `envwatch serve`, the whole team sees the acknowledgement; with any\n"
-        "other server, all processes of this user on this machine."
+        "Acknowledge machines that are down: you work on them, so they page nobody, and stay\n"
+        "on the screen. This lasts until a machine is back, or for the time you give. If your\n"
+        "server is `envwatch serve`, the whole team sees it; otherwise, your envwatch on this\n"
+        "machine does."
     )
-    parser.add_argument("--note", **valued("TEXT", one_line, "what you do about the problem, for others"))
+    parser.examples = {
+        "envwatch ack web-2": "until web-2 is back",
+        "envwatch ack 'pod:p-7' --note \"psu in rack 4\"": "all that are down in a pod",
+        "envwatch ack 'web-*' --for 4h --yes": "for a time, without asking",
+    }
+    parser.add_argument("--note", **valued("TEXT", one_line, "what you do about it, for others"))
     length = parser.add_mutually_exclusive_group()
-    about = "length, at most 31d: 30m, 4h, 1d (default: until the row is back)"
+    about = "for this time: 30m, 4h, at most 31d (default: until it is back)"
     length.add_argument("--for", dest="lasts", **valued("TIME", duration(SHORTEST_S, LONGEST_S), about))
-    about = "end: 10:00, '2026-11-25 15:30', or ISO 8601 with an offset"
+    about = "until this time: 10:00, '2026-11-25 15:30' or ISO 8601"
     length.add_argument("--until", **valued("TIME", future, about))
-    parser.add_argument("--yes", action="store_true", help="acknowledge every problem without asking")
+    parser.add_argument("--yes", action="store_true", help="acknowledge all that match without asking")
     parser.add_shared("profile", "config")
     actions = parser.optional_action = parser.add_subparsers(
         dest="action", metavar="ACTION", title="actions", prog="envwatch ack"
@@ -78,18 +82,27 @@ def add_arguments(parser: Parser) -> None:
     list_parser = actions.add_parser(
         "list",
         help="print the acknowledgements in force",
-        description="Print the acknowledgements in force, of this machine and of the servers.",
+        description="Print the acknowledgements in force, yours and those of the team.",
+        examples={
+            "envwatch ack list": "all of them",
+            "envwatch ack list --filter 'pod:p-7'": "of some machines",
+            "envwatch ack list -o json": "for a program",
+        },
     )
-    about = "the format (default table)"
-    list_parser.add_argument("-o", "--output", choices=("table", "json"), default="table", help=about)
+    list_parser.add_output("table", "json")
     list_parser.add_shared("filter", "profile", "config")
     end_parser = actions.add_parser(
         "end",
-        help="end acknowledgements: losses count again",
+        help="end acknowledgements, so that machines page again",
         description=(
-            "End acknowledgements. A row that is still off is lost at this moment. On a server, a\n"
-            "whole acknowledgement ends, with all its rows."
+            "End acknowledgements. A machine that is still off pages again. On a team's server, an\n"
+            "acknowledgement ends as a whole, for all its machines."
         ),
+        examples={
+            "envwatch ack end web-2": "of one machine",
+            "envwatch ack end 'pod:p-7'": "of a pod",
+            "envwatch ack end 'acked:yes'": "all of them",
+        },
     )
     about = "as for `envwatch ack`, or the UUID of an acknowledgement"
     end_parser.add_argument("what", **valued("NAME|QUERY|INCIDENT|UUID", one_line, about))
@@ -495,8 +508,7 @@ def _list(options: Options) -> int:
     if why:
         print_error(f"envwatch: only acknowledgements of this machine, and by id: {why}")
     if options.output == "json":
-        found = [line.content for line in lines]
-        write(json.dumps(found, indent=2, ensure_ascii=False).encode() + b"\n")
+        write_json([line.content for line in lines])
     elif lines:
         write_table([*_cells(lines)])
     else:
