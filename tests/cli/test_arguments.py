@@ -202,7 +202,16 @@ def test_every_command_has_a_help_of_its_own(name: str) -> None:
 
 MAIN = {"list": "-o", "watch": "-o", "silence": "--filter", "check": "-w", "record": "-o", "wait": "--count"}
 """Each command's main option: the first option of the help after `-h`."""
-CONNECTION_OPTIONS = "--profile --config --page-size --[no-]online-only --source --user --log-file --log-level".split()
+CONNECTION_OPTIONS = [
+    "--profile",
+    "--config",
+    "--page-size",
+    "--[no-]online-only",
+    "--source",
+    "--user",
+    "--log-file",
+    "--log-level",
+]
 
 
 @pytest.mark.parametrize("columns", [80, 200])

@@ -34,7 +34,7 @@ def add_arguments(parser: Parser) -> None:
     parser.examples = {
         "envwatch wait web-1 status:on": "until web-1 is on",
         "envwatch wait 'name:ci-*' status:on --count 3": "until three runners are on",
-        "envwatch wait 'pod:p-7' status:off --absent": "until none of a pod is off",
+        "envwatch wait 'pod:p-3' status:off --absent": "until none of a pod is off",
     }
     parser.add_argument("query", nargs="+", **valued("QUERY", query, "what to wait for: web-1 status:online"))
     parser.add_argument(
