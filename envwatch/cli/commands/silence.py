@@ -64,7 +64,7 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.examples = {
         "envwatch silence web-1 --for 2h": "one machine",
-        "envwatch silence 'pod:p-7' --until 10:00 --note disks": "a pod, with a reason",
+        "envwatch silence 'pod:p-7' --for 30m --note disks": "a pod, with a reason",
         "envwatch silence 'ci-*' --for 1d --yes": "without asking",
     }
     parser.add_shared("filter")

@@ -44,7 +44,7 @@ def add_arguments(parser: Parser) -> None:
     parser.examples = {
         "envwatch watch": "until ctrl+c",
         "envwatch watch --since 8h --for 1h": "the last eight hours, then one more",
-        "envwatch watch --hooks > changes.log": "send messages too, as a service does",
+        "envwatch watch --hooks": "and send messages",
     }
     parser.add_output("text", "jsonl")
     parser.add_flag("--initial", "first print all machines")
