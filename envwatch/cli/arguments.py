@@ -273,6 +273,7 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
             **settings,
         )
+        self._positionals.title = "arguments"
         self.set_defaults(parser=self)
 
     @property

@@ -246,7 +246,7 @@ def test_the_help_is_one_screen_with_one_line_for_each_command_in_its_group() ->
         options_in(["--help"])
     lines = str(caught.value).splitlines()
     assert max(map(len, lines)) < 80
-    assert len(lines) <= 25
+    assert len(lines) - len(COMMANDS) <= 6
     in_order = [line.split()[0] for line in lines if line.startswith("  ")]
     assert in_order == [name for group in GROUPS.values() for name in group]
     assert [line for line in lines if line.endswith(":")] == [f"{title}:" for title in GROUPS]

@@ -58,8 +58,8 @@ def add_arguments(parser: Parser) -> None:
     parser.description = (
         "Acknowledge machines that are down: you work on them, so they page nobody, and stay\n"
         "on the screen. This lasts until a machine is back, or for the time you give. If your\n"
-        "server is `envwatch serve`, the whole team sees it; otherwise, your envwatch on this\n"
-        "machine does."
+        "server is `envwatch serve`, the whole team sees it; otherwise only you do, on this\n"
+        "machine."
     )
     parser.examples = {
         "envwatch ack web-2": "until web-2 is back",

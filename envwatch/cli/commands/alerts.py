@@ -54,9 +54,9 @@ def add_arguments(parser: Parser) -> None:
         "set",
         help="override whether machines page: always, never or auto",
         description=(
-            "Override whether machines page: always, never, or auto for as the rules say. All\n"
-            "envwatch on this machine know it with their next poll. A machine that replaces\n"
-            "another one keeps its override."
+            "Override whether machines page: always, never, or auto for what the rules say. Every\n"
+            "envwatch on this machine knows it from its next poll on. A machine that replaces\n"
+            "another one takes over its override."
         ),
         examples={
             "envwatch alerts set laptop-zoe never": "it pages nobody",

@@ -43,9 +43,9 @@ def add_arguments(parser: Parser) -> None:
     """Add arguments."""
     parser.description = (
         "Run as a plugin of a monitoring system: poll once, and print a line with performance\n"
-        "data, then a line for each machine that was counted.\n"
+        "data, then a line for each machine that was counted.\n\n"
         "Exit codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN (nobody can know, or an option is\n"
-        "wrong).\n"
+        "wrong).\n\n"
         "Without a range, one machine that is off and pages is CRITICAL, unless you have\n"
         "acknowledged or silenced it. A range says which counts are fine: `5` is 0 to 5, `5:`\n"
         "is 5 or more, `5:9` is 5 to 9; `@5:9` turns that around.\n"

@@ -39,7 +39,7 @@ def add_arguments(parser: Parser) -> None:
         "Print machines and polls as series for Prometheus, once. With --textfile, write them\n"
         "to a file after each poll, until ctrl+c, for the textfile collector of node_exporter,\n"
         "which reads *.prom. The file is removed at the end, because its values would never\n"
-        "change again; --once keeps it. `envwatch serve` has the same series.\n"
+        "change again; --once keeps it. `envwatch serve` has the same series.\n\n"
         "Exit codes of a single poll: 3 if a profile gave no answer, 4 if a key is refused;\n"
         "the others are written. The settings `filter` and `online_only` do not apply."
     )

@@ -29,9 +29,9 @@ _DRAWN_AFTER_S: Final = 1.0
 def add_arguments(parser: Parser) -> None:
     """Add arguments."""
     parser.description = (
-        "Play a recording of `envwatch record` in the dashboard. p pauses; [ ] { } and T move\n"
-        "in time. With -o, print the recorded changes, as `envwatch watch` does: jsonl is one\n"
-        "JSON object per line. You need no key, and no server is asked."
+        "Play a recording of `envwatch record` in the dashboard: p pauses, [ ] { } and T move in\n"
+        "time. With -o, print the recorded changes as `envwatch watch` does. You need no key,\n"
+        "and no server is asked."
     )
     parser.examples = {
         "envwatch replay night.rec": "in the dashboard",

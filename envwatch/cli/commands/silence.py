@@ -46,7 +46,7 @@ _EXAMPLES: Final = {
     "end": {
         "envwatch silence end 3f2a9c1e": "the one with this id",
         "envwatch silence end 71b0d4c8 -o json": "for a program",
-        "envwatch silence end 5ce80a42 && envwatch silence list": "and see what is left",
+        "envwatch silence end 5ce80a42 && envwatch silence list": "see what is left",
     },
 }
 _QUERY_CELLS: Final = 48
@@ -59,8 +59,8 @@ def add_arguments(parser: Parser) -> None:
     """Add arguments."""
     parser.description = (
         "Keep machines from paging during planned work. The screen and the log still show\n"
-        "them, and a silence ends by itself. All envwatch on this machine read it with their\n"
-        "next poll. You see what matches before you confirm."
+        "them, and a silence ends by itself. Every envwatch on this machine knows it from its\n"
+        "next poll on. You see what matches before you confirm."
     )
     parser.examples = {
         "envwatch silence web-1 --for 2h": "one machine",

@@ -27,7 +27,7 @@ def add_arguments(parser: Parser) -> None:
     parser.description = (
         "Wait until a machine matches, and print the names of those that do, one per line.\n"
         "Only complete and plausible answers of the server count. A machine that the server\n"
-        "no longer lists matches only a query for states (status:gone).\n"
+        "no longer lists matches only a query for states (status:gone).\n\n"
         "Exit codes: 0 matched, 1 no match within --timeout, 3 no usable answer at the end of\n"
         "--timeout, 4 the key is refused."
     )
@@ -36,7 +36,7 @@ def add_arguments(parser: Parser) -> None:
         "envwatch wait 'name:ci-*' status:on --count 3": "until three runners are on",
         "envwatch wait 'pod:p-3' status:off --absent": "until none of a pod is off",
     }
-    parser.add_argument("query", nargs="+", **valued("QUERY", query, "what to wait for: web-1 status:online"))
+    parser.add_argument("query", nargs="+", **valued("QUERY", query, "what to wait for: web-1 status:on"))
     parser.add_argument(
         "--count", default=None, **valued("N", whole_number(1, 100_000), "wait for N matching machines (default 1)")
     )

@@ -267,7 +267,7 @@ complete -c envwatch -n '_shtab_envwatch_using alerts' -l profile -xka "(_envwat
 complete -c envwatch -n '_shtab_envwatch_using alerts' -l log-file -xka "(__fish_complete_path (commandline -ct))" -d 'write the log here, one line per poll'
 complete -c envwatch -n '_shtab_envwatch_using alerts' -l log-level -xka "info warning error off" -d 'info (default), warning, error or off'
 complete -c envwatch -n '_shtab_envwatch_using alerts' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file (default: `envwatch config path`)'
-complete -c envwatch -n '_shtab_envwatch_using alerts; and test $_shtab_envwatch_npos -eq 0' -a set -d 'Override whether machines page: always, never, or auto for as the rules say. All envwatch on this machine know it with their next poll. A machine that replaces another one keeps its override.'
+complete -c envwatch -n '_shtab_envwatch_using alerts; and test $_shtab_envwatch_npos -eq 0' -a set -d 'Override whether machines page: always, never, or auto for what the rules say. Every envwatch on this machine knows it from its next poll on. A machine that replaces another one takes over its override.'
 complete -c envwatch -n '_shtab_envwatch_using alerts set' -s h -l help -d 'show this help message and exit'
 complete -c envwatch -n '_shtab_envwatch_using alerts set' -s o -l output -xka "text json" -d 'text (default) or json'
 complete -c envwatch -n '_shtab_envwatch_using alerts set' -l yes -d 'override all that match without asking'
