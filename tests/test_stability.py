@@ -230,6 +230,7 @@ OTHERWISE_HELD: Final = {
     "Performance data of `check`",
     "A silence",
     "Further kinds",
+    "An acknowledgement of `ack` and `ack end`",
     "A result of `check`",
     "A machine of `wait`",
     "A hook of `hooks list`",

@@ -36,7 +36,9 @@ LINES: Final = {
     "report": ("report --since 1h", 0),
     "alerts": ("alerts", 0),
     "alerts set": ("alerts set web-1 never", 0),
+    "ack": ("ack web-2", 0),
     "ack list": ("ack list", 0),
+    "ack end": ("ack end web-2", 0),
     "silence": ("silence --filter name:web-1 --for 2h", 0),
     "silence list": ("silence list", 0),
     "silence end": ("silence end ID", 0),
@@ -51,7 +53,6 @@ LINES: Final = {
 OTHERWISE: Final = {
     "dashboard demo replay watch": "run on; a line of `watch -o jsonl` is a document, because the whole never ends",
     "serve record metrics": "print no data, or have the format of their readers",
-    "ack ack end": "print an id",
     "config hooks": "need an action",
     "config init config path config schema completion help": "print a path, a JSON schema, a script or a help",
 }
@@ -85,6 +86,8 @@ def outcome_of(ready: Envwatch, name: str) -> Any:
     if name == "silence end":
         (id_,) = ready("silence", "--filter", "name:web-2", "--for", "2h").out.split()
         line = line.replace("ID", id_)
+    if name == "ack end":
+        assert ready("ack", "web-2").code == 0
     if name == "report":
         assert ready("watch", "--for", "1").code == 0
     ended = ready(*line.split(), "-o", "json")
@@ -100,6 +103,8 @@ def test_a_command_prints_one_json_document(ready: Envwatch, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "label"),
     [
+        ("ack", "An acknowledgement of `ack` and `ack end`"),
+        ("ack end", "An acknowledgement of `ack` and `ack end`"),
         ("wait", "A machine of `wait`"),
         ("hooks list", "A hook of `hooks list`"),
         ("hooks test", "A result of `hooks test`"),

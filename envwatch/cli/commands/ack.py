@@ -73,6 +73,7 @@ def add_arguments(parser: Parser) -> None:
     about = "until this time: 10:00, '2026-11-25 15:30' or ISO 8601"
     length.add_argument("--until", **valued("TIME", future, about))
     parser.add_argument("--yes", action="store_true", help="acknowledge all that match without asking")
+    parser.add_output("text", "json")
     parser.add_shared("profile", "config")
     actions = parser.optional_action = parser.add_subparsers(
         dest="action", metavar="ACTION", title="actions", prog="envwatch ack"
@@ -104,6 +105,7 @@ def add_arguments(parser: Parser) -> None:
             "envwatch ack end 'acked:yes'": "all of them",
         },
     )
+    end_parser.add_output("text", "json")
     about = "as for `envwatch ack`, or the UUID of an acknowledgement"
     end_parser.add_argument("what", **valued("NAME|QUERY|INCIDENT|UUID", one_line, about))
     end_parser.add_shared("profile", "config")
@@ -111,13 +113,34 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: Options) -> int:
     """Acknowledge problems, or run an action."""
-    match getattr(options, "action", None):
-        case "list":
-            return _list(options)
-        case "end":
-            return _end(options)
-        case _:
-            return _make(options)
+    action = getattr(options, "action", None)
+    if action == "list":
+        return _list(options)
+    answer = _Answer(options)
+    code = _end(options, answer) if action == "end" else _make(options, answer)
+    answer.end()
+    return code
+
+
+class _Answer:
+    """What goes to standard output: a UUID for each new acknowledgement at once, or all acknowledgements as JSON."""
+
+    def __init__(self, options: Options) -> None:
+        self._is_json = options.output == "json"
+        self._acks: list[dict[str, object]] = []
+
+    def add(self, uuid: SafeText, until: float | None, ids: Iterable[SafeText], *, is_new: bool = True) -> None:
+        """Add an acknowledgement of rows, or of an incident without rows."""
+        from envwatch.wording.output.formats import iso
+
+        self._acks.append({"uuid": uuid, "until": iso(until), "environments": sorted(filter(None, ids))})
+        if is_new and not self._is_json:
+            write(f"{uuid}\n".encode())
+
+    def end(self) -> None:
+        """Write the JSON, if asked for."""
+        if self._is_json:
+            write_json(self._acks)
 
 
 class _Found(NamedTuple):
@@ -213,14 +236,14 @@ def _chosen(what: str, argument: str, found: _Found) -> tuple[Sequence[TrackedEn
     return [*{found.key_of(row): row for row in rows}.values()], is_query
 
 
-def _make(options: Options) -> int:
+def _make(options: Options, answer: _Answer) -> int:
     what: str | None = getattr(options, "what", None)
     if what is None:
         raise StopError(Exit.USAGE, "NAME|QUERY|INCIDENT is missing; see `envwatch ack --help`")
     profiles, note = profiles_for(options), note_of(getattr(options, "note", ""))
     lasts = lasts_in(options)
     if (incident := _blindness(what.strip(), profiles)) is not None:
-        return _acknowledge_blindness(incident, profiles.servers[incident.profile], note, lasts)
+        return _acknowledge_blindness(incident, profiles.servers[incident.profile], note, lasts, answer)
     found, stops = _listed(options)
     if code := report_stops(stops):
         return code
@@ -252,7 +275,7 @@ def _make(options: Options) -> int:
         if (rows := [row for row in problems if row.profile == profile])
         for start in range(0, len(rows), ROWS_AT_ONCE)
     ]
-    return max(_acknowledge(part, found, note, lasts) for part in parts)
+    return max(_acknowledge(part, found, note, lasts, answer) for part in parts)
 
 
 def _blindness(what: str, profiles: Profiles) -> Incident | None:
@@ -267,7 +290,9 @@ def _blindness(what: str, profiles: Profiles) -> Incident | None:
     return next((incident for incident in opened if incident.is_blindness and incident.id == what), None)
 
 
-def _acknowledge_blindness(incident: Incident, server: SafeText, note: SafeText, lasts: timedelta | None) -> Exit:
+def _acknowledge_blindness(
+    incident: Incident, server: SafeText, note: SafeText, lasts: timedelta | None, answer: _Answer
+) -> Exit:
     from envwatch.alerts.acknowledgements import blindness_ack
     from envwatch.alerts.incidents import losses_text
     from envwatch.watch.state_file import ACKNOWLEDGEMENTS
@@ -275,7 +300,7 @@ def _acknowledge_blindness(incident: Incident, server: SafeText, note: SafeText,
     at, uuid = max(time.time() * 1000, incident.began_at), new_uuid()
     ack = blindness_ack(at, note, lasts, uuid)
     keep_changes("acknowledged", ACKNOWLEDGEMENTS, {(server, EMPTY): ack})
-    write(f"{uuid}\n".encode())
+    answer.add(uuid, ack.until, ())
     until = "until this ends" if ack.until is None else f"until {date_text(ack.until, None)}"
     print_error(f"acknowledged on this machine {until}: {losses_text([incident])}")
     return Exit.FINE
@@ -295,7 +320,9 @@ def _say(results: Sequence[tuple[str, TrackedEnvironment]]) -> None:
         print_error(f"{result}: {_names(row for each, row in results if each == result)}")
 
 
-def _acknowledge(rows: Sequence[TrackedEnvironment], found: _Found, note: SafeText, lasts: timedelta | None) -> Exit:
+def _acknowledge(
+    rows: Sequence[TrackedEnvironment], found: _Found, note: SafeText, lasts: timedelta | None, answer: _Answer
+) -> Exit:
     from envwatch.alerts.acknowledgements import ack_of
     from envwatch.watch.state_file import ACKNOWLEDGEMENTS
 
@@ -308,21 +335,21 @@ def _acknowledge(rows: Sequence[TrackedEnvironment], found: _Found, note: SafeTe
         losses = tuple(AckedLoss(id_, ack.sign_at) for (_, id_), ack in acks.items())
         request = AckRequest(losses, note, None if lasts is None else lasts.total_seconds())
         try:
-            answer = found.team(profile, lambda client: client.acknowledge(uuid, request))
+            results = found.team(profile, lambda client: client.acknowledge(uuid, request))
         except SourceError as error:
             if error.failure.cause is not Cause.NO_SUCH_ROUTE:
                 return _refused("acknowledged", error)
             print_error(f"envwatch: {error}; acknowledged on this machine only")
         else:
-            acked, code = _report(answer, rows, found)
+            acked, code = _report(results, rows, found)
             if acked:
-                write(f"{uuid}\n".encode())
+                answer.add(uuid, until, (row.environment.id for same in acked.values() for row in same))
             for above, same in acked.items():
                 where = f"for {'viewers' if above else 'everybody'} at {server_host(credentials)}"
                 print_error(f"{_done(same, until, where)}{f'; {above} still pages' if above else ''}")
             return code
     keep_changes("acknowledged", ACKNOWLEDGEMENTS, acks)
-    write(f"{uuid}\n".encode())
+    answer.add(uuid, until, (id_ for _, id_ in acks))
     print_error(_done(rows, until, "on this machine"))
     return Exit.FINE
 
@@ -386,7 +413,7 @@ def _own_acks(profiles: Profiles | None, moments: Mapping[SafeText, float]) -> A
     }
 
 
-def _end(options: Options) -> int:
+def _end(options: Options, answer: _Answer) -> int:
     from envwatch.alerts.acknowledgements import ended_by_person
     from envwatch.watch.state_file import ACKNOWLEDGEMENTS
     from envwatch.wording.table.table_view import by_name
@@ -394,7 +421,7 @@ def _end(options: Options) -> int:
     what = clean(options.what.strip())
     profiles = profiles_for(options)
     if (incident := _blindness(what, profiles)) is not None:
-        return _end_of_blindness(incident, profiles.servers[incident.profile])
+        return _end_of_blindness(incident, profiles.servers[incident.profile], answer)
     found, stops = _listed(options)
     own = _own_acks(found.profiles, found.moments)
     uuid = clean(what.lower()) if UUID.fullmatch(what.lower()) else EMPTY
@@ -421,12 +448,15 @@ def _end(options: Options) -> int:
         ended = {key: ended_by_person(ack, moments.get(key[0], now)) for key, ack in ending.items()}
         keep_changes("acknowledged", ACKNOWLEDGEMENTS, ended)
         labels = {found.key_of(row): row.environment.label for row in found.monitor.fleet.environments}
+        for uuid_of_part in dict.fromkeys(ack.uuid for ack in ending.values()):
+            ids = [id_ for (_, id_), ack in ending.items() if ack.uuid == uuid_of_part]
+            answer.add(uuid_of_part, now, ids, is_new=False)
         names = [shortened(labels.get(key, key[1]) or _BLINDNESS, _NAME_CELLS, keep="ends") for key in ending]
         print_error(f"ended: {enumerated(names[:_NAMES], len(names))}")
-    return max((_end_shared(found, *each) for each in shared.items()), default=Exit.FINE)
+    return max((_end_shared(found, *each, answer) for each in shared.items()), default=Exit.FINE)
 
 
-def _end_of_blindness(incident: Incident, server: SafeText) -> Exit:
+def _end_of_blindness(incident: Incident, server: SafeText, answer: _Answer) -> Exit:
     from envwatch.alerts.acknowledgements import ended_by_person
     from envwatch.alerts.incidents import losses_text
     from envwatch.watch.state_file import ACKNOWLEDGEMENTS
@@ -436,6 +466,7 @@ def _end_of_blindness(incident: Incident, server: SafeText) -> Exit:
         line = f"{incident.id}: nothing is acknowledged; `envwatch ack list` prints what is"
         raise StopError(Exit.FAILED, line)
     keep_changes("acknowledged", ACKNOWLEDGEMENTS, {(server, EMPTY): ended_by_person(ack, time.time() * 1000)})
+    answer.add(ack.uuid, time.time() * 1000, (), is_new=False)
     print_error(f"ended: {losses_text([incident])}")
     return Exit.FINE
 
@@ -453,7 +484,9 @@ def _shared_by_uuid(
     return shared
 
 
-def _end_shared(found: _Found, of: tuple[SafeText, SafeText], rows: Sequence[TrackedEnvironment]) -> Exit:
+def _end_shared(
+    found: _Found, of: tuple[SafeText, SafeText], rows: Sequence[TrackedEnvironment], answer: _Answer
+) -> Exit:
     profile, uuid = of
     host = server_host(found.profiles[profile].credentials)
     if not uuid:
@@ -465,6 +498,7 @@ def _end_shared(found: _Found, of: tuple[SafeText, SafeText], rows: Sequence[Tra
         found.team(profile, lambda client: client.end(uuid))
     except SourceError as error:
         return _refused("ended", error)
+    answer.add(uuid, found.server_now(profile), (row.environment.id for row in rows), is_new=False)
     print_error(f"ended for everybody at {host}: {_names(rows) if rows else uuid}")
     return Exit.FINE
 

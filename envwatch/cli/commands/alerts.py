@@ -41,7 +41,7 @@ def add_arguments(parser: Parser) -> None:
         "history and asks no server."
     )
     parser.examples = {
-        "envwatch alerts": "who pages, and why",
+        "envwatch alerts": "which machines page, and why",
         "envwatch alerts set laptop-zoe never": "override that for one machine",
         "envwatch alerts --since 7d": "how often you would have been paged",
     }

@@ -61,7 +61,7 @@ def add_arguments(parser: Parser) -> None:
         parser.add_argument(f"-{letter}", f"--{name}", default=None, **valued("RANGE", _range, about))
     about = f"count these: {_COUNTED[0]} (default), {', '.join(_COUNTED[1:])}"
     parser.add_argument("--of", choices=_COUNTED, default=_COUNTED[0], metavar="KIND", help=about)
-    about = "file with a name or device id per line that must be on (default: the setting)"
+    about = "file of names or device ids that must be on, one per line (default: `expect_file`)"
     parser.add_argument("--expect", default=None, **valued("FILE", path_text, about))
     limit = valued("TIME", duration(1, 600), "time limit for all of it (default 10s)")
     parser.add_argument("-t", "--timeout", default=timedelta(seconds=10), **limit)
