@@ -78,7 +78,7 @@ def add_arguments(parser: Parser) -> None:
     actions = parser.optional_action = parser.add_subparsers(
         dest="action", metavar="ACTION", title="actions", prog="envwatch ack"
     )
-    about = "name or id of an environment, a filter such as pod:p-7, or the id of an incident, inc-…"
+    about = "a name or id, a filter such as pod:p-7, or the id of an incident, inc-…"
     parser.add_argument("what", nargs="?", **valued("NAME|QUERY|INCIDENT", one_line, about))
     list_parser = actions.add_parser(
         "list",

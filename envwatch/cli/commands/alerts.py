@@ -65,7 +65,7 @@ def add_arguments(parser: Parser) -> None:
         },
     )
     set_parser.add_output("text", "json")
-    about = "name or id of an environment, or a filter such as name:ci-*, whose present matches are marked"
+    about = "a name or id, or a filter such as pod:p-7"
     set_parser.add_argument("what", **valued("NAME|QUERY", one_line, about))
     set_parser.add_argument("word", choices=tuple(_WORDS), metavar="always|never|auto", help="the override")
     set_parser.add_flag("--yes", "override all that match without asking")
