@@ -21,9 +21,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.budgets import BUDGETS
 
 from envwatch import __version__
-from envwatch.cli.arguments import COMMANDS, whole_parser
+from envwatch.cli.arguments import COMMANDS, EXIT_CODES, VARIABLES, Parser, whole_parser
 from envwatch.cli.commands.completion import FOLDER, SCRIPTS
-from envwatch.cli.commands.dashboard import REFERENCE
 from envwatch.config.declared import ADVANCED_SETTINGS, SETTINGS
 from envwatch.config.describe import setting_docs, value_text
 from envwatch.config.hooks import DOCUMENTED, HookSettings
@@ -130,13 +129,13 @@ COMPLETED = {
 """Completions of values, by option."""
 
 
-def arguments_in(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """Yield the arguments of a parser and its commands."""
+def parsers_in(parser: Parser) -> Iterator[Parser]:
+    """Yield a parser and those of its commands."""
+    yield parser
     for action in parser._actions:  # noqa: SLF001 - argparse has no other way to them
-        yield action
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             for command in action.choices.values():
-                yield from arguments_in(command)
+                yield from parsers_in(command)
 
 
 def script_for(shell: str) -> str:
@@ -144,7 +143,7 @@ def script_for(shell: str) -> str:
     parser = whole_parser()
     for name, command in parser.commands.items():
         command.description = COMMANDS[name]
-    for action in arguments_in(parser):
+    for action in (each for command in parsers_in(parser) for each in command._actions):  # noqa: SLF001
         if action.dest in COMPLETED:
             action.complete = COMPLETED[action.dest]  # type: ignore[attr-defined]  # as shtab wants it
     preamble = {"bash": BASH, "zsh": zsh(), "fish": fish()}[shell]
@@ -161,10 +160,15 @@ def script_for(shell: str) -> str:
 def manual() -> str:
     """Return the manual page: argparse-manpage's text and the common sections."""
     data: dict[str, Any] = {"description": "watch Letta environments in the terminal", "prog": "envwatch"}
-    page = in_columns(72, lambda: str(Manpage(whole_parser(), data)))
+    first, *commands = parsers_in(whole_parser())
+    for command in commands:
+        command.description = f"{command.description}\n\n{command.examples_text}"
+        # The options of the connection stand once, with those of `envwatch` itself.
+        command._action_groups = [group for group in command._action_groups if group is not command.connection]  # noqa: SLF001
+    page = in_columns(72, lambda: str(Manpage(first, data)))
     page = re.sub(r"^\.TH .*", f'.TH ENVWATCH 1 "" "envwatch {__version__}" "User Commands"', page)
     sections = []
-    for block in REFERENCE.strip().split("\n\n"):
+    for block in (VARIABLES, EXIT_CODES):
         title, *lines = block.splitlines()
         body = "\n".join(line.removeprefix("  ").replace("\\", r"\e").replace("-", r"\-") for line in lines)
         sections.append(f".SH {title.rstrip(':').upper()}\n.nf\n{body}\n.fi\n")

@@ -15,6 +15,7 @@ from enum import IntEnum
 from functools import partial
 from importlib import import_module
 from itertools import groupby, takewhile
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from envwatch import __version__
@@ -23,7 +24,7 @@ from envwatch.model.redactor import LIKE_A_KEY, ReportedError
 from envwatch.model.text import SafeText, clean, composed, did_you_mean, nearest_word, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import ModuleType
 
 
@@ -33,31 +34,32 @@ PLUGIN: Final = "check"
 
 GROUPS: Final = {
     "Dashboard": {
-        DASHBOARD: "watch your environments live (the default command)",
+        DASHBOARD: "watch your machines live (the default command)",
         "demo": "watch a simulated fleet; needs no key",
         "replay": "play a recording of `envwatch record`",
     },
     "Without a screen": {
-        "list": "print the environments once, as a table, JSON or CSV",
+        "list": "print your machines once, as a table, JSON or CSV",
         "watch": "print each change as it happens, one per line",
-        "wait": "wait until an environment matches a filter",
-        "serve": "poll once for many viewers, and serve the listing to them",
-        "record": "record polls into one file, to replay or to send",
-        PLUGIN: "run as a plugin of Nagios, Icinga and other monitoring systems",
-        "metrics": "print series for Prometheus, or write a file",
+        "wait": "wait until a machine is on, off or whatever you ask for",
+        "ack": "acknowledge machines that page: somebody works on them",
+        "silence": "keep machines from paging during planned work",
+        "alerts": "say which machines page and why, and override that",
         "report": "print a handover report for the next person on call",
-        "hooks": "test the hooks that `watch --hooks` runs",
-        "alerts": "say which losses need a person and why, and change that",
-        "ack": "acknowledge problems for the team, or on this machine",
-        "silence": "stop alerts of environments during planned work",
+        "hooks": "list and test the hooks that send messages",
+        PLUGIN: "run as a plugin of Nagios, Icinga and other monitoring systems",
+        "metrics": "print series for Prometheus, or write them to a file",
+        "serve": "poll once for many viewers, and serve the list to them",
+        "record": "record polls into one file, to replay or to send",
     },
     "Setup": {
-        "config": "show the settings and their origins, or check the file",
+        "config": "show the settings and where they come from, or check the file",
         "doctor": "check key, network and terminal, and say how to fix each",
         "completion": "print the completion script for bash, zsh or fish",
+        "help": "explain a command; `help connection`: key, server, variables",
     },
 }
-"""Summaries of commands by group; the help fits 80x24 cells."""
+"""Summaries of commands by group."""
 
 COMMANDS: Final = {name: summary for group in GROUPS.values() for name, summary in group.items()}
 
@@ -110,13 +112,13 @@ class Options(argparse.Namespace):
     ascii: bool = False
     no_mouse: bool = False
     no_history: bool = False
+    output: str = ""
+    """The format, or empty for the first one: text for people."""
     log_file: str | None = None
     log_level: str = "info"
 
 
-_DESCRIPTION: Final = "Which Letta environments are up, which went down, why, and is the data current?"
-
-_DETAILS: Final = "Details: envwatch COMMAND --help; dashboard --help has variables and exit codes"
+_DESCRIPTION: Final = "Which machines are down, why, and can you believe the screen?"
 
 
 def valued(metavar: str, read: Callable[[str], object], summary: str) -> dict[str, Any]:
@@ -142,45 +144,73 @@ def _within_bounds(name: str) -> Callable[[str], object]:
 
 
 _WIDEST_HELP: Final = 100
+_FLAGS: Final = 2
+"""Options that the line about the connection names."""
 
 _SHARED: Final[dict[str, dict[str, Any]]] = {
-    "profile": {"metavar": "NAME", "help": "profile of the configuration file, or several: a,b"},
-    "view": valued("NAME", one_line, "view of the configuration file, or built in: offline"),
-    "filter": valued("QUERY", query, "only environments that match this filter"),
-    "page_size": valued("N", _within_bounds("page_size"), "rows per request (default 100)"),
+    "profile": {"metavar": "NAME", "help": "a profile of the configuration file, or several: a,b"},
+    "config": valued("PATH", path_text, "the configuration file (default: `envwatch config path`)"),
+    "view": valued("NAME", one_line, "a built-in view, or one of your own: offline"),
+    "filter": valued("QUERY", query, "only machines that match: 'status:off', 'name:web-*'"),
+    "page_size": valued("N", _within_bounds("page_size"), "machines per request (default 100)"),
     "online_only": {
         "action": argparse.BooleanOptionalAction,
-        "help": "only environments that the server calls online",
+        "help": "ask the server only for machines that are online",
     },
     "source": {
         "choices": ("local", "remote"),
         "metavar": "KIND",
-        "help": "only environments of this kind: local or remote",
+        "help": "ask the server only for this kind: local or remote",
     },
-    "user": valued("ID", one_line, "only this user's environments"),
+    "user": valued("ID", one_line, "ask the server only for this user's machines"),
     "interval": valued("TIME", _within_bounds("interval"), "time from poll to poll: 5s, 2m (default 5s)"),
     "no_mouse": {"action": "store_true", "help": "leave the mouse to the terminal"},
     "no_history": {"action": "store_true", "help": "neither record nor read the history"},
     "ascii": {"action": "store_true", "help": "draw with ASCII only"},
-    "log_file": valued(
-        "PATH",
-        path_text,
-        "log file, one line per poll (list, check, wait: none)",
-    ),
+    "log_file": valued("PATH", path_text, "write the log here, one line per poll"),
     "log_level": {
         "choices": ("info", "warning", "error", "off"),
         "metavar": "LEVEL",
-        "help": "lines in the log: info (default), warning, error, off",
+        "help": "info (default), warning, error or off",
     },
-    "config": valued("PATH", path_text, "configuration file (default: `envwatch config path`)"),
 }
 
 QUERY_OPTIONS: Final = ("filter", "page_size", "online_only", "source", "user")
-_ADVANCED: Final = frozenset(
-    {"no_mouse", "no_history", "page_size", "online_only", "source", "user", "log_file", "log_level"}
-)
+_CONNECTION: Final = ("profile", "config", "page_size", "online_only", "source", "user", "log_file", "log_level")
+"""Shared options that `envwatch help connection` explains, in its order."""
 OUTPUT_OPTIONS: Final = ("ascii", "log_file", "log_level")
 DASHBOARD_OPTIONS: Final = tuple(_SHARED)
+
+CONNECTION: Final = "connection"
+
+_ABOUT_CONNECTION: Final = """\
+Which server envwatch asks, with which key, and about which machines. Most
+commands take these options, before or after the command's name."""
+
+VARIABLES: Final = """\
+environment variables:
+  LETTA_API_KEY    the API key. Without it: the key that the profile names,
+                   the system's keyring, the login of the Letta CLI
+                   (~/.letta/settings.json), or a prompt at the terminal.
+                   It is never an option: other users can read options.
+  LETTA_BASE_URL   the server (default https://api.letta.com): https, or
+                   http to this machine. A key or server of the profile
+                   that you name with --profile wins over both variables.
+  ENVWATCH_CONFIG, ENVWATCH_PROFILE
+                   like --config and --profile
+  ENVWATCH_INTERVAL, ENVWATCH_THEME, …
+                   each setting; it wins over the file. To see what is in
+                   force, and why: envwatch config show
+  HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR, NO_COLOR
+                   as in other programs"""
+
+EXIT_CODES: Final = """\
+exit codes:
+  0 fine   1 failed   2 usage or configuration   3 no answer from the server
+  4 key refused   129 terminal closed   130 interrupted
+  141 reader of the output closed it   143 terminated
+  `check` has those of monitoring plugins: 0 OK, 1 WARNING, 2 CRITICAL,
+  3 UNKNOWN, also for a wrong option or configuration"""
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -202,6 +232,11 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
             return super()._format_action_invocation(action)
         return f"{flags} {self._format_args(action, self._get_default_metavar_for_optional(action))}"
 
+    def _format_action(self, action: argparse.Action) -> str:
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - without the line of the metavar
+            return "".join(map(super()._format_action, action._get_subactions()))  # noqa: SLF001
+        return super()._format_action(action)
+
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         lines: list[str] = []
         for is_kept, group in groupby(text.splitlines(), key=lambda line: not line or line.startswith(" ")):
@@ -216,19 +251,29 @@ class Parser(argparse.ArgumentParser):
     `fill` runs at the first use, so only the named command's module is imported.
     """
 
-    def __init__(self, *, fill: Callable[[Parser], None] | None = None, **settings: Any) -> None:  # noqa: ANN401 - passed on
+    def __init__(
+        self,
+        *,
+        fill: Callable[[Parser], None] | None = None,
+        examples: Mapping[str, str] = MappingProxyType({}),
+        **settings: Any,  # noqa: ANN401 - passed on
+    ) -> None:
         self._fill = fill
+        self.examples = examples
+        """What each example's command does."""
         self.optional_action: argparse.Action | None = None
         """Subcommands; the first word names a subcommand or is a value."""
         self.word_flag = ""
         """The option that a first word without an action was meant for."""
-        self._advanced: argparse._ArgumentGroup | None = None
+        self.connection: argparse._ArgumentGroup | None = None
+        """Options that `envwatch help connection` explains."""
         super().__init__(
             formatter_class=_HelpFormatter,
             argument_default=argparse.SUPPRESS,
             allow_abbrev=False,
             **settings,
         )
+        self._positionals.title = "arguments"
         self.set_defaults(parser=self)
 
     @property
@@ -245,22 +290,64 @@ class Parser(argparse.ArgumentParser):
         """Add an option without a value."""
         self.add_argument(flag, action="store_true", default=False, help=about)
 
+    def add_output(self, first: str, *others: str, about: str = "") -> None:
+        """Add `-o`; without the option, `Options.output` is empty, and the format is the first one."""
+        *some, last = (f"{first} (default)", *others)
+        self.add_argument(
+            "-o",
+            "--output",
+            choices=(first, *others),
+            metavar="FORMAT",
+            help=about or f"{', '.join(some)} or {last}",
+        )
+
     def add_shared(self, *names: str) -> None:
-        """Add shared options; rarely needed options form a last group."""
+        """Add shared options."""
         for name in names:
             flag = f"--{name.replace('_', '-')}"
-            if name not in _ADVANCED:
+            if name not in _CONNECTION:
                 self.add_argument(flag, **_SHARED[name])
                 continue
-            self._advanced = self._advanced or self.add_argument_group("advanced")
-            self._advanced.add_argument(flag, **_SHARED[name])
+            self.connection = self.connection or self.add_argument_group(CONNECTION)
+            self.connection.add_argument(flag, **_SHARED[name])
 
     def fill(self) -> None:
         """Add this parser's arguments, once."""
         if self._fill is not None:
             fill, self._fill = self._fill, None
             fill(self)
-            self._action_groups.sort(key=lambda group: group is self._advanced)
+            self._action_groups.sort(key=lambda group: group is self.connection)
+
+    @property
+    def examples_text(self) -> str:
+        """The examples as a block of the help."""
+        width = max((len(command) for command, about in self.examples.items() if about), default=0)
+        lines = [f"  {command:<{width}}  {about}".rstrip() for command, about in self.examples.items()]
+        return "\n".join(["examples:", *lines])
+
+    def format_help(self) -> str:
+        """Return the help: examples before options, and a line in place of the options of the connection."""
+        formatter = self._get_formatter()
+        formatter.add_usage(self.usage, self._actions, self._mutually_exclusive_groups)
+        formatter.add_text(self.description)
+        formatter.add_text(self.examples_text if self.examples else None)
+        for group in self._action_groups:
+            if group is self.connection:
+                continue
+            formatter.start_section(group.title)
+            formatter.add_arguments(group._group_actions)  # noqa: SLF001 - argparse has no other way to them
+            formatter.end_section()
+        formatter.add_text(self.epilog)
+        formatter.add_text(self._connection_line)
+        return formatter.format_help()
+
+    @property
+    def _connection_line(self) -> str | None:
+        flags = [f"--{name.replace('_', '-')}" for name in _CONNECTION if name in self.names]
+        if not flags:
+            return None
+        shown = [*flags[:_FLAGS], *(["…"] if flags[_FLAGS:] else [])]
+        return f"More options ({', '.join(shown)}): envwatch help {CONNECTION}"
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401 - as argparse has it
         """Call `fill`, then parse."""
@@ -302,6 +389,13 @@ class Parser(argparse.ArgumentParser):
         raise StopError(Exit.USAGE, _with_help(plain(message), self.prog))
 
 
+def connection_help() -> str:
+    """Return the help on the options of the connection, and on variables."""
+    parser = Parser(prog="envwatch COMMAND", add_help=False, description=_ABOUT_CONNECTION, epilog=VARIABLES)
+    parser.add_shared(*_CONNECTION)
+    return super(Parser, parser).format_help()
+
+
 class _FirstParser(Parser):
     def __init__(self) -> None:
         super().__init__(prog="envwatch", usage="envwatch [--version] [COMMAND] [OPTION ...]", description=_DESCRIPTION)
@@ -312,7 +406,7 @@ class _FirstParser(Parser):
         lines = [f"usage: {self.usage}", f"{self.description}\n"]
         for title, commands in GROUPS.items():
             lines += [f"{title}:", *(f"  {name:<{width}}  {summary}" for name, summary in commands.items())]
-        return "\n".join([*lines, f"{_DETAILS}\n"])
+        return "\n".join([*lines, ""])
 
 
 def load(name: str) -> ModuleType:

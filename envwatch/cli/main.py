@@ -39,7 +39,7 @@ def _stopped(code: Exit, options: Options, line: str = "") -> int:
     if options.command == PLUGIN:
         from envwatch.cli.commands.check import print_unknown
 
-        return print_unknown(line)
+        return print_unknown(line, is_json=options.output == "json")
     if line:
         print_error(f"envwatch: {line}")
     return code
@@ -48,9 +48,9 @@ def _stopped(code: Exit, options: Options, line: str = "") -> int:
 def _run(arguments: Sequence[str] | None, options: Options) -> int:
     try:
         options_in(arguments, options)
+        gc_tuning.stop()
+        code: int = load(options.command or DASHBOARD).run(options)
     except HelpRequested as request:
         write(str(request).encode())
         return Exit.FINE
-    gc_tuning.stop()
-    code: int = load(options.command or DASHBOARD).run(options)
     return code

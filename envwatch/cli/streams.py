@@ -82,6 +82,13 @@ def write_text(text: str) -> None:
     write(text.encode(stdout().encoding, "backslashreplace"))
 
 
+def write_json(content: object) -> None:
+    """Write a redacted JSON document."""
+    import json
+
+    write(redactor()(f"{json.dumps(content, indent=2, ensure_ascii=False)}\n").encode())
+
+
 @contextmanager
 def output_errors() -> Iterator[None]:
     """Turn write errors into the `StopError` of `write`."""

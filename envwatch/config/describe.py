@@ -36,15 +36,38 @@ def settings_table(settings: Settings, credentials: Credentials | str, path: Pat
 
     `credentials` is the reason if there is no key.
     """
-    rows = [
-        ("config", clean(str(path)), "read" if settings.document else "not there"),
-        ("profile", clean(settings.profile), settings.origin("profile")),
-    ]
+    rows = [(clean(name), value_text(value), origin) for name, value, origin in _values(settings, credentials, path)]
+    name_width = max(len(name) for name, _, _ in rows)
+    value_width = min(max(len(value) for _, value, _ in rows[1:]), 32)
+    return "".join(f"{name:<{name_width}}  {value:<{value_width}}  {origin}\n" for name, value, origin in rows)
+
+
+def settings_json(settings: Settings, credentials: Credentials | str, path: Path) -> dict[str, object]:
+    """Return value and origin of each setting, with the values of `settings_table` but for null, numbers and lists."""
+    return {
+        name: {"value": _json_value(value), "origin": origin}
+        for name, value, origin in _values(settings, credentials, path)
+    }
+
+
+def _json_value(value: object) -> object:
+    match value:
+        case None | bool() | int():
+            return value
+        case tuple():
+            return [*map(str, value)]
+        case _:
+            return value_text(value)
+
+
+def _values(settings: Settings, credentials: Credentials | str, path: Path) -> Iterator[tuple[str, object, SafeText]]:
+    yield "config", path, clean("read" if settings.document else "not there")
+    yield "profile", settings.profile, settings.origin("profile")
     if isinstance(credentials, str):
-        rows.append(("api_key", clean("-"), clean(credentials)))
+        yield "api_key", None, clean(credentials)
     else:
-        rows.append(("api_key", clean("********"), clean(credentials.origin)))
-        rows.append(("base_url", clean(credentials.base_url), clean(credentials.base_url_origin)))
+        yield "api_key", "********", clean(credentials.origin)
+        yield "base_url", credentials.base_url, clean(credentials.base_url_origin)
     values = {each.name: getattr(settings, each.name) for each in fields(ProfileSettings)}
     for name in ("base_url", *ALTERNATIVES["key"]):  # key and server are shown above
         del values[name]
@@ -55,10 +78,8 @@ def settings_table(settings: Settings, credentials: Credentials | str, path: Pat
     values |= {f"commands.{name}": f"{each.key}: {' '.join(each.run)}" for name, each in settings.commands.items()}
     values |= {f"views.{name}": _view_text(each) for name, each in settings.views.items()}
     values |= {f"hooks.{hook.name}": f"{','.join(hook.on)}: {hook.delivery().target}" for hook in settings.hooks}
-    rows += [(clean(name), value_text(value), settings.origin(name)) for name, value in values.items()]
-    name_width = max(len(name) for name, _, _ in rows)
-    value_width = min(max(len(value) for _, value, _ in rows[1:]), 32)
-    return "".join(f"{name:<{name_width}}  {value:<{value_width}}  {origin}\n" for name, value, origin in rows)
+    for name, value in values.items():
+        yield name, value, settings.origin(name)
 
 
 def mistakes_in(

@@ -421,7 +421,7 @@ async def test_json_is_an_array_of_checks_by_profile_and_nothing_is_written(serv
     sections = (f'[profiles.{name}]\nbase_url = "{server.url}"\napi_key_file = "{name}.key"\n' for name in "ab")
     config.write_text("".join(sections))
     before = set(envwatch.home.rglob("*"))
-    ended = await asyncio.to_thread(envwatch, "doctor", "--json", "--profile", "b,a")
+    ended = await asyncio.to_thread(envwatch, "doctor", "-o", "json", "--profile", "b,a")
     entries = json.loads(ended.out)
     assert (ended.code, ended.err) == (1, "")
     assert [entry["id"] for entry in entries] == [check.id for check in (*MACHINE, *PROFILE, *PROFILE)]
@@ -447,7 +447,7 @@ async def test_a_mistake_of_the_file_is_named_as_config_validate_names_it(server
         envwatch.connect(server.url)
         validated = await asyncio.to_thread(envwatch, "config", "validate")
         mistakes = [line.removeprefix("envwatch: ") for line in validated.err.splitlines()]
-        ended = await asyncio.to_thread(envwatch, "doctor", "--json")
+        ended = await asyncio.to_thread(envwatch, "doctor", "-o", "json")
         (config,) = (one for one in json.loads(ended.out) if one["id"] == "config")
         assert (validated.code, ended.code, config["summary"]) == (2, code, "; ".join(mistakes))
         assert config["status"] == ("failure" if code else "warning")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from support.builders import environment, own_device_id
+from support.parsers import parsers
 
 from envwatch.cli.arguments import COMMANDS, Exit
 from envwatch.cli.commands import completion
@@ -43,9 +44,9 @@ def test_the_generated_files_are_of_the_present_parser_and_shipped() -> None:
 def test_the_manual_has_every_command_and_what_holds_for_all() -> None:
     text = MANUAL.read_text(encoding="utf-8")
     assert [command for command in COMMANDS if f"\\fBenvwatch\\fR \\fI\\,{command}\\/\\fR" not in text] == []
-    assert [
-        title for title in ("EXAMPLES", "ENVIRONMENT VARIABLES", "EXIT CODES") if f".SH {title}\n" not in text
-    ] == []
+    assert [title for title in ("ENVIRONMENT VARIABLES", "EXIT CODES") if f".SH {title}\n" not in text] == []
+    assert text.count("\nexamples:\n") == len(parsers())
+    assert text.count(r"\fB\-\-log\-level\fR") == 1, "options of the connection stand once"
     assert "SUPPRESS" not in text
     assert "--profiles" not in text.replace("\\", "")
 

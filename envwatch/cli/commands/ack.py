@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import time
 from dataclasses import replace
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import client_for, keep_changes, lasts_in, print_damage, profiles_for, user_name
-from envwatch.cli.streams import ProgressLine, confirm, print_error, report_stops, write, write_table
+from envwatch.cli.streams import ProgressLine, confirm, print_error, report_stops, write, write_json, write_table
 from envwatch.config.values import duration, future
 from envwatch.fleet.presence import Presence
 from envwatch.model.acks import (
@@ -57,40 +56,56 @@ def add_arguments(parser: Parser) -> None:
     """Add arguments."""
     parser.usage = "envwatch ack [OPTION ...] NAME|QUERY|INCIDENT | ACTION ..."
     parser.description = (
-        "Acknowledge problems: the rows stay on the screen, and raise no further alert. An\n"
-        "acknowledgement lasts until the row is back, or for the time of --for or --until. If\n"
-        "the server is `envwatch serve`, the whole team sees the acknowledgement; with any\n"
-        "other server, all processes of this user on this machine."
+        "Acknowledge machines that are down: you work on them, so they page nobody, and stay\n"
+        "on the screen. This lasts until a machine is back, or for the time you give. If your\n"
+        "server is `envwatch serve`, the whole team sees it; otherwise only you do, on this\n"
+        "machine."
     )
-    parser.add_argument("--note", **valued("TEXT", one_line, "what you do about the problem, for others"))
+    parser.examples = {
+        "envwatch ack web-2": "until web-2 is back",
+        "envwatch ack 'pod:p-7' --note \"psu in rack 4\"": "all that are down in a pod",
+        "envwatch ack 'web-*' --for 4h --yes": "for a time, without asking",
+    }
+    parser.add_argument("--note", **valued("TEXT", one_line, "what you do about it, for others"))
     length = parser.add_mutually_exclusive_group()
-    about = "length, at most 31d: 30m, 4h, 1d (default: until the row is back)"
+    about = "for this time: 30m, 4h, at most 31d (default: until it is back)"
     length.add_argument("--for", dest="lasts", **valued("TIME", duration(SHORTEST_S, LONGEST_S), about))
-    about = "end: 10:00, '2026-11-25 15:30', or ISO 8601 with an offset"
+    about = "until this time: 10:00, '2026-11-25 15:30' or ISO 8601"
     length.add_argument("--until", **valued("TIME", future, about))
-    parser.add_argument("--yes", action="store_true", help="acknowledge every problem without asking")
+    parser.add_argument("--yes", action="store_true", help="acknowledge all that match without asking")
+    parser.add_output("text", "json")
     parser.add_shared("profile", "config")
     actions = parser.optional_action = parser.add_subparsers(
         dest="action", metavar="ACTION", title="actions", prog="envwatch ack"
     )
-    about = "name or id of an environment, a filter such as pod:p-7, or the id of an incident, inc-…"
+    about = "a name or id, a filter such as pod:p-7, or the id of an incident, inc-…"
     parser.add_argument("what", nargs="?", **valued("NAME|QUERY|INCIDENT", one_line, about))
     list_parser = actions.add_parser(
         "list",
         help="print the acknowledgements in force",
-        description="Print the acknowledgements in force, of this machine and of the servers.",
+        description="Print the acknowledgements in force, yours and those of the team.",
+        examples={
+            "envwatch ack list": "all of them",
+            "envwatch ack list --filter 'pod:p-7'": "of some machines",
+            "envwatch ack list -o json": "for a program",
+        },
     )
-    about = "the format (default table)"
-    list_parser.add_argument("-o", "--output", choices=("table", "json"), default="table", help=about)
+    list_parser.add_output("table", "json")
     list_parser.add_shared("filter", "profile", "config")
     end_parser = actions.add_parser(
         "end",
-        help="end acknowledgements: losses count again",
+        help="end acknowledgements, so that machines page again",
         description=(
-            "End acknowledgements. A row that is still off is lost at this moment. On a server, a\n"
-            "whole acknowledgement ends, with all its rows."
+            "End acknowledgements. A machine that is still off pages again. On a team's server, an\n"
+            "acknowledgement ends as a whole, for all its machines."
         ),
+        examples={
+            "envwatch ack end web-2": "of one machine",
+            "envwatch ack end 'pod:p-7'": "of a pod",
+            "envwatch ack end 'acked:yes'": "all of them",
+        },
     )
+    end_parser.add_output("text", "json")
     about = "as for `envwatch ack`, or the UUID of an acknowledgement"
     end_parser.add_argument("what", **valued("NAME|QUERY|INCIDENT|UUID", one_line, about))
     end_parser.add_shared("profile", "config")
@@ -98,13 +113,34 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: Options) -> int:
     """Acknowledge problems, or run an action."""
-    match getattr(options, "action", None):
-        case "list":
-            return _list(options)
-        case "end":
-            return _end(options)
-        case _:
-            return _make(options)
+    action = getattr(options, "action", None)
+    if action == "list":
+        return _list(options)
+    answer = _Answer(options)
+    code = _end(options, answer) if action == "end" else _make(options, answer)
+    answer.end()
+    return code
+
+
+class _Answer:
+    """What goes to standard output: a UUID for each new acknowledgement at once, or all acknowledgements as JSON."""
+
+    def __init__(self, options: Options) -> None:
+        self._is_json = options.output == "json"
+        self._acks: list[dict[str, object]] = []
+
+    def add(self, uuid: SafeText, until: float | None, ids: Iterable[SafeText], *, is_new: bool = True) -> None:
+        """Add an acknowledgement of rows, or of an incident without rows."""
+        from envwatch.wording.output.formats import iso
+
+        self._acks.append({"uuid": uuid, "until": iso(until), "environments": sorted(filter(None, ids))})
+        if is_new and not self._is_json:
+            write(f"{uuid}\n".encode())
+
+    def end(self) -> None:
+        """Write the JSON, if asked for."""
+        if self._is_json:
+            write_json(self._acks)
 
 
 class _Found(NamedTuple):
@@ -200,14 +236,14 @@ def _chosen(what: str, argument: str, found: _Found) -> tuple[Sequence[TrackedEn
     return [*{found.key_of(row): row for row in rows}.values()], is_query
 
 
-def _make(options: Options) -> int:
+def _make(options: Options, answer: _Answer) -> int:
     what: str | None = getattr(options, "what", None)
     if what is None:
         raise StopError(Exit.USAGE, "NAME|QUERY|INCIDENT is missing; see `envwatch ack --help`")
     profiles, note = profiles_for(options), note_of(getattr(options, "note", ""))
     lasts = lasts_in(options)
     if (incident := _blindness(what.strip(), profiles)) is not None:
-        return _acknowledge_blindness(incident, profiles.servers[incident.profile], note, lasts)
+        return _acknowledge_blindness(incident, profiles.servers[incident.profile], note, lasts, answer)
     found, stops = _listed(options)
     if code := report_stops(stops):
         return code
@@ -239,7 +275,7 @@ def _make(options: Options) -> int:
         if (rows := [row for row in problems if row.profile == profile])
         for start in range(0, len(rows), ROWS_AT_ONCE)
     ]
-    return max(_acknowledge(part, found, note, lasts) for part in parts)
+    return max(_acknowledge(part, found, note, lasts, answer) for part in parts)
 
 
 def _blindness(what: str, profiles: Profiles) -> Incident | None:
@@ -254,7 +290,9 @@ def _blindness(what: str, profiles: Profiles) -> Incident | None:
     return next((incident for incident in opened if incident.is_blindness and incident.id == what), None)
 
 
-def _acknowledge_blindness(incident: Incident, server: SafeText, note: SafeText, lasts: timedelta | None) -> Exit:
+def _acknowledge_blindness(
+    incident: Incident, server: SafeText, note: SafeText, lasts: timedelta | None, answer: _Answer
+) -> Exit:
     from envwatch.alerts.acknowledgements import blindness_ack
     from envwatch.alerts.incidents import losses_text
     from envwatch.watch.state_file import ACKNOWLEDGEMENTS
@@ -262,7 +300,7 @@ def _acknowledge_blindness(incident: Incident, server: SafeText, note: SafeText,
     at, uuid = max(time.time() * 1000, incident.began_at), new_uuid()
     ack = blindness_ack(at, note, lasts, uuid)
     keep_changes("acknowledged", ACKNOWLEDGEMENTS, {(server, EMPTY): ack})
-    write(f"{uuid}\n".encode())
+    answer.add(uuid, ack.until, ())
     until = "until this ends" if ack.until is None else f"until {date_text(ack.until, None)}"
     print_error(f"acknowledged on this machine {until}: {losses_text([incident])}")
     return Exit.FINE
@@ -282,7 +320,9 @@ def _say(results: Sequence[tuple[str, TrackedEnvironment]]) -> None:
         print_error(f"{result}: {_names(row for each, row in results if each == result)}")
 
 
-def _acknowledge(rows: Sequence[TrackedEnvironment], found: _Found, note: SafeText, lasts: timedelta | None) -> Exit:
+def _acknowledge(
+    rows: Sequence[TrackedEnvironment], found: _Found, note: SafeText, lasts: timedelta | None, answer: _Answer
+) -> Exit:
     from envwatch.alerts.acknowledgements import ack_of
     from envwatch.watch.state_file import ACKNOWLEDGEMENTS
 
@@ -295,21 +335,21 @@ def _acknowledge(rows: Sequence[TrackedEnvironment], found: _Found, note: SafeTe
         losses = tuple(AckedLoss(id_, ack.sign_at) for (_, id_), ack in acks.items())
         request = AckRequest(losses, note, None if lasts is None else lasts.total_seconds())
         try:
-            answer = found.team(profile, lambda client: client.acknowledge(uuid, request))
+            results = found.team(profile, lambda client: client.acknowledge(uuid, request))
         except SourceError as error:
             if error.failure.cause is not Cause.NO_SUCH_ROUTE:
                 return _refused("acknowledged", error)
             print_error(f"envwatch: {error}; acknowledged on this machine only")
         else:
-            acked, code = _report(answer, rows, found)
+            acked, code = _report(results, rows, found)
             if acked:
-                write(f"{uuid}\n".encode())
+                answer.add(uuid, until, (row.environment.id for same in acked.values() for row in same))
             for above, same in acked.items():
                 where = f"for {'viewers' if above else 'everybody'} at {server_host(credentials)}"
                 print_error(f"{_done(same, until, where)}{f'; {above} still pages' if above else ''}")
             return code
     keep_changes("acknowledged", ACKNOWLEDGEMENTS, acks)
-    write(f"{uuid}\n".encode())
+    answer.add(uuid, until, (id_ for _, id_ in acks))
     print_error(_done(rows, until, "on this machine"))
     return Exit.FINE
 
@@ -373,7 +413,7 @@ def _own_acks(profiles: Profiles | None, moments: Mapping[SafeText, float]) -> A
     }
 
 
-def _end(options: Options) -> int:
+def _end(options: Options, answer: _Answer) -> int:
     from envwatch.alerts.acknowledgements import ended_by_person
     from envwatch.watch.state_file import ACKNOWLEDGEMENTS
     from envwatch.wording.table.table_view import by_name
@@ -381,7 +421,7 @@ def _end(options: Options) -> int:
     what = clean(options.what.strip())
     profiles = profiles_for(options)
     if (incident := _blindness(what, profiles)) is not None:
-        return _end_of_blindness(incident, profiles.servers[incident.profile])
+        return _end_of_blindness(incident, profiles.servers[incident.profile], answer)
     found, stops = _listed(options)
     own = _own_acks(found.profiles, found.moments)
     uuid = clean(what.lower()) if UUID.fullmatch(what.lower()) else EMPTY
@@ -408,12 +448,15 @@ def _end(options: Options) -> int:
         ended = {key: ended_by_person(ack, moments.get(key[0], now)) for key, ack in ending.items()}
         keep_changes("acknowledged", ACKNOWLEDGEMENTS, ended)
         labels = {found.key_of(row): row.environment.label for row in found.monitor.fleet.environments}
+        for uuid_of_part in dict.fromkeys(ack.uuid for ack in ending.values()):
+            ids = [id_ for (_, id_), ack in ending.items() if ack.uuid == uuid_of_part]
+            answer.add(uuid_of_part, now, ids, is_new=False)
         names = [shortened(labels.get(key, key[1]) or _BLINDNESS, _NAME_CELLS, keep="ends") for key in ending]
         print_error(f"ended: {enumerated(names[:_NAMES], len(names))}")
-    return max((_end_shared(found, *each) for each in shared.items()), default=Exit.FINE)
+    return max((_end_shared(found, *each, answer) for each in shared.items()), default=Exit.FINE)
 
 
-def _end_of_blindness(incident: Incident, server: SafeText) -> Exit:
+def _end_of_blindness(incident: Incident, server: SafeText, answer: _Answer) -> Exit:
     from envwatch.alerts.acknowledgements import ended_by_person
     from envwatch.alerts.incidents import losses_text
     from envwatch.watch.state_file import ACKNOWLEDGEMENTS
@@ -423,6 +466,7 @@ def _end_of_blindness(incident: Incident, server: SafeText) -> Exit:
         line = f"{incident.id}: nothing is acknowledged; `envwatch ack list` prints what is"
         raise StopError(Exit.FAILED, line)
     keep_changes("acknowledged", ACKNOWLEDGEMENTS, {(server, EMPTY): ended_by_person(ack, time.time() * 1000)})
+    answer.add(ack.uuid, time.time() * 1000, (), is_new=False)
     print_error(f"ended: {losses_text([incident])}")
     return Exit.FINE
 
@@ -440,7 +484,9 @@ def _shared_by_uuid(
     return shared
 
 
-def _end_shared(found: _Found, of: tuple[SafeText, SafeText], rows: Sequence[TrackedEnvironment]) -> Exit:
+def _end_shared(
+    found: _Found, of: tuple[SafeText, SafeText], rows: Sequence[TrackedEnvironment], answer: _Answer
+) -> Exit:
     profile, uuid = of
     host = server_host(found.profiles[profile].credentials)
     if not uuid:
@@ -452,6 +498,7 @@ def _end_shared(found: _Found, of: tuple[SafeText, SafeText], rows: Sequence[Tra
         found.team(profile, lambda client: client.end(uuid))
     except SourceError as error:
         return _refused("ended", error)
+    answer.add(uuid, found.server_now(profile), (row.environment.id for row in rows), is_new=False)
     print_error(f"ended for everybody at {host}: {_names(rows) if rows else uuid}")
     return Exit.FINE
 
@@ -495,8 +542,7 @@ def _list(options: Options) -> int:
     if why:
         print_error(f"envwatch: only acknowledgements of this machine, and by id: {why}")
     if options.output == "json":
-        found = [line.content for line in lines]
-        write(json.dumps(found, indent=2, ensure_ascii=False).encode() + b"\n")
+        write_json([line.content for line in lines])
     elif lines:
         write_table([*_cells(lines)])
     else:

@@ -35,30 +35,40 @@ _PAST: Final = past("a time in the past like 7d, 02:00 or yesterday, or ISO 8601
 def add_arguments(parser: Parser) -> None:
     """Add arguments."""
     parser.description = (
-        "List every environment, whether a loss needs a person, and the rule that decides:\n"
-        "`expect`, a word of `alerts set`, sandbox, `alert`, or the share of the last week up.\n"
-        "With --since, list the recorded outages of rows that count now, if long enough for a\n"
-        "message; this reads the history and asks no server."
+        "Print every machine, whether it pages when it goes down, and why: it is expected, you\n"
+        "overrode it, it is a sandbox, `alert` names it, it is up most of the time, and so on.\n"
+        "With --since, print the recorded outages that would have paged; this reads the\n"
+        "history and asks no server."
     )
-    about = "table (default), or json"
-    parser.add_argument("-o", "--output", choices=("table", "json"), metavar="FORMAT", help=about)
-    about = "recorded outages from then on: 7d, yesterday, or ISO 8601"
+    parser.examples = {
+        "envwatch alerts": "which machines page, and why",
+        "envwatch alerts set laptop-zoe never": "override that for one machine",
+        "envwatch alerts --since 7d": "how often you would have been paged",
+    }
+    parser.add_output("table", "json")
+    about = "outages since then: 7d, yesterday or ISO 8601"
     parser.add_argument("--since", **valued("TIME", _PAST, about))
     parser.add_shared(*QUERY_OPTIONS, "profile", "log_file", "log_level", "config")
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions (default: list)")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions")
     set_parser = actions.add_parser(
         "set",
-        help="say whether losses of environments need a person",
+        help="override whether machines page: always, never or auto",
         description=(
-            "Say whether losses of environments need a person: always, never, or auto, as the rules\n"
-            "say. The word belongs to the row: all processes on this machine know the word from\n"
-            "their next poll on, and a row that replaces the row has the same word."
+            "Override whether machines page: always, never, or auto for what the rules say. Every\n"
+            "envwatch on this machine knows it from its next poll on. A machine that replaces\n"
+            "another one takes over its override."
         ),
+        examples={
+            "envwatch alerts set laptop-zoe never": "it pages nobody",
+            "envwatch alerts set 'ci-*' always --yes": "all that match now, without asking",
+            "envwatch alerts set laptop-zoe auto": "back to the rules",
+        },
     )
-    about = "name or id of an environment, or a filter such as name:ci-*, whose present matches are marked"
+    set_parser.add_output("text", "json")
+    about = "a name or id, or a filter such as pod:p-7"
     set_parser.add_argument("what", **valued("NAME|QUERY", one_line, about))
-    set_parser.add_argument("word", choices=tuple(_WORDS), metavar="always|never|auto", help="the word")
-    set_parser.add_flag("--yes", "mark every environment without asking")
+    set_parser.add_argument("word", choices=tuple(_WORDS), metavar="always|never|auto", help="the override")
+    set_parser.add_flag("--yes", "override all that match without asking")
     set_parser.add_shared("profile", "config")
 
 
@@ -69,10 +79,6 @@ def run(options: Options) -> int:
         return _set(options)
     since: str | None = getattr(options, "since", None)
     return _list(options) if since is None else _list_past(options, past_moment(since))
-
-
-def _is_json(options: Options) -> bool:
-    return getattr(options, "output", "table") == "json"
 
 
 def _list(options: Options) -> int:
@@ -86,7 +92,7 @@ def _list(options: Options) -> int:
     found = [*matching_rows(options.filter, monitor, profiles)]
     rows = alert_decisions.decided_rows(found, monitor, read_clocks())
     if any(profile_state.listed is not None for profile_state in monitor.fleet):
-        if _is_json(options):
+        if options.output == "json":
             write(alert_decisions.decisions_json(rows))
         else:
             write_table(alert_decisions.decisions_table(rows))
@@ -109,7 +115,7 @@ def _set(options: Options) -> int:
     from envwatch.cli.one_listing import chosen_rows
     from envwatch.letta.poller import read_clocks
     from envwatch.watch.state_file import WORDS
-    from envwatch.wording.output.alert_decisions import answer_to_word, decided_rows
+    from envwatch.wording.output.alert_decisions import answer_to_word, decided_rows, decisions_json
 
     profiles = profiles_for(options)
     stops, monitor = _listed(profiles, options)
@@ -128,6 +134,8 @@ def _set(options: Options) -> int:
     now = read_clocks()
     monitor, _ = monitor.with_words(with_changes(monitor.words, changes), now)
     decided = decided_rows(rows, monitor, now)
+    if options.output == "json":
+        write(decisions_json(decided))
     print_error(answer_to_word(decided, "`envwatch alerts set`", server_of=monitor.fleet.server_of))
     return Exit.FINE
 
@@ -150,7 +158,7 @@ def _list_past(options: Options, since: datetime) -> int:
     found, stops = recorded_periods(sources, begin, until, options.filter)
     parts = [_past_losses(recorded, by_profile[recorded.profile], has_profiles=len(sources) > 1) for recorded in found]
     losses = outages.joined(parts)
-    if _is_json(options):
+    if options.output == "json":
         write(outages.outages_json(losses))
     else:
         write_table(outages.outages_table(losses))

@@ -14,19 +14,20 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import print_damage, print_hint, print_unmatched_filters, profiles_for
-from envwatch.cli.streams import ProgressLine, stdout, write_text
+from envwatch.cli.streams import ProgressLine, stdout, write_json, write_text
 from envwatch.config.values import duration, path_text
 from envwatch.model.redactor import redactor
 from envwatch.model.text import clean
 from envwatch.watch.profiles import Profiles, matcher_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
     from envwatch.alerts.monitor import Monitor
     from envwatch.config.settings import Settings
-    from envwatch.wording.output.check_result import NagiosRange, PluginStatus
+    from envwatch.model.text import SafeText
+    from envwatch.wording.output.check_result import NagiosRange, PerformanceDatum, PluginStatus
 
 _COUNTED: Final = ("problems", "offline", "late", "online", "missing", "unrestricted", "behind")
 """Copied from `check_result.Metric`, to spare the parser the import."""
@@ -41,25 +42,30 @@ _NO_LINE: Final = "the check itself failed: see standard error"
 def add_arguments(parser: Parser) -> None:
     """Add arguments."""
     parser.description = (
-        "Run as a plugin of a monitoring system. The plugin polls once, and prints a line\n"
-        "with performance data, then a line for each counted environment.\n"
-        "Exit codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN (the state cannot be known,\n"
-        "or an option is wrong).\n"
-        "A problem is an environment that needs an alert, or that is expected and\n"
-        "missing, unless acknowledged or silenced on this machine. Without a range, one\n"
-        "problem is CRITICAL. A range gives the counts that are fine: `5` is 0 to 5,\n"
-        "`5:` is 5 or more, `5:9` is 5 to 9. `@5:9` alerts at 5 to 9.\n"
-        "The settings `filter` and `online_only` have no effect here."
+        "Run as a plugin of a monitoring system: poll once, and print a line with performance\n"
+        "data, then a line for each machine that was counted.\n\n"
+        "Exit codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN (nobody can know, or an option is\n"
+        "wrong).\n\n"
+        "Without a range, one machine that is off and pages is CRITICAL, unless you have\n"
+        "acknowledged or silenced it. A range says which counts are fine: `5` is 0 to 5, `5:`\n"
+        "is 5 or more, `5:9` is 5 to 9; `@5:9` turns that around.\n"
+        "The settings `filter` and `online_only` do not apply."
     )
+    parser.examples = {
+        "envwatch check": "is a machine paging?",
+        "envwatch check --of off -w 3 -c 10": "more than 3, more than 10 are off",
+        "envwatch check --expect hosts.txt": "is any of these machines missing?",
+    }
     for letter, name in (("w", "warning"), ("c", "critical")):
         about = f"a count outside this range is {name.upper()}"
         parser.add_argument(f"-{letter}", f"--{name}", default=None, **valued("RANGE", _range, about))
-    about = f"count these: problems (default), {', '.join(_COUNTED[1:])}"
+    about = f"count these: {_COUNTED[0]} (default), {', '.join(_COUNTED[1:])}"
     parser.add_argument("--of", choices=_COUNTED, default=_COUNTED[0], metavar="KIND", help=about)
-    about = "file of expected names or device ids, one per line (default: `expect_file`)"
+    about = "file of names or device ids that must be on, one per line (default: `expect_file`)"
     parser.add_argument("--expect", default=None, **valued("FILE", path_text, about))
-    limit = valued("TIME", duration(1, 600), "limit for the whole run (default 10s)")
+    limit = valued("TIME", duration(1, 600), "time limit for all of it (default 10s)")
     parser.add_argument("-t", "--timeout", default=timedelta(seconds=10), **limit)
+    parser.add_output("text", "json")
     parser.add_shared("profile", "filter", "page_size", "source", "user", "log_file", "log_level", "config")
 
 
@@ -76,16 +82,32 @@ def run(options: Options) -> int:
     started_s = time.monotonic()
     stdout()
     limit_s = options.timeout.total_seconds()
-    line = ProgressLine()
+    line, is_json = ProgressLine(), options.output == "json"
 
     def end(number: signal.Signals) -> int:
         line.erase()
-        return print_unknown(_ENDS[number].format(limit_s))
+        return print_unknown(_ENDS[number].format(limit_s), is_json=is_json)
 
     with time_limit(limit_s, end):
-        status, output = _checked(options, started_s, line)
-    write_text(output)
+        status, text, metrics, details = _checked(options, started_s, line)
+    _write(status, text, metrics, details, is_json=is_json)
     return status
+
+
+def _write(
+    status: PluginStatus,
+    text: SafeText,
+    metrics: Sequence[PerformanceDatum] = (),
+    details: Sequence[SafeText] = (),
+    *,
+    is_json: bool,
+) -> None:
+    from envwatch.wording.output.check_result import content_of, output_of
+
+    if is_json:
+        write_json(content_of(status, text, metrics, details))
+    else:
+        write_text(output_of(status, text, metrics, details))
 
 
 @contextmanager
@@ -109,19 +131,21 @@ def time_limit(seconds: float, end: Callable[[signal.Signals], int]) -> Iterator
             signal.signal(each, handler)
 
 
-def print_unknown(line: str) -> int:
+def print_unknown(line: str, *, is_json: bool = False) -> int:
     """Print a failure and return UNKNOWN."""
-    from envwatch.wording.output.check_result import PluginStatus, output_of
+    from envwatch.wording.output.check_result import PluginStatus
 
     with suppress(StopError):
-        write_text(output_of(PluginStatus.UNKNOWN, clean(redactor()(line or _NO_LINE))))
+        _write(PluginStatus.UNKNOWN, clean(redactor()(line or _NO_LINE)), is_json=is_json)
     return PluginStatus.UNKNOWN
 
 
-def _checked(options: Options, started_s: float, line: ProgressLine) -> tuple[PluginStatus, str]:
+def _checked(
+    options: Options, started_s: float, line: ProgressLine
+) -> tuple[PluginStatus, SafeText, Sequence[PerformanceDatum], Sequence[SafeText]]:
     from envwatch.letta.poller import read_clocks
     from envwatch.query.language import parse
-    from envwatch.wording.output.check_result import Metric, PerformanceDatum, check_result_of, output_of
+    from envwatch.wording.output.check_result import Metric, PerformanceDatum, check_result_of
 
     warning, critical = _ranges(options)
     profiles = profiles_for(options).with_settings(lambda settings: _settings(settings, options))
@@ -134,7 +158,7 @@ def _checked(options: Options, started_s: float, line: ProgressLine) -> tuple[Pl
     metrics = result.metrics(warning, critical)
     took_s, limit_s = time.monotonic() - started_s, options.timeout.total_seconds()
     metrics.append(PerformanceDatum(label="time", value=took_s, unit="s", greatest=limit_s))
-    return status, output_of(status, text, metrics, result.details)
+    return status, text, metrics, result.details
 
 
 def _ranges(options: Options) -> tuple[NagiosRange | None, NagiosRange | None]:

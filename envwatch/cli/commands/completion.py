@@ -22,14 +22,15 @@ FOLDER: Final = Path(__file__).parents[1] / "completions"
 def add_arguments(parser: Parser) -> None:
     """Add arguments."""
     parser.description = (
-        "Print the script that completes commands, options, profiles and filter\n"
-        "fields in a shell. Make the folder, and write the script there:\n\n"
-        "  envwatch completion bash \\\n"
-        "      > ~/.local/share/bash-completion/completions/envwatch\n"
-        "  envwatch completion fish > ~/.config/fish/completions/envwatch.fish\n"
-        "  envwatch completion zsh > ~/.zfunc/_envwatch\n"
-        "      and in ~/.zshrc, before compinit: fpath+=~/.zfunc"
+        "Print the script that lets your shell complete commands, options, profiles and the\n"
+        "fields of a filter. Make the folder of the example first; for zsh, also write\n"
+        "`fpath+=~/.zfunc` in ~/.zshrc, before compinit."
     )
+    parser.examples = {
+        'eval "$(envwatch completion bash)"': "in ~/.bashrc",
+        "envwatch completion zsh > ~/.zfunc/_envwatch": "",
+        "envwatch completion fish > ~/.config/fish/completions/envwatch.fish": "",
+    }
     parser.add_argument(
         "shell", metavar="SHELL", nargs="?", default=None, choices=tuple(SCRIPTS), help=" or ".join(SCRIPTS)
     )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopError
 from envwatch.cli.bootstrap import all_settings_for, config_path_for, credentials_for
-from envwatch.cli.streams import print_error, write
+from envwatch.cli.streams import print_error, write, write_json
 from envwatch.config.values import ConfigError
 from envwatch.model.redactor import ReportedError, redactor
 from envwatch.model.text import SafeText, clean
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from envwatch.config.credentials import Credentials
     from envwatch.config.schema import Document
     from envwatch.config.settings import Settings
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -26,22 +26,56 @@ if TYPE_CHECKING:
 _SETTINGS: Final = ("interval", "profile", "view", *QUERY_OPTIONS)
 
 _ACTIONS: Final = {
-    "show": "print each value with its origin, but never the key",
+    "show": "print what is in force and where it comes from, without the key",
     "validate": "check the file: a line for each mistake, and exit code 2",
-    "init": "write a new file with every setting commented out; never overwrites",
+    "init": "write a new file that explains every setting; never overwrites",
     "path": "print the path of the file",
-    "schema": "print the file's JSON schema, for editors",
+    "schema": "print the JSON schema of the file, for editors",
+}
+_EXAMPLES: Final = {
+    "show": {
+        "envwatch config show": "your settings",
+        "envwatch config show --profile work": "those of a profile",
+        "envwatch config show -o json": "for a program",
+    },
+    "validate": {
+        "envwatch config validate": "is the file right?",
+        "envwatch config validate --config new.toml": "before you use it",
+        "envwatch config validate -o json": "for a program",
+    },
+    "init": {
+        "envwatch config init": "in the usual place",
+        "envwatch config init --config new.toml": "somewhere else",
+        "envwatch config init --config work.toml && ls -l": "only you can read it",
+    },
+    "path": {
+        "envwatch config path": "where is it?",
+        'cat "$(envwatch config path)"': "read it",
+        'cp "$(envwatch config path)" backup.toml': "copy it",
+    },
+    "schema": {
+        "envwatch config schema": "print it",
+        "envwatch config schema > envwatch.schema.json": "for your editor",
+        "envwatch config schema | diff envwatch.schema.json -": "did it change?",
+    },
 }
 
 
 def add_arguments(parser: Parser) -> None:
     """Add arguments."""
-    parser.description = "Show the settings and their origins, or check the file. Only `init` writes the file."
+    parser.description = "Show the settings and where they come from, or check the file. Only `init` writes it."
+    parser.examples = {
+        "envwatch config init": "a new file that explains every setting",
+        "envwatch config validate": "is the file right?",
+        "envwatch config show": "what is in force, and why?",
+    }
     parser.add_shared(*_SETTINGS, "config")
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, title="actions")
     for action, summary in _ACTIONS.items():
         description = f"{summary[0].upper()}{summary[1:]}."
-        action_parser = actions.add_parser(action, help=summary, description=description)
+        action_parser = actions.add_parser(action, help=summary, description=description, examples=_EXAMPLES[action])
+        if action in {"show", "validate"}:
+            action_parser.add_output("table" if action == "show" else "text", "json")
         action_parser.add_shared(*_SETTINGS if action == "show" else (), "config")
 
 
@@ -54,28 +88,31 @@ def run(options: Options) -> int:
         case "schema":
             from envwatch.config.schema import schema
 
-            write(f"{json.dumps(schema(), indent=2, ensure_ascii=False)}\n".encode())
+            write_json(schema())
         case "init":
             _init(path)
         case "validate":
             return _validate(options, path)
         case _:
-            write(redactor()(_shown(all_settings_for(options), path)).encode())
+            _show(options, path)
     return Exit.FINE
 
 
-def _shown(all_settings: Sequence[Settings], path: Path) -> str:
-    from envwatch.config.describe import settings_table
+def _show(options: Options, path: Path) -> None:
+    from envwatch.config.describe import settings_json, settings_table
 
-    blocks = []
-    for settings in all_settings:
-        try:
-            credentials = credentials_for(settings)
-        except ReportedError as stop:
-            blocks.append(settings_table(settings, str(stop), path))
-        else:
-            blocks.append(settings_table(settings, credentials, path))
-    return "\n".join(blocks)
+    found = [(settings, _credentials(settings), path) for settings in all_settings_for(options)]
+    if options.output == "json":
+        write_json([settings_json(*each) for each in found])
+    else:
+        write(redactor()("\n".join(settings_table(*each) for each in found)).encode())
+
+
+def _credentials(settings: Settings) -> Credentials | str:
+    try:
+        return credentials_for(settings)
+    except ReportedError as stop:
+        return str(stop)
 
 
 def _init(path: Path) -> None:
@@ -98,17 +135,18 @@ def _validate(options: Options, path: Path) -> int:
     from envwatch.config.describe import checked_text, places_not_ready, warnings_about
 
     document, mistakes = document_and_all_mistakes(options)
-    for mistake in mistakes:
-        print_error(f"envwatch: {mistake}")
-    if mistakes:
-        return Exit.USAGE
     warnings = list[SafeText]()
-    if document is not None:
+    if document is not None and not mistakes:
         warnings += warnings_about(document)
         warnings += places_not_ready(document, os.environ)
         warnings += _unmatched_filters(options)
-    for warning in warnings:
-        print_error(f"envwatch: {warning}")
+    if options.output == "json":
+        write_json({"config": str(path), "exists": path.exists(), "mistakes": [*mistakes], "warnings": warnings})
+        return Exit.USAGE if mistakes else Exit.FINE
+    for line in (*mistakes, *warnings):
+        print_error(f"envwatch: {line}")
+    if mistakes:
+        return Exit.USAGE
     what = "the file does not exist, and none is needed; `envwatch config init` writes the file"
     print_error(f"{path}: {checked_text(document, os.environ) if document else what}")
     return Exit.FINE

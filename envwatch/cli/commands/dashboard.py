@@ -46,47 +46,17 @@ TURN_S: Final = 0.001
 """Longest turn of a thread, a fifth of Python's default: history threads must not delay keys."""
 
 
-REFERENCE: Final = """\
-examples:
-  envwatch demo                     look around; needs no key
-  envwatch                          watch your environments
-  envwatch list --filter pod:p-7    the environments in one pod, once
-  envwatch list -o csv > fleet.csv  all of them, for a spreadsheet
-  envwatch list -o jsonl | jq -r 'select(.state == "offline") | .name'
-  envwatch doctor                   what is wrong here, and what to do
-
-environment variables:
-  LETTA_API_KEY    the API key; without it, in this order: the key that
-                   the profile names, the system's keyring, the login of
-                   the Letta CLI (~/.letta/settings.json), a prompt at the
-                   terminal. It is never an option, because every user of
-                   a machine can read those.
-  LETTA_BASE_URL   the server (default https://api.letta.com); https, or
-                   http to this machine. Every key is sent there, except
-                   one that a profile names itself. A key or server of the
-                   profile that --profile selects comes before both.
-  ENVWATCH_CONFIG, ENVWATCH_PROFILE
-                   like --config and --profile
-  ENVWATCH_INTERVAL, ENVWATCH_THEME, …
-                   each setting of the configuration file, before the
-                   file's value; `envwatch config show` prints the values
-                   in force and their origins
-  HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR, NO_COLOR
-                   as in other programs
-
-exit codes:
-  0 fine   1 failed   2 usage or configuration   3 no listing available
-  4 key refused   129 terminal closed   130 interrupted
-  141 reader of the output closed it   143 terminated
-  `check` has those of monitoring plugins: 0 OK, 1 WARNING, 2 CRITICAL,
-  3 UNKNOWN, also for a wrong option or configuration
-"""
-
-
 def add_arguments(parser: Parser) -> None:
     """Add arguments."""
-    parser.description = "Watch the environments of the selected profiles. `envwatch` without a command is the same."
-    parser.epilog = REFERENCE
+    parser.description = (
+        "Watch your machines live, losses first. `envwatch` without a command is the same.\n"
+        "Press ? for the keys, and q to quit."
+    )
+    parser.examples = {
+        "envwatch": "all your machines",
+        "envwatch --filter 'name:web-*'": "some of them; / changes the filter",
+        "envwatch --profile work,home": "two profiles on one screen",
+    }
     parser.add_shared(*DASHBOARD_OPTIONS)
 
 

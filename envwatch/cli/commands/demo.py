@@ -24,12 +24,18 @@ _UNLIMITED: Final = 1_000_000
 def add_arguments(parser: Parser) -> None:
     """Add arguments."""
     parser.description = (
-        "Run the dashboard on a simulated fleet: a local server with the same API. The command needs no key."
+        "Watch a simulated fleet with losses and an outage. A server on this machine plays\n"
+        "the API of Letta: you need no key, and nothing leaves your machine."
     )
-    size = f"environments (default {_DEFAULT_SIZE})"
+    parser.examples = {
+        "envwatch demo": "look around",
+        "envwatch demo --size 1000": "a large fleet",
+        "envwatch demo --serve": "only its server, to try other commands",
+    }
+    size = f"machines (default {_DEFAULT_SIZE})"
     parser.add_argument("--size", default=_DEFAULT_SIZE, **valued("N", whole_number(0, 100_000), size))
-    parser.add_flag("--no-hints", "hide the line of hints")
-    parser.add_flag("--serve", "run only the server, until ctrl+c; print its address")
+    parser.add_flag("--no-hints", "leave out the line of hints")
+    parser.add_flag("--serve", "run only the server, until ctrl+c, and print its address")
     parser.add_shared("interval", "no_mouse", "no_history", "view", *QUERY_OPTIONS, *OUTPUT_OPTIONS, "config")
 
 

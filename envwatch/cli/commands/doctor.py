@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import Exit, Options, Parser
-from envwatch.cli.streams import has_colours, stdout, write, write_text
+from envwatch.cli.streams import has_colours, stdout, write_json, write_text
 from envwatch.model.text import composed, counted, wrapped
 from envwatch.wording.state_style import painted
 
@@ -28,17 +27,22 @@ _NARROWEST: Final = 30
 def add_arguments(parser: Parser) -> None:
     """Add arguments."""
     parser.description = (
-        "Check everything from configuration to listing, clock and history. Print each problem\n"
-        "with its remedy, and a verdict. The command changes nothing. The exit code is 0 if envwatch\n"
-        "works here, also with warnings, else 1."
+        "Check everything that envwatch needs, from the configuration to the clock, and print\n"
+        "each problem with its fix, and a verdict. Nothing is changed. The exit code is 0 if\n"
+        "envwatch works here, also with warnings, and 1 otherwise."
     )
+    parser.examples = {
+        "envwatch doctor": "what is wrong here?",
+        "envwatch doctor --verbose": "what is right, too",
+        "envwatch doctor -o json > doctor.json": "all checks, for a program",
+    }
+    parser.add_output("text", "json")
     parser.add_shared("profile", "config")
-    parser.add_flag("--verbose", "also print passed checks, with measured values")
-    parser.add_flag("--json", "print an array with an object for each check")
+    parser.add_flag("--verbose", "also print what is right, with measured values")
 
 
 def run(options: Options) -> int:
-    """Print each problem at once; with `--json`, all at the end."""
+    """Print each problem at once; with `-o json`, all at the end."""
     import asyncio
 
     return asyncio.run(_run(options))
@@ -49,13 +53,14 @@ async def _run(options: Options) -> int:
 
     stream = stdout()
     width = (os.get_terminal_size(stream.fileno()).columns or None) if stream.isatty() else None
+    is_json = options.output == "json"
     findings: list[Finding] = []
     async for raw in _findings(options):
         findings.append(finding := safe(raw))
-        if not options.json and (options.verbose or finding["fix"]):
+        if not is_json and (options.verbose or finding["fix"]):
             _print(finding_lines(finding, width, has_colours=has_colours(stream)))
-    if options.json:
-        write(f"{json.dumps(findings, indent=2, ensure_ascii=False)}\n".encode())
+    if is_json:
+        write_json(findings)
     else:
         _print(wrapped_lines(verdict_of(findings), width))
     return Exit.FAILED if any(finding["status"] == "failure" for finding in findings) else Exit.FINE

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError
 from envwatch.cli.bootstrap import all_settings_for, hook_mistakes_in, hooks_in
-from envwatch.cli.streams import print_error, stdout, write
+from envwatch.cli.streams import print_error, stdout, write, write_json, write_table
 from envwatch.model.redactor import redactor
 from envwatch.model.text import SafeText, clean, did_you_mean, shortened
 
@@ -19,36 +20,98 @@ if TYPE_CHECKING:
     from envwatch.deliver.delivery import Delivery
     from envwatch.deliver.message import Message
 
-_TEST: Final = "send a made-up incident, opened and resolved, to each hook or to one hook, and print each result"
+_TEST: Final = "send a made-up incident and its end to each hook, or to one"
 
 
 def add_arguments(parser: Parser) -> None:
     """Add arguments."""
     parser.description = (
-        "Hooks run a program or post to a web service when an environment changes. `envwatch watch --hooks` runs hooks."
+        "Hooks run a program or post to a web service when machines go down and come back.\n"
+        "They stand in the configuration file; `envwatch watch --hooks` runs them."
     )
+    parser.examples = {
+        "envwatch hooks list": "what each hook sends, and where",
+        "envwatch hooks test": "does it arrive?",
+        "envwatch watch --hooks": "from now on",
+    }
     parser.add_shared("config")
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, title="actions")
-    test = actions.add_parser(
-        "test", help=_TEST, description=f"{_TEST[0].upper()}{_TEST[1:]}. The exit code is 1 if a hook fails."
+    list_parser = actions.add_parser(
+        "list",
+        help="print each hook: what it sends, where, and whether it can",
+        description="Print each hook of the configuration file. Nothing is sent.",
+        examples={
+            "envwatch hooks list": "all of them",
+            "envwatch hooks list --config new.toml": "those of another file",
+            "envwatch hooks list -o json": "for a program",
+        },
     )
-    test.add_shared("config")
-    test.add_argument("hook", metavar="HOOK", nargs="?", default=None, help="name, or number in the file")
+    test = actions.add_parser(
+        "test",
+        help=_TEST,
+        description=f"{_TEST[0].upper()}{_TEST[1:]}. The exit code is 1 if a hook fails.",
+        examples={
+            "envwatch hooks test": "all of them",
+            "envwatch hooks test chat": "the one with this name",
+            "envwatch hooks test 1 -o json": "the first one, for a program",
+        },
+    )
+    for action_parser, first in ((list_parser, "table"), (test, "text")):
+        action_parser.add_output(first, "json")
+        action_parser.add_shared("config")
+    test.add_argument("hook", metavar="HOOK", nargs="?", default=None, help="its name, or its number in the file")
 
 
 def run(options: Options) -> int:
-    """Send each message once."""
-    import asyncio
-
+    """List the hooks, or send each message once."""
     stdout()
     settings = all_settings_for(options)[0]
+    return _list(options, settings) if options.action == "list" else _test(options, settings)
+
+
+def _list(options: Options, settings: Settings) -> int:
+    from envwatch.config.hooks import deliveries_of
+
+    for mistake in hook_mistakes_in(settings):
+        print_error(f"envwatch: {mistake}")
+    deliveries = deliveries_of(settings.hooks, os.environ, settings.key_variables)
+    problems = {name: [clean(what) for what, _ in each.problems()] for name, each in deliveries.items()}
+    if options.output == "json":
+        write_json(
+            [
+                {
+                    "name": hook.name,
+                    "on": [*hook.on],
+                    "filter": hook.filter or None,
+                    "target": redactor()(deliveries[hook.name].target),
+                    "problems": problems[hook.name],
+                }
+                for hook in settings.hooks
+            ]
+        )
+    elif settings.hooks:
+        rows = [
+            (hook.name, ",".join(hook.on), deliveries[hook.name].target, "; ".join(problems[hook.name]) or "-")
+            for hook in settings.hooks
+        ]
+        write_table([[clean(redactor()(cell)) for cell in row] for row in [("NAME", "ON", "TO", "PROBLEM"), *rows]])
+    else:
+        print_error("there are no hooks; `envwatch config init` explains them")
+    return Exit.FINE
+
+
+def _test(options: Options, settings: Settings) -> int:
+    import asyncio
+
     _, deliveries = hooks_in(settings, options)
     mistakes = hook_mistakes_in(settings)
     for mistake in mistakes:
         print_error(f"envwatch: {mistake}")
     chosen = _chosen(settings, options.hook)
-    failed = asyncio.run(_try_all(chosen, deliveries, settings.profile_in_file))
-    are_all_fine = failed == 0 and (options.hook is not None or not mistakes)
+    results = asyncio.run(_try_all(chosen, deliveries, settings.profile_in_file, is_json=options.output == "json"))
+    if options.output == "json":
+        write_json([{"name": name, "problem": problem} for name, problem in results.items()])
+    are_all_fine = not any(results.values()) and (options.hook is not None or not mistakes)
     return Exit.FINE if are_all_fine else Exit.FAILED
 
 
@@ -66,15 +129,18 @@ def _chosen(settings: Settings, wanted: str | None) -> Sequence[HookSettings]:
     return [found]
 
 
-async def _try_all(hooks: Sequence[HookSettings], deliveries: Mapping[SafeText, Delivery], profile: str) -> int:
-    failed = 0
+async def _try_all(
+    hooks: Sequence[HookSettings], deliveries: Mapping[SafeText, Delivery], profile: str, *, is_json: bool
+) -> Mapping[SafeText, str | None]:
+    results = dict[SafeText, str | None]()
     for hook in hooks:
         print_error(f"trying {hook.name}: {deliveries[hook.name].target}")
         problem = await _problem(deliveries[hook.name], _made_up(hook.name, profile))
-        failed += problem is not None
-        result = "ok      opened and resolved" if problem is None else f"failed  {problem}"
-        write(f"{redactor()(f'{hook.name}  {result}')}\n".encode())
-    return failed
+        results[hook.name] = None if problem is None else redactor()(problem)
+        if not is_json:
+            result = "ok      opened and resolved" if problem is None else f"failed  {problem}"
+            write(f"{redactor()(f'{hook.name}  {result}')}\n".encode())
+    return results
 
 
 async def _problem(delivery: Delivery, messages: Sequence[Message]) -> str | None:

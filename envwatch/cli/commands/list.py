@@ -38,15 +38,19 @@ FORMATS: Final = ("table", "json", "jsonl", "csv", "name", "line")
 def add_arguments(parser: Parser) -> None:
     """Add arguments."""
     parser.description = (
-        "List the environments once, problems first.\n"
-        "The settings `filter` and `view` have no effect here.\n"
-        "If one of several profiles fails, the others are printed, and the exit code is 3, or 4 for a refused key."
+        "Print your machines once, losses first. `-o line` is one line of counts, for a status\n"
+        "bar. The settings `filter` and `view` do not apply. If one of several profiles fails,\n"
+        "the others are printed, and the exit code is 3, or 4 for a refused key."
     )
-    about = "table (default), json, jsonl, csv, name, line (counts)"
-    parser.add_argument("-o", "--output", choices=FORMATS, default="table", metavar="FORMAT", help=about)
-    about = "columns in order, also of JSON and CSV: name,meta.team"
+    parser.examples = {
+        "envwatch list": "all of them",
+        "envwatch list 'status:off'": "the machines that are off",
+        "envwatch list -o csv > fleet.csv": "for a spreadsheet",
+    }
+    parser.add_output(*FORMATS)
+    about = "these columns, in this order, also of JSON and CSV: name,meta.team"
     parser.add_argument("--columns", default=(), **valued("NAMES", _columns, about))
-    about = "order: a column, meta.KEY, or problems (default)"
+    about = "sort by a column, meta.KEY, or problems (default)"
     parser.add_argument("--sort", default=None, **valued("COLUMN", _sort, about))
     parser.add_shared(*QUERY_OPTIONS, "profile", "view", *OUTPUT_OPTIONS, "config")
 
@@ -151,7 +155,7 @@ def _write_listing(
     if listed is None:
         return
     write_all(_pieces(listed, options))
-    if options.output == "table" or listed.rejected or listed.untimed:
+    if options.output in {"", "table"} or listed.rejected or listed.untimed:
         hosts = dict.fromkeys(server_host(each.credentials) for name, each in profiles.items() if name not in failures)
         print_error(formats.summary_of(listed, ", ".join(hosts), old))
     for warning in listed.clock_warnings:
@@ -190,7 +194,7 @@ def _write_line(
 def _pieces(listed: EnvironmentList, options: Options) -> Iterator[bytes]:
     from envwatch.wording.output import formats
 
-    if options.output == "table":
+    if options.output in {"", "table"}:
         stream = stdout()
         width = os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
         ascii_only = options.ascii or not is_utf8(stream)

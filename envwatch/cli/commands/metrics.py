@@ -36,24 +36,22 @@ _Render: TypeAlias = "Callable[[Monitor, Polls, Clocks], bytes]"
 def add_arguments(parser: Parser) -> None:
     """Add arguments."""
     parser.description = (
-        "Describe the environments and the polls as series for Prometheus, in its text\n"
-        "format. --textfile writes a file after each poll, until ctrl+c, for node_exporter's\n"
-        "textfile collector, which reads files named *.prom. The file is removed at the\n"
-        "end, because its values would never change again; --once keeps the file.\n"
-        "Without --textfile, one poll goes to standard output.\n"
-        "Without a usable listing, the series of environments are absent.\n"
-        "With --once, or without --textfile, the exit code is 3 if a profile cannot be\n"
-        "listed, 4 if a key is refused. The other profiles are written in any case.\n"
-        "The settings `filter` and `online_only` have no effect here. `envwatch serve` has\n"
-        "the same series."
+        "Print machines and polls as series for Prometheus, once. With --textfile, write them\n"
+        "to a file after each poll, until ctrl+c, for the textfile collector of node_exporter,\n"
+        "which reads *.prom. The file is removed at the end, because its values would never\n"
+        "change again; --once keeps it. `envwatch serve` has the same series.\n\n"
+        "Exit codes of a single poll: 3 if a profile gave no answer, 4 if a key is refused;\n"
+        "the others are written. The settings `filter` and `online_only` do not apply."
     )
-    about = "write this file (mode 0644) in one step; its folder must exist"
+    parser.examples = {
+        "envwatch metrics": "print them once",
+        "envwatch metrics --textfile letta.prom": "for node_exporter",
+        "envwatch metrics --textfile letta.prom --once": "the same, from cron",
+    }
+    about = "write this file in one step, readable for everybody"
     parser.add_argument("--textfile", default=None, **valued("PATH", path_text, about))
     parser.add_flag("--once", "poll once, write, and end")
-    about = (
-        "the most environments with series of their own, problems first (default 2000); the counts include"
-        " all environments"
-    )
+    about = "series of their own for this many machines, losses first (default 2000)"
     parser.add_argument("--largest", default=2000, **valued("N", whole_number(0, 100_000), about))
     parser.add_shared(*QUERY_OPTIONS, "profile", "interval", "no_history", "log_file", "log_level", "config")
 

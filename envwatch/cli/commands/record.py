@@ -35,25 +35,27 @@ _PAST: Final = past("a time in the past like 02:00, 8h ago or 'yesterday 14:00',
 def add_arguments(parser: Parser) -> None:
     """Add arguments."""
     parser.description = (
-        "Record polls into one file, until ctrl+c. `envwatch replay` shows the file, also on\n"
-        "another machine. With --since, copy a part of the history, without asking the\n"
-        "server. A cut file, or the file of a killed recording, loses only its end.\n"
-        "The exit code is 4 if the server keeps refusing the key."
+        "Record polls into one file, until ctrl+c. `envwatch replay` plays it, on any machine.\n"
+        "With --since, copy a part of the history; no server is asked. If a recording is\n"
+        "killed or its file is cut, only the end is lost. The exit code is 4 if the server\n"
+        "keeps refusing the key."
     )
+    parser.examples = {
+        "envwatch record -o night.rec": "until ctrl+c",
+        "envwatch record -o shift.rec --for 8h": "for eight hours",
+        "envwatch record -o bug.rec --since 8h --redact": "what happened, without names",
+    }
     parser.add_argument("-o", "--output", dest="file", required=True, **valued("FILE", path_text, "the file to write"))
     parser.add_flag("--force", "replace the file if it exists")
-    about = "record for this time, and end with exit code 0: 10m, 8h, 1d"
+    about = "record for this time: 10m, 8h, 1d"
     reader = duration(1, limits.LONGEST_WATCH.total_seconds())
     parser.add_argument("--for", dest="lasts", default=None, **valued("TIME", reader, about))
-    about = "copy the history from this time on: 02:00, 8h ago, 'yesterday 14:00', ISO 8601"
+    about = "copy the history since: 8h, 02:00, 'yesterday 14:00' or ISO 8601"
     parser.add_argument("--since", default=None, **valued("TIME", _PAST, about))
     parser.add_argument(
         "--until", default=None, **valued("TIME", _PAST, "with --since: the end of the copy (default now)")
     )
-    about = (
-        "replace names, ids, users, branches, directories and hosts by pseudonyms; leave out free texts; keep"
-        " versions, modes, systems and times"
-    )
+    about = "replace names, ids, hosts and the like by pseudonyms, and leave out free texts"
     parser.add_flag("--redact", about)
     parser.add_shared("profile", "interval", "page_size", "online_only", "source", "user", "no_history")
     parser.add_shared("log_file", "log_level", "config")

@@ -29,29 +29,33 @@ _DRAWN_AFTER_S: Final = 1.0
 def add_arguments(parser: Parser) -> None:
     """Add arguments."""
     parser.description = (
-        "Play a recording of `envwatch record` in the dashboard: p pauses, [ ] { } T go back\n"
-        "and forth. With -o, print the recorded events like `envwatch watch`, by --filter and\n"
-        "--view together. The command needs no key and asks no server."
+        "Play a recording of `envwatch record` in the dashboard: p pauses, [ ] { } and T move in\n"
+        "time. With -o, print the recorded changes as `envwatch watch` does. You need no key,\n"
+        "and no server is asked."
     )
+    parser.examples = {
+        "envwatch replay night.rec": "in the dashboard",
+        "envwatch replay night.rec --speed 60": "an hour in a minute",
+        "envwatch replay night.rec -o jsonl": "its changes, for a program",
+    }
     parser.add_argument("file", **valued("FILE", path_text, "the recording"))
     about = "recorded seconds per second (default 1)"
     parser.add_argument("--speed", default=None, **valued("N", _speed, about))
-    about = "where to start: 02:13, '3m ago' (before its end), '2026-11-25 02:13', ISO 8601"
+    about = "start here: 02:13, '3m ago' (before its end), '2026-11-25 02:13' or ISO 8601"
     parser.add_argument("--at", default=None, metavar="TIME", help=about)
-    about = "print the events, like `watch`: text or jsonl"
-    parser.add_argument("-o", "--output", choices=("text", "jsonl"), default=None, metavar="FORMAT", help=about)
+    parser.add_output("text", "jsonl", about="print the changes at once: text or jsonl")
     parser.add_shared("filter", "view", "no_mouse", "ascii", "log_file", "log_level", "config")
 
 
 def run(options: Options) -> int:
     """Show a recording, or print the events."""
-    if options.output is not None and options.speed is not None:
+    if options.output and options.speed is not None:
         raise StopError(Exit.USAGE, "--speed does not go with -o, which prints all events at once")
 
     display_settings = display_settings_of(options)
     with closing(_opened(options)) as file:
         at = _start(file, options)
-        if options.output is None:
+        if not options.output:
             import asyncio
 
             from envwatch.cli.commands.dashboard import require_terminal

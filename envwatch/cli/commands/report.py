@@ -26,20 +26,25 @@ _PAST: Final = past("a time in the past like 8h, 02:00 or 'yesterday 14:00', or 
 def add_arguments(parser: Parser) -> None:
     """Add arguments."""
     parser.description = (
-        "Print a handover report for the next person on call: environments still down,\n"
-        "losses, outages, flapping, modes, versions, unwatched time and availability. The\n"
-        "command reads the history of the dashboard and `envwatch watch`, and asks no\n"
-        "server. The Markdown can be pasted into a chat: no name mentions a person or\n"
-        "becomes a link.\n"
-        "TIME is 8h, 02:00 (the last one), yesterday, 'yesterday 14:00', or ISO 8601."
+        "Print a handover report for the next person on call: what is still down, incidents,\n"
+        "outages, flapping, modes, versions, unwatched time and availability. It comes from\n"
+        "the history of the dashboard and `envwatch watch`; no server is asked. You can paste\n"
+        "the Markdown into a chat: no name mentions a person or becomes a link.\n"
+        "TIME is 8h, 02:00 (the last one), yesterday, 'yesterday 14:00' or ISO 8601."
     )
-    about = 'a recording of `envwatch record`, in place of the history; "now" is the recording\'s end'
+    parser.examples = {
+        "envwatch report": "the last eight hours",
+        "envwatch report --since 'yesterday 18:00'": "since then",
+        "envwatch report night.rec > handover.md": "of a recording",
+    }
+    about = "a recording of `envwatch record`, in place of the history"
     parser.add_argument("file", nargs="?", default=None, **valued("FILE", path_text, about))
-    about = "begin of the period (default 8h; for a recording, its begin)"
+    about = "begin of the period (default 8h, or the begin of the recording)"
     parser.add_argument("--since", default=None, **valued("TIME", _PAST, about))
-    parser.add_argument("--until", default=None, **valued("TIME", _PAST, "end of the period (default now)"))
-    about = "md (Markdown, the default), or json (complete, with exact names)"
-    parser.add_argument("-o", "--output", choices=("md", "json"), default="md", metavar="FORMAT", help=about)
+    parser.add_argument(
+        "--until", default=None, **valued("TIME", _PAST, "end of the period (default now, or the end of the recording)")
+    )
+    parser.add_output("md", "json")
     parser.add_shared("filter", "profile", "online_only", "source", "user", "config")
 
 

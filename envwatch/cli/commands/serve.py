@@ -22,23 +22,27 @@ if TYPE_CHECKING:
 def add_arguments(parser: Parser) -> None:
     """Add arguments."""
     parser.description = (
-        "Poll once for many viewers, and serve the last complete listing with the same API.\n"
-        "Viewers set LETTA_BASE_URL to this server and LETTA_API_KEY to one of its tokens,\n"
-        "and never need the platform's key. Without a usable listing, viewers get the\n"
-        "reason (503). Several profiles (--profile a,b) are served at /profiles/a and\n"
-        "/profiles/b. /metrics has series for Prometheus, if the extra `metrics` is\n"
-        "installed."
+        "Poll once for many viewers, and serve them the last complete answer with the same\n"
+        "API. A viewer sets LETTA_BASE_URL to this server and LETTA_API_KEY to one of its\n"
+        "tokens, and never needs the key of the platform. Several profiles (--profile a,b) are\n"
+        "served at /profiles/a and /profiles/b. /metrics has series for Prometheus, if the\n"
+        "extra `metrics` is installed."
     )
+    parser.examples = {
+        "envwatch serve": "for this machine",
+        "envwatch serve --new-token ann --ack": "a token for ann",
+        "envwatch serve --bind 0.0.0.0:8443 --tls-cert cert.pem": "over https",
+    }
     about = f"where to listen (default {DEFAULT_ADDRESS}); beyond this machine only with --tls-cert"
     parser.add_argument("--bind", default=address_of(DEFAULT_ADDRESS), **valued("ADDRESS:PORT", address_of, about))
-    about = "serve https with this certificate and its chain, PEM; a renewed file is read again"
+    about = "serve https with this certificate and its chain (PEM); renewed files are read again"
     parser.add_argument("--tls-cert", default=None, **valued("PATH", path_text, about))
-    about = "the certificate's key, PEM (default: in the same file)"
+    about = "the key of the certificate (default: in the same file)"
     parser.add_argument("--tls-key", default=None, **valued("PATH", path_text, about))
-    about = "add a token for a viewer of this name, print the token once, and end"
+    about = "add a token for this viewer, print it once, and end"
     parser.add_argument("--new-token", default=None, **valued("NAME", one_line, about))
-    parser.add_flag("--ack", "with --new-token: the viewer may acknowledge for the team, and end any acknowledgement")
-    parser.add_flag("--hooks", "run the hooks of the configuration file, in one process only")
+    parser.add_flag("--ack", "with --new-token: the viewer may acknowledge for the team")
+    parser.add_flag("--hooks", "run the hooks of the configuration file (in one process only)")
     parser.add_shared("profile", "interval", "no_history", "page_size", "log_file", "log_level", "config")
 
 

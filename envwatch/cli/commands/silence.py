@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from dataclasses import replace
@@ -18,7 +17,7 @@ from envwatch.cli.bootstrap import (
     profiles_for,
     user_name,
 )
-from envwatch.cli.streams import confirm, print_error, write, write_table
+from envwatch.cli.streams import confirm, print_error, write, write_json, write_table
 from envwatch.config.values import duration, future
 from envwatch.model.acks import LONGEST_S, SHORTEST_S
 from envwatch.model.redactor import ReportedError
@@ -35,8 +34,20 @@ if TYPE_CHECKING:
 _Listed: TypeAlias = "tuple[Silence, float | None, float | None, SafeText]"
 """A silence, begin and end in ms (None outside a recurring silence's hours), and a recurring silence's profiles."""
 _ACTIONS: Final = {
-    "list": "print the silences: current, and recurring ones of the configuration",
-    "end": "end a silence by its id; of a recurring silence, only the present hours",
+    "list": "print the silences, also the recurring ones of the file",
+    "end": "end a silence; a recurring one only for its present hours",
+}
+_EXAMPLES: Final = {
+    "list": {
+        "envwatch silence list": "all of them",
+        "envwatch silence list --profile work": "with the recurring ones of a profile",
+        "envwatch silence list -o json": "for a program",
+    },
+    "end": {
+        "envwatch silence end 3f2a9c1e": "the one with this id",
+        "envwatch silence end 71b0d4c8 -o json": "for a program",
+        "envwatch silence end 5ce80a42 && envwatch silence list": "see what is left",
+    },
 }
 _QUERY_CELLS: Final = 48
 _NAMES: Final = 3
@@ -47,30 +58,35 @@ _LOOK_S: Final = 10
 def add_arguments(parser: Parser) -> None:
     """Add arguments."""
     parser.description = (
-        "Silence the environments that match a filter: the screen and the log show them,\n"
-        "no alert goes out. A silence ends by itself. A running dashboard reads a new\n"
-        "silence with its next poll. The command prints the matching environments, and\n"
-        "asks before it silences all environments."
+        "Keep machines from paging during planned work. The screen and the log still show\n"
+        "them, and a silence ends by itself. Every envwatch on this machine knows it from its\n"
+        "next poll on. You see what matches before you confirm."
     )
+    parser.examples = {
+        "envwatch silence web-1 --for 2h": "one machine",
+        "envwatch silence 'pod:p-7' --for 30m --note disks": "a pod, with a reason",
+        "envwatch silence 'ci-*' --for 1d --yes": "without asking",
+    }
     parser.add_shared("filter")
     parser.word_flag = "--filter"
     length = parser.add_mutually_exclusive_group()
-    about = "length of the silence, at most 31d: 30m, 2h, 1d, 1h30m"
+    about = "for this time: 30m, 1h30m, at most 31d"
     length.add_argument("--for", dest="lasts", **valued("TIME", duration(SHORTEST_S, LONGEST_S), about))
-    about = "end of the silence: 10:00, '2026-11-25 15:30', or ISO 8601 with an offset"
+    about = "until this time: 10:00, '2026-11-25 15:30' or ISO 8601"
     length.add_argument("--until", **valued("TIME", future, about))
-    parser.add_argument("--note", **valued("TEXT", one_line, "reason, for the next reader"))
-    parser.add_argument("--yes", action="store_true", help="silence every environment without asking")
+    parser.add_argument("--note", **valued("TEXT", one_line, "the reason, for others"))
+    parser.add_argument("--yes", action="store_true", help="silence all that match without asking")
+    parser.add_output("text", "json")
     parser.add_shared("profile", "config")
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions (default: make a silence)")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions")
     for action, summary in _ACTIONS.items():
-        action_parser = actions.add_parser(action, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        description = f"{summary[0].upper()}{summary[1:]}."
+        action_parser = actions.add_parser(action, help=summary, description=description, examples=_EXAMPLES[action])
         if action == "list":
-            action_parser.add_argument(
-                "-o", "--output", choices=("table", "json"), default="table", help="the format (default table)"
-            )
+            action_parser.add_output("table", "json")
         else:
-            action_parser.add_argument("id", metavar="ID", help="id, from `envwatch silence list`")
+            action_parser.add_output("text", "json")
+            action_parser.add_argument("id", metavar="ID", help="the id, from `envwatch silence list`")
         action_parser.add_shared("profile", "config")
 
 
@@ -87,7 +103,7 @@ def run(options: Options) -> int:
         case "list":
             return _list(options, settings)
         case "end":
-            return _end(options.id, settings)
+            return _end(options, settings)
         case _:
             return _make(options)
 
@@ -112,7 +128,10 @@ def _make(options: Options) -> int:
     if not getattr(options, "yes", False) and (is_everything or parse(options.filter).is_wildcard):
         confirm("silence", "silenced")
     keep_changes("silences", SILENCES, {silence.id: silence})
-    write(f"{silence.id}\n".encode())
+    if options.output == "json":
+        write_json(_json((silence, silence.at, silence.until, EMPTY)))
+    else:
+        write(f"{silence.id}\n".encode())
     print_error(f"silenced on this machine until {date_text(silence.until, None)}: {_what(silence)}{still}")
     return Exit.FINE
 
@@ -155,10 +174,11 @@ def _matching_text(names: Sequence[SafeText], count: int, unlisted: str) -> str:
     return f"{text}, and {unknown}" if count else f"matches an unknown number of machines: {unlisted}"
 
 
-def _end(id_: str, settings: Sequence[Settings]) -> int:
+def _end(options: Options, settings: Sequence[Settings]) -> int:
     from envwatch.model.clock import WallMs
     from envwatch.watch.state_file import SILENCES
 
+    id_: str = options.id
     name = shortened(clean(id_), 40)
     found = [listed for listed in _listed(settings) if clean(id_) in {listed[0].id, listed[0].id.rpartition("/")[2]}]
     if not found:
@@ -166,11 +186,13 @@ def _end(id_: str, settings: Sequence[Settings]) -> int:
     if len(found) > 1:
         ids = " or ".join(listed[0].id for listed in found)
         raise StopError(Exit.USAGE, f"several profiles have a silence {name}: end {ids}")
-    ((silence, _, until, _),) = found
+    ((silence, at, until, profiles),) = found
     if until is None:
         raise StopError(Exit.FAILED, f"{name} is not in force now: {_what(silence)}")
     ended = silence.ended(WallMs(time.time() * 1000), user_name())
     keep_changes("silences", SILENCES, {ended.id: ended})
+    if options.output == "json":
+        write_json(_json((silence, at, time.time() * 1000, profiles)))
     print_error(f"ended: {_what(silence)}")
     return Exit.FINE
 
@@ -179,7 +201,7 @@ def _list(options: Options, settings: Sequence[Settings]) -> int:
     print_damage()
     found = _listed(settings)
     if options.output == "json":
-        write(json.dumps([_json(each) for each in found], indent=2, ensure_ascii=False).encode() + b"\n")
+        write_json([_json(each) for each in found])
         return Exit.FINE
     if not found:
         print_error("nothing is silenced")

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopError, check_query, valued
 from envwatch.cli.bootstrap import print_hint, profiles_for
-from envwatch.cli.streams import ProgressLine, stdout, write
+from envwatch.cli.streams import ProgressLine, stdout, write, write_json
 from envwatch.config.values import duration, query, whole_number
 from envwatch.model import limits
 from envwatch.model.text import clean
 from envwatch.model.times import long_age
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.watch.loop import MonitorUpdate
     from envwatch.watch.profiles import Profiles
     from envwatch.wording.events.matching import WaitCondition
@@ -22,21 +25,26 @@ if TYPE_CHECKING:
 def add_arguments(parser: Parser) -> None:
     """Add arguments."""
     parser.description = (
-        "Wait until an environment matches QUERY, a filter in which a word is a whole name,\n"
-        "and print the names of the matching environments, one per line.\n"
-        "Only complete and plausible listings count. An environment that has left the\n"
-        "listing matches only a query for states (status:gone).\n"
-        "Exit codes: 0 matched, 1 no match within --timeout, 3 no usable listing at the end\n"
-        "of --timeout, 4 the key is refused."
+        "Wait until a machine matches, and print the names of those that do, one per line.\n"
+        "Only complete and plausible answers of the server count. A machine that the server\n"
+        "no longer lists matches only a query for states (status:gone).\n\n"
+        "Exit codes: 0 matched, 1 no match within --timeout, 3 no usable answer at the end of\n"
+        "--timeout, 4 the key is refused."
     )
-    parser.add_argument("query", nargs="+", **valued("QUERY", query, "what to wait for: web-1 status:online"))
+    parser.examples = {
+        "envwatch wait web-1 status:on": "until web-1 is on",
+        "envwatch wait 'name:ci-*' status:on --count 3": "until three runners are on",
+        "envwatch wait 'pod:p-3' status:off --absent": "until none of a pod is off",
+    }
+    parser.add_argument("query", nargs="+", **valued("QUERY", query, "what to wait for: web-1 status:on"))
     parser.add_argument(
-        "--count", default=None, **valued("N", whole_number(1, 100_000), "wait for N matching environments (default 1)")
+        "--count", default=None, **valued("N", whole_number(1, 100_000), "wait for N matching machines (default 1)")
     )
-    parser.add_flag("--absent", "wait until no environment matches")
+    parser.add_flag("--absent", "wait until no machine matches")
     about = "give up after this time: 30s, 5m, 1h (default: never)"
     reader = duration(1, limits.LONGEST_WATCH.total_seconds())
     parser.add_argument("--timeout", default=None, **valued("TIME", reader, about))
+    parser.add_output("name", "json")
     parser.add_shared(*QUERY_OPTIONS, "profile", "interval", "log_file", "log_level", "config")
 
 
@@ -85,12 +93,23 @@ async def _wait(profiles: Profiles, condition: WaitCondition, options: Options) 
                 has_hint = has_hint or print_hint(query, last.monitor.fleet)
                 # Only a new listing proves a condition.
                 if last.has_new_listing and (progress := condition.progress(last.monitor, last.changes.now)).is_met:
-                    if not condition.is_absence:
-                        write("".join(f"{tracked.environment.label}\n" for tracked in progress.matching).encode())
+                    _write(() if condition.is_absence else progress.matching, options)
                     return Exit.FINE
                 if line.is_due:
                     line.show(_text(condition, last, began.monotonic))
     raise _stop(condition, last, options)
+
+
+def _write(matching: Sequence[TrackedEnvironment], options: Options) -> None:
+    if options.output != "json":
+        write("".join(f"{tracked.environment.label}\n" for tracked in matching).encode())
+        return
+    write_json(
+        [
+            {"id": each.environment.id, "name": each.environment.label, "profile": each.profile or None}
+            for each in matching
+        ]
+    )
 
 
 def _text(condition: WaitCondition, update: MonitorUpdate, began_s: float) -> str:

@@ -36,25 +36,29 @@ if TYPE_CHECKING:
 def add_arguments(parser: Parser) -> None:
     """Add arguments."""
     parser.description = (
-        "Print each change as it happens, one per line, until ctrl+c. A failing poll is an\n"
-        "event (blind, resumed). The exit code is 4 if the server refuses the keys of all\n"
-        "profiles, and again half a minute later.\n"
-        "--view and --filter apply together. The settings `filter` and `view` have no effect here."
+        "Print each change as it happens, one per line, until ctrl+c. You also see when\n"
+        "envwatch goes blind and when it sees again. `-o jsonl` is one JSON object per line\n"
+        "(CloudEvents 1.0). The settings `filter` and `view` do not apply. The exit code is 4\n"
+        "if the server keeps refusing the key."
     )
-    about = "text (default), or jsonl: CloudEvents 1.0, one JSON object per line"
-    parser.add_argument("-o", "--output", choices=("text", "jsonl"), default="text", metavar="FORMAT", help=about)
-    parser.add_flag("--initial", "first print all environments")
-    about = "first print the recorded events since: 8h, 02:13, yesterday, ISO 8601"
+    parser.examples = {
+        "envwatch watch": "until ctrl+c",
+        "envwatch watch --since 8h --for 1h": "the last eight hours, then one more",
+        "envwatch watch --hooks": "and send messages",
+    }
+    parser.add_output("text", "jsonl")
+    parser.add_flag("--initial", "first print all machines")
+    about = "first print what was recorded since: 8h, 02:13, yesterday or ISO 8601"
     parser.add_argument(
         "--since",
         default=None,
         **valued("TIME", past("in the past, like 8h, 02:13, 'yesterday 14:00', or ISO 8601"), about),
     )
-    parser.add_flag("--hooks", "run the hooks of the configuration file, in one process only")
-    about = "end after this time, with exit code 0: 10m, 8h, 1d"
+    parser.add_flag("--hooks", "run the hooks of the configuration file (in one process only)")
+    about = "end after this time: 10m, 8h, 1d"
     reader = duration(1, limits.LONGEST_WATCH.total_seconds())
     parser.add_argument("--for", dest="lasts", default=None, **valued("TIME", reader, about))
-    about = "end at this time, with exit code 0: 15:30, '2026-11-25 15:30', or ISO 8601 with an offset"
+    about = "end at this time: 15:30, '2026-11-25 15:30' or ISO 8601"
     parser.add_argument("--until", default=None, **valued("TIME", future, about))
     parser.add_shared(*QUERY_OPTIONS, "profile", "view", "interval", "no_history", *OUTPUT_OPTIONS, "config")
 

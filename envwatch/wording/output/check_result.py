@@ -147,6 +147,18 @@ def output_of(
     return "\n".join(lines) + "\n"
 
 
+def content_of(
+    status: PluginStatus, text: SafeText, metrics: Sequence[PerformanceDatum] = (), details: Sequence[SafeText] = ()
+) -> dict[str, object]:
+    """Return the output as JSON with stable names."""
+    return {
+        "status": status.name,
+        "text": text,
+        "metrics": {metric.label: metric.value for metric in metrics},
+        "details": [*details],
+    }
+
+
 def _plain(text: SafeText, width: int) -> SafeText:
     """Replace `|`, which begins performance data on every line."""
     return shortened(composed(text.replace("|", "/")), width)
