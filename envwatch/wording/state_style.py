@@ -79,7 +79,6 @@ PRESENCE_STYLES: Final[Mapping[Presence, StateStyle]] = {
     Presence.LATE: StateStyle("◐", "~", clean("late"), "late"),
     Presence.OFFLINE: StateStyle("○", "x", clean("off"), "offline"),
     Presence.GONE: StateStyle("·", "-", clean("gone"), "gone"),
-    Presence.MISSING: StateStyle("!", "!", clean("miss"), "offline"),
 }
 
 # Past hours need no person, so none has a loss's colour.
@@ -231,8 +230,6 @@ def short_reason(tracked: TrackedEnvironment) -> SafeText | None:
 
 _SHORT_REASONS: Final = {
     Reason.ABSENT: clean("not listed"),
-    Reason.EXPECTED: clean("not listed"),
-    Reason.NEVER_LISTED: clean("never listed"),
     Reason.MISSED: clean("ping missed"),
 }
 

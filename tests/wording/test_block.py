@@ -619,7 +619,7 @@ def test_title_status_bar_and_check_have_the_numbers_of_the_dashboard(
             result = check_result_of(one.monitor, Metric.PROBLEMS, matches, one.clocks)
             data = {metric.label: metric.value for metric in result.metrics(None, None)}
             found = block_of(one.monitor, one.clocks, counted={row.key for row in rows if matches.matches(row, 0.0)})
-            for presence in (Presence.OFFLINE, Presence.LATE, Presence.ONLINE, Presence.MISSING):
+            for presence in (Presence.OFFLINE, Presence.LATE, Presence.ONLINE):
                 assert data[presence.value] == found.presences.get(presence, 0)
             assert data["unknown"] == found.unknown
             assert [data[aside.value.replace(" ", "")] for aside in Aside] == [

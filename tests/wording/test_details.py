@@ -16,7 +16,7 @@ from support.tracked_environments import BARE, context_in
 
 from envwatch.alerts.monitor import Monitor
 from envwatch.fleet.events import NO_PROFILE, EventLog
-from envwatch.fleet.presence import DISCONNECTED, GONE, ONLINE, Presence
+from envwatch.fleet.presence import DISCONNECTED, GONE, ONLINE
 from envwatch.fleet.profile_state import Fleet, ProfileState
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model.acks import Ack
@@ -509,7 +509,7 @@ def test_silence_is_measured_up_to_the_newest_listing_if_stale(late: float, sile
 def test_the_silence_of_an_expected_row_lasts_since_the_first_listing() -> None:
     state = ProfileState(expect=(clean("build-1"),))
     state, _ = state.apply(listed([member("a")]))
-    (missing,) = [tracked for tracked in state.environments.values() if tracked.presence is Presence.MISSING]
+    (missing,) = [tracked for tracked in state.environments.values() if tracked.verdict.is_missing]
     monitor = Monitor(Fleet({NO_PROFILE: state}))
     lines = {line.label: line.text for line in problem_lines([missing], monitor, reading(NOW + 10_000))}
     assert lines["missing"] == "silent for 10s · build-1"

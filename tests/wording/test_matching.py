@@ -181,7 +181,7 @@ def test_a_status_is_the_result_of_the_event() -> None:
 def test_changed_finds_the_marks_of_a_row_and_no_other_change() -> None:
     fell, drifted = event(Kind.OFFLINE), event(Kind.MODE, field="mode")
     assert found("status:changed", [fell, drifted, event(Kind.BRANCH, field="branch")]) == [fell, drifted]
-    assert found("status:changed", [missing := event(Kind.MISSING)]) == [missing]
+    assert found("changed:yes", [gone := event(Kind.GONE)]) == [gone]
 
 
 @pytest.mark.parametrize(("status", "holds"), [("flapping", "is_flapping"), ("doubted", "clock_suspect")])

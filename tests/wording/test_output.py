@@ -485,7 +485,7 @@ def test_a_name_outside_the_encoding_is_written_in_escapes(encoding: str) -> Non
 
 def test_the_summary_has_counts_and_caveats() -> None:
     assert summary_of(listing_of(*fleet_of_each_state()), "api") == "7 environments at api: 3 off, 2 late, 2 on"
-    block = Block(presences={Presence.MISSING: 1, Presence.GONE: 1}, unknown=2, asides={Aside.OLD: 1_200})
+    block = Block(presences={Presence.OFFLINE: 1, Presence.GONE: 1}, unknown=2, asides={Aside.OLD: 1_200})
     rare = summary_of(replace(listing_of(*fleet_of_each_state()), block=block), "api")
     assert rare == "7 environments at api: 1 missing, 1 gone, 0 on, 2 unknown, 1,200 old"
     assert summary_of(listing_of(environment()), "api") == "1 environment at api: 1 on"

@@ -80,7 +80,7 @@ ROW = environment("env-1")
         (presence.NEVER_BEAT, "offline", ["no heartbeat"], "no heartbeat"),
         (presence.GONE, "gone", ["no longer listed"], "not listed"),
         (presence.MISSING, "missing", ["expected, no longer listed"], "not listed"),
-        (presence.NEVER_LISTED, "missing", ["expected, never listed"], "never listed"),
+        (presence.NEVER_LISTED, "offline", ["never seen"], "never seen"),
     ],
 )
 def test_each_verdict_has_its_words(verdict: Verdict, state: str, why: list[str], short: str | None) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from envwatch.config.settings import Settings
     from envwatch.wording.output.check_result import NagiosRange, PluginStatus
 
-_COUNTED: Final = ("problems", "offline", "late", "online", "missing", "unrestricted", "behind")
+_COUNTED: Final = ("problems", "off", "late", "on", "unrestricted", "behind")
 """Copied from `check_result.Metric`, to spare the parser the import."""
 _ENDS: Final = {
     signal.SIGALRM: "no listing within {:g} s",
@@ -45,8 +45,8 @@ def add_arguments(parser: Parser) -> None:
         "with performance data, then a line for each counted environment.\n"
         "Exit codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN (the state cannot be known,\n"
         "or an option is wrong).\n"
-        "A problem is an environment that needs an alert, or that is expected and\n"
-        "missing, unless acknowledged or silenced on this machine. Without a range, one\n"
+        "A problem is a machine that is off and pages, unless acknowledged or silenced\n"
+        "on this machine, or an incident about the platform. Without a range, one\n"
         "problem is CRITICAL. A range gives the counts that are fine: `5` is 0 to 5,\n"
         "`5:` is 5 or more, `5:9` is 5 to 9. `@5:9` alerts at 5 to 9.\n"
         "The settings `filter` and `online_only` have no effect here."

@@ -29,7 +29,7 @@ def add_arguments(parser: Parser) -> None:
         "Exit codes: 0 matched, 1 no match within --timeout, 3 no usable listing at the end\n"
         "of --timeout, 4 the key is refused."
     )
-    parser.add_argument("query", nargs="+", **valued("QUERY", query, "what to wait for: web-1 status:online"))
+    parser.add_argument("query", nargs="+", **valued("QUERY", query, "what to wait for: web-1 status:on"))
     parser.add_argument(
         "--count", default=None, **valued("N", whole_number(1, 100_000), "wait for N matching environments (default 1)")
     )

@@ -27,7 +27,7 @@ from envwatch.model.environment import UNRESTRICTED, mode_of
 from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, enumerated, named_ids, shortened
 from envwatch.model.times import MS, long_age, span
 from envwatch.model.versions import is_behind
-from envwatch.wording.state_style import clock_warning, not_back_text
+from envwatch.wording.state_style import PRESENCE_STYLES, clock_warning, not_back_text
 from envwatch.wording.table.block import Aside, Block, block_of
 
 if TYPE_CHECKING:
@@ -164,8 +164,6 @@ def _number(value: float) -> str:
 
 _NAMES: Final = 3
 _NAME_CELLS: Final = 40
-_STATES: Final = (Presence.OFFLINE, Presence.LATE, Presence.ONLINE, Presence.MISSING)
-"""The same labels in every output, for graphs."""
 
 
 class Metric(StrEnum):
@@ -173,16 +171,15 @@ class Metric(StrEnum):
 
     PROBLEMS = "problems"
     """Losses that need a person, after a silence of `alert_after`."""
-    OFFLINE = "offline"
-    """Offline environments in the block, as in the status line."""
+    OFF = "off"
+    """Machines in the block that are off."""
     LATE = "late"
-    ONLINE = "online"
-    MISSING = "missing"
+    ON = "on"
     UNRESTRICTED = "unrestricted"
     BEHIND = "behind"
 
 
-_SHOWN: Final = frozenset({Metric.OFFLINE, Metric.LATE, Metric.ONLINE})
+_SHOWN: Final = frozenset({Metric.OFF, Metric.LATE, Metric.ON})
 """Metrics in which rows unknown in the status line count as unknown."""
 
 
@@ -193,7 +190,7 @@ class CheckResult:
     of: Metric
     count: int
     named: Sequence[tuple[SafeText, SafeText]]
-    """Name and state of each counted environment, but for `Metric.ONLINE` of each environment that is not online."""
+    """Name and state of each counted environment, but for `Metric.ON` of each environment that is not online."""
     block: Block
     counted_states: Mapping[Presence, int]
     acked: int
@@ -225,9 +222,12 @@ class CheckResult:
 
     def metrics(self, warning: NagiosRange | None, critical: NagiosRange | None) -> list[PerformanceDatum]:
         """Return the performance data: the metric, then the dashboard's counts."""
-        values = {state.value: self.block.presences.get(state, 0) for state in _STATES}
+        presences, asides = self.block.presences, self.block.asides
+        values = {str(PRESENCE_STYLES[state].word): presences.get(state, 0) for state in Presence}
         values["unknown"] = self.block.unknown + self.unreadable
-        values |= {aside.value.replace(" ", ""): self.block.asides.get(aside, 0) for aside in Aside}
+        for aside in Aside:
+            label = aside.value.replace(" ", "")
+            values[label] = values.get(label, 0) + asides.get(aside, 0)
         first = PerformanceDatum(
             label=self.of.value, value=self.count, warning=warning, critical=critical, greatest=self.total
         )
@@ -256,7 +256,7 @@ class CheckResult:
             found += f" ({', '.join(remarks)})"
         if self.named:
             names = enumerated([name for name, _ in self.named[:_NAMES]], len(self.named))
-            found += f"{', others' if self.of is Metric.ONLINE else ''}: {names}"
+            found += f"{', others' if self.of is Metric.ON else ''}: {names}"
         return composed(found)
 
     @property
@@ -302,14 +302,13 @@ def check_result_of(  # noqa: C901  one pass over all rows
                 is_acked = monitor.is_acked(tracked)
                 acked += is_acked
                 waiting += tracked.key in block.keys and not is_acked
-            if is_counted is not (of is Metric.ONLINE):
+            if is_counted is not (of is Metric.ON):
                 late = not_back_text(tracked, monitor, now)
                 named.append((tracked, _why(profile_state, tracked, of, at, late)))
         unreadable, unlisted = _unreadable(profile_state), _unlisted(profile_state)
         total += len(found) + unreadable
-        if of is not Metric.MISSING:
-            unknown += unreadable + undated + len(found) - len(silent) - len(proven)
-        if of in (Metric.PROBLEMS, Metric.MISSING):
+        unknown += unreadable + undated + len(found) - len(silent) - len(proven)
+        if of in (Metric.PROBLEMS, Metric.OFF):
             unknown += unlisted
         if of is Metric.PROBLEMS and monitor.is_judged_by_system(profile_state.profile):
             doubts.append(_NO_RECORD)
@@ -430,7 +429,7 @@ def _test_of(
                 return has_been_silent(tracked, at, needed, monitor.counted_from(tracked, now))
 
             return is_lasting_problem
-        case Metric.OFFLINE:
+        case Metric.OFF:
             return lambda tracked: tracked.presence is Presence.OFFLINE and tracked.key in in_block
         case Metric.UNRESTRICTED:
             return lambda tracked: tracked.verdict.is_up and mode_of(tracked.environment.mode) == UNRESTRICTED
@@ -439,7 +438,7 @@ def _test_of(
                 tracked.verdict.is_up and is_behind(tracked.environment.version, profile_state.newest)
             )
         case _:
-            return lambda tracked: tracked.presence.value == of.value
+            return lambda tracked: PRESENCE_STYLES[tracked.presence].word == of.value
 
 
 def _unreadable(profile_state: ProfileState) -> int:
@@ -480,13 +479,13 @@ def _why(
     if of is Metric.BEHIND:
         return composed(f"{tracked.presence}, version {environment.version}, newest {profile_state.newest}")
     why = f"{tracked.presence} ({tracked.reason}{f', {late}' if late else ''})"
-    if tracked.presence.is_absent:
+    if tracked.verdict.is_absent:
         return clean(why)
     sign = "last seen" if environment.last_heartbeat_at is None else "last heartbeat"
     return clean(f"{why}, {sign} {long_age(span(at - tracked.environment.last_seen_alive_at))} ago")
 
 
-_URGENCY: Final = (Presence.OFFLINE, Presence.LATE, Presence.MISSING, Presence.GONE, Presence.ONLINE)
+_URGENCY: Final = (Presence.OFFLINE, Presence.LATE, Presence.GONE, Presence.ONLINE)
 
 
 def _urgency(tracked: TrackedEnvironment) -> tuple[int, float]:

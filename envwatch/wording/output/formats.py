@@ -181,10 +181,10 @@ def summary_of(listing: EnvironmentList, host: str, old: timedelta | None = None
 
 
 def _counted(block: Block) -> Iterator[tuple[int, str]]:
-    for presence in (Presence.OFFLINE, Presence.MISSING, Presence.GONE, Presence.LATE, Presence.ONLINE):
+    for presence in (Presence.OFFLINE, Presence.GONE, Presence.LATE, Presence.ONLINE):
         count = block.presences.get(presence, 0)
         if count or presence is Presence.ONLINE:
-            yield count, "missing" if presence is Presence.MISSING else PRESENCE_STYLES[presence].word
+            yield count, PRESENCE_STYLES[presence].word
     counts = [(block.unknown, "unknown"), *block.aside_counts]
     yield from ((count, word) for count, word in counts if count)
 
@@ -197,7 +197,7 @@ def _seen_text(row: ListedEnvironment) -> SafeText | None:
 
 _AT_LEFT: Final = frozenset({"state", "seen", "name"})
 _COLUMNS: Final = ("profile", "why", "mode", "version", "branch", "os")
-_STATES: Final = (Presence.ONLINE, Presence.LATE, Presence.OFFLINE, Presence.GONE, Presence.MISSING, UNKNOWN_STATE)
+_STATES: Final = (Presence.ONLINE, Presence.LATE, Presence.OFFLINE, Presence.GONE, UNKNOWN_STATE)
 _GAP: Final = "  "
 _WIDEST_NAME: Final = 40
 """A UUID with a prefix and a part of the id fits."""

@@ -143,7 +143,7 @@ def proof(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks,
     sign = f"last sign of life {instant_text(tracked.environment.last_seen_alive_at, server_now, zone)}"
     if tracked.verdict == NEVER_LISTED:
         text = "expected by the configuration, but its name and device id are in no complete listing"
-    elif tracked.presence.is_absent:
+    elif tracked.verdict.is_absent:
         text = f"absent from {tracked.absent} complete listings in a row · {sign}"
     elif profile_state.is_unreadable(tracked):
         text = "the row of the newest listing cannot be read: this is the last verdict"
