@@ -289,7 +289,7 @@ class StatusField(Field):
             mark = _MARKS.get(name, name)
             if isinstance(FIELDS.get(mark), FlagField):
                 raise token.error(f"write {mark}:yes; or {', '.join(STATUSES)}")
-            nearest = did_you_mean(name, STATUSES).replace("mean ", f"mean {self.name}:")
+            nearest = did_you_mean(name, (*STATUSES, *_STATUS_ALIASES)).replace("mean ", f"mean {self.name}:")
             what = f"there is no {self.name} {clean(name, 20)}" if nearest else ""
             raise token.error(f"{what}{nearest}" or ", ".join(STATUSES))
         return Value(name, STATUSES[name][1])

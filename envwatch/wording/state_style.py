@@ -157,13 +157,18 @@ _NO_LISTING: Final = clean("no listing has come since")
 
 
 def state_text(tracked: TrackedEnvironment, *, is_unknown: bool) -> SafeText:
-    """Return the presence, or `unknown`."""
+    """Return the state in the words of JSON."""
     return UNKNOWN_STATE if is_unknown else clean(tracked.presence.value)
 
 
+def state_word(tracked: TrackedEnvironment, *, is_unknown: bool) -> SafeText:
+    """Return the state in the words of the screen: on, late, off, gone or unknown."""
+    return UNKNOWN_STATE if is_unknown else PRESENCE_STYLES[tracked.presence].word
+
+
 def last_text(tracked: TrackedEnvironment) -> SafeText | None:
-    """Return `was offline`, or None without an earlier verdict."""
-    return None if tracked.verdict == UNTIMED else clean(f"was {tracked.presence}")
+    """Return `was off`, or None without an earlier verdict."""
+    return None if tracked.verdict == UNTIMED else clean(f"was {PRESENCE_STYLES[tracked.presence].word}")
 
 
 def why_unknown(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> tuple[float | None, SafeText]:

@@ -190,7 +190,7 @@ class CheckResult:
     of: Metric
     count: int
     named: Sequence[tuple[SafeText, SafeText]]
-    """Name and state of each counted environment, but for `Metric.ON` of each environment that is not online."""
+    """Name and state of each counted environment, but for `Metric.ON` of each environment that is not on."""
     block: Block
     counted_states: Mapping[Presence, int]
     acked: int
@@ -241,7 +241,7 @@ class CheckResult:
         if self.of is Metric.PROBLEMS:
             found = counted(self.count, "problem") if self.count else "no problem"
             found = f"{found} in {counted(self.total, 'environment')}"
-            remarks = [f"{count:,} {state}" for state, count in self.counted_states.items()]
+            remarks = [f"{count:,} {PRESENCE_STYLES[state].word}" for state, count in self.counted_states.items()]
         else:
             found = f"{self.count:,} of {self.total:,} {self.of}"
         counts = [(self.unknown, "unknown"), (self.acked, "acked"), (self.waiting, "waiting")]
@@ -271,20 +271,20 @@ def check_result_of(  # noqa: C901  one pass over all rows
     """Count the matching environments, after a listing of every profile."""
     named: list[tuple[TrackedEnvironment, SafeText]] = []
     counted_states: Counter[Presence] = Counter()
-    acked = waiting = total = unknown = stalls = 0
+    acked = waiting = total = unknown = 0
     stall_names: list[tuple[SafeText, SafeText]] = []
     doubts: list[SafeText] = []
     matching = {profile_state.profile: _matching(profile_state, matcher, now) for profile_state in monitor.fleet}
     block = block_of_listings(monitor, now, counted={row.key for rows in matching.values() for row in rows})
+    opened = {line.profile for line in block.lines if line.blindness is not None}
     for profile_state in monitor.fleet:
         at, found = profile_state.clock.server_time(now.wall), matching[profile_state.profile]
         stall = _stall_in(profile_state, monitor, now) if of in (Metric.PROBLEMS, *_SHOWN) else _NO_STALL
         silent = [row for row in found if row.key in stall.rows]
         unknown += len(silent)
         if silent and of is Metric.PROBLEMS and stall.texts is not None:
-            stalls += not stall.is_acked
             acked += stall.is_acked
-            stall_names += [] if stall.is_acked else [stall.texts]
+            stall_names += [] if stall.is_acked or profile_state.profile in opened else [stall.texts]
         proven = [
             row
             for row in found
@@ -317,9 +317,12 @@ def check_result_of(  # noqa: C901  one pass over all rows
         doubts += _doubts(profile_state, unreadable, len(found) - len(silent) - len(proven), undated, unlisted)
         if silent and not (of is Metric.PROBLEMS and stall.texts is not None and not stall.is_acked):
             doubts.append(clean(f"unknown: {counted(len(silent), 'row')} without a heartbeat, as all others"))
+    others = sum(count for count, _ in block.other_problems) if of is Metric.PROBLEMS else 0
+    if of is Metric.PROBLEMS:
+        stall_names += _incident_texts(block)
     return CheckResult(
         of=of,
-        count=counted_states.total() + stalls,
+        count=counted_states.total() + others,
         named=stall_names
         + [(_name(tracked), why) for tracked, why in sorted(named, key=lambda each: _urgency(each[0]))],
         block=block,
@@ -347,15 +350,25 @@ def block_of_listings(monitor: Monitor, now: Clocks, *, counted: Collection[Envi
         rows = [profile_state.environments[id_] for _, id_ in stall.rows & block.homes.keys()]
         silent = [row for row in rows if counted is None or row.key in counted]
         is_open = stall.texts is not None and not stall.is_acked and profile_state.profile not in opened
-        stalls += bool(silent) and is_open
+        stalls += is_open and any(counted is None or key in counted for key in stall.rows)
         unknown += len(silent)
         paging += sum(not monitor.is_acked(row) for row in silent)
-    if not unknown:
+    if not (unknown or stalls):
         return block
     presences = Counter(block.presences) - Counter({Presence.OFFLINE: unknown})
     return replace(
         block, presences=presences, paging=block.paging - paging, unknown=block.unknown + unknown, stalls=stalls
     )
+
+
+def _incident_texts(block: Block) -> list[tuple[SafeText, SafeText]]:
+    """Return subject and reason of each open incident about the platform or envwatch."""
+    open_lines = [line for line in block.lines if line.is_open and line.blindness is not None]
+    return [
+        (line.subject, line.blindness.losses[0].reason or EMPTY)
+        for line in open_lines
+        if line.subject is not None and line.blindness is not None
+    ]
 
 
 class _Stall(NamedTuple):
@@ -473,12 +486,12 @@ def _doubts(
 def _why(
     profile_state: ProfileState, tracked: TrackedEnvironment, of: Metric, at: float, late: SafeText | None
 ) -> SafeText:
-    environment = tracked.environment
+    environment, word = tracked.environment, PRESENCE_STYLES[tracked.presence].word
     if of is Metric.UNRESTRICTED:
-        return composed(f"{tracked.presence}, mode {environment.mode}")
+        return composed(f"{word}, mode {environment.mode}")
     if of is Metric.BEHIND:
-        return composed(f"{tracked.presence}, version {environment.version}, newest {profile_state.newest}")
-    why = f"{tracked.presence} ({tracked.reason}{f', {late}' if late else ''})"
+        return composed(f"{word}, version {environment.version}, newest {profile_state.newest}")
+    why = f"{word} ({tracked.reason}{f', {late}' if late else ''})"
     if tracked.verdict.is_absent:
         return clean(why)
     sign = "last seen" if environment.last_heartbeat_at is None else "last heartbeat"

@@ -18,7 +18,7 @@ from envwatch.model.environment import API_FIELDS, NEVER, OUTPUT_NAMES, Environm
 from envwatch.model.shared_marks import shared_ack_of
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, counted, csv_cell, fitted, named_ids, shortened
 from envwatch.model.times import MS, NOTHING, long_age, moment, short_age, span
-from envwatch.wording.state_style import PRESENCE_STYLES, UNKNOWN_STATE, painted, style_of
+from envwatch.wording.state_style import PRESENCE_STYLES, UNKNOWN_STATE, painted, state_word, style_of
 from envwatch.wording.table.block_text import counts_text
 from envwatch.wording.table.columns import META, column_of, metadata_value
 from envwatch.wording.table.table_view import AmbiguousNames, id_tail
@@ -116,7 +116,8 @@ def listing_table(
 
     def line_of_row(row: ListedEnvironment) -> tuple[list[SafeText], SafeText, str]:
         style, environment = style_of(row.tracked, is_unknown=row.is_unknown), row.tracked.environment
-        state = f"{style.ascii if ascii_only else style.glyph} {row.state}"
+        word = state_word(row.tracked, is_unknown=row.is_unknown)
+        state = f"{style.ascii if ascii_only else style.glyph} {word}"
         remark = listing.remarks.get(row.tracked.key)
         context = listing.context_of(row)
         others = [column.cell_text(row.tracked, context) for column in columns]
