@@ -515,7 +515,7 @@ def stall_texts(count: int, since: ServerMs, at: ServerMs, zone: tzinfo | None) 
     """Return what is seen of a stall, and what it may mean."""
     from envwatch.alerts.recurring_hours import near_time_text  # noqa: PLC0415 - only in a stall
 
-    silence = composed(f"no heartbeat from any of {count:,} environments since {near_time_text(since, at, zone)}")
+    silence = composed(f"no heartbeat from any of {count:,} machines since {near_time_text(since, at, zone)}")
     return silence, clean("the platform stands still, or all of them are down")
 
 

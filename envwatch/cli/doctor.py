@@ -440,7 +440,7 @@ async def check_listing(server: CheckedServer, facts: Facts) -> Problem | None:
         return _warning(f"a page takes {_ms(server.page.took):,.0f} ms", fix)
     if (why := server.health.failure) is not None and why.cause.is_refusal:
         fix = "let a proxy before the server pass /v1/health, by which envwatch knows `envwatch serve`"
-        return _warning(f"the key lists the rows, and GET /v1/health answers {server.health.status}", fix)
+        return _warning(f"the key lists the machines, and GET /v1/health answers {server.health.status}", fix)
     return None
 
 
@@ -471,8 +471,8 @@ async def check_rows(server: CheckedServer, facts: Facts) -> Problem | None:
     before = server.listed.snapshot.rows
     again = () if server.page is None else server.page.environments
     if moved := sum(row.id in before and not keeps_identity(before[row.id], row) for row in again):
-        fix = "nothing here: until the server is fixed, the old row of a renamed machine counts as a loss"
-        return _warning(f"{counted(moved, 'row')} changed firstSeenAt or the device between two requests", fix)
+        fix = "nothing here: until the server is fixed, the old name of a renamed machine looks like a loss"
+        return _warning(f"{counted(moved, 'machine')} changed firstSeenAt or the device between two requests", fix)
     if lines := await read(lambda: file_filters_of(profiles).lines_of(monitor.fleet)):
         fix = "write the filter for the machines that are meant: `envwatch list --filter 'FILTER'` tries a filter"
         return _warning("; ".join(lines), fix)
@@ -493,7 +493,7 @@ async def check_clock(server: CheckedServer, facts: Facts) -> Problem | None:
         return None
     pages = [ListedPage([*each.environments], WallMs(server.wall())) for each in exchanges]
     if is_date_wrong(pages, offset, 0.0, limits.Limits()):
-        fix = "nothing here: set the server's clock; meanwhile rows (clk?) are judged by this machine's clock"
+        fix = "nothing here: set the server's clock; meanwhile machines (clk?) are judged by this machine's clock"
         return _warning(date_fault(ServerClock(), offset).wrong, fix)
     where = "behind" if offset > 0 else "ahead of"
     between = f"{bounds.low / 1000:+.1f} to {bounds.high / 1000:+.1f} s"

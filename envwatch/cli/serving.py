@@ -313,7 +313,7 @@ class Service:
         if host := self._host_above(name):
             answer = [row._replace(still_pages=host) if row.result is AckResult.ACKED else row for row in answer]
         lasts = "until back" if request.for_s is None else f"for {long_age(timedelta(seconds=request.for_s))}"
-        rows = f"{len(made):,} of {counted(len(answer), 'row')}"
+        rows = f"{len(made):,} of {counted(len(answer), 'machine')}"
         await self._save(made, known)
         self._log.note(f"{act.who} acknowledged {rows} {lasts}, {act.uuid}{_after_colon(request.note)}")
         return answer
@@ -328,7 +328,7 @@ class Service:
         changed = {key: replace(ack, note=note) for key, ack in acks.items() if ack.until is None or ack.until > at}
         await self._save(changed, known)
         if changed:
-            what = f"the note about {counted(len(changed), 'row')}"
+            what = f"the note about {counted(len(changed), 'machine')}"
             self._log.note(f"{act.who} changed {what}, {act.uuid}{_after_colon(note)}")
         return ()
 
@@ -350,7 +350,7 @@ class Service:
         await self._save(ended, known)
         if ended:
             note = _after_colon(next(iter(ended.values())).note)
-            self._log.note(f"{act.who} ended the acknowledgement of {counted(len(ended), 'row')}, {act.uuid}{note}")
+            self._log.note(f"{act.who} ended the acknowledgement of {counted(len(ended), 'machine')}, {act.uuid}{note}")
         return ()
 
     def _present(self, name: SafeText) -> tuple[Acks, ProfileState, float]:

@@ -217,7 +217,7 @@ _KEYS: Final = """
 #row.explain = "z"
 #poll.pause = ["f5", "P"]
 
-# Commands of your own for the row under the cursor, which they find in the variables ENVWATCH_*.
+# Commands of your own for the machine under the cursor, which they find in the variables ENVWATCH_*.
 #[commands.ssh]
 #key = "S"
 #run = ["ssh-to-env"]

@@ -69,7 +69,7 @@ def _table_of(declared: Any, name: str, doc: str, **rules: object) -> type[BaseM
 OwnView: Final = _table_of(
     NamedView,
     "OwnView",
-    "A view of your own: rows, columns, order and groups under one name and key.",
+    "A view of your own: machines, columns, order and groups under one name and key.",
     filter=validators.QUERY,
     columns=validators.COLUMN_LIST,
     sort=validators.SORT_OF_VIEW,
@@ -79,7 +79,7 @@ OwnView: Final = _table_of(
 Command: Final = _table_of(
     RowCommand,
     "Command",
-    "A command of your own for the row under the cursor.",
+    "A command of your own for the machine under the cursor.",
     key=LINE,
     run=ARGUMENTS,
     description=LINE,
@@ -106,7 +106,7 @@ class Config(Profile):
     hooks: tuple[HookSettings, ...] = ()
     """Programs and web services that `watch --hooks` and `serve --hooks` send messages to."""
     commands: Annotated[dict[str, Command], _BY_NAME] = {}  # type: ignore[valid-type]  # made at run time
-    """Commands of your own for the row under the cursor, by name."""
+    """Commands of your own for the machine under the cursor, by name."""
 
 
 def field_docs(*classes: type) -> Mapping[str, str]:

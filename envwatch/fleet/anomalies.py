@@ -35,8 +35,8 @@ class Anomaly(StrEnum):
     """An unlikely change of a listing."""
 
     EMPTIED = "the list came back empty"
-    VANISHED = "many rows vanished at once"
-    BEATS_LOST = "many rows lost their heartbeat"
+    VANISHED = "many machines vanished at once"
+    BEATS_LOST = "many machines lost their heartbeat"
 
 
 class AnomalyFinding(NamedTuple):
@@ -134,7 +134,7 @@ def _vanished(environments: Environments, unconfirmed: frozenset[SafeText]) -> A
     vanished = sum(not tracked.verdict.is_absent and not tracked.absent for tracked in missing)
     if vanished < limits.ANOMALY_MIN or vanished <= limits.VANISHED_SHARE * (present := _present(environments)):
         return None
-    return AnomalyFinding(Anomaly.VANISHED, clean(f"{vanished:,} of {present:,} rows vanished at once"))
+    return AnomalyFinding(Anomaly.VANISHED, clean(f"{vanished:,} of {present:,} machines vanished at once"))
 
 
 def _present(environments: Environments) -> int:

@@ -176,8 +176,8 @@ class ClockFault(NamedTuple):
     def text(self) -> SafeText:
         """A sentence about the fault and the basis of the verdicts."""
         if self.judged_by is None:
-            return clean(f"{self.wrong}: rows are unknown (clk?)")
-        return clean(f"{self.wrong}: rows (clk?) are judged by {self.judged_by}, losses still count")
+            return clean(f"{self.wrong}: machines are unknown (clk?)")
+        return clean(f"{self.wrong}: machines (clk?) are judged by {self.judged_by}, losses page")
 
 
 def clock_error(error_ms: float) -> timedelta:

@@ -385,7 +385,7 @@ class ProfileState:
         if failure is not None:
             return since, composed(f"{failure.cause}: {failure.message}")
         quarantine = self.quarantine
-        return since, clean("no listing came") if quarantine is None else quarantine.finding.text
+        return since, clean("no data came") if quarantine is None else quarantine.finding.text
 
     @property
     def clock_fault(self) -> ClockFault | None:
@@ -579,7 +579,7 @@ def _next_periods(
     if quarantine is None or (
         profile_state.quarantine is not None and profile_state.quarantine.anomaly is not quarantine.anomaly
     ):
-        outcome = clean("believed now" if acceptance.listings_quarantined else "a later listing contradicts it")
+        outcome = clean("believed now" if acceptance.listings_quarantined else "a later poll contradicts it")
         periods, released = ended(periods, {Kind.HELD: at}, profile, outcome)
         events += released
     begins: list[Event] = []

@@ -311,10 +311,10 @@ def siblings(tracked: TrackedEnvironment, rows: Iterable[TrackedEnvironment]) ->
 class Obstacle(StrEnum):
     """Reasons against a replacement."""
 
-    UP = "an online row is never replaced"
+    UP = "a machine that is on is never replaced"
     UNTIMED = "the last sign of life has an impossible time"
     OTHER_SURFACE = "only a listener of `letta server` can be replaced, not an app or a sandbox"
-    TWIN = "a twin: both rows sent heartbeats side by side, so a loss counts"
+    TWIN = "a twin: both sent heartbeats side by side, so if one goes down, that is a loss"
 
 
 def obstacle_of(tracked: TrackedEnvironment, latest: float = inf) -> Obstacle | None:

@@ -376,10 +376,21 @@ def connected(path: Path, modes: Sequence[str] = ()) -> tuple[sqlite3.Connection
 
 def _check_begun(connection: sqlite3.Connection, path: Path) -> None:
     if check_form(connection):
-        return
-    if path.lstat().st_size < _HEAD_BYTES:  # SQLite takes such a file for a database without tables
+        _check_tables(connection)
+    elif path.lstat().st_size < _HEAD_BYTES:  # SQLite takes such a file for a database without tables
         raise EmptyError("the file is empty")
-    raise GoneError("there is nothing in it yet")
+    else:
+        raise GoneError("there is nothing in it yet")
+
+
+def _check_tables(connection: sqlite3.Connection) -> None:
+    numbered = (
+        "SELECT count(*) FROM sqlite_schema AS found, pragma_table_info(found.name) AS field"
+        " WHERE field.name = 'number' AND field.pk = 1 AND field.type = 'INTEGER'"
+    )
+    # After damage to the words PRIMARY KEY, SQLite would read NULL as the number of each row.
+    if connection.execute(numbered).fetchone() != (_NUMBERED_TABLES,):
+        raise DamagedError("its tables are damaged")
 
 
 def _whole_pages_of(path: Path) -> sqlite3.Connection:
@@ -401,6 +412,8 @@ def _whole_pages_of(path: Path) -> sqlite3.Connection:
     return connection
 
 
+_NUMBERED_TABLES: Final = 3
+"""Polls, frames and events."""
 _IS_TIME: Final = f"at >= 0 AND at < {_LATEST_MS}"
 """Also rejects texts, blobs and NULL."""
 _RESULTS: Final = {result.value: result for result in PollResult}

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _SEARCHED_DAYS: Final = 31
 
 
-LACKED: Final = clean("not in the first listing")
+LACKED: Final = clean("not in the first poll")
 """Reason of a row missing in a single listing; the second settles the absence."""
 
 

@@ -91,10 +91,10 @@ _PRESENCES: Final = frozenset({*Presence, "unknown"})
 _CONNECTIONS: Final = frozenset({Kind.RECONNECTED, Kind.RESTARTED})
 _OWN_WORDS: Final = re.compile(
     rf"(?:{'|'.join(map(re.escape, chain(Reason, Cause, Anomaly)))})(?: \([0-9]+ s\))?"
-    rf"|[0-9,]+ of [0-9,]+ rows vanished at once|believed now|a later listing contradicts it|{NOT_RUNNING}|{LACKED}"
+    rf"|[0-9,]+ of [0-9,]+ machines vanished at once|believed now|a later poll contradicts it|{NOT_RUNNING}|{LACKED}"
     r"|(?:the server's clock \(Date\)|this machine's clock) [a-z0-9' ]+: "
-    r"rows \(clk\?\) are judged by [a-z ']+, losses still count"
-    rf"|every heartbeat has an impossible time \({IMPOSSIBLE}\): rows are unknown \(clk\?\)"
+    r"machines \(clk\?\) are judged by [a-z ']+, losses page"
+    rf"|every heartbeat has an impossible time \({IMPOSSIBLE}\): machines are unknown \(clk\?\)"
 )
 
 

@@ -205,7 +205,7 @@ class ListingFetch:
         self.requests += response.requests
         self.received += response.received
         if self.rows_read > self._limits.max_rows:
-            raise _endless(f"it has more than {self._limits.max_rows:,} rows")
+            raise _endless(f"it has more than {self._limits.max_rows:,} machines")
         return self._next(page, new_rows=self._id_count() - ids_before) if page.has_next_page else None
 
     def snapshot(self) -> Snapshot:
@@ -226,7 +226,7 @@ class ListingFetch:
     def _next(self, page: Page, *, new_rows: int) -> str:
         number, last = len(self._pages), self._last_pages
         if not page.cursor:
-            why = f"page {number} promises another page, but has no row"
+            why = f"page {number} promises another page, but is empty"
         elif page.cursor in self._cursors:
             why = f"page {number} leads back to an earlier one"
         elif not new_rows:
@@ -234,7 +234,7 @@ class ListingFetch:
         elif number >= self._limits.max_pages:
             why = f"it has more than {self._limits.max_pages:,} pages"
         elif last is not None and number >= max(limits.WALK_GROWTH * last, last + limits.WALK_GROWTH_AT_LEAST):
-            why = f"it goes on after {number:,} pages, and the last complete listing had {last:,}"
+            why = f"it goes on after {number:,} pages, and the last complete answer had {last:,}"
         else:
             self._cursors.add(page.cursor)
             return page.cursor
@@ -243,7 +243,7 @@ class ListingFetch:
 
     def _check_rows(self) -> None:
         if self._rejected > limits.BAD_ROWS_SHARE * self.rows_read:
-            what = f"{self._rejected:,} of {self.rows_read:,} rows do not fit what is known of the API"
+            what = f"{self._rejected:,} of {self.rows_read:,} machines do not fit what is known of the API"
             raise SourceError(Failure(Cause.GARBLED, clean(what)))
 
 
@@ -469,7 +469,7 @@ class Client:
         """See `Team`; nothing is sent unless the server's health names envwatch."""
         content = json.dumps(request.content, ensure_ascii=False).encode(errors="replace")
         if len(content) > REQUEST_BYTES:
-            what = "too many rows for one acknowledgement: acknowledge fewer rows at once"
+            what = "too many machines for one acknowledgement: acknowledge fewer at once"
             raise SourceError(Failure(Cause.TOO_LARGE, composed(what)))
         response = await self._send_ack("PUT", uuid, content)
         return answer_in(response.json_object)

@@ -117,7 +117,7 @@ def page_in(
     try:
         return page_of(response.body, rows, pool)
     except PageError as error:
-        what = f"sent no listing ({endpoint.quoted(str(error))})"
+        what = f"sent no list of machines ({endpoint.quoted(str(error))})"
         if (page := _web_page(response, endpoint)) is not None:
             what = f"answered with {page}: wrong LETTA_BASE_URL, or a proxy's login page?"
         return SourceError(Failure(Cause.GARBLED, composed(f"{endpoint.host} {what}")))
@@ -156,7 +156,7 @@ def failure_of(error: Exception, endpoint: Endpoint) -> SourceError:
         case httpx.NetworkError() | OSError():
             cause, what = network_failure(error, endpoint.host, endpoint.nearest)
         case httpx.InvalidURL() | UnicodeError():
-            what = f"{host} sent a row id that cannot be used to ask for the next page"
+            what = f"{host} sent an id that cannot be used to ask for the next page"
         case _:
             what = f"the answer of {host} cannot be decoded ({type(error).__name__})"
     return SourceError(Failure(cause, composed(what)))
@@ -170,7 +170,7 @@ def refusal_of(response: Response, endpoint: Endpoint) -> SourceError:
         return SourceError(Failure(Cause.REDIRECTED, composed(what)))
     what = f"{endpoint.host} answered {status}"
     if status < 300:
-        return SourceError(Failure(Cause.GARBLED, composed(f"{what}, not with a listing")))
+        return SourceError(Failure(Cause.GARBLED, composed(f"{what}, not with a list of machines")))
     document = response.json_object
     error = document.get("error")
     if status == 503 and document.get("errorCode") in _RELAY_CODES and isinstance(error, str) and error:
@@ -193,7 +193,7 @@ def ack_failure_of(error: Exception, endpoint: Endpoint, deadline: timedelta) ->
             return SourceError(failure)
         case TimeoutError() | httpx.TimeoutException():
             failure = Failure(Cause.TIMEOUT, composed(f"no answer within {deadline.total_seconds():g} s"))
-    what = f"{failure.message}; if the request arrived all the same, the next listing shows it"
+    what = f"{failure.message}; if the request arrived all the same, the next poll shows it"
     return SourceError(replace(failure, message=composed(what)))
 
 
@@ -212,7 +212,7 @@ def ack_refusal_of(response: Response, endpoint: Endpoint, *, is_of_known: bool)
         case 409:
             what = f"{host} knows another acknowledgement under this id: try again"
         case 413:
-            cause, what = Cause.TOO_LARGE, f"the request is too large for {host}: acknowledge fewer rows at once"
+            cause, what = Cause.TOO_LARGE, f"the request is too large for {host}: acknowledge fewer machines at once"
         case 400 | 415 | 422:
             what = f"{host} does not understand the request ({words}): update envwatch here or there"
         case 429:

@@ -110,14 +110,14 @@ class AckRequest(NamedTuple):
         members = body if isinstance(body, dict) else {}
         rows, note, for_s = members.get("rows"), members.get("note", ""), members.get("for_s")
         if not isinstance(rows, list) or not 0 < len(rows) <= MOST_ROWS:
-            raise ValueError(f"`rows` must be a list of 1 to {MOST_ROWS:,} rows")
+            raise ValueError(f"`rows` must be a list of 1 to {MOST_ROWS:,} environments")
         checked = _checked_note(note)
         seconds = None if for_s is None else finite_number(for_s)
         if for_s is not None and (seconds is None or not SHORTEST_S <= seconds <= LONGEST_S):
             raise ValueError(f"`for_s` must be null, or {SHORTEST_S:.0f} to {LONGEST_S:.0f} seconds")
         losses = tuple(map(_loss_in, rows))
         if len({loss.id for loss in losses}) < len(losses):
-            raise ValueError("`rows` names a row twice")
+            raise ValueError("`rows` names an environment twice")
         return cls(losses, checked, seconds)
 
 
@@ -136,7 +136,7 @@ def _loss_in(raw: JsonValue) -> AckedLoss:
     members = raw if isinstance(raw, dict) else {}
     id_, sign_at = members.get("id"), members.get("sign_at")
     if not isinstance(id_, str) or not id_ or (sign_at is not None and finite_number(sign_at) is None):
-        raise ValueError("each row must have an `id`, and a number or null as `sign_at`")
+        raise ValueError("each environment must have an `id`, and a number or null as `sign_at`")
     return AckedLoss(clean(id_), finite_number(sign_at))
 
 

@@ -124,7 +124,7 @@ class Cause(StrEnum):
     REFUSED = "request refused"
     GARBLED = "unreadable answer"
     TOO_LARGE = "too large"
-    ENDLESS = "listing does not end"
+    ENDLESS = "endless answer"
 
     @property
     def is_refusal(self) -> bool:

@@ -169,13 +169,13 @@ def environment_of(row: JsonValue) -> Environment:
         ValueError: if the row is unfit or too large.
     """
     if not isinstance(row, dict):
-        raise ValueError("a row that is no object")  # noqa: TRY004  a fault of the data
+        raise ValueError("an environment that is no object")  # noqa: TRY004  a fault of the data
     members = {key: cleaned(row[key]) for key in row.keys() & WIRE_NAMES}
     if isinstance(id_ := row.get("id"), str):
         members["id"] = clean_key(id_)
     unknown: dict[str, JsonValue] = {clean(key): cleaned(value) for key, value in row.items() if key not in WIRE_NAMES}
     if is_too_large([members, unknown]):
-        raise ValueError(f"a row of more than {limits.ROW_BYTES} bytes")
+        raise ValueError(f"an environment of more than {limits.ROW_BYTES} bytes")
     environment: Environment = _ENVIRONMENT.validate_python(members)
     return replace(environment, unknown=unknown) if unknown else environment
 

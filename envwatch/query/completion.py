@@ -165,7 +165,7 @@ def _metadata_keys(typed: str, environments: Iterable[TrackedEnvironment]) -> It
     for key, count in _most_frequent((key, count) for key, count in counts.items() if key.startswith(prefix)):
         value = next(level[key] for level in levels if key in level)
         separator = "." if isinstance(value, dict) else ":"
-        yield quote_if_needed(f"{META}{path}{dot}{key}") + separator, counted(count, "environment")
+        yield quote_if_needed(f"{META}{path}{dot}{key}") + separator, counted(count, "machine")
 
 
 def metadata_keys(environments: Iterable[TrackedEnvironment]) -> list[tuple[str, int]]:
@@ -238,18 +238,18 @@ def _fleet_values(
 
     counts = Counter(chain.from_iterable(field.values_of(tracked) for tracked in environments))
     for value, count in _most_frequent((value, count) for value, count in counts.items() if is_match(value)):
-        yield NONE if value is None else operator + quote_if_needed(value), counted(count, "environment")
+        yield NONE if value is None else operator + quote_if_needed(value), counted(count, "machine")
 
 
 def value_hint(query: Query, environments: Iterable[TrackedEnvironment]) -> SafeText | None:
-    """Return a hint about a value that no environment has but that resembles a usual value, or None.
+    """Return a hint about a value that no machine has but that resembles a usual value, or None.
 
     Any value may exist one day, so the query is no mistake.
     """
     environments = list(environments)
     for field, value in _values_without_rows(query, environments):
         if (meant := _meant(field, value.source, environments)) is not None:
-            what = f"no environment has {field.name}:{value.source}"
+            what = f"no machine has {field.name}:{value.source}"
             return composed(f"{what}; did you mean {field.name}:{meant}?")
         if (wider := _as_part(field, value.source, environments)) is not None:
             return composed(f"{field.name}:{value.source} finds 0; {wider}")
@@ -342,7 +342,7 @@ def _as_part(field: TextField, source: str, environments: Sequence[TrackedEnviro
 
 
 def _finds(field: TextField, wider: str, source: str, environments: Sequence[TrackedEnvironment]) -> str | None:
-    """Return `name:*web* finds 12` for a wider value than `source`, or None if no environment has the value."""
+    """Return `name:*web* finds 12` for a wider value than `source`, or None if no machine has the value."""
     # `mode:*strict*` would offer unrestricted.
     if field.known or source.startswith("="):
         return None

@@ -158,7 +158,7 @@ class TextField(Field):
             raise token.error(f"{self.name} cannot be compared; as text, quote it: {self.name}:{typed}")
         pattern = Pattern((clean(rest.text),)) if operator else lexer.pattern_of(rest)
         if not pattern:
-            raise token.error(f"a value is missing; {self.name}:{NONE} finds rows without a value")
+            raise token.error(f"a value is missing; {self.name}:{NONE} finds machines without a value")
         if pattern.plain is not None:
             pattern = Pattern((self.canonical(pattern.plain),))
         matches = lexer.text_test(pattern, is_exact=True)
@@ -399,7 +399,7 @@ def _field_of(presentation: Presentation) -> Field:
 
 _COMPUTED: Final[tuple[Field, ...]] = (
     StatusField(STATUS, ", ".join(STATUSES)),
-    TextField("profile", "profile of the row", lambda tracked, context: (tracked.profile or context.profile,)),
+    TextField("profile", "profile of the machine", lambda tracked, context: (tracked.profile or context.profile,)),
     TextField("host", "system, processor or architecture", _host),
     NumberField("beat", "last heartbeat: >90s", lambda tracked: tracked.environment.last_heartbeat_at),
     FlagField("permanent", "up nearly all the time: yes, no", lambda tracked, _: tracked.is_permanent),

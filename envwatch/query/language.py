@@ -252,7 +252,7 @@ def _term(token: Token, zone: tzinfo | None) -> TextTerm | Term:
     values = []
     for part in body.part(colon + 1).parts(","):
         if not part.text:
-            raise body.error(f"{field.name} needs a value; {field.name}:none finds rows without a value")
+            raise body.error(f"{field.name} needs a value; {field.name}:none finds machines without a value")
         if part.shape.startswith("!"):
             raise part.error(f"the ! stands before the field: !{field.name}:{clean(part.text[1:], 40)}")
         values.append(field.parse(part, zone))
@@ -311,7 +311,7 @@ def _check_limits(limits: dict[tuple[str, str], dict[str, Any]], term: Term, tok
         sides = limits.setdefault((term.field, kind), {})
         sides[side] = (min if side == "from" else max)(sides.get(side, position), position)
         if len(sides) == 2 and sides["from"] <= sides["to"]:
-            raise token.error(f"these alternatives match every row: write {term.field}:a..b")
+            raise token.error(f"these alternatives match every machine: write {term.field}:a..b")
 
 
 def _tests(terms: Iterable[TextTerm | Term]) -> Iterable[Test]:

@@ -237,7 +237,7 @@ _ALL: Final = (
     ),
     Presentation("protocol", "message protocol", text=_attribute("message_protocol"), pane="protocol"),
     Presentation("device", "id of the machine", text=_attribute("device_id"), width=14, pane="device", is_id=True),
-    Presentation("id", "id of the row", text=_attribute("id"), pane="id", is_id=True),
+    Presentation("id", "id of the machine", text=_attribute("id"), pane="id", is_id=True),
     Presentation(
         "connection",
         "id of the live link",

@@ -503,7 +503,7 @@ class ProfileEndpoint:
         pages = self._walked(request) if device_id is None else self._pages[0]
         listing = pages.listing
         if _blindness(profile_state, listing, now) is not None:
-            too_old = "the listing of this walk is too old: read again from the first page"
+            too_old = "these pages are too old: read again from the first page"
             raise self._unavailable("envwatch_blind", too_old)
         may_be_gzip = accepts_gzip(request.header("accept-encoding"))
         if device_id is None:
@@ -534,7 +534,7 @@ class ProfileEndpoint:
         if self._is_ending:
             raise self._unavailable("envwatch_stopping", "envwatch serve is stopping")
         if self._profile_state is None or not self._pages:
-            raise self._unavailable("envwatch_waiting", _why("envwatch serve has no listing yet", self._profile_state))
+            raise self._unavailable("envwatch_waiting", _why("envwatch serve has no data yet", self._profile_state))
         return self._profile_state
 
     def _unavailable(self, code: str, why: str) -> RefusedError:
@@ -553,11 +553,11 @@ def _ages(profile_state: ProfileState, listing: ServedListing, now: Clocks) -> t
 
 def _blindness(profile_state: ProfileState, listing: ServedListing, now: Clocks) -> str | None:
     if profile_state.unseen_since is not None or now.slept_since(listing.asked):
-        return _why("envwatch serve slept, and has no listing since", profile_state)
+        return _why("envwatch serve slept, and has had no data since", profile_state)
     age_s = max((now.wall - listing.asked.wall) / 1000, now.monotonic - listing.asked.monotonic)
     if age_s <= blind_after(profile_state.interval).total_seconds():
         return None
-    return _why(f"envwatch serve has had no listing for {int(age_s)} s", profile_state)
+    return _why(f"envwatch serve has had no data for {int(age_s)} s", profile_state)
 
 
 def _why(what: str, profile_state: ProfileState | None) -> str:

@@ -153,7 +153,7 @@ class AlertFiles:
         if state is not None and is_known:
             return replace(state, rows=recorded.rows)
         at = date_text(recorded.looked_at, None)
-        warn(f"the history says which environments{of_profile} were online at {at}, as {path} does not")
+        warn(f"the history says which machines{of_profile} were online at {at}, as {path} does not")
         if state is None:
             return recorded
         return replace(

@@ -48,8 +48,8 @@ def log_line_of(outcome: Outcome) -> LogLine:
         case Listed(snapshot=snapshot):
             rows = sum(len(page.environments) for page in snapshot.pages)
             ids = named_ids(snapshot.rejected_ids, snapshot.rejected)
-            aside = f", {snapshot.rejected} rows set aside{ids}" if snapshot.rejected else ""
-            size = f"{len(snapshot.pages)} pages, {snapshot.received} bytes, {rows} rows{aside}"
+            aside = f", {snapshot.rejected} machines set aside{ids}" if snapshot.rejected else ""
+            size = f"{len(snapshot.pages)} pages, {snapshot.received} bytes, {rows} machines{aside}"
             age = "" if snapshot.served is None else f", {_age_text(snapshot.served)}"
             return logging.INFO, clean(f"poll: {_seconds(outcome.started, outcome.ended)}, {size}{age}")
         case Failed():
@@ -65,7 +65,7 @@ def log_line_of(outcome: Outcome) -> LogLine:
 
 
 def _age_text(served: RelayInfo) -> str:
-    return f"{'the same listing' if served.is_repeat else 'a listing'} of {served.age_s:.1f} s before"
+    return f"{'the same data' if served.is_repeat else 'data'} of {served.age_s:.1f} s before"
 
 
 def _seconds(started: Clocks, ended: Clocks) -> str:
@@ -133,10 +133,10 @@ class PollLog:
         """Write a line for each start and end of blindness."""
         for event in events:
             if event.kind is Kind.BLIND and event.since is not None:
-                text = f"blind: the last listing is {long_age(span(event.at - event.since))} old"
+                text = f"blind: the last data is {long_age(span(event.at - event.since))} old"
                 self.write((logging.WARNING, clean(text)), event.profile)
             elif event.kind is Kind.VISIBLE:
-                text = f"seeing again: the listing before was {long_age(event.lasted)} old"
+                text = f"seeing again: the data before was {long_age(event.lasted)} old"
                 self.write((logging.INFO, clean(text)), event.profile)
 
     def close(self) -> None:

@@ -542,7 +542,7 @@ def test_five_minutes_without_a_heartbeat_from_any_environment_are_one_incident(
         (loss,) = incident.losses
         assert (loss.kind, loss.id) == (Kind.STALLED, None), "an environment is accused"
         assert ring_text([incident]) == (
-            "no heartbeat from any of 12 environments since 08:55: the platform stands still, or all of them are down"
+            "no heartbeat from any of 12 machines since 08:55: the platform stands still, or all of them are down"
         )
         assert one.wait(3_600).sizes == ([1], []), "announced twice"
 

@@ -92,7 +92,7 @@ def test_a_filter_knows_the_uptime_record(envwatch: Envwatch, query: str, ids: l
         ("boxx", 2, "no environment is called boxx; the nearest: box"),
         ("we", 2, "no environment is called we; name:*we* finds 1"),
         ("name:xyz", 2, "name:xyz matches none of 6 environments; `envwatch list` prints all"),
-        ("os:windows", 2, "no environment has os:windows; did you mean os:win32?"),
+        ("os:windows", 2, "no machine has os:windows; did you mean os:win32?"),
         ("web-?", 2, "NAME|QUERY: only a field takes ? for one character: name:web-?; or quote it (at character 1"),
         ("web-[12]", 2, "NAME|QUERY: there are no [ ]: separate values by a comma, name:a,b; or quote it"),
         ("beat:soon", 2, "NAME|QUERY: write a duration like 1h30m or a date like 2026-11-24T03:00 (at character 6"),

@@ -172,7 +172,7 @@ def test_the_time_limit_holds_for_a_hanging_listing_and_for_an_endless_thread(tm
     with serving([]) as server:
         server.break_page(0, Stop(Where.REQUEST, How.HANG))
         ended = checked(tmp_path, server.url, *ENVWATCH, "check", "--timeout", "1")
-        assert ended == (3, "ENVWATCH UNKNOWN - no listing within 1 s\n", "")
+        assert ended == (3, "ENVWATCH UNKNOWN - no data within 1 s\n", "")
     script = (
         "import threading; from envwatch.cli.commands.check import time_limit\n"
         "with time_limit(0.05, lambda signal: 3):\n"

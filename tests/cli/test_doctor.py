@@ -156,7 +156,7 @@ async def test_a_server_with_a_changing_first_seen_at_is_named(
     server.break_page(0, moved(milliseconds))
     found = await examined(server.url)
     assert problems(found) == problem
-    what = "1 row changed firstSeenAt or the device between two requests"
+    what = "1 machine changed firstSeenAt or the device between two requests"
     assert (found["rows"]["summary"] == what) is bool(problem)
 
 

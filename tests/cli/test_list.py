@@ -102,7 +102,7 @@ def test_every_format_hints_at_a_filter_with_rows(envwatch: Envwatch, faulty: Fa
     [
         (2, says(503, '{"message":"overloaded"}'), "server unavailable: HOST, page 3: answered 503: overloaded"),
         (1, Stop(Where.BODY, How.RESET), "unreachable: HOST, page 2: .*"),
-        (1, edits(lambda page: page["connections"].clear()), "listing does not end: HOST: page 2 .*"),
+        (1, edits(lambda page: page["connections"].clear()), "endless answer: HOST: page 2 .*"),
         (0, says(503, '{"error":"blind","errorCode":"envwatch_blind"}'), "server unavailable: HOST: blind"),
     ],
 )
@@ -203,7 +203,7 @@ async def test_a_long_listing_shows_the_rows_so_far_and_erases_them_also_after_a
         assert "reading" not in text
         assert (code, text.count("laptop of env-")) == (0, 5)
         server.break_page(2, Stop(Where.BODY, How.HANG))
-        assert await asyncio.to_thread(ended) == (3, "ENVWATCH UNKNOWN - terminated before there was a listing")
+        assert await asyncio.to_thread(ended) == (3, "ENVWATCH UNKNOWN - terminated before there was data")
 
 
 class Shown(ProgressLine):

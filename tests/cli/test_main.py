@@ -199,7 +199,7 @@ def test_the_demo_server_alone_prints_what_other_programs_need(tmp_path: Path) -
         lines = [out.readline().decode() for _ in range(2)]
         exports = dict(line.removeprefix("export ").rstrip("\n").split("=", 1) for line in lines)
         assert [*exports] == ["LETTA_BASE_URL", "LETTA_API_KEY"]
-        assert err.readline().startswith(b"serving 12 environments")
+        assert err.readline().startswith(b"serving 12 machines")
         done = programs.run([*ENVWATCH, "list", "-o", "jsonl"], environ | exports)
         assert len(done.stdout.splitlines()) == 12
         process.send_signal(signal.SIGINT)

@@ -261,7 +261,7 @@ async def test_anybody_with_the_right_changes_a_note_and_the_acknowledgement_sta
         changed = await served.ask("PATCH", token=OTHER, note="eta 10 min")
         assert (changed.status, changed.json) == (200, {"rows": []})
         assert served.acks == {KEYS[0]: replace(ACK, note=clean("eta 10 min"))}
-        assert "ben (127.0.0.1) changed the note about 1 row" in logged(tmp_path)
+        assert "ben (127.0.0.1) changed the note about 1 machine" in logged(tmp_path)
 
 
 async def test_a_token_changes_no_acknowledgement_outside_of_its_profiles_rows(tmp_path: Path) -> None:
@@ -386,7 +386,7 @@ async def test_the_log_has_a_line_for_each_act(tmp_path: Path) -> None:
         assert (await served.ask("DELETE", token=OTHER)).status == 200
         await asyncio.to_thread(wait_until, lambda: "ended" in logged(tmp_path), "the log")
         assert re.findall(r"info (\w+ \(.*)", logged(tmp_path)) == [
-            f"ann (127.0.0.1) acknowledged 1 of 2 rows for 1h, {UUID}: disk swap \\x1b[2J",
-            f"ben (127.0.0.1) acknowledged 1 of 2 rows until back, {NEXT}",
-            f"ben (127.0.0.1) ended the acknowledgement of 1 row, {UUID}: disk swap \\x1b[2J",
+            f"ann (127.0.0.1) acknowledged 1 of 2 machines for 1h, {UUID}: disk swap \\x1b[2J",
+            f"ben (127.0.0.1) acknowledged 1 of 2 machines until back, {NEXT}",
+            f"ben (127.0.0.1) ended the acknowledgement of 1 machine, {UUID}: disk swap \\x1b[2J",
         ]

@@ -240,7 +240,10 @@ def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
         ("bell = 1\n", ":1: bell must be true or false"),
         ("source = 'elsewhere'\n", ":1: source must be one of local, remote"),
         ("user = ''\n", ":1: user must be a text of one line"),
-        ("filter = 'mode:'\n", ":1: filter cannot be used: mode needs a value; mode:none finds rows without a value"),
+        (
+            "filter = 'mode:'\n",
+            ":1: filter cannot be used: mode needs a value; mode:none finds machines without a value",
+        ),
         ("filter = 'web \"'\n", ':1: filter cannot be used: a quote is not closed: put another " after the text'),
         ("base_url = 'http://letta.example.com'\n", ":1: base_url cannot be used: the base URL must sta"),
         ("api_key_env = 'NOT A NAME'\n", ":1: api_key_env must be the name of an environment variable"),

@@ -80,7 +80,7 @@ def test_losses_after_a_kill_and_beside_a_damaged_alert_state_are_one_message_ea
     assert tale.notes["code"] == 143
     errors = tale.notes["errors"]
     assert f"forgot which alerts wait or are open: damaged ({tale.notes['path']})" in errors, tale.text
-    assert "the history says which environments were online at" in errors, tale.text
+    assert "the history says which machines were online at" in errors, tale.text
 
 
 @tells("holder_killed")

@@ -351,7 +351,7 @@ def _an_empty_list_is_held(terminal: Terminal, server: Faulty) -> None:
             assert re.search(f" HOLD empty list {'[0-9]+s ' if columns > 80 else ''}", terminal.display[0])
             assert "STALE" in terminal.display[0] or look(terminal, 0, "data [0-9]+s")[0] == YELLOW
     server.script = listing
-    terminal.wait_for("hold ended after .* a later listing contradicts it")
+    terminal.wait_for("hold ended after .* a later poll contradicts it")
 
 
 def _a_long_failure_is_in_two_lines_and_whole_in_the_log(terminal: Terminal, server: Faulty) -> None:

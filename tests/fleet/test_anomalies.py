@@ -137,7 +137,7 @@ def test_rows_vanishing_together_are_quarantined_from_three_and_a_fifth_on(
     assert counts_of(profile_state)[Presence.GONE] == (0 if is_quarantined else vanished)
     if is_quarantined:
         assert [(event.kind, event.reason) for event in events] == [
-            (Kind.HELD, f"{vanished} of {count} rows vanished at once")
+            (Kind.HELD, f"{vanished} of {count} machines vanished at once")
         ]
 
 

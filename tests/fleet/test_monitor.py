@@ -199,7 +199,7 @@ def test_a_quarantine_ends_with_its_result() -> None:
     _, withdrawn = logged(answered(0), empty(5), empty(10), answered(15))
     _, believed = logged(answered(0), empty(5), empty(35), empty(65))
     assert kinds(withdrawn) == [Kind.HELD, Kind.RELEASED]
-    assert withdrawn[1].reason == "a later listing contradicts it"
+    assert withdrawn[1].reason == "a later poll contradicts it"
     assert kinds(believed) == [Kind.HELD, Kind.RELEASED]
     assert believed[1].reason == "believed now"
 
@@ -318,7 +318,7 @@ def test_a_wrong_clock_begins_and_ends_once_and_says_what_still_holds() -> None:
     assert kinds(events) == [Kind.CLOCK_WRONG, Kind.CLOCK_RIGHT]
     assert events[0].reason == (
         "the server's clock (Date) is 10m ahead of its earlier time: "
-        "rows (clk?) are judged by its earlier time, losses still count"
+        "machines (clk?) are judged by its earlier time, losses page"
     )
     assert kinds(monitor.event_log) == kinds(events)
     _, events = logged(*wrong)

@@ -234,7 +234,7 @@ def test_the_fault_names_the_clock_and_its_least_error(badge: str, wrong: str, *
     assert (fault.wrong, fault.badge, fault.error_ms) == (wrong, badge, -120_002.0)
     tracked = profile_state.environments[clean("env-0")]
     assert clock_text_of(tracked, profile_state) == doubt_text(profile_state, UTC) == fault.text
-    assert fault.text.endswith("(clk?) are judged by new heartbeats, losses still count")
+    assert fault.text.endswith("(clk?) are judged by new heartbeats, losses page")
 
 
 @pytest.mark.parametrize("clock", [ServerClock(), ServerClock((OffsetBounds(-500, 500),))])

@@ -208,7 +208,7 @@ def test_a_wrong_date_is_named_where_a_verdict_is_explained() -> None:
 def test_a_listing_names_an_unbelieved_date(error: float, warning: str) -> None:
     listing_output = list_of(dated(rows_at(NOW), error=error))
     assert listing_output.clock_warnings == (
-        f"{warning}: rows (clk?) are judged by this machine's clock, losses still count",
+        f"{warning}: machines (clk?) are judged by this machine's clock, losses page",
     )
     assert listing_output.counts() == {"online": 39, "offline": 21}
     assert summary_of(listing_output, "api") == "60 environments at api: 10 off, 0 on, 50 unknown"

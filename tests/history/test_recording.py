@@ -165,6 +165,14 @@ def test_a_cut_file_loses_its_end_alone_and_says_so(tmp_path: Path) -> None:
     assert read(path) == (LIFE.moments, [], True)
 
 
+def test_a_file_without_numbers_of_events_is_refused_as_damaged() -> None:
+    path = PATHS["life"].with_name("damaged.rec")
+    damaged = PATHS["life"].read_bytes().replace(b"number INTEGER PRIMARY KEY", b"number INTEGER PRIMARY_KEY")
+    path.write_bytes(damaged)
+    with pytest.raises(HistoryError, match="damaged"):
+        RecordedFile(path)
+
+
 @given(st.data())
 def test_damage_anywhere_is_refused_or_leaves_recorded_moments(data: st.DataObject) -> None:
     whole = PATHS["life"].read_bytes()

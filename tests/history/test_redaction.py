@@ -194,7 +194,7 @@ def test_the_parts_of_an_id_for_the_screen_stay() -> None:
     ("event", "reason"),
     [
         (Event(kind=Kind.OFFLINE, at=NOW, reason=clean("heartbeat lost (121 s)")), "heartbeat lost (121 s)"),
-        (Event(kind=Kind.HELD, at=NOW, reason=clean("9 of 1,012 rows vanished at once")), None),
+        (Event(kind=Kind.HELD, at=NOW, reason=clean("9 of 1,012 machines vanished at once")), None),
         (Event(kind=Kind.BLIND, at=NOW, reason=clean("server error")), None),
         (Event(kind=Kind.WHILE_BLIND, at=NOW, reason=NOT_RUNNING), None),
         (Event(kind=Kind.GONE, at=NOW, reason=LACKED), None),

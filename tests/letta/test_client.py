@@ -456,7 +456,7 @@ def test_a_tenth_of_the_rows_may_be_bad(rejected: int, *, fits: bool) -> None:
     if fits:
         assert walk.snapshot().rejected == rejected
     else:
-        with pytest.raises(SourceError, match="2 of 10 rows do not fit"):
+        with pytest.raises(SourceError, match="2 of 10 machines do not fit"):
             walk.snapshot()
 
 
@@ -483,7 +483,7 @@ def test_a_walk_has_a_most_of_pages_and_of_rows_good_or_bad() -> None:
     with pytest.raises(SourceError, match="more than 1 pages") as caught:
         add(ListingFetch(Limits(max_pages=1)), page(1, 1, has_next=True))
     assert caught.value.failure.cause is Cause.ENDLESS
-    with pytest.raises(SourceError, match="more than 10 rows"):
+    with pytest.raises(SourceError, match="more than 10 machines"):
         add(ListingFetch(Limits(max_rows=10)), page(1, 10, rejected=1))
 
 
@@ -500,7 +500,7 @@ def test_a_walk_ends_beyond_three_times_the_pages_of_the_last_good_walk_or_twent
         add(walk, page(pages, pages, has_next=True))
     assert (caught.value.failure.cause, walk.pages_read) == (Cause.ENDLESS, pages)
     if pages < 200:
-        words = f"it goes on after {pages} pages, and the last complete listing had {last_pages}"
+        words = f"it goes on after {pages} pages, and the last complete answer had {last_pages}"
         assert caught.value.failure.message == words
 
 

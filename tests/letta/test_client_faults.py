@@ -174,9 +174,9 @@ async def test_a_bomb_is_not_inflated_beyond_its_bound() -> None:
         ([wire_row("env-1"), wire_row("env-2")], "page 2 leads back to an earlier one"),
         ([wire_row("env-2"), wire_row("env-1")], "page 2 brought nothing new"),
         ([*wire_rows(2)[::-1] * 10, {}], "page 2 brought nothing new"),
-        ([{}], "1 of 3 rows do not fit what is known of the API"),
-        ([*wire_rows(22)[2:], wire_row("")], "page 2 promises another page, but has no row"),
-        ([], "page 2 promises another page, but has no row"),
+        ([{}], "1 of 3 machines do not fit what is known of the API"),
+        ([*wire_rows(22)[2:], wire_row("")], "page 2 promises another page, but is empty"),
+        ([], "page 2 promises another page, but is empty"),
     ],
 )
 async def test_a_listing_without_an_end_is_abandoned(rows: list[Any], leads_to: str) -> None:

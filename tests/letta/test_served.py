@@ -159,7 +159,7 @@ async def test_the_interval_of_the_server_is_read(
         assert served(await client.snapshot()).interval == interval
 
 
-def refusal(code: str, words: Any = "envwatch serve has had no listing for 62 s: nothing listens at up:1") -> str:
+def refusal(code: str, words: Any = "envwatch serve has had no data for 62 s: nothing listens at up:1") -> str:
     return json.dumps({"error": words, "errorCode": code, "retryable": True})
 
 
@@ -179,7 +179,7 @@ async def test_a_server_without_a_listing_says_plainly_why(server: Faulty, code:
 
     assert error is not None
     host = server.url.removeprefix("http://")
-    assert error.failure.message == f"{host}: envwatch serve has had no listing for 62 s: nothing listens at up:1"
+    assert error.failure.message == f"{host}: envwatch serve has had no data for 62 s: nothing listens at up:1"
     assert (error.failure.cause, error.is_relayed, error.failure.retry_after) == (
         Cause.UNAVAILABLE,
         True,

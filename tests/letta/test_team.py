@@ -30,7 +30,7 @@ ACKS = f"/v1/envwatch/acks/{UUID}"
 MARK = {"ack": {"by": "ops-1", "at": 5, "note": "on it"}}
 REQUEST = AckRequest((AckedLoss(clean("env-2"), 7.0),), clean("disk swap"), 3_600.0)
 TOO_OLD = "HOST is too old for acknowledgements by viewers"
-MAYBE_ARRIVED = "if the request arrived all the same, the next listing shows it"
+MAYBE_ARRIVED = "if the request arrived all the same, the next poll shows it"
 IS_ENVWATCH = says(200, '{"version": "envwatch-2.0.0", "status": "ok"}')
 SLOW_S = 1.0
 HASTY = Limits(page_size=2, page_deadline=timedelta(seconds=SLOW_S))
@@ -239,7 +239,7 @@ async def failure_of(client: Client, *, end: bool = False) -> Failure:
         (says(413, '{"error": "a request must have no body"}'), Cause.NO_SUCH_ROUTE, TOO_OLD),
         (says(431), Cause.NO_SUCH_ROUTE, TOO_OLD),
         (says(409), Cause.REFUSED, "HOST knows another acknowledgement under this id: try again"),
-        (says(413), Cause.TOO_LARGE, "the request is too large for HOST: acknowledge fewer rows at once"),
+        (says(413), Cause.TOO_LARGE, "the request is too large for HOST: acknowledge fewer machines at once"),
         (says(415, '{"error": "json only"}'), Cause.REFUSED, "(json only): update envwatch here or there"),
         (says(422, '{"error": "no \x1b rows"}'), Cause.REFUSED, "update envwatch here or there"),
         (says(429, Retry_After="7"), Cause.RATE_LIMITED, "from this token for now: try again in 7 s"),
@@ -299,7 +299,7 @@ async def test_an_unknown_end_and_too_many_rows_are_refused_in_plain_words(serve
     server.break_health(IS_ENVWATCH)
     losses = tuple(AckedLoss(clean(f"env-{number:0100}"), 1.0) for number in range(MOST_ROWS))
     async with client_of(server) as client:
-        with pytest.raises(SourceError, match="acknowledge fewer rows at once"):
+        with pytest.raises(SourceError, match="acknowledge fewer at once"):
             await client.acknowledge(UUID, AckRequest(losses))
         assert sent(server) == []
         failure = await failure_of(client, end=True)

@@ -1,4 +1,4 @@
-"""Decoding of page bytes, however hostile: rows, rows set aside, documents that need no cleaning, shared values."""
+"""Decoding of page bytes, however hostile: rows, machines set aside, documents that need no cleaning, shared values."""
 
 from __future__ import annotations
 

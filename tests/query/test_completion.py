@@ -43,17 +43,17 @@ def completed(text: str, cursor: int, choice: int = 0) -> str:
 @pytest.mark.parametrize(
     ("query", "hint"),
     [
-        ("os:windows", "no environment has os:windows; did you mean os:win32?"),
-        ("os:Windwos", "no environment has os:Windwos; did you mean os:win32?"),
-        ("os:linux,windows", "no environment has os:windows; did you mean os:win32?"),
-        ("os:=macos web", "no environment has os:=macos; did you mean os:darwin?"),
-        ('mode:"unrestrcted"', "no environment has mode:unrestrcted; did you mean mode:unrestricted?"),
-        ("mode:acceptedit,strct", "no environment has mode:acceptedit; did you mean mode:acceptEdits?"),
-        ("mode:fullaces", "no environment has mode:fullaces; did you mean mode:fullAccessible?"),
+        ("os:windows", "no machine has os:windows; did you mean os:win32?"),
+        ("os:Windwos", "no machine has os:Windwos; did you mean os:win32?"),
+        ("os:linux,windows", "no machine has os:windows; did you mean os:win32?"),
+        ("os:=macos web", "no machine has os:=macos; did you mean os:darwin?"),
+        ('mode:"unrestrcted"', "no machine has mode:unrestrcted; did you mean mode:unrestricted?"),
+        ("mode:acceptedit,strct", "no machine has mode:acceptedit; did you mean mode:acceptEdits?"),
+        ("mode:fullaces", "no machine has mode:fullaces; did you mean mode:fullAccessible?"),
         ("os:darwin mode:unrestricted", None),
         ("mode:strict", None),
         ("os:win32", None),
-        ("os:darw", "no environment has os:darw; did you mean os:darwin?"),
+        ("os:darw", "no machine has os:darw; did you mean os:darwin?"),
         ("name:web", "name:web finds 0; name:*web* finds 2"),
         ("name:nosuch", None),
         ("os:haiku", None),
@@ -236,10 +236,10 @@ def test_every_example_of_the_help_is_a_valid_query() -> None:
 
 def test_an_offer_counts_the_environments_with_the_value() -> None:
     described = [str(one.description) for one in completions("branch:", 7, FLEET)]
-    assert described == ["2 environments", "1 environment", "1 environment"]
+    assert described == ["2 machines", "1 machine", "1 machine"]
     rows = [tracked(metadata={"team": "ml"}), tracked(id="env-2", metadata={"team": "web", "tape": 1})]
     offers_of_keys = {each.text: each.description for each in completions("meta.t", 6, rows)}
-    assert offers_of_keys == {"meta.team:": "2 environments", "meta.tape:": "1 environment"}
+    assert offers_of_keys == {"meta.team:": "2 machines", "meta.tape:": "1 machine"}
 
 
 def test_a_field_without_a_name_and_a_fleet_without_values_offer_nothing() -> None:

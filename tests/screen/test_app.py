@@ -85,7 +85,7 @@ async def test_a_wrong_date_is_said_before_minor_news_but_after_a_loss_and_in_th
         assert "? 3 unknown" in stage.lines[0]
         assert [line.split()[:2] for line in stage.body[:3]] == [["●", "clk?"]] * 3
         assert [event.kind for event in stage.app.state.monitor.event_log] == [Kind.CLOCK_WRONG]
-        assert "heartbeats: rows (clk?) are judged by this machine's clock, losses still" in " ".join(
+        assert "heartbeats: machines (clk?) are judged by this machine's clock, losses still" in " ".join(
             stage.text.split()
         )
         stage.now = 90

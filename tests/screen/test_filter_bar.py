@@ -121,7 +121,7 @@ async def test_the_begin_of_a_fields_name_counts_only_with_a_match_or_once_kept(
 
 
 async def test_a_value_without_a_match_has_a_hint_while_typing_and_above_the_empty_table() -> None:
-    hint = "no environment has mode:unrestrcted; did you mean mode:unrestricted?"
+    hint = "no machine has mode:unrestrcted; did you mean mode:unrestricted?"
     async with box() as stage:
         for text in ("mode:unrestrcted", " "):
             await stage.type(text)

@@ -255,7 +255,7 @@ def test_wrong_requests_are_refused_like_by_the_platform_with_and_without_a_list
 
 
 def test_before_the_first_listing_the_answer_says_why_there_is_none() -> None:
-    profile, why = Served(), "envwatch serve has no listing yet"
+    profile, why = Served(), "envwatch serve has no data yet"
     for at in (NOW, NOW + 1_000):
         answer = profile.ask(at=at)
         assert refusal(answer) == (503, {"error": why, "errorCode": "envwatch_waiting", "retryable": True})
@@ -276,7 +276,7 @@ def test_a_listing_beyond_the_limit_of_age_is_served_to_nobody(path: str) -> Non
     assert refusal(answer) == (
         503,
         {
-            "error": "envwatch serve has had no listing for 60 s: timeout",
+            "error": "envwatch serve has had no data for 60 s: timeout",
             "errorCode": "envwatch_blind",
             "retryable": True,
         },
@@ -302,15 +302,15 @@ def test_after_a_sleep_there_is_nothing_until_the_next_listing() -> None:
     profile = served()
     profile.step(slept(NOW + 1_000, NOW + 20_000), NOW + 20_000)
     status, body = refusal(profile.ask(at=NOW + 20_000))
-    assert (status, body["error"]) == (503, "envwatch serve slept, and has no listing since")
+    assert (status, body["error"]) == (503, "envwatch serve slept, and has had no data since")
     profile.poll(wire_rows(3), NOW + 21_000)
     assert profile.ask(at=NOW + 21_000).status == 200
 
 
 _ANOMALIES = {
     "the list came back empty": [],
-    "7 of 10 rows vanished at once": [wire_row(f"env-{n}", lastHeartbeat=NOW + 4_000) for n in range(1, 4)],
-    "many rows lost their heartbeat": [wire_row(f"env-{n}", lastHeartbeat=None) for n in range(1, 11)],
+    "7 of 10 machines vanished at once": [wire_row(f"env-{n}", lastHeartbeat=NOW + 4_000) for n in range(1, 4)],
+    "many machines lost their heartbeat": [wire_row(f"env-{n}", lastHeartbeat=None) for n in range(1, 11)],
 }
 
 
@@ -327,7 +327,7 @@ def test_during_a_quarantine_viewers_get_the_believed_listing_until_its_limit_of
     assert profile.ask(path=path, at=NOW + 60_000).body == believed.body
     status, body = refusal(profile.ask(path=path, at=NOW + 61_000))
     assert status == 503
-    assert body["error"] == f"envwatch serve has had no listing for 61 s that can be believed: {finding}"
+    assert body["error"] == f"envwatch serve has had no data for 61 s that can be believed: {finding}"
 
 
 @pytest.mark.parametrize("finding", _ANOMALIES)
@@ -455,7 +455,7 @@ def test_a_walk_of_an_outdated_listing_must_begin_again(age: int, status: int) -
     answer = served.ask("limit=3&after=c", NOW + age, viewer="ann", connection="1")
     assert answer.status == status
     if status == 503:
-        assert json.loads(answer.body)["error"] == "the listing of this walk is too old: read again from the first page"
+        assert json.loads(answer.body)["error"] == "these pages are too old: read again from the first page"
     assert page_of_walk(served, NOW + age) == list("def")
 
 

@@ -332,7 +332,7 @@ def test_every_result_is_counted_from_zero_on() -> None:
     assert set(NO_POLLS.results.values()) == {0}
     polls = polls_after(listed([]), listed([]), *map(failed, Cause))
     assert polls.results == dict.fromkeys(RESULTS, 1) | {"success": 2}
-    assert {"key_refused", "tls", "listing_does_not_end"} <= set(RESULTS)
+    assert {"key_refused", "tls", "endless_answer"} <= set(RESULTS)
 
 
 def test_a_sleep_is_no_poll() -> None:

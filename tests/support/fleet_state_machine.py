@@ -385,7 +385,7 @@ class FleetMachine(RuleBasedStateMachine):
             if after.environments[id_].presence is Presence.GONE and self.monotonic - self.lacked_since[id_] < 60
         )
         most = max(at_once.values(), default=0)
-        assert most < 5 or most <= len(known) / 2, "half of the rows vanished at once, and were gone within a minute"
+        assert most < 5 or most <= len(known) / 2, "half of the machines vanished, gone within a minute"
 
     def _check_events(self, before: ProfileState, after: ProfileState, events: tuple[Event, ...]) -> None:
         if before.listings == 0:

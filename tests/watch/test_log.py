@@ -37,7 +37,7 @@ def of_250_rows(**changes: Any) -> Listed:
     return Listed(snapshot, reading(NOW), reading(NOW + 213), timedelta(seconds=5))
 
 
-LISTED = "poll: 0.213 s, 3 pages, 28114 bytes, 250 rows"
+LISTED = "poll: 0.213 s, 3 pages, 28114 bytes, 250 machines"
 DRIFTED = Slept(reading(NOW), reading(NOW + 1_000)._replace(wall=WallMs(NOW + 7_500_000)))
 
 
@@ -45,14 +45,14 @@ DRIFTED = Slept(reading(NOW), reading(NOW + 1_000)._replace(wall=WallMs(NOW + 7_
     ("outcome", "level", "end"),
     [
         (of_250_rows(), logging.INFO, LISTED),
-        (of_250_rows(rejected=2), logging.INFO, f"{LISTED}, 2 rows set aside"),
+        (of_250_rows(rejected=2), logging.INFO, f"{LISTED}, 2 machines set aside"),
         (
             of_250_rows(rejected=2, rejected_ids=frozenset({clean("env-7")})),
             logging.INFO,
-            f"{LISTED}, 2 rows set aside (env-7 and 1 more)",
+            f"{LISTED}, 2 machines set aside (env-7 and 1 more)",
         ),
-        (served(listed(beating(2)), 4.25), logging.INFO, " 2 rows, a listing of 4.2 s before"),
-        (served(listed(beating(2)), 9.0, is_repeat=True), logging.INFO, " 2 rows, the same listing of 9.0 s before"),
+        (served(listed(beating(2)), 4.25), logging.INFO, " 2 machines, data of 4.2 s before"),
+        (served(listed(beating(2)), 9.0, is_repeat=True), logging.INFO, " 2 machines, the same data of 9.0 s before"),
         (
             replace(failed(Cause.RATE_LIMITED, pages_read=2), retry_after=timedelta(seconds=60)),
             logging.WARNING,
@@ -77,8 +77,8 @@ def test_the_begin_and_the_end_of_blindness_are_one_line_each(tmp_path: Path) ->
         poll_log.note_blindness(changes.events)
     poll_log.close()
     assert [line.partition("] ")[2] for line in log.read_text().splitlines()] == [
-        "warning home: blind: the last listing is 1m old",
-        "info home: seeing again: the listing before was 1m 35s old",
+        "warning home: blind: the last data is 1m old",
+        "info home: seeing again: the data before was 1m 35s old",
     ]
 
 

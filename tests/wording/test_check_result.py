@@ -128,7 +128,7 @@ def silent(count: int, since_s: float) -> list[Environment]:
         (
             300,
             PluginStatus.CRITICAL,
-            "1 problem in 12 environments (12 unknown): no heartbeat from any of 12 environments since 08:48",
+            "1 problem in 12 environments (12 unknown): no heartbeat from any of 12 machines since 08:48",
         ),
         (299, PluginStatus.UNKNOWN, "no problem in 12 environments (12 unknown)"),
     ],

@@ -290,7 +290,7 @@ def test_an_empty_table_says_where_the_rows_are_and_what_to_do() -> None:
     assert told(row, view=narrowed, in_block=1) == "1 match is above, among the losses that need a person."
     assert told(row, view=narrowed, in_block=1_234) == "1,234 matches are above, among the losses that need a person."
     assert told(row, view=View(query=parse("mode:strct"))) == (
-        "Nothing matches: no environment has mode:strct; did you mean mode:strict? "
+        "Nothing matches: no machine has mode:strct; did you mean mode:strict? "
         "esc clears the filter, 0 resets the view."
     )
     begin = row.label[:3]

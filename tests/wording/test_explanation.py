@@ -292,7 +292,7 @@ def test_a_quarantined_listing_or_loss_is_named() -> None:
     assert found["platform"].result == "the newest listing is not believed yet"
     assert found["verdict"].result == "online"
     found = results(listed(beating(6)), listed(beating(3), NOW + 5_000), at=NOW + 5_000)
-    assert found["platform"].inputs == "3 of 6 rows vanished at once, 1 listing in a row"
+    assert found["platform"].inputs == "3 of 6 machines vanished at once, 1 listing in a row"
     assert found["platform"].result == "the loss is not believed yet"
 
 
@@ -388,13 +388,13 @@ def test_older_rows_of_the_machine_do_not_explain_a_loss() -> None:
 def test_a_twin_is_named_with_its_twins() -> None:
     up = environment(**MACHINE)
     rule = replacement(listed([up, beside()]), listed([environment(**LOST), beside()], NOW + 5_000))
-    assert rule.result == "a twin: both rows sent heartbeats side by side, so a loss counts"
+    assert rule.result == "a twin: both sent heartbeats side by side, so if one goes down, that is a loss"
     assert rule.inputs.endswith("; online at the same time: laptop of env-2")
     assert rule.is_against
 
 
 def test_a_row_without_a_replacement_has_the_reason() -> None:
-    assert replacement(listed([environment(**MACHINE), beside()])).result == "an online row is never replaced"
+    assert replacement(listed([environment(**MACHINE), beside()])).result == "a machine that is on is never replaced"
     sandbox = replacement(listed([environment(**(LOST | {"listenerInstanceId": "sandbox:1"}))]))
     assert sandbox.result == "only a listener of `letta server` can be replaced, not an app or a sandbox"
     untimed = replacement(listed([environment(**(LOST | {"lastSeenAt": 1_760_000_000}))]))

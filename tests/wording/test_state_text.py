@@ -402,7 +402,7 @@ def test_the_legend_has_the_glyph_and_the_word_of_every_state() -> None:
     ("rows", "badge", "text"),
     [
         (0, ("empty list", "7s"), "the list came back empty"),
-        (3, ("rows vanished", "7s"), "3 of 6 rows vanished at once"),
+        (3, ("rows vanished", "7s"), "3 of 6 machines vanished at once"),
     ],
 )
 def test_a_quarantined_listing_has_a_badge_and_a_sentence(rows: int, badge: tuple[str, str], text: str) -> None:

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 _COUNTED: Final = ("problems", "off", "late", "on", "unrestricted", "behind")
 """Copied from `check_result.Metric`, to spare the parser the import."""
 _ENDS: Final = {
-    signal.SIGALRM: "no listing within {:g} s",
-    signal.SIGTERM: "terminated before there was a listing",
-    signal.SIGINT: "interrupted before there was a listing",
+    signal.SIGALRM: "no data within {:g} s",
+    signal.SIGTERM: "terminated before there was data",
+    signal.SIGINT: "interrupted before there was data",
 }
 _NO_LINE: Final = "the check itself failed: see standard error"
 

@@ -271,7 +271,7 @@ def require_terminal() -> None:
     elif (terminal := os.environ.get("TERM", "")) in {"", "dumb"}:
         problem = f"TERM is {terminal or 'not set'}, and the dashboard needs a terminal that can move its cursor"
     if problem:
-        raise StopError(Exit.USAGE, f"{problem}; `envwatch list` prints the environments once")
+        raise StopError(Exit.USAGE, f"{problem}; `envwatch list` prints the machines once")
 
 
 def check_screen(settings: Settings) -> None:

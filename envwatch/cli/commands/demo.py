@@ -89,8 +89,7 @@ def _serve(options: Options) -> NoReturn:
     with server:
         write(f"export LETTA_BASE_URL={server.base_url}\nexport LETTA_API_KEY={server.key}\n".encode())
         print_error(
-            f"serving {options.size} environments until ctrl+c: "
-            "paste these lines into another shell, then run `envwatch`"
+            f"serving {options.size} machines until ctrl+c: paste these lines into another shell, then run `envwatch`"
         )
         while True:
             signal.pause()

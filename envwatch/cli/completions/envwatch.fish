@@ -17,7 +17,7 @@ function _envwatch_filter
   printf '%s\n' 'status:	online, late, offline, gone, missing, flapping, changed, acknowledged' \
     'name:	name chosen by the user, or the id without a name' \
     'mode:	permission mode' \
-    'profile:	profile of the row' \
+    'profile:	profile of the machine' \
     'version:	version of Letta Code: <0.34' \
     'branch:	git branch' \
     'directory:	working directory' \
@@ -35,7 +35,7 @@ function _envwatch_filter
     'listener:	id of the listener'"'"'s process' \
     'owner:	owner of the API key' \
     'org:	id of the organization' \
-    'id:	id of the row' \
+    'id:	id of the machine' \
     'update:	automatic updates: yes, no, by hand' \
     'permanent:	up nearly all the time: yes, no' \
     'up7d:	percent of the last watched week up: <90' \

@@ -239,7 +239,7 @@ class Script:
     skews: list[tuple[int, int]] = field(default_factory=lambda: [(0, 0)])
     """Moments from which the monitor's wall clock is ahead of the server, with the milliseconds."""
     predecessors: dict[str, str] = field(default_factory=dict)
-    """Ids of renamed rows and of rows set up anew, by the id of the row that replaces the row."""
+    """Ids of renamed rows and of rows set up anew, by the id of the machine that replaces the row."""
 
     def row(
         self,
