@@ -152,8 +152,8 @@ def test_a_list_says_until_when_a_down_row_is_silenced() -> None:
 @pytest.mark.parametrize(
     ("scene", "text", "detail"),
     [
-        (evening, "1 problem in 5 environments (1 offline, 1 silenced): web-1", "web-1: offline (disconnected)"),
-        (morning, "1 problem in 5 environments (1 offline): mac-1", "mac-1: offline (disconnected, not back by 10:00)"),
+        (evening, "1 problem in 5 environments (1 off, 1 silenced): web-1", "web-1: off (disconnected)"),
+        (morning, "1 problem in 5 environments (1 off): mac-1", "mac-1: off (disconnected, not back by 10:00)"),
     ],
 )
 def test_check_counts_a_silenced_row_apart_and_from_the_end_as_a_problem(
@@ -323,7 +323,7 @@ def test_check_reports_a_loss_and_no_rename(count: int, *, is_renamed: bool) -> 
     assert (result.count, result.block.asides.get(Aside.REPLACED, 0)) == (count, 1 - count)
     others = check_result_of(monitor, Metric.ON, matcher_of(""), reading(END))
     assert [why.partition(",")[0] for _, why in others.named] == [
-        "offline (replaced by new)" if is_renamed else "offline (disconnected)"
+        "off (replaced by new)" if is_renamed else "off (disconnected)"
     ]
 
 
