@@ -148,7 +148,7 @@ _shtab_envwatch_wait___log_level_choices=(info warning error off)
 _shtab_envwatch_serve___log_level_choices=(info warning error off)
 _shtab_envwatch_record___source_choices=(local remote)
 _shtab_envwatch_record___log_level_choices=(info warning error off)
-_shtab_envwatch_check___of_choices=(problems offline late online missing unrestricted behind)
+_shtab_envwatch_check___of_choices=(problems off late on unrestricted behind)
 _shtab_envwatch_check___source_choices=(local remote)
 _shtab_envwatch_check___log_level_choices=(info warning error off)
 _shtab_envwatch_metrics___source_choices=(local remote)
@@ -312,7 +312,7 @@ _envwatch_profiles() {
 }
 
 _envwatch_filter() {
-  compgen -W 'status: name: mode: profile: version: branch: directory: os: host: node: beat: up: seen: first: user: pod: device: connection: listener: owner: org: id: update: permanent: up7d: acked: silenced: flapping: command: protocol: meta.' -- "$1"
+  compgen -W 'status: name: mode: profile: version: branch: directory: os: host: node: beat: up: seen: first: user: pod: device: connection: listener: owner: org: id: update: permanent: up7d: acked: silenced: flapping: changed: command: protocol: meta.' -- "$1"
 }
 
 # End Custom Preamble
