@@ -168,7 +168,7 @@ def _has_ended(key: ServerKey, ack: Ack, fleet: Fleet) -> bool:
     rows = [(each, row) for each in profiles if (row := each.environments.get(id_)) is not None]
     if not rows:
         return not fleet.unlisted and any(id_ == missing_id(name) for each in profiles for name in each.expect)
-    listed = [(each, row) for each, row in rows if not (row.absent or row.presence.is_absent)]
+    listed = [(each, row) for each, row in rows if not (row.absent or row.verdict.is_absent)]
     return bool(listed) and all(_is_well(each, row) or _came_back(row, ack) for each, row in listed)
 
 
@@ -181,7 +181,7 @@ def _is_well(profile_state: ProfileState, tracked: TrackedEnvironment) -> bool:
 
 def _came_back(tracked: TrackedEnvironment, ack: Ack) -> bool:
     is_newer = newest_sign_at(tracked.environment) > (ack.at if ack.sign_at is None else ack.sign_at)
-    return tracked.presence is Presence.OFFLINE and not tracked.is_flapping and is_newer
+    return tracked.verdict.is_listed_off and not tracked.is_flapping and is_newer
 
 
 def continued_acks(acks: Acks, before: ProfileState, after: ProfileState) -> Acks:
@@ -194,7 +194,7 @@ def continued_acks(acks: Acks, before: ProfileState, after: ProfileState) -> Ack
         and (was := before.environments.get(id_)) is not None
         and (tracked := after.environments.get(id_)) is not None
         and was.verdict.is_up
-        and tracked.presence is Presence.OFFLINE
+        and tracked.verdict.is_listed_off
         and not was.has_stayed_up(tracked.lost_at)
     }
 
@@ -211,7 +211,7 @@ def losses_of(
             Kind.OFFLINE, tracked.lost_at, before=online, after=offline, reason=clean(tracked.verdict.reason), then=None
         )
         for tracked in environments
-        if tracked.presence is Presence.OFFLINE
+        if tracked.verdict.is_listed_off
         and not tracked.absent
         and (servers.get(tracked.profile, EMPTY), tracked.environment.id) in ended
     ]

@@ -7,7 +7,6 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from envwatch.fleet.presence import Presence
 from envwatch.fleet.uptime import uptime_text
 from envwatch.model import limits
 from envwatch.model.acks import LONGEST_NAME, finite_number
@@ -63,7 +62,7 @@ class AlertPolicy:
         row = tracked.environment
         if self.recorded is not None:
             return self.recorded.get(row.id, UNRECORDED)
-        if tracked.verdict.presence is Presence.MISSING or row.name in self.expect or row.device_id in self.expect:
+        if tracked.verdict.is_missing or row.name in self.expect or row.device_id in self.expect:
             return _EXPECTED
         if word is not None:
             return Decision(word.is_always, Rule.WORD, word)

@@ -567,9 +567,11 @@ def losses_text(incidents: Sequence[Incident]) -> SafeText:
     who = shortened(first.name or first.id or EMPTY, _NAME_CELLS, keep="ends")
     if others:
         who = clean(f"{who} and {others} other{'s' if others > 1 else ''}")
-    be, flap = ("are", "flap") if others else ("is", "flaps")
+    be, flap, was = ("are", "flap", "were") if others else ("is", "flaps", "was")
     if kinds == {Kind.NOT_BACK} and len(reasons) == 1:
         return clean(f"{len(losses):,} {first.reason}: {who}" if others else f"{who} {first.reason}")
-    whats = {Kind.OFFLINE: "went offline", Kind.GONE: f"{be} gone", Kind.MISSING: f"{be} missing", Kind.FLAPPING: flap}
+    if kinds == {Kind.OFFLINE} and reasons == {Reason.NEVER_LISTED.value}:
+        return clean(f"{who} {was} {Reason.NEVER_LISTED}")
+    whats = {Kind.OFFLINE: "went offline", Kind.GONE: f"{be} gone", Kind.FLAPPING: flap}
     whats[Kind.NOT_BACK] = f"{be} not back after a silence"
     return clean(f"{who} {whats[losses[0].kind] if len(kinds) == 1 else 'went offline, flap or are gone'}")

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 _DEATH_WITHIN_MS: Final = limits.DEATH_WITHIN / MS
 _OFFLINE: Final = clean(Presence.OFFLINE.value)
 ACK_ENDED: Final = "acknowledgement ended"
-LOSSES: Final = frozenset({Kind.OFFLINE, Kind.GONE, Kind.MISSING, Kind.NOT_BACK})
+LOSSES: Final = frozenset({Kind.OFFLINE, Kind.GONE, Kind.NOT_BACK})
 RETURNS: Final = frozenset({Kind.ONLINE, Kind.RETURNED})
 _LOST: Final = frozenset({Presence.OFFLINE.value, Presence.GONE.value})
-"""Presences after which gone or missing is no new loss."""
+"""Presences after which gone or off is no new loss."""
 
 Key: TypeAlias = tuple[SafeText, SafeText]
 """Profile and row id; the id is empty for blindness."""
@@ -142,8 +142,8 @@ def lost_now(tracked: TrackedEnvironment, at: ServerMs, now: Clocks) -> Loss:
 
 def loss_of_row(tracked: TrackedEnvironment) -> Event:
     """Return the loss of a row that is off."""
-    kind = Kind.MISSING if tracked.presence is Presence.MISSING else Kind.OFFLINE
-    return tracked.event(kind, tracked.lost_at, after=clean(tracked.presence), reason=clean(tracked.verdict.reason))
+    reason = clean(tracked.verdict.reason)
+    return tracked.event(Kind.OFFLINE, tracked.lost_at, after=clean(tracked.presence), reason=reason)
 
 
 def lost_again(loss: Event, at: ServerMs, now: Clocks, incident: SafeText) -> Loss:
@@ -202,7 +202,7 @@ def loss_status(
     """
     if tracked.verdict.is_up and not tracked.is_flapping:
         return LossStatus.OVER if tracked.has_stayed_up(at) else LossStatus.BACK
-    if tracked.replaced_by is not None or (is_acked and tracked.presence.is_absent):
+    if tracked.replaced_by is not None or (is_acked and tracked.verdict.is_absent):
         return LossStatus.OVER
     ages = tracked.presence is Presence.GONE or is_old(tracked, at, counts_from)
     if is_acked or (not is_problem(tracked, at, counts_from) and not (is_news and ages)):
@@ -219,7 +219,7 @@ def silenced_losses(
     """
     at = after.clock.server_time(now.wall)
     for tracked in after.environments.values():
-        if tracked.presence is not Presence.OFFLINE or tracked.environment.id in known:
+        if not tracked.verdict.is_listed_off or tracked.environment.id in known:
             continue
         if classify_loss(tracked.key) is LossStatus.SILENCED:
             yield tracked.event(Kind.OFFLINE, at, reason=clean(tracked.verdict.reason))
@@ -232,8 +232,7 @@ def missing_losses(before: ProfileState, after: ProfileState) -> Iterator[Event]
     for id_, tracked in after.environments.items() if after.expect else ():
         was = before.environments.get(id_)
         if tracked.verdict == NEVER_LISTED and was is not None and was.verdict == NEVER_LISTED:
-            reason, missing = clean(tracked.verdict.reason), clean(tracked.presence)
-            yield tracked.event(Kind.MISSING, tracked.lost_at, after=missing, reason=reason)
+            yield loss_of_row(tracked)
 
 
 def status_of_blindness(profile_state: ProfileState, now: Clocks) -> LossStatus:

@@ -325,7 +325,7 @@ class Monitor:
             decision = monitor.decision_of(tracked, at)
             if decision.counts is not self.decision_of(tracked, at).counts:
                 events.append(_turn(tracked, decision, at))
-                if decision.counts and tracked.presence is Presence.OFFLINE and tracked.replaced_by is None:
+                if decision.counts and tracked.verdict.is_listed_off and tracked.replaced_by is None:
                     lost.append(tracked)
         incidents = monitor.incidents.with_lost_now(lost, moments, self.fleet, now, self.ledger.announcements)
         return replace(monitor, incidents=incidents, event_log=self.event_log.with_events(events)), tuple(events)
@@ -412,7 +412,7 @@ class Monitor:
         off = {
             row.key: (losses.loss_of_row(row), ack.at)
             for row, ack in ended
-            if row.presence in (Presence.OFFLINE, Presence.MISSING)
+            if row.presence is Presence.OFFLINE
             and row.replaced_by is None
             and (row.key in self.incidents.lost or is_problem(row, ack.at))
         }

@@ -13,10 +13,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from envwatch.alerts.alert_policy import word_for
+from envwatch.alerts.losses import ACK_ENDED
 from envwatch.fleet import tracking
 from envwatch.fleet.events import Kind
 from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck, latest_possible
-from envwatch.fleet.presence import DISCONNECTED, GONE, NEVER_LISTED, ONLINE, Presence
+from envwatch.fleet.presence import DISCONNECTED, GONE, NEVER_LISTED, ONLINE, Presence, Reason
 from envwatch.fleet.profile_state import GONE_KEPT_MS
 from envwatch.fleet.replacement import RuleInputs, keeps_identity, with_memory_of, with_replacements
 from envwatch.fleet.tracking import CHURN_MS, SAME_INSTANT_MS, ChangeTag, RecentChange, TrackedEnvironment
@@ -28,7 +29,7 @@ from envwatch.model.text import EMPTY, clean, composed
 from envwatch.model.times import MS, long_age, span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from envwatch.alerts.alert_policy import Words
     from envwatch.alerts.alert_state import AlertState
@@ -71,7 +72,7 @@ def with_memory_of_run(profile_state: ProfileState, before: ProfileState, at: Se
         (was.environment, tracked.environment)
         for id_, tracked in profile_state.environments.items()
         if (was := before.environments.get(id_)) is not None
-        and not (was.presence.is_absent or tracked.presence.is_absent)
+        and not (was.verdict.is_absent or tracked.verdict.is_absent)
     ]
     # If `firstSeenAt` of all rows moved equally, the server's clock was set.
     moved_by = {round((new.first_seen_at - old.first_seen_at) / SAME_INSTANT_MS) for old, new in common}
@@ -104,7 +105,7 @@ def _known_row(id_: SafeText, state: AlertState, profile: SafeText, loss: Event 
     return replace(
         stored,
         profile=profile,
-        verdict=ONLINE if is_online else _VERDICTS.get(None if loss is None else loss.kind, DISCONNECTED),
+        verdict=ONLINE if is_online else _verdict_of(loss),
         since_at=None if loss is None or is_online else loss.at,
         # The heartbeat was listed at an unknown moment before this run's clocks began.
         last_known_heartbeat=LastHeartbeat(connection_id, beat_at, -inf) if connection_id and beat_at else None,
@@ -113,7 +114,17 @@ def _known_row(id_: SafeText, state: AlertState, profile: SafeText, loss: Event 
     )
 
 
-_VERDICTS: Final[Mapping[Kind | None, Verdict]] = {Kind.GONE: GONE, Kind.MISSING: NEVER_LISTED}
+_MISSING_REASONS: Final = (Reason.NEVER_LISTED.value, Reason.EXPECTED.value)
+
+
+def _verdict_of(loss: Event | None) -> Verdict:
+    if loss is not None and loss.kind is Kind.GONE:
+        return GONE
+    reason = EMPTY if loss is None else loss.reason or EMPTY
+    is_missing = (
+        loss is not None and loss.kind is Kind.OFFLINE and reason.removesuffix(f", {ACK_ENDED}") in _MISSING_REASONS
+    )
+    return NEVER_LISTED if is_missing else DISCONNECTED
 
 
 def losses_between_runs(before: ProfileState, after: ProfileState) -> Iterator[Event]:
@@ -133,7 +144,7 @@ def losses_between_runs(before: ProfileState, after: ProfileState) -> Iterator[E
         # The row before the loss: a disconnected row has no pod.
         row = replace(tracked.environment, pod_id=tracked.pod_id)
         yield tracked.event(
-            Kind.OFFLINE if tracked.presence is Presence.OFFLINE else Kind.GONE,
+            Kind.OFFLINE if tracked.verdict.is_listed_off else Kind.GONE,
             at,
             since=since,
             before=clean(Presence.ONLINE),
@@ -151,7 +162,7 @@ def counting_since(before: ProfileState, after: ProfileState, words: Words) -> I
     if before.earlier is None or after.listings == before.listings:
         return
     for id_, tracked in after.environments.items():
-        if tracked.presence is not Presence.OFFLINE or tracked.replaced_by is not None or id_ in before.environments:
+        if not tracked.verdict.is_listed_off or tracked.replaced_by is not None or id_ in before.environments:
             continue
         word = word_for(words, after.server, id_)
         if word is not None and word.is_always and word.at > before.earlier.looked_at:
@@ -159,7 +170,7 @@ def counting_since(before: ProfileState, after: ProfileState, words: Words) -> I
 
 
 def _with_past(tracked: TrackedEnvironment, before: TrackedEnvironment | None, gap: Span) -> TrackedEnvironment:
-    if tracked.since_at is not None or tracked.presence.is_absent:
+    if tracked.since_at is not None or tracked.verdict.is_absent:
         return tracked
     if before is None:
         change = tracking.appearance(tracked.verdict, gap.until) if _is_recent(gap) else None
@@ -186,7 +197,7 @@ def _with_past(tracked: TrackedEnvironment, before: TrackedEnvironment | None, g
 
 
 def _is_same_state(tracked: TrackedEnvironment, before: TrackedEnvironment) -> bool:
-    if tracked.verdict.is_up != before.verdict.is_up or before.presence.is_absent:
+    if tracked.verdict.is_up != before.verdict.is_up or before.verdict.is_absent:
         return False
     if tracked.verdict.is_up:
         return not tracking.is_new_connection(before.environment, tracked.environment)
@@ -212,7 +223,7 @@ def _gone(profile_state: ProfileState, before: ProfileState, gap: Span) -> Itera
     """
     unproven = unproven_ids(profile_state)
     for id_, tracked in before.environments.items():
-        if id_ in profile_state.environments or id_ in unproven or tracked.presence is Presence.MISSING:
+        if id_ in profile_state.environments or id_ in unproven or tracked.verdict.is_missing:
             continue
         if tracked.replaced_by is not None and tracked.replaced_by not in profile_state.environments:
             tracked = replace(tracked, replaced_by=None, replaced_by_name=None)  # noqa: PLW2901

@@ -60,7 +60,7 @@ class ProfileSettings(ScreenSettings):
     )
     """Blindness of this length opens an incident about envwatch; false: never."""
     expect: Annotated[tuple[SafeText, ...], NAMES] = setting((), example='["build-1", "build-2"]', part="view")
-    """Names or device ids of environments that must exist. An expected environment that is not listed is missing."""
+    """Names or device ids of environments that must exist. An expected environment that is not listed is off."""
     expect_file: Annotated[Path | None, FILE] = setting(None, example='"inventory.txt"', part="view")
     """A file with names or device ids for `expect`, one a line; # begins a comment. A relative path starts at this
     file's folder."""

@@ -13,7 +13,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.events import Event, Kind
+from envwatch.fleet.events import Event, Kind, is_never_seen
 from envwatch.fleet.tracking import value_of
 from envwatch.model import limits
 from envwatch.model.environment import LABELS, UNRESTRICTED, Environment
@@ -131,14 +131,14 @@ def _beats_lost(environments: Environments, rows: Rows) -> AnomalyFinding | None
 
 def _vanished(environments: Environments, unconfirmed: frozenset[SafeText]) -> AnomalyFinding | None:
     missing = [environments[id_] for id_ in unconfirmed]
-    vanished = sum(not tracked.presence.is_absent and not tracked.absent for tracked in missing)
+    vanished = sum(not tracked.verdict.is_absent and not tracked.absent for tracked in missing)
     if vanished < limits.ANOMALY_MIN or vanished <= limits.VANISHED_SHARE * (present := _present(environments)):
         return None
     return AnomalyFinding(Anomaly.VANISHED, clean(f"{vanished:,} of {present:,} machines vanished at once"))
 
 
 def _present(environments: Environments) -> int:
-    return sum(not tracked.presence.is_absent for tracked in environments.values())
+    return sum(not tracked.verdict.is_absent for tracked in environments.values())
 
 
 def still_listed(environments: Environments, rows: Collection[SafeText]) -> Environments:
@@ -146,7 +146,7 @@ def still_listed(environments: Environments, rows: Collection[SafeText]) -> Envi
     present = {
         id_: replace(tracked, absent=0)
         for id_, tracked in environments.items()
-        if tracked.absent and id_ in rows and not tracked.presence.is_absent
+        if tracked.absent and id_ in rows and not tracked.verdict.is_absent
     }
     return MappingProxyType({**environments, **present}) if present else environments
 
@@ -245,8 +245,9 @@ def in_groups(
 
 
 def _group_key(event: Event) -> tuple[Kind, bool]:
-    """A mass change of modes must not hide a change to unrestricted."""
-    return event.kind, event.kind is Kind.MODE and event.after == UNRESTRICTED
+    """A mass change of modes must not hide a change to unrestricted, nor a mass loss a machine never seen."""
+    is_unrestricted = event.kind is Kind.MODE and event.after == UNRESTRICTED
+    return event.kind, is_unrestricted or is_never_seen(event)
 
 
 def _together(same: Sequence[Event], before: Environments, after: Environments) -> Event:

@@ -47,7 +47,6 @@ class Kind(StrEnum):
     RESTARTED = "restarted"
     """A new connection of another listener process or version."""
     GONE = "gone"
-    MISSING = "missing"
     NOT_BACK = "not back"
     """Still offline at the end of a silence."""
     RETURNED = "returned"
@@ -140,6 +139,11 @@ class Event:
     """Id of the incident of a loss or return."""
     then: EnvironmentState | None = dataclasses.field(default=None, compare=False, repr=False)
     """The environment's state; a loss has the earlier row, because a disconnected row has no pod."""
+
+
+def is_never_seen(event: Event) -> bool:
+    """Whether an expected environment went off that no listing has had, so that nothing was before."""
+    return event.kind is Kind.OFFLINE and event.before is None
 
 
 def flatten(events: Iterable[Event]) -> list[Event]:

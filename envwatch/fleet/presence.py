@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.model.times import MS, span
 
@@ -23,13 +23,6 @@ class Presence(StrEnum):
     OFFLINE = "offline"
     GONE = "gone"
     """Absent from two consecutive complete listings."""
-    MISSING = "missing"
-    """Expected, but never listed, or gone for longer than `limits.MISSING_AFTER`."""
-
-    @property
-    def is_absent(self) -> bool:
-        """Whether gone or missing."""
-        return self in (Presence.GONE, Presence.MISSING)
 
 
 class Reason(StrEnum):
@@ -41,10 +34,16 @@ class Reason(StrEnum):
     HEARTBEAT_LOST = "heartbeat lost"
     NEVER_BEAT = "no heartbeat"
     ABSENT = "no longer listed"
-    NEVER_LISTED = "expected, never listed"
-    EXPECTED = "expected, no longer listed"
+    NEVER_LISTED = "never seen"
+    """Expected, and in no listing so far."""
+    EXPECTED = "gone"
+    """Expected, and gone for longer than `limits.MISSING_AFTER`."""
     UNTIMED = "its heartbeat's time cannot be true"
     """An impossible heartbeat time without an earlier verdict; shown as unknown."""
+
+
+_MISSING: Final = (Reason.NEVER_LISTED, Reason.EXPECTED)
+_ABSENT: Final = (Reason.ABSENT, *_MISSING)
 
 
 class Verdict(NamedTuple):
@@ -55,6 +54,21 @@ class Verdict(NamedTuple):
     is_up: bool = False
     """Online or late, as the official client decides."""
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether off because no listing has an expected row. Such a row never becomes old."""
+        return not self.is_up and self.reason in _MISSING
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether no listing has the row: gone or missing."""
+        return not self.is_up and self.reason in _ABSENT
+
+    @property
+    def is_listed_off(self) -> bool:
+        """Whether off by the row in the listing."""
+        return self.presence is Presence.OFFLINE and not self.is_missing
+
 
 ONLINE = Verdict(Presence.ONLINE, Reason.BEATING, is_up=True)
 LATE = Verdict(Presence.LATE, Reason.MISSED, is_up=True)
@@ -62,8 +76,8 @@ DISCONNECTED = Verdict(Presence.OFFLINE, Reason.DISCONNECTED)
 NEVER_BEAT = Verdict(Presence.OFFLINE, Reason.NEVER_BEAT)
 HEARTBEAT_LOST = Verdict(Presence.OFFLINE, Reason.HEARTBEAT_LOST)
 GONE = Verdict(Presence.GONE, Reason.ABSENT)
-NEVER_LISTED = Verdict(Presence.MISSING, Reason.NEVER_LISTED)
-MISSING = Verdict(Presence.MISSING, Reason.EXPECTED)
+NEVER_LISTED = Verdict(Presence.OFFLINE, Reason.NEVER_LISTED)
+MISSING = Verdict(Presence.OFFLINE, Reason.EXPECTED)
 UNTIMED = Verdict(Presence.OFFLINE, Reason.UNTIMED)
 
 

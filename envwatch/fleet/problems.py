@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
 
 # Constants, because `Presence.ONLINE` takes 50 ns for every row on Python 3.11.
-_ONLINE, _LATE, _OFFLINE = Presence.ONLINE, Presence.LATE, Presence.OFFLINE
-_GONE, _MISSING = Presence.GONE, Presence.MISSING
+_ONLINE, _LATE, _GONE = Presence.ONLINE, Presence.LATE, Presence.GONE
 _OLD_MS: Final = limits.OLD_AFTER / MS
 _GONE_IS_PROBLEM_MS: Final = limits.GONE_IS_PROBLEM_FOR / MS
 
@@ -42,7 +41,7 @@ def is_old(tracked: TrackedEnvironment, now: float, counts_from: float | None = 
 
     An impossible instant proves no age. A silenced loss counts from `counts_from`, the silence's end, if later.
     """
-    if tracked.verdict.presence is not _OFFLINE or tracked.has_impossible_time:
+    if not tracked.verdict.is_listed_off or tracked.has_impossible_time:
         return False
     lost_at = tracked.lost_at
     return now - max(lost_at, counts_from or -inf) >= _OLD_MS and lost_at >= limits.EARLIEST_MS
@@ -58,18 +57,18 @@ def went_off_at(tracked: TrackedEnvironment, fleet_limits: Limits) -> float:
 
 def is_undated(tracked: TrackedEnvironment, latest: float) -> bool:
     """Whether an environment is offline since an impossible time."""
-    return tracked.verdict.presence is _OFFLINE and not limits.EARLIEST_MS <= tracked.lost_at <= latest
+    return tracked.verdict.is_listed_off and not limits.EARLIEST_MS <= tracked.lost_at <= latest
 
 
 def is_problem(tracked: TrackedEnvironment, now: float, counts_from: float | None = None) -> bool:
-    """Whether a row is flapping, missing, offline and not old, or recently gone.
+    """Whether a row is flapping, off and not old, or recently gone. An expected row that no listing has is never old.
 
     A late row is no problem, because late rows often recover within seconds; nor is a replaced row, even if gone.
     """
     presence = tracked.verdict.presence
     if presence is _ONLINE or presence is _LATE:
         return tracked.is_flapping  # first, because nearly all rows are up
-    if presence is _MISSING:
+    if tracked.verdict.is_missing:
         return True
     if tracked.replaced_by is not None:
         return False
@@ -82,7 +81,7 @@ def has_been_silent(
     tracked: TrackedEnvironment, now: float, lasts: timedelta, counts_from: float | None = None
 ) -> bool:
     """Whether an offline row has been silent for `lasts`; True for rows not offline or without a true time."""
-    if tracked.presence is not Presence.OFFLINE or tracked.has_impossible_time:
+    if not tracked.verdict.is_listed_off or tracked.has_impossible_time:
         return True
     return now - (counts_from or tracked.environment.last_seen_alive_at) >= lasts / MS
 

@@ -97,7 +97,7 @@ def next_environments(
         environments[id_] = tracked
         if tracked is not before and listing.number > 1:
             events += tracking.events_between(before, tracked, row_at)
-            if before is not None and not before.presence.is_absent:
+            if before is not None and not before.verdict.is_absent:
                 has_moved_identity |= not keeps_identity(before.environment, tracked.environment)
     for id_, before in old.items():
         if id_ in environments:
@@ -140,7 +140,7 @@ def remaining_rows(
     for id_, known in earlier.rows.items():
         tracked = environments.get(id_)
         is_settled = tracked is None or (id_ in listed and not tracked.has_impossible_time)
-        if tracked is not None and not is_settled and not tracked.presence.is_absent:
+        if tracked is not None and not is_settled and not tracked.verdict.is_absent:
             rows[id_] = tracked if id_ in listing.unseen and id_ not in listed else known
     return earlier._replace(rows=rows) if rows else None
 
@@ -163,7 +163,7 @@ def with_inventory(
     following = dict(environments)
     missing = _missing(environments.values(), expected)
     for id_, tracked in environments.items():
-        if tracked.presence is not Presence.MISSING or id_ in missing:
+        if not tracked.verdict.is_missing or id_ in missing:
             continue
         if tracked.verdict == NEVER_LISTED:
             del following[id_]
@@ -185,13 +185,10 @@ def with_inventory(
 
 
 def missing_events(before: Environments, after: Environments, at: ServerMs) -> Iterator[Event]:
-    """Yield an event for each newly missing environment."""
+    """Yield an event for each newly missing environment. A gone one has its event already."""
     for id_, tracked in after.items():
-        was = before.get(id_)
-        if tracked.presence is not Presence.MISSING or (was is not None and was.presence is Presence.MISSING):
-            continue
-        old, new = None if was is None else clean(was.presence), clean(tracked.presence)
-        yield tracked.event(Kind.MISSING, at, before=old, after=new, reason=clean(tracked.verdict.reason))
+        if tracked.verdict.is_missing and id_ not in before:
+            yield tracked.event(Kind.OFFLINE, at, after=clean(tracked.presence), reason=clean(tracked.verdict.reason))
 
 
 def _missing(environments: Iterable[TrackedEnvironment], expected: Iterable[SafeText]) -> Mapping[SafeText, SafeText]:
@@ -199,7 +196,7 @@ def _missing(environments: Iterable[TrackedEnvironment], expected: Iterable[Safe
     gone: dict[SafeText, TrackedEnvironment] = {}
     for tracked in environments:
         names = (tracked.environment.name, tracked.environment.device_id)
-        if not tracked.presence.is_absent:
+        if not tracked.verdict.is_absent:
             present.update(names)
         elif tracked.verdict != NEVER_LISTED:
             gone |= {name: tracked for name in names if name not in gone or gone[name].lost_at < tracked.lost_at}
@@ -399,7 +396,7 @@ class ProfileState:
             return None
         found = []
         for row in self.environments.values():
-            if not row.environment.connection_id or row.presence.is_absent:
+            if not row.environment.connection_id or row.verdict.is_absent:
                 continue
             if not row.clock_suspect:
                 return None  # nearly always the first row, so further rows cost nothing

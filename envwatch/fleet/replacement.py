@@ -114,7 +114,7 @@ def with_memory_of(environments: Environments, before: Environments) -> Environm
     """Return the environments with the last run's memory of twins and siblings."""
     changed = {}
     for id_, was in before.items():
-        if not (was.twins or was.offline_beside) or was.presence.is_absent:
+        if not (was.twins or was.offline_beside) or was.verdict.is_absent:
             continue
         tracked = environments.get(id_)
         if tracked is None or not keeps_identity(was.environment, tracked.environment):
@@ -133,13 +133,13 @@ def _judged(
     others = len(group) - 1
     if all(each.verdict.is_up and len(each.twins) == others and each.replaced_by is None for each in group):
         return group
-    present = {tracked.environment.id: tracked for tracked in group if not tracked.presence.is_absent}
+    present = {tracked.environment.id: tracked for tracked in group if not tracked.verdict.is_absent}
     here = [tracked for id_, tracked in present.items() if id_ in listed]
     up = {tracked.environment.id: tracked for tracked in here if tracked.verdict.is_up}
     down = frozenset(tracked.environment.id for tracked in here if _is_down(tracked))
     remembering = [_with_memory(tracked, present.keys(), up, down) for tracked in group]
     replacing = (
-        {} if inputs.is_off else _replacing([each for each in remembering if not each.presence.is_absent], inputs)
+        {} if inputs.is_off else _replacing([each for each in remembering if not each.verdict.is_absent], inputs)
     )
     if not inputs.is_off:
         replacing = {**_replacing_gone(remembering, replacing, inputs), **replacing}
@@ -256,7 +256,7 @@ def _replacing_gone(
     found: dict[SafeText, TrackedEnvironment] = {}
     for new in sorted(rows, key=lambda tracked: (tracked.environment.first_seen_at, tracked.environment.id)):
         first_seen_at = new.environment.first_seen_at
-        if new.presence.is_absent or new.environment.id in taken or first_seen_at > inputs.latest:
+        if new.verdict.is_absent or new.environment.id in taken or first_seen_at > inputs.latest:
             continue
         old = next((each for each in gone if first_seen_at + _TOLERANCE_MS >= _last_sign(each)), None)
         if old is not None:
@@ -303,7 +303,7 @@ def siblings(tracked: TrackedEnvironment, rows: Iterable[TrackedEnvironment]) ->
         each
         for each in rows
         if each.environment.id != tracked.environment.id
-        and not each.presence.is_absent
+        and not each.verdict.is_absent
         and place_of(each.environment) == place
     ]
 

@@ -465,7 +465,7 @@ def marked_absent(
 
     Two such listings prove the row gone, unless in doubt; `quarantined` earlier listings count.
     """
-    if tracked.presence.is_absent:
+    if tracked.verdict.is_absent:
         return tracked
     absent = replace(
         tracked, absent=tracked.absent + 1 + quarantined, last_known_heartbeat=_newest_heartbeat(tracked, listing)
@@ -478,7 +478,7 @@ def marked_absent(
 
 def unread(tracked: TrackedEnvironment) -> TrackedEnvironment:
     """Return the environment after a listing with an unreadable row."""
-    return replace(tracked, absent=0) if tracked.absent and not tracked.presence.is_absent else tracked
+    return replace(tracked, absent=0) if tracked.absent and not tracked.verdict.is_absent else tracked
 
 
 def missed_while_quarantined(tracked: TrackedEnvironment, listing: ListingContext) -> TrackedEnvironment:
@@ -496,7 +496,7 @@ def events_between(before: TrackedEnvironment | None, after: TrackedEnvironment,
         return
     old_row, row, then = before.environment, after.environment, after.present_state
     was, now, lasted = event_presence(before), event_presence(after), _lasted(before, at)
-    if before.presence.is_absent and not after.presence.is_absent:
+    if before.verdict.is_absent and not after.verdict.is_absent:
         yield after.event(Kind.RETURNED, at, before=was, after=now, reason=_reason(after, at), lasted=lasted)
     elif was != now and _is_news(before.verdict, after.verdict):
         kind = Kind(now)
@@ -508,7 +508,7 @@ def events_between(before: TrackedEnvironment | None, after: TrackedEnvironment,
         yield after.event(kind, at, before=old_row.connection_id, after=row.connection_id, lasted=lasted)
     for kind, name, old, new in changes(old_row, row):
         yield after.event(kind, at, field=name, before=old, after=new)
-    if before.is_flapping != after.is_flapping and not after.presence.is_absent:
+    if before.is_flapping != after.is_flapping and not after.verdict.is_absent:
         yield after.event(Kind.FLAPPING if after.is_flapping else Kind.STEADY, at)
 
 
@@ -523,13 +523,13 @@ def _is_as_before(before: TrackedEnvironment, after: TrackedEnvironment) -> bool
 
 
 def _has_come_or_gone(before: Verdict, after: Verdict) -> bool:
-    is_turn = before.is_up != after.is_up or before.presence.is_absent or before == UNTIMED
+    is_turn = before.is_up != after.is_up or before.is_absent or before == UNTIMED
     return is_turn and _is_news(before, after)
 
 
 def _is_news(before: Verdict, after: Verdict) -> bool:
     """Whether a verdict can be an event: not the first after an impossible time, unless disconnected or absent."""
-    return before != UNTIMED or after == DISCONNECTED or after.presence.is_absent
+    return before != UNTIMED or after == DISCONNECTED or after.is_absent
 
 
 def _newest_heartbeat(tracked: TrackedEnvironment, listing: ListingContext) -> LastHeartbeat | None:

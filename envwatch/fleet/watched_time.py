@@ -15,7 +15,7 @@ from math import inf
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.events import Event, Kind, blind_after
+from envwatch.fleet.events import Event, Kind, blind_after, is_never_seen
 from envwatch.fleet.presence import UNTIMED, Presence, Reason
 from envwatch.fleet.profile_state import ProfileState, blind_since
 from envwatch.fleet.replacement import is_replacement
@@ -311,9 +311,8 @@ _STATES: Final[Mapping[str, UptimeState]] = {
     Presence.ONLINE.value: UptimeState.UP,
     Presence.OFFLINE.value: UptimeState.DOWN,
     Presence.GONE.value: UptimeState.DOWN,
-    Presence.MISSING.value: UptimeState.DOWN,
 }
-_OF_PRESENCE: Final = frozenset({Kind.APPEARED, Kind.ONLINE, Kind.OFFLINE, Kind.GONE, Kind.MISSING, Kind.RETURNED})
+_OF_PRESENCE: Final = frozenset({Kind.APPEARED, Kind.ONLINE, Kind.OFFLINE, Kind.GONE, Kind.RETURNED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,16 +377,16 @@ def _presences(own_events: Iterable[Event]) -> list[_Change]:
         before = None
         if event.before is not None:
             before = _What(_STATES.get(event.before, UptimeState.UNKNOWN))
-        elif event.kind in (Kind.APPEARED, Kind.MISSING):
+        elif event.kind is Kind.APPEARED or is_never_seen(event):
             before = _What(UptimeState.DOWN if is_gone else UptimeState.ABSENT)
         if is_replaced:
             before = _ABSENT
         presence = event.after or event.kind
-        is_replaced = is_replaced and presence in (Presence.GONE.value, Presence.MISSING.value)
+        is_replaced = is_replaced and presence == Presence.GONE.value
         if is_replaced:
             continue  # the server drops the old name's row
         changes.append(_Change(event.at, before, _What(_STATES.get(presence, UptimeState.UNKNOWN), event.reason)))
-        is_gone = presence in (Presence.GONE.value, Presence.MISSING.value)
+        is_gone = presence == Presence.GONE.value
     return changes
 
 

@@ -70,7 +70,7 @@ def _compared(before: ProfileState, first: ProfileState, at: ServerMs) -> tuple[
     environments: dict[SafeText, TrackedEnvironment] = {}
     events: list[Event] = []
     for id_, tracked in first.environments.items():
-        if tracked.presence.is_absent:  # expected, and never listed
+        if tracked.verdict.is_absent:  # expected, and never listed
             continue
         environments[id_] = tracked
         events += events_between(before.environments.get(id_), _comparable(tracked, before), at)
@@ -78,7 +78,7 @@ def _compared(before: ProfileState, first: ProfileState, at: ServerMs) -> tuple[
     for id_, tracked in before.environments.items():
         if id_ in environments:
             continue
-        if tracked.presence.is_absent or id_ in unproven:
+        if tracked.verdict.is_absent or id_ in unproven:
             environments[id_] = tracked
             continue
         environments[id_] = replace(tracked, verdict=GONE)
@@ -91,7 +91,7 @@ def _compared(before: ProfileState, first: ProfileState, at: ServerMs) -> tuple[
 def _comparable(tracked: TrackedEnvironment, before: ProfileState) -> TrackedEnvironment:
     """Take flapping, an untimed verdict, and values dropped for offline rows from the earlier run."""
     known = before.environments.get(tracked.environment.id)
-    if known is None or known.presence.is_absent:
+    if known is None or known.verdict.is_absent:
         return tracked
     verdict = known.verdict if tracked.verdict == UNTIMED else tracked.verdict
     row = tracked.environment if verdict.is_up else with_last_known(known.environment, tracked.environment)

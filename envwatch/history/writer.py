@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch import __version__
 from envwatch.files import ProcessLock, set_aside
-from envwatch.fleet.events import NO_PROFILE, Event, Kind
+from envwatch.fleet.events import NO_PROFILE, Event, Kind, is_never_seen
 from envwatch.history.day_file import DayFile, DayReader, Numbers, is_damage
 from envwatch.history.past import HistoryError
 from envwatch.history.stored import (
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     BetweenRuns = Callable[[Moment, Moment], Sequence[Event]]
 
 _TIDY_EVERY_S: Final = 3600.0
-_NOT_COMPARED: Final = frozenset({Kind.FLAPPING, Kind.STEADY, Kind.MISSING})
+_NOT_COMPARED: Final = frozenset({Kind.FLAPPING, Kind.STEADY})
 """No comparison of two moments finds these events."""
 
 
@@ -200,7 +200,9 @@ class FolderWriter:
 
 
 def _is_compared(event: Event) -> bool:
-    return bool(event.members or event.id is not None) and event.kind not in _NOT_COMPARED
+    if event.kind in _NOT_COMPARED or is_never_seen(event):
+        return False
+    return bool(event.members or event.id is not None)
 
 
 def next_numbers(*folders: Path) -> Numbers:

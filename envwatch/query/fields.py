@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.presence import Presence
+from envwatch.fleet.problems import is_old
 from envwatch.model.environment import mode_from_query
 from envwatch.model.text import SafeText, clean, composed, did_you_mean
 from envwatch.model.versions import VersionKey, is_release, is_version, version_key
@@ -49,11 +50,16 @@ class MatchContext(NamedTuple):
     profile: SafeText = NO_PROFILE
     """Set only for a single profile, whose rows lack the name."""
     is_silenced: Callable[[TrackedEnvironment], bool] = lambda _: False
+    is_unknown: Callable[[TrackedEnvironment], bool] = lambda tracked: tracked.clock_suspect
 
     @classmethod
     def of(cls, monitor: Monitor, clocks: Clocks, profile: SafeText, at: float = math.nan) -> MatchContext:
         """Return the context of a monitor's rows; `at` is the server's clock in ms."""
-        return cls(at, monitor.is_acked, profile, lambda row: monitor.silenced(row, clocks) is not None)
+
+        def is_unknown(row: TrackedEnvironment) -> bool:
+            return row.clock_suspect or monitor.fleet.for_environment(row).is_unknown(row, clocks)
+
+        return cls(at, monitor.is_acked, profile, lambda row: monitor.silenced(row, clocks) is not None, is_unknown)
 
 
 TIMELESS: Final = MatchContext(math.nan)
@@ -240,57 +246,50 @@ _DECIMALS: Final = 6
 """Rounding hides the error of a share such as 0.9, which would read as less than 90 %."""
 
 STATUSES: Mapping[str, tuple[str, Test]] = {
-    "online": ("up by Letta's rule, including late", lambda tracked, _: tracked.verdict.is_up),
+    "on": ("up by Letta's rule, and no heartbeat missed", lambda tracked, _: tracked.presence is Presence.ONLINE),
     "late": ("up, but a heartbeat was missed", lambda tracked, _: tracked.presence is Presence.LATE),
-    "offline": ("down, and still listed", lambda tracked, _: tracked.presence is Presence.OFFLINE),
+    "off": ("down, or expected and not listed", lambda tracked, _: tracked.presence is Presence.OFFLINE),
     "gone": ("no longer listed", lambda tracked, _: tracked.presence is Presence.GONE),
-    "missing": ("expected, and not listed", lambda tracked, _: tracked.presence is Presence.MISSING),
-    "flapping": ("going offline and coming back again and again", lambda tracked, _: tracked.is_flapping),
-    "doubted": ("marked clk?: the heartbeat fits no clock", lambda tracked, _: tracked.clock_suspect),
-    "changed": (
-        "came, left, or changed mode, version or connection in the last 15 minutes",
-        lambda tracked, context: tracked.tag(context.now) is not None,
-    ),
-    "acknowledged": (
-        "acknowledged here or on the serving host",
-        lambda tracked, context: context.is_acked(tracked),
-    ),
+    "unknown": ("cannot be judged now", lambda tracked, context: context.is_unknown(tracked)),
+    "old": ("off for over a day", lambda tracked, context: is_old(tracked, context.now)),
+    "replaced": ("another machine took its place", lambda tracked, _: tracked.replaced_by is not None),
 }
 
-_STATUS_ALIASES = {
-    "on": "online",
-    "off": "offline",
-    "flap": "flapping",
-    "clk?": "doubted",
-    "clock?": "doubted",
-    "acked": "acknowledged",
-}
+_STATUS_ALIASES = {"online": "on", "offline": "off"}
+"""The words of JSON."""
 
-_SHOWN_STATUSES = ("online", "late", "offline", "gone", "missing", "flapping")
+_MARKS = {"flap": "flapping", "acknowledged": "acked"}
+
+_WORDS: Final = {
+    **{word: STATUSES[name][1] for word, name in _STATUS_ALIASES.items()},
+    **{name: STATUSES[name][1] for name in ("late", "gone", "unknown")},
+    "flapping": lambda tracked, _: tracked.is_flapping,
+}
 _LEAST_LETTERS = 3
-"""`on` occurs in too many words, and `status:o` has two meanings."""
+"""`on` occurs in too many words."""
 
 
 def state_test(word: str) -> Test | None:
-    """Return the test of an abbreviated state (`off`), or None."""
+    """Return the test of an abbreviated state or `flapping` (`off`), or None."""
     if len(word) < _LEAST_LETTERS:
         return None
-    return next((STATUSES[name][1] for name in _SHOWN_STATUSES if name.startswith(word.casefold())), None)
+    return next((test for name, test in _WORDS.items() if name.startswith(word.casefold())), None)
 
 
 @dataclass(frozen=True)
 class StatusField(Field):
-    """The verdict and marks, by the begin of a name: `on` must not match `gone`."""
+    """The state, in the words of the screen or of JSON. A longer word may be cut."""
 
     def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:  # noqa: ARG002  as the others
         name = rest.text.casefold()
+        if name not in STATUSES and len(name) >= _LEAST_LETTERS:
+            name = next((word for word in (*_STATUS_ALIASES, *STATUSES) if word.startswith(name)), name)
         name = _STATUS_ALIASES.get(name, name)
-        if len(name) >= _LEAST_LETTERS:
-            name = next((status for status in STATUSES if status.startswith(name)), name)
         if name not in STATUSES or operator not in ("", "="):
-            nearest = did_you_mean(name, STATUSES).replace("mean ", f"mean {self.name}:")
-            if isinstance(FIELDS.get(name), FlagField):
-                raise token.error(f"write {name}:yes; or {', '.join(_SHOWN_STATUSES)}")
+            mark = _MARKS.get(name, name)
+            if isinstance(FIELDS.get(mark), FlagField):
+                raise token.error(f"write {mark}:yes; or {', '.join(STATUSES)}")
+            nearest = did_you_mean(name, (*STATUSES, *_STATUS_ALIASES)).replace("mean ", f"mean {self.name}:")
             what = f"there is no {self.name} {clean(name, 20)}" if nearest else ""
             raise token.error(f"{what}{nearest}" or ", ".join(STATUSES))
         return Value(name, STATUSES[name][1])
@@ -399,7 +398,7 @@ def _field_of(presentation: Presentation) -> Field:
 
 
 _COMPUTED: Final[tuple[Field, ...]] = (
-    StatusField(STATUS, "online, late, offline, gone, missing, flapping, changed, acknowledged"),
+    StatusField(STATUS, ", ".join(STATUSES)),
     TextField("profile", "profile of the machine", lambda tracked, context: (tracked.profile or context.profile,)),
     TextField("host", "system, processor or architecture", _host),
     NumberField("beat", "last heartbeat: >90s", lambda tracked: tracked.environment.last_heartbeat_at),
@@ -408,12 +407,17 @@ _COMPUTED: Final[tuple[Field, ...]] = (
     FlagField("acked", "acknowledged: yes, no", lambda tracked, context: context.is_acked(tracked)),
     FlagField("silenced", "silenced: yes, no", lambda tracked, context: context.is_silenced(tracked)),
     FlagField("flapping", "going off and coming back: yes, no", lambda tracked, _: tracked.is_flapping),
+    FlagField(
+        "changed",
+        "came, left, or changed mode or version in the last 15 minutes: yes, no",
+        lambda tracked, context: tracked.tag(context.now) is not None,
+    ),
     TextField("command", "command of the listener", lambda tracked, _: tracked.environment.supported_commands or ()),
 )
 
 _ORDER: Final = (
     "status name mode profile version branch directory os host node beat up seen first user pod device connection"
-    " listener owner org id update permanent up7d acked silenced flapping command"
+    " listener owner org id update permanent up7d acked silenced flapping changed command"
 )
 """Fields missing here come last."""
 

@@ -140,7 +140,7 @@ class Watch:
                 self.monitor = self.monitor.with_alert_state(profile, state)
                 known = self.monitor.fleet.by_profile[profile].earlier
                 rows = () if known is None else known.rows.values()
-                self.targets[profile].remember(row.environment for row in rows if not row.presence.is_absent)
+                self.targets[profile].remember(row.environment for row in rows if not row.verdict.is_absent)
 
     def __aiter__(self) -> Self:
         return self

@@ -79,7 +79,6 @@ PRESENCE_STYLES: Final[Mapping[Presence, StateStyle]] = {
     Presence.LATE: StateStyle("◐", "~", clean("late"), "late"),
     Presence.OFFLINE: StateStyle("○", "x", clean("off"), "offline"),
     Presence.GONE: StateStyle("·", "-", clean("gone"), "gone"),
-    Presence.MISSING: StateStyle("!", "!", clean("miss"), "offline"),
 }
 
 # Past hours need no person, so none has a loss's colour.
@@ -158,13 +157,18 @@ _NO_LISTING: Final = clean("no answer has come since")
 
 
 def state_text(tracked: TrackedEnvironment, *, is_unknown: bool) -> SafeText:
-    """Return the presence, or `unknown`."""
+    """Return the state in the words of JSON."""
     return UNKNOWN_STATE if is_unknown else clean(tracked.presence.value)
 
 
+def state_word(tracked: TrackedEnvironment, *, is_unknown: bool) -> SafeText:
+    """Return the state in the words of the screen: on, late, off, gone or unknown."""
+    return UNKNOWN_STATE if is_unknown else PRESENCE_STYLES[tracked.presence].word
+
+
 def last_text(tracked: TrackedEnvironment) -> SafeText | None:
-    """Return `was offline`, or None without an earlier verdict."""
-    return None if tracked.verdict == UNTIMED else clean(f"was {tracked.presence}")
+    """Return `was off`, or None without an earlier verdict."""
+    return None if tracked.verdict == UNTIMED else clean(f"was {PRESENCE_STYLES[tracked.presence].word}")
 
 
 def why_unknown(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> tuple[float | None, SafeText]:
@@ -231,8 +235,6 @@ def short_reason(tracked: TrackedEnvironment) -> SafeText | None:
 
 _SHORT_REASONS: Final = {
     Reason.ABSENT: clean("not listed"),
-    Reason.EXPECTED: clean("not listed"),
-    Reason.NEVER_LISTED: clean("never listed"),
     Reason.MISSED: clean("ping missed"),
 }
 

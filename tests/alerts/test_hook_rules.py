@@ -324,7 +324,7 @@ def test_events_of_the_fleet_are_never_put_to_the_filter() -> None:
 # Invariants
 
 NAMES = tuple("abcdefg")
-CHANGES = frozenset({Kind.OFFLINE, Kind.ONLINE, Kind.GONE, Kind.RETURNED, Kind.MISSING, Kind.MODE, Kind.VERSION})
+CHANGES = frozenset({Kind.OFFLINE, Kind.ONLINE, Kind.GONE, Kind.RETURNED, Kind.MODE, Kind.VERSION})
 
 POLLS = st.tuples(st.just("poll"), st.sets(st.sampled_from(NAMES)), st.sampled_from([1, 5, 15, 40]))
 STEPS = st.lists(

@@ -645,7 +645,7 @@ def test_a_never_registered_name_opens_an_incident_after_two_listings(held: floa
     assert len(one.opened) == opened
     for incident in one.opened:
         assert [(loss.kind, loss.name, loss.reason) for loss in incident.losses] == [
-            (Kind.MISSING, "never", "expected, never listed")
+            (Kind.OFFLINE, "never", "never seen")
         ]
         assert one.hold(600).sizes == ([1], []), "announced twice"
         one.names = ["a", "never"]

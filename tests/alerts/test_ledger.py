@@ -315,7 +315,7 @@ def lost(*names: str, kinds: tuple[Kind, ...] = (Kind.OFFLINE,), **changes: Any)
         ([lost("mac-mini-2", "b", "c")], "mac-mini-2 and 2 others went offline"),
         ([lost("mac-mini-2", kinds=(Kind.GONE,))], "mac-mini-2 is gone"),
         ([lost("mac-mini-2", "b", kinds=(Kind.GONE,))], "mac-mini-2 and 1 other are gone"),
-        ([lost("mac-mini-2", kinds=(Kind.MISSING,))], "mac-mini-2 is missing"),
+        ([lost("mac-mini-2", reason="never seen")], "mac-mini-2 was never seen"),
         (
             [lost("mac-mini-2", "b", kinds=(Kind.OFFLINE, Kind.GONE))],
             "mac-mini-2 and 1 other went offline, flap or are gone",

@@ -12,8 +12,9 @@ from support.builders import NOW, beating, environment, failed, listed, reading,
 from envwatch.alerts.alert_state import AlertState
 from envwatch.alerts.losses import Loss
 from envwatch.alerts.run_before import known_rows, with_run_before
+from envwatch.fleet import presence
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
-from envwatch.fleet.presence import Presence
+from envwatch.fleet.presence import DISCONNECTED, NEVER_LISTED, Presence
 from envwatch.fleet.problems import is_problem
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.watched_time import Span
@@ -300,18 +301,24 @@ def test_no_possibly_listed_row_is_gone() -> None:
 
 
 def test_a_row_known_to_an_earlier_run_as_lost_or_as_a_twin_alone_has_the_presence_of_the_loss() -> None:
-    def loss(id_: str, kind: Kind) -> Loss:
-        event = Event(kind=kind, at=NOW, id=clean(id_))
+    def loss(id_: str, kind: Kind = Kind.OFFLINE, reason: str = "disconnected") -> Loss:
+        event = Event(kind=kind, at=NOW, id=clean(id_), reason=clean(reason))
         return Loss(event, Span(NOW, NOW), MonotonicS(0.0), MonotonicS(0.0))
 
     twin = clean("twin")
-    waiting = (loss("gone", Kind.GONE), loss("missing", Kind.MISSING), loss("off", Kind.OFFLINE))
+    waiting = (
+        loss("gone", Kind.GONE),
+        loss("never", reason="never seen"),
+        loss("acked", reason="gone, acknowledgement ended"),
+        loss("off"),
+    )
     state = AlertState(looked_at=WallMs(NOW), waiting=waiting, siblings={twin: (frozenset(), frozenset())})
     rows = known_rows(state, NO_PROFILE)
-    assert {id_: row.presence for id_, row in rows.items()} == {
-        "gone": Presence.GONE,
-        "missing": Presence.MISSING,
-        "off": Presence.OFFLINE,
-        "twin": Presence.OFFLINE,
+    assert {id_: row.verdict for id_, row in rows.items()} == {
+        "gone": presence.GONE,
+        "never": NEVER_LISTED,
+        "acked": NEVER_LISTED,
+        "off": DISCONNECTED,
+        "twin": DISCONNECTED,
     }
     assert [rows[clean(id_)].since_at for id_ in ("gone", "twin")] == [NOW, None]

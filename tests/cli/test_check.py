@@ -137,7 +137,7 @@ def test_what_is_quiet_on_one_server_is_a_problem_on_another_with_the_same_id(
         (state / "acknowledged.json").write_text(json.dumps({f"{server} env-1": ack}), encoding="utf-8")
     with serving(rows(DOWN)) as other:
         names = write_profiles(envwatch, home=faulty.url, work=faulty.url, away=other.url)
-        counts = f"1 offline, 2 {'silenced' if is_silence else 'acked'}"
+        counts = f"1 off, 2 {'silenced' if is_silence else 'acked'}"
         assert first_line(envwatch("check", "--profile", names)) == (
             2,
             f"ENVWATCH CRITICAL - 1 problem in 3 machines ({counts}): away: web-1",
@@ -148,7 +148,7 @@ def test_what_is_quiet_on_one_server_is_a_problem_on_another_with_the_same_id(
 def test_the_age_of_a_served_listing_is_printed(envwatch: Envwatch, faulty: Faulty) -> None:
     faulty.rows = rows(DOWN, {})
     faulty.break_every_page(lambda reply: replace(reply, headers={"Envwatch-Listing-Age": "600"}))
-    assert "(1 offline, data 10m" in envwatch("check").out
+    assert "(1 off, data 10m" in envwatch("check").out
     assert "; the data is 10m" in envwatch("list").err
 
 
@@ -204,4 +204,4 @@ def test_negate_takes_status_and_output(tmp_path: Path) -> None:
     with serving(rows(DOWN, {})) as server:
         ended = checked(tmp_path, server.url, *negate)
     assert ended.code == 1
-    assert ended.out.startswith("ENVWATCH WARNING - 1 problem in 2 machines (1 offline): web-1 | problems=1;;0;0;2 ")
+    assert ended.out.startswith("ENVWATCH WARNING - 1 problem in 2 machines (1 off): web-1 | problems=1;;0;0;2 ")

@@ -44,7 +44,7 @@ class Watch:
 
     @property
     def missing_rows(self) -> list[TrackedEnvironment]:
-        return [each for each in self.monitor.fleet.environments if each.presence is Presence.MISSING]
+        return [each for each in self.monitor.fleet.environments if each.verdict.is_missing]
 
     @property
     def missing(self) -> dict[str, str]:
@@ -57,7 +57,7 @@ def named(name_and_id: str, at: float) -> Environment:
     return environment(id_ or f"id-{name}", connectionName=name, deviceId=f"device-{name}", lastHeartbeat=at - 1_000)
 
 
-NEVER, GONE = "expected, never listed", "expected, no longer listed"
+NEVER, GONE = "never seen", "gone"
 
 
 def test_what_is_expected_and_not_listed_is_missing_from_the_first_listing_on_and_a_problem() -> None:
@@ -86,7 +86,7 @@ def test_what_was_listed_is_gone_for_15_minutes_and_then_missing(minutes: float,
     assert watch.missing == missing
     assert watch.now - gone_at == minutes * 60_000
     kinds = [event.kind for event in flatten(watch.events) if event.kind not in PERIODS]
-    assert kinds == [Kind.GONE, *([Kind.MISSING] if missing else [])]
+    assert kinds == [Kind.GONE]
 
 
 def test_an_expected_row_stays_missing_for_hours_as_one_incident_and_returns() -> None:
@@ -97,7 +97,7 @@ def test_an_expected_row_stays_missing_for_hours_as_one_incident_and_returns() -
     assert watch.opened == 1
     watch.poll("nas")
     assert watch.missing == {}
-    assert [event.kind for event in watch.events] == [Kind.GONE, Kind.MISSING, Kind.RETURNED]
+    assert [event.kind for event in watch.events] == [Kind.GONE, Kind.RETURNED]
 
 
 def test_a_return_under_another_id_leaves_nothing_missing() -> None:
@@ -113,10 +113,10 @@ def test_of_two_rows_of_one_name_the_last_to_go_is_missing(ids: tuple[str, str])
     watch = Watch("nas")
     for present, after in ((ids, 5), ({"new"}, 5), ({"new"}, 5), ((), 5), ((), 5), ((), 1_000)):
         watch.poll(*(f"nas@{id_}" for id_ in present), after=after)
-    absent = [tracked for tracked in watch.monitor.fleet.environments if tracked.presence.is_absent]
+    absent = [tracked for tracked in watch.monitor.fleet.environments if tracked.verdict.is_absent]
     assert {tracked.environment.id: tracked.presence for tracked in absent} == {
         "old": Presence.GONE,
-        "new": Presence.MISSING,
+        "new": Presence.OFFLINE,
     }
 
 
@@ -127,7 +127,7 @@ def test_a_failed_poll_or_a_listing_with_unreadable_rows_proves_nothing_missing(
     assert watch.poll(rejected=1).missing == {}
     assert watch.poll().missing == {"nas": NEVER}
     (event,) = watch.events
-    assert (event.kind, event.name, event.after, event.reason) == (Kind.MISSING, "nas", "missing", NEVER)
+    assert (event.kind, event.name, event.after, event.reason) == (Kind.OFFLINE, "nas", "offline", NEVER)
     (nas,) = watch.missing_rows
     assert nas.tag(watch.now) is ChangeTag.NEW
     assert watch.poll(rejected=1).missing == {"nas": NEVER}
@@ -137,9 +137,10 @@ def test_a_failed_poll_or_a_listing_with_unreadable_rows_proves_nothing_missing(
 def test_a_missing_row_has_no_instants_in_any_output_and_is_found_by_a_filter() -> None:
     watch = Watch("nas").poll()
     (nas,) = watch.missing_rows
-    assert [matches(parse(f"status:{word}"), nas, watch.now) for word in ("missing", "miss", "gone")] == [
+    assert [matches(parse(f"status:{word}"), nas, watch.now) for word in ("off", "offline", "gone", "old")] == [
         True,
         True,
+        False,
         False,
     ]
     assert [matches(parse(text), nas, watch.now) for text in ("seen:>1d", "first:>1d", "seen:none")] == [
@@ -149,6 +150,6 @@ def test_a_missing_row_has_no_instants_in_any_output_and_is_found_by_a_filter() 
     ]
     whole = environment_list({NO_PROFILE: listed(beating(9, watch.now), watch.now)}, watch.monitor)
     lines = b"".join(listing_table(whole, width=None, encoding="utf-8", ascii_only=False)).decode().splitlines()
-    assert lines[1].split()[:4] == ["!", "missing", "–", "nas"]
+    assert lines[1].split()[:4] == ["○", "offline", "–", "nas"]
     (line,) = [line for line in b"".join(csv_of(whole)).decode().splitlines() if '"nas"' in line]
-    assert '"missing","expected, never listed","","","","",""' in line
+    assert '"offline","never seen","","","","",""' in line

@@ -273,7 +273,7 @@ def test_an_expected_replaced_row_is_missing_once_gone_for_long() -> None:
     for number, rows in enumerate(listings):
         profile_state, _ = profile_state.apply(listed(rows, NOW + minute * number))
         tracked = profile_state.environments[down.id]
-        is_missing = tracked.presence is Presence.MISSING
+        is_missing = tracked.verdict.is_missing
         seen_missing += is_missing
         assert is_problem(tracked, NOW + minute * number) is is_missing
         assert (tracked.replaced_by is None) is (is_missing or number == 0)

@@ -16,7 +16,7 @@ from support.tracked_environments import tracked
 
 from envwatch.alerts.monitor import Monitor
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
-from envwatch.fleet.presence import GONE, NEVER_LISTED, UNTIMED
+from envwatch.fleet.presence import GONE, MISSING, NEVER_LISTED, UNTIMED
 from envwatch.fleet.watched_time import (
     NOT_WATCHED,
     UNWATCHED,
@@ -308,8 +308,8 @@ def said(one: TrackedEnvironment | None, events: list[Event], times: WatchedTime
         (UP, [event(Kind.APPEARED, 3, None, "online")], "absent@0 up@3"),
         (DOWN, [event(Kind.APPEARED, 3, None, "offline")], "absent@0 down@3"),
         (LOST, [fell(2), event(Kind.GONE, 4, "offline", "gone")], "up@0 down@2"),
-        (LOST, [event(Kind.GONE, 4, "online", "gone"), event(Kind.MISSING, 6, "gone", "missing")], "up@0 down@4"),
-        (DOWN, [event(Kind.MISSING, 6, None, "missing")], "absent@0 down@6"),
+        (replace(DOWN, verdict=MISSING), [event(Kind.GONE, 4, "online", "gone")], "up@0 down@4"),
+        (DOWN, [event(Kind.OFFLINE, 6, None, "offline")], "absent@0 down@6"),
         (UP, [event(Kind.GONE, 2, "online", "gone"), event(Kind.RETURNED, 5, "gone", "online")], "up@0 down@2 up@5"),
         (UP, [event(Kind.GONE, 2, "online", "gone"), event(Kind.APPEARED, 5, None, "online")], "up@0 down@2 up@5"),
         (None, [event(Kind.GONE, 2, "online", "gone")], "up@0 down@2"),

@@ -11,7 +11,7 @@ import pytest
 from support.builders import NOW
 from support.tracked_environments import BARE, matches, tracked
 
-from envwatch.fleet.presence import GONE, MISSING
+from envwatch.fleet.presence import DISCONNECTED, GONE, MISSING
 from envwatch.fleet.tracking import ChangeTag, RecentChange
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
@@ -32,6 +32,10 @@ def finds(text: str, one: TrackedEnvironment) -> bool:
 
 def aged(seconds: float, **changes: Any) -> TrackedEnvironment:
     return tracked(lastHeartbeat=NOW - seconds * SECOND, **changes)
+
+
+def off_for(seconds: float) -> TrackedEnvironment:
+    return replace(aged(seconds, connectionId=None), verdict=DISCONNECTED, since_at=ServerMs(NOW - seconds * SECOND))
 
 
 def changed(seconds: float) -> TrackedEnvironment:
@@ -115,24 +119,28 @@ CASES: dict[str, list[tuple[TrackedEnvironment, list[str], list[str]]]] = {
             ['"unrestricted !"'],
         )
     ],
-    "a status is the verdict, and late is online": [
+    "a status is the verdict, in the words of the screen and of JSON": [
         (aged(10), ["status:online", "status:on"], ["status:late", "status:offline", "status:off", "status:gone"]),
-        (aged(44.999), ["status:online"], ["status:late"]),
-        (aged(45), ["status:online", "status:late"], ["status:offline"]),
-        (aged(119.999), ["status:online", "status:late"], ["status:offline"]),
+        (aged(44.999), ["status:on"], ["status:late"]),
+        (aged(45), ["status:late"], ["status:on", "status:off"]),
+        (aged(119.999), ["status:late"], ["status:on", "status:off"]),
         (aged(120), ["status:offline", "status:off"], ["status:online", "status:late", "status:gone"]),
-        (replace(tracked(), verdict=GONE), ["status:gone"], ["status:online,offline,late"]),
+        (replace(tracked(), verdict=GONE), ["status:gone"], ["status:on,off,late"]),
+        (replace(tracked(), verdict=MISSING), ["status:off"], ["status:gone,old"]),
     ],
     "other statuses hold in addition": [
         (
             replace(tracked(), is_flapping=True, clock_suspect=True),
-            ["status:flapping state:flap STATUS:ONLINE", "flapping:yes", "status:doubted", "status:clk?"],
-            [],
+            ["flapping:yes STATUS:ONLINE", "status:unknown"],
+            ["status:replaced"],
         ),
-        (tracked(), [], ["status:flapping,doubted", "flapping:yes", "status:changed"]),
-        (changed(0), ["status:changed"], []),
-        (changed(899.999), ["status:changed"], []),
-        (changed(900), [], ["status:changed"]),
+        (tracked(), [], ["status:unknown", "flapping:yes", "changed:yes"]),
+        (changed(0), ["changed:yes"], []),
+        (changed(899.999), ["changed:yes"], []),
+        (changed(900), [], ["changed:yes"]),
+        (replace(tracked(), replaced_by=clean("new")), ["status:replaced"], []),
+        (off_for(86_399), ["status:off"], ["status:old"]),
+        (off_for(86_400), ["status:off", "status:old"], []),
     ],
     "a word that names a state finds texts too": [(tracked(connectionName="office"), ["off", '"off"'], ["!off"])],
     "only an environment that is up has an up time": [
@@ -316,7 +324,7 @@ STATES = {
     "late": tracked(lastHeartbeat=NOW - 60 * SECOND),
     "offline": tracked(connectionId=None),
     "gone": replace(tracked(), verdict=GONE),
-    "missing": replace(tracked(), verdict=MISSING),
+    "expected": replace(tracked(), verdict=MISSING),
     "flapping": replace(tracked(), is_flapping=True),
 }
 
@@ -324,22 +332,21 @@ STATES = {
 @pytest.mark.parametrize(
     ("word", "states"),
     [
-        ("off", "offline"),
-        ("OFFLINE", "offline"),
-        ("!offline", "online late gone missing flapping"),
+        ("off", "offline expected"),
+        ("OFFLINE", "offline expected"),
+        ("!offline", "online late gone flapping"),
         ("late", "late"),
         ("gon", "gone"),
-        ("miss", "missing"),
         ("flap", "flapping"),
-        ("onl", "online late flapping"),
-        ("online", "online late flapping"),
+        ("onl", "online flapping"),
+        ("online", "online flapping"),
         ("on", ""),
         ("of", ""),
         ("offlines", ""),
         ("line", ""),
         ("off*", ""),
         ('"offline"', ""),
-        ('!"offline"', "online late offline gone missing flapping"),
+        ('!"offline"', "online late offline gone expected flapping"),
         ("changed", ""),
     ],
 )
@@ -352,10 +359,11 @@ def test_three_letters_find_the_states_of_this_beginning(word: str, states: str)
     assert {state for state, one in plain.items() if matches(parse(word), one, columns=name)} == set(states.split())
 
 
-def test_acknowledged_rows_are_found() -> None:
-    acknowledged, other = tracked(), tracked(id="env-2")
-    acked = parse("status:acked").test(MatchContext(NOW, is_acked=lambda row: row is acknowledged), ())
-    assert [acked(one) for one in (acknowledged, other)] == [True, False]
+def test_a_row_under_blind_data_is_unknown_in_addition_to_the_last_verdict() -> None:
+    blind, other = tracked(), tracked(id="env-2")
+    context = MatchContext(NOW, is_unknown=lambda row: row is blind)
+    assert [parse("status:unknown").test(context, ())(one) for one in (blind, other)] == [True, False]
+    assert parse("status:on").test(context, ())(blind)
 
 
 def test_none_finds_environments_without_a_value() -> None:
@@ -404,9 +412,12 @@ def test_none_finds_environments_without_a_value() -> None:
         ("version:2..1", "2..1", "1..2"),
         ("version:>new", "new", "0.34.12"),
         ("version:>0.3*", "0.3*", "0.34.12"),
-        ("status:of", "of", "online, late"),
-        ("status:unkown", "unkown", "online, late, offline, gone, missing, flapping, doubted, changed, acknowledged"),
-        ("status:silenced", "silenced", "write silenced:yes; or online, late, offline, gone, missing, flapping"),
+        ("status:of", "of", "there is no status of; did you mean status:off?"),
+        ("status:unkown", "unkown", "there is no status unkown; did you mean status:unknown?"),
+        ("status:silenced", "silenced", "write silenced:yes; or on, late, off, gone, unknown, old, replaced"),
+        ("status:acknowledged", "acknowledged", "write acked:yes; or on, late"),
+        ("status:flap", "flap", "write flapping:yes; or on, late"),
+        ("status:missing", "missing", "on, late, off"),
         ("(web", "(web", "there are no brackets: separate values by a comma, mode:a,b; or quote it"),
         ("a or b", "or", "there is no or: separate values by a comma, mode:a,b; or quote it"),
         (
@@ -415,8 +426,8 @@ def test_none_finds_environments_without_a_value() -> None:
             "there are no [ ]: separate values by a comma, name:a,b; or quote it",
         ),
         ("status:ofline", "ofline", "there is no status ofline; did you mean status:offline?"),
-        ("!state:late,flaping", "flaping", "there is no status flaping; did you mean status:flapping?"),
-        (f"status:{'flapping' * 9}", "flapping" * 9, "online, late, offline, "),
+        ("!state:late,flaping", "flaping", "on, late, off, gone"),
+        (f"status:{'flapping' * 9}", "flapping" * 9, "on, late, off, "),
         ("meta:x", "meta", "meta.KEY"),
         ("meta.:x", "meta.", "meta.KEY"),
         ("beat:>30s x beat:<90s", "beat:<90s", "beat:a..b"),
@@ -523,7 +534,7 @@ def test_a_partial_query_has_the_first_mistake() -> None:
     assert partial_query("web", 3).mistake is None
 
 
-@pytest.mark.parametrize(("typed", "meant"), [("onl", "online"), ("OFFL", "offline"), ("cha", "changed")])
+@pytest.mark.parametrize(("typed", "meant"), [("onl", "on"), ("OFFL", "off"), ("repl", "replaced")])
 def test_three_letters_abbreviate_a_status(typed: str, meant: str) -> None:
     assert str(parse(f"status:{typed}")) == f"status:{meant}"
     with pytest.raises(QueryError):

@@ -300,7 +300,7 @@ async def test_the_explanation_is_a_part_of_the_pane_below_the_verdict() -> None
             await stage.press("E")
             pane = [line.rpartition("▏")[2].strip() for line in stage.lines]
             place = next(y for y, line in enumerate(pane) if line.startswith("── why"))
-            assert any(re.match("○ OFFLINE for ", line) for line in pane[place - 3 : place - 1]), size
+            assert any(re.match("○ OFF for ", line) for line in pane[place - 3 : place - 1]), size
             assert pane[place + 1].startswith("This machine is offline: "), size
             assert any(line.startswith("Letta's client → would say offline") for line in pane), size
             await stage.press(back)

@@ -260,9 +260,9 @@ async def test_an_acknowledgement_of_the_serving_host_is_named_in_row_and_pane_u
         assert re.search(r"acked .* by ops-1: on it", stage.text)
         assert stage.text.count("on it") == 2, "in row and pane, and not once more among the unknown fields"
         await stage.press("escape")
-        await stage.type("/status:acknowledged")
+        await stage.type("/acked:yes")
         await stage.press("enter")
-        assert (stage.matching, "status:acknowledged 2/3 " in stage.lines[0]) == (["a", "c"], True)
+        assert (stage.matching, "acked:yes 2/3 " in stage.lines[0]) == (["a", "c"], True)
         await stage.press("0")
         await stage.show([*lost_rows(), late])
         assert "ops-1" not in stage.text

@@ -16,7 +16,6 @@ from envwatch.alerts.alert_policy import AlertPolicy
 from envwatch.alerts.monitor import Monitor
 from envwatch.alerts.silences import silence_of_environments
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.presence import Presence
 from envwatch.model.acks import Ack
 from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.limits import Limits
@@ -202,12 +201,12 @@ def test_what_alerts_is_what_the_policy_finds_and_neither_acknowledged_nor_silen
     assert series.by_id(UP) == {"env-01": 0, "env-02": 0, "env-03": 0, "env-04": 1}
 
 
-def test_an_expected_name_without_a_row_is_missing_and_down_since_the_first_listing() -> None:
+def test_an_expected_name_without_a_row_is_off_and_down_since_the_first_listing() -> None:
     policy = AlertPolicy(expect=(clean("backup"),))
     watch = Watch(Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy}, profile_name=clean("default")))
     series = watch.take(listed(rows(1))).series()
 
-    assert series.value("envwatch_environments", state=Presence.MISSING.value) == 1
+    assert series.value("envwatch_environments", state="offline") == 1
     assert series.by_id(UP) == {"env-01": 1, "expected backup": 0}
     assert series.by_id("envwatch_environment_alerting") == {"expected backup": 1}
     assert series.by_id("envwatch_environment_down_since_timestamp_seconds") == {"expected backup": NOW / 1000}

@@ -23,16 +23,17 @@ from envwatch.alerts.alert_policy import AlertPolicy
 from envwatch.alerts.monitor import Monitor
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.presence import Presence
-from envwatch.fleet.problems import is_problem
+from envwatch.fleet.problems import is_old, is_problem
 from envwatch.fleet.tracking import EVERYTHING, Matcher
 from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
+from envwatch.serve.exposition import exposition, is_seen
 from envwatch.wording.events.matching import matcher_of
 from envwatch.wording.output.check_result import Metric, check_result_of
 from envwatch.wording.output.environment_list import EnvironmentList
 from envwatch.wording.output.formats import prompt_line, summary_of
-from envwatch.wording.state_style import glyph_of
+from envwatch.wording.state_style import PRESENCE_STYLES, glyph_of
 from envwatch.wording.table.arrangement import arrange
 from envwatch.wording.table.block import NO_BLOCK, Aside, Block, BlockLine, block_of
 from envwatch.wording.table.block_text import window_title
@@ -131,7 +132,7 @@ def test_a_lost_heartbeat_a_flapping_and_a_missing_row_have_lines_and_a_late_row
     assert flaps.block.keys == {(NO_PROFILE, "a")}
     assert (flaps.block.presences[Presence.ONLINE], flaps.asides) == (2, {})
     missing = night("b+", policies={NO_PROFILE: AlertPolicy(expect=(clean("a"),))})
-    assert missing.lines == ["miss: a NEW"]
+    assert missing.lines == ["off: a NEW"]
     late = night("a~ b+")
     assert (late.lines, late.block.keys, late.asides) == ([], frozenset(), {})
     assert late.block.presences == {Presence.LATE: 1, Presence.ONLINE: 1}
@@ -382,7 +383,7 @@ def test_silenced_rows_are_counted_once_up_or_down() -> None:
 
 def test_a_missing_row_needs_a_person_outside_the_query_too() -> None:
     one = night("b+", policies={NO_PROFILE: AlertPolicy(alert=query("b"), expect=(clean("a"),))})
-    assert (one.lines, one.asides) == (["miss: a NEW"], {})
+    assert (one.lines, one.asides) == (["off: a NEW"], {})
 
 
 def test_a_row_found_off_for_a_day_is_old_and_a_noticed_loss_stays_until_acknowledged() -> None:
@@ -587,6 +588,17 @@ def down_in(one: BlockNight, *, is_acked: bool) -> int:
     return sum(tracked.key in known for tracked in down)
 
 
+def in_metrics(one: BlockNight) -> dict[str, int]:
+    """Return the numbers of the series."""
+    text = exposition(one.monitor, {}, one.clocks)[0].decode()
+    states = Counter[str]()
+    for state, number in re.findall(r'^envwatch_environments{.*state="(.*)"} (.*)$', text, re.MULTILINE):
+        states[state] += int(float(number))
+    paging = sum(int(float(number)) for number in re.findall(r"^envwatch_alerting{.*} (.*)$", text, re.MULTILINE))
+    off = states["offline"] + states["gone"]
+    return {each: states[each] for each in ("online", "late", "unknown")} | {"off": off, "paging": paging}
+
+
 @given(st.lists(STEPS, max_size=25), st.frozensets(st.sampled_from(NAMES)))
 @settings(max_examples=examples(100), deadline=None)
 def test_title_status_bar_and_check_have_the_numbers_of_the_dashboard(
@@ -597,6 +609,9 @@ def test_title_status_bar_and_check_have_the_numbers_of_the_dashboard(
     for step in steps:
         life.step(*step)
         block, rows = one.block, [*one.monitor.fleet.environments]
+        # The block keeps a loss of this run that is older than a day; check and the series no longer have it.
+        moments = one.monitor.fleet.moments(one.clocks.wall)
+        aged = sum(is_old(row, moments[row.profile]) for line in block.lines for row in line.off)
         up = {
             glyph_of(each, ascii_only=False): block.presences.get(each, 0) for each in (Presence.LATE, Presence.ONLINE)
         }
@@ -619,17 +634,37 @@ def test_title_status_bar_and_check_have_the_numbers_of_the_dashboard(
             result = check_result_of(one.monitor, Metric.PROBLEMS, matches, one.clocks)
             data = {metric.label: metric.value for metric in result.metrics(None, None)}
             found = block_of(one.monitor, one.clocks, counted={row.key for row in rows if matches.matches(row, 0.0)})
-            for presence in (Presence.OFFLINE, Presence.LATE, Presence.ONLINE, Presence.MISSING):
-                assert data[presence.value] == found.presences.get(presence, 0)
+            for presence in (Presence.OFFLINE, Presence.LATE, Presence.ONLINE):
+                assert data[PRESENCE_STYLES[presence].word] == found.presences.get(presence, 0)
             assert data["unknown"] == found.unknown
-            assert [data[aside.value.replace(" ", "")] for aside in Aside] == [
-                found.asides.get(each, 0) for each in Aside
+            assert data["gone"] == found.presences.get(Presence.GONE, 0) + found.asides.get(Aside.GONE, 0)
+            others = [aside for aside in Aside if aside is not Aside.GONE]
+            assert [data[each.value.replace(" ", "")] for each in others] == [
+                found.asides.get(each, 0) for each in others
             ]
+            states = [str(look.word) for look in PRESENCE_STYLES.values()]
+            labels = [*states, "unknown", *(each.value.replace(" ", "") for each in others)]
+            assert sum(data[label] for label in labels) == result.total
+            incidents = sum(count for count, _ in result.block.other_problems)
+            accused, paging = result.count - incidents, result.block.paging
+            assert 0 <= accused <= paging + result.block.unknown, "check accuses a machine that does not page"
             assert result.total == sum((*found.presences.values(), *found.asides.values(), found.unknown))
             if matches is EVERYTHING:
                 parts = (found.presences, found.asides, found.unknown)
                 assert parts == (block.presences, block.asides, block.unknown)
                 assert (found.paging, found.off_besides) == (block.paging, block.off_besides)
+                assert result.block.unknown or paging - aged <= accused + result.waiting <= paging
+        if not all(is_seen(each, one.clocks) for each in one.monitor.fleet):
+            continue  # a blind profile has no series
+        series = in_metrics(one)
+        # A loss that can no longer be judged is unknown to people, and still an alert to Prometheus.
+        assert block.paging - aged <= series.pop("paging") <= block.paging + block.unknown
+        assert series == {
+            "online": block.presences.get(Presence.ONLINE, 0),
+            "late": block.presences.get(Presence.LATE, 0),
+            "off": sum((down, *block.asides.values())),
+            "unknown": block.unknown,
+        }
 
 
 @given(st.dictionaries(st.sampled_from("abcdefgh"), st.integers(0, 400), min_size=1), st.data())

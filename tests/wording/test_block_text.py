@@ -268,7 +268,7 @@ def test_one_profile_without_data_leaves_unknown_what_needs_a_person() -> None:
 # The terminal's title.
 
 
-ON, LATE, OFF, GONE, MISSING = Presence.ONLINE, Presence.LATE, Presence.OFFLINE, Presence.GONE, Presence.MISSING
+ON, LATE, OFF, GONE = Presence.ONLINE, Presence.LATE, Presence.OFFLINE, Presence.GONE
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ ON, LATE, OFF, GONE, MISSING = Presence.ONLINE, Presence.LATE, Presence.OFFLINE,
         (Block(presences={ON: 40, LATE: 2, OFF: 5}, paging=5), 0, "○5 ◐2 acme", "x5 ~2 acme"),
         (Block(presences={ON: 40}, asides={Aside.OLD: 7}), 0, "●40 acme", "+40 acme"),
         (Block(presences={ON: 40, OFF: 1}, paging=1, asides={Aside.OLD: 6}), 0, "○1 acme", "x1 acme"),
-        (Block(presences={ON: 9, LATE: 1, GONE: 3, MISSING: 1}, paging=4), 0, "○4 ◐1 acme", "x4 ~1 acme"),
+        (Block(presences={ON: 9, LATE: 1, GONE: 3, OFF: 1}, paging=4), 0, "○4 ◐1 acme", "x4 ~1 acme"),
         (Block(presences={ON: 9}), 2, "≈2 acme", "w2 acme"),
         (Block(presences={ON: 40}, unknown=3), 0, "?3 acme", "?3 acme"),
         (Block(presences={OFF: 5}, paging=5), 0, "○5 ●0 acme", "x5 +0 acme"),

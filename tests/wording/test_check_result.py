@@ -69,8 +69,8 @@ OLD = offline("old", seen_s=2 * 86_400)
 UNTIMED = row("untimed", lastHeartbeat=NOW * 1000)
 FLEET = [UP, LATE, DOWN, OLD]
 BLANK = offline(" ")
-_STATE_LABELS = ["offline", "late", "online", "missing", "unknown"]
-_ASIDE_LABELS = ["old", "silenced", "notalerting", "replaced", "gone"]
+_STATE_LABELS = ["on", "late", "off", "gone", "unknown"]
+_ASIDE_LABELS = ["old", "silenced", "notalerting", "replaced"]
 
 
 def check_result(
@@ -105,15 +105,15 @@ def metrics(found: CheckResult) -> Mapping[str, float]:
 def test_the_alert_policy_finds_the_problems_and_an_old_listing_has_its_age() -> None:
     found = check_result(FLEET)
     assert names(found) == ["down"]
-    text = "1 problem in 4 machines (1 offline, 1 old): down"
+    text = "1 problem in 4 machines (1 off, 1 old): down"
     assert found.status_and_text(None, ZERO) == (PluginStatus.CRITICAL, text)
-    counts = {"problems": 1, "offline": 1, "late": 1, "online": 1, "old": 1}
+    counts = {"problems": 1, "off": 1, "late": 1, "on": 1, "old": 1}
     assert {label: value for label, value in metrics(found).items() if value} == counts
     assert [*metrics(found)] == ["problems", *_STATE_LABELS, *_ASIDE_LABELS]
-    assert [str(detail) for detail in found.details] == ["down: offline (disconnected), last seen 1h ago"]
+    assert [str(detail) for detail in found.details] == ["down: off (disconnected), last seen 1h ago"]
     recent, old = (check_result(served(listed([UP, DOWN]), age_s), at=NOW + age_s * 1000) for age_s in (15, 50))
-    assert recent.text == "1 problem in 2 machines (1 offline): down"
-    assert old.text == "1 problem in 2 machines (1 offline, data 50s old): down"
+    assert recent.text == "1 problem in 2 machines (1 off): down"
+    assert old.text == "1 problem in 2 machines (1 off, data 50s old): down"
 
 
 def silent(count: int, since_s: float) -> list[Environment]:
@@ -136,7 +136,7 @@ def silent(count: int, since_s: float) -> list[Environment]:
 def test_a_stall_is_one_problem_in_the_words_of_its_incident(since_s: float, status: PluginStatus, text: str) -> None:
     found = check_result(silent(12, since_s), policy=AlertPolicy(zone=UTC))
     assert found.status_and_text(None, ZERO) == (status, text)
-    assert (metrics(found)["offline"], metrics(found)["unknown"]) == (0, 12)
+    assert (metrics(found)["off"], metrics(found)["unknown"]) == (0, 12)
     assert len(found.details) == 1, "a machine is accused"
     line = counts_text(found.block, ascii_only=False, has_online=True)
     assert line == f"●0 ?12{' 1 platform' if status is PluginStatus.CRITICAL else ''}"
@@ -188,29 +188,28 @@ def test_a_row_without_a_problem_is_counted_by_the_word_of_the_dashboard(
 ) -> None:
     found = check_result([UP, DOWN], **quiet)
     assert found.status_and_text(None, ZERO) == (PluginStatus.OK, f"no problem in 2 machines (1 {word})")
-    assert (metrics(found)["offline"], metrics(found).get(label, 0)) == (off, 1 - off)
-    assert names(check_result([UP, DOWN], Metric.OFFLINE, **quiet)) == ["down"] * off
+    assert (metrics(found)["off"], metrics(found).get(label, 0)) == (off, 1 - off)
+    assert names(check_result([UP, DOWN], Metric.OFF, **quiet)) == ["down"] * off
     assert names(check_result([UP, DOWN])) == ["down"]
 
 
 def test_an_expected_name_without_a_row_is_a_problem() -> None:
     policy = AlertPolicy(expect=(clean("up"), clean("build-1")))
     found = check_result([UP], policy=policy)
-    assert found.text == "1 problem in 2 machines (1 missing): build-1"
-    assert found.details == ["build-1: missing (expected, never listed)"]
-    assert names(check_result([UP], Metric.MISSING, policy=policy)) == ["build-1"]
+    assert found.text == "1 problem in 2 machines (1 off): build-1"
+    assert found.details == ["build-1: off (never seen)"]
+    assert names(check_result([UP], Metric.OFF, policy=policy)) == ["build-1"]
 
 
 COUNTED = {
-    Metric.OFFLINE: ["down"],
+    Metric.OFF: ["down"],
     Metric.LATE: ["late"],
-    Metric.MISSING: [],
     Metric.UNRESTRICTED: ["free", "older"],
     Metric.BEHIND: ["older"],
 }
 
 
-@pytest.mark.parametrize("of", [of for of in Metric if of not in {Metric.PROBLEMS, Metric.ONLINE}])
+@pytest.mark.parametrize("of", [of for of in Metric if of not in {Metric.PROBLEMS, Metric.ON}])
 def test_other_kinds_count_all_of_them(of: Metric) -> None:
     metadata = {"lettaCodeVersion": "0.30.1"}
     more = [
@@ -218,33 +217,33 @@ def test_other_kinds_count_all_of_them(of: Metric) -> None:
         row("older", metadata=metadata, currentMode="bypassPermissions"),
         offline("off", currentMode="unrestricted", metadata=metadata, seen_s=9),
     ]
-    rows = FLEET if of in (Metric.OFFLINE, Metric.LATE) else [*FLEET, *more]
+    rows = FLEET if of in (Metric.OFF, Metric.LATE) else [*FLEET, *more]
     result, found = check_result(rows, of), COUNTED[of]
     assert sorted(names(result)) == found
     assert result.text.startswith(f"{len(found)} of {len(rows)} {of}")
 
 
 def test_three_names_are_told_of_the_others_if_online_rows_are_counted() -> None:
-    found = check_result(FLEET, Metric.ONLINE)
+    found = check_result(FLEET, Metric.ON)
     at_least_2 = parse_nagios_range("2:")
-    assert found.status_and_text(None, at_least_2) == (PluginStatus.CRITICAL, "1 of 4 online, others: down, old, late")
+    assert found.status_and_text(None, at_least_2) == (PluginStatus.CRITICAL, "1 of 4 on, others: down, old, late")
     labels = [metric.label for metric in found.metrics(None, at_least_2)]
-    assert labels == ["online", "offline", "late", "missing", "unknown", *_ASIDE_LABELS]
+    assert labels == ["on", *(label for label in _STATE_LABELS if label != "on"), *_ASIDE_LABELS]
     found = check_result([offline(f"down-{number}", seen_s=300 + number) for number in range(5)])
-    assert found.text == "5 problems in 5 machines (5 offline): down-0, down-1, down-2 and 2 more"
+    assert found.text == "5 problems in 5 machines (5 off): down-0, down-1, down-2 and 2 more"
     assert len(found.details) == 5
-    assert check_result([UP, BLANK]).text == f"1 problem in 2 machines (1 offline): {BLANK.id}"
+    assert check_result([UP, BLANK]).text == f"1 problem in 2 machines (1 off): {BLANK.id}"
 
 
 def test_a_filter_leaves_the_others_out_and_without_a_match_only_an_alert_stands() -> None:
     found = check_result([*FLEET, offline("off", seen_s=300)], query="!name:down")
     assert (names(found), found.total) == (["off"], 4)
-    found = check_result([UP], Metric.ONLINE, query="name:other")
-    assert found.status_and_text(None, parse_nagios_range("1:")) == (PluginStatus.CRITICAL, "0 of 0 online")
+    found = check_result([UP], Metric.ON, query="name:other")
+    assert found.status_and_text(None, parse_nagios_range("1:")) == (PluginStatus.CRITICAL, "0 of 0 on")
     assert found.status_and_text(None, ZERO) == (PluginStatus.UNKNOWN, "no machine matches the filter")
 
 
-@pytest.mark.parametrize("of", [of for of in Metric if of is not Metric.MISSING])
+@pytest.mark.parametrize("of", [of for of in Metric if of is not Metric.OFF])
 def test_an_unreadable_or_untimed_row_may_be_one_more(of: Metric) -> None:
     for outcome, total in ((unreadable([UP]), 2), (listed([UP, UNTIMED]), 2)):
         found = check_result(outcome, of)
@@ -253,7 +252,7 @@ def test_an_unreadable_or_untimed_row_may_be_one_more(of: Metric) -> None:
     found = check_result(unreadable([UP, DOWN], 2, ["env-8"]))
     assert found.status_and_text(None, parse_nagios_range("3")) == (
         PluginStatus.OK,
-        "1 problem in 4 machines (1 offline, 2 unknown): down",
+        "1 problem in 4 machines (1 off, 2 unknown): down",
     )
     assert found.status_and_text(None, parse_nagios_range("2"))[0] is PluginStatus.UNKNOWN
     assert found.status_and_text(None, ZERO)[0] is PluginStatus.CRITICAL
@@ -277,7 +276,7 @@ def test_a_loss_at_an_impossible_time_may_be_a_problem(seen_at: float, unknown: 
     status = found.status_and_text(None, ZERO)[0]
     assert status is (PluginStatus.UNKNOWN if unknown else PluginStatus.OK)
     is_old = seen_at == YEAR_2020
-    assert names(check_result([UP, undated], Metric.OFFLINE)) == ["undated"] * (not is_old)
+    assert names(check_result([UP, undated], Metric.OFF)) == ["undated"] * (not is_old)
 
 
 def test_an_acknowledged_loss_at_an_impossible_time_is_no_problem() -> None:
@@ -298,7 +297,7 @@ def test_losses_at_impossible_times_are_unknown_where_the_losses_could_decide(
     found = check_result([UP, DOWN, *undated])
     assert found.status_and_text(None, parse_nagios_range(critical)) == (
         status,
-        "1 problem in 22 machines (1 offline, 20 unknown): down",
+        "1 problem in 22 machines (1 off, 20 unknown): down",
     )
 
 
@@ -321,10 +320,10 @@ def test_a_loss_at_an_impossible_time_counts_from_the_silence_in_an_earlier_run(
 
 def test_an_unreadable_row_may_be_any_of_the_expected_ones() -> None:
     policy = AlertPolicy(expect=(clean("up"), clean("build-1"), clean("build-2")))
-    found = check_result(unreadable([UP]), Metric.MISSING, policy=policy)
-    assert (found.count, found.unknown) == (0, 2)
+    found = check_result(unreadable([UP]), Metric.OFF, policy=policy)
+    assert (found.count, found.unknown) == (0, 3)
     assert found.status_and_text(None, ZERO)[0] is PluginStatus.UNKNOWN
-    assert found.status_and_text(None, parse_nagios_range("2"))[0] is PluginStatus.OK
+    assert found.status_and_text(None, parse_nagios_range("3"))[0] is PluginStatus.OK
     assert found.details[-1] == "unknown: 2 expected names may be among the machines that could not be read"
     assert check_result(unreadable([UP]), policy=policy).unknown == 3
 
@@ -335,7 +334,7 @@ def test_an_empty_listing_proves_nothing_unless_something_is_expected() -> None:
     found = check_result([], policy=AlertPolicy(expect=(clean("build-1"),)))
     assert found.status_and_text(None, ZERO) == (
         PluginStatus.CRITICAL,
-        "1 problem in 1 machine (1 missing): build-1",
+        "1 problem in 1 machine (1 off): build-1",
     )
 
 
@@ -383,7 +382,7 @@ def test_several_profiles_are_one_fleet_and_an_empty_profile_hides_no_problem() 
     result = check_result_of(monitor, Metric.PROBLEMS, EVERYTHING, reading())
     assert result.status_and_text(None, ZERO) == (
         PluginStatus.CRITICAL,
-        "2 problems in 3 machines (2 offline): home: down, work: down",
+        "2 problems in 3 machines (2 off): home: down, work: down",
     )
     assert not result.is_listing_empty
     assert check_result([]).is_listing_empty
@@ -405,7 +404,7 @@ def test_a_check_without_an_uptime_record_says_so(*, has_record: bool) -> None:
         assert found.status_and_text(None, ZERO) == (PluginStatus.OK, "no problem in 2 machines (1 not alerting)")
         assert found.doubts == []
     else:
-        text = "1 problem in 2 machines (1 offline, no uptime record): laptop of env-2"
+        text = "1 problem in 2 machines (1 off, no uptime record): laptop of env-2"
         assert found.status_and_text(None, ZERO) == (PluginStatus.CRITICAL, text)
         assert [doubt.startswith("no uptime record") for doubt in found.doubts] == [True]
 

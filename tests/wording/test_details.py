@@ -16,7 +16,7 @@ from support.tracked_environments import BARE, context_in
 
 from envwatch.alerts.monitor import Monitor
 from envwatch.fleet.events import NO_PROFILE, EventLog
-from envwatch.fleet.presence import DISCONNECTED, GONE, ONLINE, Presence
+from envwatch.fleet.presence import DISCONNECTED, GONE, ONLINE
 from envwatch.fleet.profile_state import Fleet, ProfileState
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model.acks import Ack
@@ -475,7 +475,7 @@ def group_lines(rows: Sequence[Environment], *, acks: Sequence[str] = (), after:
 
 def test_a_healthy_group_shows_its_count_and_shared_values() -> None:
     assert group_lines([member("a"), member("b")]) == {
-        "head": "2 machines · ● 2 online",
+        "head": "2 machines · ● 2 on",
         "mode": "standard",
         "version": "0.34.12",
         "branch": "main",
@@ -488,9 +488,9 @@ def test_problems_are_named_with_the_length_of_their_silence() -> None:
     lines = group_lines(
         [member("a"), off("b", 130), off("c", 3_900), member("d", lastHeartbeat=NOW - 50_000)], acks=["c"]
     )
-    assert lines["head"] == "4 machines · ● 1 online · ◐ 1 late · ○ 2 offline"
+    assert lines["head"] == "4 machines · ● 1 on · ◐ 1 late · ○ 2 off"
     assert lines["late"] == "silent for 50s · d"
-    assert lines["offline"] == "silent for 2m to 1h · b, c"
+    assert lines["off"] == "silent for 2m to 1h · b, c"
     assert lines["acked"] == "c"
     fleet, _ = Fleet().apply(NO_PROFILE, listed([member("a"), member("b")]))
     first, second = fleet.environments
@@ -509,16 +509,16 @@ def test_silence_is_measured_up_to_the_newest_listing_if_stale(late: float, sile
 def test_the_silence_of_an_expected_row_lasts_since_the_first_listing() -> None:
     state = ProfileState(expect=(clean("build-1"),))
     state, _ = state.apply(listed([member("a")]))
-    (missing,) = [tracked for tracked in state.environments.values() if tracked.presence is Presence.MISSING]
+    (missing,) = [tracked for tracked in state.environments.values() if tracked.verdict.is_missing]
     monitor = Monitor(Fleet({NO_PROFILE: state}))
     lines = {line.label: line.text for line in problem_lines([missing], monitor, reading(NOW + 10_000))}
-    assert lines["missing"] == "silent for 10s · build-1"
+    assert lines["off"] == "silent for 10s · build-1"
 
 
 def test_values_are_counted_the_most_frequent_first_up_to_a_limit() -> None:
     rows = [member(str(number), podId=f"p-{max(number - 2, 0)}") for number in range(12)]
     assert group_lines(rows)["pod"] == "p-0 ×3 · " + " · ".join(f"p-{n} ×1" for n in range(1, 8)) + " · 2 more"
-    names = group_lines([off(f"{number:02}", 200) for number in range(10)])["offline"]
+    names = group_lines([off(f"{number:02}", 200) for number in range(10)])["off"]
     assert names.endswith("00, 01, 02, 03, 04, 05, 06, 07 and 2 more")
 
 

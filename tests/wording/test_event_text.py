@@ -96,7 +96,6 @@ def while_blind(*members: Event | int, **changes: object) -> Event:
         (event(Kind.RENAMED, before=None, after=None), "renamed – → nas"),
         (event(Kind.FLAPPING), "flapping: it keeps coming and going"),
         (event(Kind.STEADY), "steady again"),
-        (event(Kind.MISSING), "missing"),
         (event(Kind.NOT_BACK), "not back"),
         (event(Kind.NOT_BACK, reason="not back after 3m"), "not back after 3m"),
         (event(Kind.HELD, reason="emptied"), "not believed yet: emptied"),

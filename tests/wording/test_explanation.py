@@ -169,7 +169,7 @@ def test_a_listen_row_is_explained_by_the_letta_in_which_it_ran() -> None:
 def test_an_old_listing_is_called_stale_or_blind(later: float, result: str) -> None:
     found = results(listed([environment()]), failed(at=NOW + later), at=NOW + later)
     assert found["poll"].result == result
-    assert (found["verdict"].result == "unknown, was online") is result.startswith("blind")
+    assert (found["verdict"].result == "unknown, was on") is result.startswith("blind")
 
 
 def test_counts_agree_with_their_nouns() -> None:
@@ -245,7 +245,7 @@ def test_no_rule_about_a_row_is_applied_to_an_expected_name_without_a_row() -> N
     found = {rule: Found(*finding) for rule, finding in trace_of_missing.items()}
     for rule in ("connectionId", "lastHeartbeat", "clock check"):
         assert (found[rule].result, found[rule].is_against) == ("not used", False), rule
-    assert found["absence"].result == "missing"
+    assert found["absence"].result == "off"
 
 
 def test_a_row_is_gone_after_two_listings_without_the_row() -> None:

@@ -180,16 +180,16 @@ def test_a_status_is_the_result_of_the_event() -> None:
 
 def test_changed_finds_the_marks_of_a_row_and_no_other_change() -> None:
     fell, drifted = event(Kind.OFFLINE), event(Kind.MODE, field="mode")
-    assert found("status:changed", [fell, drifted, event(Kind.BRANCH, field="branch")]) == [fell, drifted]
-    assert found("status:changed", [missing := event(Kind.MISSING)]) == [missing]
+    assert found("changed:yes", [fell, drifted, event(Kind.BRANCH, field="branch")]) == [fell, drifted]
+    assert found("changed:yes", [gone := event(Kind.GONE)]) == [gone]
 
 
-@pytest.mark.parametrize(("status", "holds"), [("flapping", "is_flapping"), ("doubted", "clock_suspect")])
-def test_flapping_and_doubted_are_of_the_event(status: str, holds: str) -> None:
+@pytest.mark.parametrize(("query", "holds"), [("flapping:yes", "is_flapping"), ("status:unknown", "clock_suspect")])
+def test_flapping_and_unknown_are_of_the_event(query: str, holds: str) -> None:
     verdict = JUDGE.verdict(ROWS["env-2"], NOW)
     marked: dict[str, Any] = {holds: True}
     one = replace(FELL, then=EnvironmentState(ROWS["env-2"], verdict, **marked))
-    assert found(f"status:{status}", [FELL, one]) == [one]
+    assert found(query, [FELL, one]) == [one]
 
 
 LOST = Event(

@@ -118,7 +118,7 @@ def test_the_json_is_exactly_this() -> None:
         "filter": None,
         "preset": None,
         "total_unfiltered": 1,
-        "counts": {"online": 1, "late": 0, "offline": 0, "gone": 0, "missing": 0, "unknown": 0, "total": 1},
+        "counts": {"online": 1, "late": 0, "offline": 0, "gone": 0, "unknown": 0, "total": 1},
         "set_aside": {"total": 0, "ids": []},
         "environments": [
             {
@@ -177,7 +177,7 @@ def test_rows_have_state_and_reason_and_stand_by_newest_loss_oldest_beat_and_nam
         ("on-a", "online", "beating"),
         ("on-b", "online", "beating"),
     ]
-    counts = {"online": 2, "late": 2, "offline": 3, "gone": 0, "missing": 0, "unknown": 0, "total": 7}
+    counts = {"online": 2, "late": 2, "offline": 3, "gone": 0, "unknown": 0, "total": 7}
     assert document["counts"] == counts
     (row,) = listing_of(environment()).rows
     gone = decoded(replace(listing_of(), rows=[row._replace(tracked=replace(row.tracked, verdict=GONE))]))
@@ -327,13 +327,13 @@ def test_the_table_has_a_line_for_each_environment_with_glyph_state_and_cause() 
     lines = table(listing_of(*fleet_of_each_state()))
     why = lines[0].index("WHY")
     assert [(*line.split()[:2], line[why : why + 14].strip()) for line in lines[1:]] == [
-        ("○", "offline", "disconnected"),
-        ("○", "offline", "heartbeat lost"),
-        ("○", "offline", "no heartbeat"),
+        ("○", "off", "disconnected"),
+        ("○", "off", "heartbeat lost"),
+        ("○", "off", "no heartbeat"),
         ("◐", "late", "off in 20 s"),
         ("◐", "late", "off in 60 s"),
-        ("●", "online", "–"),
-        ("●", "online", "–"),
+        ("●", "on", "–"),
+        ("●", "on", "–"),
     ]
     assert lines[-1].split()[2] == "12s"
     listing = listing_of(*fleet_of_each_state(), environment("x" * 90, currentMode=None, connectionName="n" * 90))
@@ -426,7 +426,7 @@ LONG_NAMES = ["sandbox-agent-5f4cf6f5-b557-4022-8ebd-ae00cc512240", "bjorn-home-
     ("width", "at_least", "titles"),
     [
         (37, 20, ["NAME"]),
-        (60, 20, ["NAME", "WHY"]),
+        (60, 20, ["NAME", "WHY", "MODE"]),
         (80, 26, ["NAME", "WHY", "MODE", "VERSION"]),
         (100, 33, ["NAME", "WHY", "MODE", "VERSION"]),
         (120, 40, ["NAME", "WHY", "MODE", "VERSION", "BRANCH"]),
@@ -468,8 +468,8 @@ def test_a_state_has_the_colour_of_a_loss_only_if_the_row_needs_a_person() -> No
     listing = listing_of(*fleet_of_each_state(), old, known)
     listing = replace(listing, remarks={(NO_PROFILE, known.id): clean("acked: disks")})
     lines = whole(listing_table(listing, width=80, encoding="utf-8", ascii_only=False, has_colours=True)).decode()
-    assert lines.count("\x1b[1;31m○ offline\x1b[0m ") == 3
-    assert lines.count("\x1b[2m○ offline\x1b[0m ") == 2
+    assert lines.count("\x1b[1;31m○ off\x1b[0m ") == 3
+    assert lines.count("\x1b[2m○ off\x1b[0m ") == 2
     assert lines.count("\x1b[35m◐ late\x1b[0m ") == 2
     assert lines.count("\x1b[") == 14
     assert lines.count("disconnected · acked: disks") == 1
@@ -485,9 +485,9 @@ def test_a_name_outside_the_encoding_is_written_in_escapes(encoding: str) -> Non
 
 def test_the_summary_has_counts_and_caveats() -> None:
     assert summary_of(listing_of(*fleet_of_each_state()), "api") == "7 machines at api: 3 off, 2 late, 2 on"
-    block = Block(presences={Presence.MISSING: 1, Presence.GONE: 1}, unknown=2, asides={Aside.OLD: 1_200})
+    block = Block(presences={Presence.OFFLINE: 1, Presence.GONE: 1}, unknown=2, asides={Aside.OLD: 1_200})
     rare = summary_of(replace(listing_of(*fleet_of_each_state()), block=block), "api")
-    assert rare == "7 machines at api: 1 missing, 1 gone, 0 on, 2 unknown, 1,200 old"
+    assert rare == "7 machines at api: 1 off, 1 gone, 0 on, 2 unknown, 1,200 old"
     assert summary_of(listing_of(environment()), "api") == "1 machine at api: 1 on"
     everything = listing_of(*fleet_of_each_state())
     assert summary_of(found(everything, "status:offline"), "api").startswith("3 of 7 machines at api: ")
@@ -547,7 +547,7 @@ def test_the_filter_is_printed_in_its_canonical_spelling_and_the_rest_stays() ->
     listing = found(everything, ' state:off   "beta"')
     document = decoded(listing)
     assert (document["filter"], document["total_unfiltered"], document["counts"]["total"]) == (
-        "status:offline beta",
+        "status:off beta",
         7,
         0,
     )
@@ -603,7 +603,7 @@ def test_an_outdated_state_is_unknown_and_the_last_one_is_in_its_own_field() -> 
     document = decoded(listing)
     assert {(row["state"], row["reason"]) for row in document["environments"]} == {("unknown", "cannot be known")}
     assert [row["last_state"] for row in document["environments"]] == [*["offline"] * 3, *["late"] * 2, *["online"] * 2]
-    counts = {"online": 0, "late": 0, "offline": 0, "gone": 0, "missing": 0, "unknown": 7, "total": 7}
+    counts = {"online": 0, "late": 0, "offline": 0, "gone": 0, "unknown": 7, "total": 7}
     assert document["counts"] == counts
     assert {(row["state"], row["last_state"]) for row in rows_of_csv(listing)[:3]} == {("unknown", "offline")}
     assert {tuple(line.split()[:2]) for line in table(listing)[1:]} == {("?", "unknown")}

@@ -239,7 +239,7 @@ def test_an_id_is_shortened_in_its_middle_a_directory_keeps_its_end_and_a_sectio
 
 def test_a_separator_stands_neither_at_the_start_nor_at_the_end_of_a_row() -> None:
     pieces = [
-        Piece(clean("○ OFFLINE for 8s"), "bold offline"),
+        Piece(clean("○ OFF for 8s"), "bold offline"),
         *(Piece(clean("· disconnected")) for _ in range(3)),
     ]
     for width in range(16, 60):

@@ -152,8 +152,8 @@ def test_a_list_says_until_when_a_down_row_is_silenced() -> None:
 @pytest.mark.parametrize(
     ("scene", "text", "detail"),
     [
-        (evening, "1 problem in 5 machines (1 offline, 1 silenced): web-1", "web-1: offline (disconnected)"),
-        (morning, "1 problem in 5 machines (1 offline): mac-1", "mac-1: offline (disconnected, not back by 10:00)"),
+        (evening, "1 problem in 5 machines (1 off, 1 silenced): web-1", "web-1: off (disconnected)"),
+        (morning, "1 problem in 5 machines (1 off): mac-1", "mac-1: off (disconnected, not back by 10:00)"),
     ],
 )
 def test_check_counts_a_silenced_row_apart_and_from_the_end_as_a_problem(
@@ -321,9 +321,9 @@ def test_check_reports_a_loss_and_no_rename(count: int, *, is_renamed: bool) -> 
     monitor, _ = Monitor.create({NO_PROFILE: Limits()}, policies=soon()).apply(NO_PROFILE, outcome, outcome.ended)
     result = check_result_of(monitor, Metric.PROBLEMS, matcher_of(""), reading(END))
     assert (result.count, result.block.asides.get(Aside.REPLACED, 0)) == (count, 1 - count)
-    others = check_result_of(monitor, Metric.ONLINE, matcher_of(""), reading(END))
+    others = check_result_of(monitor, Metric.ON, matcher_of(""), reading(END))
     assert [why.partition(",")[0] for _, why in others.named] == [
-        "offline (replaced by new)" if is_renamed else "offline (disconnected)"
+        "off (replaced by new)" if is_renamed else "off (disconnected)"
     ]
 
 
@@ -368,7 +368,7 @@ def test_the_event_is_a_rename_of_the_old_row_in_stream_and_log() -> None:
     assert event["type"].endswith(".renamed")
     data = {name: event["data"][name] for name in ("id", "before", "after", "reason")}
     assert data == {"id": "env-old", "before": "old", "after": "new", "reason": "replaced by new"}
-    for query, is_found in (("old", True), ("new", True), ("status:changed", True), ("third", False)):
+    for query, is_found in (("old", True), ("new", True), ("changed:yes", True), ("third", False)):
         assert [*EventFilter(parse(query)).results(RENAMED)] == [is_found], query
 
 
@@ -400,7 +400,7 @@ def test_an_acknowledgement_or_a_silence_is_of_the_row_of_its_server() -> None:
         row = environment(id_, connectionName=profile, connectionId=None, lastHeartbeat=None)
         monitor, _ = monitor.apply(profile, listed([row]), now)
     assert [(line.profile, line.is_acked) for line in block_of(monitor, now).lines] == [(AWAY, False), (HOME, True)]
-    for query in ("status:acknowledged", "acked:yes", "acknowledged:yes"):
+    for query in ("acked:yes", "acknowledged:yes"):
         view = View(query=parse(query))
         assert [row.profile for row in arrange(contexts_at(monitor, now.wall), view, ALL).rows] == [HOME], query
     listing = environment_list_of_rows([*monitor.fleet.environments], monitor, View(), now)

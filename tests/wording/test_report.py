@@ -151,7 +151,7 @@ def test_the_fleet_is_counted_by_state() -> None:
     found = report(night.poll(3))
     assert head(found, "fleet").startswith("4 of 6 up (1 late), 1 offline, 1 gone, as of 22:21 (30s old).")
     (fleet,) = [profile["fleet"] for profile in document(found)]
-    counts = {"total": 6, "up": 4, "late": 1, "offline": 1, "gone": 1, "missing": 0}
+    counts = {"total": 6, "up": 4, "late": 1, "offline": 1, "gone": 1}
     assert {name: fleet[name] for name in counts} == counts
     assert (fleet["listed_at"], fleet["age_s"], fleet["newest_version"]) == ("2026-11-24T21:21:00.000Z", 30, "0.34.12")
 
@@ -624,7 +624,7 @@ def test_the_json_has_these_names_and_types() -> None:
     down = {"state": "str", "since": "str", "lasted_s": "float", "found_after_gap": "bool", "alerting": "bool"}
     outage = {"began_at": "str", "ended_at": "NoneType", "lasted_s": "float", "reason": "str", "seen_s": "float"}
     outage["alerting"] = "bool"
-    counts = dict.fromkeys(("total", "up", "late", "offline", "gone", "missing", "replaced"), "int")
+    counts = dict.fromkeys(("total", "up", "late", "offline", "gone", "replaced"), "int")
     assert shape(document(whole_night())[0]) == {
         "profile": "str",
         "host": "str",
@@ -719,7 +719,7 @@ def test_after_any_events_every_down_row_is_named_once_and_all_figures_fit(
     assert sorted(names(profile, "down")) == sorted(down)
     (found,) = document(profile)
     if (fleet := found["fleet"]) is not None:
-        assert fleet["up"] + fleet["offline"] + fleet["gone"] + fleet["missing"] == fleet["total"] == len(rows)
+        assert fleet["up"] + fleet["offline"] + fleet["gone"] == fleet["total"] == len(rows)
         assert not fleet["unknown"]
     assert all(each >= 0 for each in durations(found))
     gaps = [each for each in values(profile, "unseen") if each["kind"] == "gap"]

@@ -241,13 +241,11 @@ def test_every_state_has_its_sentence(row: Environment, text: str) -> None:
     assert said_of(row) == f"{text} Profile `prod`."
 
 
-def test_an_expected_row_without_a_listing_is_missing() -> None:
+def test_an_expected_row_without_a_listing_is_off() -> None:
     monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: AlertPolicy(expect=(clean("web-9"),))})
     for at in (NOW, NOW + 5_000):
         monitor, _ = monitor.apply(NO_PROFILE, listed([], at), reading(at))
-    assert said(monitor, NOW + 60_000).startswith(
-        "`web-9` missing since 08:53 UTC (1m): expected, never listed; start "
-    )
+    assert said(monitor, NOW + 60_000).startswith("`web-9` offline since 08:53 UTC (1m): never seen; start ")
 
 
 @pytest.mark.parametrize(
@@ -260,7 +258,7 @@ def test_a_time_has_a_date_from_a_day_on(minutes: float, since: str) -> None:
 def test_while_blind_the_state_is_unknown_since_the_newest_listing() -> None:
     blind = after(listed([lost("web-1"), lost("web-2")]), failed(at=NOW + 5 * MINUTE))
     assert said(blind, NOW + 5 * MINUTE) == (
-        "`web-1` and `web-2` unknown since 08:53 UTC (5m): `timeout: timeout`, was offline. Profile `prod`."
+        "`web-1` and `web-2` unknown since 08:53 UTC (5m): `timeout: timeout`, was off. Profile `prod`."
     )
 
 

@@ -79,8 +79,8 @@ ROW = environment("env-1")
         (presence.HEARTBEAT_LOST, "offline", ["heartbeat lost"], "heartbeat lost"),
         (presence.NEVER_BEAT, "offline", ["no heartbeat"], "no heartbeat"),
         (presence.GONE, "gone", ["no longer listed"], "not listed"),
-        (presence.MISSING, "missing", ["expected, no longer listed"], "not listed"),
-        (presence.NEVER_LISTED, "missing", ["expected, never listed"], "never listed"),
+        (presence.MISSING, "offline", ["gone"], "gone"),
+        (presence.NEVER_LISTED, "offline", ["never seen"], "never seen"),
     ],
 )
 def test_each_verdict_has_its_words(verdict: Verdict, state: str, why: list[str], short: str | None) -> None:
@@ -90,7 +90,8 @@ def test_each_verdict_has_its_words(verdict: Verdict, state: str, why: list[str]
     assert short_reason(tracked) == short
     assert len(short or "") <= 14
     assert [*reasons(replace(tracked, is_flapping=True))] == [*why, "flapping"]
-    assert (state_text(tracked, is_unknown=True), last_text(tracked)) == ("unknown", f"was {state}")
+    word = PRESENCE_STYLES[verdict.presence].word
+    assert (state_text(tracked, is_unknown=True), last_text(tracked)) == ("unknown", f"was {word}")
 
 
 def test_a_replaced_row_has_the_other_row_as_reason_and_a_flapping_row_its_changes() -> None:
@@ -178,16 +179,16 @@ DOWN = {"connectionId": None, "lastHeartbeat": None}
 @pytest.mark.parametrize(
     ("changes", "head", "evidence"),
     [
-        ({}, "● ONLINE for 1h · beat 12s ago", "connected since 07:53:20Z · last heartbeat 08:53:08Z"),
+        ({}, "● ON for 1h · beat 12s ago", "connected since 07:53:20Z · last heartbeat 08:53:08Z"),
         (
             {"lastSeenAt": NOW - 3 * DAY - 25_200_000, **DOWN},
-            "○ OFFLINE for 3d 7h · disconnected",
+            "○ OFF for 3d 7h · disconnected",
             "no live connection · last sign of life 2025-10-06 01:53Z",
         ),
-        ({"lastHeartbeat": None}, "○ OFFLINE for 12s · no heartbeat", "connected, without a heartbeat"),
+        ({"lastHeartbeat": None}, "○ OFF for 12s · no heartbeat", "connected, without a heartbeat"),
         (
             {"lastHeartbeat": NOW - 44_999},
-            "● ONLINE for 1h · beat 44s ago",
+            "● ON for 1h · beat 44s ago",
             "connected since 07:53:20Z · last heartbeat 08:52:35Z",
         ),
         (
@@ -202,7 +203,7 @@ DOWN = {"connectionId": None, "lastHeartbeat": None}
         ),
         (
             {"lastHeartbeat": NOW - 120_000},
-            "○ OFFLINE for 2m · heartbeat lost",
+            "○ OFF for 2m · heartbeat lost",
             "connected, but no heartbeat since 08:51:20Z · the limit is 120 s",
         ),
     ],
@@ -214,7 +215,7 @@ def test_the_head_has_state_duration_cause_and_evidence(changes: dict[str, Any],
 def test_the_head_of_an_offline_row_has_the_time_before() -> None:
     row, lost = environment("env-1"), environment("env-1", connectionId=None, lastHeartbeat=None)
     assert after(listed([row]), listed([lost], NOW + 5_000), at=NOW + 13_000) == (
-        "○ OFFLINE for 8s · disconnected · was on for 1h",
+        "○ OFF for 8s · disconnected · was on for 1h",
         "no live connection since 08:53:25Z · last sign of life 08:53:08Z",
     )
 
@@ -340,13 +341,13 @@ def acked(ack: Ack) -> list[tuple[str, str]]:
     return [(line.label, line.text) for line in mark_lines(row, contexts_at(monitor)[NO_PROFILE])]
 
 
-def test_an_expected_row_is_missing_and_a_flapping_row_is_named_so() -> None:
+def test_an_expected_row_is_off_and_a_flapping_row_is_named_so() -> None:
     profile_state = listed_state(environment("env-1"))
     (tracked,) = profile_state.environments.values()
     pieces = state_headline(replace(tracked, is_flapping=True), profile_state, (), reading(), is_ascii=True)
     assert (pieces[0].style, pieces[0].text[:2], pieces[-1].text) == ("bold flapping", "+ ", "· flapping")
     missing = replace(tracked, verdict=NEVER_LISTED)
-    assert state_headline(missing, profile_state, (), reading())[0].text.startswith("! MISSING for ")
+    assert state_headline(missing, profile_state, (), reading())[0].text.startswith("○ OFF for ")
     assert proof(missing, profile_state, reading(), UTC).startswith("expected by the configuration, but")
     assert list(remedies(missing, profile_state, reading()))
 

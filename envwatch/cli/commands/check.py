@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
     from envwatch.wording.output.check_result import NagiosRange, PerformanceDatum, PluginStatus
 
-_COUNTED: Final = ("problems", "offline", "late", "online", "missing", "unrestricted", "behind")
+_COUNTED: Final = ("problems", "off", "late", "on", "unrestricted", "behind")
 """Copied from `check_result.Metric`, to spare the parser the import."""
 _ENDS: Final = {
     signal.SIGALRM: "no data within {:g} s",
@@ -54,7 +54,7 @@ def add_arguments(parser: Parser) -> None:
     parser.examples = {
         "envwatch check": "is a machine paging?",
         "envwatch check --of off -w 3 -c 10": "more than 3, more than 10 are off",
-        "envwatch check --expect hosts.txt": "is any of these machines missing?",
+        "envwatch check --expect hosts.txt": "is any of these machines off?",
     }
     for letter, name in (("w", "warning"), ("c", "critical")):
         about = f"a count outside this range is {name.upper()}"

@@ -180,7 +180,7 @@ _shtab_envwatch_hooks_list___output_choices=(table json)
 _shtab_envwatch_hooks_test__o_choices=(text json)
 _shtab_envwatch_hooks_test___output_choices=(text json)
 _shtab_envwatch_hooks_pos_0_choices=(list test)
-_shtab_envwatch_check___of_choices=(problems offline late online missing unrestricted behind)
+_shtab_envwatch_check___of_choices=(problems off late on unrestricted behind)
 _shtab_envwatch_check__o_choices=(text json)
 _shtab_envwatch_check___output_choices=(text json)
 _shtab_envwatch_check___source_choices=(local remote)
@@ -343,7 +343,7 @@ _envwatch_profiles() {
 }
 
 _envwatch_filter() {
-  compgen -W 'status: name: mode: profile: version: branch: directory: os: host: node: beat: up: seen: first: user: pod: device: connection: listener: owner: org: id: update: permanent: up7d: acked: silenced: flapping: command: protocol: meta.' -- "$1"
+  compgen -W 'status: name: mode: profile: version: branch: directory: os: host: node: beat: up: seen: first: user: pod: device: connection: listener: owner: org: id: update: permanent: up7d: acked: silenced: flapping: changed: command: protocol: meta.' -- "$1"
 }
 
 # End Custom Preamble

@@ -14,7 +14,7 @@ function _envwatch_profiles
 end
 
 function _envwatch_filter
-  printf '%s\n' 'status:	online, late, offline, gone, missing, flapping, changed, acknowledged' \
+  printf '%s\n' 'status:	on, late, off, gone, unknown, old, replaced' \
     'name:	the user'"'"'s name, or the id without a name' \
     'mode:	permission mode' \
     'profile:	profile of the machine' \
@@ -42,6 +42,7 @@ function _envwatch_filter
     'acked:	acknowledged: yes, no' \
     'silenced:	silenced: yes, no' \
     'flapping:	going off and coming back: yes, no' \
+    'changed:	came, left, or changed mode or version in the last 15 minutes: yes, no' \
     'command:	command of the listener' \
     'protocol:	message protocol' \
     'meta.	any key of the metadata'
@@ -303,7 +304,7 @@ complete -c envwatch -n '_shtab_envwatch_using; and test $_shtab_envwatch_npos -
 complete -c envwatch -n '_shtab_envwatch_using check' -s h -l help -d 'show this help message and exit'
 complete -c envwatch -n '_shtab_envwatch_using check' -s w -l warning -x -d 'a count outside this range is WARNING'
 complete -c envwatch -n '_shtab_envwatch_using check' -s c -l critical -x -d 'a count outside this range is CRITICAL'
-complete -c envwatch -n '_shtab_envwatch_using check' -l of -xka "problems offline late online missing unrestricted behind" -d 'count these: problems (default), offline, late, online, missing, unrestricted, behind'
+complete -c envwatch -n '_shtab_envwatch_using check' -l of -xka "problems off late on unrestricted behind" -d 'count these: problems (default), off, late, on, unrestricted, behind'
 complete -c envwatch -n '_shtab_envwatch_using check' -l expect -xka "(__fish_complete_path (commandline -ct))" -d 'file of names or device ids that must be on, one per line (default: `expect_file`)'
 complete -c envwatch -n '_shtab_envwatch_using check' -s t -l timeout -x -d 'time limit for all of it (default 10s)'
 complete -c envwatch -n '_shtab_envwatch_using check' -s o -l output -xka "text json" -d 'text (default) or json'

@@ -283,7 +283,7 @@ class RowActions(TableScreen):
 
     def _is_shared(self, tracked: TrackedEnvironment) -> bool:
         """Whether a server takes the acknowledgement; a server does not know this machine's `expect`."""
-        return tracked.profile in self.state.teams and tracked.presence is not Presence.MISSING
+        return tracked.profile in self.state.teams and not tracked.verdict.is_missing
 
     def may_acknowledge(self, target: Target) -> bool:
         """Whether the tokens of a target's profiles may acknowledge all its rows."""

@@ -37,7 +37,6 @@ _TAGS: Final = {
     Kind.RETURNED: ChangeTag.BACK,
     Kind.OFFLINE: ChangeTag.NEW,
     Kind.GONE: ChangeTag.NEW,
-    Kind.MISSING: ChangeTag.NEW,
     Kind.NOT_BACK: ChangeTag.NEW,
     Kind.RECONNECTED: ChangeTag.CONNECTION,
     Kind.RESTARTED: ChangeTag.CONNECTION,
@@ -185,5 +184,5 @@ class WaitCondition:
         tests = [query.test(context, SEARCHED) for query in self.queries]
         has_states = any(query.demands("status") for query in self.queries)
         for tracked in profile_state.environments.values():
-            if (has_states or not tracked.presence.is_absent) and all(test(tracked) for test in tests):
+            if (has_states or not tracked.verdict.is_absent) and all(test(tracked) for test in tests):
                 yield tracked

@@ -27,7 +27,7 @@ from envwatch.model.environment import UNRESTRICTED, mode_of
 from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, enumerated, named_ids, shortened
 from envwatch.model.times import MS, long_age, span
 from envwatch.model.versions import is_behind
-from envwatch.wording.state_style import clock_warning, not_back_text
+from envwatch.wording.state_style import PRESENCE_STYLES, clock_warning, not_back_text
 from envwatch.wording.table.block import Aside, Block, block_of
 
 if TYPE_CHECKING:
@@ -176,8 +176,6 @@ def _number(value: float) -> str:
 
 _NAMES: Final = 3
 _NAME_CELLS: Final = 40
-_STATES: Final = (Presence.OFFLINE, Presence.LATE, Presence.ONLINE, Presence.MISSING)
-"""The same labels in every output, for graphs."""
 
 
 class Metric(StrEnum):
@@ -185,16 +183,15 @@ class Metric(StrEnum):
 
     PROBLEMS = "problems"
     """Losses that need a person, after a silence of `alert_after`."""
-    OFFLINE = "offline"
-    """Offline environments in the block, as in the status line."""
+    OFF = "off"
+    """Machines in the block that are off."""
     LATE = "late"
-    ONLINE = "online"
-    MISSING = "missing"
+    ON = "on"
     UNRESTRICTED = "unrestricted"
     BEHIND = "behind"
 
 
-_SHOWN: Final = frozenset({Metric.OFFLINE, Metric.LATE, Metric.ONLINE})
+_SHOWN: Final = frozenset({Metric.OFF, Metric.LATE, Metric.ON})
 """Metrics in which rows unknown in the status line count as unknown."""
 
 
@@ -205,7 +202,7 @@ class CheckResult:
     of: Metric
     count: int
     named: Sequence[tuple[SafeText, SafeText]]
-    """Name and state of each counted environment, but for `Metric.ONLINE` of each environment that is not online."""
+    """Name and state of each counted environment, but for `Metric.ON` of each environment that is not on."""
     block: Block
     counted_states: Mapping[Presence, int]
     acked: int
@@ -237,9 +234,12 @@ class CheckResult:
 
     def metrics(self, warning: NagiosRange | None, critical: NagiosRange | None) -> list[PerformanceDatum]:
         """Return the performance data: the metric, then the dashboard's counts."""
-        values = {state.value: self.block.presences.get(state, 0) for state in _STATES}
+        presences, asides = self.block.presences, self.block.asides
+        values = {str(PRESENCE_STYLES[state].word): presences.get(state, 0) for state in Presence}
         values["unknown"] = self.block.unknown + self.unreadable
-        values |= {aside.value.replace(" ", ""): self.block.asides.get(aside, 0) for aside in Aside}
+        for aside in Aside:
+            label = aside.value.replace(" ", "")
+            values[label] = values.get(label, 0) + asides.get(aside, 0)
         first = PerformanceDatum(
             label=self.of.value, value=self.count, warning=warning, critical=critical, greatest=self.total
         )
@@ -253,7 +253,7 @@ class CheckResult:
         if self.of is Metric.PROBLEMS:
             found = counted(self.count, "problem") if self.count else "no problem"
             found = f"{found} in {counted(self.total, 'machine')}"
-            remarks = [f"{count:,} {state}" for state, count in self.counted_states.items()]
+            remarks = [f"{count:,} {PRESENCE_STYLES[state].word}" for state, count in self.counted_states.items()]
         else:
             found = f"{self.count:,} of {self.total:,} {self.of}"
         counts = [(self.unknown, "unknown"), (self.acked, "acked"), (self.waiting, "waiting")]
@@ -268,7 +268,7 @@ class CheckResult:
             found += f" ({', '.join(remarks)})"
         if self.named:
             names = enumerated([name for name, _ in self.named[:_NAMES]], len(self.named))
-            found += f"{', others' if self.of is Metric.ONLINE else ''}: {names}"
+            found += f"{', others' if self.of is Metric.ON else ''}: {names}"
         return composed(found)
 
     @property
@@ -283,20 +283,20 @@ def check_result_of(  # noqa: C901  one pass over all rows
     """Count the matching environments, after a listing of every profile."""
     named: list[tuple[TrackedEnvironment, SafeText]] = []
     counted_states: Counter[Presence] = Counter()
-    acked = waiting = total = unknown = stalls = 0
+    acked = waiting = total = unknown = 0
     stall_names: list[tuple[SafeText, SafeText]] = []
     doubts: list[SafeText] = []
     matching = {profile_state.profile: _matching(profile_state, matcher, now) for profile_state in monitor.fleet}
     block = block_of_listings(monitor, now, counted={row.key for rows in matching.values() for row in rows})
+    opened = {line.profile for line in block.lines if line.blindness is not None}
     for profile_state in monitor.fleet:
         at, found = profile_state.clock.server_time(now.wall), matching[profile_state.profile]
         stall = _stall_in(profile_state, monitor, now) if of in (Metric.PROBLEMS, *_SHOWN) else _NO_STALL
         silent = [row for row in found if row.key in stall.rows]
         unknown += len(silent)
         if silent and of is Metric.PROBLEMS and stall.texts is not None:
-            stalls += not stall.is_acked
             acked += stall.is_acked
-            stall_names += [] if stall.is_acked else [stall.texts]
+            stall_names += [] if stall.is_acked or profile_state.profile in opened else [stall.texts]
         proven = [
             row
             for row in found
@@ -314,14 +314,13 @@ def check_result_of(  # noqa: C901  one pass over all rows
                 is_acked = monitor.is_acked(tracked)
                 acked += is_acked
                 waiting += tracked.key in block.keys and not is_acked
-            if is_counted is not (of is Metric.ONLINE):
+            if is_counted is not (of is Metric.ON):
                 late = not_back_text(tracked, monitor, now)
                 named.append((tracked, _why(profile_state, tracked, of, at, late)))
         unreadable, unlisted = _unreadable(profile_state), _unlisted(profile_state)
         total += len(found) + unreadable
-        if of is not Metric.MISSING:
-            unknown += unreadable + undated + len(found) - len(silent) - len(proven)
-        if of in (Metric.PROBLEMS, Metric.MISSING):
+        unknown += unreadable + undated + len(found) - len(silent) - len(proven)
+        if of in (Metric.PROBLEMS, Metric.OFF):
             unknown += unlisted
         if of is Metric.PROBLEMS and monitor.is_judged_by_system(profile_state.profile):
             doubts.append(_NO_RECORD)
@@ -330,9 +329,12 @@ def check_result_of(  # noqa: C901  one pass over all rows
         doubts += _doubts(profile_state, unreadable, len(found) - len(silent) - len(proven), undated, unlisted)
         if silent and not (of is Metric.PROBLEMS and stall.texts is not None and not stall.is_acked):
             doubts.append(clean(f"unknown: {counted(len(silent), 'machine')} without a heartbeat, as all others"))
+    others = sum(count for count, _ in block.other_problems) if of is Metric.PROBLEMS else 0
+    if of is Metric.PROBLEMS:
+        stall_names += _incident_texts(block)
     return CheckResult(
         of=of,
-        count=counted_states.total() + stalls,
+        count=counted_states.total() + others,
         named=stall_names
         + [(_name(tracked), why) for tracked, why in sorted(named, key=lambda each: _urgency(each[0]))],
         block=block,
@@ -360,15 +362,25 @@ def block_of_listings(monitor: Monitor, now: Clocks, *, counted: Collection[Envi
         rows = [profile_state.environments[id_] for _, id_ in stall.rows & block.homes.keys()]
         silent = [row for row in rows if counted is None or row.key in counted]
         is_open = stall.texts is not None and not stall.is_acked and profile_state.profile not in opened
-        stalls += bool(silent) and is_open
+        stalls += is_open and any(counted is None or key in counted for key in stall.rows)
         unknown += len(silent)
         paging += sum(not monitor.is_acked(row) for row in silent)
-    if not unknown:
+    if not (unknown or stalls):
         return block
     presences = Counter(block.presences) - Counter({Presence.OFFLINE: unknown})
     return replace(
         block, presences=presences, paging=block.paging - paging, unknown=block.unknown + unknown, stalls=stalls
     )
+
+
+def _incident_texts(block: Block) -> list[tuple[SafeText, SafeText]]:
+    """Return subject and reason of each open incident about the platform or envwatch."""
+    open_lines = [line for line in block.lines if line.is_open and line.blindness is not None]
+    return [
+        (line.subject, line.blindness.losses[0].reason or EMPTY)
+        for line in open_lines
+        if line.subject is not None and line.blindness is not None
+    ]
 
 
 class _Stall(NamedTuple):
@@ -442,7 +454,7 @@ def _test_of(
                 return has_been_silent(tracked, at, needed, monitor.counted_from(tracked, now))
 
             return is_lasting_problem
-        case Metric.OFFLINE:
+        case Metric.OFF:
             return lambda tracked: tracked.presence is Presence.OFFLINE and tracked.key in in_block
         case Metric.UNRESTRICTED:
             return lambda tracked: tracked.verdict.is_up and mode_of(tracked.environment.mode) == UNRESTRICTED
@@ -451,7 +463,7 @@ def _test_of(
                 tracked.verdict.is_up and is_behind(tracked.environment.version, profile_state.newest)
             )
         case _:
-            return lambda tracked: tracked.presence.value == of.value
+            return lambda tracked: PRESENCE_STYLES[tracked.presence].word == of.value
 
 
 def _unreadable(profile_state: ProfileState) -> int:
@@ -486,19 +498,19 @@ def _doubts(
 def _why(
     profile_state: ProfileState, tracked: TrackedEnvironment, of: Metric, at: float, late: SafeText | None
 ) -> SafeText:
-    environment = tracked.environment
+    environment, word = tracked.environment, PRESENCE_STYLES[tracked.presence].word
     if of is Metric.UNRESTRICTED:
-        return composed(f"{tracked.presence}, mode {environment.mode}")
+        return composed(f"{word}, mode {environment.mode}")
     if of is Metric.BEHIND:
-        return composed(f"{tracked.presence}, version {environment.version}, newest {profile_state.newest}")
-    why = f"{tracked.presence} ({tracked.reason}{f', {late}' if late else ''})"
-    if tracked.presence.is_absent:
+        return composed(f"{word}, version {environment.version}, newest {profile_state.newest}")
+    why = f"{word} ({tracked.reason}{f', {late}' if late else ''})"
+    if tracked.verdict.is_absent:
         return clean(why)
     sign = "last seen" if environment.last_heartbeat_at is None else "last heartbeat"
     return clean(f"{why}, {sign} {long_age(span(at - tracked.environment.last_seen_alive_at))} ago")
 
 
-_URGENCY: Final = (Presence.OFFLINE, Presence.LATE, Presence.MISSING, Presence.GONE, Presence.ONLINE)
+_URGENCY: Final = (Presence.OFFLINE, Presence.LATE, Presence.GONE, Presence.ONLINE)
 
 
 def _urgency(tracked: TrackedEnvironment) -> tuple[int, float]:

@@ -18,7 +18,7 @@ from envwatch.model.environment import API_FIELDS, NEVER, OUTPUT_NAMES, Environm
 from envwatch.model.shared_marks import shared_ack_of
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, counted, csv_cell, fitted, named_ids, shortened
 from envwatch.model.times import MS, NOTHING, long_age, moment, short_age, span
-from envwatch.wording.state_style import PRESENCE_STYLES, UNKNOWN_STATE, painted, style_of
+from envwatch.wording.state_style import PRESENCE_STYLES, UNKNOWN_STATE, painted, state_word, style_of
 from envwatch.wording.table.block_text import counts_text
 from envwatch.wording.table.columns import META, column_of, metadata_value
 from envwatch.wording.table.table_view import AmbiguousNames, id_tail
@@ -116,7 +116,8 @@ def listing_table(
 
     def line_of_row(row: ListedEnvironment) -> tuple[list[SafeText], SafeText, str]:
         style, environment = style_of(row.tracked, is_unknown=row.is_unknown), row.tracked.environment
-        state = f"{style.ascii if ascii_only else style.glyph} {row.state}"
+        word = state_word(row.tracked, is_unknown=row.is_unknown)
+        state = f"{style.ascii if ascii_only else style.glyph} {word}"
         remark = listing.remarks.get(row.tracked.key)
         context = listing.context_of(row)
         others = [column.cell_text(row.tracked, context) for column in columns]
@@ -181,10 +182,10 @@ def summary_of(listing: EnvironmentList, host: str, old: timedelta | None = None
 
 
 def _counted(block: Block) -> Iterator[tuple[int, str]]:
-    for presence in (Presence.OFFLINE, Presence.MISSING, Presence.GONE, Presence.LATE, Presence.ONLINE):
+    for presence in (Presence.OFFLINE, Presence.GONE, Presence.LATE, Presence.ONLINE):
         count = block.presences.get(presence, 0)
         if count or presence is Presence.ONLINE:
-            yield count, "missing" if presence is Presence.MISSING else PRESENCE_STYLES[presence].word
+            yield count, PRESENCE_STYLES[presence].word
     counts = [(block.unknown, "unknown"), *block.aside_counts]
     yield from ((count, word) for count, word in counts if count)
 
@@ -197,7 +198,7 @@ def _seen_text(row: ListedEnvironment) -> SafeText | None:
 
 _AT_LEFT: Final = frozenset({"state", "seen", "name"})
 _COLUMNS: Final = ("profile", "why", "mode", "version", "branch", "os")
-_STATES: Final = (Presence.ONLINE, Presence.LATE, Presence.OFFLINE, Presence.GONE, Presence.MISSING, UNKNOWN_STATE)
+_STATES: Final = (Presence.ONLINE, Presence.LATE, Presence.OFFLINE, Presence.GONE, UNKNOWN_STATE)
 _GAP: Final = "  "
 _WIDEST_NAME: Final = 40
 """A UUID with a prefix and a part of the id fits."""

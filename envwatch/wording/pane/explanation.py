@@ -169,7 +169,7 @@ def _skew_check(tracked: TrackedEnvironment, profile_state: ProfileState) -> Fin
     if (
         tracked.advanced_at is None
         and not is_used
-        and (not tracked.environment.connection_id or tracked.presence.is_absent)
+        and (not tracked.environment.connection_id or tracked.verdict.is_absent)
     ):
         return "no heartbeat comes without a connection", "not needed: the verdict uses no heartbeat", False
     if profile_state.listed is None or (tracked.advanced_at is None and not is_used):
@@ -200,10 +200,10 @@ def _absence(tracked: TrackedEnvironment) -> Finding:
     which = "newest complete answer lacks" if tracked.absent == 1 else f"newest {tracked.absent} complete answers lack"
     inputs = f"the {which} this machine"
     if tracked.verdict == NEVER_LISTED:
-        return "expected, but never in a complete poll", "missing", True
+        return "expected, but never in a complete poll", "off", True
     if not tracked.absent:
         return "the newest complete poll has this machine", "not gone", False
-    if tracked.presence.is_absent:
+    if tracked.verdict.is_absent:
         return inputs, "gone", True
     if tracked.absent >= limits.LISTINGS_TO_GONE:
         return inputs, "not gone yet: the server has to confirm the absence", True

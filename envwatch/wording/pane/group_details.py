@@ -37,7 +37,7 @@ def group_headline(environments: Sequence[TrackedEnvironment], *, is_ascii: bool
     pieces = [Piece(counted(len(environments), "machine"), "bold")]
     for presence in Presence:
         if count := sum(tracked.presence is presence for tracked in environments):
-            text = f"{glyph_of(presence, ascii_only=is_ascii)} {count:,} {presence}"
+            text = f"{glyph_of(presence, ascii_only=is_ascii)} {count:,} {PRESENCE_STYLES[presence].word}"
             pieces += [Piece(clean("·")), Piece(clean(text), PRESENCE_STYLES[presence].style)]
     return pieces
 
@@ -53,7 +53,8 @@ def problem_lines(environments: Sequence[TrackedEnvironment], monitor: Monitor, 
     for presence in Presence:
         members = [tracked for tracked in environments if tracked.presence is presence]
         if members and presence is not Presence.ONLINE:
-            yield DetailLine(presence.value, _silence_text(members, fleet, now), PRESENCE_STYLES[presence].style)
+            look = PRESENCE_STYLES[presence]
+            yield DetailLine(look.word, _silence_text(members, fleet, now), look.style)
     if flapping := [tracked for tracked in environments if tracked.is_flapping]:
         yield DetailLine("flapping", _names(flapping), "flapping")
     if acked := list(filter(monitor.is_acked, environments)):

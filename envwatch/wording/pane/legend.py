@@ -91,7 +91,6 @@ def state_entries(rules: Limits, *, ascii_only: bool) -> Sequence[LegendEntry]:
         (offline._replace(word=FLAPPING, style="flapping"), "comes and goes"),
         (offline._replace(word=CLOCK_SUSPECT, style="unknown"), "clock and beat disagree"),
         (UNKNOWN._replace(word=offline.word), "blind: the last verdict"),
-        (PRESENCE_STYLES[Presence.MISSING], "expected, and not listed"),
     )
     return [
         LegendEntry(f"{look.ascii if ascii_only else look.glyph} {look.word}", look.style, meaning)

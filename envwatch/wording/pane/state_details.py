@@ -41,7 +41,7 @@ from envwatch.wording.state_style import (
     not_back_text,
     silence_text,
     silenced_until_text,
-    state_text,
+    state_word,
     style_of,
     until_text,
 )
@@ -70,7 +70,7 @@ def state_headline(
     *,
     is_ascii: bool = False,
 ) -> list[Piece]:
-    """Return state, duration and cause: `○ OFFLINE for 8s · disconnected · was on for 2m 10s`.
+    """Return state, duration and cause: `○ OFF for 8s · disconnected · was on for 2m 10s`.
 
     `own_events` are oldest first, without groups.
     """
@@ -78,7 +78,7 @@ def state_headline(
     look = style_of(tracked, is_unknown=is_unknown)
     lasted = _lasted(tracked, profile_state, now)
     duration = "" if lasted is None else f" for {state_age(lasted)}"
-    text = f"{look.ascii if is_ascii else look.glyph} {state_text(tracked, is_unknown=is_unknown).upper()}{duration}"
+    text = f"{look.ascii if is_ascii else look.glyph} {state_word(tracked, is_unknown=is_unknown).upper()}{duration}"
     causes = (Piece(composed(f"· {cause}")) for cause in filter(None, _causes(tracked, profile_state, own_events, now)))
     return [Piece(clean(text), f"bold {look.style}"), *causes]
 
@@ -143,7 +143,7 @@ def proof(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks,
     sign = f"last sign of life {instant_text(tracked.environment.last_seen_alive_at, server_now, zone)}"
     if tracked.verdict == NEVER_LISTED:
         text = "expected by the configuration, but its name and device id are in no complete poll"
-    elif tracked.presence.is_absent:
+    elif tracked.verdict.is_absent:
         text = f"absent from {tracked.absent} complete polls in a row · {sign}"
     elif profile_state.is_unreadable(tracked):
         text = "its newest data cannot be read: this is the last verdict"

@@ -53,8 +53,7 @@ if TYPE_CHECKING:
     from envwatch.wording.report.outages import Downtime, RowPast
     from envwatch.wording.report.period import Gap, Recorded
 
-_ABSENCES: Final = frozenset({Kind.GONE, Kind.MISSING})
-_DOWN: Final = (Presence.OFFLINE, Presence.GONE, Presence.MISSING)
+_DOWN: Final = (Presence.OFFLINE, Presence.GONE)
 _MINUTE: Final = timedelta(minutes=1)
 _SECOND: Final = timedelta(seconds=1)
 _NEEDLESS: Final = "not alerting"
@@ -204,7 +203,7 @@ def _unrestricted(facts: _Facts) -> Iterator[Line]:
 
 
 def _is_unrestricted(tracked: TrackedEnvironment | None) -> bool:
-    if tracked is None or tracked.presence.is_absent:
+    if tracked is None or tracked.verdict.is_absent:
         return False
     return mode_of(tracked.environment.mode) == UNRESTRICTED
 
@@ -336,7 +335,7 @@ _PREDICATES: Final[Mapping[Kind, Callable[[Event], str]]] = {
         f"{'back ' if is_behind(event.after, event.before) else ''}to version {code(event.after or NOTHING)}"
     ),
     Kind.APPEARED: lambda _: "new",
-    **dict.fromkeys(_ABSENCES, lambda _: "left the list"),
+    Kind.GONE: lambda _: "left the list",
     Kind.RENAMED: lambda event: f"renamed to {code(event.after or NOTHING)}",
 }
 
@@ -348,7 +347,7 @@ def _changes(facts: _Facts) -> Iterator[Line]:
             continue
         # `Unrestricted` tells an unrestricted row's latest change, and `Still down` a gone row.
         is_told = _is_unrestricted(facts.rows.get(event.id)) and event is _latest_mode(facts.pasts[event.id])
-        is_told = is_told or (event.kind in _ABSENCES and event.id in facts.rows)
+        is_told = is_told or (event.kind is Kind.GONE and event.id in facts.rows)
         values = {"kind": word_of(event), "at": iso(event.at), "before": event.before, "after": event.after}
         text = "" if is_told else _PREDICATES[event.kind](event)
         line = facts.line(event.id, text, kinds.index(event.kind), **values, reason=event.reason)

@@ -161,14 +161,14 @@ def _text(difference: Difference) -> str:
         return field
     if field == STATE and before is None:
         return f"new, {after}"
-    if field == STATE and after in (None, Presence.GONE.value, Presence.MISSING.value):
+    if field == STATE and after in (None, Presence.GONE.value):
         return f"gone, was {before}"
     return f"{field} {NOTHING if before is None else before} → {NOTHING if after is None else after}"
 
 
 def _state_difference(before: TrackedEnvironment | None, after: TrackedEnvironment | None) -> tuple[Difference, ...]:
     was, now = (None if tracked is None else event_presence(tracked) for tracked in (before, after))
-    absent = (None, Presence.GONE.value, Presence.MISSING.value)
+    absent = (None, Presence.GONE.value)
     if was == now or (was in absent and now in absent):
         return ()
     return (Difference(STATE, was, now, now or Presence.GONE.value),)

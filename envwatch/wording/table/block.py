@@ -41,7 +41,7 @@ _DEATH_WITHIN_MS: Final = limits.DEATH_WITHIN / MS
 _MARK_DURATION_MS: Final = limits.MARK_DURATION / MS
 _SAME_MS: Final = 1_000.0
 _INCIDENT_PARTS: Final = 3
-_ONLINE, _LATE, _GONE, _MISSING = Presence.ONLINE, Presence.LATE, Presence.GONE, Presence.MISSING
+_ONLINE, _LATE, _GONE = Presence.ONLINE, Presence.LATE, Presence.GONE
 _UP: Final = frozenset({_ONLINE, _LATE})
 
 

@@ -94,7 +94,7 @@ def for_rank(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> f
 
 def _beat_at(tracked: TrackedEnvironment) -> float | None:
     environment = tracked.environment
-    has_one = bool(environment.connection_id) and not tracked.presence.is_absent
+    has_one = bool(environment.connection_id) and not tracked.verdict.is_absent
     return environment.last_heartbeat_at if has_one else None
 
 

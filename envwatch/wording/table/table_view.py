@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from envwatch.wording.table.block import BlockLine, LineKey
 
 
-_DEFAULT_ORDER: Final = (Presence.OFFLINE, Presence.MISSING, Presence.LATE, Presence.ONLINE, Presence.GONE)
+_DEFAULT_ORDER: Final = (Presence.OFFLINE, Presence.LATE, Presence.ONLINE, Presence.GONE)
 
 
 _ROW_KEY: Final = 2
@@ -63,9 +63,17 @@ class Preset(StrEnum):
     @cached_property
     def query(self) -> Query:
         """The preset's query, empty for the whole fleet."""
-        if self is Preset.ALL:
-            return Query()
-        return parse(f"status:{'offline,gone' if self is Preset.OFFLINE else self}")
+        return parse(_PRESETS[self])
+
+
+_PRESETS: Final = {
+    Preset.ALL: "",
+    Preset.ONLINE: "status:on,late",
+    Preset.LATE: "status:late",
+    Preset.OFFLINE: "status:off,gone",
+    Preset.FLAPPING: "flapping:yes",
+    Preset.CHANGED: "changed:yes",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +270,7 @@ def by_presence(environments: Iterable[TrackedEnvironment]) -> list[TrackedEnvir
     ranks: dict[Presence, list[TrackedEnvironment]] = {presence: [] for presence in _DEFAULT_ORDER}
     for tracked in environments:
         ranks[tracked.verdict.presence].append(tracked)
-    for presence in (Presence.OFFLINE, Presence.MISSING, Presence.GONE):
+    for presence in (Presence.OFFLINE, Presence.GONE):
         ranks[presence].sort(key=attrgetter("lost_at"), reverse=True)
     ranks[Presence.LATE].sort(key=attrgetter("environment.last_seen_alive_at"))
     return list(chain.from_iterable(ranks.values()))
