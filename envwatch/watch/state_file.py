@@ -193,7 +193,7 @@ def merge(path: Path, state_format: StateFormat, changes: Changes) -> Path | Non
         aside = None
         try:
             if before is None or state_format.damage(before):
-                aside = files.set_aside(path, f"{path.name}.damaged")
+                aside = files.set_aside(path, f"{path.name}.aside")
             fresh.replace(path)
         except OSError:
             fresh.unlink(missing_ok=True)

@@ -149,7 +149,7 @@ def test_a_damaged_file_counts_as_empty_until_the_next_change(tmp_path: Path, co
     path.write_bytes(content)
     assert remembered(path) == {}
     is_whole = content.startswith(b'{"')
-    aside = tmp_path / "s.damaged"
+    aside = tmp_path / "s.aside"
     notes = [f"forgot how the screen looked: damaged ({path})", f"set aside what was damaged: {aside}"]
     assert kept(path, {"theme": "nord"}, {"theme": "nord"}) == ([] if is_whole else notes)
     assert remembered(path)["theme"] == "nord"
@@ -158,14 +158,14 @@ def test_a_damaged_file_counts_as_empty_until_the_next_change(tmp_path: Path, co
 
 @pytest.mark.usefixtures("umask")
 def test_the_newest_damaged_file_is_set_aside_as_a_private_file(tmp_path: Path) -> None:
-    path, aside = tmp_path / "s", tmp_path / "s.damaged"
+    path, aside = tmp_path / "s", tmp_path / "s.aside"
     for content in ("{1", '{"theme": "no'):
         path.write_text(content)
         path.chmod(0o644)
         kept(path, {"sort": "mode"})
         assert (aside.read_text(), stat.S_IMODE(aside.stat().st_mode)) == (content, 0o600)
     assert json.loads(path.read_text()) == {"sort": "mode"}
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["s", "s.damaged", "s.lock"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["s", "s.aside", "s.lock"]
 
 
 def test_a_link_in_the_place_of_a_file_leads_to_no_change_outside(tmp_path: Path) -> None:
@@ -176,9 +176,9 @@ def test_a_link_in_the_place_of_a_file_leads_to_no_change_outside(tmp_path: Path
     folder = tmp_path / "state"
     folder.mkdir()
     (folder / "s").symlink_to(outside[0])
-    (folder / "s.damaged").symlink_to(outside[1])
+    (folder / "s.aside").symlink_to(outside[1])
     kept(folder / "s", {"sort": "mode"})
-    assert (folder / "s.damaged").readlink() == outside[0]
+    assert (folder / "s.aside").readlink() == outside[0]
     assert json.loads((folder / "s").read_text()) == {"sort": "mode"}
     assert not (folder / "s").is_symlink()
     assert [(file.read_text(), stat.S_IMODE(file.stat().st_mode)) for file in outside] == [("{", 0o644)] * 2
@@ -197,7 +197,7 @@ def test_an_unreadable_or_irreplaceable_file_stays_in_its_place(tmp_path: Path) 
     (tmp_path / "s.new").mkdir()
     assert len(kept(path, {"sort": "mode"})) == 2
     assert path.read_text() == "{"
-    assert not (tmp_path / "s.damaged").exists()
+    assert not (tmp_path / "s.aside").exists()
     path.unlink()
     os.mkfifo(path)  # which does not block
     assert remembered(path) == {}
@@ -501,7 +501,7 @@ def test_every_damaged_file_is_set_aside_and_begun_anew(
     assert len(json.loads(path.read_bytes())) == 1
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert notes[0] == f"{words}: damaged ({path})"
-    assert (path.parent / "work.json.damaged").read_text() == "{damaged"
+    assert (path.parent / "work.json.aside").read_text() == "{damaged"
 
 
 FAILS_ONCE = """
@@ -530,9 +530,9 @@ def test_a_damaged_file_is_in_its_place_after_a_failed_write_and_its_new_name_is
     assert done.stdout.decode().splitlines() == [
         f"forgot how the screen looked: damaged ({path})",
         f"cannot remember how the screen looked: Input/output error ({path})",
-        f"set aside what was damaged: {path}.damaged",
+        f"set aside what was damaged: {path}.aside",
     ]
-    assert (remembered(path), (tmp_path / "s.damaged").read_text()) == ({"theme": "nord"}, "{")
+    assert (remembered(path), (tmp_path / "s.aside").read_text()) == ({"theme": "nord"}, "{")
 
 
 def test_a_disk_that_fills_up_while_the_uptime_record_is_written_leaves_the_record_before(tmp_path: Path) -> None:

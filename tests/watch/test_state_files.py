@@ -251,7 +251,7 @@ def test_a_record_with_a_damaged_entry_is_set_aside_at_the_next_write() -> None:
     path.write_text(json.dumps(content))
     process = Process(replace(SETTINGS, history=False)).minutes(10, 12, "a", "b")
     process.files.close()
-    aside = path.with_name(f"{path.name}.damaged")
+    aside = path.with_name(f"{path.name}.aside")
     assert json.loads(aside.read_text()) == content
     assert process.warnings == [
         f"forgot which environments are nearly always up: damaged entries of a ({path})",
