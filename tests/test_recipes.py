@@ -182,7 +182,7 @@ def test_every_event_kind_has_a_sentence_a_glyph_and_a_colour(kind: Kind) -> Non
 def test_every_setting_is_in_the_table_the_schema_and_config_show() -> None:
     table = example()
     in_example = table.keys() | {name for profile in table["profiles"].values() for name in profile}
-    assert in_example == Config.model_fields.keys() - {"ephemeral"}, "ephemeral is for files of 1.1.0"
+    assert in_example == Config.model_fields.keys()
     advanced = listed_under("limits", CONFIGURATION)
     assert advanced == {*ADVANCED_SETTINGS}
     assert {"max_pages", "page_deadline", "walk_deadline"} <= advanced

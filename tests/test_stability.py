@@ -182,7 +182,7 @@ KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "Its `counts`, and states of a row": lambda: listing()["counts"].keys() - {"total"},
     "Its `set_aside`": lambda: listing()["set_aside"],
     "A row, in this order, also of JSON lines and CSV": lambda: listing()["environments"][0],
-    "`alerting_rule`": lambda: [rule.value for rule in Rule if rule is not Rule.UNRECORDED],
+    "`alerting_rule`": lambda: [rule.value for rule in Rule],
     "A decision of `alerts`": decision,
     "An outage of `alerts --since`": past_outage,
     "A finding of `doctor`": finding_of_doctor,
@@ -223,7 +223,7 @@ KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "Its `silence`": lambda: marks()["silence"],
     "Its `alerts`": lambda: marks()["alerts"],
     "Rights in the file of tokens": lambda: [RIGHT],
-    "Versions of the format": lambda: [str(version) for version in range(1, FORMAT_VERSION + 1)],
+    "Version of the format": lambda: [str(FORMAT_VERSION)],
 }
 
 OTHERWISE_HELD: Final = {

@@ -39,12 +39,7 @@ class AlertPolicy:
     zone: tzinfo | None = None
     """Zone of `silences`; None for this machine's zone."""
     recorded: Mapping[SafeText, Decision] | None = None
-    """Decisions of a recorded moment by row id, in place of all rules; empty if recorded before 2.0."""
-
-    @property
-    def is_unrecorded(self) -> bool:
-        """Whether envwatch before 2.0 recorded the moment, without decisions."""
-        return self.recorded is not None and not self.recorded
+    """Decisions of a recorded moment by row id, in place of all rules."""
 
     def silence_needed(self, interval: timedelta) -> timedelta:
         """Return `alert_after`, or less for a long poll interval.
@@ -60,8 +55,8 @@ class AlertPolicy:
     ) -> Decision:
         """Return the decision of the first rule that applies at `now` (server's clock, ms)."""
         row = tracked.environment
-        if self.recorded is not None:
-            return self.recorded.get(row.id, UNRECORDED)
+        if self.recorded is not None and row.id in self.recorded:
+            return self.recorded[row.id]
         if tracked.verdict.is_missing or row.name in self.expect or row.device_id in self.expect:
             return _EXPECTED
         if word is not None:
@@ -106,7 +101,6 @@ class Rule(StrEnum):
     UPTIME = "uptime"
     SYSTEM = "system"
     """The rule without an uptime record: no loss of a system that sleeps counts."""
-    UNRECORDED = "unrecorded"
 
 
 class Decision(NamedTuple):
@@ -122,7 +116,6 @@ class Decision(NamedTuple):
         return self.word is not None and not self.counts
 
 
-UNRECORDED: Final = Decision(counts=True, rule=Rule.UNRECORDED)
 _EXPECTED: Final = Decision(counts=True, rule=Rule.EXPECT)
 _SHARED, _NOT_SHARED = Decision(counts=True, rule=Rule.SHARED), Decision(counts=False, rule=Rule.SHARED)
 _SANDBOX: Final = Decision(counts=False, rule=Rule.SANDBOX)
@@ -148,8 +141,6 @@ def decision_text(decision: Decision, tracked: TrackedEnvironment, zone: tzinfo 
 
 def needs_text(decision: Decision, tracked: TrackedEnvironment, zone: tzinfo | None = None) -> SafeText:
     """Return a sentence: `a loss needs a person: up 99 % of 7 days`."""
-    if decision.rule is Rule.UNRECORDED:
-        return composed(f"whether a loss needs a person is unknown: {decision_text(decision, tracked, zone)}")
     who = "a person" if decision.counts else "nobody"
     return composed(f"a loss needs {who}: {decision_text(decision, tracked, zone)}")
 
@@ -164,7 +155,6 @@ _RULE_TEXTS: Final[Mapping[tuple[Rule, bool], SafeText]] = {
     (Rule.ALERT, False): clean("`alert` does not find the row"),
     (Rule.SYSTEM, True): clean("no record of the uptime, and no system that sleeps"),
     (Rule.SYSTEM, False): composed(f"no record of the uptime{_SLEEPS}"),
-    (Rule.UNRECORDED, True): clean("recorded before 2.0"),
 }
 
 

@@ -20,6 +20,8 @@ from envwatch.model.environment import wire_row
 from envwatch.model.page import environment_of
 from envwatch.model.text import EMPTY, SafeText, clean, composed
 
+VERSION: Final = 1
+"""The version of the file's format."""
 _LONGEST_ID: Final = 80
 _MOST_ROWS: Final = 20_000
 """Rows kept with all fields, lost rows first; further rows keep only the id."""
@@ -67,6 +69,7 @@ def alert_state_content(state: AlertState, now: Clocks) -> dict[str, Any]:
         return _wall(at, now)
 
     return {
+        "version": VERSION,
         "written_at": now.wall,
         "looked_at": state.looked_at,
         "online": sorted(state.online),
@@ -86,7 +89,6 @@ def alert_state_content(state: AlertState, now: Clocks) -> dict[str, Any]:
         ],
         "open": {
             incident.id: {
-                "hooks": state.ledger.hooks_told(incident.id),  # for 1.1.0
                 "began_at": incident.began_at,
                 "noticed_at": wall(incident.noticed_at),
                 "shared": incident.shared,
@@ -95,7 +97,7 @@ def alert_state_content(state: AlertState, now: Clocks) -> dict[str, Any]:
                 "losses": [_loss_content(loss) for loss in incident.losses],
                 "back": sorted(id_ for _, id_ in incident.keys - incident.remaining),
             }
-            # 1.1.0 takes a resolved incident as open, and resolves the incident again.
+            # An incident without a loss that remains is not read.
             | ({"is_over": True, "back": [], "ended_by": incident.ended_by} if incident.id in state.ledger.over else {})
             for incident in (*state.open, *state.ledger.over.values())
             if incident.profile == state.profile
@@ -135,17 +137,15 @@ def _loss_content(loss: Event) -> dict[str, Any]:
 
 
 def alert_state(content: Mapping[str, object], profile: SafeText, now: Clocks) -> AlertState | None:
-    """Return a file's alert state without damaged values; None if empty.
+    """Return a file's alert state without damaged values; None if empty, or of another version.
 
     Missing times count as `now`; so do later times, because the clock was set back.
     """
-    if not content:
+    if content.get("version") != VERSION:
         return None
     looked_at = finite_number(content.get("looked_at")) or written_at(content) or now.wall
     losses = content.get("waiting")
-    incidents, ledger = open_incidents(_members(content.get("open")), profile, now)
-    if "ledger" in content:
-        ledger = Ledger(dict(_announcements_in(content["ledger"], profile, now)), ledger.over)
+    incidents, over = _incidents_in(content.get("open"), profile, now)
     waiting = (_waiting_in(_members(raw), profile, now) for raw in (losses if isinstance(losses, list) else ()))
     return AlertState(
         profile=profile,
@@ -155,7 +155,7 @@ def alert_state(content: Mapping[str, object], profile: SafeText, now: Clocks) -
         is_stalled=content.get("is_stalled") is True,
         waiting=tuple(loss for loss in waiting if loss is not None),
         open=incidents,
-        ledger=ledger,
+        ledger=Ledger(dict(_announcements_in(content.get("ledger"), profile, now)), over),
         blindness=_blindness_in(_members(content.get("blind")), now),
         failing=failing_hooks(content),
         rows=dict(_rows_in(content.get("rows"))),
@@ -217,28 +217,21 @@ def written_at(content: Mapping[str, object]) -> float:
     return finite_number(content.get("written_at")) or 0.0
 
 
-def open_incidents(
-    entries: Mapping[str, object], profile: SafeText, now: Clocks
-) -> tuple[tuple[Incident, ...], Ledger]:
-    """Return open incidents, oldest first, and the hooks' ledger, without damaged entries.
-
-    The files of 1.0.0 and 1.1.0 have no further ledger.
-    """
+def _incidents_in(
+    entries: object, profile: SafeText, now: Clocks
+) -> tuple[tuple[Incident, ...], Mapping[SafeText, Incident]]:
+    """Return open incidents, oldest first, and resolved incidents by id, without damaged entries."""
     found: list[Incident] = []
-    announcements: dict[SafeText, Mapping[SafeText, Announcement]] = {}
     over: dict[SafeText, Incident] = {}
-    for raw_id, raw in entries.items():
+    for raw_id, raw in _members(entries).items():
         id_, members = clean(raw_id, _LONGEST_ID), _members(raw)
         if (incident := _incident_in(id_, members, profile, now)) is None:
             continue
-        told = Announcement(profile, Progress.TOLD, incident.noticed_at)
-        if hooks := _texts(members.get("hooks")):
-            announcements[id_] = dict.fromkeys(sorted(hooks), told)
         if members.get("is_over") is True:
             over[id_] = incident._replace(remaining=frozenset(), ended_by=_text(members.get("ended_by")))
         else:
             found.append(incident)
-    return tuple(sorted(found, key=lambda incident: incident.began_at)), Ledger(announcements, over)
+    return tuple(sorted(found, key=lambda incident: incident.began_at)), over
 
 
 def _announcements_in(
@@ -305,17 +298,13 @@ def _waiting_in(raw: Mapping[str, object], profile: SafeText, now: Clocks) -> Lo
         return None
     match [finite_number(at) for at in died]:
         case [float(earliest), float(latest)] if earliest <= latest:
-            noticed_at = _monotonic(raw.get("noticed_at"), now)
-            silent_since = MonotonicS(noticed_at - max(loss.at - earliest, 0.0) / 1000)  # the file of 1.1.0
-            if "silent_since" in raw:
-                silent_since = _monotonic(raw["silent_since"], now)
             return Loss(
                 event=loss,
                 died=Span(ServerMs(earliest), ServerMs(latest)),
-                silent_since=silent_since,
-                noticed_at=noticed_at,
+                silent_since=_monotonic(raw.get("silent_since"), now),
+                noticed_at=_monotonic(raw.get("noticed_at"), now),
                 incident=incident,
-                is_silenced=raw.get("is_silenced", raw.get("is_quiet")) is True,  # `is_quiet` in 1.1.0
+                is_silenced=raw.get("is_silenced") is True,
                 is_doubtful=raw.get("is_doubtful") is True,
             )
     return None

@@ -107,10 +107,6 @@ class Ledger(NamedTuple):
             if channel not in (BELL, PING):
                 yield channel, announcement
 
-    def hooks_told(self, incident: SafeText) -> list[SafeText]:
-        """Return the hooks whose opening of an incident is not due."""
-        return sorted(hook for hook, each in self.of_hooks(incident) if each.progress is not Progress.DUE)
-
     def unsent(self, incidents: Iterable[Incident], channel: SafeText) -> Iterator[tuple[Incident, Announcement]]:
         """Yield open `incidents` and resolved incidents with a due message on a channel."""
         for incident in (*incidents, *self.over.values()):

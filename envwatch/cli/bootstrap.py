@@ -140,11 +140,6 @@ def profiles_for(options: Options, find: Callable[[Settings], Credentials] | Non
     from envwatch.fleet.events import NO_PROFILE
 
     all_settings = all_settings_for(options)
-    if any(each.ephemeral for each in all_settings):
-        from envwatch.config.describe import ephemeral_warning
-
-        for warning in dict.fromkeys(filter(None, map(ephemeral_warning, all_settings))):
-            print_error(f"envwatch: {warning}")
     found = [SelectedProfile((find or credentials_for)(each), each) for each in all_settings]
     return Profiles({clean(each.settings.profile) if len(found) > 1 else NO_PROFILE: each for each in found})
 

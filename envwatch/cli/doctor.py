@@ -317,9 +317,6 @@ async def check_history(_: CheckedMachine, facts: Facts) -> Problem | None:
         if advice := dict.fromkeys(each for history in histories for each in history.advice):
             fix = f"{'; '.join(advice)} ({folder})"
         return _warning("; ".join(problems), fix)
-    if newer := [name for each in histories for name in each.newer]:
-        fix = "update this envwatch: it cannot show these days, nor record into these days"
-        return _warning(f"recorded by a newer envwatch: {', '.join(newer)}", fix)
     return None
 
 

@@ -51,9 +51,6 @@ class ProfileSettings(ScreenSettings):
     alert_after: timedelta = setting(ALERT_AFTER, bounds=(0, 86_400), example='"10m"', part="view")
     """How long a row must be silent before its loss counts as a problem and opens an incident. Under 3 minutes, one
     outage may be several messages."""
-    ephemeral: Annotated[str, QUERY] = setting("", example='"name:ci-*"', part="view")
-    """Filter of 1.1.0, not read by the next version: a loss of a matching environment needs no person. A warning
-    says what replaces the setting."""
     # None stands for `false`.
     blind_after: Annotated[timedelta | None, duration_or_off(1, 86_400)] = setting(
         BLIND_AFTER, example="false", part="view"

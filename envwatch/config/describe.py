@@ -106,12 +106,11 @@ def _in_order(document: Document, lines: Iterable[SafeText]) -> tuple[SafeText, 
 def warnings_about(document: Document) -> tuple[SafeText, ...]:
     """Return a line for each risky value of a file without mistakes."""
     risk = f"alert_after is under {seconds_text(ONE_MESSAGE_FROM.total_seconds())}: one outage may be several messages"
-    found = list[SafeText | None]()
+    found = list[SafeText]()
     for settings in _settings_in(document):
-        found.append(ephemeral_warning(settings))
         if settings.alert_after < ONE_MESSAGE_FROM:
             found.append(clean(f"{settings.origin('alert_after')}: {risk}"))
-    return tuple(line for line in dict.fromkeys(found) if line is not None)
+    return tuple(dict.fromkeys(found))
 
 
 def places_not_ready(document: Document, environ: Mapping[str, str]) -> tuple[SafeText, ...]:
@@ -139,30 +138,6 @@ def places_not_ready(document: Document, environ: Mapping[str, str]) -> tuple[Sa
 def _settings_in(document: Document) -> Iterator[Settings]:
     for profile in dict.fromkeys((document.config.default_profile or DEFAULT_PROFILE, *document.config.profiles)):
         yield settings_of(Sources(document=document), profile, clean("the file"))
-
-
-def ephemeral_warning(settings: Settings) -> SafeText | None:
-    """Return a warning with what replaces `ephemeral` of 1.1.0; None without the setting.
-
-    Without `alert`, nothing does: jobs are not permanent, and an `alert` of other rows would find laptops. A query
-    cannot negate two terms together.
-    """
-    if not settings.ephemeral:
-        return None
-    from envwatch.query.language import Term, parse  # noqa: PLC0415 - only with this old setting
-
-    what = f"{settings.origin('ephemeral')}: the next version does not read ephemeral"
-    if not settings.alert:
-        return clean(
-            f"{what}: delete the line, and only machines that are up most of the time page, no jobs or laptops"
-        )
-    alert, (term, *others) = parse(settings.alert), parse(settings.ephemeral).terms
-    is_alternative = isinstance(term, Term) and term.is_negated and alert.demands(term.field)
-    if others or is_alternative:
-        how = "name the rows that need a person in alert, or use `envwatch alerts set`"
-        return clean(f"{what}, and alert cannot say the same in one line: {how}")
-    negated = str(term).removeprefix("!") if term.is_negated else f"!{term}"
-    return clean(f"{what}: write {_toml_line('alert', f'{alert} {negated}'.strip())}")
 
 
 def _toml_line(name: str, text: str) -> str:
@@ -262,13 +237,12 @@ _KEYS: Final = """
 #command = ["/usr/local/bin/page", "--quiet"]
 """
 _WIDTH: Final = 100
-_OF_OLD_FILES: Final = "ephemeral"
 
 
 def starter() -> str:
     """Return the content of a new file."""
     names = [name for name in SETTINGS if name not in COMMON]
-    usual = [name for name in COMMON if name not in ADVANCED_SETTINGS and name != _OF_OLD_FILES]
+    usual = [name for name in COMMON if name not in ADVANCED_SETTINGS]
     parts = [_HEAD, *_lines(["default_profile"]), _BEFORE_COMMON, *_lines(usual)]
     parts += [_BEFORE_ADVANCED, *_lines(ADVANCED_SETTINGS)]
     return "".join([*parts, _PROFILE, *_lines(names), _KEYS])

@@ -28,7 +28,7 @@ from envwatch.fleet.events import Event
 from envwatch.history.encoding.events import EventDecoder, EventEncoder
 from envwatch.history.encoding.frames import FORMAT_VERSION, Frame, FrameEncoder, FrameKind, MomentBuilder
 from envwatch.history.encoding.packing import NONSENSE
-from envwatch.history.past import NO_EVENTS, DamagedError, EmptyError, GoneError, HistoryError, NewerError
+from envwatch.history.past import NO_EVENTS, DamagedError, EmptyError, GoneError, HistoryError, OtherVersionError
 from envwatch.model.clock import WallMs
 from envwatch.model.environment import API_FIELDS, ValueKind
 from envwatch.model.outcome import PollResult, RecordedPoll
@@ -128,7 +128,7 @@ class Numbers(NamedTuple):
 def check_form(connection: sqlite3.Connection) -> bool:
     """Whether the tables exist; False while another process creates the tables.
 
-    Raises `DamagedError`, `NewerError`, or `sqlite3.Error`.
+    Raises `DamagedError`, `OtherVersionError`, or `sqlite3.Error`.
     """
     connection.execute("BEGIN")  # all reads see the same commit
     try:
@@ -142,8 +142,8 @@ def check_form(connection: sqlite3.Connection) -> bool:
         if application or version or has_tables:
             raise DamagedError("it is no history of envwatch")
         return False
-    if version > FORMAT_VERSION:
-        raise NewerError("a newer envwatch recorded this day; update this one")
+    if version != FORMAT_VERSION:
+        raise OtherVersionError("another version of envwatch recorded this day")
     return True
 
 
@@ -271,12 +271,8 @@ class DayFile:
                 self._connection.executemany("INSERT INTO about VALUES (?, ?)", about.items())
                 execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 execute(f"PRAGMA user_version = {FORMAT_VERSION}")
-        else:
-            if not is_checked:
-                check_whole(self._connection, self.path)
-            (version,) = execute("PRAGMA user_version").fetchone()
-            if version < FORMAT_VERSION:  # the next frame is a KEY of this version
-                execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+        elif not is_checked:
+            check_whole(self._connection, self.path)
         # In WAL mode, a power cut loses the newest commits only.
         execute(f"PRAGMA synchronous = {'OFF' if is_recording else 'NORMAL'}")
         execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from envwatch.files import ProcessLock, open_regular
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.history.day_file import DayReader, Rebuilder
-from envwatch.history.past import DamagedError, GoneError, HistoryError, NewerError
-from envwatch.history.stored import DAMAGED, LOCK, SUFFIX, day_paths, profile_and_host, size_of
+from envwatch.history.past import DamagedError, GoneError, HistoryError
+from envwatch.history.stored import ASIDE, LOCK, SUFFIX, day_paths, profile_and_host, size_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +28,6 @@ class Inspection(NamedTuple):
     """The recorder's process id; 0 if unknown, None without a recorder."""
     problems: tuple[str, ...]
     advice: tuple[str, ...]
-    newer: tuple[str, ...]
 
 
 def inspected(history: Path) -> list[Inspection]:
@@ -42,23 +41,20 @@ def inspected(history: Path) -> list[Inspection]:
 
 def _inspected(folder: Path) -> Inspection:
     paths = day_paths(folder)
-    problems, advice, newer = list[str](), dict[str, None](), list[str]()
+    problems, advice = list[str](), dict[str, None]()
     for path in paths:
         try:
             with suppress(GoneError):
                 _check(path, is_newest=path == paths[-1])
-        except NewerError:
-            newer.append(path.name)
         except DamagedError as error:
             problems.append(f"{path.name}: {error}")
         except HistoryError as error:
             reason, _, how = str(error).partition("; ")
             problems.append(f"{path.name}: {reason}")
             advice |= {how: None} if how else {}
-    problems += [f"{path.name}: set aside" for path in sorted(folder.glob(f"*{SUFFIX}{DAMAGED}"))]
+    problems += [f"{path.name}: set aside" for path in sorted(folder.glob(f"*{SUFFIX}{ASIDE}"))]
     profile, host = profile_and_host(folder)
-    found = (tuple(problems), tuple(advice), tuple(newer))
-    return Inspection(profile, host, len(paths), size_of(folder), _recorder(folder), *found)
+    return Inspection(profile, host, len(paths), size_of(folder), _recorder(folder), tuple(problems), tuple(advice))
 
 
 def _check(path: Path, *, is_newest: bool) -> None:

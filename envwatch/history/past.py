@@ -39,8 +39,8 @@ class DamagedError(HistoryError):
     """The file is no history, or has impossible content."""
 
 
-class NewerError(HistoryError):
-    """A newer envwatch wrote the file."""
+class OtherVersionError(DamagedError):
+    """Another version of envwatch wrote the file."""
 
 
 class EmptyError(DamagedError):
@@ -202,8 +202,7 @@ class Moment:
     now: Clocks
     profile_state: ProfileState
     acks: OwnAcks = field(default_factory=lambda: NO_OWN_ACKS)
-    alerts: RecordedAlerts | None = None
-    """None if recorded before envwatch 2.0."""
+    alerts: RecordedAlerts = NO_ALERTS
 
     @classmethod
     def of(cls, monitor: Monitor, profile: SafeText, now: Clocks) -> Moment:

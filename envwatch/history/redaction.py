@@ -133,7 +133,7 @@ class Redaction:
     def moment(self, moment: Moment) -> Moment:
         """Return a redacted moment."""
         profile_state, acks = self._fleet(moment.profile_state), self._again("acks", self._acks, moment.acks)
-        return Moment(moment.now, profile_state, acks, None if moment.alerts is None else self._alerts(moment.alerts))
+        return Moment(moment.now, profile_state, acks, self._alerts(moment.alerts))
 
     def event(self, event: Event) -> Event:
         """Return a redacted event."""

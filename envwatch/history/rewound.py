@@ -17,7 +17,6 @@ from envwatch.alerts.losses import Loss
 from envwatch.alerts.silences import Silence
 from envwatch.alerts.uptime_record import with_uptimes
 from envwatch.fleet.profile_state import Fleet, ProfileState
-from envwatch.history.past import NO_ALERTS
 from envwatch.model import limits
 from envwatch.model.acks import Ack
 from envwatch.model.clock import ServerMs, WallMs
@@ -112,7 +111,7 @@ def rewound(monitor: Monitor, moments: Mapping[SafeText, Moment]) -> Monitor:
         if (moment := moments.get(profile)) is None:
             fleet[profile] = _before_first_poll(now)
             continue
-        then, alerts = moment.profile_state, moment.alerts or NO_ALERTS
+        then, alerts = moment.profile_state, moment.alerts
         fleet[profile] = with_uptimes(replace(then, server=now.server), alerts.uptimes)
         ends[profile] = then.clock.server_time(moment.now.wall)
         acks |= with_server(moment.acks, now.server)

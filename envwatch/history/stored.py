@@ -152,13 +152,11 @@ class StoredPast:
         for path, day in days.items():
             if day.cut_at is not None:
                 yield _lost_day(path, "its end is damaged or missing", since=day.cut_at)
-        for path in day_paths(self._folder, utc_day(since), utc_day(until), DAMAGED):
+        for path in day_paths(self._folder, utc_day(since), utc_day(until), ASIDE):
             day_file = path.with_suffix("")
             if day_file not in errors:
                 day_after = days.get(day_file)
-                yield _lost_day(
-                    day_file, "it was set aside as damaged", until=None if day_after is None else day_after.began_at
-                )
+                yield _lost_day(day_file, "it was set aside", until=None if day_after is None else day_after.began_at)
 
     def _times(self, path: Path) -> tuple[float, float]:
         return _times_of(path)
@@ -241,13 +239,13 @@ class RecordedFile(StoredPast):
 SUFFIX: Final = ".sqlite"
 BESIDE: Final = ("-wal", "-shm")
 """SQLite's log, with the newest polls, and its index."""
-DAMAGED: Final = ".damaged"
+ASIDE: Final = ".aside"
 LOCK: Final = "lock"
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST_NAME: Final = 200
 """File systems allow 255 bytes."""
-_OF_DAY: Final = re.compile(r"(\d{4}-\d{2}-\d{2})\.sqlite(?:\.damaged)?(?:-wal|-shm)?", re.ASCII)
+_OF_DAY: Final = re.compile(r"(\d{4}-\d{2}-\d{2})\.sqlite(?:\.aside)?(?:-wal|-shm)?", re.ASCII)
 
 
 class Retention(NamedTuple):
@@ -295,7 +293,7 @@ def day_path(folder: Path, day: date) -> Path:
 
 
 def day_paths(folder: Path, first: date = date.min, last: date = date.max, suffix: str = "") -> list[Path]:
-    """Return the day files from `first` to `last`, oldest first; with `DAMAGED`, files set aside."""
+    """Return the day files from `first` to `last`, oldest first; with `ASIDE`, files set aside."""
     return [
         folder / f"{day}{SUFFIX}{suffix}"
         for day, names in _by_day(folder)

@@ -12,10 +12,10 @@ from envwatch import __version__
 from envwatch.files import ProcessLock, set_aside
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, is_never_seen
 from envwatch.history.day_file import DayFile, DayReader, Numbers, is_damage
-from envwatch.history.past import HistoryError
+from envwatch.history.past import HistoryError, OtherVersionError
 from envwatch.history.stored import (
+    ASIDE,
     BESIDE,
-    DAMAGED,
     LOCK,
     StoredPast,
     day_path,
@@ -144,7 +144,7 @@ class FolderWriter:
             except (HistoryError, sqlite3.Error) as error:
                 if not is_damage(error):
                     raise
-                self._set_aside(day)
+                self._set_aside(day, error)
                 add(self._file_of(day))
         except BaseException:
             self._leave()
@@ -166,14 +166,16 @@ class FolderWriter:
             raise HistoryError(f"this day alone has reached {limit}; set it higher, or it goes on tomorrow (UTC)")
         return file
 
-    def _set_aside(self, day: date) -> None:
+    def _set_aside(self, day: date, error: Exception) -> None:
         self._close_file()
         path = day_path(self._folder, day)
-        aside = set_aside(path, f"{path.name}{DAMAGED}")
+        aside = set_aside(path, f"{path.name}{ASIDE}")
         for suffix in BESIDE:
             with suppress(FileNotFoundError):
                 path.with_name(f"{path.name}{suffix}").replace(aside.with_name(f"{aside.name}{suffix}"))
-        self._note(f"a damaged day of the history was set aside, and a new one begun ({aside})")
+        is_other = isinstance(error, OtherVersionError)
+        what = "a day of another version of envwatch" if is_other else "a damaged day of the history"
+        self._note(f"{what} was set aside, and a new one begun ({aside})")
 
     def _changes_between_runs(self, first: Moment) -> Sequence[Event] | None:
         if self._between_runs is None:

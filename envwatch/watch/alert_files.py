@@ -12,12 +12,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from envwatch.alerts.alert_state import (
+    VERSION,
     AlertState,
     alert_state,
     alert_state_content,
     dropped_values,
     ledger_content,
-    open_incidents,
 )
 from envwatch.alerts.monitor import Monitor
 from envwatch.files import ProcessLock
@@ -27,9 +27,8 @@ from envwatch.model.clock import Clocks, WallMs
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import SafeText
 from envwatch.model.times import DAY_MS, date_text
-from envwatch.watch.profiles import Profiles, SelectedProfile, alert_file_for, state_file
-from envwatch.watch.state_file import ALERT_STATE, INCIDENTS_OF_1_0, StateFile
-from envwatch.wording.events.cloud_events import source_of
+from envwatch.watch.profiles import Profiles, SelectedProfile, alert_file_for
+from envwatch.watch.state_file import ALERT_STATE, StateFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
@@ -41,14 +40,6 @@ if TYPE_CHECKING:
 _WRITTEN_EVERY_MS: Final = 60_000
 _DISK_S: Final = 5.0
 """Longest wait for the ledger's write."""
-
-
-def _state_of_1_0(source: str, profile: SafeText, now: Clocks) -> AlertState | None:
-    old = INCIDENTS_OF_1_0.read_or_empty(state_file("incidents"))
-    entries = {id_: entry for id_, entry in old.items() if isinstance(entry, dict)}
-    own = {id_: entry for id_, entry in entries.items() if entry.get("source") == source}
-    incidents, ledger = open_incidents(own, profile, now)
-    return AlertState(profile=profile, looked_at=now.wall, open=incidents, ledger=ledger) if incidents else None
 
 
 def _state_in_history(folder: Path, profile: SafeText) -> AlertState | None:
@@ -84,10 +75,6 @@ def alert_files_of(profiles: Profiles, hooks: Sequence[HookSettings]) -> AlertFi
     watched = profiles if hooks else Profiles()
     return AlertFiles(
         {name: alert_file_for(*profile) for name, profile in watched.items()},
-        {
-            name: f"{source_of(credentials.base_url)}#{settings.profile_in_file}"
-            for name, (credentials, settings) in watched.items()
-        },
         names,
         {name: profile.history_folder for name, profile in watched.items() if profile.settings.history},
     )
@@ -96,19 +83,17 @@ def alert_files_of(profiles: Profiles, hooks: Sequence[HookSettings]) -> AlertFi
 class AlertFiles:
     """Alert states of the watched profiles.
 
-    `sources_of_1_0` name the profiles in the file of 1.0.0. Nothing stays due on a hook outside `hooks`. `histories`
-    are recorded profiles' folders, for the rows that a file lacks.
+    Nothing stays due on a hook outside `hooks`. `histories` are recorded profiles' folders, for the rows that a file
+    lacks.
     """
 
     def __init__(
         self,
         paths: Mapping[SafeText, Path],
-        sources_of_1_0: Mapping[SafeText, str],
         hooks: Container[SafeText],
         histories: Mapping[SafeText, Path] = MappingProxyType({}),
     ) -> None:
         self._paths = paths
-        self._sources_of_1_0 = sources_of_1_0
         self._hooks = hooks
         self._histories = histories
         self._locks = {name: ProcessLock(path.with_suffix(".lock")) for name, path in paths.items()}
@@ -141,17 +126,13 @@ class AlertFiles:
         dropped = {} if state is None else dropped_values(content, state)
         if dropped:
             warn(f"dropped damaged values of the alert state{of_profile}: {', '.join(dropped.values())} ({path})")
-        state = state or _state_of_1_0(self._sources_of_1_0[name], name, now)
         if state is not None:
             state = replace(state, ledger=state.ledger.only(self._hooks))
         folder = self._histories.get(name)
         is_known = state is not None and "online" not in dropped
-        has_rows = state is None or bool(state.rows) or not state.online  # 1.1.0 kept no rows
-        recorded = None if (is_known and has_rows) or folder is None else _state_in_history(folder, name)
+        recorded = None if is_known or folder is None else _state_in_history(folder, name)
         if recorded is None:
             return state
-        if state is not None and is_known:
-            return replace(state, rows=recorded.rows)
         at = date_text(recorded.looked_at, None)
         warn(f"the history says which machines{of_profile} were online at {at}, as {path} does not")
         if state is None:
@@ -196,7 +177,7 @@ class AlertFiles:
                 loop.call_soon_threadsafe(is_written.set)
 
         file = self._files[profile]
-        file.keep({"ledger": ledger_content(ledger, profile, now)})
+        file.keep({"version": VERSION, "ledger": ledger_content(ledger, profile, now)})
         file.call_when_written(note)
         with suppress(TimeoutError):
             async with asyncio.timeout(_DISK_S):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.config.values import zone_named
-from envwatch.model.text import SafeText, clean, composed
+from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,23 +79,10 @@ def policy_for(settings: Settings) -> AlertPolicy:
 
     return replace(
         silences_policy(settings),
-        alert=_alert_matcher(settings),
+        alert=matcher_for(settings.alert, settings) if settings.alert else None,
         alert_after=settings.alert_after,
         blind_after=settings.blind_after,
         expect=expected_by(settings),
-    )
-
-
-def _alert_matcher(settings: Settings) -> Matcher | None:
-    """Return the alerting rows, without 1.1.0's `ephemeral` rows; None for the permanent rows."""
-    if not settings.ephemeral:
-        return matcher_for(settings.alert, settings) if settings.alert else None
-    from envwatch.fleet.tracking import Matcher
-
-    alert, ephemeral = matcher_for(settings.alert, settings), matcher_for(settings.ephemeral, settings)
-    return Matcher(
-        composed(f"({alert.query}) !({ephemeral.query})"),
-        lambda tracked, now: alert.matches(tracked, now) and not ephemeral.matches(tracked, now),
     )
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeAlias, Ty
 from envwatch import files
 from envwatch.alerts.acknowledgements import Acks, ServerKey, acks_of, entry_of, name_of, with_changes
 from envwatch.alerts.alert_policy import Word, Words, policy_words, word_entry
+from envwatch.alerts.alert_state import VERSION
 from envwatch.alerts.silences import Silences, silences_content, silences_of
 from envwatch.alerts.uptime_record import damage_of
 from envwatch.model import limits
@@ -51,7 +52,7 @@ class StateFormat(NamedTuple):
     changed: Callable[[dict[str, Any], Changes], dict[str, Any]]
     """Returns the new content within the limit, with unknown names, perhaps of a newer envwatch."""
     damage: Callable[[dict[str, Any]], str | None] = lambda _content: None
-    """Returns a text about unfit values, which set the file aside."""
+    """Returns a text about unfit values, or another version, which set the file aside."""
 
     def read_or_empty(self, path: Path) -> dict[str, Any]:
         """Return the content; empty if missing, damaged or unreadable."""
@@ -127,10 +128,12 @@ class StateFile:
         try:
             content = self._format.read(path)
             trouble = "damaged" if content is None else self._format.damage(content)
+            place = f"{path}, kept as {path.name}.aside"
         except OSError as error:
-            trouble = error.strerror
+            trouble, place = error.strerror, str(path)
+        self._is_noted = bool(trouble)
         if trouble:
-            note(f"forgot {self._format.about}: {trouble} ({path})")
+            note(f"forgot {self._format.about}: {trouble} ({place})")
 
     def keep(self, changes: Changes = MappingProxyType({}), /, **named: object) -> None:
         """Queue changes for the writing thread; never waits or fails."""
@@ -172,8 +175,9 @@ class StateFile:
                 self.error = error
             else:
                 self.error = None
-                if aside is not None:
+                if aside is not None and not self._is_noted:
                     self._note(f"set aside what was damaged: {aside}")
+                self._is_noted = False
             self._unwritten.popleft()
 
 
@@ -193,7 +197,7 @@ def merge(path: Path, state_format: StateFormat, changes: Changes) -> Path | Non
         aside = None
         try:
             if before is None or state_format.damage(before):
-                aside = files.set_aside(path, f"{path.name}.damaged")
+                aside = files.set_aside(path, f"{path.name}.aside")
             fresh.replace(path)
         except OSError:
             fresh.unlink(missing_ok=True)
@@ -258,7 +262,15 @@ def _words(value: object) -> tuple[str, ...] | None:
 
 REMEMBERED: Final = StateFormat(about="how the screen looked", limit=1 << 16, changed=with_changes)
 
-ACKNOWLEDGEMENTS: Final = StateFormat(about="which problems were acknowledged", limit=8 << 20, changed=_with_acks)
+
+def _unread_acks(content: dict[str, Any]) -> str | None:
+    has_unread = any(isinstance(entry, dict) and not acks_of({"": entry}) for entry in content.values())
+    return "some entries cannot be read" if has_unread else None
+
+
+ACKNOWLEDGEMENTS: Final = StateFormat(
+    about="which problems were acknowledged", limit=8 << 20, changed=_with_acks, damage=_unread_acks
+)
 
 
 MOST_SILENCES: Final = 1_000
@@ -306,11 +318,19 @@ _ROWS_BYTES: Final = 32 << 20
 
 
 def _alert_content(content: dict[str, Any], changes: Changes) -> dict[str, Any]:
-    following = {**content, **changes}
+    known = content if content.get("version") == changes.get("version") else {}
+    following = {**known, **changes}
     return {**following, "rows": entries_within(_ROWS_BYTES, changes["rows"])} if "rows" in changes else following
 
 
-ALERT_STATE: Final = StateFormat(about="which alerts wait or are open", limit=64 << 20, changed=_alert_content)
+def _other_version(content: dict[str, Any]) -> str | None:
+    is_known = not content or content.get("version") == VERSION
+    return None if is_known else "another version of envwatch wrote it"
+
+
+ALERT_STATE: Final = StateFormat(
+    about="which alerts wait or are open", limit=64 << 20, changed=_alert_content, damage=_other_version
+)
 """A profile's alert state; a change may be the ledger alone."""
 
 UPTIME: Final = StateFormat(
@@ -322,6 +342,3 @@ UPTIME: Final = StateFormat(
 """A profile's uptime record, replaced as a whole."""
 
 WORDS: Final = StateFormat(about="which environments alert always or never", limit=4 << 20, changed=_with_words)
-
-INCIDENTS_OF_1_0: Final = StateFormat(about="which incidents are open", limit=8 << 20, changed=with_changes)
-"""`incidents.json` of 1.0.0, for all profiles; only read."""

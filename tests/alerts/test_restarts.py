@@ -58,16 +58,12 @@ def test_a_row_down_before_the_run_before_opens_nothing() -> None:
     assert Night(["a", "b"]).poll("a").restarted(60).poll("a").wait(600).sizes == ([], [])
 
 
-@pytest.mark.parametrize("key", [None, "silent_since"], ids=["a file of this version", "a file of 1.1.0"])
 @pytest.mark.parametrize(("silent_s", "opened"), [(239.999, 0), (240, 1)])
 def test_a_loss_waiting_at_the_end_of_a_run_opens_in_the_next_by_its_whole_silence(
-    silent_s: float, opened: int, key: str | None
+    silent_s: float, opened: int
 ) -> None:
     first = night("a", "b", policies={}).poll("a")
-    content = first.stored()
-    if key is not None:
-        del content["waiting"][0][key]
-    later = first.restarted(silent_s - first.now, content).poll("a", after=0)
+    later = first.restarted(silent_s - first.now).poll("a", after=0)
     assert [each.began_at for each in later.opened] == [first.events[0].at] * opened
 
 
@@ -213,10 +209,10 @@ def test_flapping_goes_on_over_a_restart() -> None:
     assert later.hold(900).sizes == ([], [1])
 
 
-# Files of older versions, and stalls
+# Files without rows, and stalls
 
 
-def test_a_file_of_1_1_0_has_ids_only_and_a_row_without_a_name_is_named_by_the_id() -> None:
+def test_a_row_without_a_name_is_named_by_the_id() -> None:
     first = night(*FLEET)
     content = first.stored()
     del content["rows"]

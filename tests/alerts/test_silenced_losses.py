@@ -14,11 +14,10 @@ from support.builders import reading
 from support.policies import soon
 from support.scripted_watch import SilencedNight, new_monitor, recurring_policies
 
-from envwatch.alerts.alert_state import alert_state
 from envwatch.alerts.incidents import ring_text
 from envwatch.alerts.recurring_hours import RecurringHours
 from envwatch.deliver.message import Context, message_of
-from envwatch.fleet.events import NO_PROFILE, Kind
+from envwatch.fleet.events import Kind
 from envwatch.model import limits
 from envwatch.model.text import clean
 from envwatch.wording.events.event_text import event_text
@@ -359,20 +358,9 @@ def test_an_end_by_hand_is_the_end(begun: Callable[[], SilencedNight]) -> None:
 
 
 def test_a_silence_unknown_after_a_restart_counts_from_the_first_look() -> None:
-    """1.1.0 forgot a silence that a person had ended."""
     night = evening(of_a_person).restarted(silences={}).poll("18:11", "mac-1", "mac-2").poll("18:12", "mac-1", "mac-2")
     assert night.lost() == [{"mac-1", "mac-2"}]
     assert night.opened[0].not_back_text == "not back by 18:11"
-
-
-def test_the_alert_state_of_1_1_0_has_another_word_for_a_silenced_loss() -> None:
-    night = evening()
-    content = night.stored()
-    for loss in content["waiting"]:
-        loss["is_quiet"] = loss.pop("is_silenced")
-    state = alert_state(content, NO_PROFILE, night.clocks)
-    assert state is not None
-    assert [loss.is_silenced for loss in state.waiting] == [True, True]
 
 
 @EVERY_KIND

@@ -224,13 +224,10 @@ def test_the_comments_of_the_first_file_are_plain_lines_of_a_terminal() -> None:
     assert max(map(len, comments)) <= 120
 
 
-OF_OLD_FILES: Final = {"ephemeral"}
-
-
 def test_a_new_file_has_the_default_of_each_setting_or_an_example() -> None:
     settings, _, _ = starter().partition("\n# Keys of your own")
     shown = dict(line[1:].split(" = ", 1) for line in settings.splitlines() if re.match(r"#\w+ = ", line))
-    names = SETTINGS.keys() - OF_OLD_FILES
+    names = SETTINGS.keys()
     values = {name: tomllib.loads(f"value = {shown[name]}")["value"] for name in names}
     for name in names:
         declared = SETTINGS[name]
@@ -254,7 +251,7 @@ def test_each_commented_line_of_the_first_file_is_a_setting(envwatch: Envwatch, 
     names = [lines[number][1:].split(" =")[0] for number in commented if number not in headers]
     settings = {name for name in names if "." not in name}
     tables = {re.findall(r"\w+", lines[number])[0] for number in headers}
-    assert settings | tables >= (Config.model_fields.keys() | Command.model_fields.keys()) - OF_OLD_FILES
+    assert settings | tables >= Config.model_fields.keys() | Command.model_fields.keys()
     known = (Config, Command, OwnView, HookSettings)
     assert settings <= {name for model in known for name in model.model_fields}
     assert document_of(path, text.encode()) == (Document(path, Config(), {}), ())

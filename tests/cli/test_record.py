@@ -388,11 +388,14 @@ def test_a_copy_of_unreadable_polls_alone_is_no_file(stored: Stored, tmp_path: P
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"envwatch recording 99\n", "cannot replay .*: a newer envwatch made it; update this one"),
+        (
+            b"envwatch recording 1\n",
+            "cannot replay .*: it is a recording of another version of envwatch, which cannot be",
+        ),
         (None, "cannot replay .*: it has no polls"),
     ],
 )
-def test_a_newer_recording_and_an_empty_recording_are_not_replayed(
+def test_a_recording_of_another_version_and_an_empty_recording_are_not_replayed(
     content: bytes | None, message: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "a.rec"

@@ -73,12 +73,12 @@ def test_left_out_records_are_named_with_the_profile_if_there_are_several(envwat
     for profile in ("work", "home"):
         remember(envwatch, f"{profile}.example", profile)
     day = next((envwatch.home / "envwatch").glob("history/work@*/*.sqlite"))
-    damaged = day.with_name(f"{datetime.fromtimestamp(time.time() - 2 * 86_400, UTC):%Y-%m-%d}.sqlite.damaged")
+    damaged = day.with_name(f"{datetime.fromtimestamp(time.time() - 2 * 86_400, UTC):%Y-%m-%d}.sqlite.aside")
     damaged.touch()
-    line = f"the history of {damaged.name[:10]} is left out: it was set aside as damaged"
+    line = f"the history of {damaged.name[:10]} is left out: it was set aside"
     code, out, err = envwatch("report", "--profile", "work", "--since", "3d")
     assert (code, err) == (0, f"envwatch: {line}\n")
-    assert " history left out: `it was set aside as damaged`\n" in out
+    assert " history left out: `it was set aside`\n" in out
     assert envwatch("report", "--profile", "home,work", "--since", "3d")[::2] == (0, f"envwatch: work: {line}\n")
 
 

@@ -1,4 +1,4 @@
-"""Settings about alerts: expected names, time zone, blindness, `ephemeral` of 1.1.0, the tables `[[quiet]]`."""
+"""Settings about alerts: expected names, time zone, blindness, the tables `[[quiet]]`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import pytest
-from support.builders import NOW
 from support.tracked_environments import tracked
 
 from envwatch.alerts.alert_policy import AlertPolicy
 from envwatch.alerts.recurring_hours import RecurringHours
-from envwatch.config.describe import ephemeral_warning, value_text
+from envwatch.config.describe import value_text
 from envwatch.config.schema import document_of
 from envwatch.config.settings import Settings, all_settings_of, expected_by
 from envwatch.config.values import ConfigError
@@ -70,7 +69,6 @@ def test_a_mistake_in_the_file_is_named_with_its_place(tmp_path: Path, content: 
         ('alert = "beat:soon"', "alert cannot be used: write a duration"),
         ('alert_after = "2d"', "alert_after must be 0s to 24h, written like 45s, 2m or a number of seconds"),
         ("expect_file = true", "expect_file must be a text of one line"),
-        ('ephemeral = "beat:soon"', "ephemeral cannot be used: write a duration"),
         *((f"blind_after = {value}", f"blind_after must be {BLIND}") for value in ("0", "86401", "true")),
         ('timezone = "europe/berln"', f"timezone {ZONE}; did you mean Europe/Berlin?"),
         *(
@@ -129,55 +127,6 @@ def test_without_settings_a_loss_counts_after_4_minutes_and_blindness_after_15_m
 )
 def test_blindness_of_a_length_or_of_none_is_an_incident(tmp_path: Path, written: str, after: timedelta | None) -> None:
     assert policy_for(settings_in(tmp_path, f"blind_after = {written}")).blind_after == after
-
-
-@pytest.mark.parametrize(("name", "is_found"), [("ci-1", True), ("web-1", False)])
-def test_rows_of_ephemeral_of_1_1_0_need_nobody(tmp_path: Path, name: str, *, is_found: bool) -> None:
-    alert = policy_for(settings_in(tmp_path, 'ephemeral = "name:ci-*"')).alert
-    assert alert is not None
-    assert alert.matches(tracked(connectionName=name), NOW) is not is_found
-    assert policy_for(settings_in(tmp_path, 'ephemeral = ""')).alert is None
-
-
-@pytest.mark.parametrize(
-    ("alert", "ephemeral", "line"),
-    [
-        ("os:linux", "name:ci-*,job-*", 'write alert = "os:linux !name:ci-*,job-*"'),
-        ("os:linux", "!os:linux", "alert cannot say the same in one line"),
-        ("name:web", "!os:linux", 'write alert = "name:web os:linux"'),
-        ("web", "ci", 'write alert = "web !ci"'),
-        ("os:linux", 'name:"a b"', "write alert = 'os:linux !name:\"a b\"'"),
-        ("name:web", "name:ci-* os:linux", "alert cannot say the same in one line"),
-    ],
-)
-def test_the_replacement_of_ephemeral_of_1_1_0_needs_the_same_rows(
-    tmp_path: Path, alert: str, ephemeral: str, line: str
-) -> None:
-    assert ephemeral_warning(settings_in(tmp_path, f"alert = '{alert}'")) is None
-    settings = settings_in(tmp_path, f"alert = '{alert}'\nephemeral = '{ephemeral}'")
-    warning = ephemeral_warning(settings)
-    assert warning is not None
-    assert line in warning
-    assert warning.startswith(f"{tmp_path}/config.toml:2: the next version does not read ephemeral")
-    if "write " not in warning:
-        return
-    new = policy_for(settings_in(tmp_path, warning.partition("write ")[2])).alert
-    old = policy_for(settings).alert
-    assert new is not None
-    assert old is not None
-    for name in ("ci-1", "web", "a b", "job-2"):
-        for os in ("linux", "darwin"):
-            row = tracked(connectionName=name, metadata={"os": os})
-            assert new.matches(row, NOW) is old.matches(row, NOW), (name, os)
-
-
-def test_ephemeral_of_1_1_0_without_alert_is_replaced_by_the_permanent_rows(tmp_path: Path) -> None:
-    """`alert = "!name:ci-*"` would find every laptop."""
-    warning = ephemeral_warning(settings_in(tmp_path, 'ephemeral = "name:ci-*"'))
-    assert warning is not None
-    assert "delete the line" in warning
-    assert "alert =" not in warning
-    assert policy_for(settings_in(tmp_path, "")).alert is None, "the permanent rows"
 
 
 # The tables `[[quiet]]`.

@@ -79,7 +79,7 @@ def test_losses_after_a_kill_and_beside_a_damaged_alert_state_are_one_message_ea
     assert tale.names == [("opened", ["box-0"]), ("opened", ["box-1"]), SENTINEL], tale.text
     assert tale.notes["code"] == 143
     errors = tale.notes["errors"]
-    assert f"forgot which alerts wait or are open: damaged ({tale.notes['path']})" in errors, tale.text
+    assert f"forgot which alerts wait or are open: damaged ({tale.notes['path']}, kept as " in errors, tale.text
     assert "the history says which machines were online at" in errors, tale.text
 
 

@@ -131,9 +131,8 @@ def test_what_cannot_be_read_or_written_is_told_once_and_nothing_else_suffers(tm
             terminal.wait_for(r"forgot which problems were acknowledged: damaged\s")
             terminal.press(ESC)
             acknowledge(terminal, "")
-            terminal.wait_for("set aside what was damaged")
             quit_from(terminal)
-        assert (state / "acknowledged.json.damaged").read_text() == '{"env-1": {"at": 1, "no'
+        assert (state / "acknowledged.json.aside").read_text() == '{"env-1": {"at": 1, "no'
         assert len(kept(tmp_path, "acknowledged.json")) == 1
         assert (state / "envwatch.log").read_text().count("no history is kept") == 1
         command = [sys.executable, "-m", "envwatch", "watch", "--interval=1s", "--for=2s"]

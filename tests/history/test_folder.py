@@ -70,7 +70,7 @@ def test_a_day_is_a_day_of_utc_and_no_clock_is_too_wrong() -> None:
 
 
 def test_days_are_deleted_by_age_with_the_files_next_to_them(tmp_path: Path) -> None:
-    old = ["2025-11-10.sqlite", "2025-11-10.sqlite-shm", "2025-11-10.sqlite-wal", "2025-11-10.sqlite.damaged"]
+    old = ["2025-11-10.sqlite", "2025-11-10.sqlite-shm", "2025-11-10.sqlite-wal", "2025-11-10.sqlite.aside"]
     kept = ["2025-11-11.sqlite", "2025-11-11.sqlite-wal", "2025-11-25.sqlite", "2025-11-27.sqlite", "2025-13-01.sqlite"]
     others = ["2025-11-10.txt", "lock", "x2025-11-10.sqlite"]
     days(tmp_path, dict.fromkeys([*old, *kept, *others], 10))
@@ -140,8 +140,8 @@ def test_each_history_has_its_days_its_size_and_its_recording_process(folder: Pa
     writer = FolderWriter(folder / "home@127.0.0.1:8283", Retention())
     record(writer, life(3))
     home, work = inspected(folder)
-    assert (home.days, home.recorder, home.problems, home.newer) == (1, os.getpid(), (), ())
-    assert (work.days, work.recorder, work.problems, work.newer) == (2, None, (), ())
+    assert (home.days, home.recorder, home.problems) == (1, os.getpid(), ())
+    assert (work.days, work.recorder, work.problems) == (2, None, ())
     assert work.bytes == sum(path.stat().st_size for path in day_paths(folder / "work@api.letta.com"))
     facts: Facts = {}
     assert checked(facts) is None
@@ -158,7 +158,7 @@ def test_each_history_has_its_days_its_size_and_its_recording_process(folder: Pa
 def test_damaged_days_and_those_set_aside_are_a_warning(folder: Path) -> None:
     first, second, third = recorded(folder / "work@h", 0, 1, 2)
     first.write_bytes(b"garbage" * 10_000)
-    second.rename(f"{second}.damaged")
+    second.rename(f"{second}.aside")
     with third.open("r+b") as file:  # a page that no poll needs
         file.seek(16_384)
         file.write(bytes(16_384))
@@ -168,7 +168,7 @@ def test_damaged_days_and_those_set_aside_are_a_warning(folder: Path) -> None:
     broken, damaged, aside = problem.summary.split("; ")
     assert broken.startswith(f"work@h: {first.name}: ")
     assert damaged.startswith(f"work@h: {third.name}: ")
-    assert aside == f"work@h: {second.name}.damaged: set aside"
+    assert aside == f"work@h: {second.name}.aside: set aside"
     assert str(folder) in problem.fix
 
 
@@ -182,7 +182,7 @@ def test_a_day_that_cannot_be_opened_has_the_advice_as_the_fix_as_recording_does
     assert problem.fix == f"{advice}, or set history = false ({folder})"
 
 
-def test_an_unreadable_frame_and_a_day_of_a_newer_version_are_a_warning(folder: Path) -> None:
+def test_an_unreadable_frame_and_a_day_of_another_version_are_a_warning(folder: Path) -> None:
     (path,) = recorded(folder / "work@h", 0)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE frames SET data = x'00' WHERE number = 6")
@@ -190,5 +190,6 @@ def test_an_unreadable_frame_and_a_day_of_a_newer_version_are_a_warning(folder: 
     assert problem.startswith(f"{path.name}: ")
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 99")
-    fix = "update this envwatch: it cannot show these days, nor record into these days"
-    assert checked() == Problem(f"recorded by a newer envwatch: {path.name}", fix, "warning")
+    summary = f"work@h: {path.name}: another version of envwatch recorded this day"
+    assert (found := checked()) is not None
+    assert (found.summary, found.status) == (summary, "warning")

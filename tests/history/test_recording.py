@@ -9,8 +9,6 @@ import resource
 import shutil
 import sqlite3
 import stat
-import struct
-import zlib
 from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -20,7 +18,6 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.budget import THOROUGH, examples
 from support.builders import NOW
 from support.lives import PLAIN_TEXTS, plain_life
 from support.recording import content, life, record
@@ -244,66 +241,6 @@ def test_a_poll_at_an_impossible_time_or_interval_is_left_out(
     assert read(path) == ([moment], list(events), False)
 
 
-# The form of envwatch 1.0.0.
-
-GOLDEN: Final = (Path(__file__).parent / "golden/version-1.recording").read_bytes()
-LINE: Final = b"envwatch recording 1\n"
-
-
-@pytest.fixture(scope="module")
-def golden() -> tuple[list[Moment], list[Event]]:
-    """The moments and events of the recording of 1.0.0."""
-    return read(write_bytes(GOLDEN))[:2]
-
-
-def write_bytes(content: bytes) -> Path:
-    path = PATHS["life"].with_name("1.0.rec")
-    path.write_bytes(content)
-    return path
-
-
-def chunk(kind: int, body: bytes) -> bytes:
-    head = struct.pack("<IIB", len(body), 0, kind)
-    return struct.pack("<IIB", len(body), zlib.crc32(body, zlib.crc32(head[8:])), kind) + body
-
-
-def test_a_cut_recording_of_1_0_loses_its_end_alone(golden: tuple[list[Moment], list[Event]]) -> None:
-    for length in range(len(GOLDEN) - 1, len(LINE) + 200, -1_009 * (THOROUGH // examples(THOROUGH))):
-        path = write_bytes(GOLDEN[:length])
-        assert is_prefix(path, *golden)
-        assert read(path)[2]
-
-
-@given(st.data())
-def test_damage_anywhere_in_a_recording_of_1_0_loses_the_rest_alone(
-    golden: tuple[list[Moment], list[Event]], data: st.DataObject
-) -> None:
-    """Whatever stands in the file, it is refused, or its beginning is read."""
-    start = data.draw(st.integers(0, len(GOLDEN) - 1))
-    damage = data.draw(st.binary(min_size=1, max_size=40))
-    assert is_prefix(write_bytes(GOLDEN[:start] + damage + GOLDEN[start + len(damage) :]), *golden)
-
-
-@given(st.binary(max_size=300))
-def test_no_bytes_crash_the_reader_of_recordings_of_1_0(tail: bytes) -> None:
-    with pytest.raises(HistoryError):
-        RecordedFile(write_bytes(LINE + tail))
-
-
-@given(st.lists(st.tuples(st.integers(0, 3), st.binary(max_size=60)), max_size=8))
-def test_chunks_of_any_content_are_left_out_or_damaged(
-    golden: tuple[list[Moment], list[Event]], chunks: list[tuple[int, bytes]]
-) -> None:
-    """As somebody may have written them, with the right checksum."""
-    with closing(RecordedFile(write_bytes(GOLDEN + b"".join(chunk(kind, body) for kind, body in chunks)))) as file:
-        for poll in file.polls()[len(golden[0]) - 1 :]:
-            with suppress(HistoryError):
-                file.moment(poll)
-        with suppress(HistoryError):
-            events_of(file.steps())
-        assert [*map(file.moment, file.polls()[:4])] == golden[0][:4]
-
-
 PATHS: Final[dict[str, Path]] = {}
 
 
@@ -314,6 +251,12 @@ def life_path(tmp_path_factory: pytest.TempPathFactory, recording: bytes) -> Non
     PATHS["life"].write_bytes(recording)
 
 
+def _of_version(version: int) -> bytes:
+    """Return the head of a recording of a version."""
+    head = b"SQLite format 3\0".ljust(60, b"\0") + version.to_bytes(4, "big")
+    return (head.ljust(68, b"\0") + b"envw").ljust(16_384, b"\0")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -321,11 +264,9 @@ def life_path(tmp_path_factory: pytest.TempPathFactory, recording: bytes) -> Non
             (content, "it is no recording of envwatch")
             for content in (b"", b"SQLite format 3\0", b"SQLite format 3\0".ljust(16_384, b"\0"))
         ),
-        (b"envwatch recording %d\n" % (FORMAT_VERSION + 1), "a newer envwatch made it; update this one"),
-        *(
-            (content, "it is damaged at its beginning")
-            for content in (b"envwatch recording one\n", b"envwatch recording 1", b"envwatch recording 1\n")
-        ),
+        (b"envwatch recording 1\n", "it is a recording of another version of envwatch, which cannot be read"),
+        (_of_version(FORMAT_VERSION - 1), "it is a recording of another version of envwatch, which cannot be read"),
+        (_of_version(FORMAT_VERSION + 1), "it is a recording of another version of envwatch, which cannot be read"),
     ],
 )
 def test_another_file_is_refused_with_the_reason(tmp_path: Path, content: bytes, message: str) -> None:

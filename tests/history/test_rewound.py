@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
@@ -18,12 +17,9 @@ from support.scripted_watch import SilencedNight
 
 from envwatch.alerts.acknowledgements import ack_of
 from envwatch.alerts.alert_policy import Rule, Word, needs_text
-from envwatch.alerts.incidents import Incidents
 from envwatch.alerts.monitor import Monitor
-from envwatch.alerts.silences import silence_of_query
 from envwatch.alerts.uptime_record import UptimeRecord
 from envwatch.fleet.events import NO_PROFILE, Event, EventLog, Kind
-from envwatch.fleet.tracking import EVERYTHING
 from envwatch.fleet.uptime import Uptime, share_text
 from envwatch.history.encoding.frames import FrameEncoder, MomentBuilder
 from envwatch.history.past import Moment
@@ -33,7 +29,6 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import PollResult, RecordedPoll
 from envwatch.model.text import SafeText, clean
 from envwatch.wording.table.block import block_of
-from envwatch.wording.table.block_text import why_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -262,27 +257,6 @@ STATES = st.lists(st.tuples(st.integers(1, 20), st.sampled_from(["up", "closed",
 @example({1: [(2, "closed"), (9, "up")], 2: [(2, "closed"), (4, "up"), (6, "closed")], 3: [(3, "silent")]})
 def test_incidents_and_waiting_losses_are_rewound_as_known_then(life: Life) -> None:
     assert_rewound_as_live(*lived_by(life, 30))
-
-
-def test_a_moment_from_before_2_0_shows_each_loss_alone_and_guesses_nothing() -> None:
-    outages: Life = {1: [(3, "closed")], 2: [(3, "closed")]}
-    history, lived = lived_by(outages, 9)
-    at, present = lived[-1]
-    assert [line.total for line in block_of(present, reading(at)).lines] == [2]
-    moment = replace(history.moment(history.polls(*EVER)[-1]), alerts=None)
-    silence = silence_of_query(EVERYTHING, WallMs(at), timedelta(hours=1), clean(""), clean("ann"))
-    past = rewound(present.with_silences({silence.id: silence}), {NO_PROFILE: moment})
-    block = block_of(past, reading(at))
-    assert [(line.total, why_text(line, past, reading(at))) for line in block.lines] == [
-        (1, "disconnected · recorded before 2.0"),
-        (1, "disconnected · recorded before 2.0"),
-    ]
-    row = next(iter(past.fleet.environments))
-    unknown = "whether a loss needs a person is unknown: recorded before 2.0"
-    assert needs_text(past.decision_of(row, at), row) == unknown
-    assert past.incidents == Incidents()
-    assert not past.silences
-    assert not any(past.silenced(each, reading(at)) for each in past.fleet.environments)
 
 
 def test_a_profile_without_a_moment_is_as_before_its_first_poll() -> None:

@@ -127,15 +127,15 @@ def test_unreadable_days_are_left_out_unless_nothing_is_left(tmp_path: Path) -> 
     connection = sqlite3.connect(first)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(HistoryError, match=r"newer envwatch|damaged"):
+    with pytest.raises(HistoryError, match=r"another version|damaged"):
         past.polls(*ALWAYS)
     second.unlink()
-    with pytest.raises(HistoryError, match="newer envwatch"):
+    with pytest.raises(HistoryError, match="another version of envwatch recorded this day"):
         events_of(past.steps(*ALWAYS))
 
 
 def set_aside(path: Path) -> None:
-    path.rename(f"{path}.damaged")
+    path.rename(f"{path}.aside")
 
 
 def set_aside_and_begun_anew(path: Path) -> None:
@@ -151,11 +151,11 @@ LOST_DAYS: Final[dict[str, tuple[Callable[[Path], object], str, str]]] = {
     ),
     "no byte": (lambda path: path.write_bytes(b""), "the history of 2025-10-10 is left out", "the file is empty"),
     "one byte": (lambda path: path.write_bytes(b"S"), "the history of 2025-10-10 is left out", "the file is empty"),
-    "set aside": (set_aside, "the history of 2025-10-10 is left out", "it was set aside as damaged"),
+    "set aside": (set_aside, "the history of 2025-10-10 is left out", "it was set aside"),
     "set aside, and a new day begun": (
         set_aside_and_begun_anew,
         "the history from 2025-10-10 00:00:00Z to 2025-10-10 01:00:00Z is left out",
-        "it was set aside as damaged",
+        "it was set aside",
     ),
     "cut": (
         lambda path: os.truncate(path, path.stat().st_size - 1),

@@ -17,7 +17,7 @@ from support.values import exact
 from envwatch.fleet.events import Event, Kind
 from envwatch.history.day_file import DayReader
 from envwatch.history.earlier_runs import changes_between_runs
-from envwatch.history.encoding.frames import FrameKind
+from envwatch.history.encoding.frames import FORMAT_VERSION, FrameKind
 from envwatch.history.past import HistoryError, events_of
 from envwatch.history.stored import Retention, StoredPast, day_paths
 from envwatch.history.writer import FolderWriter
@@ -136,27 +136,28 @@ def test_a_damaged_day_is_set_aside_and_a_new_one_begun(tmp_path: Path, damage: 
     writer.close()
     _, moments, events = content(StoredPast(tmp_path))
     assert exact((moments, events)) == exact(content(history)[1:])
-    assert (tmp_path / f"{TODAY}.damaged").read_bytes() == damaged
-    assert mode(tmp_path / f"{TODAY}.damaged") == 0o600
+    assert (tmp_path / f"{TODAY}.aside").read_bytes() == damaged
+    assert mode(tmp_path / f"{TODAY}.aside") == 0o600
     assert notes == [
-        f"a damaged day of the history was set aside, and a new one begun ({tmp_path / TODAY}.damaged)",
+        f"a damaged day of the history was set aside, and a new one begun ({tmp_path / TODAY}.aside)",
     ]
 
 
-def test_a_day_of_a_newer_version_stays_unchanged_and_the_next_day_is_recorded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [FORMAT_VERSION - 1, 99])
+def test_a_day_of_another_version_is_set_aside_with_one_line(tmp_path: Path, version: int) -> None:
     recorded_in(tmp_path, life(3))
     connection = sqlite3.connect(tmp_path / TODAY)
-    connection.execute("PRAGMA user_version = 99")
+    connection.execute(f"PRAGMA user_version = {version}")
     connection.close()
-    before = {path: path.read_bytes() for path in tmp_path.glob(f"{TODAY}*")}
-    writer = FolderWriter(tmp_path, Retention())
-    for _ in range(2):
-        with pytest.raises(HistoryError, match="a newer envwatch recorded this day; update this one"):
-            record(writer, life(1, NOW + 60_000))
-    assert {path: path.read_bytes() for path in tmp_path.glob(f"{TODAY}*")} == before
-    record(writer, life(2, NOW + DAY))
+    before = (tmp_path / TODAY).read_bytes()
+    notes: list[str] = []
+    writer = FolderWriter(tmp_path, Retention(), note=notes.append)
+    history = record(writer, life(5, NOW + 60_000))
     writer.close()
-    assert len(numbers(tmp_path)) == 2
+    aside = tmp_path / f"{TODAY}.aside"
+    assert exact(content(StoredPast(tmp_path))[1:]) == exact(content(history)[1:])
+    assert aside.read_bytes() == before
+    assert notes == [f"a day of another version of envwatch was set aside, and a new one begun ({aside})"]
 
 
 def test_a_day_deleted_under_the_writer_is_begun_anew(tmp_path: Path) -> None:

@@ -127,9 +127,8 @@ def _moment(moment: Moment) -> str:
 
 
 def _alerts_text(moment: Moment) -> str:
-    """Return the numbers and a hash of a moment's alerts; empty before version 2."""
-    if (alerts := moment.alerts) is None:
-        return ""
+    """Return the numbers and a hash of a moment's alerts."""
+    alerts = moment.alerts
     counted = sum(decision.counts for decision in alerts.decisions.values())
     numbers = f"{counted} of {len(alerts.decisions)} count, {len(alerts.silences)} silences"
     losses = f"{len(alerts.waiting)} waiting, {len(alerts.open)} open"
@@ -137,8 +136,7 @@ def _alerts_text(moment: Moment) -> str:
 
 
 def _alerts(moment: Moment) -> list[Any]:
-    if (alerts := moment.alerts) is None:
-        return []
+    alerts = moment.alerts
     silences = [
         (each.id, each.at, each.until, each.note, each.by, each.matcher and each.matcher.query, each.ends)
         for each in alerts.silences

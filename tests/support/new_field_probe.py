@@ -22,7 +22,7 @@ import envwatch
 from envwatch.demo.fleet import DemoFleet
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.profile_state import ProfileState
-from envwatch.history.encoding.frames import FrameEncoder, MomentBuilder
+from envwatch.history.encoding.frames import FORMAT_VERSION, FrameEncoder, MomentBuilder
 from envwatch.history.redaction import Redaction
 from envwatch.history.stored import RecordedFile
 from envwatch.model.clock import WallMs
@@ -80,8 +80,8 @@ def recorded_and_replayed() -> None:
 
 def older_recordings_open(copy: Path) -> None:
     golden = copy / "tests/history/golden"
-    expected = json.loads((golden / "version-1.json").read_text(encoding="utf-8"))
-    with closing(RecordedFile(golden / "version-1.recording")) as past:
+    expected = json.loads((golden / f"version-{FORMAT_VERSION}.json").read_text(encoding="utf-8"))
+    with closing(RecordedFile(golden / f"version-{FORMAT_VERSION}.recording")) as past:
         held = held_by_past(past)
         assert {part: held[part] for part in expected} == expected
         rows = chain.from_iterable(

@@ -149,8 +149,8 @@ def test_a_damaged_file_counts_as_empty_until_the_next_change(tmp_path: Path, co
     path.write_bytes(content)
     assert remembered(path) == {}
     is_whole = content.startswith(b'{"')
-    aside = tmp_path / "s.damaged"
-    notes = [f"forgot how the screen looked: damaged ({path})", f"set aside what was damaged: {aside}"]
+    aside = tmp_path / "s.aside"
+    notes = [f"forgot how the screen looked: damaged ({path}, kept as s.aside)"]
     assert kept(path, {"theme": "nord"}, {"theme": "nord"}) == ([] if is_whole else notes)
     assert remembered(path)["theme"] == "nord"
     assert (aside.read_bytes() if aside.exists() else None) == (None if is_whole else content)
@@ -158,14 +158,14 @@ def test_a_damaged_file_counts_as_empty_until_the_next_change(tmp_path: Path, co
 
 @pytest.mark.usefixtures("umask")
 def test_the_newest_damaged_file_is_set_aside_as_a_private_file(tmp_path: Path) -> None:
-    path, aside = tmp_path / "s", tmp_path / "s.damaged"
+    path, aside = tmp_path / "s", tmp_path / "s.aside"
     for content in ("{1", '{"theme": "no'):
         path.write_text(content)
         path.chmod(0o644)
         kept(path, {"sort": "mode"})
         assert (aside.read_text(), stat.S_IMODE(aside.stat().st_mode)) == (content, 0o600)
     assert json.loads(path.read_text()) == {"sort": "mode"}
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["s", "s.damaged", "s.lock"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["s", "s.aside", "s.lock"]
 
 
 def test_a_link_in_the_place_of_a_file_leads_to_no_change_outside(tmp_path: Path) -> None:
@@ -176,9 +176,9 @@ def test_a_link_in_the_place_of_a_file_leads_to_no_change_outside(tmp_path: Path
     folder = tmp_path / "state"
     folder.mkdir()
     (folder / "s").symlink_to(outside[0])
-    (folder / "s.damaged").symlink_to(outside[1])
+    (folder / "s.aside").symlink_to(outside[1])
     kept(folder / "s", {"sort": "mode"})
-    assert (folder / "s.damaged").readlink() == outside[0]
+    assert (folder / "s.aside").readlink() == outside[0]
     assert json.loads((folder / "s").read_text()) == {"sort": "mode"}
     assert not (folder / "s").is_symlink()
     assert [(file.read_text(), stat.S_IMODE(file.stat().st_mode)) for file in outside] == [("{", 0o644)] * 2
@@ -197,7 +197,7 @@ def test_an_unreadable_or_irreplaceable_file_stays_in_its_place(tmp_path: Path) 
     (tmp_path / "s.new").mkdir()
     assert len(kept(path, {"sort": "mode"})) == 2
     assert path.read_text() == "{"
-    assert not (tmp_path / "s.damaged").exists()
+    assert not (tmp_path / "s.aside").exists()
     path.unlink()
     os.mkfifo(path)  # which does not block
     assert remembered(path) == {}
@@ -454,7 +454,7 @@ def count(event, _arguments):
             os.kill(os.getpid(), signal.SIGKILL)
 
 sys.addaudithook(count)
-old, new = {"looked_at": 1.0, "online": ["a"] * 1000}, {"looked_at": 2.0, "online": ["b"] * 2000}
+old, new = ({"version": 1, "online": ids} for ids in (["a"] * 1000, ["b"] * 2000))
 while True:
     merge(path, ALERT_STATE, old)
     if (child := os.fork()) == 0:
@@ -485,7 +485,7 @@ def test_a_kill_at_any_step_of_a_write_leaves_the_old_or_the_new_state(tmp_path:
 @pytest.mark.parametrize(
     ("kind", "words", "change"),
     [
-        (ALERT_STATE, "forgot which alerts wait or are open", {"looked_at": 1.0}),
+        (ALERT_STATE, "forgot which alerts wait or are open", {"version": 1, "looked_at": 1.0}),
         (ACKNOWLEDGEMENTS, "forgot which problems were acknowledged", {key_of("env-1"): Ack(1.0, clean(""))}),
     ],
 )
@@ -498,10 +498,25 @@ def test_every_damaged_file_is_set_aside_and_begun_anew(
     file = StateFile(kind, path, notes.append)
     file.keep(change)
     finish(file)
-    assert len(json.loads(path.read_bytes())) == 1
+    assert len(json.loads(path.read_bytes())) == len(change)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert notes[0] == f"{words}: damaged ({path})"
-    assert (path.parent / "work.json.damaged").read_text() == "{damaged"
+    assert notes == [f"{words}: damaged ({path}, kept as work.json.aside)"]
+    assert (path.parent / "work.json.aside").read_text() == "{damaged"
+
+
+def test_acknowledgements_of_another_form_are_set_aside_and_the_others_stay(tmp_path: Path) -> None:
+    path, notes = tmp_path / "s", list[str]()
+    known = {"server": "one.example", "id": "env-1", "at": 1.0, "note": "known"}
+    content = json.dumps({"env-9": {"at": 1.0, "note": "names no server"}, "one.example env-1": known})
+    path.write_text(content)
+    file = StateFile(ACKNOWLEDGEMENTS, path, notes.append)
+    file.keep({key_of("env-2"): Ack(2.0, clean(""))})
+    finish(file)
+    assert {id_ for _, id_ in acknowledged(path)} == {"env-1", "env-2"}
+    assert (tmp_path / "s.aside").read_text() == content
+    assert notes == [
+        f"forgot which problems were acknowledged: some entries cannot be read ({path}, kept as s.aside)",
+    ]
 
 
 FAILS_ONCE = """
@@ -523,16 +538,15 @@ file.close()
 """
 
 
-def test_a_damaged_file_is_in_its_place_after_a_failed_write_and_its_new_name_is_said_later(tmp_path: Path) -> None:
+def test_a_damaged_file_is_in_its_place_after_a_failed_write(tmp_path: Path) -> None:
     path = tmp_path / "s"
     path.write_text("{")
     done = programs.run([sys.executable, "-c", FAILS_ONCE, str(path)], environment(tmp_path))
     assert done.stdout.decode().splitlines() == [
-        f"forgot how the screen looked: damaged ({path})",
+        f"forgot how the screen looked: damaged ({path}, kept as s.aside)",
         f"cannot remember how the screen looked: Input/output error ({path})",
-        f"set aside what was damaged: {path}.damaged",
     ]
-    assert (remembered(path), (tmp_path / "s.damaged").read_text()) == ({"theme": "nord"}, "{")
+    assert (remembered(path), (tmp_path / "s.aside").read_text()) == ({"theme": "nord"}, "{")
 
 
 def test_a_disk_that_fills_up_while_the_uptime_record_is_written_leaves_the_record_before(tmp_path: Path) -> None:

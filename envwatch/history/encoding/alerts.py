@@ -166,7 +166,7 @@ def alerts_of_rows(alerts: RecordedAlerts, ids: Iterable[SafeText]) -> RecordedA
     """Return the alerts of some rows."""
     decisions, uptimes = alerts.decisions, alerts.uptimes
     return alerts._replace(
-        decisions={id_: decisions[id_] for id_ in ids},
+        decisions={id_: decision for id_ in ids if (decision := decisions.get(id_)) is not None},
         uptimes={id_: uptime for id_ in ids if (uptime := uptimes.get(id_)) is not None},
     )
 

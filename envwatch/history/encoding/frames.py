@@ -56,13 +56,11 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.history.encoding.codecs import EncodedRow
-    from envwatch.history.past import RecordedAlerts
     from envwatch.model.clock import ServerMs
     from envwatch.model.text import SafeText
 
 
 FORMAT_VERSION: Final = 2
-"""Version 2 adds alerts, also to a continued file of version 1."""
 
 _KEY_EVERY: Final = 720
 """An hour of polls every 5 s."""
@@ -136,11 +134,7 @@ def difference(before: Moment | None, base: int, after: Moment) -> FramePart:
     plain = {"now": CLOCKS.plain(after.now), "fleet": _plain_profile_state(old, profile_state), **rows.plain()}
     if before is None or before.acks != after.acks:
         plain["acks"] = ACKS.plain(after.acks)
-    known, alerts = None if before is None else before.alerts, after.alerts
-    if alerts is None:
-        if known is not None:
-            plain["alerts"] = None
-    elif (change := plain_alerts(known or NO_ALERTS, alerts, after)) or known is None:
+    if change := plain_alerts(NO_ALERTS if before is None else before.alerts, after.alerts, after):
         plain["alerts"] = change
     return FramePart(plain, rows.numbers(), base)
 
@@ -272,7 +266,7 @@ class MomentBuilder:
         self._profile = profile
         self._rows: list[EncodedRow] = []
         self._fields: dict[str, Any] = {}
-        self._alerts: RecordedAlerts | None = None
+        self._alerts = NO_ALERTS
         self._checksum: int | None = None
         """None without a frame, and after damage."""
 
@@ -293,7 +287,7 @@ class MomentBuilder:
         if part is None:
             if frame.kind is not FrameKind.KEY or not parts or parts[0].base:
                 raise DamagedError("the frame before it is missing")
-            self._rows, self._fields, self._alerts, part = [], {}, None, parts[0]
+            self._rows, self._fields, self._alerts, part = [], {}, NO_ALERTS, parts[0]
         try:
             self._apply(part.plain, iter(part.numbers))
         except (ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError) as error:
@@ -327,7 +321,7 @@ class MomentBuilder:
             profile_state = ProfileState(
                 profile=self._profile, environments=MappingProxyType(environments), **self._fields
             )
-            alerts = None if self._alerts is None else alerts_of_rows(self._alerts, environments)
+            alerts = alerts_of_rows(self._alerts, environments)
         except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise HistoryError(NONSENSE) from error
         if len(environments) != len(self._rows):
@@ -353,11 +347,8 @@ class MomentBuilder:
         self._fields = fields
 
     def _apply_alerts(self, plain: object) -> None:
-        if plain is None:
-            self._alerts = None
-            return
-        rows, known = self._rows, self._alerts or NO_ALERTS
-        self._alerts = changed_alerts(known, object_of(plain), lambda place: rows[place][ID], self._profile)
+        rows = self._rows
+        self._alerts = changed_alerts(self._alerts, object_of(plain), lambda place: rows[place][ID], self._profile)
 
     def _beat(self, group: list[Any], numbers: Iterator[int]) -> None:
         listed_at, previous_ms, scale, count, is_apart = group

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic_core import to_json
 
-from envwatch.alerts.alert_policy import UNRECORDED
 from envwatch.fleet.presence import UNTIMED, Presence, Reason, heartbeat_age
 from envwatch.model.environment import API_FIELDS, NEVER, OUTPUT_NAMES, Environment, ValueKind
 from envwatch.model.shared_marks import shared_ack_of
@@ -284,7 +283,7 @@ def json_row(row: ListedEnvironment, note: SafeText | None = None) -> dict[str, 
     values["profile"] = tracked.profile or None
     values["acknowledged"] = note
     values["last_state"] = tracked.presence.value if row.is_unknown and tracked.verdict != UNTIMED else None
-    if row.decision is not None and row.decision is not UNRECORDED:
+    if row.decision is not None:
         values["alerting"], values["alerting_rule"] = row.decision.counts, row.decision.rule.value
     values["up7d"] = None if tracked.up_share is None else round(tracked.up_share, SHARE_DECIMALS)
     return values

@@ -7,14 +7,12 @@ from datetime import timedelta
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from envwatch.alerts.alert_policy import UNRECORDED
 from envwatch.alerts.losses import LOSSES
 from envwatch.alerts.silences import counted_from, silenced_time
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind, flatten
 from envwatch.fleet.presence import UNTIMED, Presence
 from envwatch.fleet.watched_time import UptimeState
 from envwatch.history.hours import Availability, percent_text
-from envwatch.history.past import NO_ALERTS
 from envwatch.model import limits
 from envwatch.model.environment import UNRESTRICTED, mode_of
 from envwatch.model.shared_marks import shared_ack_of
@@ -85,11 +83,12 @@ class _Facts:
         return Line(subject, predicate, {"id": id_, "name": name, **values}, rank)
 
     def silenced(self, tracked: TrackedEnvironment, off_at: float | None = None) -> Silenced | None:
-        alerts, now = self.recorded.last.alerts or NO_ALERTS, self.recorded.last.now.wall
+        alerts, now = self.recorded.last.alerts, self.recorded.last.now.wall
         return silenced_time(tracked, self.state, alerts.once, alerts.recurring, now, off_at)
 
     def counts(self, id_: SafeText) -> bool:
-        return (self.recorded.last.alerts or NO_ALERTS).decisions.get(id_, UNRECORDED).counts
+        decision = self.recorded.last.alerts.decisions.get(id_)
+        return decision is None or decision.counts
 
     def is_judged(self, tracked: TrackedEnvironment) -> bool:
         return not self.state.is_unproven(tracked) and tracked.verdict != UNTIMED

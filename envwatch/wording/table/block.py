@@ -214,8 +214,7 @@ def block_of(
                 lost.setdefault(home, []).append((tracked, tracked.lost_at))
             else:
                 rest.append(tracked)
-        is_unrecorded = monitor.policy_of(profile_state.profile).is_unrecorded
-        lost |= {_key(*row.key): [(row, row.lost_at)] for row in rest} if is_unrecorded else _found_together(rest)
+        lost |= _found_together(rest)
     lost = _acked_apart(lost, monitor, homes)
     earlier = {line.key: line for line in before.lines}
     incidents = {_key(incident.profile, incident.id): incident for incident in monitor.incidents.open}

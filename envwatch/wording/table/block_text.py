@@ -6,7 +6,6 @@ from collections import Counter
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
-from envwatch.alerts.alert_policy import UNRECORDED, decision_text
 from envwatch.alerts.incidents import losses_text
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.tracking import ChangeTag
@@ -148,10 +147,8 @@ def why_text(line: BlockLine, monitor: Monitor, now: Clocks) -> SafeText:
     if line.not_back is not None:
         causes = Counter({line.not_back: len(line.off)})
     parts = [text if len(causes) == 1 else f"{count:,} {text}" for text, count in causes.most_common() if text]
-    policy = monitor.policy_of(line.profile)
-    if policy.is_unrecorded:
-        parts.append(decision_text(UNRECORDED, line.off[0]))
-    shared = {shared_silence_text(tracked.environment, now.wall, policy.zone) for tracked in line.off}
+    zone = monitor.policy_of(line.profile).zone
+    shared = {shared_silence_text(tracked.environment, now.wall, zone) for tracked in line.off}
     if len(shared) == 1 and (text := shared.pop()) is not None:  # None unless all members have the text
         parts.append(text)
     return composed(" · ".join(parts))

@@ -81,7 +81,6 @@ def _moments_and_events() -> tuple[list[Moment], Sequence[Event]]:
     loss = Loss(event, Span(ServerMs(NOW), ServerMs(NOW)), MonotonicS(1), MonotonicS(2), clean("inc-1"))
     incident = incident_of(NO_PROFILE, [loss, loss._replace(event=replace(event, id=clean("env-2")))], monitor.fleet)
     for place, moment in enumerate(moments):
-        assert moment.alerts is not None
         alerts = moment.alerts._replace(waiting=(loss,) * (place != 1), open=(incident,) * (place != 0))
         moments[place] = replace(moment, alerts=alerts)
     return moments, history.events(*_ALWAYS)
