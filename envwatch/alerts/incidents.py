@@ -465,10 +465,10 @@ def _end_text(incident: Incident, around: Surroundings) -> SafeText | None:
     if not turned:
         return None
     row, decision = turned[0]
-    who = "counts" if len(known) == 1 else f"{row.environment.label} counts"
+    who = "no longer pages" if len(known) == 1 else f"{row.environment.label} no longer pages"
     if len(turned) > 1:
-        who = f"{len(turned):,} of these count"
-    return composed(f"{who} no more: {decision_text(decision, row)}; `A` changes that")
+        who = f"{len(turned):,} of these no longer page"
+    return composed(f"{who}: {decision_text(decision, row)}; `A` changes that")
 
 
 def _blindnesses(

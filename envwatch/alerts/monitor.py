@@ -234,7 +234,7 @@ class Monitor:
                 continue
             if was.uptime.is_permanent is not tracked.uptime.is_permanent:
                 decision = self.decision_of(tracked, at)
-                if decision.rule is Rule.UPTIME:
+                if decision.rule in {Rule.UPTIME, Rule.FIRST_DAYS}:
                     yield _turn(tracked, decision, at)
 
     def _inherited_words(self, events: Iterable[Event], after: ProfileState) -> Words:
@@ -670,5 +670,5 @@ class Monitor:
 
 
 def _turn(tracked: TrackedEnvironment, decision: Decision, at: ServerMs) -> Event:
-    kind = Kind.ALERTING if decision.counts else Kind.NOT_ALERTING
+    kind = Kind.PAGES if decision.counts else Kind.DOES_NOT_PAGE
     return tracked.event(kind, at, reason=decision_text(decision, tracked))

@@ -87,7 +87,7 @@ class Person:
                 return "escape"
             is_down = {name: night.machines[name].is_down for name in named}
             night.silenced.update(name for name in named if is_down[name] or name not in self._down)
-        elif re.match(r"Silence on this machine: .*\bend\b", box) or " a loss needs " in box:
+        elif re.match(r"Silence on this machine: .*\bend\b", box) or re.search(r"\b(pages|does not page): ", box):
             return "escape"
         return "enter"
 
