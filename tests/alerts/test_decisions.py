@@ -32,6 +32,8 @@ from envwatch.fleet.uptime import Uptime
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import EMPTY, clean
+from envwatch.query.fields import MatchContext
+from envwatch.query.language import parse
 from envwatch.wording.events.matching import matcher_of
 
 if TYPE_CHECKING:
@@ -289,7 +291,26 @@ def test_the_end_of_a_managed_sandbox_opens_nothing(row: dict[str, Any], opens: 
     assert len(one.opened) == opens
 
 
-def test_an_expected_missing_row_needs_a_person_outside_the_query_too() -> None:
+def test_filters_find_machines_by_policy_and_by_a_page_due_now() -> None:
+    policies = {NO_PROFILE: AlertPolicy(alert=matcher_of("name:web-*"))}
+    monitor = Monitor.create({NO_PROFILE: Limits()}, policies=policies)
+    rows = [
+        environment("on", connectionName="web-1", lastHeartbeat=NOW),
+        environment("off", connectionName="web-2", connectionId=None),
+        environment("laptop", connectionName="ann", connectionId=None),
+    ]
+    monitor, _ = monitor.apply(NO_PROFILE, listed(rows), reading())
+    context = MatchContext.of(monitor, reading(), NO_PROFILE, NOW)
+
+    def found(query: str) -> set[str]:
+        test = parse(query).test(context, ())
+        return {row.environment.id for row in monitor.fleet.environments if test(row)}
+
+    assert (found("pages:yes"), found("pages:no")) == ({"on", "off"}, {"laptop"})
+    assert (found("paging:yes"), found("paging:no")) == ({"off"}, {"on", "laptop"})
+
+
+def test_an_expected_missing_row_pages_outside_the_query_too() -> None:
     policy = AlertPolicy(alert=matcher_of("!name:nas"), expect=(clean("nas"),))
     monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy})
     monitor, _ = monitor.apply(NO_PROFILE, listed([environment("env-1", connectionName="web")]), reading())

@@ -582,9 +582,9 @@ def test_an_acknowledgement_of_the_serving_host_has_its_name_unless_there_is_ano
 @pytest.mark.parametrize(
     ("watched_h", "decision", "values"),
     [
-        (50.0, _COUNTS, (True, "uptime", 0.9765)),
-        (47.0, _COUNTS._replace(counts=False, rule=Rule.SANDBOX), (False, "sandbox", None)),
-        (47.0, None, (None, None, None)),
+        (50.0, _COUNTS, (True, "uptime", "pages: up 97 % of 2 days", 0.9765)),
+        (47.0, _COUNTS._replace(counts=False, rule=Rule.SANDBOX), (False, "sandbox", "does not page: a managed sandbox", None)),
+        (47.0, None, (None, None, None, None)),
     ],
 )
 def test_the_decision_about_alerts_and_the_known_share_are_in_json_and_csv(
