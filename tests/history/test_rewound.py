@@ -17,7 +17,7 @@ from support.policies import soon
 from support.scripted_watch import SilencedNight
 
 from envwatch.alerts.acknowledgements import ack_of
-from envwatch.alerts.alert_policy import Rule, Word, needs_text
+from envwatch.alerts.alert_policy import Rule, Word, decision_sentence
 from envwatch.alerts.incidents import Incidents
 from envwatch.alerts.monitor import Monitor
 from envwatch.alerts.silences import silence_of_query
@@ -129,7 +129,7 @@ def told(monitor: Monitor, at: float) -> object:
         times = None if silenced is None else (*silenced[1:], silenced.silence.by, silenced.silence.note)
         is_silenced = monitor.silenced(row, now) is not None
         share = None if row.up_share is None else share_text(row.up_share)
-        return monitor.is_alerting(row, now), decision, needs_text(decision, row), share, times, is_silenced
+        return monitor.is_alerting(row, now), decision, decision_sentence(decision, row), share, times, is_silenced
 
     waiting, opened = monitor.incidents.waiting, monitor.incidents.open
     classify_loss = monitor.loss_classifier(now)
@@ -278,8 +278,8 @@ def test_a_moment_from_before_2_0_shows_each_loss_alone_and_guesses_nothing() ->
         (1, "disconnected · recorded before 2.0"),
     ]
     row = next(iter(past.fleet.environments))
-    unknown = "whether a loss needs a person is unknown: recorded before 2.0"
-    assert needs_text(past.decision_of(row, at), row) == unknown
+    unknown = "nobody knows whether it pages: recorded before 2.0"
+    assert decision_sentence(past.decision_of(row, at), row) == unknown
     assert past.incidents == Incidents()
     assert not past.silences
     assert not any(past.silenced(each, reading(at)) for each in past.fleet.environments)
