@@ -182,7 +182,7 @@ KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "Its `counts`, and states of a row": lambda: listing()["counts"].keys() - {"total"},
     "Its `set_aside`": lambda: listing()["set_aside"],
     "A row, in this order, also of JSON lines and CSV": lambda: listing()["environments"][0],
-    "`alerting_rule`": lambda: [rule.value for rule in Rule],
+    "`pages_by`": lambda: [rule.value for rule in Rule],
     "A decision of `alerts`": decision,
     "An outage of `alerts --since`": past_outage,
     "A finding of `doctor`": finding_of_doctor,

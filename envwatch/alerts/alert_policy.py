@@ -1,4 +1,4 @@
-"""The alert policy: which losses need a person."""
+"""The alert policy: which machines page when they are lost, and why."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class AlertPolicy:
     """One profile's alert policy."""
 
     alert: Matcher | None = None
-    """Environments that need a person; None for the permanent rows."""
+    """Environments that page; None for the permanent rows."""
     alert_after: timedelta = limits.ALERT_AFTER
     blind_after: timedelta | None = limits.BLIND_AFTER
     """None opens no incident."""
@@ -69,6 +69,8 @@ class AlertPolicy:
             return _IN_ALERT if self.alert.matches(tracked, now) else _OUTSIDE_ALERT
         if tracked.uptime is None:
             return _MAY_SLEEP if row.may_sleep else _MAY_NOT_SLEEP
+        if not tracked.uptime.is_known:
+            return _FIRST_CONNECTED if tracked.uptime.is_permanent else _FIRST_DAYS
         return _PERMANENT if tracked.uptime.is_permanent else _NOT_PERMANENT
 
 
@@ -76,7 +78,7 @@ DEFAULT_POLICY: Final = AlertPolicy()
 
 
 class Word(NamedTuple):
-    """A person's word for an environment: alert always or never."""
+    """A person's override: the machine pages always or never."""
 
     is_always: bool
     at: WallMs
@@ -90,21 +92,27 @@ NO_WORDS: Final[Words] = {}
 
 
 class Rule(StrEnum):
-    """Rules that decide whether a loss needs a person."""
+    """Rules that decide whether a machine pages."""
 
     EXPECT = "expect"
-    WORD = "word"
-    SHARED = "serve"
+    WORD = "override"
+    SHARED = "server"
     """The serving host decides for viewers."""
     SANDBOX = "sandbox"
     ALERT = "alert"
     UPTIME = "uptime"
+    FIRST_DAYS = "first-days"
+    """The rule before an uptime record is long enough."""
     SYSTEM = "system"
-    """The rule without an uptime record: no loss of a system that sleeps counts."""
+    """The rule without an uptime record: no system that sleeps pages."""
+
+
+BY_RECORD: Final = frozenset({Rule.UPTIME, Rule.FIRST_DAYS})
+"""The rules which read the uptime record."""
 
 
 class Decision(NamedTuple):
-    """Whether losses need a person, and the deciding rule."""
+    """Whether a machine pages, and the deciding rule."""
 
     counts: bool
     rule: Rule
@@ -121,6 +129,8 @@ _SHARED, _NOT_SHARED = Decision(counts=True, rule=Rule.SHARED), Decision(counts=
 _SANDBOX: Final = Decision(counts=False, rule=Rule.SANDBOX)
 _IN_ALERT, _OUTSIDE_ALERT = Decision(counts=True, rule=Rule.ALERT), Decision(counts=False, rule=Rule.ALERT)
 _PERMANENT, _NOT_PERMANENT = Decision(counts=True, rule=Rule.UPTIME), Decision(counts=False, rule=Rule.UPTIME)
+_FIRST_CONNECTED = Decision(counts=True, rule=Rule.FIRST_DAYS)
+_FIRST_DAYS = Decision(counts=False, rule=Rule.FIRST_DAYS)
 _MAY_NOT_SLEEP, _MAY_SLEEP = Decision(counts=True, rule=Rule.SYSTEM), Decision(counts=False, rule=Rule.SYSTEM)
 
 
@@ -130,41 +140,43 @@ def decision_text(decision: Decision, tracked: TrackedEnvironment, zone: tzinfo 
         by = f", by {decision.word.by}" if decision.word.by else ""
         day = moment(decision.word.at, zone)
         return composed(f"{word_text(decision.word)}{by}{'' if day is None else f', {day.day} {day:%b}'}")
-    if decision.rule is Rule.UPTIME and tracked.uptime is not None:
-        text = uptime_text(tracked.uptime)
-        is_kept_by_system = not tracked.uptime.is_known and tracked.environment.may_sleep
-        return composed(f"{text}{_SLEEPS}") if is_kept_by_system else text
+    if decision.rule in BY_RECORD and tracked.uptime is not None:
+        return uptime_text(tracked.uptime)
     if decision.rule is Rule.SHARED and (shared := shared_alerts_of(tracked.environment)) is not None:
         return shared.why
     return _RULE_TEXTS[decision.rule, decision.counts]
 
 
-def needs_text(decision: Decision, tracked: TrackedEnvironment, zone: tzinfo | None = None) -> SafeText:
-    """Return a sentence: `a loss needs a person: up 99 % of 7 days`."""
-    who = "a person" if decision.counts else "nobody"
-    return composed(f"a loss needs {who}: {decision_text(decision, tracked, zone)}")
+def decision_sentence(decision: Decision, tracked: TrackedEnvironment, zone: tzinfo | None = None) -> SafeText:
+    """Return a sentence: `pages: up 99 % of 7 days`."""
+    pages = pages_text(is_paging=decision.counts)
+    return composed(f"{pages}: {decision_text(decision, tracked, zone)}")
 
 
-_SLEEPS: Final = ", and a system that sleeps"
+def pages_text(*, is_paging: bool) -> str:
+    """Return `pages` or `does not page`."""
+    return "pages" if is_paging else "does not page"
+
+
 _RULE_TEXTS: Final[Mapping[tuple[Rule, bool], SafeText]] = {
-    (Rule.EXPECT, True): clean("expected"),
-    (Rule.SHARED, True): clean("the serving host says so"),
-    (Rule.SHARED, False): clean("the serving host says so"),
+    (Rule.EXPECT, True): clean("in `expect`"),
+    (Rule.SHARED, True): clean("the server says so"),
+    (Rule.SHARED, False): clean("the server says so"),
     (Rule.SANDBOX, False): clean("a managed sandbox"),
-    (Rule.ALERT, True): clean("`alert` finds the row"),
-    (Rule.ALERT, False): clean("`alert` does not find the row"),
-    (Rule.SYSTEM, True): clean("no record of the uptime, and no system that sleeps"),
-    (Rule.SYSTEM, False): composed(f"no record of the uptime{_SLEEPS}"),
+    (Rule.ALERT, True): clean("`alert` finds it"),
+    (Rule.ALERT, False): clean("`alert` does not find it"),
+    (Rule.SYSTEM, True): clean("not a laptop's system"),
+    (Rule.SYSTEM, False): clean("a laptop's system"),
 }
 
 
 def word_for(words: Words, server: SafeText, id_: SafeText) -> Word | None:
-    """Return a person's word for an environment."""
+    """Return a person's override for an environment."""
     return words.get((server, id_)) if words else None
 
 
 def policy_words(content: Mapping[str, object]) -> Words:
-    """Return a file's words without damaged entries."""
+    """Return a file's overrides without damaged entries."""
     return dict(entry for raw in content.values() if (entry := _word_in(raw)) is not None)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.alerts.alert_policy import Rule, decision_text
+from envwatch.alerts.alert_policy import BY_RECORD, decision_text
 from envwatch.alerts.losses import (
     ACK_ENDED,
     LOSSES,
@@ -461,14 +461,14 @@ def _end_text(incident: Incident, around: Surroundings) -> SafeText | None:
     if known and all(decision.is_never for _, decision in known):
         word = known[0][1].word
         return composed(f"set to never by {word.by}" if word is not None and word.by else "set to never")
-    turned = [(row, decision) for row, decision in known if decision.rule is Rule.UPTIME and not decision.counts]
+    turned = [(row, decision) for row, decision in known if decision.rule in BY_RECORD and not decision.counts]
     if not turned:
         return None
     row, decision = turned[0]
-    who = "counts" if len(known) == 1 else f"{row.environment.label} counts"
+    who = "no longer pages" if len(known) == 1 else f"{row.environment.label} no longer pages"
     if len(turned) > 1:
-        who = f"{len(turned):,} of these count"
-    return composed(f"{who} no more: {decision_text(decision, row)}; `A` changes that")
+        who = f"{len(turned):,} of these no longer page"
+    return composed(f"{who}: {decision_text(decision, row)}; `A` changes that")
 
 
 def _blindnesses(

@@ -18,6 +18,7 @@ from envwatch.alerts.acknowledgements import (
     with_changes,
 )
 from envwatch.alerts.alert_policy import (
+    BY_RECORD,
     DEFAULT_POLICY,
     NO_WORDS,
     AlertPolicy,
@@ -234,7 +235,7 @@ class Monitor:
                 continue
             if was.uptime.is_permanent is not tracked.uptime.is_permanent:
                 decision = self.decision_of(tracked, at)
-                if decision.rule is Rule.UPTIME:
+                if decision.rule in BY_RECORD:
                     yield _turn(tracked, decision, at)
 
     def _inherited_words(self, events: Iterable[Event], after: ProfileState) -> Words:
@@ -670,5 +671,5 @@ class Monitor:
 
 
 def _turn(tracked: TrackedEnvironment, decision: Decision, at: ServerMs) -> Event:
-    kind = Kind.ALERTING if decision.counts else Kind.NOT_ALERTING
+    kind = Kind.PAGES if decision.counts else Kind.DOES_NOT_PAGE
     return tracked.event(kind, at, reason=decision_text(decision, tracked))

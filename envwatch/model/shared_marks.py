@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SHARED_FIELD: Final = "envwatch"
 """Optional members: `{"by", "at", "note", "until", "uuid"}` as `ack`, `{"by", "until", "reason"}` as `silence`,
-`{"counts", "why", "share"}` as `alerts`, and the id of an open or waiting incident as `incident`."""
+`{"pages", "why", "share"}` as `alerts`, and the id of an open or waiting incident as `incident`."""
 
 _LONGEST_NAME: Final = 40
 _LONGEST_MS: Final = limits.LONGEST_SILENCE.total_seconds() * 1000
@@ -79,10 +79,11 @@ def shared_silence_of(environment: Environment, wall: float) -> SharedSilence | 
 
 
 class SharedAlerts(NamedTuple):
-    """The serving host's decision whether a row's losses need a person."""
+    """The serving host's decision whether a machine pages."""
 
     counts: bool
     why: SafeText
+    """The reason, without `pages: ` or `does not page: `."""
     share: float | None = None
     """The share of the watched week up, 0 to 1; None before two watched days."""
 
@@ -92,12 +93,13 @@ def shared_alerts_of(environment: Environment) -> SharedAlerts | None:
     if not environment.unknown:
         return None  # nearly all rows
     mark = _mark(environment, "alerts")
-    counts, why, share = mark.get("counts"), text_in(mark.get("why"), LONGEST_NOTE), mark.get("share")
+    counts, why, share = mark.get("pages"), text_in(mark.get("why"), LONGEST_NOTE), mark.get("share")
     if not isinstance(counts, bool) or not why:
         return None
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0.0 <= share <= 1.0:
         share = None
-    return SharedAlerts(counts, why, share)
+    reason = why.removeprefix("pages: " if counts else "does not page: ")
+    return SharedAlerts(counts, clean(reason), share)
 
 
 def shared_incident_of(environment: Environment) -> SafeText:

@@ -51,15 +51,28 @@ class MatchContext(NamedTuple):
     """Set only for a single profile, whose rows lack the name."""
     is_silenced: Callable[[TrackedEnvironment], bool] = lambda _: False
     is_unknown: Callable[[TrackedEnvironment], bool] = lambda tracked: tracked.clock_suspect
+    pages: Callable[[TrackedEnvironment], bool] = lambda _: False
+    """Whether the policy pages for a loss."""
+    is_paging: Callable[[TrackedEnvironment], bool] = lambda _: False
+    """Whether an unacknowledged, unsilenced loss pages now."""
 
     @classmethod
     def of(cls, monitor: Monitor, clocks: Clocks, profile: SafeText, at: float = math.nan) -> MatchContext:
         """Return the context of a monitor's rows; `at` is the server's clock in ms."""
+        moments = monitor.fleet.moments(clocks.wall)
 
         def is_unknown(row: TrackedEnvironment) -> bool:
             return row.clock_suspect or monitor.fleet.for_environment(row).is_unknown(row, clocks)
 
-        return cls(at, monitor.is_acked, profile, lambda row: monitor.silenced(row, clocks) is not None, is_unknown)
+        return cls(
+            at,
+            monitor.is_acked,
+            profile,
+            lambda row: monitor.silenced(row, clocks) is not None,
+            is_unknown,
+            lambda row: monitor.decision_of(row, moments[row.profile]).counts,
+            lambda row: monitor.is_alerting(row, clocks),
+        )
 
 
 TIMELESS: Final = MatchContext(math.nan)
@@ -404,6 +417,12 @@ _COMPUTED: Final[tuple[Field, ...]] = (
     NumberField("beat", "last heartbeat: >90s", lambda tracked: tracked.environment.last_heartbeat_at),
     FlagField("permanent", "up nearly all the time: yes, no", lambda tracked, _: tracked.is_permanent),
     NumberField("up7d", "percent of the last watched week up: <90", lambda tracked: tracked.up_share, is_share=True),
+    FlagField("pages", "a loss pages, by policy: yes, no", lambda tracked, context: context.pages(tracked)),
+    FlagField(
+        "paging",
+        "off and pages, neither acknowledged nor silenced",
+        lambda tracked, context: context.is_paging(tracked),
+    ),
     FlagField("acked", "acknowledged: yes, no", lambda tracked, context: context.is_acked(tracked)),
     FlagField("silenced", "silenced: yes, no", lambda tracked, context: context.is_silenced(tracked)),
     FlagField("flapping", "going off and coming back: yes, no", lambda tracked, _: tracked.is_flapping),
@@ -417,7 +436,7 @@ _COMPUTED: Final[tuple[Field, ...]] = (
 
 _ORDER: Final = (
     "status name mode profile version branch directory os host node beat up seen first user pod device connection"
-    " listener owner org id update permanent up7d acked silenced flapping changed command"
+    " listener owner org id update pages paging permanent up7d acked silenced flapping changed command"
 )
 """Fields missing here come last."""
 

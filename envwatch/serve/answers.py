@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from pydantic_core import to_json
 
 from envwatch.alerts.acknowledgements import NO_ACKS, Acks, own_acks
-from envwatch.alerts.alert_policy import NO_WORDS, AlertPolicy, Words, decision_text, word_for
+from envwatch.alerts.alert_policy import NO_WORDS, AlertPolicy, Words, decision_sentence, word_for
 from envwatch.alerts.silences import NO_SILENCES, Silences, silenced_time
 from envwatch.fleet.events import blind_after
 from envwatch.fleet.uptime import whole_percent
@@ -93,8 +93,8 @@ class SharedState:
                 decision = self.policy.decision(tracked, word_for(self.words, profile_state.server, id_), at)
                 share = tracked.up_share
                 found[id_]["alerts"] = {
-                    "counts": decision.counts,
-                    "why": decision_text(decision, tracked),
+                    "pages": decision.counts,
+                    "why": decision_sentence(decision, tracked),
                     "share": None if share is None else whole_percent(share) / 100,
                 }
             if not has_silences:

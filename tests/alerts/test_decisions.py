@@ -18,8 +18,8 @@ from envwatch.alerts.alert_policy import (
     Decision,
     Rule,
     Word,
+    decision_sentence,
     decision_text,
-    needs_text,
     policy_words,
     word_entry,
 )
@@ -32,6 +32,8 @@ from envwatch.fleet.uptime import Uptime
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import EMPTY, clean
+from envwatch.query.fields import MatchContext
+from envwatch.query.language import parse
 from envwatch.wording.events.matching import matcher_of
 
 if TYPE_CHECKING:
@@ -60,7 +62,7 @@ def decided(
 
 def served(*, counts: Any, why: Any = "up 88 % of 7 days", share: Any = 0.88) -> dict[str, Any]:
     """Return the fields of a row from `envwatch serve`."""
-    return {"envwatch": {"alerts": {"counts": counts, "why": why, "share": share}}}
+    return {"envwatch": {"alerts": {"pages": counts, "why": why, "share": share}}}
 
 
 EXPECTED: Final = AlertPolicy(expect=(clean("web"),), alert=NOTHING)
@@ -84,8 +86,8 @@ SANDBOX: Final[dict[str, Any]] = {"deviceId": "sandbox-agent-1"}
         (decided(AlertPolicy(alert=EVERYTHING), None, OFTEN_DOWN, metadata={"os": "darwin"}), True, Rule.ALERT),
         (decided(None, None, ALWAYS_UP, metadata={"os": "darwin"}), True, Rule.UPTIME),
         (decided(None, None, OFTEN_DOWN, metadata={"os": "linux"}), False, Rule.UPTIME),
-        (decided(None, None, NEW, metadata={"os": "linux"}), False, Rule.UPTIME),
-        (decided(None, None, NEW._replace(is_first=True)), True, Rule.UPTIME),
+        (decided(None, None, NEW, metadata={"os": "linux"}), False, Rule.FIRST_DAYS),
+        (decided(None, None, NEW._replace(is_first=True)), True, Rule.FIRST_DAYS),
         (decided(None, None, OFTEN_DOWN._replace(is_first=True)), False, Rule.UPTIME),
         (decided(metadata={"os": "linux"}), True, Rule.SYSTEM),
         (decided(metadata={"os": "darwin"}), False, Rule.SYSTEM),
@@ -106,28 +108,28 @@ def test_the_decision_is_the_same_before_and_after_a_loss(verdict: Verdict) -> N
 @pytest.mark.parametrize(
     ("decision", "uptime", "text"),
     [
-        (decided(uptime=ALWAYS_UP), ALWAYS_UP, "a loss needs a person: up 100 % of 2 days"),
-        (decided(uptime=NEW), NEW, "a loss needs nobody: watched for 47 of 48 h"),
-        (decided(word=NEVER), None, "a loss needs nobody: never, by ann, 9 Oct"),
-        (decided(word=ALWAYS._replace(by=EMPTY)), None, "a loss needs a person: always, 9 Oct"),
-        (decided(**SANDBOX), None, "a loss needs nobody: a managed sandbox"),
+        (decided(uptime=ALWAYS_UP), ALWAYS_UP, "pages: up 100 % of 2 days"),
+        (decided(uptime=NEW), NEW, "does not page: watched for 47 of 48 h"),
+        (decided(word=NEVER), None, "does not page: never, by ann, 9 Oct"),
+        (decided(word=ALWAYS._replace(by=EMPTY)), None, "pages: always, 9 Oct"),
+        (decided(**SANDBOX), None, "does not page: a managed sandbox"),
     ],
 )
 def test_the_reason_of_a_decision_in_words(decision: Decision, uptime: Uptime | None, text: str) -> None:
     tracked = TrackedEnvironment(environment=environment("env-1"), verdict=DISCONNECTED, uptime=uptime)
-    assert needs_text(decision, tracked) == text
+    assert decision_sentence(decision, tracked) == text
     assert decision_text(decision, tracked) in text
 
 
 @pytest.mark.parametrize(
     ("uptime", "text"),
     [
-        (None, "no record of the uptime, and a system that sleeps"),
-        (NEW, "watched for 47 of 48 h, and a system that sleeps"),
+        (None, "a laptop's system"),
+        (NEW, "watched for 47 of 48 h"),
         (OFTEN_DOWN, "up 77 % of 2 days"),
     ],
 )
-def test_the_first_days_of_a_laptop_name_its_system_with_a_record_and_without(uptime: Uptime | None, text: str) -> None:
+def test_a_laptop_without_a_record_names_its_system_and_with_one_its_uptime(uptime: Uptime | None, text: str) -> None:
     row = environment("env-1", metadata={"os": "darwin"})
     laptop = TrackedEnvironment(environment=row, verdict=DISCONNECTED, uptime=uptime)
     assert decision_text(AlertPolicy().decision(laptop, None, NOW), laptop) == text
@@ -226,7 +228,7 @@ def test_never_ends_the_incident_of_a_row() -> None:
     one = asked().hold(100, "a")
     assert one.sizes == ([1], [])
     one.say(NEVER).poll("a")
-    assert ([each.ended_by for each in one.resolved], one.kinds) == (["set to never by ann"], [Kind.NOT_ALERTING])
+    assert ([each.ended_by for each in one.resolved], one.kinds) == (["set to never by ann"], [Kind.DOES_NOT_PAGE])
     assert one.hold(100).hold(100, "a").sizes == ([1], [1])
 
 
@@ -240,7 +242,7 @@ def test_always_makes_an_offline_row_lost_at_this_moment() -> None:
     one = not_asked().hold(1_000, "a")
     assert one.sizes == ([], [])
     one.say(ALWAYS).poll("a")
-    assert (one.sizes, one.kinds) == (([], []), [Kind.ALERTING])
+    assert (one.sizes, one.kinds) == (([], []), [Kind.PAGES])
     assert one.hold(100, "a").hold(100).sizes == ([1], [1])
     assert one.resolved[0].ended_by is None
 
@@ -266,7 +268,7 @@ def test_always_of_an_earlier_run_tells_no_row_off_again() -> None:
 def test_a_word_without_an_effect_gives_no_event_and_a_withdrawn_word_leaves_the_row_to_the_next_rule() -> None:
     assert asked().say(ALWAYS).say(ALWAYS).say(None).kinds == []
     one = not_asked().say(ALWAYS).say(None).hold(500, "a")
-    assert (one.sizes, one.kinds) == (([], []), [Kind.ALERTING, Kind.NOT_ALERTING])
+    assert (one.sizes, one.kinds) == (([], []), [Kind.PAGES, Kind.DOES_NOT_PAGE])
 
 
 @pytest.mark.parametrize(
@@ -289,7 +291,26 @@ def test_the_end_of_a_managed_sandbox_opens_nothing(row: dict[str, Any], opens: 
     assert len(one.opened) == opens
 
 
-def test_an_expected_missing_row_needs_a_person_outside_the_query_too() -> None:
+def test_filters_find_machines_by_policy_and_by_a_page_due_now() -> None:
+    policies = {NO_PROFILE: AlertPolicy(alert=matcher_of("name:web-*"))}
+    monitor = Monitor.create({NO_PROFILE: Limits()}, policies=policies)
+    rows = [
+        environment("on", connectionName="web-1", lastHeartbeat=NOW),
+        environment("off", connectionName="web-2", connectionId=None),
+        environment("laptop", connectionName="ann", connectionId=None),
+    ]
+    monitor, _ = monitor.apply(NO_PROFILE, listed(rows), reading())
+    context = MatchContext.of(monitor, reading(), NO_PROFILE, NOW)
+
+    def found(query: str) -> set[str]:
+        test = parse(query).test(context, ())
+        return {row.environment.id for row in monitor.fleet.environments if test(row)}
+
+    assert (found("pages:yes"), found("pages:no")) == ({"on", "off"}, {"laptop"})
+    assert (found("paging:yes"), found("paging:no")) == ({"off"}, {"on", "laptop"})
+
+
+def test_an_expected_missing_row_pages_outside_the_query_too() -> None:
     policy = AlertPolicy(alert=matcher_of("!name:nas"), expect=(clean("nas"),))
     monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy})
     monitor, _ = monitor.apply(NO_PROFILE, listed([environment("env-1", connectionName="web")]), reading())

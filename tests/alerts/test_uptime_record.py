@@ -75,7 +75,7 @@ class Record:
         return self.record.rows[clean(name)]
 
     def kinds(self, name: str) -> list[Kind]:
-        turns = (Kind.ALERTING, Kind.NOT_ALERTING)
+        turns = (Kind.PAGES, Kind.DOES_NOT_PAGE)
         return [event.kind for event in self.events if event.id == name and event.kind in turns]
 
 
@@ -244,18 +244,18 @@ def test_a_row_beginning_or_ceasing_to_count_is_an_event() -> None:
     record.poll().hold(5 * MINUTE)
     assert (record.kinds("new"), record.kinds("edge")) == ([], [])
     record.hold(10 * MINUTE)
-    assert record.kinds("new") == [Kind.ALERTING]
+    assert record.kinds("new") == [Kind.PAGES]
     record.poll("edge").hold(HOUR_S, "edge")
     assert record.kinds("edge") == []
     record.hold(5 * MINUTE)
-    assert record.kinds("edge") == [Kind.NOT_ALERTING]
+    assert record.kinds("edge") == [Kind.DOES_NOT_PAGE]
 
 
 @pytest.mark.parametrize(
     ("lost", "text"),
     [
-        (("edge",), "counts no more: up 89 % of 6 days; `A` changes that"),
-        (("edge", "safe"), "laptop of edge counts no more: up 89 % of 6 days; `A` changes that"),
+        (("edge",), "no longer pages: up 89 % of 6 days; `A` changes that"),
+        (("edge", "safe"), "laptop of edge no longer pages: up 89 % of 6 days; `A` changes that"),
         (("edge", "verge"), "2 of these count no more: up 89 % of 6 days; `A` changes that"),
         (("safe",), None),
     ],

@@ -101,7 +101,7 @@ def test_acknowledgements_silences_and_the_policy_count(envwatch: Envwatch, faul
     envwatch.write_config('filter = "name:no-such"\nonline_only = true\nexpect = ["web-3"]\n')
     assert first_line(envwatch("check", ENVWATCH_ALERT="!name:web-2")) == (
         0,
-        "ENVWATCH OK - no problem in 4 machines (1 acked, 1 silenced, 1 not alerting)",
+        "ENVWATCH OK - no problem in 4 machines (1 acked, 1 silenced, 1 not paging)",
     )
     assert faulty.seen[-1].query == {"limit": "100"}, "filter and online_only are for the dashboard"
     envwatch.write_config("")

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 OTHER = "token-of-ben-0123456789"
 CERT = Path(__file__).parents[1] / "support" / "certs" / "localhost.pem"
 AGES = {"heartbeat_age_s", "reason", "last_heartbeat_at", "last_seen_at"}
-DECISION = {"alerting", "alerting_rule", "up7d", "unknown"}
+DECISION = {"pages", "pages_by", "why", "up7d", "unknown"}
 """The decision of the serving host, which is an unknown field of a served row."""
 
 

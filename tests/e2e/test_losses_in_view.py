@@ -463,16 +463,16 @@ def test_of_servers_laptops_and_jobs_all_down_the_block_names_the_servers(tmp_pa
             terminal.wait_for(r"^── 10 online ─")
             server.script = fleet_without_power
             terminal.wait_for(r"^▌.○ 4 off +[0-9]+s NEW ")
-            terminal.wait_for(r"^── 6 not alerting ─")
+            terminal.wait_for(r"^── 6 not paging ─")
             (line,) = [line for line in terminal.display if "NEW" in line and "▌" in line]
             assert set(re.findall(r"[a-z]+-?[a-z0-9]*", line.partition("NEW")[2])) & set(EVERY_ROW) == set(SERVERS)
             terminal.press("G", ENTER)
-            terminal.wait_for(r"alerts +a loss needs nobody: watched for 0 of 48 h")
+            terminal.wait_for(r"alerts +does not page: watched for 0 of 48 h")
             for name, word, shown in (("ci-0", "always", "5 off"), ("nas", "never", "4 of 5 off|4 off")):
                 command = [sys.executable, "-m", "envwatch", "alerts", "set", name, word]
                 ended = programs.run(command, environment(tmp_path, **environ))
                 assert (ended.returncode, word in ended.stderr.decode()) == (0, True)
                 terminal.wait_for(shown)
-            terminal.wait_for(r"^── 6 not alerting \(1 never\) ─")
+            terminal.wait_for(r"^── 6 not paging \(1 never\) ─")
             terminal.press("q", "q")
             assert terminal.wait_for_end() == 0

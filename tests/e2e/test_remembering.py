@@ -95,7 +95,7 @@ def test_decisions_reach_running_dashboards_and_the_next_run_until_they_are_with
             reader.press("G")
             reader.wait_for("▏.*by a command")
             run(server, tmp_path, "alerts", "set", "old-nas", "never")
-            reader.wait_for(r"1 not alerting \(1 never\)")
+            reader.wait_for(r"1 not paging \(1 never\)")
             run(server, tmp_path, "alerts", "set", "old-nas", "always")
             quit_from(reader)
         ((name, ack),) = kept(tmp_path, "acknowledged.json").items()

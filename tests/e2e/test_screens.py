@@ -303,7 +303,7 @@ def test_each_hint_comes_in_its_time_after_the_key_of_the_hint_before(tmp_path: 
         terminal.press("e", "q", "n")
         terminal.wait_for("hint 4 of 8 comes with the next change +H no more hints")
         terminal.press("A")
-        terminal.wait_for("by rule +a loss needs a person: up 99 % of 7 days")
+        terminal.wait_for("by rule +pages: up 99 % of 7 days")
         terminal.press(ESC)
         terminal.wait_for("hint 5 of 8 comes")
         terminal.press("?")

@@ -16,7 +16,7 @@ from support.policies import soon
 from support.scripted_watch import SilencedNight
 
 from envwatch.alerts.acknowledgements import ack_of
-from envwatch.alerts.alert_policy import Rule, Word, needs_text
+from envwatch.alerts.alert_policy import Rule, Word, decision_sentence
 from envwatch.alerts.monitor import Monitor
 from envwatch.alerts.uptime_record import UptimeRecord
 from envwatch.fleet.events import NO_PROFILE, Event, EventLog, Kind
@@ -124,7 +124,7 @@ def told(monitor: Monitor, at: float) -> object:
         times = None if silenced is None else (*silenced[1:], silenced.silence.by, silenced.silence.note)
         is_silenced = monitor.silenced(row, now) is not None
         share = None if row.up_share is None else share_text(row.up_share)
-        return monitor.is_alerting(row, now), decision, needs_text(decision, row), share, times, is_silenced
+        return monitor.is_alerting(row, now), decision, decision_sentence(decision, row), share, times, is_silenced
 
     waiting, opened = monitor.incidents.waiting, monitor.incidents.open
     classify_loss = monitor.loss_classifier(now)

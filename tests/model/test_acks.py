@@ -213,8 +213,8 @@ def test_a_silence_needs_an_end_within_a_year_and_ends_by_itself(until: Any, loo
 @given(text=st.text())
 def test_marks_are_single_lines_of_clean_text_and_of_bounded_width(text: str) -> None:
     by, long = f"x{text}\x1b[2J\n\u202e", "y" * 5_000
-    row = marked(ack={"by": by, "at": 1, "note": by}, alerts={"counts": True, "why": by})
-    large = marked(ack={"by": long, "at": 1, "note": long}, alerts={"counts": True, "why": "y" * 201})
+    row = marked(ack={"by": by, "at": 1, "note": by}, alerts={"pages": True, "why": by})
+    large = marked(ack={"by": long, "at": 1, "note": long}, alerts={"pages": True, "why": "y" * 201})
     for each, is_long in ((row, False), (large, True)):
         ack, alerts = shared_ack_of(each), shared_alerts_of(each)
         assert ack is not None
@@ -235,13 +235,13 @@ def test_a_field_without_an_object_says_nothing(field: Any) -> None:
 @pytest.mark.parametrize("share", [0, 0.0, 0.5, 1.0, 1])
 @pytest.mark.parametrize("counts", [True, False])
 def test_the_decision_of_the_host_has_a_reason_and_a_share(share: float, *, counts: bool) -> None:
-    row = marked(alerts={"counts": counts, "why": "up 50 % of 7 days", "share": share})
+    row = marked(alerts={"pages": counts, "why": "up 50 % of 7 days", "share": share})
     assert shared_alerts_of(row) == SharedAlerts(counts, clean("up 50 % of 7 days"), share)
 
 
 @pytest.mark.parametrize("share", [None, True, False, -0.001, 1.001, "0.5", [0.5], 2**200])
 def test_an_impossible_share_is_left_out(share: Any) -> None:
-    row = marked(alerts={"counts": True, "why": "always", "share": share})
+    row = marked(alerts={"pages": True, "why": "always", "share": share})
     assert shared_alerts_of(row) == SharedAlerts(counts=True, why=clean("always"))
 
 
@@ -252,10 +252,10 @@ def test_an_impossible_share_is_left_out(share: Any) -> None:
         7,
         [],
         {},
-        {"counts": 1, "why": "x"},
-        {"counts": None, "why": "x"},
-        {"counts": True},
-        {"counts": True, "why": " "},
+        {"pages": 1, "why": "x"},
+        {"pages": None, "why": "x"},
+        {"pages": True},
+        {"pages": True, "why": " "},
     ],
 )
 def test_a_decision_needs_an_answer_and_a_reason(alerts: Any) -> None:

@@ -133,7 +133,7 @@ async def test_the_json_is_what_a_listing_says_of_the_environment() -> None:
         await stage.press("j")
         (text,) = stage.copied
         (expected,) = json.loads(b"".join(listing_json(list_of(listed([row])))))["environments"]
-        here = {"acknowledged": "known", "alerting": True, "alerting_rule": "system"}
+        here = {"acknowledged": "known", "pages": True, "pages_by": "system", "why": "pages: not a laptop's system"}
         assert list(json.loads(text).items()) == list((expected | here).items())
         count = text.count("\n") + 1
         assert re.search(rf" JSON +{count} lines ", line)

@@ -87,7 +87,7 @@ class Person:
                 return "escape"
             is_down = {name: night.machines[name].is_down for name in named}
             night.silenced.update(name for name in named if is_down[name] or name not in self._down)
-        elif " a loss needs " in box or re.match(r"Silence on this machine(: .*\bend\b| for )", box):
+        elif re.search(r"\b(pages|does not page): |^Silence on this machine(: .*\bend\b| for )", box):
             return "escape"  # with a note, the box no longer says where the name ends
         return "enter"
 

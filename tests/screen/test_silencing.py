@@ -194,21 +194,21 @@ async def test_never_takes_a_loss_out_of_the_block_and_by_rule_brings_the_loss_b
         assert [line.strip() for line in stage.block if "ci-7" in line]
         await stage.press("A")
         assert isinstance(stage.app.screen, Menu)
-        assert "ci-7: a loss needs a person: no record of the uptime, and no system" in stage.text
+        assert "ci-7: pages: not a laptop's system" in stage.text
         await stage.press("n", "enter")
         assert stage.news == "ci-7 never alerts now: A changes that"
         assert not any("ci-7" in line for line in stage.block)
-        assert "1 not alerting (1 never)" in stage.rule
+        assert "1 not paging (1 never)" in stage.rule
         stage.go_to("env-ci-7")
         await stage.turns()
         pane = " ".join(line.partition("▏")[2] for line in stage.lines)
-        assert "alerts a loss needs nobody: never, by ann, 9 Oct" in " ".join(pane.split())
+        assert "alerts does not page: never, by ann, 9 Oct" in " ".join(pane.split())
         await stage.press("A")
-        assert "ci-7: a loss needs nobody: never, by ann, 9 Oct" in stage.text
+        assert "ci-7: does not page: never, by ann, 9 Oct" in stage.text
         await stage.press("enter")
         assert words(stage) == {"env-ci-7": False}, "the menu begins at the choice in force"
         await stage.press("A", "b", "enter")
-        assert stage.news.startswith("ci-7 alerts as the rules say: a loss needs a person: no record")
+        assert stage.news.startswith("the rules decide about ci-7 again: pages: not a laptop")
         assert any("ci-7" in line for line in stage.block)
         key = key_of("env-ci-7")
         never = {key: Word(is_always=False, at=WallMs(stage.at), by=clean("ann"))}
@@ -328,10 +328,10 @@ async def test_the_decision_of_the_serving_host_counts_here_before_a_record_of_t
     async with staged((120, 36)) as stage:
         await stage.show(lost_rows(alerts={"counts": False, "why": "up 61 % of 7 days", "share": 0.61}))
         assert not stage.app.state.block.lines
-        assert "1 not alerting" in stage.rule
+        assert "1 not paging" in stage.rule
         stage.go_to("env-a")
         await stage.press("enter")
-        assert "alerts   a loss needs nobody: up 61 % of 7" in stage.text
+        assert "alerts   does not page: up 61 % of 7" in stage.text
         await stage.press("A", "a", "enter")
         assert stage.app.state.block.lines
-        assert "alerts   a loss needs a person: always" in stage.text
+        assert "alerts   pages: always" in stage.text

@@ -85,8 +85,8 @@ def test_a_silence_stands_in_its_rows_until_its_end() -> None:
 @pytest.mark.parametrize(
     ("up_h", "alerts"),
     [
-        (47, {"counts": False, "why": "watched for 47 of 48 h", "share": None}),
-        (48, {"counts": True, "why": "up 100 % of 2 days", "share": 1.0}),
+        (47, {"pages": False, "why": "does not page: watched for 47 of 48 h", "share": None}),
+        (48, {"pages": True, "why": "pages: up 100 % of 2 days", "share": 1.0}),
     ],
 )
 def test_the_decision_and_the_share_stand_in_the_row(up_h: float, alerts: dict[str, Any]) -> None:
@@ -102,23 +102,23 @@ def test_the_decision_and_the_share_stand_in_the_row(up_h: float, alerts: dict[s
 def test_a_word_of_the_serving_host_decides_for_viewers_at_once() -> None:
     profile, never = Served(), {key_of("env-2"): Word(is_always=False, at=WallMs(NOW), by=clean("ann"))}
     profile.poll(wire_rows(2), shared=SharedState(HOST, policy=AlertPolicy()))
-    assert [each["alerts"]["counts"] for each in notes(profile).values()] == [True, True]
+    assert [each["alerts"]["pages"] for each in notes(profile).values()] == [True, True]
     profile.step(None, NOW + 1_000, SharedState(HOST, policy=AlertPolicy(), words=never))
     found = notes(profile, NOW + 1_000)
-    assert found["env-1"]["alerts"]["counts"]
-    assert found["env-2"]["alerts"] == {"counts": False, "why": "never, by ann, 9 Oct", "share": None}
+    assert found["env-1"]["alerts"]["pages"]
+    assert found["env-2"]["alerts"] == {"pages": False, "why": "does not page: never, by ann, 9 Oct", "share": None}
 
 
 def test_a_note_of_upstream_stays_unless_this_host_has_its_own() -> None:
     """Upstream may be another `envwatch serve`."""
     profile, policy = Served(), AlertPolicy()
-    theirs = {"ack": {"by": "far", "at": 1, "note": ""}, "alerts": {"counts": False, "why": "x"}}
+    theirs = {"ack": {"by": "far", "at": 1, "note": ""}, "alerts": {"pages": False, "why": "does not page: x"}}
     rows = [wire_row("a", envwatch=theirs), wire_row("b", envwatch=theirs)]
     profile.poll(rows, shared=shared(["b"]))
     assert notes(profile)["a"] == theirs
     assert notes(profile)["b"]["ack"]["by"] == "ops-1"
     profile.step(None, NOW, SharedState(HOST, policy=policy))
-    assert notes(profile)["a"] == {**theirs, "alerts": {"counts": False, "why": "x", "share": None}}
+    assert notes(profile)["a"] == {**theirs, "alerts": {"pages": False, "why": "does not page: x", "share": None}}
 
 
 def test_a_change_between_two_polls_is_served_at_once_and_has_another_tag() -> None:

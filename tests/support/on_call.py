@@ -188,7 +188,7 @@ class OnCall:
             return "gone in block" if machine.lacking else "off"
         if machine.name == RENAMED:
             return "replaced"
-        return "old" if machine.name in OLD else "silenced" if machine.name in self.silenced else "not alerting"
+        return "old" if machine.name in OLD else "silenced" if machine.name in self.silenced else "not paging"
 
 
 SCRIPT: Final[Mapping[int, Callable[[OnCall], None]]] = {
@@ -226,13 +226,13 @@ _INCIDENT: Final = re.compile(
 _MEMBER: Final = re.compile(r".[ ►+◆] {3}\S (?P<word>off|miss|gone|on|late) +\S+ +(?:\d+[mh] +)?(?P<name>\S+)")
 _MORE_MEMBERS: Final = re.compile(r" +(\d+) more: enter shows them all *")
 _MORE: Final = re.compile(r" \+(?P<lines>\d+) more(?:, (?P<fresh>\d+) new)? · n *")
-_RULE: Final = re.compile(r"── (?P<counts>[\d,]+ (?:online|unknown|old|silenced|not alerting|replaced|gone)\b.*?) ─*")
+_RULE: Final = re.compile(r"── (?P<counts>[\d,]+ (?:online|unknown|old|silenced|not paging|replaced|gone)\b.*?) ─*")
 _ROW: Final = re.compile(r"[ ▌][ ►+◆][●◐○·!?] ")
 _HEADER: Final = re.compile(r"[ ▌][ ►+◆][▾▸] ")
 _OVERLAY: Final = re.compile("┌─|^▔▔")
 """The upper edge of a menu, a prompt or the palette."""
 _PAST: Final = re.compile(r" (?:REWOUND|REPLAY|PAUSED \d)")
-_ASIDES: Final = ("old", "silenced", "not alerting", "replaced")
+_ASIDES: Final = ("old", "silenced", "not paging", "replaced")
 _NOW: Final = " now "
 _STEADY_S: Final = 5
 """Seconds after a cursor move in which lines may keep places."""
@@ -411,7 +411,7 @@ def _check_counts(status: str, rule: str | None, night: OnCall) -> None:
     true_up = 0 if night.is_blind else sum(not night.machines[name].is_down for name in night.silenced)
     assert (_number(silenced_up[1]) if silenced_up else 0) == true_up, f"{true_up} silenced rows are up"
     rule = re.sub(r" \([\d,]+ silenced\)", "", rule)
-    asides = {word: _number(count) for count, word in re.findall(r"([\d,]+) (not alerting|[a-z]+)", rule)}
+    asides = {word: _number(count) for count, word in re.findall(r"([\d,]+) (not paging|[a-z]+)", rule)}
     for word in ("online", "unknown", *_ASIDES):
         assert asides.get(word, 0) == counts.get(word, 0), f"the number of {word} rows is wrong"
     assert not asides.keys() - {"online", "unknown", *_ASIDES}, "the rule line counts what is not there"

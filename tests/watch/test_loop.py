@@ -215,7 +215,7 @@ def test_a_decision_at_the_screen_is_saved_and_reaches_each_observer() -> None:
     assert saved == [decisions]
     assert (watch.monitor.acks, watch.monitor.silences, watch.monitor.words) == decisions
     assert [update.changes.profile for update in seen] == [NO_PROFILE, None]
-    assert [event.kind for event in seen[1].changes.events] == [Kind.NOT_ALERTING, Kind.ACKNOWLEDGED]
+    assert [event.kind for event in seen[1].changes.events] == [Kind.DOES_NOT_PAGE, Kind.ACKNOWLEDGED]
     watch.decide(Decisions({key_of("env-1"): None}, {SILENCE.id: None}, {key_of("env-1"): None}))
     assert not any((watch.monitor.acks, watch.monitor.silences, watch.monitor.words))
 

@@ -54,21 +54,24 @@ def row(name: str = "a", rule: Rule = Rule.UPTIME, *, counts: bool = False, word
 
 def by_uptime(name: str, watched_h: float, *, counts: bool = False) -> DecidedRow:
     tracked = replace(named(name), uptime=Uptime().after(watched_h * HOUR, is_up=True))
-    return DecidedRow(tracked, Decision(counts, Rule.UPTIME))
+    return DecidedRow(tracked, Decision(counts, Rule.UPTIME if watched_h >= 48 else Rule.FIRST_DAYS))
 
 
 @pytest.mark.parametrize(
     ("rows", "text"),
     [
-        ([], "0 rows count"),
-        ([row(counts=True)], "1 row counts"),
-        ([row(counts=True), row(rule=Rule.EXPECT, counts=True)], "2 rows count"),
-        ([by_uptime("a", 48), by_uptime("b", 47.99)], "0 rows count, 1 not permanent, 1 watched for under two days"),
-        ([by_uptime("a", 47.99, counts=True)], "1 row counts"),
-        ([row(rule=Rule.SYSTEM)], "0 rows count, 1 on a system that sleeps"),
+        ([], "0 machines page"),
+        ([row(counts=True)], "1 machine pages"),
+        ([row(counts=True), row(rule=Rule.EXPECT, counts=True)], "2 machines page"),
+        (
+            [by_uptime("a", 48), by_uptime("b", 47.99)],
+            "0 machines page; not: 1 not up enough, 1 watched for under two days",
+        ),
+        ([by_uptime("a", 47.99, counts=True)], "1 machine pages"),
+        ([row(rule=Rule.SYSTEM)], "0 machines page; not: 1 on a laptop's system"),
         (
             [row(rule=rule) for rule in (Rule.ALERT, Rule.SANDBOX, Rule.SHARED, Rule.WORD, Rule.WORD)],
-            "0 rows count, 2 never, 1 by the serving host, 1 in a sandbox, 1 outside `alert`",
+            "0 machines page; not: 2 never, 1 by the server, 1 in a sandbox, 1 outside `alert`",
         ),
     ],
 )
@@ -79,9 +82,9 @@ def test_the_rows_are_counted_by_the_reason(rows: list[DecidedRow], text: str) -
 @pytest.mark.parametrize(
     ("watched_h", "rule", "counts", "is_new"),
     [
-        (47.99, Rule.UPTIME, False, True),
+        (47.99, Rule.FIRST_DAYS, False, True),
         (48, Rule.UPTIME, False, False),
-        (47.99, Rule.UPTIME, True, False),
+        (47.99, Rule.FIRST_DAYS, True, False),
         (47.99, Rule.SANDBOX, False, False),
     ],
 )
@@ -102,16 +105,16 @@ def test_eight_new_rows_are_named_and_the_others_counted() -> None:
 @pytest.mark.parametrize(
     ("rows", "text"),
     [
-        ([row("ci-7", Rule.WORD, word=NEVER)], "ci-7 never alerts now: A changes that"),
-        ([row(name, Rule.WORD, counts=True, word=ALWAYS) for name in "ab"], "a and b always alert now: A changes that"),
-        ([row("box", Rule.SANDBOX)], "box alerts as the rules say: a loss needs nobody: a managed sandbox"),
+        ([row("ci-7", Rule.WORD, word=NEVER)], "ci-7 never pages now: A changes that"),
+        ([row(name, Rule.WORD, counts=True, word=ALWAYS) for name in "ab"], "a and b always page now: A changes that"),
+        ([row("box", Rule.SANDBOX)], "the rules decide about box again: does not page: a managed sandbox"),
         (
             [row("a", Rule.SANDBOX), row("b", counts=True)],
-            "a and b alert as the rules say: a loss of 1 of these needs a person",
+            "the rules decide about a and b again: 1 of 2 page",
         ),
         (
             [row("web", Rule.EXPECT, counts=True), row("b", Rule.WORD, word=NEVER)],
-            "web is in `expect`: a loss always needs a person",
+            "web is in `expect`, and always pages",
         ),
     ],
 )
@@ -121,28 +124,28 @@ def test_the_answer_to_a_word_says_what_is_in_force(rows: list[DecidedRow], text
 
 def test_the_answer_of_a_viewer_names_its_scope_and_what_the_serving_host_does() -> None:
     for counts, still in ((True, "still pages"), (False, "does not page")):
-        served = named("web", envwatch={"alerts": {"counts": counts, "why": "up 99 %"}})
+        served = named("web", envwatch={"alerts": {"pages": counts, "why": "up 99 %"}})
         said = DecidedRow(served, Decision(counts=False, rule=Rule.WORD, word=NEVER))
         for server, host in (("watch:8283/profiles/work", "watch:8283"), ("", "the serving host")):
-            text = f"web never alerts now on this machine (A changes that); {host} {still}"
+            text = f"web never pages now on this machine (A changes that); {host} {still}"
             assert answer_to_word([said], "A", server_of={served.profile: clean(server)}.__getitem__) == text
 
 
 def test_the_table_and_the_json_have_a_share_once_the_share_is_known_and_a_profile_if_there_are_several() -> None:
     known, new = by_uptime("web", 48, counts=True), by_uptime("x" * 41, 1)
-    assert [cells[:3] for cells in decisions_table([known, new])] == [
-        ("NAME", "ALERTS", "UP7D"),
-        ("web", "yes", "100 %"),
-        (f"{'x' * 32}…{'x' * 7}", "no", "-"),
+    assert list(decisions_table([known, new])) == [
+        ("NAME", "UP7D", "WHY"),
+        ("web", "100 %", "pages: up 100 % of 2 days"),
+        (f"{'x' * 32}…{'x' * 7}", "-", "does not page: watched for 1 of 48 h"),
     ]
     work = known._replace(tracked=replace(known.tracked, profile=clean("work")))
-    assert [cells[:3] for cells in decisions_table([work, new])] == [
-        ("NAME", "PROFILE", "ALERTS"),
-        ("web", "work", "yes"),
-        (f"{'x' * 32}…{'x' * 7}", "", "no"),
+    assert list(decisions_table([work, new])) == [
+        ("NAME", "PROFILE", "UP7D", "WHY"),
+        ("web", "work", "100 %", "pages: up 100 % of 2 days"),
+        (f"{'x' * 32}…{'x' * 7}", "", "-", "does not page: watched for 1 of 48 h"),
     ]
     decoded = json.loads(decisions_json([work, new]))
-    assert [(each["profile"], each["alerting"], each["up7d"]) for each in decoded] == [
+    assert [(each["profile"], each["pages"], each["up7d"]) for each in decoded] == [
         ("work", True, 1.0),
         (None, False, None),
     ]

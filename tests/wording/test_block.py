@@ -172,9 +172,9 @@ def test_the_times_of_a_line_are_by_the_clock_of_this_machine(skew: float) -> No
 
 def test_no_block_counts_nothing() -> None:
     assert (NO_BLOCK.unknown, NO_BLOCK.never, NO_BLOCK.silenced_up, NO_BLOCK.aside_counts) == (0, 0, 0, [])
-    asides = {Aside.OLD: 1, Aside.NOT_ALERTING: 1_007}
-    assert Block(asides=asides).aside_counts == [(1, "old"), (1_007, "not alerting")]
-    assert Block(asides=asides, never=1_002).aside_counts == [(1, "old"), (1_007, "not alerting (1,002 never)")]
+    asides = {Aside.OLD: 1, Aside.NOT_PAGING: 1_007}
+    assert Block(asides=asides).aside_counts == [(1, "old"), (1_007, "not paging")]
+    assert Block(asides=asides, never=1_002).aside_counts == [(1, "old"), (1_007, "not paging (1,002 never)")]
     assert (NO_BLOCK.newest, NO_BLOCK.changes_at) == (None, inf)
     line = BlockLine(("incident", NO_PROFILE, "1"), NO_PROFILE, 1, WallMs(0.0), WallMs(0.0))
     assert (line.acked, line.is_acked, line.is_open, line.fresh_losses(0.0)) == (0, False, False, 0)
@@ -359,7 +359,7 @@ def test_rows_in_need_of_nobody_are_counted_by_their_reasons() -> None:
     down = {"job": "x", "toy": "x", "old": "x", "quiet": "x", "lost": "x", "b1": "x"}
     one.poll(down | {"b2": "+"}, after=0, lost={"old": DAY, "lost": 200}).silence("quiet")
     assert one.lines == ["off: lost NEW"]
-    assert one.asides == {"old": 1, "silenced": 1, "not alerting": 2, "replaced": 1}
+    assert one.asides == {"old": 1, "silenced": 1, "not paging": 2, "replaced": 1}
     assert one.block.presences == {Presence.ONLINE: 1, Presence.OFFLINE: 1}
     assert one.block.keys == {(NO_PROFILE, "lost")}
 
@@ -620,7 +620,7 @@ def test_title_status_bar_and_check_have_the_numbers_of_the_dashboard(
         down = sum(count for each, count in block.presences.items() if each not in {Presence.LATE, Presence.ONLINE})
         assert block.paging == down_in(one, is_acked=False)
         assert down - block.paging == down_in(one, is_acked=True)
-        besides = down + block.asides.get(Aside.SILENCED, 0) + block.asides.get(Aside.NOT_ALERTING, 0)
+        besides = down + block.asides.get(Aside.SILENCED, 0) + block.asides.get(Aside.NOT_PAGING, 0)
         assert block.paging + block.off_besides == besides
         listing = EnvironmentList(rows=[], taken_at=NOW, rejected=0, is_by_server_clock=True, block=block)
         line = prompt_line(listing, label=clean(""), age=timedelta(), encoding="utf-8", ascii_only=False).decode()

@@ -282,7 +282,7 @@ ON, LATE, OFF, GONE = Presence.ONLINE, Presence.LATE, Presence.OFFLINE, Presence
         (Block(presences={ON: 40}, unknown=3), 0, "?3 acme", "?3 acme"),
         (Block(presences={OFF: 5}, paging=5), 0, "○5 ●0 acme", "x5 +0 acme"),
         (Block(presences={ON: 9, OFF: 5}, paging=3), 0, "○3 +2 acme", "x3 +2 acme"),
-        (Block(presences={ON: 9}, asides={Aside.NOT_ALERTING: 2, Aside.SILENCED: 1}), 0, "○+3 acme", "x+3 acme"),
+        (Block(presences={ON: 9}, asides={Aside.NOT_PAGING: 2, Aside.SILENCED: 1}), 0, "○+3 acme", "x+3 acme"),
         (Block(asides={Aside.OLD: 5}), 0, "●0 acme", "+0 acme"),
         (Block(unknown=57), 0, "? acme", "? acme"),
         (Block(), 0, "? acme", "? acme"),

@@ -70,7 +70,7 @@ UNTIMED = row("untimed", lastHeartbeat=NOW * 1000)
 FLEET = [UP, LATE, DOWN, OLD]
 BLANK = offline(" ")
 _STATE_LABELS = ["on", "late", "off", "gone", "unknown"]
-_ASIDE_LABELS = ["old", "silenced", "notalerting", "replaced"]
+_ASIDE_LABELS = ["old", "silenced", "notpaging", "replaced"]
 
 
 def check_result(
@@ -166,7 +166,7 @@ def test_a_late_row_alone_is_ok_and_counts_in_the_performance_data() -> None:
 @pytest.mark.parametrize(
     ("quiet", "word", "label", "off"),
     [
-        ({"policy": AlertPolicy(alert=matcher_of("!name:down"))}, "not alerting", "notalerting", 0),
+        ({"policy": AlertPolicy(alert=matcher_of("!name:down"))}, "not paging", "notpaging", 0),
         (
             {"silences": {"1": silence_of_query(matcher_of("name:down"), WallMs(NOW), HOUR, clean(""), clean("me"))}},
             "silenced",
@@ -401,7 +401,7 @@ def test_a_check_without_an_uptime_record_says_so(*, has_record: bool) -> None:
     monitor, _ = monitor.apply(NO_PROFILE, listed(rows), reading())
     found = check_result_of(monitor, Metric.PROBLEMS, EVERYTHING, reading())
     if has_record:
-        assert found.status_and_text(None, ZERO) == (PluginStatus.OK, "no problem in 2 machines (1 not alerting)")
+        assert found.status_and_text(None, ZERO) == (PluginStatus.OK, "no problem in 2 machines (1 not paging)")
         assert found.doubts == []
     else:
         text = "1 problem in 2 machines (1 off, no uptime record): laptop of env-2"
@@ -411,7 +411,7 @@ def test_a_check_without_an_uptime_record_says_so(*, has_record: bool) -> None:
 
 def test_a_check_of_rows_of_a_serving_host_needs_no_uptime_record() -> None:
     rows = [
-        environment("env-1", lastHeartbeat=NOW, envwatch={"alerts": {"counts": True, "why": "expected", "share": None}})
+        environment("env-1", lastHeartbeat=NOW, envwatch={"alerts": {"pages": True, "why": "expected", "share": None}})
     ]
     monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, served(listed(rows), 0), reading())
     found = check_result_of(monitor, Metric.PROBLEMS, EVERYTHING, reading())

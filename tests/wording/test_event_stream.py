@@ -141,9 +141,9 @@ THEN = listed([environment("env-1", **OFF), *beating(2)[1:], environment("env-3"
 
 def test_a_line_has_columns_and_a_profile_only_with_several() -> None:
     words = clean("offline"), clean("work"), clean("web"), clean("disconnected")
-    assert Layout(5).line(NOW, *words) == "2025-10-09T08:53:20Z  offline       web    disconnected"
-    assert Layout(5, 6).line(NOW, *words) == "2025-10-09T08:53:20Z  offline       work    web    disconnected"
-    assert Layout(1).line(1e300, *words[:3], clean("")) == "–  offline       web"
+    assert Layout(5).line(NOW, *words) == "2025-10-09T08:53:20Z  offline        web    disconnected"
+    assert Layout(5, 6).line(NOW, *words) == "2025-10-09T08:53:20Z  offline        work    web    disconnected"
+    assert Layout(1).line(1e300, *words[:3], clean("")) == "–  offline        web"
     profiles = clean("home"), clean("office")
     assert layout_of(Monitor.create(dict.fromkeys(profiles, Limits())).fleet) == Layout(1, 6)
 
@@ -315,8 +315,8 @@ def test_a_row_without_alerts_from_now_on_has_the_decision_and_the_reason() -> N
     monitor, (event,) = monitor.with_words({key_of("env-1"): never}, reading())
     found = read(of(event, monitor))
     data = found["data"]
-    assert (found["type"], found["subject"]) == ("envwatch.environment.not-alerting", "env-1")
-    assert (data["alerting"], data["alerting_rule"], data["reason"]) == (False, "word", "never, by ann, 9 Oct")
+    assert (found["type"], found["subject"]) == ("envwatch.environment.does-not-page", "env-1")
+    assert (data["pages"], data["pages_by"], data["reason"]) == (False, "override", "never, by ann, 9 Oct")
 
 
 def test_the_members_of_a_group_are_rows_with_their_changes() -> None:

@@ -81,8 +81,8 @@ def while_blind(*members: Event | int, **changes: object) -> Event:
         (event(Kind.ONLINE, lasted=timedelta(seconds=252)), "back online after 4m 12s"),
         (event(Kind.OFFLINE, reason="disconnected"), "went offline · disconnected"),
         (event(Kind.OFFLINE, reason="disconnected", lasted=HOURS), "went offline · disconnected · was on for 3h"),
-        (event(Kind.ALERTING, reason="up 90 % of 7 days"), "counts from now on: up 90 % of 7 days"),
-        (event(Kind.NOT_ALERTING, reason="up 88 % of 7 days"), "counts no more: up 88 % of 7 days; `A` changes that"),
+        (event(Kind.PAGES, reason="up 90 % of 7 days"), "pages from now on: up 90 % of 7 days"),
+        (event(Kind.DOES_NOT_PAGE, reason="up 88 % of 7 days"), "no longer pages: up 88 % of 7 days; `A` changes that"),
         (event(Kind.GONE, reason="no longer listed"), "gone · no longer listed"),
         (event(Kind.RETURNED, after="online", lasted=HOURS), "listed again, online after 3h"),
         (event(Kind.RECONNECTED), "reconnected · new connection, never seen offline"),
@@ -401,49 +401,49 @@ FLEET = {"id": None, "name": None}
         (
             Kind.OFFLINE,
             {"reason": clean("heartbeat lost (121 s)"), "lasted": LASTED},
-            "offline       mac-mini-2    heartbeat lost (121 s), was on for 3d 4h",
+            "offline        mac-mini-2    heartbeat lost (121 s), was on for 3d 4h",
         ),
-        (Kind.ONLINE, {"lasted": timedelta(seconds=252)}, "online        mac-mini-2    was off for 4m 12s"),
+        (Kind.ONLINE, {"lasted": timedelta(seconds=252)}, "online         mac-mini-2    was off for 4m 12s"),
         (
             Kind.NOT_BACK,
             {**FLEET, "members": members(2), "reason": clean("not back by 10:00")},
-            "not-back      2 machines    by 10:00, box-0, box-1",
+            "not-back       2 machines    by 10:00, box-0, box-1",
         ),
         (
             Kind.RETURNED,
             {"after": "offline", "lasted": LASTED},
-            "returned      mac-mini-2    offline, was gone for 3d 4h",
+            "returned       mac-mini-2    offline, was gone for 3d 4h",
         ),
         (
             Kind.MODE,
             {"field": "mode", "before": "standard", "after": "unrestricted"},
-            "mode          mac-mini-2    standard → unrestricted !",
+            "mode           mac-mini-2    standard → unrestricted !",
         ),
         (
             Kind.ACKNOWLEDGED,
             {"reason": clean("by ann (10.0.0.3) for 4h: disk")},
-            "acknowledged  mac-mini-2    by ann (10.0.0.3) for 4h: disk",
+            "acknowledged   mac-mini-2    by ann (10.0.0.3) for 4h: disk",
         ),
         (
             Kind.ACKNOWLEDGED,
             {**FLEET, "members": members(2), "reason": clean("here: disk")},
-            "acknowledged  2 machines    box-0, box-1, here: disk",
+            "acknowledged   2 machines    box-0, box-1, here: disk",
         ),
-        (Kind.ONLINE, {"name": clean("")}, "online        env-1"),
+        (Kind.ONLINE, {"name": clean("")}, "online         env-1"),
         (
             Kind.TOGETHER,
             {**FLEET, "of": Kind.OFFLINE, "members": members(2), "reason": clean("pod p-7")},
-            "offline       2 machines    together, all pod p-7",
+            "offline        2 machines    together, all pod p-7",
         ),
         (
             Kind.WHILE_BLIND,
             {**FLEET, "since": NOW, "members": members(2)},
-            "while-blind   2 machines    2 went offline (08:53:20Z to 08:53:27Z)",
+            "while-blind    2 machines    2 went offline (08:53:20Z to 08:53:27Z)",
         ),
         (
             Kind.BLIND,
             {**FLEET, "since": NOW, "reason": clean("timeout")},
-            "blind         -             no data since 08:53:20Z, timeout",
+            "blind          -             no data since 08:53:20Z, timeout",
         ),
     ],
 )
@@ -460,7 +460,7 @@ def test_no_line_says_its_kind_twice_and_every_name_stands_in_one_column(kind: K
     fields = {"since": NOW, "lasted": LASTED, "reason": clean("why"), "before": "a", "after": "b", "field": kind.value}
     text = log_line(kind, Layout(len("2 machines")), **fields, **of, members=members(count))
     _, word, name, details = re.split("  +", text)
-    assert text.index(name) == len("2025-10-09T08:53:27Z  reconnected   ")
+    assert text.index(name) == len("2025-10-09T08:53:27Z  reconnected    ")
     assert name == ("2 machines" if count else "mac-mini-2")
     assert word == word_of(Event(kind=kind, at=AT, of=of.get("of")))
     assert not details.startswith((word, kind.value, "2 changed")) or kind is Kind.TOGETHER
@@ -475,18 +475,18 @@ def monitored(*names: str) -> Monitor:
 def test_no_name_is_cut_and_equal_names_have_a_part_of_their_id() -> None:
     assert "x" * 41 in log_line(Kind.ONLINE, name=clean("x" * 41))
     layout = layout_of(monitored("build", "build", "other").fleet)
-    assert log_line(Kind.ONLINE, layout, name=clean("build")).endswith("online        build nv-1")
-    assert log_line(Kind.ONLINE, layout, name=clean("other")).endswith("online        other")
+    assert log_line(Kind.ONLINE, layout, name=clean("build")).endswith("online         build nv-1")
+    assert log_line(Kind.ONLINE, layout, name=clean("other")).endswith("online         other")
     assert layout.name == len("3 machines")
     text = log_line(Kind.ONLINE, Layout(name=12, profile=6), profile=clean("work"))
-    assert text == "2025-10-09T08:53:27Z  online        work    mac-mini-2"
+    assert text == "2025-10-09T08:53:27Z  online         work    mac-mini-2"
 
 
 def test_the_initial_line_has_the_state_and_why() -> None:
     rows = [*beating(1), environment("env-2", connectionId=None, lastHeartbeat=None)]
     monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, listed(rows), reading())
     up, down = monitor.fleet.environments
-    assert initial_line(up, AT, LAYOUT, is_unknown=False).endswith("initial       laptop of env-1  online")
+    assert initial_line(up, AT, LAYOUT, is_unknown=False).endswith("initial        laptop of env-1  online")
     assert initial_line(down, AT, LAYOUT, is_unknown=False).endswith("laptop of env-2  offline, disconnected")
     assert initial_line(down, AT, LAYOUT, is_unknown=True).endswith("laptop of env-2  unknown")
 
@@ -501,7 +501,7 @@ def test_with_any_name_an_event_is_one_line_without_escapes(weapon: str) -> None
 
 def test_in_ascii_the_words_of_envwatch_stay_readable_and_an_impossible_time_is_a_dash() -> None:
     text = clean(log_line(Kind.MODE, name=clean("東"), field="mode", before="a", after="b"))
-    assert encoded(text, "utf-8", ascii_only=True).endswith(b"mode          \\u6771            a -> b\n")
+    assert encoded(text, "utf-8", ascii_only=True).endswith(b"mode           \\u6771            a -> b\n")
     assert encoded(text, "latin-1", ascii_only=False).endswith(b" a \\u2192 b\n")
     event = replace(Event(kind=Kind.NOTICE, at=AT, reason=clean("x")), at=ServerMs(1e18))
     assert event_line(event, LAYOUT).startswith("–  notice")

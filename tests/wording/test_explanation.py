@@ -101,7 +101,7 @@ def test_the_deciding_alert_rule_is_named(device: str) -> None:
     (tracked,) = profile_state.environments.values()
     rows = explanation_rows(tracked, Monitor(Fleet({NO_PROFILE: profile_state})), reading(), UTC, PaneLayout(500))
     said = "".join(piece.text for piece in rows[1])
-    assert (said == "a loss needs nobody: a managed sandbox") == (device == "sandbox-1")
+    assert (said == "does not page: a managed sandbox") == (device == "sandbox-1")
 
 
 def test_nothing_speaks_against_a_healthy_row() -> None:

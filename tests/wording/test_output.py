@@ -111,7 +111,11 @@ def test_a_warning_about_clocks_names_the_profile_if_the_profile_has_a_name(prof
 
 def test_the_json_is_exactly_this() -> None:
     row = environment("env-1", apiKeyOwner="key-1", userId="user-1", currentMode="default", surprise=1)
-    added = dict.fromkeys(ROW_NAMES[ROW_NAMES.index("unknown") + 1 :]) | {"alerting": True, "alerting_rule": "system"}
+    added = dict.fromkeys(ROW_NAMES[ROW_NAMES.index("unknown") + 1 :]) | {
+        "pages": True,
+        "pages_by": "system",
+        "why": "pages: not a laptop's system",
+    }
     assert decoded(listing_of(row)) == {
         "taken_at": "2025-10-09T08:53:20.000Z",
         "complete": True,
@@ -578,9 +582,13 @@ def test_an_acknowledgement_of_the_serving_host_has_its_name_unless_there_is_ano
 @pytest.mark.parametrize(
     ("watched_h", "decision", "values"),
     [
-        (50.0, _COUNTS, (True, "uptime", 0.9765)),
-        (47.0, _COUNTS._replace(counts=False, rule=Rule.SANDBOX), (False, "sandbox", None)),
-        (47.0, None, (None, None, None)),
+        (50.0, _COUNTS, (True, "uptime", "pages: up 97 % of 2 days", 0.9765)),
+        (
+            47.0,
+            _COUNTS._replace(counts=False, rule=Rule.SANDBOX),
+            (False, "sandbox", "does not page: a managed sandbox", None),
+        ),
+        (47.0, None, (None, None, None, None)),
     ],
 )
 def test_the_decision_about_alerts_and_the_known_share_are_in_json_and_csv(
@@ -591,7 +599,7 @@ def test_the_decision_about_alerts_and_the_known_share_are_in_json_and_csv(
     uptime = Uptime().after(46.0 * 3_600_000, is_up=False).after(watched_h * 3_600_000, is_up=True)
     uptime = uptime._replace(up=0.976_54 * uptime.watched)
     listing = replace(listing, rows=[row._replace(tracked=replace(row.tracked, uptime=uptime), decision=decision)])
-    names = ("alerting", "alerting_rule", "up7d")
+    names = ("pages", "pages_by", "why", "up7d")
     (decoded_row,) = decoded(listing)["environments"]
     assert tuple(decoded_row[name] for name in names) == values
     cells_of_row = rows_of_csv(listing)[0]

@@ -254,17 +254,17 @@ def test_rows_in_need_of_nobody_follow_the_others() -> None:
     night.until("22:10").lose("mac").until("22:20").restore("mac").until("22:25").lose("ana").until("22:26")
     night.restore("ana").until("22:30").lose("ben").until("22:35").lose("mac-2").until("22:45")
     found = report(night, 1)
-    assert section(found, "down").heading == "Still down: 2 (1 not alerting)"
+    assert section(found, "down").heading == "Still down: 2 (1 not paging)"
     assert told(found, "down") == [
         "`ben` offline since 22:30 (14m): disconnected, pod `pod-1`",
-        "`mac-2` offline since 22:35 (9m): disconnected, pod `pod-1`, not alerting",
+        "`mac-2` offline since 22:35 (9m): disconnected, pod `pod-1`, not paging",
     ]
-    assert section(found, "outages").heading == "Other outages: 2 (1 not alerting)"
+    assert section(found, "outages").heading == "Other outages: 2 (1 not paging)"
     assert told(found, "outages") == [
         "`ana` down 1m, 22:25 to 22:26: disconnected",
-        "`mac` down 10m, 22:10 to 22:20: disconnected, not alerting",
+        "`mac` down 10m, 22:10 to 22:20: disconnected, not paging",
     ]
-    assert {each["name"]: each["alerting"] for each in values(found, "outages")} == {
+    assert {each["name"]: each["pages"] for each in values(found, "outages")} == {
         "ana": True,
         "mac": False,
         "ben": True,
@@ -412,7 +412,7 @@ def test_rows_in_need_of_nobody_are_counted_next_to_the_rows_of_their_outage() -
     night = Night().add("ana", "ben", "mac-1").add("chen", podId="pod-2")
     night.monitor = replace(night.monitor, policies={NO_PROFILE: AlertPolicy(alert=matcher_of("!id:mac-1"))})
     night.until("22:10").lose("ana", "ben", "mac-1").until("22:40")
-    what = "2 went offline together (+1 need nobody), all `pod pod-1`"
+    what = "2 went offline together (+1 not paging), all `pod pod-1`"
     assert told(report(night), "incidents") == [f"22:10: {what}: `ana`, `ben` and `mac-1`; none is back"]
 
 
@@ -570,16 +570,16 @@ def test_a_row_begins_or_stops_to_alert_with_time_and_reason() -> None:
     ana, ben = found.last.profile_state.environments.values()
     at = ServerMs(night.wall - 600_000)
     events = (
-        ana.event(Kind.NOT_ALERTING, at, reason=clean("up 88 % of 7 days")),
-        ben.event(Kind.ALERTING, at, reason=clean("up 90 % of 7 days")),
+        ana.event(Kind.DOES_NOT_PAGE, at, reason=clean("up 88 % of 7 days")),
+        ben.event(Kind.PAGES, at, reason=clean("up 90 % of 7 days")),
     )
     profile = report_of(replace(found, events=(*found.events, *events)), ZONE)
     assert told(profile, "changes") == [
-        "`ben` (22:20) alerts from now on: `up 90 % of 7 days`",
-        "`ana` (22:20) alerts no more: `up 88 % of 7 days`",
+        "`ben` (22:20) pages from now on: `up 90 % of 7 days`",
+        "`ana` (22:20) no longer pages: `up 88 % of 7 days`",
     ]
     _, first = values(profile, "changes")
-    assert (first["id"], first["kind"], first["reason"]) == ("ana", "not-alerting", "up 88 % of 7 days")
+    assert (first["id"], first["kind"], first["reason"]) == ("ana", "does-not-page", "up 88 % of 7 days")
 
 
 def test_the_least_available_rows_come_first_and_rows_never_up_last() -> None:
@@ -621,9 +621,9 @@ def test_the_json_has_these_names_and_types() -> None:
         "back_at": "str",
         "needless": "int",
     }
-    down = {"state": "str", "since": "str", "lasted_s": "float", "found_after_gap": "bool", "alerting": "bool"}
+    down = {"state": "str", "since": "str", "lasted_s": "float", "found_after_gap": "bool", "pages": "bool"}
     outage = {"began_at": "str", "ended_at": "NoneType", "lasted_s": "float", "reason": "str", "seen_s": "float"}
-    outage["alerting"] = "bool"
+    outage["pages"] = "bool"
     counts = dict.fromkeys(("total", "up", "late", "offline", "gone", "replaced"), "int")
     assert shape(document(whole_night())[0]) == {
         "profile": "str",

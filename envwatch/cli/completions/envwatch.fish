@@ -37,6 +37,8 @@ function _envwatch_filter
     'org:	id of the organization' \
     'id:	id of the machine' \
     'update:	automatic updates: yes, no, by hand' \
+    'pages:	a loss pages, by policy: yes, no' \
+    'paging:	off and pages, neither acknowledged nor silenced' \
     'permanent:	up nearly all the time: yes, no' \
     'up7d:	percent of the last watched week up: <90' \
     'acked:	acknowledged: yes, no' \

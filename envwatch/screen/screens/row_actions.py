@@ -453,7 +453,11 @@ class RowActions(TableScreen):
         ]
         said = {None if row.decision.word is None else row.decision.word.is_always for row in rows}
         current = next((word for word, value in _WORDS.items() if {value} == said), "")
-        notes = ("a loss needs a person", "a loss needs nobody", decisions_text(by_rule, zone))
+        notes = (
+            "a loss pages, whatever the rules say",
+            "a loss does not page",
+            f"by the rules: {decisions_text(by_rule, zone)}",
+        )
         choices = [Choice(word, word, note) for word, note in zip(_WORDS, notes, strict=True)]
         title = f"{target.name}: {decisions_text(rows, zone)}"
 
@@ -651,7 +655,7 @@ def end_silences(silences: Iterable[Silence], watch: Watch, user: SafeText) -> s
 def decide_alerts(
     keys: Iterable[EnvironmentKey], zone: tzinfo | None, watch: Watch, user: SafeText, *, is_always: bool | None
 ) -> str:
-    """Decide whether losses need a person; None leaves the decision to the rules."""
+    """Decide whether losses page; None leaves the decision to the rules."""
     from envwatch.wording.output.alert_decisions import answer_to_word, decided_rows
 
     known, now = _known(keys, watch), watch.clocks()

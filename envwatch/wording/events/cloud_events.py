@@ -30,7 +30,7 @@ _URI: Final = "/:?#[]@!$&'()*+,;=%"
 _WORDS: Final[Mapping[Kind, str]] = {
     Kind.WHILE_BLIND: "while-blind",
     Kind.NOT_BACK: "not-back",
-    Kind.NOT_ALERTING: "not-alerting",
+    Kind.DOES_NOT_PAGE: "does-not-page",
     Kind.ACK_ENDED: "ack-ended",
     Kind.VISIBLE: "resumed",
     Kind.RELEASED: "hold-ended",

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 
 GAP: Final = "  "
-_WORD_CELLS: Final = 12
-"""The width of `not-alerting`, the longest word."""
+_WORD_CELLS: Final = 13
+"""The width of `does-not-page`, the longest word."""
 _WIDEST_NAME: Final = 40
 _FLEET: Final = clean("-")
 _INITIAL: Final = clean("initial")

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.alerts.alert_policy import Rule, decision_text, needs_text
+from envwatch.alerts.alert_policy import Rule, decision_sentence
 from envwatch.fleet.uptime import share_text
 from envwatch.model.shared_marks import shared_alerts_of
 from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, enumerated, shortened
@@ -28,30 +28,28 @@ _NAMES: Final = 8
 _NOTHING: Final = clean("-")
 _REASONS: Final = {
     Rule.WORD: "never",
-    Rule.SHARED: "by the serving host",
+    Rule.SHARED: "by the server",
     Rule.SANDBOX: "in a sandbox",
     Rule.ALERT: "outside `alert`",
-    Rule.SYSTEM: "on a system that sleeps",
+    Rule.SYSTEM: "on a laptop's system",
 }
-_NOT_PERMANENT, _NEW = "not permanent", "watched for under two days"
+_NOT_PERMANENT, _NEW = "not up enough", "watched for under two days"
 
 
 class DecidedRow(NamedTuple):
-    """An environment, and whether a loss needs a person."""
+    """An environment, and whether it pages."""
 
     tracked: TrackedEnvironment
     decision: Decision
 
     @property
     def is_new(self) -> bool:
-        """Whether the row does not count before two watched days."""
-        uptime = self.tracked.uptime
-        is_by_uptime = self.decision.rule is Rule.UPTIME and not self.decision.counts
-        return is_by_uptime and uptime is not None and not uptime.is_known
+        """Whether the machine does not page before two watched days."""
+        return self.decision.rule is Rule.FIRST_DAYS and not self.decision.counts
 
     @property
     def why_not(self) -> str | None:
-        """Reason why the row does not count; None for a row that counts."""
+        """Reason why the machine does not page; None for one that pages."""
         if self.decision.counts:
             return None
         return _REASONS.get(self.decision.rule) or (_NEW if self.is_new else _NOT_PERMANENT)
@@ -64,12 +62,13 @@ def decided_rows(rows: Iterable[TrackedEnvironment], monitor: Monitor, now: Cloc
 
 
 def decisions_tally(rows: Sequence[DecidedRow]) -> SafeText:
-    """Return the numbers: `31 rows count, 6 not permanent`."""
+    """Return the numbers: `31 machines page; not: 6 not up enough`."""
     counts = Counter(row.why_not for row in rows)
     counting = counts.pop(None, 0)
     order = (_NOT_PERMANENT, *_REASONS.values(), _NEW)
     parts = [f"{counts[reason]:,} {reason}" for reason in order if reason in counts]
-    return composed(", ".join([f"{counted(counting, 'row')} count{'s' if counting == 1 else ''}", *parts]))
+    pages = f"{counted(counting, 'machine')} page{'s' if counting == 1 else ''}"
+    return composed(f"{pages}{'; not: ' if parts else ''}{', '.join(parts)}")
 
 
 def new_names(rows: Sequence[DecidedRow]) -> SafeText:
@@ -90,11 +89,10 @@ def decisions_table(rows: Sequence[DecidedRow], zone: tzinfo | None = None) -> l
         yield composed(shortened(environment.label, _NAME_CELLS, keep="ends") + tail)
         if has_profiles:
             yield row.tracked.profile
-        yield clean("yes" if row.decision.counts else "no")
         yield _NOTHING if row.tracked.up_share is None else share_text(row.tracked.up_share)
-        yield decision_text(row.decision, row.tracked, zone)
+        yield decision_sentence(row.decision, row.tracked, zone)
 
-    titles = ("NAME", *(["PROFILE"] if has_profiles else []), "ALERTS", "UP7D", "WHY")
+    titles = ("NAME", *(["PROFILE"] if has_profiles else []), "UP7D", "WHY")
     return [tuple(map(clean, titles)), *(tuple(cells_of(row)) for row in rows)]
 
 
@@ -105,9 +103,9 @@ def decisions_json(rows: Iterable[DecidedRow], zone: tzinfo | None = None) -> by
             "id": row.tracked.environment.id,
             "name": row.tracked.environment.label,
             "profile": row.tracked.profile or None,
-            "alerting": row.decision.counts,
-            "alerting_rule": row.decision.rule.value,
-            "why": decision_text(row.decision, row.tracked, zone),
+            "pages": row.decision.counts,
+            "pages_by": row.decision.rule.value,
+            "why": decision_sentence(row.decision, row.tracked, zone),
             "up7d": None if row.tracked.up_share is None else round(row.tracked.up_share, SHARE_DECIMALS),
         }
         for row in rows
@@ -144,14 +142,14 @@ def answer_to_word(
     zone: tzinfo | None = None,
     server_of: Callable[[SafeText], SafeText] = lambda _: EMPTY,
 ) -> SafeText:
-    """Return the result of a person's word; `server_of` returns the server of a profile."""
+    """Return the result of a person's override; `server_of` returns the server of a profile."""
     if expected := [row.tracked for row in rows if row.decision.rule is Rule.EXPECT]:
-        are = "is" if len(expected) == 1 else "are"
-        return composed(f"{several_text(expected)} {are} in `expect`: a loss always needs a person")
+        are, pages = ("is", "pages") if len(expected) == 1 else ("are", "page")
+        return composed(f"{several_text(expected)} {are} in `expect`, and always {pages}")
     word = rows[0].decision.word
-    name, verb = several_text([row.tracked for row in rows]), "alerts" if len(rows) == 1 else "alert"
+    name, verb = several_text([row.tracked for row in rows]), "pages" if len(rows) == 1 else "page"
     if word is None:
-        return composed(f"{name} {verb} as the rules say: {decisions_text(rows, zone)}")
+        return composed(f"the rules decide about {name} again: {decisions_text(rows, zone)}")
     said = f"{name} {'always' if word.is_always else 'never'} {verb}"
     shared = [row.tracked for row in rows if shared_alerts_of(row.tracked.environment) is not None]
     if not shared:
@@ -163,7 +161,7 @@ def answer_to_word(
 
 
 def decisions_text(rows: Sequence[DecidedRow], zone: tzinfo | None = None) -> SafeText:
-    """Return the decision about a row, or how many of several rows count."""
+    """Return the decision about a machine, or how many of several page."""
     if len(rows) == 1:
-        return needs_text(rows[0].decision, rows[0].tracked, zone)
-    return composed(f"a loss of {sum(row.decision.counts for row in rows):,} of these needs a person")
+        return decision_sentence(rows[0].decision, rows[0].tracked, zone)
+    return composed(f"{sum(row.decision.counts for row in rows):,} of {len(rows):,} page")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic_core import to_json
 
+from envwatch.alerts.alert_policy import decision_sentence
 from envwatch.fleet.presence import UNTIMED, Presence, Reason, heartbeat_age
 from envwatch.model.environment import API_FIELDS, NEVER, OUTPUT_NAMES, Environment, ValueKind
 from envwatch.model.shared_marks import shared_ack_of
@@ -249,7 +250,7 @@ def _value(row: ListedEnvironment, column: str, context: RowContext) -> object:
 _AFTER: Final = {
     "listener_instance_id": ("state", "reason", "heartbeat_age_s"),
     "metadata": ("profile", "acknowledged", "last_state"),
-    "unknown": ("alerting", "alerting_rule", "up7d"),
+    "unknown": ("pages", "pages_by", "why", "up7d"),
 }
 """Computed values that follow a field of the API."""
 ROW_NAMES: Final = tuple(chain.from_iterable((name, *_AFTER.get(name, ())) for name in OUTPUT_NAMES))
@@ -284,7 +285,8 @@ def json_row(row: ListedEnvironment, note: SafeText | None = None) -> dict[str, 
     values["acknowledged"] = note
     values["last_state"] = tracked.presence.value if row.is_unknown and tracked.verdict != UNTIMED else None
     if row.decision is not None:
-        values["alerting"], values["alerting_rule"] = row.decision.counts, row.decision.rule.value
+        values["pages"], values["pages_by"] = row.decision.counts, row.decision.rule.value
+        values["why"] = decision_sentence(row.decision, tracked)
     values["up7d"] = None if tracked.up_share is None else round(tracked.up_share, SHARE_DECIMALS)
     return values
 

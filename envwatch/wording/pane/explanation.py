@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta, tzinfo
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from envwatch.alerts.alert_policy import needs_text
+from envwatch.alerts.alert_policy import decision_sentence
 from envwatch.fleet.anomalies import Anomaly
 from envwatch.fleet.plausibility import IMPOSSIBLE
 from envwatch.fleet.presence import NEVER_LISTED, Presence, PresenceRule, Reason
@@ -87,7 +87,7 @@ def explanation_rows(
     at = profile_state.clock.server_time(now.wall)
     if silenced is not None:
         rows += layout.sentence([Piece(_SILENCED)])
-    rows += layout.sentence([Piece(needs_text(monitor.decision_of(tracked, at), tracked, zone))])
+    rows += layout.sentence([Piece(decision_sentence(monitor.decision_of(tracked, at), tracked, zone))])
     for rule, (inputs, result, is_against) in trace(tracked, profile_state, now, zone).items():
         piece = Piece(composed(result), "bold offline" if is_against else "online")
         rows += layout.sentence([Piece(clean(f"{rule} →"), FAINT), piece])

@@ -47,7 +47,7 @@ _ASIDES: Final[Mapping[Aside, str]] = {
     Aside.OLD: "over 24h",
     Aside.GONE: "not listed",
     Aside.SILENCED: "for a time",
-    Aside.NOT_ALERTING: "A changes it",
+    Aside.NOT_PAGING: "A changes it",
     Aside.REPLACED: "by another",
 }
 

@@ -11,7 +11,7 @@ from math import ceil
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
-from envwatch.alerts.alert_policy import needs_text
+from envwatch.alerts.alert_policy import decision_sentence
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.plausibility import IMPOSSIBLE
 from envwatch.fleet.presence import NEVER_LISTED, Presence, Reason, heartbeat_age
@@ -206,7 +206,7 @@ def mark_lines(tracked: TrackedEnvironment, context: RowContext) -> Iterator[Det
 
 def alert_lines(tracked: TrackedEnvironment, context: RowContext, zone: tzinfo | None) -> Iterator[DetailLine]:
     """Yield whether a loss needs a person, and why."""
-    yield DetailLine("alerts", needs_text(context.monitor.decision_of(tracked, context.at), tracked, zone))
+    yield DetailLine("alerts", decision_sentence(context.monitor.decision_of(tracked, context.at), tracked, zone))
 
 
 def availability_of_row(tracked: TrackedEnvironment, context: RowContext) -> SafeText | None:

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 _DOWN: Final = (Presence.OFFLINE, Presence.GONE)
 _MINUTE: Final = timedelta(minutes=1)
 _SECOND: Final = timedelta(seconds=1)
-_NEEDLESS: Final = "not alerting"
+_NEEDLESS: Final = "not paging"
 _MARKS: Final = ("", "acknowledged", "silenced", _NEEDLESS, "for over a day")
 
 
@@ -181,7 +181,7 @@ def _down(facts: _Facts) -> Iterator[Line]:
             since=iso(since),
             lasted_s=None if since is None else span(now - since) / _SECOND,
             found_after_gap=is_found_late,
-            alerting=facts.counts(id_),
+            pages=facts.counts(id_),
             reason=reason,
             pod=pod,
             acknowledged=None if ack is None else ack.text,
@@ -231,7 +231,7 @@ def _incidents(facts: _Facts) -> Iterator[Line]:
         is_found_late = any(group.kind is Kind.WHILE_BLIND for group in groups)
         how = f"were found {kind} after a gap" if is_found_late else f"{VERBS[kind]} together"
         what = "not back after a silence" if kind is Kind.NOT_BACK else how
-        more = f" (+{needless:,} need nobody)" if needless else ""
+        more = f" (+{needless:,} {_NEEDLESS})" if needless else ""
         where = f", all {code(shared)}" if shared else _pods_text(pods, spared)
         within = "" if back_at is None else f" within {_age(span(back_at - began_at))}"
         back = f"{len(rows) - len(still):,} back{within}, {len(still):,} still down" if still else f"all back{within}"
@@ -285,7 +285,7 @@ def _outages(facts: _Facts) -> Iterator[Line]:
         told = [each for each in over if together.isdisjoint((loss.id, loss.at) for loss in each.losses)]
         for downtime in downtimes:
             text = _outage_text(downtime, len(told) - 1, facts.clock) if downtime in told[:1] else ""
-            values = {**downtime.values, "seen_s": downtime.seen / _SECOND, "alerting": counts}
+            values = {**downtime.values, "seen_s": downtime.seen / _SECOND, "pages": counts}
             text = f"{text}, {_NEEDLESS}" if text and not counts else text
             line = facts.line(id_, text, not counts, -downtime.lasted / MS, **values)
             yield line._replace(mark="" if counts else _NEEDLESS)
@@ -328,8 +328,8 @@ def _flapping_times(intervals: Iterable[Interval]) -> list[tuple[float, float]]:
 
 _PREDICATES: Final[Mapping[Kind, Callable[[Event], str]]] = {
     Kind.MODE: lambda event: f"to mode {code(event.after or NOTHING)}",
-    Kind.ALERTING: lambda event: f"alerts from now on: {reason_text(event.reason)}",
-    Kind.NOT_ALERTING: lambda event: f"alerts no more: {reason_text(event.reason)}",
+    Kind.PAGES: lambda event: f"pages from now on: {reason_text(event.reason)}",
+    Kind.DOES_NOT_PAGE: lambda event: f"no longer pages: {reason_text(event.reason)}",
     Kind.VERSION: lambda event: (
         f"{'back ' if is_behind(event.after, event.before) else ''}to version {code(event.after or NOTHING)}"
     ),

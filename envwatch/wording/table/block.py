@@ -50,7 +50,7 @@ class Aside(StrEnum):
 
     OLD = "old"
     SILENCED = "silenced"
-    NOT_ALERTING = "not alerting"
+    NOT_PAGING = "not paging"
     REPLACED = "replaced"
     GONE = "gone"
 
@@ -133,7 +133,7 @@ class Block:
     stalls: int = 0
     """Count of profiles whose heartbeats all stand still in a single listing, which opens no incident."""
     never: int = 0
-    """Count of `Aside.NOT_ALERTING` rows set to never by a person."""
+    """Count of `Aside.NOT_PAGING` rows set to never by a person."""
     silenced_up: int = 0
     keys: frozenset[EnvironmentKey] = frozenset()
     homes: Mapping[EnvironmentKey, LineKey] = field(default_factory=dict)
@@ -145,10 +145,10 @@ class Block:
 
     @property
     def aside_counts(self) -> list[tuple[int, str]]:
-        """The counts of `asides` with words: `(7, "not alerting (2 never)")`."""
+        """The counts of `asides` with words: `(7, "not paging (2 never)")`."""
         never = f" ({self.never:,} never)" if self.never else ""
         return [
-            (count, aside.value + (never if aside is Aside.NOT_ALERTING else ""))
+            (count, aside.value + (never if aside is Aside.NOT_PAGING else ""))
             for aside in Aside
             if (count := self.asides.get(aside, 0))
         ]
@@ -157,7 +157,7 @@ class Block:
     def off_besides(self) -> int:
         """Down rows that page nobody now: acknowledged, silenced, or without alerts; not the old ones."""
         down = sum(count for presence, count in self.presences.items() if presence not in _UP)
-        aside = self.asides.get(Aside.SILENCED, 0) + self.asides.get(Aside.NOT_ALERTING, 0)
+        aside = self.asides.get(Aside.SILENCED, 0) + self.asides.get(Aside.NOT_PAGING, 0)
         return down - self.paging + aside
 
     @property
@@ -268,7 +268,7 @@ def _counted(  # noqa: PLR0913, PLR0917  every kind of row
     never = sum(
         monitor.decision_of(tracked, moments[tracked.profile]).is_never
         for tracked, aside in outside
-        if aside is Aside.NOT_ALERTING and monitor.words and counts(tracked)
+        if aside is Aside.NOT_PAGING and monitor.words and counts(tracked)
     )
     return replace(
         block,
@@ -363,7 +363,7 @@ def _aside(
     if presence is _GONE and not is_problem(tracked, at, counts_from) and not is_open:
         return Aside.GONE
     if not monitor.decision_of(tracked, at).counts:
-        return Aside.NOT_ALERTING
+        return Aside.NOT_PAGING
     return Aside.SILENCED if monitor.is_in_force(silenced, tracked, at) else None
 
 
