@@ -54,19 +54,16 @@ _ASIDES: Final[Mapping[Aside, str]] = {
 
 STATUS_ENTRIES: Final[Sequence[LegendEntry]] = (
     LegendEntry("2 page", "offline", "+3 off do not"),
-    LegendEntry("STALE", "late", "old listing"),
+    LegendEntry("DATA ?", "late", "and the cause"),
     LegendEntry("KEY REFUSED", "unknown", "renew it"),
     LegendEntry("2 acked", "", "acknowledged"),
     LegendEntry("BLIND", "unknown", "no data"),
     LegendEntry("NONE ON", "offline", "nothing up"),
     LegendEntry("3 behind", "", "older version"),
-    LegendEntry("HOLD", "unknown", "odd listing"),
-    LegendEntry("DATE", "late", "wrong clock"),
     LegendEntry("2 marked", "late", "by space"),
-    LegendEntry("STALLED", "unknown", "beats stand"),
     LegendEntry("3/40", "late", "rows shown"),
 )
-LIVE: Final = LegendEntry("live 2s/5s", "online", "listing 2 s old, poll each 5 s; failing 9s: polls fail")
+LIVE: Final = LegendEntry("live 2s/5s", "online", "listing 2 s old, poll each 5 s")
 
 
 _DAY: Final[Mapping[Kind, str]] = {
