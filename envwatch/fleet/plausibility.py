@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from enum import StrEnum
 from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -157,9 +158,18 @@ class SkewCheck(NamedTuple):
 
 _MINUTE: Final = timedelta(minutes=1)
 _FIVE_SECONDS: Final = timedelta(seconds=5)
-_DATE: Final = clean("DATE")
-_OUR_CLOCK: Final = clean("OUR CLOCK")
-_TIMES: Final = clean("TIMES")
+
+
+class Doubt(StrEnum):
+    """Why data may be wrong, in the words of the badge `DATA ?`, gravest first."""
+
+    STALLED = "stalled"
+    HELD = "held"
+    TIMES = "times"
+    STALE = "stale"
+    SERVER_CLOCK = "server clock"
+    OUR_CLOCK = "our clock"
+    FAILING = "failing"
 
 
 class ClockFault(NamedTuple):
@@ -168,7 +178,7 @@ class ClockFault(NamedTuple):
     wrong: SafeText
     judged_by: SafeText | None
     """Basis of the verdicts; None if nothing proves a verdict."""
-    badge: SafeText
+    doubt: Doubt
     error_ms: float | None = None
     """The clock's lead in ms, negative for a delay; None if unknown."""
 
@@ -197,10 +207,10 @@ def date_fault(clock: ServerClock, date_error_ms: float) -> ClockFault:
     if not clock.is_known:
         whose, by = "this machine's and all heartbeats", "this machine's clock"
     wrong = f"the server's clock (Date) is {ahead_or_behind(date_error_ms)} {whose}"
-    return ClockFault(clean(wrong), clean(by), _DATE, date_error_ms)
+    return ClockFault(clean(wrong), clean(by), Doubt.SERVER_CLOCK, date_error_ms)
 
 
-IMPOSSIBLE_TIMES: Final = ClockFault(clean(f"every heartbeat has an impossible time ({IMPOSSIBLE})"), None, _TIMES)
+IMPOSSIBLE_TIMES: Final = ClockFault(clean(f"every heartbeat has an impossible time ({IMPOSSIBLE})"), None, Doubt.TIMES)
 
 
 def contradiction(checks: Iterable[SkewCheck], clock: ServerClock, listed: Clocks, elapsed_ms: float) -> ClockFault:
@@ -211,9 +221,11 @@ def contradiction(checks: Iterable[SkewCheck], clock: ServerClock, listed: Clock
     at = clock.server_time(listed.wall)
     errors = [check.least_error_ms(at, listed.monotonic, elapsed_ms) for check in checks]
     error_ms = None if min(errors) < 0 < max(errors) else max(errors, key=abs) or None
-    whose, badge = ("the server's clock (Date)", _DATE) if clock.is_known else ("this machine's clock", _OUR_CLOCK)
+    whose, doubt = "this machine's clock", Doubt.OUR_CLOCK
+    if clock.is_known:
+        whose, doubt = "the server's clock (Date)", Doubt.SERVER_CLOCK
     wrong = "contradicts every heartbeat"
     if error_ms is not None:
         wrong = f"is at least {ahead_or_behind(error_ms)} the heartbeats"
     judged_by = clean("new heartbeats")
-    return ClockFault(clean(f"{whose} {wrong}"), judged_by, badge, error_ms)
+    return ClockFault(clean(f"{whose} {wrong}"), judged_by, doubt, error_ms)

@@ -94,18 +94,20 @@ _MARK_DURATION_MS: Final = limits.MARK_DURATION / MS
 
 
 class ChangeTag(StrEnum):
-    """Tags of changes, at most five letters, most important first."""
+    """Recent changes, most important first; the first four are tags in the table."""
 
     NEW = "NEW"
     """Went offline, is gone, or appeared as offline."""
     BACK = "BACK"
-    JOINED = "JOIN"
     MOVED = "MOVED"
     MODE = "MODE"
+    JOINED = "JOIN"
     VERSION = "VER"
     CONNECTION = "CONN"
 
 
+TABLE_TAGS: Final = (ChangeTag.NEW, ChangeTag.BACK, ChangeTag.MOVED, ChangeTag.MODE)
+"""The log alone has the other changes; `status:changed` finds all."""
 _RANKS = {tag: rank for rank, tag in enumerate(ChangeTag)}
 
 

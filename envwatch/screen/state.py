@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 BAR_STYLES: Final[Mapping[ChangeTag, str]] = {
     ChangeTag.NEW: "loss",
     ChangeTag.BACK: "return",
-    ChangeTag.JOINED: "return",
 }
 
 

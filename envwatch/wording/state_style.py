@@ -8,9 +8,8 @@ from functools import lru_cache
 from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.anomalies import Anomaly
 from envwatch.fleet.events import Kind
-from envwatch.fleet.plausibility import ahead_or_behind
+from envwatch.fleet.plausibility import Doubt, ahead_or_behind, clock_error
 from envwatch.fleet.presence import UNTIMED, Presence, Reason
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.fleet.watched_time import UptimeState
@@ -38,10 +37,11 @@ if TYPE_CHECKING:
     from envwatch.alerts.monitor import Monitor
     from envwatch.alerts.silences import Silenced
     from envwatch.fleet.events import Event
+    from envwatch.fleet.plausibility import ClockFault
     from envwatch.fleet.profile_state import Fleet
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.acks import Ack
-    from envwatch.model.clock import Clocks, ServerMs, WallMs
+    from envwatch.model.clock import Clocks, WallMs
     from envwatch.model.environment import Environment
     from envwatch.model.limits import Limits
 
@@ -398,19 +398,43 @@ def speed_text(speed: float) -> SafeText:
     return clean(f"{speed:g}x")
 
 
-_ANOMALY_WORDS: Final[Mapping[Anomaly, str]] = {
-    Anomaly.EMPTIED: "empty list",
-    Anomaly.VANISHED: "machines vanished",
-    Anomaly.BEATS_LOST: "beats lost",
-}
+def doubt_of(profile_state: ProfileState, now: Clocks) -> tuple[Doubt, SafeText] | None:
+    """Return the gravest doubt about a profile's data, with the duration or the clock's error.
 
-
-def quarantine_badge(profile_state: ProfileState, now: Clocks) -> tuple[SafeText, SafeText] | None:
-    """Return a quarantine's anomaly and age."""
-    if profile_state.quarantine is None:
+    Other badges say that data is blind or awaited, or the key refused.
+    """
+    if profile_state.freshness(now) in (Freshness.WAITING, Freshness.BLIND) or profile_state.is_refused:
         return None
-    lasts = timedelta(seconds=max(now.monotonic - profile_state.quarantine.since, 0.0))
-    return clean(_ANOMALY_WORDS[profile_state.quarantine.anomaly]), short_age(lasts)
+    return next(_doubts(profile_state, now), None)
+
+
+def _doubts(profile_state: ProfileState, now: Clocks) -> Iterator[tuple[Doubt, SafeText]]:
+    if profile_state.stall_detector.is_stalled:
+        since = profile_state.periods.get(Kind.STALLED)
+        server_now = profile_state.clock.server_time(now.wall)
+        yield Doubt.STALLED, EMPTY if since is None else short_age(span(server_now - since))
+    if (quarantine := profile_state.quarantine) is not None:
+        yield Doubt.HELD, short_age(timedelta(seconds=max(now.monotonic - quarantine.since, 0.0)))
+    fault = _fault_of(profile_state)
+    if fault is not None and fault.doubt is Doubt.TIMES:
+        yield Doubt.TIMES, EMPTY
+    if profile_state.freshness(now) is Freshness.STALE:
+        yield Doubt.STALE, short_age(profile_state.age(now))
+    if fault is not None:
+        yield fault.doubt, EMPTY if fault.error_ms is None else signed_error(fault.error_ms)
+    if profile_state.failure is not None:
+        yield Doubt.FAILING, short_age(profile_state.age(now))
+
+
+def _fault_of(profile_state: ProfileState) -> ClockFault | None:
+    """Return a clock's fault; without an open period, rows need no look."""
+    has_fault = profile_state.date_error is not None or Kind.CLOCK_WRONG in profile_state.periods
+    return profile_state.clock_fault if has_fault else None
+
+
+def signed_error(error_ms: float) -> SafeText:
+    """Return a clock's error: `+10m`."""
+    return composed(f"{'+' if error_ms >= 0 else '-'}{short_age(clock_error(error_ms))}")
 
 
 def quarantine_text(profile_state: ProfileState, now: Clocks, zone: tzinfo | None) -> SafeText | None:
@@ -427,11 +451,6 @@ def quarantine_text(profile_state: ProfileState, now: Clocks, zone: tzinfo | Non
     return clean(f"{doubt}; {shown}. Press r to ask now.")
 
 
-def stalled_since(profile_state: ProfileState) -> ServerMs | None:
-    """Return when heartbeats stopped advancing."""
-    return profile_state.periods.get(Kind.STALLED) if profile_state.stall_detector.is_stalled else None
-
-
 def hooks_text(failing: Mapping[SafeText, WallMs], zone: tzinfo | None) -> SafeText | None:
     """Return a sentence about failing hooks since the first failure."""
     if not failing:
@@ -444,7 +463,7 @@ def hooks_text(failing: Mapping[SafeText, WallMs], zone: tzinfo | None) -> SafeT
 def doubt_text(profile_state: ProfileState, zone: tzinfo | None) -> SafeText | None:
     """Return why all rows read unknown despite successful polls."""
     if profile_state.stall_detector.is_stalled:
-        since = stalled_since(profile_state)
+        since = profile_state.periods.get(Kind.STALLED)
         moment = NOTHING if since is None else clock_text(since, zone)
         return clean(f"no new heartbeat since {moment}: the platform stands still, or all are down")
     fault = profile_state.clock_fault

@@ -205,7 +205,7 @@ def hide_it(terminal: Terminal, fleet: Fleet, server: Faulty, lost: Seen) -> Non
     fleet.is_empty = True
     held = "the list came back empty (TIME): not believed before TIME; the table is as of TIME. Press r to ask now."
     # The badge takes the place of words.
-    held_seen = replace(lost, status="○ 12 ● 188 HOLD empty list data", newest=held)
+    held_seen = replace(lost, status="○ 12 ● 188 DATA ? held data", newest=held)
     expect(terminal, held_seen)
     fleet.is_empty = False
     expect(terminal, lost)
@@ -343,13 +343,13 @@ def _counts_are_those_of_the_rows(terminal: Terminal) -> None:
 def _an_empty_list_is_held(terminal: Terminal, server: Faulty) -> None:
     listing, server.script = server.script, lambda _: ()
     message = r"(?s)the list came back empty \([0-9:]+\): not\s+believed\s+before.*rows\s+are\s+as\s+of"
-    for columns, _ in at_each_size(terminal, " HOLD ", message):
-        assert badge_colour(terminal, "HOLD") == YELLOW
+    for columns, _ in at_each_size(terminal, r" DATA \? held ", message):
+        assert badge_colour(terminal, r"DATA \?") == YELLOW
         assert "live" not in terminal.display[0]
         assert "● 34" in terminal.display[0], "the rows are still those that were believed"
         if columns > 60:
-            assert re.search(f" HOLD empty list {'[0-9]+s ' if columns > 80 else ''}", terminal.display[0])
-            assert "STALE" in terminal.display[0] or look(terminal, 0, "data [0-9]+s")[0] == YELLOW
+            assert re.search(r" DATA \? held [0-9]+s ", terminal.display[0])
+            assert look(terminal, 0, "data [0-9]+s")[0] == YELLOW
     server.script = listing
     terminal.wait_for("hold ended after .* a later poll contradicts it")
 
@@ -359,7 +359,7 @@ def _a_long_failure_is_in_two_lines_and_whole_in_the_log(terminal: Terminal, ser
     # A resize takes several frames; in the first frames, events are below the message.
     whole = r" *END +next try in [0-9]+s, r tries now\n"
     in_two_lines = rf"server error:.*\n({whole}|.* next try in [0-9]+s +e: all of it\n / Filter)"
-    for columns, _ in at_each_size(terminal, "failing|STALE", in_two_lines):
+    for columns, _ in at_each_size(terminal, r"DATA \? (failing|stale)", in_two_lines):
         line = next(number for number, text in enumerate(terminal.display) if "server error:" in text)
         foreground, background, _, is_reversed = look(terminal, line, "server error:")
         assert (foreground if is_reversed else background) == YELLOW
@@ -381,7 +381,7 @@ def _a_refused_key_says_what_to_do(terminal: Terminal, server: Faulty) -> None:
     message = r"(?s)key refused: (?=.*a new key needs a restart).*127[^/]*(still\s+valid\?|e: all of it)"
     for columns, _ in at_each_size(terminal, " KEY REFUSED [0-9]+s ", message):
         assert badge_colour(terminal, "KEY REFUSED") == YELLOW
-        assert not re.search("STALE|BLIND|live", terminal.display[0])
+        assert not re.search("stale|BLIND|live", terminal.display[0])
         if columns > 60:
             assert re.search(r"Is\s+the\s+key\s+from\s+LETTA_API_KEY\s+right,\s+and\s+still\s+valid\?", terminal.text)
     server.heal()

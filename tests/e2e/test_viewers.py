@@ -168,7 +168,7 @@ def test_a_stall_and_blindness_reach_a_viewer_with_the_cause_and_end_within_two_
     with team(tmp_path) as here, dashboard(here.viewer()) as terminal:
         terminal.wait_for(r"● \d\d on .* live ")
         here.upstream.break_every_page(Stop(Where.REQUEST, How.HANG))
-        terminal.wait_for(r"STALE \d+s", within=60)
+        terminal.wait_for(r"DATA \? stale \d+s", within=60)
         assert re.search(r"● \d\d on", terminal.text), "stale rows keep their verdicts"
         here.upstream.heal()
         terminal.wait_for(r"● \d\d on .* live ", within=90)

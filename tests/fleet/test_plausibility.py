@@ -14,7 +14,7 @@ from support.builders import NOW, counts_of, environment, list_of, listed, readi
 from support.values import fields_of_type
 
 from envwatch.fleet.events import Kind, flatten
-from envwatch.fleet.plausibility import IMPOSSIBLE_TIMES, date_fault, without_impossible
+from envwatch.fleet.plausibility import IMPOSSIBLE_TIMES, Doubt, date_fault, without_impossible
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_problem
 from envwatch.model.clock import OffsetBounds, ServerClock, ServerMs
@@ -220,18 +220,18 @@ def test_the_instants_beside_an_impossible_one_stay(possible: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("is_dated", "badge", "wrong"),
+    ("is_dated", "doubt", "wrong"),
     [
-        (True, "DATE", "the server's clock (Date) is at least 2m behind the heartbeats"),
-        (False, "OUR CLOCK", "this machine's clock is at least 2m behind the heartbeats"),
+        (True, Doubt.SERVER_CLOCK, "the server's clock (Date) is at least 2m behind the heartbeats"),
+        (False, Doubt.OUR_CLOCK, "this machine's clock is at least 2m behind the heartbeats"),
     ],
 )
-def test_the_fault_names_the_clock_and_its_least_error(badge: str, wrong: str, *, is_dated: bool) -> None:
+def test_the_fault_names_the_clock_and_its_least_error(doubt: Doubt, wrong: str, *, is_dated: bool) -> None:
     rows = [environment(f"env-{number}", lastHeartbeat=NOW + 120_000 + number) for number in range(3)]
     profile_state, _ = watched([listed(rows, dated=is_dated)])
     fault = profile_state.clock_fault
     assert fault is not None
-    assert (fault.wrong, fault.badge, fault.error_ms) == (wrong, badge, -120_002.0)
+    assert (fault.wrong, fault.doubt, fault.error_ms) == (wrong, doubt, -120_002.0)
     tracked = profile_state.environments[clean("env-0")]
     assert clock_text_of(tracked, profile_state) == doubt_text(profile_state, UTC) == fault.text
     assert fault.text.endswith("(clk?) are judged by new heartbeats, losses page")

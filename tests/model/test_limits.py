@@ -31,7 +31,7 @@ DOCUMENTED: Final = (
     ("ANOMALY_MIN", 1, "states.md", "over a fifth of the rows (at least {word})"),
     ("ABSENCE_QUESTIONS", 1, "states.md", "one by one, at most {} per poll"),
     ("POLL_SPREAD", PERCENT, "states.md", "Polls come up to {} % early or late"),
-    ("STALE_AT_LEAST", S, "states.md", "STALE {} s after the newest listing"),
+    ("STALE_AT_LEAST", S, "states.md", "stale {} s after the newest listing"),
     ("BLIND_AT_LEAST", S, "states.md", "BLIND after {} s"),
     ("STALE_INTERVALS", 1, "states.md", "never before {word} intervals"),
     ("ROW_BYTES", KIB, "states.md", "over {} KiB) are set aside"),

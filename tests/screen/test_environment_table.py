@@ -313,19 +313,18 @@ async def test_an_empty_fleet_says_what_to_do_and_an_unknown_one_does_not() -> N
         assert table.cursor == "a"
 
 
-async def test_a_recent_change_has_a_tag_and_a_bar_for_15_minutes_also_when_only_time_passes() -> None:
+async def test_a_recent_change_has_a_tag_for_15_minutes_also_when_only_time_passes() -> None:
     async with stand() as table:
-        await table.show(several("b"))
-        assert not any(sign in "".join(table.lines) for sign in ("JOIN", "▌"))
-        table.now = 5
         await table.show(several("a", "b"))
-        marks = [(line[:2], " JOIN " in line) for line in table.lines[1:3]]
-        assert marks == [("▌►", True), ("  ", False)]
+        assert "MODE" not in "".join(table.lines[1:])
+        table.now = 5
+        await table.show([named("a", currentMode="plan"), named("b")])
+        assert [" MODE " in line for line in table.lines[1:3]] == [True, False]
         for seconds, is_marked in ((899, True), (1, False)):
             CountingTable.stale.clear()
             await table.wait(seconds)
             (line,) = (line for line in table.lines if " a " in line)
-            assert (line[0] == "▌", " JOIN " in line) == (is_marked, is_marked)
+            assert (" MODE " in line) is is_marked
             assert any(region.y == 1 and region.width == 80 for region in CountingTable.stale) is not is_marked
 
 

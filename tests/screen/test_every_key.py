@@ -259,7 +259,7 @@ async def test_the_first_page_of_the_help_has_legend_ten_keys_and_three_filters_
         assert " FOR  time in this state" in stage.text
         assert " BEAT age of the heartbeat" in stage.text
         assert {entry.sign for entry in rule_entries()} == set(Aside)
-        badges = {"STALE", "BLIND", "KEY REFUSED", "HOLD", "STALLED", "DATE", "NONE ON"}
+        badges = {"DATA ?", "BLIND", "KEY REFUSED", "NONE ON"}
         assert badges <= {entry.sign for entry in STATUS_ENTRIES}
         assert len(FIRST_KEYS) == 10
         assert all(text in stage.text for text in FIRST_KEYS.values())

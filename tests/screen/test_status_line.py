@@ -110,9 +110,9 @@ async def test_while_paused_no_data_is_live_and_no_interval_is_shown() -> None:
         await stage.tick(2)
         assert stage.lines[0].rstrip().endswith("  PAUSED   as of 2s ago")
         await stage.tick(20)
-        assert stage.lines[0].rstrip().endswith("  PAUSED    STALE 22s")
+        assert stage.lines[0].rstrip().endswith("  PAUSED    DATA ? stale 22s")
         await stage.press("p")
-        assert stage.lines[0].rstrip().endswith("  STALE 22s   every 5s")
+        assert stage.lines[0].rstrip().endswith("  DATA ? stale 22s   every 5s")
 
 
 async def test_a_pause_can_be_undone_during_a_poll() -> None:

@@ -491,7 +491,7 @@ async def test_acknowledged_losses_and_trouble_with_the_server_have_no_colour_of
         assert "○ +4 off" in stage.lines[0]
         assert cells_of_loss(stage, case) == []
         for cause, after, badge in (
-            (Cause.TIMEOUT, 20, "STALE"),
+            (Cause.TIMEOUT, 20, "DATA ? stale"),
             (Cause.UNAUTHORIZED, 1, "KEY REFUSED"),
             (Cause.TIMEOUT, 600, "BLIND"),
         ):

@@ -29,7 +29,7 @@ def demo(home: Path, columns: int, lines: int, *options: str) -> Iterator[Termin
 def cursor_name(terminal: Terminal) -> str:
     line = terminal.cursor_line
     assert line >= 0, terminal.text
-    return re.sub(" +(NEW|BACK|JOIN|MODE|VER|CONN)$", "", terminal.part(line, 20, 40).rstrip())
+    return re.sub(" +(NEW|BACK|MOVED|MODE)$", "", terminal.part(line, 20, 40).rstrip())
 
 
 def titles_line(terminal: Terminal) -> int:

@@ -328,7 +328,7 @@ async def trouble(watch: Watch) -> None:
     await watch.press("sil")
     await watch.press("escape", "s", to="a key of another program")
     await watch.fail(Cause.TIMEOUT, "a poll fails")
-    await watch.fail(Cause.TIMEOUT, "STALE", after=15)
+    await watch.fail(Cause.TIMEOUT, "stale", after=15)
     await watch.press("E", to="explain a stale state")
     await watch.fail(Cause.TIMEOUT, "BLIND", after=45)
     await watch.fail(Cause.UNAUTHORIZED)

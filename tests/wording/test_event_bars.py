@@ -449,16 +449,16 @@ def test_an_hour_of_watching_is_a_past(minutes: float, *, is_drawn: bool) -> Non
     assert bool(rows) is is_drawn
 
 
-def test_a_strip_of_a_short_time_is_drawn_if_earlier_runs_watched_the_row() -> None:
+@pytest.mark.parametrize(("minutes", "is_drawn"), [(53.9, False), (54.1, True)])
+def test_the_hour_of_a_strip_may_come_from_an_earlier_run(minutes: float, *, is_drawn: bool) -> None:
     monitor = Monitor.create({NO_PROFILE: Limits()})
     for hours in (0, 0.1):
         outcome = listed(beating(1, at(hours)), at(hours))
         monitor, _ = monitor.apply(NO_PROFILE, outcome, outcome.ended)
-    now = Span(NOW, at(0.1))
     (row,) = monitor.fleet.environments
-    for spans, is_drawn in (((now,), False), ((Span(at(-5), at(-4.9)), now), True)):
-        watched = replace(monitor, watched={NO_PROFILE: WatchedTime(spans)})
-        assert bool(last_day_rows(row, contexts_at(watched, at(0.1))[NO_PROFILE], UTC, PaneLayout(40))) is is_drawn
+    earlier = Span(at(-5), at(-5 + minutes / 60))
+    watched = replace(monitor, watched={NO_PROFILE: WatchedTime((earlier, Span(NOW, at(0.1))))})
+    assert bool(last_day_rows(row, contexts_at(watched, at(0.1))[NO_PROFILE], UTC, PaneLayout(40))) is is_drawn
 
 
 @pytest.mark.parametrize(

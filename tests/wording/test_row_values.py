@@ -152,6 +152,21 @@ def test_a_fresh_change_has_a_tag_unless_the_row_is_acknowledged_or_silenced(
     assert (rest.tag, rest.tone) == shown
 
 
+@pytest.mark.parametrize(
+    ("changes", "change"),
+    [
+        ({"metadata": {"lettaCodeVersion": "9.9.9"}}, ChangeTag.VERSION),
+        ({"connectionId": "conn-2"}, ChangeTag.CONNECTION),
+    ],
+)
+def test_a_new_version_or_connection_has_no_tag_in_the_table(changes: dict[str, Any], change: ChangeTag) -> None:
+    monitor = monitor_of(one(lastHeartbeat=NOW))
+    monitor, _ = monitor.apply(NO_PROFILE, listed(one(lastHeartbeat=NOW, **changes), NOW + 5_000), reading(NOW + 5_000))
+    assert next(monitor.fleet.environments).tag(NOW + 5_000) is change
+    rest = snapshot(monitor, NOW + 5_000).rest
+    assert (rest.tag, rest.tone) == (None, "healthy")
+
+
 def test_a_loss_has_no_tag_in_the_table() -> None:
     monitor = monitor_of(one(lastHeartbeat=NOW))
     for at in (NOW + 5_000, NOW + 10_000):

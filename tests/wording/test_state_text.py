@@ -20,6 +20,7 @@ from envwatch.alerts.silences import Silence
 from envwatch.fleet import presence
 from envwatch.fleet.anomalies import StallDetector
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
+from envwatch.fleet.plausibility import Doubt
 from envwatch.fleet.presence import NEVER_LISTED, Presence
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.tracking import TrackedEnvironment
@@ -38,6 +39,7 @@ from envwatch.wording.state_style import (
     clock_text_of,
     clock_warning,
     countdown_text,
+    doubt_of,
     doubt_text,
     glyph_of,
     hooks_text,
@@ -47,12 +49,10 @@ from envwatch.wording.state_style import (
     marked_text,
     mistake_text,
     moment_text,
-    quarantine_badge,
     quarantine_text,
     reasons,
     short_reason,
     speed_text,
-    stalled_since,
     state_text,
     style_of,
     trouble_text,
@@ -398,23 +398,17 @@ def test_the_legend_has_the_glyph_and_the_word_of_every_state() -> None:
         assert {f"{look.ascii if ascii_only else look.glyph} {look.word}" for look in looks.values()} <= signs
 
 
-@pytest.mark.parametrize(
-    ("rows", "badge", "text"),
-    [
-        (0, ("empty list", "7s"), "the list came back empty"),
-        (3, ("machines vanished", "7s"), "3 of 6 machines vanished at once"),
-    ],
-)
-def test_a_quarantined_listing_has_a_badge_and_a_sentence(rows: int, badge: tuple[str, str], text: str) -> None:
+@pytest.mark.parametrize(("rows", "text"), [(0, "the list came back empty"), (3, "3 of 6 machines vanished at once")])
+def test_a_quarantined_answer_has_a_doubt_and_a_sentence(rows: int, text: str) -> None:
     outcomes = [listed(beating(6)), listed(beating(rows), NOW + 5_000)]
     state = watched(outcomes)[0]
-    assert quarantine_badge(state, reading(NOW + 12_500)) == badge
-    assert quarantine_badge(state, reading(NOW + 5_000)) == (badge[0], "0s")
+    assert doubt_of(state, reading(NOW + 12_500)) == (Doubt.HELD, "7s")
+    assert doubt_of(state, reading(NOW + 5_000)) == (Doubt.HELD, "0s")
     told = quarantine_text(state, reading(NOW + 12_500), UTC)
     shown = "the table is as of 08:53:20Z" if rows == 0 else "machines not listed stay unchanged"
     assert told is not None
     assert re.fullmatch(rf"{text}.* \(08:53:25Z\): not believed before 08:54:25Z; {shown}\. Press r to ask now\.", told)
-    assert quarantine_badge(watched(outcomes[:1])[0], reading()) is None
+    assert doubt_of(watched(outcomes[:1])[0], reading()) is None
     assert quarantine_text(watched(outcomes[:1])[0], reading(), UTC) is None
     over = [listed(beating(6)), *(listed([], NOW + 5_000 + 50_000 * n) for n in range(2))]
     for count, left in ((3, "1 more poll;"), (2, "2 more polls;")):
@@ -481,10 +475,30 @@ def test_one_profile_without_a_view_of_the_present_is_trouble() -> None:
 def test_a_standstill_of_the_platform_is_said_with_the_begin() -> None:
     rows = beating(10)
     stalled, _ = watched([listed(rows, NOW + 5_000 * n) for n in range(20)])
-    assert stalled_since(stalled) is not None
     assert (doubt_text(stalled, UTC) or "").startswith("no new heartbeat since 08:53:20Z: the platform stands still")
     fresh, _ = watched([listed(rows)])
-    assert (stalled_since(fresh), doubt_text(fresh, UTC)) == (None, None)
+    assert doubt_text(fresh, UTC) is None
+
+
+def test_of_several_doubts_the_gravest_has_the_badge() -> None:
+    """A stronger doubt is taken away at each step."""
+    rows, at = beating(10), NOW + 95_000
+    stalled, _ = watched([listed(rows, NOW + 5_000 * n) for n in range(20)])
+    held, _ = watched([listed([], at + 5_000)], stalled)
+    failing = replace(watched([failed(Cause.TIMEOUT, at + 10_000)], held)[0], date_error=600_000.0)
+    fresh = replace(failing, stall_detector=watched([listed(rows)])[0].stall_detector)
+    steps = [
+        (failing, 16_000, (Doubt.STALLED, "111s")),
+        (fresh, 16_000, (Doubt.HELD, "11s")),
+        (replace(fresh, quarantine=None), 16_000, (Doubt.STALE, "16s")),
+        (replace(fresh, quarantine=None), 12_000, (Doubt.SERVER_CLOCK, "+10m")),
+        (replace(fresh, quarantine=None, date_error=None), 12_000, (Doubt.FAILING, "12s")),
+        (replace(fresh, quarantine=None, date_error=None, failure=None), 12_000, None),
+        (failing, 600_000, None),
+        (watched([failed(Cause.UNAUTHORIZED, at + 11_000)], failing)[0], 12_000, None),
+    ]
+    for state, later, doubt in steps:
+        assert doubt_of(state, reading(at + later)) == doubt, doubt
 
 
 # Moments of the past.

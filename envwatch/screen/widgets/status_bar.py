@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.reactive import reactive
 
 from envwatch.fleet.events import Kind
-from envwatch.fleet.plausibility import ClockFault, clock_error
+from envwatch.fleet.plausibility import Doubt
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.letta.poller import PollSchedule
 from envwatch.model.text import EMPTY, SafeText, clean, named_ids, shortened
-from envwatch.model.times import moment, seconds_up, short_age, span
+from envwatch.model.times import moment, seconds_up, short_age
 from envwatch.screen.state import DisplayOptions, MonitorState, StateNode
 from envwatch.screen.widgets.line import CUT_AT, STATE_STYLES, Part, Row, TextLine
 from envwatch.wording import state_style
@@ -24,7 +24,6 @@ from envwatch.wording.table.table_view import Preset, View
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from envwatch.model.clock import Clocks
     from envwatch.wording.events.day_line import Day
 
 
@@ -39,6 +38,10 @@ _SORT_CELLS = 20
 _REWOUND, _IDENTITY, _ALARM = 13, 12, 10
 """Weights of the parts that stay longest: the past, the identity, and trust in the data."""
 
+
+_POLLED = (Freshness.LIVE, Freshness.STALE)
+_WITH_AGE = (Doubt.STALE, Doubt.FAILING)
+"""Doubts whose badge has the data's age."""
 
 _LEAST_DAY = 10
 _WITHOUT_LEGEND = 80
@@ -136,7 +139,7 @@ class StatusBar(TextLine, StateNode):
             if since is not None:
                 none_for = timedelta(seconds=self.state.now.monotonic - since.monotonic)
                 parts.append(Part(f" NONE ON{suffix} {short_age(none_for)} ", "alarm", _ALARM))
-            parts += _warnings(profile_state, suffix, self.state.now)
+            parts += _warnings(profile_state, suffix)
         if self.view.sort is not None and not self.view.has_named_order:
             glyphs = self.options.glyphs
             mark = glyphs.down if self.view.is_inverted else glyphs.up
@@ -177,14 +180,17 @@ class StatusBar(TextLine, StateNode):
             return []
         parts, live, polled = list[Part](), list[ProfileState](), list[PollSchedule]()
         for suffix, profile_state, freshness in self._profile_states():
-            is_live = freshness is Freshness.LIVE and profile_state.failure is None
-            if not is_live:
+            doubt = state_style.doubt_of(profile_state, self.state.now)
+            if doubt is not None:
+                parts += _doubt_badge(*doubt, suffix)
+            elif profile_state.is_refused or freshness not in _POLLED:
                 parts.append(self._age_badge(profile_state, suffix, freshness))
+                continue
             if is_past:
                 continue
-            if is_live:
+            if doubt is None or doubt[0] not in _WITH_AGE:
                 live.append(profile_state)
-            if is_live or (freshness is Freshness.STALE and profile_state.failure is None):
+            if profile_state.failure is None:
                 polled.append(schedules[profile_state.profile])
         if live:
             parts.append(self._live(live))
@@ -197,24 +203,21 @@ class StatusBar(TextLine, StateNode):
         if profile_state.is_refused:
             text = f" KEY REFUSED{suffix} {'' if age is None else short_age(age)}"
             return Part(f"{text.rstrip()} ", "blind", _ALARM)
-        if freshness is Freshness.LIVE:
-            return Part(f"failing{suffix} {short_age(age)}", "late", _ALARM)
         if freshness is Freshness.WAITING and (profile_state.failure is not None or self.state.rewound is not None):
             return Part(f"no data yet{suffix}", "late", 7)
         if freshness is Freshness.WAITING:
             pages_read = self.state.pages_read
             pages = f" {self.options.glyphs.separator} page {pages_read + 1}" if pages_read else ""
             return Part(f"asking{suffix}{pages}", "late", 7)
-        word, style = ("BLIND", "blind") if freshness is Freshness.BLIND else ("STALE", "badge")
-        return Part(f" {word}{suffix} {short_age(age)} ", style, _ALARM)
+        return Part(f" BLIND{suffix} {short_age(age)} ", "blind", _ALARM)
 
     def _live(self, fleet: Sequence[ProfileState]) -> Part:
-        """Return the oldest age of live profiles; quarantined data is not called live."""
+        """Return the oldest age of profiles; data in doubt is not called live."""
         ages = filter(None, (profile_state.age(self.state.now) for profile_state in fleet))
         oldest = short_age(max(ages, default=timedelta()))
         if self._is_paused:
             text, style = f"as of {oldest} ago", "faint"
-        elif any(profile_state.is_quarantined for profile_state in fleet):
+        elif any(state_style.doubt_of(profile_state, self.state.now) is not None for profile_state in fleet):
             text, style = f"data {oldest}", "late"
         else:
             text, style = f"live {oldest}", "online"
@@ -252,41 +255,28 @@ def rewound_badges(state: MonitorState, options: DisplayOptions) -> list[Part]:
     return [Part(f" {' '.join(text)} ", "rewound", _REWOUND)]
 
 
-def _signed(error: float) -> str:
-    return f"{'+' if error >= 0 else '-'}{short_age(clock_error(error))}"
+def _doubt_badge(doubt: Doubt, measure: SafeText, suffix: SafeText) -> list[Part]:
+    """Return the badge; a failed poll alone is drawn calmly, because the data is fresh."""
+    style = "late" if doubt is Doubt.FAILING else "badge"
+    return [
+        Part(f" DATA ?{suffix} {doubt}", style, _ALARM),
+        Part(f" {measure} " if measure else " ", style, 8, is_joined=True),
+    ]
 
 
-def _warnings(profile_state: ProfileState, suffix: SafeText, now: Clocks) -> list[Part]:
+def _warnings(profile_state: ProfileState, suffix: SafeText) -> list[Part]:
     parts = []
-    if profile_state.stall_detector.is_stalled:
-        since = state_style.stalled_since(profile_state)
-        stalled_for = "" if since is None else f"{short_age(span(profile_state.clock.server_time(now.wall) - since))} "
-        parts += [Part(f" STALLED{suffix} ", "blind", 9), Part(stalled_for, "blind", 7, is_joined=True)]
-    if (badge := state_style.quarantine_badge(profile_state, now)) is not None:
-        what, lasts = badge
-        parts += [
-            Part(f" HOLD{suffix} ", "blind", 9),
-            Part(f"{what} ", "blind", 7, is_joined=True),
-            Part(f"{lasts} ", "blind", 5, is_joined=True),
-        ]
-    if (fault := _fault_of(profile_state)) is not None:
-        by = "?" if fault.error_ms is None else _signed(fault.error_ms)
-        parts.append(Part(f" {fault.badge}{suffix} {by} ", "badge", 9))
-    elif profile_state.clock.is_far_off:
-        parts.append(Part(f"our clock {_signed(-profile_state.clock.offset)}{suffix}", "late", 6))
-    elif profile_state.listed is not None and not profile_state.clock.is_known:
-        parts.append(Part(f"server sends no time{suffix}", "late", 4))
+    if profile_state.date_error is None and Kind.CLOCK_WRONG not in profile_state.periods:
+        if profile_state.clock.is_far_off:
+            error = state_style.signed_error(-profile_state.clock.offset)
+            parts.append(Part(f"our clock {error}{suffix}", "late", 6))
+        elif profile_state.listed is not None and not profile_state.clock.is_known:
+            parts.append(Part(f"server sends no time{suffix}", "late", 4))
     if profile_state.snapshot is not None and profile_state.snapshot.rejected:
         named = named_ids(profile_state.snapshot.rejected_ids, profile_state.snapshot.rejected)
         parts.append(Part(f"{profile_state.snapshot.rejected} unreadable{suffix}", "late", 8))
         parts.append(Part(named, "late", 7, is_joined=True))
     return parts
-
-
-def _fault_of(profile_state: ProfileState) -> ClockFault | None:
-    """Return a clock's fault; without an open period, rows need no look."""
-    has_fault = profile_state.date_error is not None or Kind.CLOCK_WRONG in profile_state.periods
-    return profile_state.clock_fault if has_fault else None
 
 
 class DayBar(TextLine, StateNode):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import Presence
-from envwatch.fleet.tracking import ChangeTag
+from envwatch.fleet.tracking import TABLE_TAGS, ChangeTag
 from envwatch.fleet.watched_time import UptimeState
 from envwatch.model import limits
 from envwatch.model.environment import NEVER
@@ -35,11 +35,8 @@ TAGS_LAST: Final = long_age(limits.MARK_DURATION)
 _TAGS: Final[Mapping[ChangeTag, str]] = {
     ChangeTag.NEW: "down, gone",
     ChangeTag.BACK: "is back",
-    ChangeTag.JOINED: "appeared",
     ChangeTag.MOVED: "renamed",
     ChangeTag.MODE: "other mode",
-    ChangeTag.VERSION: "version",
-    ChangeTag.CONNECTION: "reconnected",
 }
 
 
@@ -54,19 +51,16 @@ _ASIDES: Final[Mapping[Aside, str]] = {
 
 STATUS_ENTRIES: Final[Sequence[LegendEntry]] = (
     LegendEntry("2 page", "offline", "+3 off do not"),
-    LegendEntry("STALE", "late", "old listing"),
+    LegendEntry("DATA ?", "late", "and the cause"),
     LegendEntry("KEY REFUSED", "unknown", "renew it"),
     LegendEntry("2 acked", "", "acknowledged"),
     LegendEntry("BLIND", "unknown", "no data"),
     LegendEntry("NONE ON", "offline", "nothing up"),
     LegendEntry("3 behind", "", "older version"),
-    LegendEntry("HOLD", "unknown", "odd listing"),
-    LegendEntry("DATE", "late", "wrong clock"),
     LegendEntry("2 marked", "late", "by space"),
-    LegendEntry("STALLED", "unknown", "beats stand"),
     LegendEntry("3/40", "late", "rows shown"),
 )
-LIVE: Final = LegendEntry("live 2s/5s", "online", "listing 2 s old, poll each 5 s; failing 9s: polls fail")
+LIVE: Final = LegendEntry("live 2s/5s", "online", "listing 2 s old, poll each 5 s")
 
 
 _DAY: Final[Mapping[Kind, str]] = {
@@ -115,7 +109,7 @@ def day_entries(*, ascii_only: bool) -> Sequence[LegendEntry]:
 
 def tag_entries() -> Sequence[LegendEntry]:
     """Return the tags, the most important first."""
-    tags = [LegendEntry(tag, "offline" if tag is ChangeTag.NEW else "online", _TAGS[tag]) for tag in ChangeTag]
+    tags = [LegendEntry(tag, "offline" if tag is ChangeTag.NEW else "online", _TAGS[tag]) for tag in TABLE_TAGS]
     return [*tags, LegendEntry(TAGS_LAST, "", "tags stay")]
 
 

@@ -17,7 +17,7 @@ from envwatch.fleet.plausibility import IMPOSSIBLE
 from envwatch.fleet.presence import NEVER_LISTED, Presence, Reason, heartbeat_age
 from envwatch.fleet.problems import state_began_at
 from envwatch.fleet.profile_state import Freshness, ProfileState
-from envwatch.fleet.watched_time import NOT_WATCHED, Outage, outages
+from envwatch.fleet.watched_time import Outage, outages
 from envwatch.history.hours import Availability, availability_text, worst_states
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, ServerMs
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 _PING_REASONS: Final = frozenset({Reason.BEATING, Reason.MISSED, Reason.HEARTBEAT_LOST})
 _OF_PRESENCE: Final = frozenset({Kind.APPEARED, Kind.ONLINE, Kind.OFFLINE, Kind.GONE, Kind.RETURNED})
 _AT_LEAST: Final = timedelta(hours=1)
-"""The strip needs this much watched time, unless an earlier run watched the profile."""
+"""The strip needs this much known time."""
 _GAP_AT_LEAST: Final = timedelta(minutes=1)
 """Shorter unwatched times within an outage are not mentioned."""
 
@@ -220,7 +220,7 @@ def last_day_rows(
     """Return a strip as wide as the pane, hour marks, and a sentence; empty for too little watched time."""
     intervals = _last_day(tracked, context)
     availability = Availability.from_intervals(intervals)
-    if not availability.known or not (availability.known >= _AT_LEAST or _has_past(context)):
+    if availability.known < _AT_LEAST:
         return []
     cell_ms = DAY_MS / max(layout.width - 1, 1)  # one cell more shows the whole day
     begin = ServerMs((ceil(context.at / cell_ms) - layout.width) * cell_ms)
@@ -234,15 +234,6 @@ def last_day_rows(
 
 def _last_day(tracked: TrackedEnvironment, context: RowContext) -> tuple[Interval, ...]:
     return context.monitor.states_of(tracked, ServerMs(context.at - DAY_MS), context.now)
-
-
-def _has_past(context: RowContext) -> bool:
-    profile_state = context.profile_state
-    first_at, began_at = (
-        context.monitor.watched.get(profile_state.profile, NOT_WATCHED).began_at,
-        profile_state.began_at,
-    )
-    return first_at is not None and began_at is not None and first_at < began_at
 
 
 def _outage_texts(found: Sequence[Outage], now: float, zone: tzinfo | None) -> Iterator[SafeText]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from envwatch.fleet.presence import Presence
-from envwatch.fleet.tracking import ChangeTag
+from envwatch.fleet.tracking import TABLE_TAGS, ChangeTag
 from envwatch.model.shared_marks import shared_silence_of
 from envwatch.model.text import SafeText, cells, clean, composed
 from envwatch.wording.state_style import (
@@ -83,8 +83,8 @@ def snapshot_of(
         presence is not Presence.LATE or silenced is not None or not monitor.decision_of(tracked, at).counts
     )
     tag = None if is_acked or silenced is not None else tracked.tag(at)
-    if tag is ChangeTag.NEW:
-        tag = None  # such a loss stands in the block
+    if tag is ChangeTag.NEW or tag not in TABLE_TAGS:
+        tag = None  # the block has such a loss, the log has the others
     tone: Tone | None = None
     if environment.id not in profile_state.environments or (is_soft and presence is not Presence.LATE):
         tone = "gone"
