@@ -233,9 +233,13 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
         return f"{flags} {self._format_args(action, self._get_default_metavar_for_optional(action))}"
 
     def _format_action(self, action: argparse.Action) -> str:
-        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - without the line of the metavar
-            return "".join(map(super()._format_action, action._get_subactions()))  # noqa: SLF001
-        return super()._format_action(action)
+        if action.nargs != argparse.PARSER:
+            return super()._format_action(action)
+        # Commands stand without a line for their metavar, and without its indentation.
+        self._dedent()
+        commands = "".join(map(super()._format_action, self._iter_indented_subactions(action)))
+        self._indent()
+        return commands
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         lines: list[str] = []
@@ -335,7 +339,7 @@ class Parser(argparse.ArgumentParser):
             if group is self.connection:
                 continue
             formatter.start_section(group.title)
-            formatter.add_arguments(group._group_actions)  # noqa: SLF001 - argparse has no other way to them
+            formatter.add_arguments(action for action in self._actions if getattr(action, "container", None) is group)
             formatter.end_section()
         formatter.add_text(self.epilog)
         formatter.add_text(self._connection_line)
