@@ -107,7 +107,7 @@ class ChangeTag(StrEnum):
 
 
 TABLE_TAGS: Final = (ChangeTag.NEW, ChangeTag.BACK, ChangeTag.MOVED, ChangeTag.MODE)
-"""The log alone has the other changes; `status:changed` finds all."""
+"""The log alone has the other changes; `changed:yes` finds all."""
 _RANKS = {tag: rank for rank, tag in enumerate(ChangeTag)}
 
 

@@ -162,7 +162,7 @@ def test_an_acknowledgement_of_this_machine_is_none_for_the_team(envwatch: Envwa
 
 
 def test_a_silence_of_a_viewer_names_the_host_that_still_pages(envwatch: Envwatch, scripted: Faulty) -> None:
-    scripted.script = marked("web-2", alerts={"counts": True, "why": "up 99 % of 7 days"})
+    scripted.script = marked("web-2", alerts={"pages": True, "why": "up 99 % of 7 days"})
     be_envwatch(scripted)
     err = envwatch("silence", "--filter", "name:web-2", "--for", "1h").err
     assert err.endswith(f": name:web-2; {scripted.url.partition('://')[2]} still pages\n")

@@ -384,9 +384,9 @@ def test_a_row_down_for_another_reason_has_been_down_since_the_first() -> None:
 @pytest.mark.parametrize(
     ("alerts", "uptime", "share", "is_permanent"),
     [
-        ({"share": 0.9, "counts": False}, None, 0.9, True),
-        ({"share": 0.89, "counts": True}, Uptime(up=1e9, watched=1e9), 0.89, False),
-        *(({"counts": counts}, Uptime(up=1e9, watched=1e9), None, counts) for counts in (True, False)),
+        ({"share": 0.9, "pages": False}, None, 0.9, True),
+        ({"share": 0.89, "pages": True}, Uptime(up=1e9, watched=1e9), 0.89, False),
+        *(({"pages": counts}, Uptime(up=1e9, watched=1e9), None, counts) for counts in (True, False)),
         *((None, Uptime(up=1e9, watched=1e9), 1.0, True), (None, Uptime(up=1e6, watched=1e6), None, False)),
         (None, None, None, True),
     ],

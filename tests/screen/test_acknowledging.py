@@ -125,7 +125,7 @@ async def test_the_key_asks_for_a_note_and_the_row_stands_marked_behind_the_open
         await stage.press("a")
         assert stage.news == "nothing to acknowledge: cyd late, not lost; M keeps a loss quiet beforehand"
         assert "cyd" not in notes(stage)
-        await stage.type("/!status:acked")
+        await stage.type("/acked:no")
         assert stage.names == ["cyd", "dan"]
         assert " 3/4 " in stage.lines[0]
 

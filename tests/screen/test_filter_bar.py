@@ -64,9 +64,9 @@ COMPLETIONS = {
     'name:"buil': ' tab  "build box" ',
     "name:b": " 0; name:b* finds 2  tab  bob  ",
     "name:build* !name:b": " tab  bob  ",
-    "status:of": " tab  offline ",
+    "status:of": " tab  off ",
     "beat:>90": " tab  >90s  >90m ",
-    "of": " tab  status:offline ",
+    "of": " tab  status:off ",
 }
 
 

@@ -268,7 +268,7 @@ async def test_a_step_to_an_event_names_the_gravest_event_and_moves_cursor_and_p
             await press(stage, key)
             assert (seconds(stage), stage.cursor) == (at, f"laptop of {name}")
             assert event in stage.news
-            assert ("ONLINE for 0s" if at == 15 else "OFFLINE for 0s") in stage.text
+            assert ("ON for 0s" if at == 15 else "OFF for 0s") in stage.text
         assert not is_rewound(stage)
 
 
@@ -413,7 +413,7 @@ async def test_pane_explanation_filter_log_and_baseline_are_of_the_moment() -> N
         assert " env-1 1/4 " in stage.lines[0]
         assert "1 match is above, among the losses that need a person" in stage.text
         await stage.press("x", "j")
-        assert "OFFLINE for 10s" in stage.text
+        assert "OFF for 10s" in stage.text
         await stage.press("E")
         assert "08:53:35" in stage.text
         await stage.press("E", "escape", "m")
