@@ -67,9 +67,14 @@ _NEAREST: Final = {
 
 _DARK_YELLOW: Final = Color.parse(_LIGHT["state-late"]).triplet
 _CURSOR_ROWS: Final = {
-    Color.parse(colours["row-cursor"]).triplet: Color.parse(behind)
-    for colours, behind in ((STATE_COLOURS, "black"), (_LIGHT, "bright_white"), (_CONTRAST, "black"))
+    Color.parse(colours["row-cursor"]).triplet: (Color.parse(text), Color.parse(behind))
+    for colours, text, behind in (
+        (STATE_COLOURS, "white", "black"),
+        (_LIGHT, "black", "bright_white"),
+        (_CONTRAST, "bright_white", "black"),
+    )
 }
+"""The colours of text, and of the background, that the row under the cursor swaps."""
 _BLACK, _YELLOW = Color.parse("black"), Color.parse("yellow")
 
 
@@ -82,7 +87,10 @@ def in_16_colours(style: Style) -> Style:
     color, background = style.color, style.bgcolor
     is_reverse = bool(style.reverse)
     if background is not None and background.triplet in _CURSOR_ROWS:
-        background, is_reverse = _CURSOR_ROWS[background.triplet], True
+        plain, background = _CURSOR_ROWS[background.triplet]
+        is_reverse = True
+        if color is not None and len(set(color.get_truecolor())) == 1:
+            color = plain  # one bar, because a grey would be its ground
     if color is not None and color.triplet == _DARK_YELLOW:
         color, background = (_YELLOW, _BLACK) if is_reverse else (_BLACK, _YELLOW)
     elif color is not None:

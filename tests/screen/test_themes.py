@@ -272,6 +272,8 @@ def test_in_16_colours_the_row_under_the_cursor_stands_out_and_is_grey(theme: Th
     text = str(theme.foreground)
     below = drawn_in_16(palette, text, theme.variables["row-cursor"])
     assert below.hue is None
+    greys = [colour for colour in texts(theme).values() if hue(colour) is None]
+    assert {drawn_in_16(palette, colour, theme.variables["row-cursor"]) for colour in greys} == {below}
     for ground in (theme.background, theme.panel):
         assert contrast(below.ground, drawn_in_16(palette, text, str(ground)).ground) >= LEGIBLE_IN_16
 
