@@ -114,14 +114,14 @@ def hour_marks(width: int, first: str = "-24h") -> SafeText:
 
 
 _SGR: Final[Mapping[str, str]] = {
-    "late": "35",
+    "late": "30;43",
     "offline": "1;31",
     "flapping": "35",
     "unknown": "7",
     "gone": "2",
-    "unrestricted": "1;4",
+    "unrestricted": "1;4;94",
 }
-"""Parameters of `ESC [ … m`, as in the theme `envwatch-ansi`. Yellow, green and cyan vanish on white."""
+"""Parameters of `ESC [ … m`, as in the theme `envwatch-ansi`. Yellow text vanishes on white."""
 
 
 def painted(text: str, style: str) -> str:

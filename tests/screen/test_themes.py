@@ -184,8 +184,12 @@ def hue_distance(one: float, other: float) -> float:
     return min((one - other) % 360, (other - one) % 360)
 
 
-@pytest.mark.parametrize(("state", "usual"), [("offline", 0), ("unrestricted", 240)])
-def test_a_loss_is_red_and_unrestricted_is_blue_in_every_theme(state: str, usual: float) -> None:
+FAMILIES = {"offline": 0.0, "late": 60.0, "unrestricted": 240.0}
+"""Hues that mean the same in every theme."""
+
+
+@pytest.mark.parametrize(("state", "usual"), FAMILIES.items())
+def test_a_loss_is_red_and_late_is_yellow_and_unrestricted_is_blue_in_every_theme(state: str, usual: float) -> None:
     looks = {name: STATE_COLOURS | theme.variables for name, theme in BUILTIN_THEMES.items()}
     looks |= {theme.name: theme.variables for theme in THEMES}
     assert looks.keys() == set(theme_names())
@@ -194,23 +198,92 @@ def test_a_loss_is_red_and_unrestricted_is_blue_in_every_theme(state: str, usual
     assert max(hue_distance(one, other) for one in hues for other in hues) <= SAME_HUE
 
 
-def drawn_in_16(colour: str) -> str:
-    return pen_of(RichStyle(color=Color.parse(colour).rich_color), ColorSystem.STANDARD).color
-
-
 @pytest.mark.parametrize("theme", TRUE, ids=lambda theme: theme.name)
-def test_in_16_colours_a_loss_and_unrestricted_and_the_row_under_the_cursor_differ(theme: Theme) -> None:
-    colours = [theme.variables[name] for name in ("state-offline", "state-unrestricted", "row-cursor")]
-    colours = [*colours, str(theme.background)]
-    assert len(set(map(drawn_in_16, colours))) == len(colours)
+def test_the_cursor_is_grey_in_every_theme(theme: Theme) -> None:
+    assert hue(theme.variables["row-cursor"]) is None
 
 
-def test_in_16_colours_no_text_of_the_light_theme_vanishes_on_white_and_late_differs_from_a_loss() -> None:
-    (light,) = (theme for theme in TRUE if theme.name == "envwatch-light")
-    bright = {"32", "33", "36", "37", "92", "93", "95", "96", "97"}
-    assert {name for name, colour in texts(light).items() if drawn_in_16(colour) in bright} == set()
-    states = ("late", "offline", "unrestricted", "online")
-    assert len({drawn_in_16(light.variables[f"state-{state}"]) for state in states}) == len(states)
+# The 16 colours of a terminal.
+
+
+LEGIBLE_IN_16 = 3.0
+"""WCAG 2's minimum contrast of large text and of signs (1.4.11); the 16 colours cannot reach more."""
+
+PALETTES = {
+    "VGA": (
+        *("#000000", "#aa0000", "#00aa00", "#aa5500", "#0000aa", "#aa00aa", "#00aaaa", "#aaaaaa"),
+        *("#555555", "#ff5555", "#55ff55", "#ffff55", "#5555ff", "#ff55ff", "#55ffff", "#ffffff"),
+    ),
+    "xterm": (
+        *("#000000", "#cd0000", "#00cd00", "#cdcd00", "#0000ee", "#cd00cd", "#00cdcd", "#e5e5e5"),
+        *("#7f7f7f", "#ff0000", "#00ff00", "#ffff00", "#5c5cff", "#ff00ff", "#00ffff", "#ffffff"),
+    ),
+}
+
+
+class Drawn(NamedTuple):
+    """A text as a terminal of 16 colours shows it."""
+
+    text: str
+    ground: str
+
+    @property
+    def hue(self) -> float | None:
+        return next((found for colour in self if (found := hue(colour)) is not None), None)
+
+
+def drawn_in_16(palette: str, colour: str, ground: str, *, is_reverse: bool = False) -> Drawn:
+    style = RichStyle(color=rich_colour(colour), bgcolor=rich_colour(ground), reverse=is_reverse)
+    pen = pen_of(style, ColorSystem.STANDARD)
+    text, under = (PALETTES[palette][int(code) % 10 + 8 * (int(code) >= 90)] for code in (pen.color, pen.background))
+    return Drawn(under, text) if "7" in pen.attributes else Drawn(text, under)
+
+
+def rich_colour(colour: str) -> RichColor:
+    return Color.parse(colour).rich_color
+
+
+@pytest.mark.parametrize("palette", PALETTES)
+@pytest.mark.parametrize("theme", TRUE, ids=lambda theme: theme.name)
+def test_in_16_colours_every_text_is_legible_also_under_the_cursor_and_reversed(theme: Theme, palette: str) -> None:
+    poor = {
+        (text, background, is_reverse): round(found, 2)
+        for text, colour in texts(theme).items()
+        for background, ground in backgrounds(theme).items()
+        for is_reverse in (False, True)
+        if (found := contrast(*drawn_in_16(palette, colour, ground, is_reverse=is_reverse))) < LEGIBLE_IN_16
+    }
+    assert poor == {}
+
+
+@pytest.mark.parametrize("palette", PALETTES)
+@pytest.mark.parametrize("theme", TRUE, ids=lambda theme: theme.name)
+def test_in_16_colours_a_loss_and_late_and_unrestricted_keep_their_hue(theme: Theme, palette: str) -> None:
+    for state, usual in FAMILIES.items():
+        for background, ground in backgrounds(theme).items():
+            found = drawn_in_16(palette, theme.variables[f"state-{state}"], ground).hue
+            assert found is not None, (state, background)
+            assert hue_distance(found, usual) <= SAME_HUE, (state, background)
+
+
+@pytest.mark.parametrize("palette", PALETTES)
+@pytest.mark.parametrize("theme", TRUE, ids=lambda theme: theme.name)
+def test_in_16_colours_the_row_under_the_cursor_stands_out_and_is_grey(theme: Theme, palette: str) -> None:
+    text = str(theme.foreground)
+    below = drawn_in_16(palette, text, theme.variables["row-cursor"])
+    assert below.hue is None
+    greys = [colour for colour in texts(theme).values() if hue(colour) is None]
+    assert {drawn_in_16(palette, colour, theme.variables["row-cursor"]) for colour in greys} == {below}
+    for ground in (theme.background, theme.panel):
+        assert contrast(below.ground, drawn_in_16(palette, text, str(ground)).ground) >= LEGIBLE_IN_16
+
+
+@pytest.mark.parametrize("palette", PALETTES)
+@pytest.mark.parametrize("theme", TRUE, ids=lambda theme: theme.name)
+def test_in_16_colours_states_differ(theme: Theme, palette: str) -> None:
+    states = ("late", "offline", "unrestricted", "online", "flapping")
+    ground = str(theme.background)
+    assert len({drawn_in_16(palette, theme.variables[f"state-{state}"], ground) for state in states}) == len(states)
 
 
 @pytest.mark.parametrize("vision", [*VISIONS, "tritanopia"])
@@ -235,8 +308,9 @@ def test_dark_light_and_safe_use_the_palette_of_256_colours(theme: Theme) -> Non
 
 
 def test_the_ansi_theme_uses_only_colours_legible_on_light_and_dark() -> None:
-    readable = {"ansi_default", "ansi_red", "ansi_magenta"}
-    assert {ANSI.variables[name] for name in STATE_COLOURS} <= readable
+    """Late is black on yellow."""
+    readable = {"ansi_default", "ansi_red", "ansi_magenta", "ansi_bright_blue"}
+    assert {ANSI.variables[name] for name in STATE_COLOURS if name != "state-late"} <= readable
     assert {ANSI.background, ANSI.panel, ANSI.surface} == {"ansi_default"}
 
 
@@ -509,9 +583,16 @@ async def test_in_the_ansi_theme_late_and_unrestricted_differ() -> None:
         late = style_in(stage.line_of("late "), "late")
         drift = style_in(stage.line_of("unrestricted!"), "unrestricted!")
         counted = style_in(stage.strips[0], "1 unrestricted")
-        assert late.color != drift.color or not late.underline
+        badge = stage.app.query_one(StatusBar).get_component_rich_style("line--blind", partial=True)
+        assert drawn(late) == drawn(badge) == (rich_colour("ansi_black"), rich_colour("ansi_yellow"))
+        assert drift.color == counted.color == rich_colour("ansi_bright_blue")
         assert [(style.bold, style.underline) for style in (drift, counted)] == [(True, True)] * 2
         assert stage.table.styles.scrollbar_color == Color.parse("ansi_bright_black")  # no colour of an alarm
+
+
+def drawn(style: Style) -> tuple[RichColor | None, RichColor | None]:
+    """Return the colours of a text and its ground, as the terminal shows both."""
+    return (style.bgcolor, style.color) if style.reverse else (style.color, style.bgcolor)
 
 
 @pytest.mark.parametrize("theme", first_quick(THEMES), ids=lambda theme: theme.name)

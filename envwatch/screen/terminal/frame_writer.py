@@ -18,7 +18,7 @@ from textual.drivers.linux_driver import LinuxDriver
 from textual.events import Resize
 from textual.geometry import Size
 
-from envwatch.screen.themes import IN_16_COLOURS
+from envwatch.screen.themes import in_16_colours
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -188,8 +188,6 @@ BLANK: Cell = (" ", PLAIN)
 def _sgr_of_color(color: Color | None, color_system: ColorSystem | None, *, foreground: bool) -> str:
     if color is None or color.is_default or color_system is None:
         return ""
-    if color_system is ColorSystem.STANDARD:
-        color = IN_16_COLOURS.get(color.triplet, color)
     return ";".join(color.downgrade(color_system).get_ansi_codes(foreground))
 
 
@@ -198,6 +196,8 @@ def pen_of(style: Style | None, color_system: ColorSystem | None) -> Pen:
     """Return a style's pen."""
     if style is None:
         return PLAIN
+    if color_system is ColorSystem.STANDARD:
+        style = in_16_colours(style)
     return Pen(
         frozenset(sgr for name, sgr in _SGR_OF_ATTRIBUTE.items() if getattr(style, name)),
         _sgr_of_color(style.color, color_system, foreground=True),
