@@ -282,6 +282,6 @@ def test_a_silence_has_the_fields_of_the_page(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "envwatch", "silence", *arguments]
         return programs.run(command, environment(tmp_path)).stdout
 
-    silence("--filter", "pod:p-7", "--for", "2h")
+    silence("pod:p-7", "--for", "2h", "--yes")
     (found,) = json.loads(silence("list", "-o", "json"))
     assert [*found] == PROMISES["A silence"]

@@ -87,7 +87,7 @@ def test_an_acknowledgement_of_another_server_is_kept_in_this_machines_file(
     assert ack.note == clean("new disk")
     assert ack.until == ack.at + 4 * 3_600_000
     assert abs(ack.at - time.time() * 1000) < 60_000
-    assert err.splitlines()[0] == "name:web-* matches 2 losses now: web-2, web-3"
+    assert err.splitlines()[0] == "name:web-* matches 2 of 6 machines now: web-2, web-3"
     assert err.splitlines()[1].startswith("acknowledged on this machine until ")
     envwatch("ack", "evil")
     assert kept(envwatch.home)["evil"].until is None, "it lasts until the row is back"
@@ -164,7 +164,7 @@ def test_an_acknowledgement_of_this_machine_is_none_for_the_team(envwatch: Envwa
 def test_a_silence_of_a_viewer_names_the_host_that_still_pages(envwatch: Envwatch, scripted: Faulty) -> None:
     scripted.script = marked("web-2", alerts={"counts": True, "why": "up 99 % of 7 days"})
     be_envwatch(scripted)
-    err = envwatch("silence", "--filter", "name:web-2", "--for", "1h").err
+    err = envwatch("silence", "web-2", "--for", "1h").err
     assert err.endswith(f": name:web-2; {scripted.url.partition('://')[2]} still pages\n")
 
 
@@ -368,7 +368,7 @@ def test_an_action_is_the_first_word_and_any_other_word_is_a_name() -> None:
         options = options_in(["ack", *words, "--profile", "a", "--config", "c.toml"])
         assert (options.action, options.profile, options.config) == (action, "a", "c.toml")
     options = options_in(["ack", "--note", "list", "listed"])
-    assert (options.what, options.note, options.action) == ("listed", "list", None)
+    assert (options.machines, options.note, options.action) == ("listed", "list", None)
     with pytest.raises(StopError, match="`envwatch ack list` takes no --note"):
         options_in(["ack", "list", "--note", "x"])
 

@@ -96,12 +96,13 @@ def test_a_filter_knows_the_uptime_record(envwatch: Envwatch, query: str, ids: l
         ("web-?", 2, "NAME|QUERY: only a field takes ? for one character: name:web-?; or quote it (at character 1"),
         ("web-[12]", 2, "NAME|QUERY: there are no [ ]: separate values by a comma, name:a,b; or quote it"),
         ("beat:soon", 2, "NAME|QUERY: write a duration like 1h30m or a date like 2026-11-24T03:00 (at character 6"),
-        ("*", 2, "this filter marks every machine; confirm with --yes"),
-        ("!name:none-such", 2, "this filter marks every machine; confirm with --yes"),
+        ("*", 2, "* may match other machines tomorrow: override them with --yes, or name one machine"),
+        ("name:web-1", 2, "name:web-1 may match other machines tomorrow: override them with --yes, or name one"),
+        ("mac !job", 2, "no machine is called mac !job; `envwatch list` prints all"),
     ],
 )
 @pytest.mark.usefixtures("scripted")
-def test_a_name_of_no_row_or_of_several_and_every_row_without_a_yes_are_refused(
+def test_a_name_of_no_machine_or_of_several_and_a_query_without_a_yes_are_refused(
     envwatch: Envwatch, what: str, code: int, refused: str
 ) -> None:
     ended = envwatch("alerts", "set", what, "never")
@@ -153,14 +154,14 @@ def held(envwatch: Envwatch) -> list[str]:
 @pytest.mark.parametrize(
     ("answer", "code"), [("\r", 1), ("n\r", 1), ("\x04", 1), ("y\r", 0)], ids=["enter", "no", "end", "yes"]
 )
-def test_a_terminal_asks_before_every_environment_is_silenced(
+def test_a_terminal_asks_before_an_action_on_a_query(
     envwatch: Envwatch, scripted: Faulty, answer: str, code: int
 ) -> None:
-    command = ("silence", "--filter", "!name:no-such", "--for", "1h")
+    command = ("silence", "!name:no-such", "--for", "1h")
     environ = {"XDG_STATE_HOME": str(envwatch.home), "LETTA_API_KEY": KEY, "LETTA_BASE_URL": scripted.url}
     with Terminal.of_envwatch(*command, home=envwatch.home, columns=120, environ=environ) as terminal:
-        terminal.wait_for(r"matches 6 of 6 machines now: .* and 3 more")
-        terminal.wait_for(r"Silence every machine\? \[y/N\]")
+        terminal.wait_for(r"matches 6 of 6 machines now: box, box, job, mac, run, web-1")
+        terminal.wait_for(r"Silence 6 machines\? \[y/N\]")
         terminal.press(answer)
         assert terminal.wait_for_end() == code
         assert ("nothing is silenced" in terminal.text) is bool(code)
@@ -169,19 +170,19 @@ def test_a_terminal_asks_before_every_environment_is_silenced(
 
 @pytest.mark.parametrize("query", ["*", "name:*", "name:web,* *"])
 def test_a_wildcard_needs_a_yes_without_a_listing_too(envwatch: Envwatch, query: str) -> None:
-    assert envwatch("silence", "--filter", query, "--for", "1h").code == 2
+    assert envwatch("silence", query, "--for", "1h").code == 2
     assert held(envwatch) == []
 
 
 def test_a_silence_ends_within_31_days_by_length_or_by_time(envwatch: Envwatch) -> None:
-    too_long = envwatch("silence", "--filter", "name:x", "--for", "99d")
+    too_long = envwatch("silence", "x", "--for", "99d")
     assert (too_long.code, "must be 1m to 31d" in too_long.err) == (2, True)
     now = datetime.now(UTC).replace(microsecond=0)
     far = (now + timedelta(days=40)).isoformat()
-    too_far = envwatch("silence", "--filter", "name:x", "--until", far)
+    too_far = envwatch("silence", "x", "--until", far)
     assert (too_far.code, "--until: must be 1m to 31d from now" in too_far.err) == (2, True)
     end = now + timedelta(hours=3)
-    assert envwatch("silence", "--filter", "name:x", "--until", end.isoformat()).code == 0
+    assert envwatch("silence", "x", "--until", end.isoformat()).code == 0
     ((until,),) = [[silence["until"] for silence in json.loads(envwatch("silence", "list", "-o", "json").out)]]
     assert abs(datetime.fromisoformat(until) - end) < timedelta(seconds=30)
 
@@ -190,7 +191,7 @@ def test_a_silence_ends_within_31_days_by_length_or_by_time(envwatch: Envwatch) 
     ("arguments", "meant"),
     [
         (["--filter", "name:x", "--untill", "10:00"], "`envwatch silence --filter name:x --until 10:00`"),
-        (["x", "--for", "2h", "--untl=10:00"], "`envwatch silence --filter name:x --until=10:00`"),
+        (["x", "--for", "2h", "--untl=10:00"], "`envwatch silence x --until=10:00`"),
         (
             ["--filter", "a b", "--fro", "2h", "--note", "it's"],
             """`envwatch silence --filter 'a b' --for 2h --note 'it'"'"'s'`""",

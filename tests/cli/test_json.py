@@ -39,7 +39,7 @@ LINES: Final = {
     "ack": ("ack web-2", 0),
     "ack list": ("ack list", 0),
     "ack end": ("ack end web-2", 0),
-    "silence": ("silence --filter name:web-1 --for 2h", 0),
+    "silence": ("silence web-1 --for 2h", 0),
     "silence list": ("silence list", 0),
     "silence end": ("silence end ID", 0),
     "hooks list": ("hooks list", 0),
@@ -84,7 +84,7 @@ def test_every_command_prints_json_or_has_a_reason() -> None:
 def outcome_of(ready: Envwatch, name: str) -> Any:
     line, code = LINES[name]
     if name == "silence end":
-        (id_,) = ready("silence", "--filter", "name:web-2", "--for", "2h").out.split()
+        (id_,) = ready("silence", "web-2", "--for", "2h").out.split()
         line = line.replace("ID", id_)
     if name == "ack end":
         assert ready("ack", "web-2").code == 0

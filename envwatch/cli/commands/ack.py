@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import client_for, keep_changes, lasts_in, print_damage, profiles_for, user_name
-from envwatch.cli.streams import ProgressLine, confirm, print_error, report_stops, write, write_json, write_table
+from envwatch.cli.streams import ProgressLine, print_error, report_stops, write, write_json, write_table
 from envwatch.config.values import duration, future
 from envwatch.fleet.presence import Presence
 from envwatch.model.acks import (
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from envwatch.alerts.acknowledgements import Acks, ServerKey
     from envwatch.alerts.incidents import Incident
     from envwatch.alerts.monitor import Monitor
+    from envwatch.cli.machines import Target
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.letta.client import Client
 
@@ -50,6 +51,7 @@ _LOOK_S: Final = 10
 _NAMES: Final = 3
 _NAME_CELLS: Final = 40
 _BLINDNESS: Final = clean("platform or envwatch")
+_ARGUMENT: Final = "NAME|QUERY|INCIDENT"
 
 
 def add_arguments(parser: Parser) -> None:
@@ -78,8 +80,7 @@ def add_arguments(parser: Parser) -> None:
     actions = parser.optional_action = parser.add_subparsers(
         dest="action", metavar="ACTION", title="actions", prog="envwatch ack"
     )
-    about = "a name or id, a filter such as pod:p-7, or the id of an incident, inc-…"
-    parser.add_argument("what", nargs="?", **valued("NAME|QUERY|INCIDENT", one_line, about))
+    parser.add_machines(_ARGUMENT, about="a name or id, a query: 'pod:p-7', or an incident's id: inc-…")
     list_parser = actions.add_parser(
         "list",
         help="print the acknowledgements in force",
@@ -106,8 +107,7 @@ def add_arguments(parser: Parser) -> None:
         },
     )
     end_parser.add_output("text", "json")
-    about = "as for `envwatch ack`, or the UUID of an acknowledgement"
-    end_parser.add_argument("what", **valued("NAME|QUERY|INCIDENT|UUID", one_line, about))
+    end_parser.add_machines(f"{_ARGUMENT}|ID", about="as for `envwatch ack`, or an acknowledgement's id")
     end_parser.add_shared("profile", "config")
 
 
@@ -215,11 +215,11 @@ def _listed(options: Options) -> tuple[_Found, Sequence[StopError]]:
     return _Found(profiles, monitor_after(outcomes, profiles), outcomes), stops_in(outcomes, profiles)
 
 
-def _chosen(what: str, argument: str, found: _Found) -> tuple[Sequence[TrackedEnvironment], bool]:
-    from envwatch.cli.one_listing import chosen_rows
+def _chosen(target: Target, found: _Found) -> Sequence[TrackedEnvironment]:
+    from envwatch.cli.machines import chosen_rows
     from envwatch.model.shared_marks import shared_incident_of
 
-    is_query = False
+    what = target.text
     rows: Sequence[TrackedEnvironment]
     if _INCIDENT.fullmatch(what):
         lost = found.monitor.incidents.lost_in(clean(what))
@@ -232,28 +232,28 @@ def _chosen(what: str, argument: str, found: _Found) -> tuple[Sequence[TrackedEn
             line = f"no open incident is called {what}: its machines may be back; `envwatch list` says what is off"
             raise StopError(Exit.FAILED, line)
     else:
-        rows, is_query = chosen_rows(what, argument, found.monitor, found.profiles)
-    return [*{found.key_of(row): row for row in rows}.values()], is_query
+        rows = chosen_rows(target, found.monitor, found.profiles)
+    return [*{found.key_of(row): row for row in rows}.values()]
 
 
 def _make(options: Options, answer: _Answer) -> int:
-    what: str | None = getattr(options, "what", None)
-    if what is None:
-        raise StopError(Exit.USAGE, "NAME|QUERY|INCIDENT is missing; see `envwatch ack --help`")
+    from envwatch.cli.machines import confirm, print_choice, target_of
+
+    target = target_of(options, _ARGUMENT)
     profiles, note = profiles_for(options), note_of(getattr(options, "note", ""))
     lasts = lasts_in(options)
-    if (incident := _blindness(what.strip(), profiles)) is not None:
+    if (incident := _blindness(target.text, profiles)) is not None:
         return _acknowledge_blindness(incident, profiles.servers[incident.profile], note, lasts, answer)
     found, stops = _listed(options)
     if code := report_stops(stops):
         return code
-    rows, is_query = _chosen(what.strip(), "NAME|QUERY|INCIDENT", found)
+    rows = _chosen(target, found)
     acked = [(_already(ack.by, ack.at, row, found), row) for row in rows if (ack := found.everybodys_ack_of(row))]
     _say(acked)
     taken = {row.key for _, row in acked}
     problems = [row for row in rows if found.is_problem(row) and row.key not in taken]
     others = [row for row in rows if not found.is_problem(row) and row.key not in taken]
-    if others and not (is_query and problems):
+    if others and not (target.is_query and problems):
         is_or_are = "is" if len(others) == 1 else "are"
         is_late = all(row.presence is Presence.LATE for row in others)
         state = f" {is_or_are} up" if all(row.verdict.is_up for row in others) else ", no problem"
@@ -263,12 +263,9 @@ def _make(options: Options, answer: _Answer) -> int:
         return Exit.FINE if acked else Exit.FAILED
     if read := [row for row in problems if not found.may_ack(row.profile)]:
         return _only_reads("acknowledged", found, read[0].profile)
-    if is_query:
-        print_error(f"{clean(what)} matches {_count(problems)} now: {_names(problems)}")
-        fleet = found.monitor.fleet.environments
-        every = {found.key_of(row) for row in fleet if found.is_problem(row) and not found.everybodys_ack_of(row)}
-        if 1 < len(every) <= len(problems) and not getattr(options, "yes", False):
-            confirm("acknowledge", "acknowledged", "loss")
+    if target.is_query:
+        print_choice(target, problems, found.monitor.fleet)
+    confirm(target, options, "acknowledge", "acknowledged", len(problems))
     parts = [
         rows[start : start + ROWS_AT_ONCE]
         for profile in found.profiles
@@ -304,10 +301,6 @@ def _acknowledge_blindness(
     until = "until this ends" if ack.until is None else f"until {date_text(ack.until, None)}"
     print_error(f"acknowledged on this machine {until}: {losses_text([incident])}")
     return Exit.FINE
-
-
-def _count(problems: Sequence[TrackedEnvironment]) -> str:
-    return "1 loss" if len(problems) == 1 else f"{len(problems):,} losses"
 
 
 def _already(by: SafeText, at: float | None, row: TrackedEnvironment, found: _Found) -> str:
@@ -415,11 +408,12 @@ def _own_acks(profiles: Profiles | None, moments: Mapping[SafeText, float]) -> A
 
 def _end(options: Options, answer: _Answer) -> int:
     from envwatch.alerts.acknowledgements import ended_by_person
+    from envwatch.cli.machines import target_of
     from envwatch.watch.state_file import ACKNOWLEDGEMENTS
     from envwatch.wording.table.table_view import by_name
 
-    what = clean(options.what.strip())
-    profiles = profiles_for(options)
+    target = target_of(options, f"{_ARGUMENT}|ID")
+    what, profiles = target.text, profiles_for(options)
     if (incident := _blindness(what, profiles)) is not None:
         return _end_of_blindness(incident, profiles.servers[incident.profile], answer)
     found, stops = _listed(options)
@@ -433,7 +427,7 @@ def _end(options: Options, answer: _Answer) -> int:
     elif not (ending := {key: ack for key, ack in own.items() if key[1] == what}):
         if len(stops) == len(found.profiles):
             return report_stops(stops)
-        rows, _ = _chosen(what, "NAME|QUERY|INCIDENT|UUID", found)
+        rows = _chosen(target, found)
         ending = {key: own[key] for row in rows if (key := found.key_of(row)) in own}
     shared = _shared_by_uuid(found, rows)
     if uuid and not (ending or shared):  # the rows may be gone
@@ -567,6 +561,7 @@ def _cells(lines: Sequence[AckLine]) -> Iterator[Sequence[SafeText]]:
 
 def _lines(options: Options) -> tuple[list[AckLine], str]:
     from envwatch.cli.one_listing import matching_rows, monitor_after, outcomes_within, stops_in
+    from envwatch.query.language import parse
 
     print_damage()
     profiles, found, why = None, None, ""
@@ -584,7 +579,7 @@ def _lines(options: Options) -> tuple[list[AckLine], str]:
         named = {found.key_of(row) for row in found.monitor.fleet.environments}
         lines += [
             AckLine(ack, row.environment.id, row.environment.label, row.profile, found.key_of(row) not in own)
-            for row in matching_rows(options.filter, found.monitor, profiles)
+            for row in matching_rows(parse(options.filter), found.monitor, profiles)
             if (ack := found.ack_of(row)) is not None
         ]
     if not options.filter:

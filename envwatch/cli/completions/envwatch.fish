@@ -95,7 +95,7 @@ function _shtab_envwatch_using
 end
 
 set -g _shtab_envwatch_commands dashboard demo replay list watch wait ack 'ack list' 'ack end' silence 'silence list' 'silence end' alerts 'alerts set' report hooks 'hooks list' 'hooks test' check metrics serve record config 'config show' 'config validate' 'config init' 'config path' 'config schema' doctor completion help
-set -g _shtab_envwatch_opts_with_value --at --bind --columns --config --count --critical --expect --filter --for --interval --largest --log-file --log-level --new-token --note --of --output --page-size --profile --since --size --sort --source --speed --textfile --timeout --tls-cert --tls-key --until --user --view --warning -c -o -t -w
+set -g _shtab_envwatch_opts_with_value --at --bind --columns --config --count --critical --expect --filter --for --interval --largest --log-file --log-level --name --new-token --note --of --output --page-size --profile --since --size --sort --source --speed --textfile --timeout --tls-cert --tls-key --until --user --view --warning -c -o -t -w
 
 complete -c envwatch -e
 complete -c envwatch -f
@@ -166,15 +166,16 @@ complete -c envwatch -n '_shtab_envwatch_using replay; and test $_shtab_envwatch
 complete -c envwatch -n '_shtab_envwatch_using; and test $_shtab_envwatch_npos -eq 0' -a list -d 'print your machines once, as a table, JSON or CSV'
 complete -c envwatch -n '_shtab_envwatch_using list' -s h -l help -d 'show this help message and exit'
 complete -c envwatch -n '_shtab_envwatch_using list' -s o -l output -xka "table json jsonl csv name line" -d 'table (default), json, jsonl, csv, name or line'
-complete -c envwatch -n '_shtab_envwatch_using list' -l columns -x -d 'these columns, in this order, also of JSON and CSV: name,meta.team'
+complete -c envwatch -n '_shtab_envwatch_using list' -l columns -x -d 'these columns, in this order: name,meta.team'
 complete -c envwatch -n '_shtab_envwatch_using list' -l sort -x -d 'sort by a column, meta.KEY, or problems (default)'
+complete -c envwatch -n '_shtab_envwatch_using list' -l name -x -d 'the machine with this name, taken literally'
 complete -c envwatch -n '_shtab_envwatch_using list' -l filter -xka "(_envwatch_filter)" -d 'only machines that match: '"'"'status:off'"'"', '"'"'name:web-*'"'"''
+complete -c envwatch -n '_shtab_envwatch_using list' -l view -x -d 'a built-in view, or one of your own: offline'
 complete -c envwatch -n '_shtab_envwatch_using list' -l page-size -x -d 'machines per request (default 100)'
 complete -c envwatch -n '_shtab_envwatch_using list' -l online-only -l no-online-only -d 'ask the server only for machines that are online'
 complete -c envwatch -n '_shtab_envwatch_using list' -l source -xka "local remote" -d 'ask the server only for this kind: local or remote'
 complete -c envwatch -n '_shtab_envwatch_using list' -l user -x -d 'ask the server only for this user'"'"'s machines'
 complete -c envwatch -n '_shtab_envwatch_using list' -l profile -xka "(_envwatch_profiles)" -d 'a profile of the configuration file, or several: a,b'
-complete -c envwatch -n '_shtab_envwatch_using list' -l view -x -d 'a built-in view, or one of your own: offline'
 complete -c envwatch -n '_shtab_envwatch_using list' -l ascii -d 'draw with ASCII only'
 complete -c envwatch -n '_shtab_envwatch_using list' -l log-file -xka "(__fish_complete_path (commandline -ct))" -d 'write the log here, one line per poll'
 complete -c envwatch -n '_shtab_envwatch_using list' -l log-level -xka "info warning error off" -d 'info (default), warning, error or off'
@@ -206,6 +207,7 @@ complete -c envwatch -n '_shtab_envwatch_using wait' -l count -x -d 'wait for N 
 complete -c envwatch -n '_shtab_envwatch_using wait' -l absent -d 'wait until no machine matches'
 complete -c envwatch -n '_shtab_envwatch_using wait' -l timeout -x -d 'give up after this time: 30s, 5m, 1h (default: never)'
 complete -c envwatch -n '_shtab_envwatch_using wait' -s o -l output -xka "name json" -d 'name (default) or json'
+complete -c envwatch -n '_shtab_envwatch_using wait' -l name -x -d 'the machine with this name, taken literally'
 complete -c envwatch -n '_shtab_envwatch_using wait' -l filter -xka "(_envwatch_filter)" -d 'only machines that match: '"'"'status:off'"'"', '"'"'name:web-*'"'"''
 complete -c envwatch -n '_shtab_envwatch_using wait' -l page-size -x -d 'machines per request (default 100)'
 complete -c envwatch -n '_shtab_envwatch_using wait' -l online-only -l no-online-only -d 'ask the server only for machines that are online'
@@ -225,6 +227,8 @@ complete -c envwatch -n '_shtab_envwatch_using ack' -l yes -d 'acknowledge all t
 complete -c envwatch -n '_shtab_envwatch_using ack' -s o -l output -xka "text json" -d 'text (default) or json'
 complete -c envwatch -n '_shtab_envwatch_using ack' -l profile -xka "(_envwatch_profiles)" -d 'a profile of the configuration file, or several: a,b'
 complete -c envwatch -n '_shtab_envwatch_using ack' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file (default: `envwatch config path`)'
+complete -c envwatch -n '_shtab_envwatch_using ack' -l name -x -d 'the machine with this name, taken literally'
+complete -c envwatch -n '_shtab_envwatch_using ack' -l filter -xka "(_envwatch_filter)" -d 'only machines that match: '"'"'status:off'"'"', '"'"'name:web-*'"'"''
 complete -c envwatch -n '_shtab_envwatch_using ack; and test $_shtab_envwatch_npos -eq 0' -a list -d 'Print the acknowledgements in force, yours and those of the team.'
 complete -c envwatch -n '_shtab_envwatch_using ack list' -s h -l help -d 'show this help message and exit'
 complete -c envwatch -n '_shtab_envwatch_using ack list' -s o -l output -xka "table json" -d 'table (default) or json'
@@ -234,11 +238,12 @@ complete -c envwatch -n '_shtab_envwatch_using ack list' -l config -xka "(__fish
 complete -c envwatch -n '_shtab_envwatch_using ack; and test $_shtab_envwatch_npos -eq 0' -a end -d 'End acknowledgements. A machine that is still off pages again. On a team'"'"'s server, an acknowledgement ends as a whole, for all its machines.'
 complete -c envwatch -n '_shtab_envwatch_using ack end' -s h -l help -d 'show this help message and exit'
 complete -c envwatch -n '_shtab_envwatch_using ack end' -s o -l output -xka "text json" -d 'text (default) or json'
+complete -c envwatch -n '_shtab_envwatch_using ack end' -l name -x -d 'the machine with this name, taken literally'
+complete -c envwatch -n '_shtab_envwatch_using ack end' -l filter -xka "(_envwatch_filter)" -d 'only machines that match: '"'"'status:off'"'"', '"'"'name:web-*'"'"''
 complete -c envwatch -n '_shtab_envwatch_using ack end' -l profile -xka "(_envwatch_profiles)" -d 'a profile of the configuration file, or several: a,b'
 complete -c envwatch -n '_shtab_envwatch_using ack end' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file (default: `envwatch config path`)'
 complete -c envwatch -n '_shtab_envwatch_using; and test $_shtab_envwatch_npos -eq 0' -a silence -d 'keep machines from paging during planned work'
 complete -c envwatch -n '_shtab_envwatch_using silence' -s h -l help -d 'show this help message and exit'
-complete -c envwatch -n '_shtab_envwatch_using silence' -l filter -xka "(_envwatch_filter)" -d 'only machines that match: '"'"'status:off'"'"', '"'"'name:web-*'"'"''
 complete -c envwatch -n '_shtab_envwatch_using silence' -l for -x -d 'for this time: 30m, 1h30m, at most 31d'
 complete -c envwatch -n '_shtab_envwatch_using silence' -l until -x -d 'until this time: 10:00, '"'"'2026-11-25 15:30'"'"' or ISO 8601'
 complete -c envwatch -n '_shtab_envwatch_using silence' -l note -x -d 'the reason, for others'
@@ -246,6 +251,8 @@ complete -c envwatch -n '_shtab_envwatch_using silence' -l yes -d 'silence all t
 complete -c envwatch -n '_shtab_envwatch_using silence' -s o -l output -xka "text json" -d 'text (default) or json'
 complete -c envwatch -n '_shtab_envwatch_using silence' -l profile -xka "(_envwatch_profiles)" -d 'a profile of the configuration file, or several: a,b'
 complete -c envwatch -n '_shtab_envwatch_using silence' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file (default: `envwatch config path`)'
+complete -c envwatch -n '_shtab_envwatch_using silence' -l name -x -d 'the machine with this name, taken literally'
+complete -c envwatch -n '_shtab_envwatch_using silence' -l filter -xka "(_envwatch_filter)" -d 'only machines that match: '"'"'status:off'"'"', '"'"'name:web-*'"'"''
 complete -c envwatch -n '_shtab_envwatch_using silence; and test $_shtab_envwatch_npos -eq 0' -a list -d 'Print the silences, also the recurring ones of the file.'
 complete -c envwatch -n '_shtab_envwatch_using silence list' -s h -l help -d 'show this help message and exit'
 complete -c envwatch -n '_shtab_envwatch_using silence list' -s o -l output -xka "table json" -d 'table (default) or json'
@@ -272,6 +279,8 @@ complete -c envwatch -n '_shtab_envwatch_using alerts' -l config -xka "(__fish_c
 complete -c envwatch -n '_shtab_envwatch_using alerts; and test $_shtab_envwatch_npos -eq 0' -a set -d 'Override whether machines page: always, never, or auto for what the rules say. Every envwatch on this machine knows it from its next poll on. A machine that replaces another one takes over its override.'
 complete -c envwatch -n '_shtab_envwatch_using alerts set' -s h -l help -d 'show this help message and exit'
 complete -c envwatch -n '_shtab_envwatch_using alerts set' -s o -l output -xka "text json" -d 'text (default) or json'
+complete -c envwatch -n '_shtab_envwatch_using alerts set' -l name -x -d 'the machine with this name, taken literally'
+complete -c envwatch -n '_shtab_envwatch_using alerts set' -l filter -xka "(_envwatch_filter)" -d 'only machines that match: '"'"'status:off'"'"', '"'"'name:web-*'"'"''
 complete -c envwatch -n '_shtab_envwatch_using alerts set' -l yes -d 'override all that match without asking'
 complete -c envwatch -n '_shtab_envwatch_using alerts set' -l profile -xka "(_envwatch_profiles)" -d 'a profile of the configuration file, or several: a,b'
 complete -c envwatch -n '_shtab_envwatch_using alerts set' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file (default: `envwatch config path`)'
