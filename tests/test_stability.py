@@ -162,7 +162,7 @@ KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "Formats of `list -o`": lambda: choices("list", "-o"),
     "Formats of `watch -o` and `replay -o`": lambda: {*choices("watch", "-o"), *choices("replay", "-o")},
     "Formats of `report -o`": lambda: choices("report", "-o"),
-    "Formats of `alerts -o`": lambda: choices("alerts", "-o"),
+    "Formats of `alerts list -o`": lambda: choices("alerts list", "-o"),
     "Formats of `ack list -o`": lambda: choices("ack list", "-o"),
     "Kinds of `check --of`": lambda: Metric,
     "Exit codes": lambda: [str(int(code)) for code in (*Exit, 128 + signal.SIGHUP)],

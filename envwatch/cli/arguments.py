@@ -377,7 +377,7 @@ class Parser(argparse.ArgumentParser):
         is_action = action is not None and args[:1] != [] and args[0] in (action.choices or ())
         if action is not None and not is_action:
             action.nargs = argparse.SUPPRESS  # takes no word
-        if self.default_action and not {*args[:1]} & {*(self._action_names()), "-h", "--help"}:
+        if self.default_action and (not args or (args[0].startswith("-") and args[0] not in _HELP_FLAGS)):
             args = [self.default_action, *args]
         has_flag = any(arg.partition("=")[0] in _MACHINE_FLAGS for arg in args)
         if machines is not None and (is_action or has_flag):
@@ -512,6 +512,7 @@ def check_query(text: str, argument: str, *, is_positional: bool = False) -> Non
 
 
 _SIMILARITY: Final = 0.75
+_HELP_FLAGS: Final = frozenset({"-h", "--help"})
 _MACHINE_FLAGS: Final = frozenset({"--name", "--filter"})
 _LENGTHS: Final = frozenset({"--for", "--until"})
 """Options of which a command takes one."""

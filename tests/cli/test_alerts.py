@@ -60,6 +60,8 @@ def record_of_week(scripted: Faulty) -> None:
 def test_each_row_is_listed_with_decision_share_and_rule(envwatch: Envwatch) -> None:
     code, out, err = envwatch("alerts")
     assert code == 0
+    assert envwatch("alerts", "list") == (code, out, err)
+    assert envwatch("alerts", "lst").line == "there is no action lst; did you mean list? See `envwatch alerts --help`"
     assert [line.split(None, 4) for line in out.splitlines()] == [
         ["NAME", "ALERTS", "UP7D", "WHY"],
         ["box", "ox-1", "yes", "100", "%  up 100 % of 7 days"],

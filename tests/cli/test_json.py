@@ -34,7 +34,7 @@ LINES: Final = {
     "wait": ("wait web-1", 0),
     "check": ("check", 2),
     "report": ("report --since 1h", 0),
-    "alerts": ("alerts", 0),
+    "alerts list": ("alerts list", 0),
     "alerts set": ("alerts set web-1 never", 0),
     "ack": ("ack web-2", 0),
     "ack list": ("ack list", 0),
@@ -53,7 +53,7 @@ LINES: Final = {
 OTHERWISE: Final = {
     "dashboard demo replay watch": "run on; a line of `watch -o jsonl` is a document, because the whole never ends",
     "serve record metrics": "print no data, or have the format of their readers",
-    "config hooks": "need an action",
+    "config hooks alerts": "need an action",
     "config init config path config schema completion help": "print a path, a JSON schema, a script or a help",
 }
 

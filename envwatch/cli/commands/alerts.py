@@ -32,22 +32,33 @@ _PAST: Final = past("a time in the past like 7d, 02:00 or yesterday, or ISO 8601
 
 def add_arguments(parser: Parser) -> None:
     """Add arguments."""
-    parser.description = (
-        "Print every machine, whether it pages when it goes down, and why: it is expected, you\n"
-        "overrode it, it is a sandbox, `alert` names it, it is up most of the time, and so on.\n"
-        "With --since, print the recorded outages that would have paged; this reads the\n"
-        "history and asks no server."
-    )
+    parser.description = "Which machines page when they go down, and why. `alerts` alone is `alerts list`."
     parser.examples = {
         "envwatch alerts": "which machines page, and why",
         "envwatch alerts set laptop-zoe never": "override that for one machine",
         "envwatch alerts --since 7d": "how often you would have been paged",
     }
-    parser.add_output("table", "json")
-    about = "outages since then: 7d, yesterday or ISO 8601"
-    parser.add_argument("--since", **valued("TIME", _PAST, about))
-    parser.add_shared(*QUERY_OPTIONS, "profile", "log_file", "log_level", "config")
+    parser.default_action = "list"
     actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions")
+    list_parser = actions.add_parser(
+        "list",
+        help="print which machines page and why, or past outages",
+        description=(
+            "Print every machine, whether it pages when it goes down, and why: it is expected, you\n"
+            "overrode it, it is a sandbox, `alert` names it, it is up most of the time, and so on.\n"
+            "With --since, print the recorded outages that would have paged; this reads the\n"
+            "history and asks no server."
+        ),
+        examples={
+            "envwatch alerts list": "all of them",
+            "envwatch alerts list --filter 'pod:p-7'": "some of them",
+            "envwatch alerts list --since 7d -o json": "outages of a week, for a program",
+        },
+    )
+    list_parser.add_output("table", "json")
+    about = "outages since then: 7d, yesterday or ISO 8601"
+    list_parser.add_argument("--since", **valued("TIME", _PAST, about))
+    list_parser.add_shared(*QUERY_OPTIONS, "profile", "log_file", "log_level", "config")
     set_parser = actions.add_parser(
         "set",
         help="override whether machines page: always, never or auto",

@@ -94,7 +94,7 @@ function _shtab_envwatch_using
   test "$_shtab_envwatch_cmdpath" = "$argv"
 end
 
-set -g _shtab_envwatch_commands dashboard demo replay list watch wait ack 'ack list' 'ack end' silence 'silence list' 'silence end' alerts 'alerts set' report hooks 'hooks list' 'hooks test' check metrics serve record config 'config show' 'config validate' 'config init' 'config path' 'config schema' doctor completion help
+set -g _shtab_envwatch_commands dashboard demo replay list watch wait ack 'ack list' 'ack end' silence 'silence list' 'silence end' alerts 'alerts list' 'alerts set' report hooks 'hooks list' 'hooks test' check metrics serve record config 'config show' 'config validate' 'config init' 'config path' 'config schema' doctor completion help
 set -g _shtab_envwatch_opts_with_value --at --bind --columns --config --count --critical --expect --filter --for --interval --largest --log-file --log-level --name --new-token --note --of --output --page-size --profile --since --size --sort --source --speed --textfile --timeout --tls-cert --tls-key --until --user --view --warning -c -o -t -w
 
 complete -c envwatch -e
@@ -265,17 +265,19 @@ complete -c envwatch -n '_shtab_envwatch_using silence end' -l profile -xka "(_e
 complete -c envwatch -n '_shtab_envwatch_using silence end' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file (default: `envwatch config path`)'
 complete -c envwatch -n '_shtab_envwatch_using; and test $_shtab_envwatch_npos -eq 0' -a alerts -d 'say which machines page and why, and override that'
 complete -c envwatch -n '_shtab_envwatch_using alerts' -s h -l help -d 'show this help message and exit'
-complete -c envwatch -n '_shtab_envwatch_using alerts' -s o -l output -xka "table json" -d 'table (default) or json'
-complete -c envwatch -n '_shtab_envwatch_using alerts' -l since -x -d 'outages since then: 7d, yesterday or ISO 8601'
-complete -c envwatch -n '_shtab_envwatch_using alerts' -l filter -xka "(_envwatch_filter)" -d 'only machines that match: '"'"'status:off'"'"', '"'"'name:web-*'"'"''
-complete -c envwatch -n '_shtab_envwatch_using alerts' -l page-size -x -d 'machines per request (default 100)'
-complete -c envwatch -n '_shtab_envwatch_using alerts' -l online-only -l no-online-only -d 'ask the server only for machines that are online'
-complete -c envwatch -n '_shtab_envwatch_using alerts' -l source -xka "local remote" -d 'ask the server only for this kind: local or remote'
-complete -c envwatch -n '_shtab_envwatch_using alerts' -l user -x -d 'ask the server only for this user'"'"'s machines'
-complete -c envwatch -n '_shtab_envwatch_using alerts' -l profile -xka "(_envwatch_profiles)" -d 'a profile of the configuration file, or several: a,b'
-complete -c envwatch -n '_shtab_envwatch_using alerts' -l log-file -xka "(__fish_complete_path (commandline -ct))" -d 'write the log here, one line per poll'
-complete -c envwatch -n '_shtab_envwatch_using alerts' -l log-level -xka "info warning error off" -d 'info (default), warning, error or off'
-complete -c envwatch -n '_shtab_envwatch_using alerts' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file (default: `envwatch config path`)'
+complete -c envwatch -n '_shtab_envwatch_using alerts; and test $_shtab_envwatch_npos -eq 0' -a list -d 'Print every machine, whether it pages when it goes down, and why: it is expected, you overrode it, it is a sandbox, `alert` names it, it is up most of the time, and so on. With --since, print the recorded outages that would have paged; this reads the history and asks no server.'
+complete -c envwatch -n '_shtab_envwatch_using alerts list' -s h -l help -d 'show this help message and exit'
+complete -c envwatch -n '_shtab_envwatch_using alerts list' -s o -l output -xka "table json" -d 'table (default) or json'
+complete -c envwatch -n '_shtab_envwatch_using alerts list' -l since -x -d 'outages since then: 7d, yesterday or ISO 8601'
+complete -c envwatch -n '_shtab_envwatch_using alerts list' -l filter -xka "(_envwatch_filter)" -d 'only machines that match: '"'"'status:off'"'"', '"'"'name:web-*'"'"''
+complete -c envwatch -n '_shtab_envwatch_using alerts list' -l page-size -x -d 'machines per request (default 100)'
+complete -c envwatch -n '_shtab_envwatch_using alerts list' -l online-only -l no-online-only -d 'ask the server only for machines that are online'
+complete -c envwatch -n '_shtab_envwatch_using alerts list' -l source -xka "local remote" -d 'ask the server only for this kind: local or remote'
+complete -c envwatch -n '_shtab_envwatch_using alerts list' -l user -x -d 'ask the server only for this user'"'"'s machines'
+complete -c envwatch -n '_shtab_envwatch_using alerts list' -l profile -xka "(_envwatch_profiles)" -d 'a profile of the configuration file, or several: a,b'
+complete -c envwatch -n '_shtab_envwatch_using alerts list' -l log-file -xka "(__fish_complete_path (commandline -ct))" -d 'write the log here, one line per poll'
+complete -c envwatch -n '_shtab_envwatch_using alerts list' -l log-level -xka "info warning error off" -d 'info (default), warning, error or off'
+complete -c envwatch -n '_shtab_envwatch_using alerts list' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file (default: `envwatch config path`)'
 complete -c envwatch -n '_shtab_envwatch_using alerts; and test $_shtab_envwatch_npos -eq 0' -a set -d 'Override whether machines page: always, never, or auto for what the rules say. Every envwatch on this machine knows it from its next poll on. A machine that replaces another one takes over its override.'
 complete -c envwatch -n '_shtab_envwatch_using alerts set' -s h -l help -d 'show this help message and exit'
 complete -c envwatch -n '_shtab_envwatch_using alerts set' -s o -l output -xka "text json" -d 'text (default) or json'
