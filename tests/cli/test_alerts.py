@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.builders import beating, listed
-from support.faulty_server import KEY, Faulty, up
-from support.pty_terminal import Terminal
+from support.faulty_server import Faulty, up
 from support.recording import record
 
 from envwatch.alerts.uptime_record import UptimeRecord, uptime_content
@@ -151,23 +150,6 @@ def test_since_lists_the_recorded_outages_with_an_incident_by_the_present_rules(
 
 def held(envwatch: Envwatch) -> list[str]:
     return [silence["query"] for silence in json.loads(envwatch("silence", "list", "-o", "json").out)]
-
-
-@pytest.mark.parametrize(
-    ("answer", "code"), [("\r", 1), ("n\r", 1), ("\x04", 1), ("y\r", 0)], ids=["enter", "no", "end", "yes"]
-)
-def test_a_terminal_asks_before_an_action_on_a_query(
-    envwatch: Envwatch, scripted: Faulty, answer: str, code: int
-) -> None:
-    command = ("silence", "!name:no-such", "--for", "1h")
-    environ = {"XDG_STATE_HOME": str(envwatch.home), "LETTA_API_KEY": KEY, "LETTA_BASE_URL": scripted.url}
-    with Terminal.of_envwatch(*command, home=envwatch.home, columns=120, environ=environ) as terminal:
-        terminal.wait_for(r"matches 6 of 6 machines now: box, box, job, mac, run, web-1")
-        terminal.wait_for(r"Silence 6 machines\? \[y/N\]")
-        terminal.press(answer)
-        assert terminal.wait_for_end() == code
-        assert ("nothing is silenced" in terminal.text) is bool(code)
-    assert held(envwatch) == ["!name:no-such"] * (code == 0)
 
 
 @pytest.mark.parametrize("query", ["*", "name:*", "name:web,* *"])

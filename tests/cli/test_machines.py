@@ -7,7 +7,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.faulty_server import Faulty, down
+from support.faulty_server import KEY, Faulty, down
+from support.pty_terminal import Terminal
 
 if TYPE_CHECKING:
     from support.in_process import Envwatch
@@ -77,26 +78,32 @@ def test_every_command_finds_the_same_machines(
 ) -> None:
     ended = envwatch(*split(COMMANDS[command], *machines))
     assert ended.code == 0, ended.err
-    names = envwatch("list", "-o", "name").out.splitlines()
     match command:
         case "list" | "wait":
             assert sorted(ended.out.splitlines()) == found
         case "ack":
-            assert [*map(NAMES.get, acked(envwatch))] == found
+            assert acked(envwatch) == found
         case "silence":
             assert silenced(envwatch) == found
         case "alerts set":
-            words = json.loads(envwatch("alerts", "-o", "json").out)
-            assert sorted(each["name"] for each in words if each["why"].startswith("never")) == found
-    assert sorted(names) == sorted(NAMES.values())
+            assert overridden(envwatch) == found
 
 
 def acked(envwatch: Envwatch) -> list[str]:
-    return sorted(each["id"] for each in json.loads(envwatch("ack", "list", "-o", "json").out))
+    return sorted(each["name"] for each in json.loads(envwatch("ack", "list", "-o", "json").out))
 
 
 def silenced(envwatch: Envwatch) -> list[str]:
     return sorted(envwatch("list", "silenced:yes", "-o", "name").out.splitlines())
+
+
+def overridden(envwatch: Envwatch) -> list[str]:
+    listed = json.loads(envwatch("alerts", "list", "-o", "json").out)
+    return sorted(each["name"] for each in listed if each["why"].startswith("never"))
+
+
+def changed(envwatch: Envwatch) -> list[str]:
+    return acked(envwatch) + silenced(envwatch) + overridden(envwatch)
 
 
 @pytest.mark.parametrize("command", ["ack", "silence", "alerts set"])
@@ -115,7 +122,41 @@ def test_an_action_on_nothing_is_refused_with_the_nearest_names(
 ) -> None:
     ended = envwatch(*split(COMMANDS[command], machines))
     assert (ended.code, ended.line) == (2, line)
-    assert (acked(envwatch), silenced(envwatch)) == ([], [])
+    assert changed(envwatch) == []
+
+
+VERBS = {"ack": "acknowledge", "silence": "silence", "alerts set": "override"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"), [("\r", 1), ("n\r", 1), ("\x04", 1), ("y\r", 0)], ids=["enter", "no", "end", "yes"]
+)
+@pytest.mark.parametrize("command", VERBS)
+def test_a_terminal_lists_what_a_query_matches_and_asks(
+    envwatch: Envwatch, scripted: Faulty, command: str, answer: str, code: int
+) -> None:
+    words = split(COMMANDS[command].removesuffix("--yes"), "name:web-*")
+    environ = {"XDG_STATE_HOME": str(envwatch.home), "LETTA_API_KEY": KEY, "LETTA_BASE_URL": scripted.url}
+    with Terminal.of_envwatch(*words, home=envwatch.home, columns=120, environ=environ) as terminal:
+        terminal.wait_for(r"name:web-\* matches 2 of 8 machines now: web-1, web-10")
+        terminal.wait_for(rf"{VERBS[command].capitalize()} 2 machines\? \[y/N\]")
+        terminal.press(answer)
+        assert terminal.wait_for_end() == code
+        assert ("nothing is " in terminal.text) is bool(code)
+    assert changed(envwatch) == (["web-1", "web-10"] if code == 0 else [])
+
+
+@pytest.mark.parametrize("command", VERBS)
+@pytest.mark.usefixtures("scripted")
+def test_without_a_terminal_a_query_needs_a_yes_though_it_matches_one_machine(envwatch: Envwatch, command: str) -> None:
+    line = COMMANDS[command].removesuffix(" --yes")
+    for query in ("name:web-1", "web-1*", "web-1 status:off", "--filter=web-10"):
+        ended = envwatch(*split(line, query))
+        typed = query.removeprefix("--filter=")
+        why = f"{typed} may match other machines tomorrow: {VERBS[command]} them with --yes, or name one machine"
+        assert (ended.code, ended.err.splitlines()[-1]) == (2, f"envwatch: {why}")
+    assert changed(envwatch) == []
+    assert envwatch(*split(line, "web-1")).code == 0
 
 
 @pytest.mark.parametrize(
