@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.cli.arguments import Exit, Options, StopError, check_query
 from envwatch.cli.streams import print_error
-from envwatch.model.text import SafeText, clean, composed, counted, enumerated, shortened
+from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, enumerated, shortened
 from envwatch.query.language import Query, Term, TextTerm, name_query, parse, parse_argument
 from envwatch.query.lexer import normalize, quote_if_needed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from envwatch.alerts.monitor import Monitor
     from envwatch.fleet.profile_state import Fleet
@@ -31,6 +31,8 @@ class Target(NamedTuple):
     """Empty if the command line names no machine."""
     text: SafeText
     """As typed."""
+    is_literal: bool = False
+    """Whether `--name` chooses: the text is no other id."""
 
     @property
     def names(self) -> Sequence[Value]:
@@ -61,7 +63,26 @@ def target_of(options: Options, argument: str = "NAME|QUERY") -> Target:
         check_query(text, argument, is_positional=True)
     queries = [*([] if name is None else [name_query(name)]), *map(parse_argument, texts)]
     terms = tuple(term for query in queries for term in query.terms)
-    return Target(Query(terms), composed(" ".join(map(clean, [*([] if name is None else [name]), *texts]))))
+    typed_text = composed(" ".join(map(clean, [*([] if name is None else [name]), *texts])))
+    return Target(Query(terms), typed_text, is_literal=name is not None)
+
+
+def id_begun(typed: str, known: Iterable[SafeText], what: str) -> SafeText:
+    """Return the only known id that begins with a text, or is the text; empty without one.
+
+    Raises:
+        StopError: several begin so; the message has them.
+    """
+    ids = sorted(set(known))
+    found = [typed] if typed in ids else [each for each in ids if typed and each.startswith(typed)]
+    if len(found) > 1:
+        raise StopError(Exit.USAGE, f"{len(found)} {what}s begin with {clean(typed)}: {', '.join(found)}")
+    return clean(found[0]) if found else EMPTY
+
+
+def is_machine(target: Target, fleet: Fleet) -> bool:
+    """Whether the target is a name or id of a machine."""
+    return not target.is_query and any(_named(value, fleet) for value in target.names)
 
 
 def refuse_shared_names(target: Target, fleet: Fleet) -> None:

@@ -221,3 +221,17 @@ def test_a_mistake_of_the_file_is_named_where_its_silences_are_left_out(
     envwatch.write_config('[[quiet]]\nfilter = "name:web-1"\nhours = "25:00"\n')
     found = envwatch(*command.split())
     assert (found.code, "envwatch: without the silences that recur: " in found.err) == (code, True)
+
+
+def test_a_silence_ends_by_a_unique_beginning_of_its_id(envwatch: Envwatch) -> None:
+    now = time.time() * 1000
+    silence = {"at": now, "until": now + 3_600_000, "note": "", "by": ""}
+    folder = envwatch.home / "envwatch"
+    folder.mkdir(exist_ok=True)
+    content = {id_: {**silence, "query": f"name:{id_}"} for id_ in ("3f2a9c1e", "3f77b0d4")}
+    (folder / "silences.json").write_text(json.dumps(content), encoding="utf-8")
+    refused = envwatch("silence", "end", "3f")
+    assert (refused.code, refused.line) == (2, "2 silences begin with 3f: 3f2a9c1e, 3f77b0d4")
+    assert envwatch("silence", "end", "3f2") == (0, "", "ended: name:3f2a9c1e\n")
+    assert held(envwatch) == ["name:3f77b0d4"]
+    assert envwatch("silence", "end", "beef").code == 1

@@ -46,12 +46,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_INCIDENT: Final = re.compile(r"inc-[0-9a-f]{12}")
+_INCIDENT: Final = re.compile(r"inc-[0-9a-f]{4,12}")
 _LOOK_S: Final = 10
 _NAMES: Final = 3
 _NAME_CELLS: Final = 40
 _BLINDNESS: Final = clean("platform or envwatch")
 _ARGUMENT: Final = "NAME|QUERY|INCIDENT"
+_ID_CELLS: Final = 8
+_ID_BEGIN: Final = re.compile(r"[0-9a-f]{4,8}|[0-9a-f]{8}-[0-9a-f-]*")
 
 
 def add_arguments(parser: Parser) -> None:
@@ -123,7 +125,7 @@ def run(options: Options) -> int:
 
 
 class _Answer:
-    """What goes to standard output: a UUID for each new acknowledgement at once, or all acknowledgements as JSON."""
+    """What goes to standard output: an id for each new acknowledgement at once, or all acknowledgements as JSON."""
 
     def __init__(self, options: Options) -> None:
         self._is_json = options.output == "json"
@@ -135,7 +137,7 @@ class _Answer:
 
         self._acks.append({"uuid": uuid, "until": iso(until), "environments": sorted(filter(None, ids))})
         if is_new and not self._is_json:
-            write(f"{uuid}\n".encode())
+            write(f"{uuid[:_ID_CELLS]}\n".encode())
 
     def end(self) -> None:
         """Write the JSON, if asked for."""
@@ -216,18 +218,17 @@ def _listed(options: Options) -> tuple[_Found, Sequence[StopError]]:
 
 
 def _chosen(target: Target, found: _Found) -> Sequence[TrackedEnvironment]:
-    from envwatch.cli.machines import chosen_rows
+    from envwatch.cli.machines import chosen_rows, id_begun
     from envwatch.model.shared_marks import shared_incident_of
 
     what = target.text
     rows: Sequence[TrackedEnvironment]
-    if _INCIDENT.fullmatch(what):
-        lost = found.monitor.incidents.lost_in(clean(what))
-        rows = [
-            row
-            for row in found.monitor.fleet.environments
-            if row.key in lost or shared_incident_of(row.environment) == what
-        ]
+    if _INCIDENT.fullmatch(what) and not target.is_literal:
+        fleet, incidents = [*found.monitor.fleet.environments], found.monitor.incidents
+        known = {*incidents.ids.values(), *(shared_incident_of(row.environment) for row in fleet)}
+        what = id_begun(what, known, "incident") or what
+        lost = incidents.lost_in(what)
+        rows = [row for row in fleet if row.key in lost or shared_incident_of(row.environment) == what]
         if not rows:
             line = f"no open incident is called {what}: its machines may be back; `envwatch list` says what is off"
             raise StopError(Exit.FAILED, line)
@@ -242,7 +243,7 @@ def _make(options: Options, answer: _Answer) -> int:
     target = target_of(options, _ARGUMENT)
     profiles, note = profiles_for(options), note_of(getattr(options, "note", ""))
     lasts = lasts_in(options)
-    if (incident := _blindness(target.text, profiles)) is not None:
+    if (incident := _blindness(target, profiles)) is not None:
         return _acknowledge_blindness(incident, profiles.servers[incident.profile], note, lasts, answer)
     found, stops = _listed(options)
     if code := report_stops(stops):
@@ -275,16 +276,18 @@ def _make(options: Options, answer: _Answer) -> int:
     return max(_acknowledge(part, found, note, lasts, answer) for part in parts)
 
 
-def _blindness(what: str, profiles: Profiles) -> Incident | None:
+def _blindness(target: Target, profiles: Profiles) -> Incident | None:
     """Return a stored incident about the platform or envwatch, without asking the server, who may not answer."""
-    if not _INCIDENT.fullmatch(what):
+    if not _INCIDENT.fullmatch(target.text) or target.is_literal:
         return None
+    from envwatch.cli.machines import id_begun
     from envwatch.letta.poller import read_clocks
     from envwatch.watch.alert_files import earlier_alerts
 
     states = (earlier_alerts(name, profile, read_clocks()) for name, profile in profiles.items())
-    opened = (incident for state in states if state is not None for incident in state.open)
-    return next((incident for incident in opened if incident.is_blindness and incident.id == what), None)
+    opened = [incident for state in states if state is not None for incident in state.open]
+    id_ = id_begun(target.text, (incident.id for incident in opened), "incident")
+    return next((incident for incident in opened if incident.is_blindness and incident.id == id_), None)
 
 
 def _acknowledge_blindness(
@@ -414,11 +417,11 @@ def _end(options: Options, answer: _Answer) -> int:
 
     target = target_of(options, f"{_ARGUMENT}|ID")
     what, profiles = target.text, profiles_for(options)
-    if (incident := _blindness(what, profiles)) is not None:
+    if (incident := _blindness(target, profiles)) is not None:
         return _end_of_blindness(incident, profiles.servers[incident.profile], answer)
     found, stops = _listed(options)
     own = _own_acks(found.profiles, found.moments)
-    uuid = clean(what.lower()) if UUID.fullmatch(what.lower()) else EMPTY
+    uuid = _uuid_of(target, found, own)
     rows: Sequence[TrackedEnvironment] = ()
     if uuid:
         fleet = found.monitor.fleet.environments
@@ -448,6 +451,24 @@ def _end(options: Options, answer: _Answer) -> int:
         names = [shortened(labels.get(key, key[1]) or _BLINDNESS, _NAME_CELLS, keep="ends") for key in ending]
         print_error(f"ended: {enumerated(names[:_NAMES], len(names))}")
     return max((_end_shared(found, *each, answer) for each in shared.items()), default=Exit.FINE)
+
+
+def _uuid_of(target: Target, found: _Found, own: Acks) -> SafeText:
+    """Return the acknowledgement's id that a text is, or begins; empty if the text is none."""
+    from envwatch.cli.machines import id_begun, is_machine
+
+    what = target.text.lower()
+    if target.is_literal or UUID.fullmatch(what):
+        return EMPTY if target.is_literal else clean(what)
+    if not _ID_BEGIN.fullmatch(what) or is_machine(target, found.monitor.fleet):
+        return EMPTY
+    acks = [*own.values(), *filter(None, map(found.ack_of, found.monitor.fleet.environments))]
+    uuid = id_begun(what, (ack.uuid for ack in acks), "acknowledgement")
+    is_unsure = any(isinstance(outcome, Failed) for outcome in found.outcomes.values())
+    if uuid or is_unsure or any(id_ == what for _, id_ in own):
+        return uuid
+    line = f"no acknowledgement's id begins with {what}; `envwatch ack list` prints what is acknowledged"
+    raise StopError(Exit.FAILED, line)
 
 
 def _end_of_blindness(incident: Incident, server: SafeText, answer: _Answer) -> Exit:
@@ -493,7 +514,7 @@ def _end_shared(
     except SourceError as error:
         return _refused("ended", error)
     answer.add(uuid, found.server_now(profile), (row.environment.id for row in rows), is_new=False)
-    print_error(f"ended for everybody at {host}: {_names(rows) if rows else uuid}")
+    print_error(f"ended for everybody at {host}: {_names(rows) if rows else uuid[:_ID_CELLS]}")
     return Exit.FINE
 
 
@@ -546,7 +567,7 @@ def _list(options: Options) -> int:
 
 def _cells(lines: Sequence[AckLine]) -> Iterator[Sequence[SafeText]]:
     has_profiles = any(line.profile for line in lines)
-    titles = ("NAME", *(["PROFILE"] if has_profiles else []), "SINCE", "UNTIL", "BY", "NOTE", "UUID")
+    titles = ("NAME", *(["PROFILE"] if has_profiles else []), "SINCE", "UNTIL", "BY", "NOTE", "ID")
     yield [composed(title) for title in titles]
     for line in lines:
         ack = line.ack
@@ -555,7 +576,7 @@ def _cells(lines: Sequence[AckLine]) -> Iterator[Sequence[SafeText]]:
             *([line.profile or clean("-")] if has_profiles else []),
             composed(date_text(ack.at, None)),
             composed("until back" if ack.until is None else date_text(ack.until, None)),
-            *(each or clean("-") for each in (line.by, ack.note, ack.uuid)),
+            *(each or clean("-") for each in (line.by, ack.note, clean(ack.uuid[:_ID_CELLS]))),
         ]
 
 

@@ -87,7 +87,7 @@ def add_arguments(parser: Parser) -> None:
             action_parser.add_output("table", "json")
         else:
             action_parser.add_output("text", "json")
-            action_parser.add_argument("id", metavar="ID", help="the id, from `envwatch silence list`")
+            action_parser.add_argument("id", metavar="ID", help="the id from `envwatch silence list`, or its beginning")
         action_parser.add_shared("profile", "config")
 
 
@@ -166,12 +166,17 @@ def _matching(target: Target, options: Options) -> tuple[Query, int | None, str]
 
 
 def _end(options: Options, settings: Sequence[Settings]) -> int:
+    from envwatch.cli.machines import id_begun
     from envwatch.model.clock import WallMs
     from envwatch.watch.state_file import SILENCES
 
     id_: str = options.id
     name = shortened(clean(id_), 40)
-    found = [listed for listed in _listed(settings) if clean(id_) in {listed[0].id, listed[0].id.rpartition("/")[2]}]
+    all_listed = _listed(settings)
+    found = [listed for listed in all_listed if clean(id_) in {listed[0].id, listed[0].id.rpartition("/")[2]}]
+    if not found:
+        begun = id_begun(id_, (listed[0].id for listed in all_listed), "silence")
+        found = [listed for listed in all_listed if listed[0].id == begun]
     if not found:
         raise StopError(Exit.FAILED, f"there is no silence {name}; `envwatch silence list` prints the current silences")
     if len(found) > 1:
