@@ -162,7 +162,7 @@ KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "Formats of `list -o`": lambda: choices("list", "-o"),
     "Formats of `watch -o` and `replay -o`": lambda: {*choices("watch", "-o"), *choices("replay", "-o")},
     "Formats of `report -o`": lambda: choices("report", "-o"),
-    "Formats of `alerts -o`": lambda: choices("alerts", "-o"),
+    "Formats of `alerts list -o`": lambda: choices("alerts list", "-o"),
     "Formats of `ack list -o`": lambda: choices("ack list", "-o"),
     "Kinds of `check --of`": lambda: Metric,
     "Exit codes": lambda: [str(int(code)) for code in (*Exit, 128 + signal.SIGHUP)],
@@ -282,6 +282,6 @@ def test_a_silence_has_the_fields_of_the_page(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "envwatch", "silence", *arguments]
         return programs.run(command, environment(tmp_path)).stdout
 
-    silence("--filter", "pod:p-7", "--for", "2h")
+    silence("pod:p-7", "--for", "2h", "--yes")
     (found,) = json.loads(silence("list", "-o", "json"))
     assert [*found] == PROMISES["A silence"]

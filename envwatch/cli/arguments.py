@@ -143,6 +143,15 @@ def _within_bounds(name: str) -> Callable[[str], object]:
     return read
 
 
+_KEY_BEGINS: Final = "sk-let-"
+
+
+def _no_key(text: str) -> str:
+    if text.strip().startswith(_KEY_BEGINS):
+        raise ValueError(NO_KEY_HERE)
+    return one_line(text)
+
+
 _WIDEST_HELP: Final = 100
 _FLAGS: Final = 2
 """Options that the line about the connection names."""
@@ -175,7 +184,8 @@ _SHARED: Final[dict[str, dict[str, Any]]] = {
     },
 }
 
-QUERY_OPTIONS: Final = ("filter", "page_size", "online_only", "source", "user")
+SERVER_OPTIONS: Final = ("page_size", "online_only", "source", "user")
+QUERY_OPTIONS: Final = ("filter", *SERVER_OPTIONS)
 _CONNECTION: Final = ("profile", "config", "page_size", "online_only", "source", "user", "log_file", "log_level")
 """Shared options that `envwatch help connection` explains, in its order."""
 OUTPUT_OPTIONS: Final = ("ascii", "log_file", "log_level")
@@ -267,8 +277,10 @@ class Parser(argparse.ArgumentParser):
         """What each example's command does."""
         self.optional_action: argparse.Action | None = None
         """Subcommands; the first word names a subcommand or is a value."""
-        self.word_flag = ""
-        """The option that a first word without an action was meant for."""
+        self.default_action = ""
+        """The action of a command line that names none."""
+        self.machine_action: argparse.Action | None = None
+        """Required machines, for which `--name` or `--filter` may stand."""
         self.connection: argparse._ArgumentGroup | None = None
         """Options that `envwatch help connection` explains."""
         super().__init__(
@@ -304,6 +316,14 @@ class Parser(argparse.ArgumentParser):
             metavar="FORMAT",
             help=about or f"{', '.join(some)} or {last}",
         )
+
+    def add_machines(self, argument: str = "NAME|QUERY", nargs: str | None = None, about: str = "") -> None:
+        """Add the machines by position, `--name` and `--filter`; without `nargs`, one of them is required."""
+        about = about or "a machine's name or id, or a query: 'name:web-*'"
+        action = self.add_argument("machines", nargs=nargs, **valued(argument, _no_key, about))
+        self.machine_action = action if nargs is None else None
+        self.add_argument("--name", **valued("TEXT", _no_key, "the machine with this name, taken literally"))
+        self.add_shared("filter")
 
     def add_shared(self, *names: str) -> None:
         """Add shared options."""
@@ -356,29 +376,33 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401 - as argparse has it
         """Call `fill`, then parse."""
         self.fill()
-        action = self.optional_action
-        if action is not None and action.choices is not None and (not args or args[0] not in action.choices):
+        args = [*(args or ())]
+        action, machines = self.optional_action, self.machine_action
+        is_action = action is not None and args[:1] != [] and args[0] in (action.choices or ())
+        if action is not None and not is_action:
             action.nargs = argparse.SUPPRESS  # takes no word
-        if (unknown := self._unknown_option(args or ())) is not None:
+        if self.default_action and (not args or (args[0].startswith("-") and args[0] not in _HELP_FLAGS)):
+            args = [self.default_action, *args]
+        has_flag = any(arg.partition("=")[0] in _MACHINE_FLAGS for arg in args)
+        if machines is not None and (is_action or has_flag):
+            machines.nargs = argparse.SUPPRESS
+        if (unknown := self._unknown_option(args)) is not None:
             raise _UnknownError(unknown, self)
         return super().parse_known_args(args, namespace)
 
+    def _action_names(self) -> Sequence[str]:
+        return [name for each in self._actions if each.dest == "action" for name in each.choices or ()]
+
     def _unknown_option(self, args: Sequence[str]) -> str | None:
         """Return an unknown option before an action: argparse would call the option's value an unknown action."""
-        actions = next((each for each in self._actions if each.dest == "action"), None)
-        if actions is None or actions.choices is None:
+        if not (actions := self._action_names()):
             return None
-        before = takewhile(lambda arg: arg not in {*(actions.choices or ()), "--"}, args)
+        before = takewhile(lambda arg: arg not in {*actions, "--"}, args)
         return next((arg for arg in before if arg.startswith("--") and arg.partition("=")[0] not in self.flags), None)
 
     def corrected(self, arguments: Sequence[str], wrong: str, right: str) -> list[str]:
         """Return a command line with the option `right` for `wrong`, and without what `right` excludes."""
         words = [right + word.removeprefix(wrong) if word.partition("=")[0] == wrong else word for word in arguments]
-        name = self.prog.rpartition(" ")[2]
-        place = words.index(name) + 1 if name in words else len(words)
-        if self.word_flag and place < len(words) and not words[place].startswith("-"):
-            value = words[place] if ":" in words[place] else f"name:{words[place]}"
-            words[place : place + 1] = [self.word_flag, value]
         if right in _LENGTHS:
             for flag in (_LENGTHS - {right}).intersection(words):
                 del words[words.index(flag) : words.index(flag) + 2]
@@ -492,6 +516,8 @@ def check_query(text: str, argument: str, *, is_positional: bool = False) -> Non
 
 
 _SIMILARITY: Final = 0.75
+_HELP_FLAGS: Final = frozenset({"-h", "--help"})
+_MACHINE_FLAGS: Final = frozenset({"--name", "--filter"})
 _LENGTHS: Final = frozenset({"--for", "--until"})
 """Options of which a command takes one."""
 _LONG_WORD: Final = re.compile(r"(?<![^\s'=])(?!--)[^\s'=]{17,}")

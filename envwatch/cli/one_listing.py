@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from envwatch.alerts.monitor import Monitor
 from envwatch.cli import gc_tuning
-from envwatch.cli.arguments import Exit, Options, StopError, check_query
+from envwatch.cli.arguments import Exit, Options, StopError
 from envwatch.cli.bootstrap import client_for, poll_log_for
 from envwatch.cli.streams import ProgressLine, print_error
 from envwatch.letta.poller import poll_once, read_clocks
@@ -16,16 +16,17 @@ from envwatch.model.outcome import Cause, Failed, Listed
 from envwatch.model.text import SafeText, clean, counted
 from envwatch.watch.alert_files import earlier_alerts
 from envwatch.watch.loop import NO_NEWS, Watch
-from envwatch.watch.profiles import Profiles, matcher_for, policies_for, server_host
+from envwatch.watch.profiles import Profiles, policies_for, server_host
 from envwatch.watch.state_files import stored_news
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.outcome import Outcome
+    from envwatch.query.language import Query
 
 
 def outcomes_for(profiles: Profiles, options: Options, line: ProgressLine) -> Mapping[SafeText, Listed | Failed]:
@@ -99,53 +100,15 @@ def monitor_after(outcomes: Mapping[SafeText, Listed | Failed], profiles: Profil
     return watch.monitor
 
 
-def matching_rows(query: str, monitor: Monitor, profiles: Profiles) -> Iterator[TrackedEnvironment]:
+def matching_rows(query: Query, monitor: Monitor, profiles: Profiles) -> Iterator[TrackedEnvironment]:
     """Yield the rows of listed profiles that match a query at the listing's time."""
+    from envwatch.query.fields import MatchContext
+    from envwatch.wording.table.columns import SEARCHED
+
     for name, profile_state in monitor.fleet.by_profile.items():
         if (at := profile_state.listed_at) is not None:
-            matcher = matcher_for(query, profiles[name].settings, (monitor, read_clocks()))
-            yield from (each for each in profile_state.environments.values() if matcher.matches(each, at))
-
-
-def chosen_rows(
-    what: str, argument: str, monitor: Monitor, profiles: Profiles
-) -> tuple[Sequence[TrackedEnvironment], bool]:
-    """Return the rows that a name, an id or a query chooses, and whether `what` is a query.
-
-    `argument` is the name of `what` in messages.
-
-    Raises:
-        StopError: no row matches, or the name is ambiguous.
-    """
-    from envwatch.query.language import Term, parse, parse_argument
-    from envwatch.wording.table.table_view import by_name
-
-    name, rows = clean(what.strip()), [*monitor.fleet.environments]
-    if named := [row for row in rows if row.environment.id == name] or [
-        row for row in rows if row.environment.label == name
-    ]:
-        if len({(monitor.fleet.server_of(row.profile), row.environment.id) for row in named}) > 1:
-            known = {row.environment.id for row in named}
-            if len(known) == 1:
-                raise StopError(Exit.USAGE, f"several profiles have a machine {name}: choose one with --profile")
-            ids = ", ".join(sorted(known))
-            raise StopError(Exit.USAGE, f"{len(named):,} machines are called {name}: name one by its id: {ids}")
-        return named, False
-    check_query(what, argument, is_positional=True)
-    terms, query = parse(what).terms, parse_argument(what)
-    is_name = not any(isinstance(term, Term) for term in terms) and "*" not in str(query)
-    found = [] if is_name else by_name(matching_rows(str(query), monitor, profiles))
-    if found:
-        return found, True
-    from envwatch.query.completion import near_names, value_hint
-
-    nearest = near_names(query, rows)
-    if nearest is None and (hint := value_hint(query, rows)) is not None:
-        raise StopError(Exit.USAGE, hint)
-    missing = f"no machine is called {name}"
-    unmatched = f"{name} matches none of {counted(len(rows), 'machine')}"
-    remedy = nearest or "`envwatch list` prints all"
-    raise StopError(Exit.USAGE, f"{missing if is_name else unmatched}; {remedy}")
+            context = MatchContext.of(monitor, read_clocks(), clean(profiles[name].settings.profile), at)
+            yield from filter(query.test(context, SEARCHED), profile_state.environments.values())
 
 
 def stops_in(outcomes: Mapping[SafeText, Outcome], profiles: Profiles) -> list[StopError]:

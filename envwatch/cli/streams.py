@@ -135,15 +135,6 @@ def write_table(rows: Sequence[Sequence[SafeText]]) -> None:
         write_text(f"{text.rstrip()}\n")
 
 
-def confirm(verb: str, past: str, what: str = "machine") -> None:
-    """Ask whether a filter may act on every `what`; raise `StopError` without consent."""
-    if not all(stream is not None and stream.isatty() for stream in (sys.__stdin__, sys.__stderr__)):
-        raise StopError(Exit.USAGE, f"this filter {verb}s every {what}; confirm with --yes")
-    print_error(f"{verb.capitalize()} every {what}? [y/N] ", end="")
-    if (sys.__stdin__.readline() if sys.__stdin__ else "").strip().casefold() not in {"y", "yes"}:
-        raise StopError(Exit.FAILED, f"nothing is {past}")
-
-
 def _write(descriptor: int, data: bytes | bytearray) -> None:
     """Write all data: under PYTHONUNBUFFERED, `sys.stdout.buffer` may silently write a part."""
     rest = memoryview(data)

@@ -90,6 +90,8 @@ class Value:
     test: Test = field(compare=False, repr=False)
     limit: Limit | None = field(default=None, compare=False, repr=False)
     """Set if an operator leaves a side open."""
+    whole_name: str = field(default="", compare=False, repr=False)
+    """A command's name or id, normalised, which must be of one machine."""
 
 
 def operator_of(token: Token) -> str:

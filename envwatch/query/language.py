@@ -108,16 +108,6 @@ class Query:
     def __str__(self) -> str:
         return " ".join(map(str, self.terms))
 
-    @property
-    def is_wildcard(self) -> bool:
-        """Whether every term is a `*` alone, which matches everything."""
-        sources = [
-            [term.source] if isinstance(term, TextTerm) else [value.source for value in term.values]
-            for term in self.terms
-            if not term.is_negated
-        ]
-        return len(sources) == len(self.terms) and all(any(not each.strip("*") for each in some) for some in sources)
-
     def demands(self, field: str | None = None) -> bool:
         """Whether a term of the field, or by default of any field, has no `!`."""
         terms = (term for term in self.terms if isinstance(term, Term) and not term.is_negated)
@@ -175,23 +165,43 @@ def parse(text: str, zone: tzinfo | None = None) -> Query:
 
 
 def parse_argument(text: str) -> Query:
-    """Parse a command's positional query, whose words are whole names.
+    """Parse a command's positional query, whose words are whole names, or ids.
+
+    A text without a colon is one name, also with spaces.
 
     Raises:
         QueryError: for the first mistake.
     """
-    found, mistake = _parsed(text, None)
+    is_one_name = not any(mark in text for mark in ':"')
+    found, mistake = _parsed(_SPACES.sub(lambda spaces: quoted(spaces[0]), text) if is_one_name else text, None)
     for token, term in found:
         if isinstance(term, TextTerm) and "?" in token.shape:
             rule = f"only a field takes ? for one character: {'!' * term.is_negated}name:{term.source}; or quote it"
             mistake = mistake or token.error(rule)
     if mistake is not None:
         raise mistake
-    return parse(" ".join(_named(term) if isinstance(term, TextTerm) else str(term) for _, term in found))
+    return Query(tuple(_named(term) if isinstance(term, TextTerm) else term for _, term in found))
 
 
-def _named(word: TextTerm) -> str:
-    return f"{'!' * word.is_negated}name:{word.source}"
+def name_query(name: str) -> Query:
+    """Return the query for a name or id, in which no character is special."""
+    (term,) = parse(quoted(name)).terms
+    return Query((_named(term),)) if isinstance(term, TextTerm) else Query()
+
+
+def _named(word: TextTerm) -> Term:
+    from envwatch.query.fields import FIELDS, Value
+
+    (token,) = tokens(word.source)
+    value = FIELDS["name"].parse(token, None)
+    if sought := word.sought:  # without a wildcard
+        is_name = value.test
+
+        def test(row: TrackedEnvironment, context: MatchContext) -> bool:
+            return is_name(row, context) or normalize(row.environment.id) == sought
+
+        value = Value(value.source, test, whole_name="" if word.is_negated else sought)
+    return Term("name", (value,), word.is_negated)
 
 
 class PartialQuery(NamedTuple):
@@ -259,6 +269,7 @@ def _term(token: Token, zone: tzinfo | None) -> TextTerm | Term:
     return Term(field.name, tuple(values), is_negated)
 
 
+_SPACES: Final = re.compile(r"\s+")
 _WITHOUT_COLON: Final = re.compile(r"([a-z]+)(!=|==|=|[<>]=?)(.*)", re.IGNORECASE | re.DOTALL)
 _CONNECTIVES: Final = {
     **dict.fromkeys(("AND", "&&"), "leave {} out: all terms must match anyway"),

@@ -79,15 +79,14 @@ def test_an_acknowledgement_of_another_server_is_kept_in_this_machines_file(
     code, out, err = envwatch("ack", "name:web-*", "--note", "new disk", "--for", "4h", "--yes")
 
     acks = kept(envwatch.home)
-    uuid = out.strip()
-    assert (code, {*acks}, {ack.uuid for ack in acks.values()}) == (0, {"web-2", "web-3"}, {uuid})
+    assert (code, {*acks}, {f"{ack.uuid[:8]}\n" for ack in acks.values()}) == (0, {"web-2", "web-3"}, {out})
     ack = acks["web-2"]
     assert (ack.sign_at, ack.address) == (STARTED - 60_000, "")
     assert ack.note.isprintable()
     assert ack.note == clean("new disk")
     assert ack.until == ack.at + 4 * 3_600_000
     assert abs(ack.at - time.time() * 1000) < 60_000
-    assert err.splitlines()[0] == "name:web-* matches 2 losses now: web-2, web-3"
+    assert err.splitlines()[0] == "name:web-* matches 2 of 6 machines now: web-2, web-3"
     assert err.splitlines()[1].startswith("acknowledged on this machine until ")
     envwatch("ack", "evil")
     assert kept(envwatch.home)["evil"].until is None, "it lasts until the row is back"
@@ -123,7 +122,7 @@ def test_an_envwatch_server_gets_the_acknowledgement_and_this_machine_keeps_none
 
     ((method, uuid, body),) = sent(scripted)
     request = AckRequest.from_json(json.loads(body))
-    assert (method, code, out) == ("PUT", 1, f"{uuid}\n")
+    assert (method, code, out) == ("PUT", 1, f"{uuid[:8]}\n")
     assert [loss.sign_at for loss in request.losses if loss.id == "web-2"] == [STARTED - 60_000]
     assert len(request.losses) == 5
     assert (request.note, request.for_s) == ("disk", 3600.0)
@@ -164,7 +163,7 @@ def test_an_acknowledgement_of_this_machine_is_none_for_the_team(envwatch: Envwa
 def test_a_silence_of_a_viewer_names_the_host_that_still_pages(envwatch: Envwatch, scripted: Faulty) -> None:
     scripted.script = marked("web-2", alerts={"pages": True, "why": "up 99 % of 7 days"})
     be_envwatch(scripted)
-    err = envwatch("silence", "--filter", "name:web-2", "--for", "1h").err
+    err = envwatch("silence", "web-2", "--for", "1h").err
     assert err.endswith(f": name:web-2; {scripted.url.partition('://')[2]} still pages\n")
 
 
@@ -348,6 +347,44 @@ def test_an_end_of_this_machines_uuid_is_not_sent(envwatch: Envwatch, scripted: 
     assert sent(scripted) == []
 
 
+@pytest.mark.parametrize("what", ["0f0e0d0c", "0F0E", "0f0e0d0c-0b0a-4"])
+def test_a_beginning_of_an_id_ends_an_acknowledgement(envwatch: Envwatch, scripted: Faulty, what: str) -> None:
+    keep(envwatch.home, scripted, "web-2")
+    assert "0f0e0d0c\n" in envwatch("ack", "list").out
+    assert envwatch("ack", "end", what) == (0, "", "ended: web-2\n")
+
+
+def test_a_beginning_of_several_ids_or_of_none_is_refused(envwatch: Envwatch, scripted: Faulty) -> None:
+    other = clean(f"0f0e{UUID[4:].replace('0d', '11')}")
+    keep(envwatch.home, scripted, "web-2")
+    keep(envwatch.home, scripted, "web-3", uuid=other)
+    ended = envwatch("ack", "end", "0f0e")
+    assert (ended.code, ended.line) == (2, f"2 acknowledgements begin with 0f0e: {UUID}, {other}")
+    ended = envwatch("ack", "end", "beef")
+    why = "no acknowledgement's id begins with beef; `envwatch ack list` prints what is acknowledged"
+    assert (ended.code, ended.line) == (1, why)
+
+
+def test_a_machine_whose_name_begins_an_id_is_ended_as_a_machine(envwatch: Envwatch, scripted: Faulty) -> None:
+    scripted.script = lambda now: [*fleet(now), down("cafe", STARTED - 60_000)]
+    keep(envwatch.home, scripted, "web-2", uuid=clean(f"cafe{UUID[4:]}"))
+    keep(envwatch.home, scripted, "cafe", uuid=UUID)
+    assert envwatch("ack", "end", "cafe") == (0, "", "ended: cafe\n")
+
+
+def test_a_beginning_names_an_incident(envwatch: Envwatch, scripted: Faulty) -> None:
+    ids = {"web-2": "inc-9d3f00aa17c4", "web-3": "inc-9d3faaaa17c4"}
+    scripted.script = lambda now: [
+        {**row, "envwatch": {"incident": ids[row["id"]]}} if row["id"] in ids else row for row in fleet(now)
+    ]
+    be_envwatch(scripted)
+    ended = envwatch("ack", "inc-9d3f")
+    assert (ended.code, ended.line) == (2, "2 incidents begin with inc-9d3f: inc-9d3f00aa17c4, inc-9d3faaaa17c4")
+    assert envwatch("ack", "inc-9d3fa").code == 0
+    assert [*kept(envwatch.home)] == ["web-3"]
+    assert envwatch("ack", "--name", "inc-9d3f0").code == 2
+
+
 def test_an_end_of_an_unknown_uuid_asks_the_server(envwatch: Envwatch, scripted: Faulty) -> None:
     be_envwatch(scripted)
     code, _, err = envwatch("ack", "end", UUID)
@@ -368,7 +405,7 @@ def test_an_action_is_the_first_word_and_any_other_word_is_a_name() -> None:
         options = options_in(["ack", *words, "--profile", "a", "--config", "c.toml"])
         assert (options.action, options.profile, options.config) == (action, "a", "c.toml")
     options = options_in(["ack", "--note", "list", "listed"])
-    assert (options.what, options.note, options.action) == ("listed", "list", None)
+    assert (options.machines, options.note, options.action) == ("listed", "list", None)
     with pytest.raises(StopError, match="`envwatch ack list` takes no --note"):
         options_in(["ack", "list", "--note", "x"])
 
@@ -387,7 +424,7 @@ def test_a_team_sees_one_acknowledgement_and_the_platform_gets_nothing(
 
         code, out, _ = run_as(TOKEN, "web-2", "--note", "disk swap")
         (found,) = json.loads(run_as(other, "list", "-o", "json")[1])
-        assert (code, found["by"], found["note"], found["uuid"]) == (0, "ann", "disk swap", out.strip())
+        assert (code, found["by"], found["note"], found["uuid"][:8]) == (0, "ann", "disk swap", out.strip())
         assert [run_as(other, *words)[0] for words in (("web-3",), ("web-2",), ("end", "web-2"))] == [4, 0, 4]
         assert run_as(TOKEN, "end", "web-2")[0] == 0
         assert json.loads(run_as(other, "list", "-o", "json")[1]) == []

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.builders import beating, listed
-from support.faulty_server import KEY, Faulty, up
-from support.pty_terminal import Terminal
+from support.faulty_server import Faulty, up
 from support.recording import record
 
 from envwatch.alerts.uptime_record import UptimeRecord, uptime_content
@@ -61,6 +60,8 @@ def record_of_week(scripted: Faulty) -> None:
 def test_each_row_is_listed_with_decision_share_and_rule(envwatch: Envwatch) -> None:
     code, out, err = envwatch("alerts")
     assert code == 0
+    assert envwatch("alerts", "list") == (code, out, err)
+    assert envwatch("alerts", "lst").line == "there is no action lst; did you mean list? See `envwatch alerts --help`"
     assert [re.split("  +", line) for line in out.splitlines()] == [
         ["NAME", "UP7D", "WHY"],
         ["box ox-1", "100 %", "pages: up 100 % of 7 days"],
@@ -97,12 +98,13 @@ def test_a_filter_knows_the_uptime_record(envwatch: Envwatch, query: str, ids: l
         ("web-?", 2, "NAME|QUERY: only a field takes ? for one character: name:web-?; or quote it (at character 1"),
         ("web-[12]", 2, "NAME|QUERY: there are no [ ]: separate values by a comma, name:a,b; or quote it"),
         ("beat:soon", 2, "NAME|QUERY: write a duration like 1h30m or a date like 2026-11-24T03:00 (at character 6"),
-        ("*", 2, "this filter marks every machine; confirm with --yes"),
-        ("!name:none-such", 2, "this filter marks every machine; confirm with --yes"),
+        ("*", 2, "* may match other machines tomorrow: override them with --yes, or name one machine"),
+        ("name:web-1", 2, "name:web-1 may match other machines tomorrow: override them with --yes, or name one"),
+        ("mac !job", 2, "no machine is called mac !job; `envwatch list` prints all"),
     ],
 )
 @pytest.mark.usefixtures("scripted")
-def test_a_name_of_no_row_or_of_several_and_every_row_without_a_yes_are_refused(
+def test_a_name_of_no_machine_or_of_several_and_a_query_without_a_yes_are_refused(
     envwatch: Envwatch, what: str, code: int, refused: str
 ) -> None:
     ended = envwatch("alerts", "set", what, "never")
@@ -151,38 +153,21 @@ def held(envwatch: Envwatch) -> list[str]:
     return [silence["query"] for silence in json.loads(envwatch("silence", "list", "-o", "json").out)]
 
 
-@pytest.mark.parametrize(
-    ("answer", "code"), [("\r", 1), ("n\r", 1), ("\x04", 1), ("y\r", 0)], ids=["enter", "no", "end", "yes"]
-)
-def test_a_terminal_asks_before_every_environment_is_silenced(
-    envwatch: Envwatch, scripted: Faulty, answer: str, code: int
-) -> None:
-    command = ("silence", "--filter", "!name:no-such", "--for", "1h")
-    environ = {"XDG_STATE_HOME": str(envwatch.home), "LETTA_API_KEY": KEY, "LETTA_BASE_URL": scripted.url}
-    with Terminal.of_envwatch(*command, home=envwatch.home, columns=120, environ=environ) as terminal:
-        terminal.wait_for(r"matches 6 of 6 machines now: .* and 3 more")
-        terminal.wait_for(r"Silence every machine\? \[y/N\]")
-        terminal.press(answer)
-        assert terminal.wait_for_end() == code
-        assert ("nothing is silenced" in terminal.text) is bool(code)
-    assert held(envwatch) == ["!name:no-such"] * (code == 0)
-
-
 @pytest.mark.parametrize("query", ["*", "name:*", "name:web,* *"])
 def test_a_wildcard_needs_a_yes_without_a_listing_too(envwatch: Envwatch, query: str) -> None:
-    assert envwatch("silence", "--filter", query, "--for", "1h").code == 2
+    assert envwatch("silence", query, "--for", "1h").code == 2
     assert held(envwatch) == []
 
 
 def test_a_silence_ends_within_31_days_by_length_or_by_time(envwatch: Envwatch) -> None:
-    too_long = envwatch("silence", "--filter", "name:x", "--for", "99d")
+    too_long = envwatch("silence", "x", "--for", "99d")
     assert (too_long.code, "must be 1m to 31d" in too_long.err) == (2, True)
     now = datetime.now(UTC).replace(microsecond=0)
     far = (now + timedelta(days=40)).isoformat()
-    too_far = envwatch("silence", "--filter", "name:x", "--until", far)
+    too_far = envwatch("silence", "x", "--until", far)
     assert (too_far.code, "--until: must be 1m to 31d from now" in too_far.err) == (2, True)
     end = now + timedelta(hours=3)
-    assert envwatch("silence", "--filter", "name:x", "--until", end.isoformat()).code == 0
+    assert envwatch("silence", "x", "--until", end.isoformat()).code == 0
     ((until,),) = [[silence["until"] for silence in json.loads(envwatch("silence", "list", "-o", "json").out)]]
     assert abs(datetime.fromisoformat(until) - end) < timedelta(seconds=30)
 
@@ -191,7 +176,7 @@ def test_a_silence_ends_within_31_days_by_length_or_by_time(envwatch: Envwatch) 
     ("arguments", "meant"),
     [
         (["--filter", "name:x", "--untill", "10:00"], "`envwatch silence --filter name:x --until 10:00`"),
-        (["x", "--for", "2h", "--untl=10:00"], "`envwatch silence --filter name:x --until=10:00`"),
+        (["x", "--for", "2h", "--untl=10:00"], "`envwatch silence x --until=10:00`"),
         (
             ["--filter", "a b", "--fro", "2h", "--note", "it's"],
             """`envwatch silence --filter 'a b' --for 2h --note 'it'"'"'s'`""",
@@ -237,3 +222,17 @@ def test_a_mistake_of_the_file_is_named_where_its_silences_are_left_out(
     envwatch.write_config('[[quiet]]\nfilter = "name:web-1"\nhours = "25:00"\n')
     found = envwatch(*command.split())
     assert (found.code, "envwatch: without the silences that recur: " in found.err) == (code, True)
+
+
+def test_a_silence_ends_by_a_unique_beginning_of_its_id(envwatch: Envwatch) -> None:
+    now = time.time() * 1000
+    silence = {"at": now, "until": now + 3_600_000, "note": "", "by": ""}
+    folder = envwatch.home / "envwatch"
+    folder.mkdir(exist_ok=True)
+    content = {id_: {**silence, "query": f"name:{id_}"} for id_ in ("3f2a9c1e", "3f77b0d4")}
+    (folder / "silences.json").write_text(json.dumps(content), encoding="utf-8")
+    refused = envwatch("silence", "end", "3f")
+    assert (refused.code, refused.line) == (2, "2 silences begin with 3f: 3f2a9c1e, 3f77b0d4")
+    assert envwatch("silence", "end", "3f2") == (0, "", "ended: name:3f2a9c1e\n")
+    assert held(envwatch) == ["name:3f77b0d4"]
+    assert envwatch("silence", "end", "beef").code == 1

@@ -50,7 +50,7 @@ def test_wrong_options_are_one_line_with_the_help(arguments: tuple[str, ...]) ->
         ("record -o x", "--for", "lasts"),
         ("wait x", "--timeout", "timeout"),
         ("check", "--timeout", "timeout"),
-        ("silence --filter x", "--for", "lasts"),
+        ("silence x", "--for", "lasts"),
     ],
 )
 def test_every_option_with_a_duration_reads_the_same_texts_and_explains_a_wrong_text_alike(
@@ -200,7 +200,7 @@ def test_every_command_has_a_help_of_its_own(name: str) -> None:
     assert (load(name).__doc__ or "").startswith(f"`envwatch {name}`: ")
 
 
-MAIN = {"list": "-o", "watch": "-o", "silence": "--filter", "check": "-w", "record": "-o", "wait": "--count"}
+MAIN = {"list": "-o", "watch": "-o", "silence": "--for", "check": "-w", "record": "-o", "wait": "--count"}
 """Each command's main option: the first option of the help after `-h`."""
 CONNECTION_OPTIONS = [
     "--profile",

@@ -82,19 +82,19 @@ def test_the_documented_wait_deploys_to_no_machine_whose_name_only_begins_alike(
 
 def test_a_silence_of_a_name_is_of_no_longer_name(envwatch: Envwatch, faulty: Faulty) -> None:
     faulty.rows = rows(*[{}] * 10)
-    assert "matches 1 of 10 machines now: web-1" in envwatch("silence", "--filter", "name:web-1", "--for", "2h").err
+    assert "matches 1 of 10 machines now: web-1" in envwatch("silence", "name:web-1", "--for", "2h", "--yes").err
 
 
 def test_a_silence_of_nothing_is_refused_with_the_wider_filter(envwatch: Envwatch, faulty: Faulty) -> None:
     faulty.rows = rows(*[{}] * 10)
-    ended = envwatch("silence", "--filter", "name:web", "--for", "2h")
-    assert (ended.code, "name:web finds 0; name:*web* finds 10" in ended.err) == (2, True)
+    ended = envwatch("silence", "name:web", "--for", "2h")
+    assert (ended.code, "; name:*web* finds 10" in ended.err) == (2, True)
     assert json.loads(envwatch("silence", "list", "-o", "json").out) == []
 
 
 def test_acknowledgements_silences_and_the_policy_count(envwatch: Envwatch, faulty: Faulty) -> None:
     faulty.rows = rows(DOWN, DOWN, {}, DOWN)
-    assert envwatch("silence", "--filter", "name:web-1 profile:default", "--for", "2h").code == 0
+    assert envwatch("silence", "web-1 profile:default", "--for", "2h", "--yes").code == 0
     key = {"server": faulty.url.removeprefix("http://"), "id": "env-4"}
     ack = {"at": read_clocks().wall, "note": "known", "sign_at": DOWN["lastSeenAt"], **key}
     (envwatch.home / "envwatch" / "acknowledged.json").write_text(json.dumps({"env-4": ack}), encoding="utf-8")

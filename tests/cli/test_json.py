@@ -34,12 +34,12 @@ LINES: Final = {
     "wait": ("wait web-1", 0),
     "check": ("check", 2),
     "report": ("report --since 1h", 0),
-    "alerts": ("alerts", 0),
+    "alerts list": ("alerts list", 0),
     "alerts set": ("alerts set web-1 never", 0),
     "ack": ("ack web-2", 0),
     "ack list": ("ack list", 0),
     "ack end": ("ack end web-2", 0),
-    "silence": ("silence --filter name:web-1 --for 2h", 0),
+    "silence": ("silence web-1 --for 2h", 0),
     "silence list": ("silence list", 0),
     "silence end": ("silence end ID", 0),
     "hooks list": ("hooks list", 0),
@@ -53,7 +53,7 @@ LINES: Final = {
 OTHERWISE: Final = {
     "dashboard demo replay watch": "run on; a line of `watch -o jsonl` is a document, because the whole never ends",
     "serve record metrics": "print no data, or have the format of their readers",
-    "config hooks": "need an action",
+    "config hooks alerts": "need an action",
     "config init config path config schema completion help": "print a path, a JSON schema, a script or a help",
 }
 
@@ -84,7 +84,7 @@ def test_every_command_prints_json_or_has_a_reason() -> None:
 def outcome_of(ready: Envwatch, name: str) -> Any:
     line, code = LINES[name]
     if name == "silence end":
-        (id_,) = ready("silence", "--filter", "name:web-2", "--for", "2h").out.split()
+        (id_,) = ready("silence", "web-2", "--for", "2h").out.split()
         line = line.replace("ID", id_)
     if name == "ack end":
         assert ready("ack", "web-2").code == 0

@@ -77,10 +77,10 @@ def test_an_unmatched_value_like_a_usual_one_has_a_hint(query: str, hint: str | 
         ("Web-3", "the nearest: web-1, web-2"),
         ("web*x", "the nearest: web-1, web-2"),
         ("eb*", "name:*eb* finds 2"),
-        ("build bo", "the nearest: build box; name:*build* finds 1"),
-        ("web foo", "name:*web* finds 2"),
+        ("build bo", 'the nearest: build box; name:*"build bo"* finds 1'),
+        ('"web" foo', "name:*web* finds 2"),
         ("xyz", None),
-        ("web-1 web-9", "the nearest: web-1, web-2"),
+        ('"web-1" web-9', "the nearest: web-1, web-2"),
         ("web-1 os:linux", None),
     ],
 )

@@ -561,27 +561,6 @@ def test_a_text_has_the_words_of_a_query_where_normalising_keeps_its_length(
 
 
 @pytest.mark.parametrize(
-    ("text", "is_wildcard"),
-    [
-        ("", True),
-        ("*", True),
-        ("** name:*", True),
-        ("name:a,*", True),
-        ("name:a,b", False),
-        ("*a", False),
-        ("name:*a", False),
-        ("* web", False),
-        ("* name:web", False),
-        ('"*"', False),
-        ("!*", False),
-        ("* !name:*", False),
-    ],
-)
-def test_a_query_of_stars_alone_matches_everything(text: str, *, is_wildcard: bool) -> None:
-    assert parse(text).is_wildcard is is_wildcard
-
-
-@pytest.mark.parametrize(
     ("text", "fields"),
     [("", ""), ("web !web", ""), ("!os:linux", ""), ("web os:linux", "os"), ("!os:linux name:a mode:b", "name mode")],
 )

@@ -319,7 +319,7 @@ def progress(query: str, *outcomes: Outcome, now: float | None = None, **how: ob
     for outcome in outcomes:
         at = outcome.ended.monotonic * 1000 + NOW if not hasattr(outcome, "awake") else at
         monitor, _ = monitor.apply(NO_PROFILE, outcome, reading(at))
-    condition = WaitCondition(queries=(parse(query), parse(str(how.pop("also", "")))), **how)  # type: ignore[arg-type]
+    condition = WaitCondition(query=parse(query), **how)  # type: ignore[arg-type]
     return condition.progress(monitor, reading(at if now is None else now))
 
 
@@ -334,11 +334,10 @@ def test_so_many_must_match(count: int, *, is_met: bool) -> None:
     assert (len(found.matching), found.is_met, found.is_proven) == (2, is_met, True)
 
 
-def test_an_environment_must_match_every_query_and_be_judged() -> None:
-    assert progress("status:online", after(0, "1", "2"), also="laptop*1").is_met
-    assert [row.environment.id for row in progress("status:online", after(0, "1", "2"), also='"env-1"').matching] == [
-        "env-1"
-    ]
+def test_an_environment_must_match_every_term_and_be_judged() -> None:
+    assert progress("status:online laptop*1", after(0, "1", "2")).is_met
+    found = progress('status:online "env-1"', after(0, "1", "2"))
+    assert [row.environment.id for row in found.matching] == ["env-1"]
     assert progress("status:online") == ([], False, False)
     assert progress("status:online", is_absence=True) == ([], False, False)
     seconds_for_milliseconds = environment("env-2", lastHeartbeat=NOW / 1000)
@@ -377,7 +376,7 @@ def test_blind_asleep_quarantined_and_stalled_prove_nothing() -> None:
 
 def test_every_profile_must_be_seen() -> None:
     names = (clean("home"), clean("work"))
-    condition = WaitCondition(queries=(parse("env-1"),))
+    condition = WaitCondition(query=parse("env-1"))
     monitor = Monitor.create(dict.fromkeys(names, Limits()))
     monitor, _ = monitor.apply(names[0], after(0, "1"), reading())
     assert not condition.progress(monitor, reading()).is_met

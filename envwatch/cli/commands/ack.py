@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import client_for, keep_changes, lasts_in, print_damage, profiles_for, user_name
-from envwatch.cli.streams import ProgressLine, confirm, print_error, report_stops, write, write_json, write_table
+from envwatch.cli.streams import ProgressLine, print_error, report_stops, write, write_json, write_table
 from envwatch.config.values import duration, future
 from envwatch.fleet.presence import Presence
 from envwatch.model.acks import (
@@ -40,16 +40,20 @@ if TYPE_CHECKING:
     from envwatch.alerts.acknowledgements import Acks, ServerKey
     from envwatch.alerts.incidents import Incident
     from envwatch.alerts.monitor import Monitor
+    from envwatch.cli.machines import Target
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.letta.client import Client
 
 T = TypeVar("T")
 
-_INCIDENT: Final = re.compile(r"inc-[0-9a-f]{12}")
+_INCIDENT: Final = re.compile(r"inc-[0-9a-f]{4,12}")
 _LOOK_S: Final = 10
 _NAMES: Final = 3
 _NAME_CELLS: Final = 40
 _BLINDNESS: Final = clean("platform or envwatch")
+_ARGUMENT: Final = "NAME|QUERY|INCIDENT"
+_ID_CELLS: Final = 8
+_ID_BEGIN: Final = re.compile(r"[0-9a-f]{4,8}|[0-9a-f]{8}-[0-9a-f-]*")
 
 
 def add_arguments(parser: Parser) -> None:
@@ -78,8 +82,7 @@ def add_arguments(parser: Parser) -> None:
     actions = parser.optional_action = parser.add_subparsers(
         dest="action", metavar="ACTION", title="actions", prog="envwatch ack"
     )
-    about = "a name or id, a filter such as pod:p-7, or the id of an incident, inc-…"
-    parser.add_argument("what", nargs="?", **valued("NAME|QUERY|INCIDENT", one_line, about))
+    parser.add_machines(_ARGUMENT, about="a name or id, a query: 'pod:p-7', or an incident's id: inc-…")
     list_parser = actions.add_parser(
         "list",
         help="print the acknowledgements in force",
@@ -106,8 +109,7 @@ def add_arguments(parser: Parser) -> None:
         },
     )
     end_parser.add_output("text", "json")
-    about = "as for `envwatch ack`, or the UUID of an acknowledgement"
-    end_parser.add_argument("what", **valued("NAME|QUERY|INCIDENT|UUID", one_line, about))
+    end_parser.add_machines(f"{_ARGUMENT}|ID", about="as for `envwatch ack`, or an acknowledgement's id")
     end_parser.add_shared("profile", "config")
 
 
@@ -123,7 +125,7 @@ def run(options: Options) -> int:
 
 
 class _Answer:
-    """What goes to standard output: a UUID for each new acknowledgement at once, or all acknowledgements as JSON."""
+    """What goes to standard output: an id for each new acknowledgement at once, or all acknowledgements as JSON."""
 
     def __init__(self, options: Options) -> None:
         self._is_json = options.output == "json"
@@ -135,7 +137,7 @@ class _Answer:
 
         self._acks.append({"uuid": uuid, "until": iso(until), "environments": sorted(filter(None, ids))})
         if is_new and not self._is_json:
-            write(f"{uuid}\n".encode())
+            write(f"{uuid[:_ID_CELLS]}\n".encode())
 
     def end(self) -> None:
         """Write the JSON, if asked for."""
@@ -215,45 +217,44 @@ def _listed(options: Options) -> tuple[_Found, Sequence[StopError]]:
     return _Found(profiles, monitor_after(outcomes, profiles), outcomes), stops_in(outcomes, profiles)
 
 
-def _chosen(what: str, argument: str, found: _Found) -> tuple[Sequence[TrackedEnvironment], bool]:
-    from envwatch.cli.one_listing import chosen_rows
+def _chosen(target: Target, found: _Found) -> Sequence[TrackedEnvironment]:
+    from envwatch.cli.machines import chosen_rows, id_begun
     from envwatch.model.shared_marks import shared_incident_of
 
-    is_query = False
+    what = target.text
     rows: Sequence[TrackedEnvironment]
-    if _INCIDENT.fullmatch(what):
-        lost = found.monitor.incidents.lost_in(clean(what))
-        rows = [
-            row
-            for row in found.monitor.fleet.environments
-            if row.key in lost or shared_incident_of(row.environment) == what
-        ]
+    if _INCIDENT.fullmatch(what) and not target.is_literal:
+        fleet, incidents = [*found.monitor.fleet.environments], found.monitor.incidents
+        known = {*incidents.ids.values(), *(shared_incident_of(row.environment) for row in fleet)}
+        what = id_begun(what, known, "incident") or what
+        lost = incidents.lost_in(what)
+        rows = [row for row in fleet if row.key in lost or shared_incident_of(row.environment) == what]
         if not rows:
             line = f"no open incident is called {what}: its machines may be back; `envwatch list` says what is off"
             raise StopError(Exit.FAILED, line)
     else:
-        rows, is_query = chosen_rows(what, argument, found.monitor, found.profiles)
-    return [*{found.key_of(row): row for row in rows}.values()], is_query
+        rows = chosen_rows(target, found.monitor, found.profiles)
+    return [*{found.key_of(row): row for row in rows}.values()]
 
 
 def _make(options: Options, answer: _Answer) -> int:
-    what: str | None = getattr(options, "what", None)
-    if what is None:
-        raise StopError(Exit.USAGE, "NAME|QUERY|INCIDENT is missing; see `envwatch ack --help`")
+    from envwatch.cli.machines import confirm, print_choice, target_of
+
+    target = target_of(options, _ARGUMENT)
     profiles, note = profiles_for(options), note_of(getattr(options, "note", ""))
     lasts = lasts_in(options)
-    if (incident := _blindness(what.strip(), profiles)) is not None:
+    if (incident := _blindness(target, profiles)) is not None:
         return _acknowledge_blindness(incident, profiles.servers[incident.profile], note, lasts, answer)
     found, stops = _listed(options)
     if code := report_stops(stops):
         return code
-    rows, is_query = _chosen(what.strip(), "NAME|QUERY|INCIDENT", found)
+    rows = _chosen(target, found)
     acked = [(_already(ack.by, ack.at, row, found), row) for row in rows if (ack := found.everybodys_ack_of(row))]
     _say(acked)
     taken = {row.key for _, row in acked}
     problems = [row for row in rows if found.is_problem(row) and row.key not in taken]
     others = [row for row in rows if not found.is_problem(row) and row.key not in taken]
-    if others and not (is_query and problems):
+    if others and not (target.is_query and problems):
         is_or_are = "is" if len(others) == 1 else "are"
         is_late = all(row.presence is Presence.LATE for row in others)
         state = f" {is_or_are} up" if all(row.verdict.is_up for row in others) else ", no problem"
@@ -263,12 +264,9 @@ def _make(options: Options, answer: _Answer) -> int:
         return Exit.FINE if acked else Exit.FAILED
     if read := [row for row in problems if not found.may_ack(row.profile)]:
         return _only_reads("acknowledged", found, read[0].profile)
-    if is_query:
-        print_error(f"{clean(what)} matches {_count(problems)} now: {_names(problems)}")
-        fleet = found.monitor.fleet.environments
-        every = {found.key_of(row) for row in fleet if found.is_problem(row) and not found.everybodys_ack_of(row)}
-        if 1 < len(every) <= len(problems) and not getattr(options, "yes", False):
-            confirm("acknowledge", "acknowledged", "loss")
+    if target.is_query:
+        print_choice(target, problems, found.monitor.fleet)
+    confirm(target, options, "acknowledge", "acknowledged", len(problems))
     parts = [
         rows[start : start + ROWS_AT_ONCE]
         for profile in found.profiles
@@ -278,16 +276,18 @@ def _make(options: Options, answer: _Answer) -> int:
     return max(_acknowledge(part, found, note, lasts, answer) for part in parts)
 
 
-def _blindness(what: str, profiles: Profiles) -> Incident | None:
+def _blindness(target: Target, profiles: Profiles) -> Incident | None:
     """Return a stored incident about the platform or envwatch, without asking the server, who may not answer."""
-    if not _INCIDENT.fullmatch(what):
+    if not _INCIDENT.fullmatch(target.text) or target.is_literal:
         return None
+    from envwatch.cli.machines import id_begun
     from envwatch.letta.poller import read_clocks
     from envwatch.watch.alert_files import earlier_alerts
 
     states = (earlier_alerts(name, profile, read_clocks()) for name, profile in profiles.items())
-    opened = (incident for state in states if state is not None for incident in state.open)
-    return next((incident for incident in opened if incident.is_blindness and incident.id == what), None)
+    opened = [incident for state in states if state is not None for incident in state.open]
+    id_ = id_begun(target.text, (incident.id for incident in opened), "incident")
+    return next((incident for incident in opened if incident.is_blindness and incident.id == id_), None)
 
 
 def _acknowledge_blindness(
@@ -304,10 +304,6 @@ def _acknowledge_blindness(
     until = "until this ends" if ack.until is None else f"until {date_text(ack.until, None)}"
     print_error(f"acknowledged on this machine {until}: {losses_text([incident])}")
     return Exit.FINE
-
-
-def _count(problems: Sequence[TrackedEnvironment]) -> str:
-    return "1 loss" if len(problems) == 1 else f"{len(problems):,} losses"
 
 
 def _already(by: SafeText, at: float | None, row: TrackedEnvironment, found: _Found) -> str:
@@ -415,16 +411,17 @@ def _own_acks(profiles: Profiles | None, moments: Mapping[SafeText, float]) -> A
 
 def _end(options: Options, answer: _Answer) -> int:
     from envwatch.alerts.acknowledgements import ended_by_person
+    from envwatch.cli.machines import target_of
     from envwatch.watch.state_file import ACKNOWLEDGEMENTS
     from envwatch.wording.table.table_view import by_name
 
-    what = clean(options.what.strip())
-    profiles = profiles_for(options)
-    if (incident := _blindness(what, profiles)) is not None:
+    target = target_of(options, f"{_ARGUMENT}|ID")
+    what, profiles = target.text, profiles_for(options)
+    if (incident := _blindness(target, profiles)) is not None:
         return _end_of_blindness(incident, profiles.servers[incident.profile], answer)
     found, stops = _listed(options)
     own = _own_acks(found.profiles, found.moments)
-    uuid = clean(what.lower()) if UUID.fullmatch(what.lower()) else EMPTY
+    uuid = _uuid_of(target, found, own)
     rows: Sequence[TrackedEnvironment] = ()
     if uuid:
         fleet = found.monitor.fleet.environments
@@ -433,7 +430,7 @@ def _end(options: Options, answer: _Answer) -> int:
     elif not (ending := {key: ack for key, ack in own.items() if key[1] == what}):
         if len(stops) == len(found.profiles):
             return report_stops(stops)
-        rows, _ = _chosen(what, "NAME|QUERY|INCIDENT|UUID", found)
+        rows = _chosen(target, found)
         ending = {key: own[key] for row in rows if (key := found.key_of(row)) in own}
     shared = _shared_by_uuid(found, rows)
     if uuid and not (ending or shared):  # the rows may be gone
@@ -454,6 +451,24 @@ def _end(options: Options, answer: _Answer) -> int:
         names = [shortened(labels.get(key, key[1]) or _BLINDNESS, _NAME_CELLS, keep="ends") for key in ending]
         print_error(f"ended: {enumerated(names[:_NAMES], len(names))}")
     return max((_end_shared(found, *each, answer) for each in shared.items()), default=Exit.FINE)
+
+
+def _uuid_of(target: Target, found: _Found, own: Acks) -> SafeText:
+    """Return the acknowledgement's id that a text is, or begins; empty if the text is none."""
+    from envwatch.cli.machines import id_begun, is_machine
+
+    what = target.text.lower()
+    if target.is_literal or UUID.fullmatch(what):
+        return EMPTY if target.is_literal else clean(what)
+    if not _ID_BEGIN.fullmatch(what) or is_machine(target, found.monitor.fleet):
+        return EMPTY
+    acks = [*own.values(), *filter(None, map(found.ack_of, found.monitor.fleet.environments))]
+    uuid = id_begun(what, (ack.uuid for ack in acks), "acknowledgement")
+    is_unsure = any(isinstance(outcome, Failed) for outcome in found.outcomes.values())
+    if uuid or is_unsure or any(id_ == what for _, id_ in own):
+        return uuid
+    line = f"no acknowledgement's id begins with {what}; `envwatch ack list` prints what is acknowledged"
+    raise StopError(Exit.FAILED, line)
 
 
 def _end_of_blindness(incident: Incident, server: SafeText, answer: _Answer) -> Exit:
@@ -499,7 +514,7 @@ def _end_shared(
     except SourceError as error:
         return _refused("ended", error)
     answer.add(uuid, found.server_now(profile), (row.environment.id for row in rows), is_new=False)
-    print_error(f"ended for everybody at {host}: {_names(rows) if rows else uuid}")
+    print_error(f"ended for everybody at {host}: {_names(rows) if rows else uuid[:_ID_CELLS]}")
     return Exit.FINE
 
 
@@ -552,7 +567,7 @@ def _list(options: Options) -> int:
 
 def _cells(lines: Sequence[AckLine]) -> Iterator[Sequence[SafeText]]:
     has_profiles = any(line.profile for line in lines)
-    titles = ("NAME", *(["PROFILE"] if has_profiles else []), "SINCE", "UNTIL", "BY", "NOTE", "UUID")
+    titles = ("NAME", *(["PROFILE"] if has_profiles else []), "SINCE", "UNTIL", "BY", "NOTE", "ID")
     yield [composed(title) for title in titles]
     for line in lines:
         ack = line.ack
@@ -561,12 +576,13 @@ def _cells(lines: Sequence[AckLine]) -> Iterator[Sequence[SafeText]]:
             *([line.profile or clean("-")] if has_profiles else []),
             composed(date_text(ack.at, None)),
             composed("until back" if ack.until is None else date_text(ack.until, None)),
-            *(each or clean("-") for each in (line.by, ack.note, ack.uuid)),
+            *(each or clean("-") for each in (line.by, ack.note, clean(ack.uuid[:_ID_CELLS]))),
         ]
 
 
 def _lines(options: Options) -> tuple[list[AckLine], str]:
     from envwatch.cli.one_listing import matching_rows, monitor_after, outcomes_within, stops_in
+    from envwatch.query.language import parse
 
     print_damage()
     profiles, found, why = None, None, ""
@@ -584,7 +600,7 @@ def _lines(options: Options) -> tuple[list[AckLine], str]:
         named = {found.key_of(row) for row in found.monitor.fleet.environments}
         lines += [
             AckLine(ack, row.environment.id, row.environment.label, row.profile, found.key_of(row) not in own)
-            for row in matching_rows(options.filter, found.monitor, profiles)
+            for row in matching_rows(parse(options.filter), found.monitor, profiles)
             if (ack := found.ack_of(row)) is not None
         ]
     if not options.filter:

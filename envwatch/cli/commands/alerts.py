@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import keep_changes, past_moment, print_damage, print_hint, profiles_for, user_name
-from envwatch.cli.streams import ProgressLine, confirm, print_error, report_stops, stdout, write, write_table
+from envwatch.cli.streams import ProgressLine, print_error, report_stops, stdout, write, write_table
 from envwatch.config.values import past
 from envwatch.model.clock import WallMs
-from envwatch.model.text import EMPTY, SafeText, clean, counted, enumerated, one_line, shortened
+from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.watch.profiles import Profiles, policies_for, policy_for, state_file
 
 if TYPE_CHECKING:
@@ -27,29 +27,38 @@ if TYPE_CHECKING:
     from envwatch.wording.report.period import Recorded
 
 _WORDS: Final = {"always": True, "never": False, "auto": None}
-_NAMES: Final = 3
-_NAME_CELLS: Final = 40
 _PAST: Final = past("a time in the past like 7d, 02:00 or yesterday, or ISO 8601")
 
 
 def add_arguments(parser: Parser) -> None:
     """Add arguments."""
-    parser.description = (
-        "Print every machine, whether it pages when it goes down, and why: it is expected, you\n"
-        "overrode it, it is a sandbox, `alert` names it, it is up most of the time, and so on.\n"
-        "With --since, print the recorded outages that would have paged; this reads the\n"
-        "history and asks no server."
-    )
+    parser.description = "Which machines page when they go down, and why. `alerts` alone is `alerts list`."
     parser.examples = {
         "envwatch alerts": "which machines page, and why",
         "envwatch alerts set laptop-zoe never": "override that for one machine",
         "envwatch alerts --since 7d": "how often you would have been paged",
     }
-    parser.add_output("table", "json")
-    about = "outages since then: 7d, yesterday or ISO 8601"
-    parser.add_argument("--since", **valued("TIME", _PAST, about))
-    parser.add_shared(*QUERY_OPTIONS, "profile", "log_file", "log_level", "config")
+    parser.default_action = "list"
     actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions")
+    list_parser = actions.add_parser(
+        "list",
+        help="print which machines page and why, or past outages",
+        description=(
+            "Print every machine, whether it pages when it goes down, and why: it is expected, you\n"
+            "overrode it, it is a sandbox, `alert` names it, it is up most of the time, and so on.\n"
+            "With --since, print the recorded outages that would have paged; this reads the\n"
+            "history and asks no server."
+        ),
+        examples={
+            "envwatch alerts list": "all of them",
+            "envwatch alerts list --filter 'pod:p-7'": "some of them",
+            "envwatch alerts list --since 7d -o json": "outages of a week, for a program",
+        },
+    )
+    list_parser.add_output("table", "json")
+    about = "outages since then: 7d, yesterday or ISO 8601"
+    list_parser.add_argument("--since", **valued("TIME", _PAST, about))
+    list_parser.add_shared(*QUERY_OPTIONS, "profile", "log_file", "log_level", "config")
     set_parser = actions.add_parser(
         "set",
         help="override whether machines page: always, never or auto",
@@ -65,8 +74,7 @@ def add_arguments(parser: Parser) -> None:
         },
     )
     set_parser.add_output("text", "json")
-    about = "a name or id, or a filter such as pod:p-7"
-    set_parser.add_argument("what", **valued("NAME|QUERY", one_line, about))
+    set_parser.add_machines()
     set_parser.add_argument("word", choices=tuple(_WORDS), metavar="always|never|auto", help="the override")
     set_parser.add_flag("--yes", "override all that match without asking")
     set_parser.add_shared("profile", "config")
@@ -89,7 +97,7 @@ def _list(options: Options) -> int:
 
     profiles = profiles_for(options)
     stops, monitor = _listed(profiles, options)
-    found = [*matching_rows(options.filter, monitor, profiles)]
+    found = [*matching_rows(parse(options.filter), monitor, profiles)]
     rows = alert_decisions.decided_rows(found, monitor, read_clocks())
     if any(profile_state.listed is not None for profile_state in monitor.fleet):
         if options.output == "json":
@@ -112,23 +120,21 @@ def _listed(profiles: Profiles, options: Options) -> tuple[Sequence[StopError], 
 
 def _set(options: Options) -> int:
     from envwatch.alerts.acknowledgements import with_changes
-    from envwatch.cli.one_listing import chosen_rows
+    from envwatch.cli.machines import chosen_rows, confirm, print_choice, target_of
     from envwatch.letta.poller import read_clocks
     from envwatch.watch.state_file import WORDS
     from envwatch.wording.output.alert_decisions import answer_to_word, decided_rows, decisions_json
 
+    target = target_of(options)
     profiles = profiles_for(options)
     stops, monitor = _listed(profiles, options)
     if code := report_stops(stops):
         return code
-    rows, is_query = chosen_rows(options.what, "NAME|QUERY", monitor, profiles)
-    if is_query:
-        names = [shortened(row.environment.label, _NAME_CELLS, keep="ends") for row in rows[:_NAMES]]
-        count = counted(len(rows), "machine")
-        print_error(f"{clean(options.what)} matches {count} now: {enumerated(names, len(rows))}")
-        print_error("only these are marked: a machine that comes later follows the rules")
-    if is_query and len(rows) == len(monitor.fleet) and not options.yes:
-        confirm("mark", "marked")
+    rows = chosen_rows(target, monitor, profiles)
+    if target.is_query:
+        print_choice(target, rows, monitor.fleet)
+        print_error("only these get the override: a machine that comes later follows the rules")
+    confirm(target, options, "override", "overridden", len(rows))
     changes = _changes(rows, options.word, monitor)
     keep_changes("alerts-by-hand", WORDS, changes)
     now = read_clocks()

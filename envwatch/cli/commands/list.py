@@ -7,7 +7,7 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Options, Parser, valued
+from envwatch.cli.arguments import OUTPUT_OPTIONS, SERVER_OPTIONS, Options, Parser, valued
 from envwatch.cli.bootstrap import print_damage, print_hint, print_unmatched_filters, profiles_for
 from envwatch.cli.streams import (
     ProgressLine,
@@ -39,8 +39,7 @@ def add_arguments(parser: Parser) -> None:
     """Add arguments."""
     parser.description = (
         "Print your machines once, losses first. `-o line` is one line of counts, for a status\n"
-        "bar. The settings `filter` and `view` do not apply. If one of several profiles fails,\n"
-        "the others are printed, and the exit code is 3, or 4 for a refused key."
+        "bar. If a profile fails, the others are printed, and you get 3 or 4."
     )
     parser.examples = {
         "envwatch list": "all of them",
@@ -48,11 +47,12 @@ def add_arguments(parser: Parser) -> None:
         "envwatch list -o csv > fleet.csv": "for a spreadsheet",
     }
     parser.add_output(*FORMATS)
-    about = "these columns, in this order, also of JSON and CSV: name,meta.team"
+    about = "these columns, in this order: name,meta.team"
     parser.add_argument("--columns", default=(), **valued("NAMES", _columns, about))
     about = "sort by a column, meta.KEY, or problems (default)"
     parser.add_argument("--sort", default=None, **valued("COLUMN", _sort, about))
-    parser.add_shared(*QUERY_OPTIONS, "profile", "view", *OUTPUT_OPTIONS, "config")
+    parser.add_machines(nargs="*", about="only these: a name or id, or a query: 'status:off'")
+    parser.add_shared("view", *SERVER_OPTIONS, "profile", *OUTPUT_OPTIONS, "config")
 
 
 def _columns(text: str) -> tuple[str, ...]:
@@ -77,13 +77,14 @@ def _needs_past(column: str) -> bool:
     return column != PROBLEMS and column_of(column).needs_past
 
 
-def _choice(options: Options, settings: Settings) -> tuple[Query, Preset, tuple[str, ...], str | None]:
-    """Return filter, preset, columns and sort.
+def _choice(
+    options: Options, settings: Settings, named_query: Query
+) -> tuple[Query, Preset, tuple[str, ...], str | None]:
+    """Return query, preset, columns and sort.
 
     Only options choose: the dashboard's first filter and view must not take rows from a script.
     """
     from envwatch.config.settings import view_named
-    from envwatch.query.language import parse
     from envwatch.wording.table.columns import PROBLEMS
     from envwatch.wording.table.table_view import NamedView, View
 
@@ -91,7 +92,7 @@ def _choice(options: Options, settings: Settings) -> tuple[Query, Preset, tuple[
     if options.view is not None:
         named = view_named(settings, options.view, "--view")
     rows = named.chosen(View())
-    query = parse(options.filter) if options.filter else rows.query
+    query = named_query or rows.query
     columns = options.columns or tuple(id_ for id_ in named.columns if not _needs_past(id_))
     sort = options.sort or named.sort or PROBLEMS
     return query, rows.preset, columns, None if sort == PROBLEMS or _needs_past(sort) else sort
@@ -104,6 +105,7 @@ def run(options: Options) -> int:
     """
     from dataclasses import replace
 
+    from envwatch.cli.machines import refuse_shared_names, target_of
     from envwatch.cli.one_listing import monitor_after, outcomes_for, stops_in
     from envwatch.letta.poller import read_clocks
     from envwatch.model.outcome import Failed, Listed
@@ -112,12 +114,14 @@ def run(options: Options) -> int:
     from envwatch.wording.table.block import block_of
 
     stdout()
+    target = target_of(options)
     profiles = profiles_for(options)
     policies_for(profiles)  # stop early if `expect_file` is unreadable
-    query, preset, columns, sort = _choice(options, profiles.first)
+    query, preset, columns, sort = _choice(options, profiles.first, target.query)
     outcomes = outcomes_for(profiles, options, ProgressLine())
     print_damage()
     monitor = monitor_after(outcomes, profiles)
+    refuse_shared_names(target, monitor.fleet)
     listings = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, Listed)}
     failures = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, Failed)}
     whole, is_line = None, options.output == "line"

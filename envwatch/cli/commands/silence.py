@@ -13,15 +13,14 @@ from envwatch.cli.bootstrap import (
     keep_changes,
     lasts_in,
     print_damage,
-    print_hint,
     profiles_for,
     user_name,
 )
-from envwatch.cli.streams import confirm, print_error, write, write_json, write_table
+from envwatch.cli.streams import print_error, write, write_json, write_table
 from envwatch.config.values import duration, future
 from envwatch.model.acks import LONGEST_S, SHORTEST_S
 from envwatch.model.redactor import ReportedError
-from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, enumerated, one_line, shortened
+from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, one_line, shortened
 from envwatch.model.times import date_text
 from envwatch.watch.profiles import state_file
 
@@ -29,7 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from envwatch.alerts.silences import Silence
+    from envwatch.cli.machines import Target
     from envwatch.config.settings import Settings
+    from envwatch.query.language import Query
 
 _Listed: TypeAlias = "tuple[Silence, float | None, float | None, SafeText]"
 """A silence, begin and end in ms (None outside a recurring silence's hours), and a recurring silence's profiles."""
@@ -50,8 +51,6 @@ _EXAMPLES: Final = {
     },
 }
 _QUERY_CELLS: Final = 48
-_NAMES: Final = 3
-_NAME_CELLS: Final = 40
 _LOOK_S: Final = 10
 
 
@@ -67,8 +66,7 @@ def add_arguments(parser: Parser) -> None:
         "envwatch silence 'pod:p-7' --for 30m --note disks": "a pod, with a reason",
         "envwatch silence 'ci-*' --for 1d --yes": "without asking",
     }
-    parser.add_shared("filter")
-    parser.word_flag = "--filter"
+    parser.usage = "envwatch silence [OPTION ...] NAME|QUERY | ACTION ..."
     length = parser.add_mutually_exclusive_group()
     about = "for this time: 30m, 1h30m, at most 31d"
     length.add_argument("--for", dest="lasts", **valued("TIME", duration(SHORTEST_S, LONGEST_S), about))
@@ -78,7 +76,10 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--yes", action="store_true", help="silence all that match without asking")
     parser.add_output("text", "json")
     parser.add_shared("profile", "config")
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions")
+    actions = parser.optional_action = parser.add_subparsers(
+        dest="action", metavar="ACTION", title="actions", prog="envwatch silence"
+    )
+    parser.add_machines()
     for action, summary in _ACTIONS.items():
         description = f"{summary[0].upper()}{summary[1:]}."
         action_parser = actions.add_parser(action, help=summary, description=description, examples=_EXAMPLES[action])
@@ -86,7 +87,7 @@ def add_arguments(parser: Parser) -> None:
             action_parser.add_output("table", "json")
         else:
             action_parser.add_output("text", "json")
-            action_parser.add_argument("id", metavar="ID", help="the id, from `envwatch silence list`")
+            action_parser.add_argument("id", metavar="ID", help="the id from `envwatch silence list`, or its beginning")
         action_parser.add_shared("profile", "config")
 
 
@@ -110,23 +111,19 @@ def run(options: Options) -> int:
 
 def _make(options: Options) -> int:
     from envwatch.alerts.silences import silence_of_query
+    from envwatch.cli.machines import confirm, target_of
     from envwatch.model.acks import note_of
     from envwatch.model.clock import WallMs
-    from envwatch.query.language import parse
+    from envwatch.watch.state_file import SILENCES
     from envwatch.wording.events.matching import matcher_of
 
-    lasts = lasts_in(options)
-    if not options.filter or lasts is None:
-        missing = "--for TIME or --until TIME" if options.filter else "--filter QUERY"
-        raise StopError(Exit.USAGE, f"a silence needs {missing}; see `envwatch silence --help`")
-    from envwatch.watch.state_file import SILENCES
-
+    target, lasts = target_of(options), lasts_in(options)
+    if lasts is None:
+        raise StopError(Exit.USAGE, "a silence needs --for TIME or --until TIME; see `envwatch silence --help`")
+    query, count, still = _matching(target, options)
+    confirm(target, options, "silence", "silenced", count)
     note = note_of(getattr(options, "note", ""))
-    silence = silence_of_query(matcher_of(options.filter), WallMs(time.time() * 1000), lasts, note, user_name())
-    matching, is_everything, still = _matching(options)
-    print_error(f"{_what(silence)} {matching}")
-    if not getattr(options, "yes", False) and (is_everything or parse(options.filter).is_wildcard):
-        confirm("silence", "silenced")
+    silence = silence_of_query(matcher_of(str(query)), WallMs(time.time() * 1000), lasts, note, user_name())
     keep_changes("silences", SILENCES, {silence.id: silence})
     if options.output == "json":
         write_json(_json((silence, silence.at, silence.until, EMPTY)))
@@ -136,10 +133,13 @@ def _make(options: Options) -> int:
     return Exit.FINE
 
 
-def _matching(options: Options) -> tuple[str, bool, str]:
-    """Return what the filter finds, whether that is everything, and which serving hosts still page about it."""
+def _matching(target: Target, options: Options) -> tuple[Query, int | None, str]:
+    """Write what the target matches.
+
+    Return the query to keep, the number of machines (None for an unknown one), and which serving hosts still page.
+    """
+    from envwatch.cli.machines import chosen_rows, kept_query, print_choice, refuse_shared_names
     from envwatch.cli.one_listing import matching_rows, monitor_after, outcomes_within, stops_in
-    from envwatch.query.language import parse
     from envwatch.wording.output.alert_decisions import still_paging
     from envwatch.wording.table.table_view import in_default_order
 
@@ -147,40 +147,36 @@ def _matching(options: Options) -> tuple[str, bool, str]:
         profiles = profiles_for(options).with_settings(lambda settings: replace(settings, online_only=False))
         outcomes = outcomes_within(profiles, _LOOK_S)
         monitor = monitor_after(outcomes, profiles)
-    except ReportedError as stop:
-        return _matching_text([], 0, str(stop)), False, ""
-    except TimeoutError:
-        return _matching_text([], 0, f"no data within {_LOOK_S} s"), False, ""
-    found = [*matching_rows(options.filter, monitor, profiles)]
-    print_hint(parse(options.filter), monitor.fleet)
-    failures = [str(stop) for stop in stops_in(outcomes, profiles)]
-    names = [shortened(tracked.environment.label, _NAME_CELLS, keep="ends") for tracked in in_default_order(found)]
-    count = len(monitor.fleet)
-    if not names and not failures:
-        total = counted(count, "machine")
-        raise StopError(Exit.USAGE, f"{clean(options.filter)} matches none of {total}: nothing is silenced")
-    still = still_paging(found, monitor.fleet.server_of)
-    return _matching_text(names, count, "; ".join(failures)), 0 < len(names) == count, still
-
-
-def _matching_text(names: Sequence[SafeText], count: int, unlisted: str) -> str:
-    total = counted(count, "machine")
-    text = f"matches {len(names) if names else 'none'} of {total} now"
-    if names:
-        text += f": {enumerated(names[:_NAMES], len(names))}"
-    if not unlisted:
-        return text
-    unknown = f"may match more machines: {unlisted}"
-    return f"{text}, and {unknown}" if count else f"matches an unknown number of machines: {unlisted}"
+    except (ReportedError, TimeoutError) as stop:
+        why = str(stop) or f"no data within {_LOOK_S} s"
+        print_error(f"{target.text} matches an unknown number of machines: {why}")
+        return target.query, None, ""
+    failures = "; ".join(map(str, stops_in(outcomes, profiles)))
+    if failures and not len(monitor.fleet):
+        print_error(f"{target.text} matches an unknown number of machines: {failures}")
+        return target.query, None, ""
+    refuse_shared_names(target, monitor.fleet)
+    is_found = any(matching_rows(target.query, monitor, profiles))
+    rows = chosen_rows(target, monitor, profiles) if is_found or not failures else []
+    rows = in_default_order({row.key: row for row in rows}.values())
+    if target.is_query or failures:
+        print_choice(target, rows, monitor.fleet, failures)
+    count = None if failures else len(rows)
+    return kept_query(target, monitor.fleet), count, still_paging(rows, monitor.fleet.server_of)
 
 
 def _end(options: Options, settings: Sequence[Settings]) -> int:
+    from envwatch.cli.machines import id_begun
     from envwatch.model.clock import WallMs
     from envwatch.watch.state_file import SILENCES
 
     id_: str = options.id
     name = shortened(clean(id_), 40)
-    found = [listed for listed in _listed(settings) if clean(id_) in {listed[0].id, listed[0].id.rpartition("/")[2]}]
+    all_listed = _listed(settings)
+    found = [listed for listed in all_listed if clean(id_) in {listed[0].id, listed[0].id.rpartition("/")[2]}]
+    if not found:
+        begun = id_begun(id_, (listed[0].id for listed in all_listed), "silence")
+        found = [listed for listed in all_listed if listed[0].id == begun]
     if not found:
         raise StopError(Exit.FAILED, f"there is no silence {name}; `envwatch silence list` prints the current silences")
     if len(found) > 1:

@@ -1,14 +1,14 @@
-"""`envwatch wait`: waits until environments match a query."""
+"""`envwatch wait`: waits until machines match."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopError, check_query, valued
+from envwatch.cli.arguments import SERVER_OPTIONS, Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import print_hint, profiles_for
 from envwatch.cli.streams import ProgressLine, stdout, write, write_json
-from envwatch.config.values import duration, query, whole_number
+from envwatch.config.values import duration, whole_number
 from envwatch.model import limits
 from envwatch.model.text import clean
 from envwatch.model.times import long_age
@@ -16,6 +16,7 @@ from envwatch.model.times import long_age
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from envwatch.cli.machines import Target
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.watch.loop import MonitorUpdate
     from envwatch.watch.profiles import Profiles
@@ -36,7 +37,6 @@ def add_arguments(parser: Parser) -> None:
         "envwatch wait 'name:ci-*' status:on --count 3": "until three runners are on",
         "envwatch wait 'pod:p-3' status:off --absent": "until none of a pod is off",
     }
-    parser.add_argument("query", nargs="+", **valued("QUERY", query, "what to wait for: web-1 status:on"))
     parser.add_argument(
         "--count", default=None, **valued("N", whole_number(1, 100_000), "wait for N matching machines (default 1)")
     )
@@ -45,59 +45,58 @@ def add_arguments(parser: Parser) -> None:
     reader = duration(1, limits.LONGEST_WATCH.total_seconds())
     parser.add_argument("--timeout", default=None, **valued("TIME", reader, about))
     parser.add_output("name", "json")
-    parser.add_shared(*QUERY_OPTIONS, "profile", "interval", "log_file", "log_level", "config")
+    parser.add_machines(nargs="*", about="what to wait for: web-1 status:on")
+    parser.add_shared(*SERVER_OPTIONS, "profile", "interval", "log_file", "log_level", "config")
 
 
 def run(options: Options) -> int:
     """Wait, and print the matching names."""
+    from envwatch.cli.machines import target_of
     from envwatch.cli.monitoring import run_until_signalled
-    from envwatch.query.language import parse, parse_argument
     from envwatch.wording.events.matching import WaitCondition
 
-    text = " ".join(options.query)
-    check_query(text, "QUERY", is_positional=True)
-    query = parse_argument(text)
-    if not query:
-        raise StopError(
-            Exit.USAGE, "QUERY is empty, and every machine matches an empty query; see `envwatch wait --help`"
-        )
+    target = target_of(options)
+    if not target.query:
+        raise StopError(Exit.USAGE, "NAME|QUERY is missing; see `envwatch wait --help`")
     if options.absent and options.count is not None:
         raise StopError(Exit.USAGE, "--absent waits until no machine matches: leave out --count")
     stdout()
     profiles = profiles_for(options)
 
     condition = WaitCondition(
-        queries=(query, parse(options.filter)),
+        query=target.query,
         count=options.count or 1,
         is_absence=options.absent,
         profile_name=clean(profiles.first.profile),
     )
-    return run_until_signalled(lambda: _wait(profiles, condition, options))
+    return run_until_signalled(lambda: _wait(profiles, target, condition, options))
 
 
-async def _wait(profiles: Profiles, condition: WaitCondition, options: Options) -> int:
+async def _wait(profiles: Profiles, target: Target, condition: WaitCondition, options: Options) -> int:
+    from envwatch.cli.machines import refuse_shared_names
     from envwatch.cli.monitoring import monitoring, refusal_check
     from envwatch.letta.poller import read_clocks
-    from envwatch.query.language import Query
     from envwatch.watch.loop import deadline_after
 
     began = read_clocks()
     last: MonitorUpdate | None = None
-    has_hint, query = False, Query(tuple(term for each in condition.queries for term in each.terms))
+    is_checked = False
     with ProgressLine(after_s=0) as line:
         deadline = deadline_after(began, options.timeout)
         async with monitoring(profiles, options, deadline, is_recorded=False, is_writer=False) as watched:
             stop_if_refused = refusal_check(watched.watch.targets)
             async for last in watched.watch:
                 stop_if_refused(last)
-                has_hint = has_hint or print_hint(query, last.monitor.fleet)
+                if not is_checked:
+                    refuse_shared_names(target, last.monitor.fleet)
+                    is_checked = print_hint(target.query, last.monitor.fleet)
                 # Only a new listing proves a condition.
                 if last.has_new_listing and (progress := condition.progress(last.monitor, last.changes.now)).is_met:
                     _write(() if condition.is_absence else progress.matching, options)
                     return Exit.FINE
                 if line.is_due:
                     line.show(_text(condition, last, began.monotonic))
-    raise _stop(condition, last, options)
+    raise _stop(target, condition, last, options)
 
 
 def _write(matching: Sequence[TrackedEnvironment], options: Options) -> None:
@@ -130,7 +129,7 @@ def _found(count: int, condition: WaitCondition) -> str:
     return f"{count} of {condition.count} wanted machines match"
 
 
-def _stop(condition: WaitCondition, last: MonitorUpdate | None, options: Options) -> StopError:
+def _stop(target: Target, condition: WaitCondition, last: MonitorUpdate | None, options: Options) -> StopError:
     waited = f"after {long_age(options.timeout)}"
     if last is None:
         return StopError(Exit.UNREACHABLE, f"{waited}, no data has come yet; give it more time with --timeout")
@@ -144,4 +143,4 @@ def _stop(condition: WaitCondition, last: MonitorUpdate | None, options: Options
     count = len(progress.matching)
     found = f"{count} still match:" if condition.is_absence else _found(count, condition)
     step = "" if count else "; `envwatch list` prints all"
-    return StopError(Exit.FAILED, f"{waited}, {found} {' '.join(options.query)}{step}")
+    return StopError(Exit.FAILED, f"{waited}, {found} {target.text}{step}")

@@ -151,7 +151,7 @@ class WaitCondition:
     Only a complete, believed listing proves anything.
     """
 
-    queries: Sequence[Query]
+    query: Query
     count: int = 1
     is_absence: bool = False
     """Whether no environment may match."""
@@ -181,8 +181,8 @@ class WaitCondition:
         if (at := profile_state.listed_at) is None:
             return
         context = MatchContext.of(monitor, now, self.profile_name, at)
-        tests = [query.test(context, SEARCHED) for query in self.queries]
-        has_states = any(query.demands("status") for query in self.queries)
+        matches = self.query.test(context, SEARCHED)
+        has_states = self.query.demands("status")
         for tracked in profile_state.environments.values():
-            if (has_states or not tracked.verdict.is_absent) and all(test(tracked) for test in tests):
+            if (has_states or not tracked.verdict.is_absent) and matches(tracked):
                 yield tracked
