@@ -151,10 +151,10 @@ def kept_query(target: Target, fleet: Fleet) -> Query:
     return parse(" ".join(map(kept, target.query.terms)))
 
 
-def print_choice(target: Target, rows: Sequence[TrackedEnvironment], fleet: Fleet, unknown: str = "") -> None:
-    """Write on which machines an action acts; `unknown` says why the target may match more."""
+def print_choice(target: Target, rows: Sequence[TrackedEnvironment], of: str, unknown: str = "") -> None:
+    """Write on which machines an action acts; `of` follows their number, `unknown` says why there may be more."""
     names = [shortened(row.environment.label, _NAME_CELLS, keep="ends") for row in rows]
-    text = f"{target.text} matches {len(names) or 'none'} of {counted(len(fleet), 'machine')} now"
+    text = f"{target.text} matches {len(names) or 'none'} {of}"
     text += f": {enumerated(names[:_NAMES], len(names))}" if names else ""
     print_error(f"{text}, and may match more machines: {unknown}" if unknown else text)
 

@@ -139,7 +139,8 @@ def test_a_terminal_lists_what_a_query_matches_and_asks(
     words = split(COMMANDS[command].removesuffix("--yes"), "name:web-*")
     environ = {"XDG_STATE_HOME": str(envwatch.home), "LETTA_API_KEY": KEY, "LETTA_BASE_URL": scripted.url}
     with Terminal.of_envwatch(*words, home=envwatch.home, columns=120, environ=environ) as terminal:
-        terminal.wait_for(r"name:web-\* matches 2 of 8 machines now: web-1, web-10")
+        of = "that are down" if command == "ack" else "of 8 machines now"
+        terminal.wait_for(rf"name:web-\* matches 2 {of}: web-1, web-10")
         terminal.wait_for(rf"{VERBS[command].capitalize()} 2 machines\? \[y/N\]")
         terminal.press(answer)
         assert terminal.wait_for_end() == code

@@ -244,7 +244,7 @@ complete -c envwatch -n '_shtab_envwatch_using ack end' -l profile -xka "(_envwa
 complete -c envwatch -n '_shtab_envwatch_using ack end' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file (default: `envwatch config path`)'
 complete -c envwatch -n '_shtab_envwatch_using; and test $_shtab_envwatch_npos -eq 0' -a silence -d 'keep machines from paging during planned work'
 complete -c envwatch -n '_shtab_envwatch_using silence' -s h -l help -d 'show this help message and exit'
-complete -c envwatch -n '_shtab_envwatch_using silence' -l for -x -d 'for this time: 30m, 1h30m, at most 31d'
+complete -c envwatch -n '_shtab_envwatch_using silence' -l for -x -d 'for this time: 30m, 4h, at most 31d'
 complete -c envwatch -n '_shtab_envwatch_using silence' -l until -x -d 'until this time: 10:00, '"'"'2026-11-25 15:30'"'"' or ISO 8601'
 complete -c envwatch -n '_shtab_envwatch_using silence' -l note -x -d 'the reason, for others'
 complete -c envwatch -n '_shtab_envwatch_using silence' -l yes -d 'silence all that match without asking'
