@@ -153,7 +153,12 @@ def kept_query(target: Target, fleet: Fleet) -> Query:
 
 def print_choice(target: Target, rows: Sequence[TrackedEnvironment], of: str, unknown: str = "") -> None:
     """Write on which machines an action acts; `of` follows their number, `unknown` says why there may be more."""
-    names = [shortened(row.environment.label, _NAME_CELLS, keep="ends") for row in rows]
+    from envwatch.wording.table.table_view import AmbiguousNames, id_tail
+
+    twins, names = AmbiguousNames().among(rows), list[SafeText]()
+    for row in (row.environment for row in rows):
+        name = shortened(row.label, _NAME_CELLS, keep="ends")
+        names.append(composed(f"{name}{id_tail(row.label, row.id, twins)}"))
     text = f"{target.text} matches {len(names) or 'none'} {of}"
     text += f": {enumerated(names[:_NAMES], len(names))}" if names else ""
     print_error(f"{text}, and may match more machines: {unknown}" if unknown else text)

@@ -148,6 +148,12 @@ def test_a_terminal_lists_what_a_query_matches_and_asks(
     assert changed(envwatch) == (["web-1", "web-10"] if code == 0 else [])
 
 
+@pytest.mark.usefixtures("scripted")
+def test_a_list_before_a_question_tells_twins_apart_by_their_ids(envwatch: Envwatch) -> None:
+    line = envwatch("silence", "tw*", "--for", "1h").err.splitlines()[0]
+    assert line == "tw* matches 2 of 8 machines now: twin e4, twin e5"
+
+
 @pytest.mark.parametrize("command", VERBS)
 @pytest.mark.usefixtures("scripted")
 def test_without_a_terminal_a_query_needs_a_yes_though_it_matches_one_machine(envwatch: Envwatch, command: str) -> None:
