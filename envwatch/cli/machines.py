@@ -46,8 +46,10 @@ class Target(NamedTuple):
         return len(self.names) < len(self.query.terms)
 
 
-def target_of(options: Options, argument: str = "NAME|QUERY") -> Target:
+def target_of(options: Options, argument: str = "NAME|QUERY", *, is_required: bool = True) -> Target:
     """Return the machines that a command line names; `argument` names the positional in messages.
+
+    An empty `--filter` names none: a variable without a value must not mean every machine.
 
     Raises:
         StopError: for a mistake.
@@ -59,6 +61,9 @@ def target_of(options: Options, argument: str = "NAME|QUERY") -> Target:
         if texts or name is not None:
             raise StopError(Exit.USAGE, f"name the machines once: by {argument} and --name, or by --filter")
         return Target(parse(options.filter), clean(options.filter))
+    if is_required and not texts and name is None:
+        command = " ".join(filter(None, (options.command, getattr(options, "action", None))))
+        raise StopError(Exit.USAGE, f"{argument} is missing; see `envwatch {command} --help`")
     for text in texts:
         check_query(text, argument, is_positional=True)
     queries = [*([] if name is None else [name_query(name)]), *map(parse_argument, texts)]

@@ -174,6 +174,8 @@ def test_without_a_terminal_a_query_needs_a_yes_though_it_matches_one_machine(en
         ("ack", "NAME|QUERY|INCIDENT is missing"),
         ("silence --for 1h", "NAME|QUERY is missing"),
         ("alerts set", "NAME|QUERY is missing"),
+        ("silence --filter= --for 1h --yes", "NAME|QUERY is missing"),
+        ("alerts set --filter= never --yes", "NAME|QUERY is missing"),
         ("silence web-1", "a silence needs --for TIME or --until TIME"),
         (
             "ack web-1 --filter x",
