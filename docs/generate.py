@@ -118,9 +118,8 @@ end
 
 COMPLETED = {
     "profile": {"bash": "_envwatch_profiles", "zsh": "_envwatch_profiles", "fish": "(_envwatch_profiles)"},
-    **dict.fromkeys(
-        ("filter", "machines"), {"bash": "_envwatch_filter", "zsh": "_envwatch_filter", "fish": "(_envwatch_filter)"}
-    ),
+    "filter": {"bash": "_envwatch_filter", "zsh": "_envwatch_filter", "fish": "(_envwatch_filter)"},
+    "machines": {"bash": "_envwatch_filter", "zsh": "_envwatch_filter", "fish": "(_envwatch_filter)"},
     "config": shtab.FILE,
     "expect": shtab.FILE,
     "file": shtab.FILE,
