@@ -119,6 +119,7 @@ end
 COMPLETED = {
     "profile": {"bash": "_envwatch_profiles", "zsh": "_envwatch_profiles", "fish": "(_envwatch_profiles)"},
     "filter": {"bash": "_envwatch_filter", "zsh": "_envwatch_filter", "fish": "(_envwatch_filter)"},
+    "machines": {"bash": "_envwatch_filter", "zsh": "_envwatch_filter", "fish": "(_envwatch_filter)"},
     "config": shtab.FILE,
     "expect": shtab.FILE,
     "file": shtab.FILE,
@@ -143,6 +144,9 @@ def script_for(shell: str) -> str:
     parser = whole_parser()
     for name, command in parser.commands.items():
         command.description = COMMANDS[name]
+    for command in parsers_in(parser):
+        if command.optional_action is not None:  # the first word is an action, or machines: scripts know the actions
+            command._actions = [each for each in command._actions if each.dest != "machines"]  # noqa: SLF001
     for action in (each for command in parsers_in(parser) for each in command._actions):  # noqa: SLF001
         if action.dest in COMPLETED:
             action.complete = COMPLETED[action.dest]  # type: ignore[attr-defined]  # as shtab wants it
@@ -152,7 +156,8 @@ def script_for(shell: str) -> str:
         case "bash":
             return script + BASH_END
         case "zsh":  # an option and its value may share a word: --option=value
-            return re.sub(r'^  "(--[a-z-]+)\[(?=.*\]:)', r'  "\1=[', script, flags=re.MULTILINE)
+            script = re.sub(r'^  "(--[a-z-]+)\[(?=.*\]:)', r'  "\1=[', script, flags=re.MULTILINE)
+            return script.replace('"(*)::', '"*:')  # several values, not one
         case _:
             return script
 

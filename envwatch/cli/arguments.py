@@ -24,7 +24,7 @@ from envwatch.model.redactor import LIKE_A_KEY, ReportedError
 from envwatch.model.text import SafeText, clean, composed, did_you_mean, nearest_word, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
     from types import ModuleType
 
 
@@ -90,7 +90,7 @@ class _UnknownError(StopError):
     """Ends the command because of an argument that a parser does not take."""
 
     def __init__(self, word: str, parser: Parser) -> None:
-        super().__init__(Exit.USAGE, _with_help(unknown_argument(word, parser.prog, parser.flags), parser.prog))
+        super().__init__(Exit.USAGE, _with_help(parser.unknown(word), parser.prog))
         self.word = word
         self.parser = parser
 
@@ -277,6 +277,8 @@ class Parser(argparse.ArgumentParser):
         """What each example's command does."""
         self.optional_action: argparse.Action | None = None
         """Subcommands; the first word names a subcommand or is a value."""
+        self.flags_beside: Container[str] = frozenset()
+        """Options of the command line without this action, whose name may be a machine's."""
         self.default_action = ""
         """The action of a command line that names none."""
         self.machine_action: argparse.Action | None = None
@@ -340,6 +342,9 @@ class Parser(argparse.ArgumentParser):
         if self._fill is not None:
             fill, self._fill = self._fill, None
             fill(self)
+            choices = self.optional_action.choices if self.optional_action else None
+            for action in choices.values() if isinstance(choices, dict) else ():
+                action.flags_beside = {*self.flags}.difference(action.flags)
             self._action_groups.sort(key=lambda group: group is self.connection)
 
     @property
@@ -407,6 +412,19 @@ class Parser(argparse.ArgumentParser):
             for flag in (_LENGTHS - {right}).intersection(words):
                 del words[words.index(flag) : words.index(flag) + 2]
         return words
+
+    def unknown(self, word: str) -> SafeText:
+        """Return the message for an argument that the parser does not take."""
+        word = _without_keys(word)
+        flag, action = word.partition("=")[0], self.prog.rpartition(" ")[2]
+        if flag in self.flags_beside:
+            return composed(f"`{self.prog}` takes no {word}; a machine called {action} needs --name {action}")
+        machines = next((each for each in self._actions if each.dest == "machines"), None)
+        if word.startswith("-") or machines is None:
+            return unknown_argument(word, self.prog, self.flags)
+        if self.machine_action is None:
+            return composed(f"`{self.prog}` takes {word} before the options, next to the other machines")
+        return composed(f"`{self.prog}` takes one {machines.metavar}, or --name, or --filter: leave out {word}")
 
     def print_help(self, file: object = None) -> NoReturn:  # noqa: ARG002 - argparse's own signature
         """Raise `HelpRequested`, because argparse ignores write errors."""

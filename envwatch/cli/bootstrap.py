@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from envwatch.cli.arguments import GROUPS, Exit, Options, StopError
+from envwatch.cli.arguments import GROUPS, Exit, Options, Parser, StopError, valued
 from envwatch.cli.streams import print_error
 from envwatch.config.values import ConfigError, past_end, seconds_text, zone_named
 from envwatch.model.redactor import ReportedError, redactor
@@ -69,6 +69,18 @@ def future_moment(text: str) -> datetime:
     if (at := moment_of(text, now)) is None or at <= now:
         raise StopError(Exit.USAGE, f"--until: {past_end(now)}")
     return at
+
+
+def add_length(parser: Parser, otherwise: str = "") -> None:
+    """Add `--for` and `--until` of acknowledgements and silences; `otherwise` says what holds without them."""
+    from envwatch.config.values import duration, future
+    from envwatch.model.acks import LONGEST_S, SHORTEST_S
+
+    length = parser.add_mutually_exclusive_group()
+    about = f"for this time: 30m, 4h, at most 31d{otherwise}"
+    length.add_argument("--for", dest="lasts", **valued("TIME", duration(SHORTEST_S, LONGEST_S), about))
+    about = "until this time: 10:00, '2026-11-25 15:30' or ISO 8601"
+    length.add_argument("--until", **valued("TIME", future, about))
 
 
 def lasts_in(options: Options) -> timedelta | None:

@@ -46,8 +46,10 @@ class Target(NamedTuple):
         return len(self.names) < len(self.query.terms)
 
 
-def target_of(options: Options, argument: str = "NAME|QUERY") -> Target:
+def target_of(options: Options, argument: str = "NAME|QUERY", *, is_required: bool = True) -> Target:
     """Return the machines that a command line names; `argument` names the positional in messages.
+
+    An empty `--filter` names none: a variable without a value must not mean every machine.
 
     Raises:
         StopError: for a mistake.
@@ -59,6 +61,9 @@ def target_of(options: Options, argument: str = "NAME|QUERY") -> Target:
         if texts or name is not None:
             raise StopError(Exit.USAGE, f"name the machines once: by {argument} and --name, or by --filter")
         return Target(parse(options.filter), clean(options.filter))
+    if is_required and not texts and name is None:
+        command = " ".join(filter(None, (options.command, getattr(options, "action", None))))
+        raise StopError(Exit.USAGE, f"{argument} is missing; see `envwatch {command} --help`")
     for text in texts:
         check_query(text, argument, is_positional=True)
     queries = [*([] if name is None else [name_query(name)]), *map(parse_argument, texts)]
@@ -151,10 +156,15 @@ def kept_query(target: Target, fleet: Fleet) -> Query:
     return parse(" ".join(map(kept, target.query.terms)))
 
 
-def print_choice(target: Target, rows: Sequence[TrackedEnvironment], fleet: Fleet, unknown: str = "") -> None:
-    """Write on which machines an action acts; `unknown` says why the target may match more."""
-    names = [shortened(row.environment.label, _NAME_CELLS, keep="ends") for row in rows]
-    text = f"{target.text} matches {len(names) or 'none'} of {counted(len(fleet), 'machine')} now"
+def print_choice(target: Target, rows: Sequence[TrackedEnvironment], of: str, unknown: str = "") -> None:
+    """Write on which machines an action acts; `of` follows their number, `unknown` says why there may be more."""
+    from envwatch.wording.table.table_view import AmbiguousNames, id_tail
+
+    twins, names = AmbiguousNames().among(rows), list[SafeText]()
+    for row in (row.environment for row in rows):
+        name = shortened(row.label, _NAME_CELLS, keep="ends")
+        names.append(composed(f"{name}{id_tail(row.label, row.id, twins)}"))
+    text = f"{target.text} matches {len(names) or 'none'} {of}"
     text += f": {enumerated(names[:_NAMES], len(names))}" if names else ""
     print_error(f"{text}, and may match more machines: {unknown}" if unknown else text)
 

@@ -29,6 +29,7 @@ from envwatch.query.fields import (
     member,
     named_field,
     operator_of,
+    state_test,
 )
 from envwatch.query.language import Query, Term, TextTerm, parse
 from envwatch.query.lexer import QueryError, Token, normalize, quote_if_needed, tokens
@@ -248,6 +249,8 @@ def value_hint(query: Query, environments: Iterable[TrackedEnvironment]) -> Safe
     """
     environments = list(environments)
     for field, value in _values_without_rows(query, environments):
+        if value.whole_name and state_test(value.source) is not None:
+            return composed(f"no machine is called {value.source}; did you mean {STATUS}:{value.source}?")
         if (meant := _meant(field, value.source, environments)) is not None:
             what = f"no machine has {field.name}:{value.source}"
             return composed(f"{what}; did you mean {field.name}:{meant}?")

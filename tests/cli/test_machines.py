@@ -112,6 +112,7 @@ def changed(envwatch: Envwatch) -> list[str]:
     [
         ("web", "no machine is called web; the nearest: web-1, web-10; name:*web* finds 2"),
         ("name:web", "name:web matches none of 8 machines; the nearest: web-1, web-10; name:*web* finds 2"),
+        ("off", "no machine is called off; did you mean status:off?"),
         ("web-2*", "web-2* matches none of 8 machines; the nearest: web-1, web-10"),
         ("nothing-like-this", "no machine is called nothing-like-this; `envwatch list` prints all"),
     ],
@@ -138,12 +139,19 @@ def test_a_terminal_lists_what_a_query_matches_and_asks(
     words = split(COMMANDS[command].removesuffix("--yes"), "name:web-*")
     environ = {"XDG_STATE_HOME": str(envwatch.home), "LETTA_API_KEY": KEY, "LETTA_BASE_URL": scripted.url}
     with Terminal.of_envwatch(*words, home=envwatch.home, columns=120, environ=environ) as terminal:
-        terminal.wait_for(r"name:web-\* matches 2 of 8 machines now: web-1, web-10")
+        of = "that are down" if command == "ack" else "of 8 machines now"
+        terminal.wait_for(rf"name:web-\* matches 2 {of}: web-1, web-10")
         terminal.wait_for(rf"{VERBS[command].capitalize()} 2 machines\? \[y/N\]")
         terminal.press(answer)
         assert terminal.wait_for_end() == code
         assert ("nothing is " in terminal.text) is bool(code)
     assert changed(envwatch) == (["web-1", "web-10"] if code == 0 else [])
+
+
+@pytest.mark.usefixtures("scripted")
+def test_a_list_before_a_question_tells_twins_apart_by_their_ids(envwatch: Envwatch) -> None:
+    line = envwatch("silence", "tw*", "--for", "1h").err.splitlines()[0]
+    assert line == "tw* matches 2 of 8 machines now: twin e4, twin e5"
 
 
 @pytest.mark.parametrize("command", VERBS)
@@ -162,17 +170,35 @@ def test_without_a_terminal_a_query_needs_a_yes_though_it_matches_one_machine(en
 @pytest.mark.parametrize(
     ("command", "line"),
     [
-        ("wait --timeout 9", "NAME|QUERY is missing; see `envwatch wait --help`"),
-        ("ack", "NAME|QUERY|INCIDENT is missing; see `envwatch ack --help`"),
-        ("silence --for 1h", "NAME|QUERY is missing; see `envwatch silence --help`"),
-        ("alerts set", "NAME|QUERY is missing; see `envwatch alerts set --help`"),
-        ("silence web-1", "a silence needs --for TIME or --until TIME; see `envwatch silence --help`"),
+        ("wait --timeout 9", "NAME|QUERY is missing"),
+        ("ack", "NAME|QUERY|INCIDENT is missing"),
+        ("silence --for 1h", "NAME|QUERY is missing"),
+        ("alerts set", "NAME|QUERY is missing"),
+        ("silence --filter= --for 1h --yes", "NAME|QUERY is missing"),
+        ("alerts set --filter= never --yes", "NAME|QUERY is missing"),
+        ("silence web-1", "a silence needs --for TIME or --until TIME"),
+        (
+            "ack web-1 --filter x",
+            "`envwatch ack` takes one NAME|QUERY|INCIDENT, or --name, or --filter: leave out web-1",
+        ),
+        (
+            "silence a b --for 1h",
+            "`envwatch silence` takes one NAME|QUERY, or --name, or --filter: leave out b",
+        ),
+        (
+            "wait a --timeout 9 b:c",
+            "`envwatch wait` takes b:c before the options, next to the other machines",
+        ),
+        (
+            "silence list --for 2h",
+            "`envwatch silence list` takes no --for; a machine called list needs --name list",
+        ),
         ("list web-1 --filter web", "name the machines once: by NAME|QUERY and --name, or by --filter"),
     ],
 )
-def test_an_argument_that_is_missing_or_given_twice_is_named(envwatch: Envwatch, command: str, line: str) -> None:
+def test_an_argument_in_a_wrong_place_or_number_is_named(envwatch: Envwatch, command: str, line: str) -> None:
     ended = envwatch(*command.split())
-    assert (ended.code, ended.line) == (2, line)
+    assert (ended.code, ended.line.partition("; see `")[0]) == (2, line)
 
 
 @pytest.mark.usefixtures("scripted")

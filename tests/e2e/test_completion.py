@@ -44,6 +44,10 @@ TYPED: Final = {
     "envwatch list --profile=be": "envwatch list --profile=beta[, ]?",
     "envwatch list --log-level=war": "envwatch list --log-level=warning ?",
     "envwatch list --filter stat": "envwatch list --filter status:",
+    "envwatch list stat": "envwatch list status:",
+    "envwatch wait web-1 stat": "envwatch wait web-1 status:",
+    "envwatch ack li": "envwatch ack list ",
+    "envwatch silence li": "envwatch silence list ",
     "envwatch --config conf": "envwatch --config config.toml ",
 }
 """Typed text, and a pattern of the line after the tab key, including the shell's blank."""

@@ -9,14 +9,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import client_for, keep_changes, lasts_in, print_damage, profiles_for, user_name
+from envwatch.cli.bootstrap import add_length, client_for, keep_changes, lasts_in, print_damage, profiles_for, user_name
 from envwatch.cli.streams import ProgressLine, print_error, report_stops, write, write_json, write_table
-from envwatch.config.values import duration, future
 from envwatch.fleet.presence import Presence
 from envwatch.model.acks import (
-    LONGEST_S,
     ROWS_AT_ONCE,
-    SHORTEST_S,
     UUID,
     Ack,
     AckedLoss,
@@ -71,11 +68,7 @@ def add_arguments(parser: Parser) -> None:
         "envwatch ack 'web-*' --for 4h --yes": "for a time, without asking",
     }
     parser.add_argument("--note", **valued("TEXT", one_line, "what you do about it, for others"))
-    length = parser.add_mutually_exclusive_group()
-    about = "for this time: 30m, 4h, at most 31d (default: until it is back)"
-    length.add_argument("--for", dest="lasts", **valued("TIME", duration(SHORTEST_S, LONGEST_S), about))
-    about = "until this time: 10:00, '2026-11-25 15:30' or ISO 8601"
-    length.add_argument("--until", **valued("TIME", future, about))
+    add_length(parser, " (default: until it is back)")
     parser.add_argument("--yes", action="store_true", help="acknowledge all that match without asking")
     parser.add_output("text", "json")
     parser.add_shared("profile", "config")
@@ -265,7 +258,7 @@ def _make(options: Options, answer: _Answer) -> int:
     if read := [row for row in problems if not found.may_ack(row.profile)]:
         return _only_reads("acknowledged", found, read[0].profile)
     if target.is_query:
-        print_choice(target, problems, found.monitor.fleet)
+        print_choice(target, problems, "that is down" if len(problems) == 1 else "that are down")
     confirm(target, options, "acknowledge", "acknowledged", len(problems))
     parts = [
         rows[start : start + ROWS_AT_ONCE]

@@ -11,7 +11,7 @@ from envwatch.cli.bootstrap import keep_changes, past_moment, print_damage, prin
 from envwatch.cli.streams import ProgressLine, print_error, report_stops, stdout, write, write_table
 from envwatch.config.values import past
 from envwatch.model.clock import WallMs
-from envwatch.model.text import EMPTY, SafeText, clean
+from envwatch.model.text import EMPTY, SafeText, clean, counted
 from envwatch.watch.profiles import Profiles, policies_for, policy_for, state_file
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _set(options: Options) -> int:
         return code
     rows = chosen_rows(target, monitor, profiles)
     if target.is_query:
-        print_choice(target, rows, monitor.fleet)
+        print_choice(target, rows, f"of {counted(len(monitor.fleet), 'machine')} now")
         print_error("only these get the override: a machine that comes later follows the rules")
     confirm(target, options, "override", "overridden", len(rows))
     changes = _changes(rows, options.word, monitor)

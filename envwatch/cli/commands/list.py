@@ -114,7 +114,7 @@ def run(options: Options) -> int:
     from envwatch.wording.table.block import block_of
 
     stdout()
-    target = target_of(options)
+    target = target_of(options, is_required=False)
     profiles = profiles_for(options)
     policies_for(profiles)  # stop early if `expect_file` is unreadable
     query, preset, columns, sort = _choice(options, profiles.first, target.query)

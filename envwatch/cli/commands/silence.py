@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import (
+    add_length,
     all_settings_for,
     keep_changes,
     lasts_in,
@@ -17,8 +18,6 @@ from envwatch.cli.bootstrap import (
     user_name,
 )
 from envwatch.cli.streams import print_error, write, write_json, write_table
-from envwatch.config.values import duration, future
-from envwatch.model.acks import LONGEST_S, SHORTEST_S
 from envwatch.model.redactor import ReportedError
 from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, one_line, shortened
 from envwatch.model.times import date_text
@@ -67,11 +66,7 @@ def add_arguments(parser: Parser) -> None:
         "envwatch silence 'ci-*' --for 1d --yes": "without asking",
     }
     parser.usage = "envwatch silence [OPTION ...] NAME|QUERY | ACTION ..."
-    length = parser.add_mutually_exclusive_group()
-    about = "for this time: 30m, 1h30m, at most 31d"
-    length.add_argument("--for", dest="lasts", **valued("TIME", duration(SHORTEST_S, LONGEST_S), about))
-    about = "until this time: 10:00, '2026-11-25 15:30' or ISO 8601"
-    length.add_argument("--until", **valued("TIME", future, about))
+    add_length(parser)
     parser.add_argument("--note", **valued("TEXT", one_line, "the reason, for others"))
     parser.add_argument("--yes", action="store_true", help="silence all that match without asking")
     parser.add_output("text", "json")
@@ -129,7 +124,7 @@ def _make(options: Options) -> int:
         write_json(_json((silence, silence.at, silence.until, EMPTY)))
     else:
         write(f"{silence.id}\n".encode())
-    print_error(f"silenced on this machine until {date_text(silence.until, None)}: {_what(silence)}{still}")
+    print_error(f"silenced on this machine until {date_text(silence.until, None)}: {target.text}{still}")
     return Exit.FINE
 
 
@@ -160,7 +155,7 @@ def _matching(target: Target, options: Options) -> tuple[Query, int | None, str]
     rows = chosen_rows(target, monitor, profiles) if is_found or not failures else []
     rows = in_default_order({row.key: row for row in rows}.values())
     if target.is_query or failures:
-        print_choice(target, rows, monitor.fleet, failures)
+        print_choice(target, rows, f"of {counted(len(monitor.fleet), 'machine')} now", failures)
     count = None if failures else len(rows)
     return kept_query(target, monitor.fleet), count, still_paging(rows, monitor.fleet.server_of)
 

@@ -56,8 +56,6 @@ def run(options: Options) -> int:
     from envwatch.wording.events.matching import WaitCondition
 
     target = target_of(options)
-    if not target.query:
-        raise StopError(Exit.USAGE, "NAME|QUERY is missing; see `envwatch wait --help`")
     if options.absent and options.count is not None:
         raise StopError(Exit.USAGE, "--absent waits until no machine matches: leave out --count")
     stdout()
