@@ -79,9 +79,9 @@ async def test_minus_steps_from_the_wanted_interval_and_plus_from_the_interval_i
 
 
 async def test_little_room_drops_the_budget_first_then_the_interval() -> None:
-    async with staged((61, 24), poller=await poller_after(World(), walk(60))) as stage:
+    async with staged((64, 24), poller=await poller_after(World(), walk(60))) as stage:
         await stage.show(beating(3))
-        for width, shown in ((61, "live 0s/60s  60 pages at 60/min"), (60, "live 0s/60s  60 pages")):
+        for width, shown in ((64, "live 0s/60s  60 pages at 60/min"), (63, "live 0s/60s  60 pages")):
             await stage.pilot.resize_terminal(width, 24)
             assert stage.lines[0].rstrip().endswith(f"  {shown}"), width
     async with staged((50, 24)) as stage:
@@ -313,6 +313,17 @@ async def test_a_narrow_line_drops_the_modes_before_what_is_acknowledged_and_tha
             seen.append([text for text in ("○ 1", "1 acked", "2 unrestricted") if text in stage.lines[0]])
         wide, narrow, narrowest = (width for width, _ in groupby(seen))
         assert (wide, narrow, narrowest) == (["○ 1", "1 acked", "2 unrestricted"], ["○ 1", "1 acked"], ["○ 1"])
+
+
+async def test_the_counts_keep_their_words_longer_than_the_modes() -> None:
+    lost: dict[str, Any] = {"connectionId": None, "lastHeartbeat": None}
+    off = beating(2, **lost, lastSeenAt=NOW - 60_000)
+    up = [replace(row, id=clean(f"{row.id}-up")) for row in beating(12, currentMode="unrestricted")]
+    async with staged((80, 24)) as stage:
+        await stage.show([*off, *up])
+        for width in range(100, 50, -1):
+            await stage.pilot.resize_terminal(width, 24)
+            assert "○ 2 page  ● 12 on" in stage.lines[0], width
 
 
 def test_all_counts_keep_their_words_or_none_does() -> None:

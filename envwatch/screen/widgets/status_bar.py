@@ -27,12 +27,13 @@ if TYPE_CHECKING:
     from envwatch.wording.events.day_line import Day
 
 
-_CUT_HOST = _SLOW = 6
+_CUT_HOST = _SLOW = 5
 """Weight of the reason for slow polls; the host is cut first."""
-_WORD = 4
-_VIEW = 5
+_WORD = 6
+"""Weight of the words that explain the counts: only counts, badges and marks stay longer."""
+_VIEW = 4
 """Weight of the view's name, below the filter's count."""
-_MARKED, _HIDDEN = 9, 6
+_MARKED, _HIDDEN = 9, 7
 _SORT_CELLS = 20
 
 _REWOUND, _IDENTITY, _ALARM = 13, 12, 10
@@ -106,7 +107,7 @@ class StatusBar(TextLine, StateNode):
             parts += _with_word(f"? {block.unknown:,}", "unknown", "unknown", 9)
         for count, text, style, weight in (
             (sum(line.acked for line in block.lines), "acked", "faint", 8),
-            (counts.flapping, "flapping", "flapping", 7),
+            (counts.flapping, "flapping", "flapping", 3),
             (counts.unrestricted, "unrestricted", "unrestricted", 2),
             (counts.behind, f"behind{newest}", "faint", 1),
         ):
@@ -233,7 +234,7 @@ def _pace_parts(schedule: PollSchedule, *, is_joined: bool) -> list[Part]:
     text = f"/{interval}" if is_joined else f"every {interval}"
     parts = [Part(text, "faint", weight, is_joined=is_joined)]
     if schedule.requests:
-        budget = Part(f" at {schedule.requests_per_minute:,}/min", "late", _SLOW - 1, is_joined=True)
+        budget = Part(f" at {schedule.requests_per_minute:,}/min", "late", _SLOW - 2, is_joined=True)
         parts += [Part(f"{schedule.requests:,} pages", "late", _SLOW), budget]
     if schedule.took:
         parts.append(Part(f"a poll takes {short_age(seconds_up(schedule.took))}", "late", _SLOW))
