@@ -159,7 +159,7 @@ def code_of(example: str, environ: dict[str, str]) -> tuple[int, str]:
         return terminal.wait_for_end(), terminal.text.rstrip()
 
 
-@pytest.mark.parametrize("name", [name for name in parsers() if name != "check"])
+@pytest.mark.parametrize("name", parsers())
 def test_the_examples_of_a_help_do_what_they_say(name: str, home: Path, server: Faulty) -> None:
     environ = environ_of(home, server)
     for path in WITHOUT.get(name, ()):
