@@ -290,7 +290,7 @@ class Service:
             else:
                 await upstream.end(act.uuid)
         except SourceError as error:
-            if act.request is not None and error.failure.cause in {Cause.NO_SUCH_ROUTE, Cause.FORBIDDEN}:
+            if act.request is not None and error.failure.cause is Cause.FORBIDDEN:
                 return None
             why = str(error)
             if error.failure.cause is Cause.FORBIDDEN:

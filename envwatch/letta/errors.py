@@ -47,7 +47,6 @@ FAILURES: Final = (
 
 _RELAY_CODES: Final = ("envwatch_blind", "envwatch_waiting", "envwatch_stopping")
 
-_NO_BODY: Final = "a request must have no body"
 
 _TITLE: Final = re.compile(r"<title[^<>]*>([^<]*)", re.IGNORECASE)
 
@@ -206,9 +205,8 @@ def ack_refusal_of(response: Response, endpoint: Endpoint, *, is_of_known: bool)
             what = f"the token of this machine may not acknowledge: ask for the right `ack` at {host}"
         case 404 if is_of_known:
             cause, what = Cause.REFUSED, f"{host} knows no such acknowledgement: it may have ended already"
-        # envwatch 1.1.0 answers 413 to any request with a body, and sometimes 431 to a large body.
-        case 404 | 405 | 431 | 413 if response.status != 413 or words == _NO_BODY:
-            cause, what = Cause.NO_SUCH_ROUTE, f"{host} is too old for acknowledgements by viewers"
+        case 404 | 405:
+            cause, what = Cause.REFUSED, f"{host} takes no acknowledgements: does a proxy let only GET through?"
         case 409:
             what = f"{host} knows another acknowledgement under this id: try again"
         case 413:

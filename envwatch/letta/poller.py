@@ -56,7 +56,7 @@ class Team(Protocol):
     async def acknowledge(self, uuid: SafeText, request: AckRequest) -> AckAnswer:
         """Acknowledge rows under a new uuid, and return each row's result.
 
-        Raises `SourceError` if the request surely or maybe failed, with `NO_SUCH_ROUTE` from an old server.
+        Raises `SourceError` if the request surely or maybe failed.
         """
         ...
 

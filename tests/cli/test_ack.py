@@ -73,6 +73,12 @@ def sent(server: Faulty) -> list[tuple[str, str, bytes]]:
     return [(seen.method, seen.path.rpartition("/")[2], seen.body) for seen in server.seen if seen.method != "GET"]
 
 
+def asked(server: Faulty) -> list[str]:
+    """The ids in the only request for an acknowledgement."""
+    ((_, _, body),) = sent(server)
+    return [str(loss.id) for loss in AckRequest.from_json(json.loads(body)).losses]
+
+
 def test_an_acknowledgement_of_another_server_is_kept_in_this_machines_file(
     envwatch: Envwatch, scripted: Faulty
 ) -> None:
@@ -227,20 +233,20 @@ def test_a_token_that_only_reads_is_refused_before_a_question_or_a_request(
     assert (sent(scripted), kept(envwatch.home)) == ([], {})
 
 
-def test_an_older_server_leaves_the_acknowledgement_to_this_machine_and_says_so(
+def test_a_server_behind_a_proxy_for_get_only_is_told_of_and_nothing_is_acknowledged(
     envwatch: Envwatch, scripted: Faulty
 ) -> None:
     be_envwatch(scripted)
     code, _, err = envwatch("ack", "web-2")
-    assert (code, [*kept(envwatch.home)]) == (0, ["web-2"])
-    assert "is too old for acknowledgements by viewers; acknowledged on this machine only\n" in err
+    assert (code, kept(envwatch.home)) == (1, {})
+    assert "takes no acknowledgements: does a proxy let only GET through?\n" in err
 
 
 def test_an_incident_of_the_serving_host_names_its_rows(envwatch: Envwatch, scripted: Faulty) -> None:
     scripted.script = marked("web-3", incident="inc-9d3f00aa17c4")
-    be_envwatch(scripted)
+    be_envwatch(scripted, says(200, json.dumps({"rows": [{"id": "web-3", "result": "acked"}]})))
     assert envwatch("ack", "inc-9d3f00aa17c4")[0] == 0
-    assert [*kept(envwatch.home)] == ["web-3"]
+    assert asked(scripted) == ["web-3"]
 
 
 @pytest.mark.usefixtures("scripted")
@@ -377,11 +383,11 @@ def test_a_beginning_names_an_incident(envwatch: Envwatch, scripted: Faulty) -> 
     scripted.script = lambda now: [
         {**row, "envwatch": {"incident": ids[row["id"]]}} if row["id"] in ids else row for row in fleet(now)
     ]
-    be_envwatch(scripted)
+    be_envwatch(scripted, says(200, json.dumps({"rows": [{"id": "web-3", "result": "acked"}]})))
     ended = envwatch("ack", "inc-9d3f")
     assert (ended.code, ended.line) == (2, "2 incidents begin with inc-9d3f: inc-9d3f00aa17c4, inc-9d3faaaa17c4")
     assert envwatch("ack", "inc-9d3fa").code == 0
-    assert [*kept(envwatch.home)] == ["web-3"]
+    assert asked(scripted) == ["web-3"]
     assert envwatch("ack", "--name", "inc-9d3f0").code == 2
 
 
@@ -397,7 +403,7 @@ def test_a_servers_acknowledgement_without_a_uuid_is_ended_there(envwatch: Envwa
     be_envwatch(scripted)
     code, _, err = envwatch("ack", "end", "web-3")
     assert (code, sent(scripted)) == (1, [])
-    assert "not ended: web-3 was acknowledged with an older envwatch: end it at " in err
+    assert "not ended: web-3 was acknowledged there: end it at " in err
 
 
 def test_an_action_is_the_first_word_and_any_other_word_is_a_name() -> None:

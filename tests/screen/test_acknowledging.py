@@ -600,10 +600,6 @@ async def test_each_row_has_its_answer_and_a_refused_row_is_acknowledged_nowhere
             assert "not acknowledged: watch:8283 says no" in message(stage), server.error
             assert stage.app.state.monitor.acks == {}
             assert "ack…" not in stage.text
-        server.error = Cause.NO_SUCH_ROUTE  # an older server
-        await stage.press("a", "tab", "tab", "enter")
-        assert "acknowledged on this machine only, watch:8283 says no: a and b" in message(stage)
-        assert {ack.until for ack in stage.app.state.monitor.acks.values()} == {stage.at + 3_600_000}
 
 
 async def test_with_another_server_this_machine_acknowledges() -> None:

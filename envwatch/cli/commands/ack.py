@@ -326,17 +326,14 @@ def _acknowledge(
         try:
             results = found.team(profile, lambda client: client.acknowledge(uuid, request))
         except SourceError as error:
-            if error.failure.cause is not Cause.NO_SUCH_ROUTE:
-                return _refused("acknowledged", error)
-            print_error(f"envwatch: {error}; acknowledged on this machine only")
-        else:
-            acked, code = _report(results, rows, found)
-            if acked:
-                answer.add(uuid, until, (row.environment.id for same in acked.values() for row in same))
-            for above, same in acked.items():
-                where = f"for {'viewers' if above else 'everybody'} at {server_host(credentials)}"
-                print_error(f"{_done(same, until, where)}{f'; {above} still pages' if above else ''}")
-            return code
+            return _refused("acknowledged", error)
+        acked, code = _report(results, rows, found)
+        if acked:
+            answer.add(uuid, until, (row.environment.id for same in acked.values() for row in same))
+        for above, same in acked.items():
+            where = f"for {'viewers' if above else 'everybody'} at {server_host(credentials)}"
+            print_error(f"{_done(same, until, where)}{f'; {above} still pages' if above else ''}")
+        return code
     keep_changes("acknowledged", ACKNOWLEDGEMENTS, acks)
     answer.add(uuid, until, (id_ for _, id_ in acks))
     print_error(_done(rows, until, "on this machine"))
@@ -498,7 +495,7 @@ def _end_shared(
     profile, uuid = of
     host = server_host(found.profiles[profile].credentials)
     if not uuid:
-        print_error(f"envwatch: not ended: {_names(rows)} was acknowledged with an older envwatch: end it at {host}")
+        print_error(f"envwatch: not ended: {_names(rows)} was acknowledged there: end it at {host}")
         return Exit.FAILED
     if not found.may_ack(profile):
         return _only_reads("ended", found, profile)

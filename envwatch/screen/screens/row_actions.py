@@ -18,7 +18,7 @@ from envwatch.alerts.silences import Silence, silence_of_environments
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import can_be_acked
 from envwatch.model.acks import LONGEST_NOTE, ROWS_AT_ONCE, Ack, AckedLoss, AckedRow, AckRequest, new_uuid, note_of
-from envwatch.model.outcome import Cause, SourceError
+from envwatch.model.outcome import SourceError
 from envwatch.model.text import EMPTY, SafeText, clean, counted, enumerated, shortened
 from envwatch.model.times import long_age
 from envwatch.screen.screens.table_screen import TableScreen, Target
@@ -538,10 +538,7 @@ def _has_output_to_read(command: RowCommand, left: int, code: int) -> bool:
 
 
 async def share_acks(keys: Iterable[EnvironmentKey], note: SafeText, lasts: timedelta | None, watch: Watch) -> str:
-    """Acknowledge rows at envwatch servers; return an answer.
-
-    If a server is too old for acknowledgements over HTTP, this machine alone acknowledges.
-    """
+    """Acknowledge rows at envwatch servers; return an answer."""
     from envwatch.wording.report.chat import shared_acks_text
 
     answers: list[str] = []
@@ -558,13 +555,7 @@ async def share_acks(keys: Iterable[EnvironmentKey], note: SafeText, lasts: time
         try:
             answer = await target.team.acknowledge(uuid, AckRequest(losses, note, seconds))
         except SourceError as error:
-            if error.failure.cause is not Cause.NO_SUCH_ROUTE:
-                answers.append(f"not acknowledged: {error}")
-                continue
-            at = watch.monitor.fleet.by_profile[profile].clock.server_time(watch.clocks().wall)
-            made = [ack_of(row, at, note, lasts, uuid) for row in same]
-            watch.decide(Decisions(acks=dict(zip(_server_keys(same, watch.monitor), made, strict=True))))
-            answers.append(f"acknowledged on this machine only, {error}: {several_text(same)}")
+            answers.append(f"not acknowledged: {error}")
             continue
         target.poller.refresh()
         asked += same
