@@ -332,7 +332,7 @@ async def test_alerting_rows_are_counted_and_rows_watched_for_under_two_days_are
         path = uptime_file_for(server.url.partition("://")[2], Settings())
         merge(path, UPTIME, uptime_content(UptimeRecord(50 * HOUR, uptimes)))
         found = (await examined(server.url))["rows"]
-    tally = "1 row counts, 1 in a sandbox, 2 watched for under two days: new-1, new-2"
+    tally = "1 machine pages; not: 1 in a sandbox, 2 watched for under two days: new-1, new-2"
     assert found["data"] == {"tally": tally, "rows": 4, "counting": 1, "new": ["new-1", "new-2"]}
 
 

@@ -266,7 +266,7 @@ async def test_one_event_acts_on_all_of_its_incident_and_the_log_answers_until_i
         (silence,) = stage.app.state.monitor.silences.values()
         assert silence.environments == {key_of("env-bob"), key_of("env-cyd")}
         await stage.press("A", "n", "enter", "escape")
-        assert stage.news == "bob and cyd never alert now: A changes that"
+        assert stage.news == "bob and cyd never page now: A changes that"
         assert {word.is_always for word in stage.app.state.monitor.words.values()} == {False}
 
 

@@ -169,7 +169,7 @@ async def test_big_m_ends_the_present_hours_of_a_recurring_silence() -> None:
         assert re.search("off +[0-9]+s NEW +mac-1 +not back by 08:53", stage.block[0])
         ((ended,),) = [[*changes.values()] for changes in kept]
         assert ended is not None
-        assert (ended.ends, ended.until) == (policies[clean("")].silences[0].recurrence, at)
+        assert (ended.ends, ended.until) == (policies[clean("")].recurring[0].recurrence, at)
 
 
 async def test_a_question_about_several_machines_leaves_a_line_for_the_choice_in_the_lowest_terminal() -> None:
@@ -196,7 +196,7 @@ async def test_never_takes_a_loss_out_of_the_block_and_by_rule_brings_the_loss_b
         assert isinstance(stage.app.screen, Menu)
         assert "ci-7: pages: not a laptop's system" in stage.text
         await stage.press("n", "enter")
-        assert stage.news == "ci-7 never alerts now: A changes that"
+        assert stage.news == "ci-7 never pages now: A changes that"
         assert not any("ci-7" in line for line in stage.block)
         assert "1 not paging (1 never)" in stage.rule
         stage.go_to("env-ci-7")
@@ -220,16 +220,16 @@ async def test_the_marked_rows_are_decided_together_and_unmarked() -> None:
         mac = row("ada", stage.at, metadata={"os": "darwin"})
         await stage.show([mac, row("bob", stage.at), row("cyd", stage.at)])
         await stage.press("space", "space", "A")
-        assert "ada and bob: a loss of 1 of these needs a person" in stage.text
+        assert "ada and bob: 1 of 2 page" in stage.text
         await stage.press("n", "enter")
-        assert stage.news == "ada and bob never alert now: A changes that"
+        assert stage.news == "ada and bob never page now: A changes that"
         assert words(stage) == {"env-ada": False, "env-bob": False}
         assert stage.app.dashboard.marked == frozenset()
         await stage.press("g", "space", "space", "A", "b", "enter")
-        assert stage.news == "ada and bob alert as the rules say: a loss of 1 of these needs a person"
+        assert stage.news == "the rules decide about ada and bob again: 1 of 2 page"
         assert words(stage) == {}
         await stage.press("G", "A", "n", "enter")
-        assert stage.news == "cyd is in `expect`: a loss always needs a person"
+        assert stage.news == "cyd is in `expect`, and always pages"
 
 
 # -- marks of the serving host -----------------------------------------------------------------------------------------
@@ -315,18 +315,18 @@ async def test_only_the_members_known_at_the_server_stand_with_who_knows(
 
 
 async def test_a_decision_or_a_silence_here_names_the_host_that_still_pages() -> None:
-    marks: dict[str, Any] = {"envwatch": {"alerts": {"counts": True, "why": "up 99 % of 7 days"}}}
+    marks: dict[str, Any] = {"envwatch": {"alerts": {"pages": True, "why": "pages: up 99 % of 7 days"}}}
     async with staged((120, 36), servers={NO_PROFILE: clean("watch:8283/profiles/work")}) as stage:
         await stage.show([row("a", NOW, **marks), row("b", NOW)])
         await stage.press("A", "n", "enter")
-        assert stage.news == "a never alerts now on this machine (A changes that); watch:8283 still pages"
+        assert stage.news == "a never pages now on this machine (A changes that); watch:8283 still pages"
         await stage.press("M", "enter", "enter")
         assert stage.news == "silenced on this machine for 30m: a (it is up); watch:8283 still pages"
 
 
 async def test_the_decision_of_the_serving_host_counts_here_before_a_record_of_this_machine_does() -> None:
     async with staged((120, 36)) as stage:
-        await stage.show(lost_rows(alerts={"counts": False, "why": "up 61 % of 7 days", "share": 0.61}))
+        await stage.show(lost_rows(alerts={"pages": False, "why": "does not page: up 61 % of 7 days", "share": 0.61}))
         assert not stage.app.state.block.lines
         assert "1 not paging" in stage.rule
         stage.go_to("env-a")
