@@ -35,9 +35,10 @@ class AlertPolicy:
     """None opens no incident."""
     expect: tuple[SafeText, ...] = ()
     """Names or device ids that must exist."""
-    silences: tuple[Silence, ...] = ()
+    recurring: tuple[Silence, ...] = ()
+    """The silences which recur."""
     zone: tzinfo | None = None
-    """Zone of `silences`; None for this machine's zone."""
+    """Zone of `recurring`; None for this machine's zone."""
     recorded: Mapping[SafeText, Decision] | None = None
     """Decisions of a recorded moment by row id, in place of all rules."""
 

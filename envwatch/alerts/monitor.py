@@ -178,7 +178,7 @@ class Monitor:
 
             lost += losses_between_runs(before, after)
         lost += losses.missing_losses(before, after)
-        if self.silences or self.policy_of(profile).silences:
+        if self.silences or self.policy_of(profile).recurring:
             lost += losses.silenced_losses(after, following.loss_classifier(now), incidents.lost_of(profile), now)
         incidents, _ = incidents.with_events(lost, loss_of, fleet, is_loud, used)
         event_log = self.event_log.with_events(events) if events else self.event_log
@@ -543,7 +543,7 @@ class Monitor:
     @property
     def has_silences(self) -> bool:
         """Whether any silence is known."""
-        return bool(self.silences) or any(policy.silences for policy in self.policies.values())
+        return bool(self.silences) or any(policy.recurring for policy in self.policies.values())
 
     def with_intervals(self, intervals: Mapping[SafeText, timedelta]) -> Monitor:
         """Return the monitor with a person's poll intervals; see `ProfileState.with_interval`."""
@@ -562,7 +562,7 @@ class Monitor:
 
     def silenced_time(self, tracked: TrackedEnvironment, now: Clocks, off_at: float | None = None) -> Silenced | None:
         """See `silences.silenced_time`."""
-        recurring = self.policy_of(tracked.profile).silences
+        recurring = self.policy_of(tracked.profile).recurring
         if not self.silences and not recurring:
             return None
         profile_state = self.fleet.for_environment(tracked)

@@ -25,7 +25,7 @@ _NEAR_DAYS: Final = (2, 1, 0, -1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecurringHours:
-    """Hours of some days by a zone's clocks: a table `[[quiet]]`."""
+    """Hours of some days by a zone's clocks: a table `[[silences]]`."""
 
     filter: str = ""
     """A query; empty for every environment."""

@@ -115,9 +115,9 @@ def _id(what: str, at: float, until: float) -> SafeText:
 
 
 def recurring_silences(tables: Iterable[tuple[Matcher, RecurringHours]], zone: tzinfo | None) -> tuple[Silence, ...]:
-    """Return the silences of the tables `[[quiet]]`: `quiet-1`, `quiet-2` and so on."""
+    """Return the silences of the tables `[[silences]]`: `silence-1`, `silence-2` and so on."""
     return tuple(
-        Silence(composed(f"quiet-{number}"), matcher=matcher, hours=hours, zone=zone)
+        Silence(composed(f"silence-{number}"), matcher=matcher, hours=hours, zone=zone)
         for number, (matcher, hours) in enumerate(tables, 1)
     )
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         FLAG,
         NAMES,
         QUERY,
-        QUIET,
+        SILENCES,
         ZONE,
         duration_or_off,
     )
@@ -61,8 +61,8 @@ class ProfileSettings(ScreenSettings):
     expect_file: Annotated[Path | None, FILE] = setting(None, example='"inventory.txt"', part="view")
     """A file with names or device ids for `expect`, one a line; # begins a comment. A relative path starts at this
     file's folder."""
-    quiet: QUIET = setting((), example='[{ filter = "os:darwin,win32", hours = "17:00-10:00" }]', part="view")
-    """Silences that recur, mostly written as tables `[[quiet]]`: the loss of a matching environment in these hours
+    silences: SILENCES = setting((), example='[{ filter = "os:darwin,win32", hours = "17:00-10:00" }]', part="view")
+    """Silences that recur, mostly written as tables `[[silences]]`: the loss of a matching environment in these hours
     raises no alert, and counts from the end of the hours."""
     timezone: Annotated[str | None, ZONE] = setting(None, example='"Europe/Berlin"', part="view", demo=True)
     """Time zone of recurring silences, clock times and reports; by default, the zone of this machine. Several profiles

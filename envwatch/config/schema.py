@@ -294,7 +294,7 @@ def _sentence(key: tuple[str, ...], detail: ErrorDetails) -> str:
 
 
 def _names_beside(key: tuple[str, ...]) -> Iterable[str]:
-    if "quiet" in key[:-1]:
+    if "silences" in key[:-1]:
         return validators.QuietTable.model_fields
     tables: dict[str, type[BaseModel]] = {"commands": Command, "hooks": HookSettings, "views": OwnView}
     place = key[2] if key[0] == "profiles" and len(key) > 4 else key[0]  # profiles.work.views.gpu.sort

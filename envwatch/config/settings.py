@@ -251,7 +251,7 @@ def view_named(settings: Settings, name: str, origin: str) -> NamedView:
     return found
 
 
-_ADDED: Final = ("expect", "quiet")
+_ADDED: Final = ("expect", "silences")
 
 
 def _file_layers(sources: Sources, profile: str) -> tuple[_Layer, _Layer]:

@@ -250,13 +250,13 @@ def _tables(raw: object, info: ValidationInfo) -> object:
         return raw
     if info.context is OF_VARIABLES:
         raise ValueError('must be a list of tables as in the file: [{ days = "mon-fri", hours = "17:00-10:00" }]')
-    raise ValueError("must be tables, each of which begins with [[quiet]]")
+    raise ValueError("must be tables, each of which begins with [[silences]]")
 
 
 if TYPE_CHECKING:
-    QUIET: TypeAlias = tuple[RecurringHours, ...]
+    SILENCES: TypeAlias = tuple[RecurringHours, ...]
 else:  # pydantic checks tables; the setting has values
-    QUIET = Annotated[
+    SILENCES = Annotated[
         tuple[QuietTable, ...],
         BeforeValidator(_tables),
         AfterValidator(lambda tables: tuple(table.value for table in tables)),

@@ -231,7 +231,7 @@ def _recorded(incident: Incident) -> Incident:
 
 def _recorded_silences(monitor: Monitor, profile_state: ProfileState, at: ServerMs) -> tuple[Silence, ...]:
     rows = profile_state.environments.values()
-    recurring = monitor.policy_of(profile_state.profile).silences
+    recurring = monitor.policy_of(profile_state.profile).recurring
     found = [
         _recorded_silence(silence, covered, at)
         for silence in (*monitor.silences.values(), *recurring)

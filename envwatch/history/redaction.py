@@ -85,7 +85,7 @@ _BEGINS: Final[Mapping[Identifies, tuple[str, ...]]] = {
 _EXPECTED: Final = missing_id(EMPTY)
 _RELATION: Final = re.compile(r"(twin of|replaces|beside) (.+)(, same device)", re.DOTALL)
 
-_RECURRING: Final = re.compile("quiet-[0-9]{1,4}")
+_RECURRING: Final = re.compile("silence-[0-9]{1,4}")
 
 _PRESENCES: Final = frozenset({*Presence, "unknown"})
 _CONNECTIONS: Final = frozenset({Kind.RECONNECTED, Kind.RESTARTED})

@@ -118,7 +118,7 @@ def rewound(monitor: Monitor, moments: Mapping[SafeText, Moment]) -> Monitor:
         words |= {(now.server, id_): each.word for id_, each in alerts.decisions.items() if each.word is not None}
         silences |= {composed(f"{profile} {id_}"): _of_server(each, now.server) for id_, each in alerts.once.items()}
         recurring = tuple(_of_server(silence, now.server) for silence in alerts.recurring)
-        policies[profile] = replace(monitor.policy_of(profile), silences=recurring, recorded=alerts.decisions)
+        policies[profile] = replace(monitor.policy_of(profile), recurring=recurring, recorded=alerts.decisions)
         waiting += alerts.waiting
         opened += alerts.open
     return replace(

@@ -86,7 +86,7 @@ class SharedState:
                 found[id_]["ack"] = mark_of(ack, self.name)
         for id_, incident in self.incidents.items():
             found[id_]["incident"] = incident
-        recurring = () if self.policy is None else self.policy.silences
+        recurring = () if self.policy is None else self.policy.recurring
         has_silences = bool(recurring or self.holding(now))
         for id_, tracked in profile_state.environments.items():
             if self.policy is not None:

@@ -106,4 +106,4 @@ def _filters_in(settings: Settings, *, has_hooks: bool) -> Iterator[tuple[str, s
         yield "alert", settings.alert
     if has_hooks:
         yield from ((f"hook {hook.name}", hook.filter) for hook in settings.hooks if hook.filter)
-    yield from ((f"quiet-{number}", each.filter) for number, each in enumerate(settings.quiet, 1) if each.filter)
+    yield from ((f"silence-{number}", each.filter) for number, each in enumerate(settings.silences, 1) if each.filter)

@@ -92,8 +92,8 @@ def silences_policy(settings: Settings) -> AlertPolicy:
     from envwatch.alerts.silences import recurring_silences
 
     zone = None if settings.timezone is None else zone_named(settings.timezone)
-    tables = ((matcher_for(each.filter, settings), each) for each in settings.quiet)
-    return AlertPolicy(silences=recurring_silences(tables, zone), zone=zone)
+    tables = ((matcher_for(each.filter, settings), each) for each in settings.silences)
+    return AlertPolicy(recurring=recurring_silences(tables, zone), zone=zone)
 
 
 def matcher_for(query: str, settings: Settings, seen: tuple[Monitor, Clocks] | None = None) -> Matcher:

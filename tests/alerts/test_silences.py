@@ -115,7 +115,7 @@ def test_a_persons_silence_covers_rows_off_before_and_rows_up() -> None:
 def test_a_recurring_silence_covers_only_losses_begun_in_the_hours() -> None:
     assert silenced(A, recurring=[nightly(-60, 60)]) is None
     assert silenced(OFF, recurring=[nightly(-4, 60)]) is None
-    assert silenced(OFF, recurring=[nightly(-5, 60)]) == (NOW + 60 * MINUTE, "quiet-1")
+    assert silenced(OFF, recurring=[nightly(-5, 60)]) == (NOW + 60 * MINUTE, "silence-1")
     assert silenced(offline("b"), recurring=[nightly(-60, 60)]) is None
 
 
@@ -322,7 +322,7 @@ def test_a_monitor_has_silences_of_persons_or_of_any_policy() -> None:
     hours = recurring_silences([(ONLY_A, RecurringHours(begin=0, end=60))], ZONE)
     limits = {one: Limits(), other: Limits()}
     assert not Monitor.create(limits, policies={one: AlertPolicy(), other: AlertPolicy()}).has_silences
-    assert Monitor.create(limits, policies={one: AlertPolicy(), other: AlertPolicy(silences=hours)}).has_silences
+    assert Monitor.create(limits, policies={one: AlertPolicy(), other: AlertPolicy(recurring=hours)}).has_silences
     person = silence_of_environments([key_of("env-1")], WallMs(NOW), timedelta(hours=1), clean(""), clean("ada"))
     assert Monitor.create(limits).with_silences({person.id: person}).has_silences
 

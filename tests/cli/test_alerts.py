@@ -199,27 +199,27 @@ def test_recurring_silences_of_several_profiles_have_ids_that_end_them(envwatch:
     now, hour = datetime.now(UTC), timedelta(hours=1)
     hours = f"{now - hour:%H:%M}-{now + hour:%H:%M}"
     quiet = 'timezone = "UTC"\n' + "".join(
-        f'[profiles.{name}]\n[[profiles.{name}.quiet]]\nfilter = "name:{name}"\nhours = "{hours}"\n'
+        f'[profiles.{name}]\n[[profiles.{name}.silences]]\nfilter = "name:{name}"\nhours = "{hours}"\n'
         for name in ("home", "work")
     )
     envwatch.write_config(quiet)
     lines = envwatch("silence", "list", "--profile", "home,work").out.splitlines()
-    ids = ["home/quiet-1", "work/quiet-1"]
+    ids = ["home/silence-1", "work/silence-1"]
     assert [line.split()[:2] for line in lines] == [["ID", "PROFILE"], [ids[0], "home"], [ids[1], "work"]]
-    refused = envwatch("silence", "end", "quiet-1", "--profile", "home,work")
-    why = "several profiles have a silence quiet-1: end home/quiet-1 or work/quiet-1"
+    refused = envwatch("silence", "end", "silence-1", "--profile", "home,work")
+    why = "several profiles have a silence silence-1: end home/silence-1 or work/silence-1"
     assert (refused.code, refused.line) == (2, why)
-    ended = envwatch("silence", "end", "work/quiet-1", "--profile", "home,work")
+    ended = envwatch("silence", "end", "work/silence-1", "--profile", "home,work")
     assert ended == (0, "", f"ended: name:work {hours}\n")
     found = json.loads(envwatch("silence", "list", "--profile", "home,work", "-o", "json").out)
     assert {each["id"]: each["until"] is None for each in found} == dict(zip(ids, (False, True), strict=True))
 
 
-@pytest.mark.parametrize(("command", "code"), [("silence list", 0), ("silence end quiet-1", 1)])
+@pytest.mark.parametrize(("command", "code"), [("silence list", 0), ("silence end silence-1", 1)])
 def test_a_mistake_of_the_file_is_named_where_its_silences_are_left_out(
     envwatch: Envwatch, command: str, code: int
 ) -> None:
-    envwatch.write_config('[[quiet]]\nfilter = "name:web-1"\nhours = "25:00"\n')
+    envwatch.write_config('[[silences]]\nfilter = "name:web-1"\nhours = "25:00"\n')
     found = envwatch(*command.split())
     assert (found.code, "envwatch: without the silences that recur: " in found.err) == (code, True)
 

@@ -1,4 +1,4 @@
-"""Settings about alerts: expected names, time zone, blindness, the tables `[[quiet]]`."""
+"""Settings about alerts: expected names, time zone, blindness, the tables `[[silences]]`."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_mistake_in_the_file_is_named_with_its_place(tmp_path: Path, content: 
             for name in ("Berlin?", "../Berlin", "/etc/localtime", "Europe")
         ),
         ('timezone = ""', "timezone must be a text of one line"),
-        ("quiet = 5", "quiet must be tables, each of which begins with [[quiet]]"),
+        ("silences = 5", "silences must be tables, each of which begins with [[silences]]"),
     ],
 )
 def test_a_mistake_in_a_setting_is_one_line(tmp_path: Path, setting: str, mistake: str) -> None:
@@ -129,43 +129,43 @@ def test_blindness_of_a_length_or_of_none_is_an_incident(tmp_path: Path, written
     assert policy_for(settings_in(tmp_path, f"blind_after = {written}")).blind_after == after
 
 
-# The tables `[[quiet]]`.
+# The tables `[[silences]]`.
 
 WHOLE = """\
-[[quiet]]
+[[silences]]
 filter = "os:darwin,win32"
 days = "mon-fri"
 hours = "17:00-10:00"
-[[quiet]]
+[[silences]]
 days = "sat-sun"
 [profiles.work]
-[[profiles.work.quiet]]
+[[profiles.work.silences]]
 hours = "9:30-24:00"
 """
 
 
 def test_a_recurring_silence_has_filter_days_and_hours(tmp_path: Path) -> None:
     held = settings_in(tmp_path, WHOLE)
-    assert [*held.quiet] == [
+    assert [*held.silences] == [
         RecurringHours(filter="os:darwin,win32", days=frozenset(range(5)), begin=17 * 60, end=10 * 60),
         RecurringHours(days=frozenset({5, 6})),
         RecurringHours(begin=9 * 60 + 30, end=24 * 60),
     ]
-    assert value_text(held.quiet) == "os:darwin,win32 mon-fri 17:00-10:00,sat-sun,09:30-24:00"
-    assert held.origin("quiet") == f"{tmp_path}/config.toml:8"
+    assert value_text(held.silences) == "os:darwin,win32 mon-fri 17:00-10:00,sat-sun,09:30-24:00"
+    assert held.origin("silences") == f"{tmp_path}/config.toml:8"
 
 
 def test_the_tables_above_the_profiles_hold_alone_for_a_profile_without_tables(tmp_path: Path) -> None:
     held = settings_in(tmp_path, f"{WHOLE}[profiles.home]\n", ENVWATCH_PROFILE="home")
-    assert value_text(held.quiet) == "os:darwin,win32 mon-fri 17:00-10:00,sat-sun"
-    assert held.origin("quiet") == f"{tmp_path}/config.toml:1"
+    assert value_text(held.silences) == "os:darwin,win32 mon-fri 17:00-10:00,sat-sun"
+    assert held.origin("silences") == f"{tmp_path}/config.toml:1"
 
 
 def test_a_variable_has_the_tables_as_toml(tmp_path: Path) -> None:
-    held = settings_in(tmp_path, WHOLE, ENVWATCH_QUIET='[{ days = ["mon", "wed-thu"], filter = "os:darwin" }]')
-    assert [*held.quiet] == [RecurringHours(filter="os:darwin", days=frozenset({0, 2, 3}))]
-    with pytest.raises(ConfigError, match="ENVWATCH_QUIET must be a list of tables"):
-        settings_in(tmp_path, "", ENVWATCH_QUIET="mon-fri")
+    held = settings_in(tmp_path, WHOLE, ENVWATCH_SILENCES='[{ days = ["mon", "wed-thu"], filter = "os:darwin" }]')
+    assert [*held.silences] == [RecurringHours(filter="os:darwin", days=frozenset({0, 2, 3}))]
+    with pytest.raises(ConfigError, match="ENVWATCH_SILENCES must be a list of tables"):
+        settings_in(tmp_path, "", ENVWATCH_SILENCES="mon-fri")
 
 
 @pytest.mark.parametrize(
@@ -179,19 +179,19 @@ def test_a_variable_has_the_tables_as_toml(tmp_path: Path) -> None:
     ],
 )
 def test_days_are_words_and_ranges_of_words(tmp_path: Path, written: str, days: set[int]) -> None:
-    (table,) = settings_in(tmp_path, f"[[quiet]]\ndays = {written}").quiet
+    (table,) = settings_in(tmp_path, f"[[silences]]\ndays = {written}").silences
     assert table.days == days
 
 
 NO_DAY = "has a word that is no day: write mon, tue, wed, thu, fri, sat, sun, like mon-fri or sat,sun"
-ALWAYS = "1: quiet needs days or hours that end; `alert` leaves out environments that never need anybody"
+ALWAYS = "1: silences needs days or hours that end; `alert` leaves out environments that never need anybody"
 
 
 @pytest.mark.parametrize(
     ("lines", "mistake"),
     [
         *(
-            (f'days = "{wrong}"', f"2: quiet.days {NO_DAY}; did you mean {meant}?")
+            (f'days = "{wrong}"', f"2: silences.days {NO_DAY}; did you mean {meant}?")
             for wrong, meant in (
                 ("mon-frx", "mon-fri"),
                 ("mon-fry", "mon-fri"),
@@ -199,23 +199,23 @@ ALWAYS = "1: quiet needs days or hours that end; `alert` leaves out environments
                 ("sat,frday", "friday"),
             )
         ),
-        ('days = "mom-x"', f"2: quiet.days {NO_DAY}"),
-        ("days = 5", "2: quiet.days must be days of the week, written like mon-fri or sat,sun"),
-        ("days = []", "2: quiet.days must be days of the week, written like mon-fri or sat,sun"),
-        ('hours = "17-10"', "2: quiet.hours must be begin and end, written like 17:00-10:00"),
-        ('hours = "17:00-25:00"', "2: quiet.hours must be begin and end, written like 17:00-10:00"),
+        ('days = "mom-x"', f"2: silences.days {NO_DAY}"),
+        ("days = 5", "2: silences.days must be days of the week, written like mon-fri or sat,sun"),
+        ("days = []", "2: silences.days must be days of the week, written like mon-fri or sat,sun"),
+        ('hours = "17-10"', "2: silences.hours must be begin and end, written like 17:00-10:00"),
+        ('hours = "17:00-25:00"', "2: silences.hours must be begin and end, written like 17:00-10:00"),
         (
             'hours = "17:00-24:01"',
             (
-                "2: quiet.hours must end at 24:00 at the latest; hours that end on the next day are written like "
+                "2: silences.hours must end at 24:00 at the latest; hours that end on the next day are written like "
                 "17:00-10:00"
             ),
         ),
         (
             'hours = "10:00-10:00"',
-            "2: quiet.hours must not begin and end at one time: without hours, the whole day is silenced",
+            "2: silences.hours must not begin and end at one time: without hours, the whole day is silenced",
         ),
-        ('days = "sat"\nhuors = "10:00-11:00"', "3: quiet.huors is no setting; did you mean hours?"),
+        ('days = "sat"\nhuors = "10:00-11:00"', "3: silences.huors is no setting; did you mean hours?"),
         ('days = "sat"\nfilter = "os:>5"', None),
         ('days = "mon-sun"', ALWAYS),
         ("", ALWAYS),
@@ -227,12 +227,12 @@ ALWAYS = "1: quiet needs days or hours that end; `alert` leaves out environments
 )
 def test_a_mistake_is_named_with_its_line(tmp_path: Path, lines: str, mistake: str | None) -> None:
     path = tmp_path / "config.toml"
-    _, found = document_of(path, f"[[quiet]]\n{lines}\n".encode())
+    _, found = document_of(path, f"[[silences]]\n{lines}\n".encode())
     if mistake is not None:
         assert [line.removeprefix(f"{path}:") for line in found] == [mistake]
     else:
         assert len(found) == 1
-        assert found[0].startswith(f"{path}:3: quiet.filter cannot be used: ")
+        assert found[0].startswith(f"{path}:3: silences.filter cannot be used: ")
 
 
 def test_expected_names_of_a_profile_add_to_those_for_every_profile(tmp_path: Path) -> None:
@@ -243,20 +243,20 @@ def test_expected_names_of_a_profile_add_to_those_for_every_profile(tmp_path: Pa
 
 def test_the_mistakes_of_all_tables_are_named_at_once(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
-    text = '[[quiet]]\ndays = "x"\nhours = "y"\n[profiles.work]\nquiet = 5\n[profiles.home]\n[[profiles.home.quiet]]\n'
+    text = '[[silences]]\ndays = "x"\nhours = "y"\n[profiles.x]\nsilences = 5\n[profiles.y]\n[[profiles.y.silences]]\n'
     _, found = document_of(path, text.encode())
     assert [line.removeprefix(f"{path}:").partition(" ")[0] for line in found] == ["2:", "3:", "5:", "7:"]
-    assert "profiles.work.quiet must be tables, each of which begins with [[quiet]]" in found[2]
+    assert "profiles.x.silences must be tables, each of which begins with [[silences]]" in found[2]
 
 
 def test_the_alert_policy_has_the_filters_and_the_zone_of_the_profile(tmp_path: Path) -> None:
     policy = policy_for(settings_in(tmp_path, f'timezone = "Asia/Tokyo"\n{WHOLE}'))
-    laptops, everything, _ = policy.silences
-    assert [each.id for each in policy.silences] == ["quiet-1", "quiet-2", "quiet-3"]
-    assert [each.text for each in policy.silences] == ["os:darwin,win32 mon-fri 17:00-10:00", "sat-sun", "09:30-24:00"]
+    laptops, everything, _ = policy.recurring
+    assert [each.id for each in policy.recurring] == ["silence-1", "silence-2", "silence-3"]
+    assert [each.text for each in policy.recurring] == ["os:darwin,win32 mon-fri 17:00-10:00", "sat-sun", "09:30-24:00"]
     mac, server = tracked(metadata={"os": "darwin"}), tracked(metadata={"os": "linux"})
     assert [laptops.covers(each, EMPTY, 0.0) for each in (mac, server)] == [True, False]
     assert everything.covers(server, EMPTY, 0.0)
-    assert {each.zone for each in policy.silences} == {ZoneInfo("Asia/Tokyo")}
+    assert {each.zone for each in policy.recurring} == {ZoneInfo("Asia/Tokyo")}
     assert policy.zone == ZoneInfo("Asia/Tokyo")
     assert policy_for(settings_in(tmp_path, "")).zone is None

@@ -394,7 +394,7 @@ def test_title_list_and_check_say_the_numbers_of_the_dashboard_with_a_silence_by
 ) -> None:
     hours = "-".join(f"{datetime.now(UTC) + timedelta(minutes=minutes):%H:%M}" for minutes in (-60, 61))
     quiet = f'[{{ filter = "id:env-1", hours = "{hours}" }}]'
-    variables = unlimited(server) | {"ENVWATCH_QUIET": quiet, "ENVWATCH_TIMEZONE": "UTC"}
+    variables = unlimited(server) | {"ENVWATCH_SILENCES": quiet, "ENVWATCH_TIMEZONE": "UTC"}
     command = [sys.executable, "-m", "envwatch"]
 
     def printed(*arguments: str) -> str:

@@ -169,7 +169,7 @@ async def test_big_m_ends_the_present_hours_of_a_recurring_silence() -> None:
         assert re.search("off +[0-9]+s NEW +mac-1 +not back by 08:53", stage.block[0])
         ((ended,),) = [[*changes.values()] for changes in kept]
         assert ended is not None
-        assert (ended.ends, ended.until) == (policies[clean("")].silences[0].recurrence, at)
+        assert (ended.ends, ended.until) == (policies[clean("")].recurring[0].recurrence, at)
 
 
 async def test_a_question_about_several_machines_leaves_a_line_for_the_choice_in_the_lowest_terminal() -> None:
@@ -315,7 +315,7 @@ async def test_only_the_members_known_at_the_server_stand_with_who_knows(
 
 
 async def test_a_decision_or_a_silence_here_names_the_host_that_still_pages() -> None:
-    marks: dict[str, Any] = {"envwatch": {"alerts": {"pages": True, "why": "up 99 % of 7 days"}}}
+    marks: dict[str, Any] = {"envwatch": {"alerts": {"pages": True, "why": "pages: up 99 % of 7 days"}}}
     async with staged((120, 36), servers={NO_PROFILE: clean("watch:8283/profiles/work")}) as stage:
         await stage.show([row("a", NOW, **marks), row("b", NOW)])
         await stage.press("A", "n", "enter")
@@ -326,7 +326,7 @@ async def test_a_decision_or_a_silence_here_names_the_host_that_still_pages() ->
 
 async def test_the_decision_of_the_serving_host_counts_here_before_a_record_of_this_machine_does() -> None:
     async with staged((120, 36)) as stage:
-        await stage.show(lost_rows(alerts={"pages": False, "why": "up 61 % of 7 days", "share": 0.61}))
+        await stage.show(lost_rows(alerts={"pages": False, "why": "does not page: up 61 % of 7 days", "share": 0.61}))
         assert not stage.app.state.block.lines
         assert "1 not paging" in stage.rule
         stage.go_to("env-a")

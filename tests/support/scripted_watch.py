@@ -284,7 +284,8 @@ def recurring_policies(*hours: RecurringHours, **settings: object) -> dict:  # t
     """Return a policy that silences the laptops at the hours."""
     zone: Any = settings.get("zone", UTC)
     return soon(
-        silences=recurring_silences([(LAPTOPS, each) for each in hours or (NIGHTS,)], zone), **settings | {"zone": zone}
+        recurring=recurring_silences([(LAPTOPS, each) for each in hours or (NIGHTS,)], zone),
+        **settings | {"zone": zone},
     )
 
 

@@ -35,7 +35,7 @@ def test_each_filter_without_a_row_is_named_once_with_the_wider_filter() -> None
             HookSettings(name=clean("pager"), filter="name:web-1"),
             HookSettings(name=clean("chat"), filter="name:box os:linux"),
         ),
-        quiet=(RecurringHours(filter="name:mac-*"),),
+        silences=(RecurringHours(filter="name:mac-*"),),
     )
     filters = FileFilters({NO_PROFILE: settings})
     fleet = {NO_PROFILE: rows("web-1", "web-2")}
@@ -44,7 +44,7 @@ def test_each_filter_without_a_row_is_named_once_with_the_wider_filter() -> None
     assert filters.lines(fleet) == [
         "alert: name:web finds 0; name:*web* finds 2",
         "hook chat: name:box os:linux finds 0 of 2",
-        "quiet-1: name:mac-* finds 0 of 2",
+        "silence-1: name:mac-* finds 0 of 2",
     ]
     assert filters.lines(fleet) == []
 

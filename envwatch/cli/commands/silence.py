@@ -220,7 +220,7 @@ def _listed(settings: Sequence[Settings]) -> list[_Listed]:
     once = [(each, each.at, each.until, EMPTY) for each in sorted(current, key=lambda silence: silence.until)]
     recurring: dict[Silence, list[str]] = {}
     for each in settings:
-        for silence in silences_policy(each).silences:
+        for silence in silences_policy(each).recurring:
             recurring.setdefault(silence, []).append(each.profile)
     hours = [(each, hours_at(each, now, silences, ServerClock()) or (None, None)) for each in recurring]
     times = Counter(each.id for each in recurring)
@@ -231,7 +231,7 @@ def _listed(settings: Sequence[Settings]) -> list[_Listed]:
 
 
 def _named(silence: Silence, profiles: Sequence[str], times: Mapping[SafeText, int]) -> Silence:
-    """Return a recurring silence with an id that no silence of another profile has: `work/quiet-1`."""
+    """Return a recurring silence with an id that no silence of another profile has: `work/silence-1`."""
     return silence if times[silence.id] == 1 else silence._replace(id=composed(f"{profiles[0]}/{silence.id}"))
 
 

@@ -65,7 +65,7 @@ def _moments_and_events() -> tuple[list[Moment], Sequence[Event]]:
     """Return moments with every kind of alert: a person's word, an uptime, silences, a waiting loss, an incident."""
     later = [*beating(7, NOW + 5_000, currentMode="acceptEdits"), environment("new", unknownField=[1])]
     nights = recurring_silences([(EVERYTHING, RecurringHours(begin=60, end=120))], UTC)
-    monitor = Monitor.create({NO_PROFILE: Limits()}, policies=soon(silences=nights))
+    monitor = Monitor.create({NO_PROFILE: Limits()}, policies=soon(recurring=nights))
     monitor = monitor.with_uptime_record(NO_PROFILE, UptimeRecord())
     history = MemoryHistory()
     for outcome in (listed(beating(12)), listed(later, NOW + 5_000), failed(at=NOW + 10_000)):

@@ -60,7 +60,7 @@ class RecordedMachine(MonitoredMachine):
 
     def watch(self) -> None:
         nights = recurring_silences([(_ODD, RecurringHours(filter="name:*1", begin=8 * 60, end=10 * 60))], UTC)
-        policy = AlertPolicy(expect=(clean("box 0"), clean("absent box"), clean("box 2")), silences=nights)
+        policy = AlertPolicy(expect=(clean("box 0"), clean("absent box"), clean("box 2")), recurring=nights)
         monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy})
         self.monitor = monitor.with_uptime_record(NO_PROFILE, UptimeRecord())
         self.profile_state = self.monitor.fleet.by_profile[NO_PROFILE]

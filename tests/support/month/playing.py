@@ -448,7 +448,7 @@ timezone = "UTC"
 expect_file = "inventory"
 alert = "!os:darwin,win32 !name:laptop-*,ci-*,vm-*"
 
-[[quiet]]
+[[silences]]
 filter = "name:desk-*"
 hours = "19:30-07:30"
 """
