@@ -255,7 +255,7 @@ async def test_marks_in_the_past_are_copied_and_not_acknowledged() -> None:
         await press(stage, BACK)
         assert is_rewound(stage)
         await stage.press("G", "space")
-        assert stage.news == "1 marked: c and y copy it; esc unmarks"
+        assert stage.news == "1 marked: y copies it; esc unmarks"
         name = stage.table.rows[-1].environment.label
         await stage.press("c")
         assert stage.copied[-1] == name
