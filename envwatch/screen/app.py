@@ -63,6 +63,8 @@ MOVED_KEYS: Final = {
     "m": ("app.palette", "{}baseline marks it, [keys] binds baseline.mark"),
     "equals_sign": ("app.palette", "{}compare compares, [keys] binds baseline.compare"),
     "c": ("row.copy", "{} n copies the name, [keys] binds row.copy_name"),
+    "5": ("find.filter", "{}flapping:yes finds what flaps"),
+    "6": ("find.changed", "{} shows what changed"),
     **dict.fromkeys(PAST_KEYS.values(), ("history.event_back", "it steps through the past, {} goes there")),
 }
 """Keys that earlier habits expect, answered once: a binding's id and where the command went."""

@@ -14,7 +14,7 @@ from envwatch.wording.table.table_view import NamedView
 
 FREE = ("S", "f5", "ctrl+x", "v", "alt+s", "comma", "dollar_sign")
 OWNERS = {
-    "n": "find.next_problem",
+    "n": "find.next_loss",
     "/": "find.filter",
     "slash": "find.filter",
     "question_mark": "app.help",
@@ -76,8 +76,8 @@ def test_the_users_own_keys_count_and_free_the_defaults() -> None:
     [
         ({"view.gpu": ("V",)}, {"gpu": ""}, []),
         ({"view.gpuu": ("V",)}, {"gpu": ""}, [("view.gpuu", "is no binding; did you mean view.gpu?")]),
-        ({"view.gpu": ("n",)}, {"gpu": "V"}, [("view.gpu", "find.next_problem")]),
-        ({"find.next_problem": ("V",)}, {"gpu": "V"}, [("find.next_problem", "view.gpu")]),
+        ({"view.gpu": ("n",)}, {"gpu": "V"}, [("view.gpu", "find.next_loss")]),
+        ({"find.next_loss": ("V",)}, {"gpu": "V"}, [("find.next_loss", "view.gpu")]),
         ({"view.gpu": ("W",)}, {"gpu": "n"}, []),
         ({"view.gpu": ("W",)}, {"gpu": "n", "cpu": "W"}, [("view.gpu", "view.cpu")]),
     ],
@@ -127,6 +127,8 @@ MOVED: dict[str, str] = {
     "m": "m does nothing here: :baseline marks it, [keys] binds baseline.mark",
     "equals_sign": "= does nothing here: :compare compares, [keys] binds baseline.compare",
     "c": "c does nothing here: y n copies the name, [keys] binds row.copy_name",
+    "5": "5 does nothing here: /flapping:yes finds what flaps",
+    "6": "6 does nothing here: 4 shows what changed",
     "left_square_bracket": "[ does nothing here: it steps through the past, { goes there",
     "right_square_bracket": "] does nothing here: it steps through the past, { goes there",
 }

@@ -222,10 +222,10 @@ async def test_a_prompt_acts_on_the_target_of_its_question() -> None:
 
 async def test_escape_closes_the_pane_then_clears_the_marks_then_the_filter() -> None:
     async with dashboard() as stage:
-        await stage.press("4", "g", "space", "enter", "escape")
+        await stage.press("2", "g", "space", "enter", "escape")
         assert marked(stage) == ["ada"]
         await stage.press("escape")
-        assert (marked(stage), str(stage.app.dashboard.view.preset)) == ([], "offline")
+        assert (marked(stage), str(stage.app.dashboard.view.preset)) == ([], "off")
         assert stage.news == "none marked"
         await stage.press("escape")
         assert str(stage.app.dashboard.view.preset) == "all"
