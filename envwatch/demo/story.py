@@ -89,7 +89,7 @@ OPENING: Final = (
 HINTS: Final[Sequence[tuple[float, tuple[str, ...], str]]] = (
     (0, ("open",), "opens the machine's details, with what to do"),
     (10, ("events", "explain"), "shows all events; a mode became unrestricted"),
-    (30, ("problem(1)",), "goes to the next loss"),
+    (30, ("loss(1)",), "goes to the next loss"),
     (48, ("alerts",), "makes this machine alert always, never or by rule"),
     (64, ("filter",), "filters: web mode:unrestricted beat:>90s"),
     (80, ("event(-1)",), "goes back in time, event by event; L returns"),

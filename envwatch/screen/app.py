@@ -22,7 +22,7 @@ from envwatch.model.times import long_age, seconds_up
 from envwatch.screen.screens.dashboard import Dashboard
 from envwatch.screen.screens.row_actions import RowActions
 from envwatch.screen.screens.table_actions import TableActions
-from envwatch.screen.screens.table_screen import TableScreen
+from envwatch.screen.screens.table_screen import PAST_KEYS, TableScreen
 from envwatch.screen.state import ASCII, NO_NOTICE, UNICODE, Choice, DisplayOptions, MonitorState, Notice, StateNode
 from envwatch.screen.terminal.app import TerminalApp, forget_closed_widgets, forget_detached_watchers
 from envwatch.screen.terminal.driver import has_shell
@@ -51,14 +51,23 @@ _WITHOUT_EFFECT: Final = frozenset(
 )
 """Textual's actions that often change nothing, reported by `on_key`."""
 GUESSED_KEYS: Final = {
-    **dict.fromkeys(("s", "less_than_sign", "greater_than_sign"), ("sort.pick", "sorts")),
-    **dict.fromkeys(("d", "tab"), ("row.open", "opens the detail")),
-    "f5": ("poll.now", "refreshes"),
-    "l": ("app.events", "shows the events"),
-    "ctrl+f": ("move.page_down", "goes a page down"),
-    "ctrl+b": ("move.page_up", "goes a page up"),
+    **dict.fromkeys(("s", "less_than_sign", "greater_than_sign"), ("sort.pick", "{} sorts")),
+    **dict.fromkeys(("d", "tab"), ("row.open", "{} opens the detail")),
+    "f5": ("poll.now", "{} refreshes"),
+    "l": ("app.events", "{} shows the events"),
+    "ctrl+f": ("move.page_down", "{} goes a page down"),
+    "ctrl+b": ("move.page_up", "{} goes a page up"),
 }
 """Keys of other programs, with the intended binding's id and effect."""
+MOVED_KEYS: Final = {
+    "m": ("app.palette", "{}baseline marks it, [keys] binds baseline.mark"),
+    "equals_sign": ("app.palette", "{}compare compares, [keys] binds baseline.compare"),
+    "c": ("row.copy", "{} n copies the name, [keys] binds row.copy_name"),
+    "5": ("find.filter", "{}flapping:yes finds what flaps"),
+    "6": ("find.changed", "{} shows what changed"),
+    **dict.fromkeys(PAST_KEYS.values(), ("history.event_back", "it steps through the past, {} goes there")),
+}
+"""Keys that earlier habits expect, answered once: a binding's id and where the command went."""
 _INTERVALS: Final = [timedelta(seconds=seconds) for seconds in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600)]
 _FRAME_S: Final = 0.2
 _YIELD: Final = 0.001
@@ -103,14 +112,15 @@ class EnvwatchApp(TerminalApp, StateNode):
         self._present = self._current(MonitorState(now=self._watch.clocks()))
         self._began_at = self._present.now.wall
         self._time_machine: TimeMachine | None = None
+        self._left_to_tell = dict(MOVED_KEYS)
         settings = preferences.settings
         if settings.theme in self.available_themes:
             self.theme = settings.theme
-        self.set_keymap(preferences.keymap)
         glyphs = ASCII if preferences.ascii_only else UNICODE
         options = DisplayOptions(settings, glyphs=glyphs)
         self.set_reactive(EnvwatchApp.options, options)
         self.set_reactive(EnvwatchApp.state, self._shown)
+        self._bind_keys()
 
     @property
     def time_machine(self) -> TimeMachine:
@@ -132,6 +142,14 @@ class EnvwatchApp(TerminalApp, StateNode):
         dashboard = self.fitted(screen)
         self.watch(dashboard, "view", self._keep_view, init=False)
         return dashboard.data_bind(EnvwatchApp.state, EnvwatchApp.options)
+
+    def watch_state(self, old: MonitorState, new: MonitorState) -> None:
+        if (old.rewound is None) is not (new.rewound is None):
+            self._bind_keys()
+
+    def _bind_keys(self) -> None:
+        past = {} if self.state.rewound is None else PAST_KEYS
+        self.set_keymap({**past, **self._preferences.keymap})
 
     def on_mount(self) -> None:
         self.watch(self, "state", self._show_title)
@@ -430,10 +448,10 @@ class EnvwatchApp(TerminalApp, StateNode):
                 footer.say(f"{text}: ? shows the keys")
 
     def _meant_by(self, guessed: str) -> str:
-        id_, effect = GUESSED_KEYS.get(guessed, ("", ""))
+        id_, effect = GUESSED_KEYS.get(guessed) or self._left_to_tell.pop(guessed, ("", ""))
         bindings = (each.binding for each in self.screen.active_bindings.values())
         meant = next((binding for binding in bindings if binding.id == id_ and has_key(binding)), None)
-        return "" if meant is None else f"{self.get_key_display(meant)} {effect}"
+        return "" if meant is None else effect.format(self.get_key_display(meant))
 
     def action_leave(self, code: int) -> None:
         self.exit(code, return_code=code)

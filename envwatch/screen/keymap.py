@@ -18,6 +18,7 @@ from envwatch.screen.screens.event_log import EventLogScreen
 from envwatch.screen.screens.help import HelpScreen
 from envwatch.screen.screens.plain_text import HandoverScreen, PlainText
 from envwatch.screen.screens.table_actions import binding_of
+from envwatch.screen.screens.table_screen import PAST_KEYS
 from envwatch.screen.terminal.app import own_bindings
 from envwatch.screen.widgets.detail_pane import DetailPane, Pager
 from envwatch.screen.widgets.environment_table import EnvironmentTable
@@ -140,7 +141,7 @@ def _keys_of(
 
 def _default_keys(nodes: Iterable[type[DOMNode]]) -> Iterator[tuple[str, str]]:
     bindings = dict.fromkeys(binding for node in nodes for binding in own_bindings(node))
-    yield from ((binding.id, binding.key) for binding in bindings if binding.id)
+    yield from ((binding.id, PAST_KEYS.get(binding.id, binding.key)) for binding in bindings if binding.id)
 
 
 def _textual_name(key: str) -> str:

@@ -140,7 +140,7 @@ VIEWS = {
     "sort by beat": View(sort="state"),
     "filter by a word": View(query=parse("build")),
     "filter by a field": View(query=parse("version:<0.34")),
-    "only offline": View(preset=Preset.OFFLINE),
+    "only offline": View(preset=Preset.OFF),
 }
 KEYS = {"down": "j", "page down": "pagedown", "end": "G", "top": "g"}
 

@@ -42,7 +42,7 @@ _PAST: Final = (
 )
 _PRESENT: Final = (
     *("j", "k", "\x04", "\x15", "g", "G", "n", "N", "x", "E", "e", "m", "=", "r", " ", ENTER, ESC),
-    *("0", "0", "1", "2", "3", "4", "5", "6"),
+    *("0", "0", "1", "2", "3", "4"),
     *("o", f"o{ENTER}", f"C{ESC}", f"bj{ENTER}", f"b{ENTER}", f"/web{ENTER}", f"/{ESC}", "yn", f"?{ESC}", f":{ESC}"),
 )
 """Keys that neither quit nor pause."""

@@ -86,7 +86,7 @@ def test_a_profile_adds_views_and_replaces_the_whole_view_of_the_same_name(tmp_p
             '[views."g p"]\n',
             "f:1: views.g p is no name for a view: letters, digits, and - _ . between them",
         ),
-        ("[profiles.work.views.late]\n", "f:1: profiles.work.views.late is the name of a built-in view"),
+        ("[profiles.work.views.paging]\n", "f:1: profiles.work.views.paging is the name of a built-in view"),
         ("views = 7\n", "f:1: views must be a table"),
     ],
 )
@@ -144,8 +144,8 @@ def test_the_option_filter_takes_precedence_over_the_filter_of_the_view(tmp_path
 
 
 def test_a_built_in_view_can_be_the_first_and_keeps_the_settings(tmp_path: Path) -> None:
-    view = first_view(settings(tmp_path, 'view = "late"\nfilter = "os:linux"\nsort = "mode"\n'))
-    assert (view.preset, str(view.query), view.sort, view.name) == ("late", "os:linux", "mode", "")
+    view = first_view(settings(tmp_path, 'view = "off"\nfilter = "os:linux"\nsort = "mode"\n'))
+    assert (view.preset, str(view.query), view.sort, view.name) == ("off", "os:linux", "mode", "")
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_without_views_the_message_says_how_a_view_is_made(tmp_path: Path) -> No
     assert caught.value.lines == (
         f"--view: there is no view zzz; there are {', '.join(BUILT_IN_VIEWS)}, and a table [views.NAME] makes a view",
     )
-    assert view_named(settings(tmp_path, ""), "late", "--view") is BUILT_IN_VIEWS["late"]
+    assert view_named(settings(tmp_path, ""), "off", "--view") is BUILT_IN_VIEWS["off"]
 
 
 # The schema.

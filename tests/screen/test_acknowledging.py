@@ -333,7 +333,7 @@ async def test_after_an_acknowledgement_the_cursor_is_on_the_next_open_line_and_
         stage.go_to("env-bob")
         await acknowledge(stage)
         assert stage.cursor == "eve"
-        await stage.press("4")
+        await stage.press("2")
         assert stage.cursor == "eve", "in the next view too"
         await stage.press("0")
         stage.go_to("env-eve")

@@ -365,7 +365,7 @@ async def test_the_pane_does_not_cover_the_reason_why_the_table_is_empty() -> No
                 await stage.pilot.pause()
                 assert "nothing to open" not in stage.news, (is_listed, key)
         await stage.show(beating(3, stage.at))
-        await stage.press("enter", "5")
+        await stage.press("enter", "2")
         assert "Nothing matches" in stage.text
         assert stage.table.has_focus
 
@@ -398,7 +398,7 @@ async def test_reset_shows_everything_as_one_list_but_keeps_columns_and_baseline
     async with staged() as stage:
         await stage.show(fleet_of_three(stage.at))
         view = stage.app.dashboard.view
-        await stage.press("m", "equals_sign", "2", "I", "b", "m", "enter", "X")
+        await stage.press("m", "equals_sign", "4", "I", "b", "m", "enter", "X")
         stage.app.dashboard.view = replace(stage.app.dashboard.view, columns=("mode",))
         await stage.type("/bo")
         await stage.press("enter", "0")

@@ -315,14 +315,18 @@ async def test_the_json_holds_what_is_shown_in_its_order_with_filter_preset_and_
         assert [row["name"] for row in document["environments"]] == ["bob", *stage.names]
         assert [row["acknowledged"] for row in document["environments"]] == ["disk full", None, None, None]
         assert (document["filter"], document["preset"]) == (None, None)
-        await stage.press("2", "o", "n", "enter", "I")
-        await stage.type("/standard status:on")
+        await stage.press("o", "n", "enter", "I")
+        await stage.type("/standard status:on,late")
         await stage.press("enter")
         document = await exported(stage, folder)
-        assert stage.names == ["ada", "=evil"]
+        assert stage.names == ["cyd", "ada", "=evil"]
         assert [row["name"] for row in document["environments"]] == stage.names
-        assert (document["filter"], document["preset"]) == ("standard status:on", "online")
-        assert (document["total_unfiltered"], document["counts"]["total"]) == (4, 2)
+        assert (document["filter"], document["preset"]) == ("standard status:on,late", None)
+        assert (document["total_unfiltered"], document["counts"]["total"]) == (4, 3)
+        await stage.press("escape", "2")
+        document = await exported(stage, folder)
+        assert [row["name"] for row in document["environments"]] == ["cyd", "bob"]
+        assert (document["filter"], document["preset"]) == (None, "off")
         await stage.press("0", "b", "p", "enter", "X")
         assert "ada" not in "\n".join(stage.body)
         assert len((await exported(stage, folder))["environments"]) == 4, "the folded too"

@@ -168,17 +168,17 @@ async def cursor_after_the_jump(stage: Stage, *keys: str, event: Sequence[str] =
 
 async def test_enter_goes_to_the_row_of_an_event_and_leaves_a_view_with_the_row() -> None:
     async with log() as stage:
-        for key, preset in {"4": "offline", "2": "online"}.items():
+        for key, preset in {"2": "off", "4": "changed"}.items():
             assert await cursor_after_the_jump(stage, key) == "bob", "no view hides the block"
             assert stage.app.dashboard.view.preset == preset
             await stage.press("G", "e")
         assert await cursor_after_the_jump(stage, event=CHANGE_OF_ADA) == "ada"
-        assert stage.app.dashboard.view.preset == "online"
+        assert stage.app.dashboard.view.preset == "changed"
 
 
 async def test_a_hidden_or_folded_row_is_shown_again() -> None:
     async with log() as stage:
-        for keys in (("4",), ("slash", *"cyd", "enter"), ("m", "equals_sign")):
+        for keys in (("3",), ("slash", *"cyd", "enter"), ("m", "equals_sign")):
             assert await cursor_after_the_jump(stage, *keys, event=CHANGE_OF_ADA) == "ada", keys
             assert not stage.app.dashboard.view.is_narrowed, keys
             await stage.press("0", "e")
@@ -204,8 +204,8 @@ async def test_enter_on_the_event_of_an_unknown_row_says_so_and_changes_nothing(
         for stage.now in (15, 20, 4_000, 4_005):
             await stage.show([row for row in last_listing(stage.at) if row.name != "bob"])
         assert stage.app.state.monitor.fleet.tracked((NO_PROFILE, lost("bob", NOW).id)) is None
-        await stage.press("2", "e", "G", "enter")
-        assert stage.app.dashboard.view.preset == "online"
+        await stage.press("4", "e", "G", "enter")
+        assert stage.app.dashboard.view.preset == "changed"
         assert stage.news == "the machine has left the fleet"
 
 

@@ -344,7 +344,7 @@ async def test_a_note_is_the_text_typed_and_pasted_after_its_key() -> None:
         await packet(stage, [*typed("aseen by "), Paste("ada"), *typed("\r2")])
         (ack,) = stage.app.state.monitor.acks.values()
         assert ack.note == "seen by ada"
-        assert len(stage.table.rows) == 3
+        assert stage.app.dashboard.view.preset == "off"
 
 
 async def test_clicks_in_one_packet_close_the_event_log_once() -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import pytest
 from support.app_harness import staged
 from support.builders import beating
+from support.rewinding import BACK, EVENT_BACK, lived, press
 
-from envwatch.screen.app import GUESSED_KEYS
+from envwatch.screen.app import GUESSED_KEYS, MOVED_KEYS
 from envwatch.screen.keymap import binding_ids, command_mistakes, mistakes, view_mistakes
 from envwatch.wording.command_context import RowCommand
 from envwatch.wording.table.table_view import NamedView
 
 FREE = ("S", "f5", "ctrl+x", "v", "alt+s", "comma", "dollar_sign")
 OWNERS = {
-    "n": "find.next_problem",
+    "n": "find.next_loss",
     "/": "find.filter",
     "slash": "find.filter",
     "question_mark": "app.help",
@@ -75,8 +76,8 @@ def test_the_users_own_keys_count_and_free_the_defaults() -> None:
     [
         ({"view.gpu": ("V",)}, {"gpu": ""}, []),
         ({"view.gpuu": ("V",)}, {"gpu": ""}, [("view.gpuu", "is no binding; did you mean view.gpu?")]),
-        ({"view.gpu": ("n",)}, {"gpu": "V"}, [("view.gpu", "find.next_problem")]),
-        ({"find.next_problem": ("V",)}, {"gpu": "V"}, [("find.next_problem", "view.gpu")]),
+        ({"view.gpu": ("n",)}, {"gpu": "V"}, [("view.gpu", "find.next_loss")]),
+        ({"find.next_loss": ("V",)}, {"gpu": "V"}, [("find.next_loss", "view.gpu")]),
         ({"view.gpu": ("W",)}, {"gpu": "n"}, []),
         ({"view.gpu": ("W",)}, {"gpu": "n", "cpu": "W"}, [("view.gpu", "view.cpu")]),
     ],
@@ -104,7 +105,7 @@ async def test_a_key_without_an_effect_says_so_on_dashboard_and_help() -> None:
 
 
 async def test_a_key_of_other_programs_names_the_key_with_the_effect() -> None:
-    assert {id_ for id_, _ in GUESSED_KEYS.values()} <= set(binding_ids())
+    assert {id_ for id_, _ in (GUESSED_KEYS | MOVED_KEYS).values()} <= set(binding_ids())
     async with staged() as stage:
         await stage.show(beating(3))
         for key, answer in (
@@ -120,3 +121,43 @@ async def test_a_key_of_other_programs_names_the_key_with_the_effect() -> None:
         await stage.show(beating(3))
         await stage.press("s")
         assert stage.news == "s does nothing here: S sorts"
+
+
+MOVED: dict[str, str] = {
+    "m": "m does nothing here: :baseline marks it, [keys] binds baseline.mark",
+    "equals_sign": "= does nothing here: :compare compares, [keys] binds baseline.compare",
+    "c": "c does nothing here: y n copies the name, [keys] binds row.copy_name",
+    "5": "5 does nothing here: /flapping:yes finds what flaps",
+    "6": "6 does nothing here: 4 shows what changed",
+    "left_square_bracket": "[ does nothing here: it steps through the past, { goes there",
+    "right_square_bracket": "] does nothing here: it steps through the past, { goes there",
+}
+
+
+async def test_a_key_without_its_command_says_once_where_the_command_went() -> None:
+    assert MOVED.keys() == MOVED_KEYS.keys()
+    async with staged(keymap={}) as stage:
+        await stage.show(beating(3))
+        for key, answer in MOVED.items():
+            await stage.press(key)
+            assert stage.news == answer
+            assert len(answer) < 80
+        for key in MOVED:
+            await stage.press(key)
+            assert stage.news.endswith("does nothing here: ? shows the keys"), key
+
+
+async def test_square_brackets_step_only_while_the_screen_shows_the_past() -> None:
+    async with lived(keymap={}) as stage:
+        await press(stage, BACK)
+        assert stage.app.state.rewound is None
+        await press(stage, EVENT_BACK)
+        assert "[ Back ] On" in " ".join(stage.lines[-1].split())
+        before = stage.app.state.now
+        await press(stage, BACK)
+        assert stage.app.state.now.wall < before.wall
+        await press(stage, "L")
+        assert stage.app.state.rewound is None
+        await press(stage, BACK)
+        assert stage.app.state.rewound is None
+    assert list(view_mistakes(views(gpu="["), {})) == [("gpu", is_taken("history.back", "view"))]

@@ -222,10 +222,10 @@ async def test_a_prompt_acts_on_the_target_of_its_question() -> None:
 
 async def test_escape_closes_the_pane_then_clears_the_marks_then_the_filter() -> None:
     async with dashboard() as stage:
-        await stage.press("4", "g", "space", "enter", "escape")
+        await stage.press("2", "g", "space", "enter", "escape")
         assert marked(stage) == ["ada"]
         await stage.press("escape")
-        assert (marked(stage), str(stage.app.dashboard.view.preset)) == ([], "offline")
+        assert (marked(stage), str(stage.app.dashboard.view.preset)) == ([], "off")
         assert stage.news == "none marked"
         await stage.press("escape")
         assert str(stage.app.dashboard.view.preset) == "all"
@@ -255,7 +255,7 @@ async def test_marks_in_the_past_are_copied_and_not_acknowledged() -> None:
         await press(stage, BACK)
         assert is_rewound(stage)
         await stage.press("G", "space")
-        assert stage.news == "1 marked: c and y copy it; esc unmarks"
+        assert stage.news == "1 marked: y copies it; esc unmarks"
         name = stage.table.rows[-1].environment.label
         await stage.press("c")
         assert stage.copied[-1] == name

@@ -178,8 +178,8 @@ async def test_an_answer_of_two_lines_takes_no_column_of_a_low_screen() -> None:
     async with staged((40, 8), record=history.record, pasts={NO_PROFILE: history}) as stage:
         for _ in range(3):
             await listen(stage, night)
-        await Person(stage, night).press("left_square_bracket 5 5")
-        assert "flapping: shown already" in stage.text
+        await Person(stage, night).press("left_square_bracket 3 3")
+        assert "paging: shown already" in stage.text
         assert stage.app.screen.scrollbars_enabled == (False, False)
 
 

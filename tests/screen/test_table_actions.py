@@ -192,7 +192,7 @@ async def test_rows_offline_for_a_day_are_folded_until_a_key_opens_their_group()
             assert stage.body[-1].split()[:5] == ["○", "off", "1d", "–", "old"], keys
             await stage.press(*keys[-1:])
             assert stage.body[-1] == "▸ offline for over 24 h  ○ 1", keys
-        await stage.press("4")  # a filter finds folded rows
+        await stage.press("2")  # a filter finds folded rows
         assert [line.split()[4] for line in stage.body] == ["old"]
 
 
@@ -378,7 +378,7 @@ async def test_the_key_of_a_view_chooses_rows_columns_order_and_groups_and_zero_
         before = stage.block
         assert "lost" in "".join(before)
         await stage.press("3")
-        assert (" late " in status(stage), "VIEW" in status(stage)) == (True, False), "a built-in view has no name"
+        assert (" paging " in status(stage), "VIEW" in status(stage)) == (True, False), "a built-in view has no name"
         await stage.press("V")
         assert stage.names == ["gpu-2", "gpu-1", "gpu-3"]
         assert stage.titles.split() == ["STATE", "FOR", "BEAT", "NAME", "META.TEAM"]
@@ -394,7 +394,7 @@ async def test_the_key_of_a_view_chooses_rows_columns_order_and_groups_and_zero_
         assert stage.news == "gpu: shown already; 0 shows everything again"
         for keys, name in (
             (("o", "o"), " SORT meta.rack ▼ "),
-            (("V", "3"), " late 0/5 VIEW gpu* "),
+            (("V", "3"), " paging 0/5 VIEW gpu* "),
             (("1",), " 3/5 VIEW gpu "),
             (("x",), " 3/5 VIEW gpu "),
             (("slash", *"vision", "enter"), " vision 1/5 VIEW gpu* "),
@@ -449,7 +449,7 @@ async def test_palette_and_help_list_each_view_with_its_key() -> None:
 
 
 async def test_the_first_view_is_there_at_the_start_and_the_keys_are_the_users_own() -> None:
-    keys = {"view.wide": "W", "view.gpu": "f5", "find.late": "f6"}
+    keys = {"view.wide": "W", "view.gpu": "f5", "find.off": "f6"}
     async with with_views(view="gpu", sort="name", keymap=keys) as stage:
         assert " 3/5 VIEW gpu " in status(stage)
         assert stage.names == ["gpu-2", "gpu-1", "gpu-3"]
@@ -459,7 +459,7 @@ async def test_the_first_view_is_there_at_the_start_and_the_keys_are_the_users_o
         await stage.press("f5", "V")
         assert stage.news == "V does nothing here: ? shows the keys"
         await stage.press("f6")
-        assert " late 0/5 VIEW gpu* " in status(stage)
+        assert " off 0/5 VIEW gpu* " in status(stage)
 
 
 # Columns of metadata.

@@ -118,7 +118,7 @@ async def test_a_step_leads_over_days_without_a_listing() -> None:
 
 async def test_escape_leaves_every_other_layer_before_the_past() -> None:
     async with lived() as stage:
-        await press(stage, BACK, "4", "enter")
+        await press(stage, BACK, "2", "enter")
         for layer in ("the pane", "the filter"):
             await stage.press("escape")
             assert is_rewound(stage), layer
@@ -282,7 +282,7 @@ async def test_a_step_to_an_event_leads_to_the_incident_of_several_losses() -> N
 
 async def test_a_step_to_an_event_of_a_hidden_row_names_the_filter() -> None:
     async with lived(((0, ()), (5, (1,)), (10, ()), (15, (1,)), (20, (1,)))) as stage:
-        await press(stage, "4", EVENT_BACK)
+        await press(stage, "2", EVENT_BACK)
         assert (seconds(stage), stage.cursor) == (15, "laptop of env-1")
         assert "the filter hides the machine" not in stage.news
         await press(stage, EVENT_BACK)

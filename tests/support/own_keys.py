@@ -17,6 +17,11 @@ OWN_KEYS = {
     "poll.faster": "minus",
     "app.bell": "B",
     "app.times": "t",
+    "baseline.mark": "m",
+    "baseline.compare": "equals_sign",
+    "row.copy_name": "c",
+    "history.back": "left_square_bracket",
+    "history.forward": "right_square_bracket",
 }
 
 

@@ -268,7 +268,7 @@ async def filter_rows(watch: Watch) -> None:
     await watch.press("/", " zzz", "enter", "enter", to="nothing matches, and nothing to open")
     await watch.press("escape", to="clear the filter")
     await watch.press("/", "web", to="type another filter")
-    await watch.press("escape", "4", "/", "job", "enter", to="cancel; of the rows that are down, the jobs")
+    await watch.press("escape", "2", "/", "job", "enter", to="cancel; of what is off or late, the jobs")
 
 
 async def arrange(watch: Watch) -> None:
@@ -278,7 +278,7 @@ async def arrange(watch: Watch) -> None:
     await watch.press("p", "enter", "j", "j", "j", "x", to="by pod; fold a group")
     await watch.press("x", to="all groups alike")
     await watch.press("C", to="columns …")
-    await watch.press("j", "space", "enter", "2", to="without VERSION; the rows that are up")
+    await watch.press("j", "space", "enter", "4", to="without VERSION; what changed")
     await watch.press("0", to="reset")
     await watch.press("v", to="open or close the pane")
 

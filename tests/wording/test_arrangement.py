@@ -179,7 +179,7 @@ def test_a_row_of_the_block_is_not_in_the_table_and_counts_as_a_match_of_the_vie
     assert (names(arrangement), arrangement.in_block) == (["o2", "a"], frozenset(keys))
     arrangement = arranged(rows, View(query=parse("name:o*")), keys)
     assert (names(arrangement), len(arrangement.in_block)) == (["o2"], 1)
-    arrangement = arranged(rows, View(preset=Preset.ONLINE, query=parse("!flap")), keys)
+    arrangement = arranged(rows, View(query=parse("status:on,late !flap")), keys)
     assert (names(arrangement), len(arrangement.in_block)) == (["a"], 0)
 
 
@@ -205,7 +205,7 @@ def part_of(tracked: TrackedEnvironment) -> int:
 
 @given(
     rows=ROWS,
-    view=st.sampled_from([View(), View(preset=Preset.OFFLINE), View(query=parse("!a"))]),
+    view=st.sampled_from([View(), View(preset=Preset.OFF), View(query=parse("!a"))]),
     in_block=st.frozensets(st.sampled_from([named(name).key for name in "abcdefghijkl"])),
 )
 def test_each_row_of_the_view_is_in_the_block_or_once_in_its_part_of_the_table(
@@ -339,10 +339,8 @@ ONE_OF_EACH = [
 ]
 PARTS = {
     Preset.ALL: {"on", "late", "off", "gone", "flap", "new"},
-    Preset.ONLINE: {"on", "late", "flap", "new"},
-    Preset.LATE: {"late"},
-    Preset.OFFLINE: {"off", "gone"},
-    Preset.FLAPPING: {"flap"},
+    Preset.OFF: {"late", "off", "gone"},
+    Preset.PAGING: {"off", "gone", "flap"},
     Preset.CHANGED: {"new"},
 }
 
@@ -355,9 +353,9 @@ def test_presets_show_parts_of_the_fleet(preset: Preset) -> None:
 def test_all_words_must_match_in_the_visible_columns_within_the_preset() -> None:
     rows = [named("Build-1", podId="p-7"), named("build-2", podId="p-8"), offline("build-3")]
     assert seen(rows, View(query=parse("BUILD p-7"))) == ["Build-1"]
-    assert seen(rows, View(query=parse("build"), preset=Preset.OFFLINE)) == ["build-3"]
+    assert seen(rows, View(query=parse("build"), preset=Preset.OFF)) == ["build-3"]
     assert not View(sort="name", is_inverted=True).is_narrowed
-    assert View(preset=Preset.LATE).is_narrowed
+    assert View(preset=Preset.PAGING).is_narrowed
     assert View(query=parse("x")).is_narrowed
     profile_state = fleet_of([named("a", podId="p-7")])
     visible = [column for column in ALL if column.id != "pod"]
@@ -402,7 +400,7 @@ def test_a_comparison_shows_only_differing_environments_including_lost_ones() ->
     assert view.is_narrowed
     assert set(seen(after, view)) == {"fell", "lost", "other", "new"}
     assert set(seen(after, replace(view, query=parse("mode:strict")))) == {"other"}
-    assert set(seen(after, replace(view, preset=Preset.ONLINE))) == {"lost", "other", "new"}
+    assert set(seen(after, replace(view, query=parse("status:on,late")))) == {"lost", "other", "new"}
     assert seen(before, view) == []
     assert set(seen(after, replace(view, compares=False))) == {"same", "fell", "other", "new"}
     assert set(seen(after, replace(view, baseline=None))) == {"same", "fell", "other", "new"}
@@ -454,7 +452,7 @@ def test_old_environments_are_one_folded_group_at_the_end_in_every_order() -> No
     assert shape(lines(rows, View(sort="name"))) == ["new", "up", "+offline for over 24 h (2)"]
     assert shape(lines(rows, View(group="os"))) == ["-os linux (2)", "new", "up", "+offline for over 24 h (2)"]
     assert shape(lines(rows, View(query=parse("old")))) == ["old-1", "old-2"], "a filter finds folded rows"
-    assert shape(lines(rows[:1], View(preset=Preset.OFFLINE))) == ["old-1"]
+    assert shape(lines(rows[:1], View(preset=Preset.OFF))) == ["old-1"]
 
 
 def test_a_group_with_a_late_row_is_first_and_rows_of_the_block_are_in_no_group() -> None:

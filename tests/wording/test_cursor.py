@@ -253,7 +253,7 @@ def test_the_cursor_keeps_its_row_while_the_order_changes() -> None:
 
 
 def test_a_row_leaves_a_preset_only_after_the_cursor() -> None:
-    screen = Screen().take("ax bx cx d+", view=View(preset=Preset.OFFLINE))
+    screen = Screen().take("ax bx cx d+", view=View(preset=Preset.OFF))
     screen.go(1)
     screen.take("ax b+ cx d+")
     assert (screen.shown, screen.on) == ("abc", "b")
@@ -333,7 +333,7 @@ KINDS_OF_ROWS = st.dictionaries(st.sampled_from("abcdefghij"), st.sampled_from("
         max_size=8,
     ),
     st.integers(1, 6),
-    st.sampled_from([View(), View(sort="name"), View(group="os"), View(preset=Preset.OFFLINE)]),
+    st.sampled_from([View(), View(sort="name"), View(group="os"), View(preset=Preset.OFF, query=parse("status:off"))]),
 )
 def test_the_row_under_the_cursor_keeps_its_line_and_no_row_is_lost(
     steps: Sequence[tuple[Mapping[str, str], frozenset[str], bool, int | None]], height: int, view: View
@@ -480,7 +480,7 @@ def filtered(*names: str) -> View:
         (filtered("c", "e"), ["<bc>", "e"]),
         (filtered("e"), ["e"]),
         (filtered("f", "d"), ["<d>", "f"]),
-        (View(preset=Preset.ONLINE), ["e", "f"]),
+        (View(query=parse("status:on,late")), ["e", "f"]),
         (replace(filtered("f"), group="os"), ["f"]),
         (filtered("x"), [None]),
     ],

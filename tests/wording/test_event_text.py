@@ -303,7 +303,7 @@ def test_an_empty_table_says_where_the_rows_are_and_what_to_do() -> None:
 
 def test_an_empty_comparison_names_the_baseline() -> None:
     baseline = Baseline.from_environments([], NOW)
-    ends = " Differences appear here. = shows everything again, m marks a new baseline."
+    ends = " Differences appear here. esc shows everything again, :baseline marks a new baseline."
     assert told(environment(), view=View(compares=True)) == f"Nothing differs from the baseline.{ends}"
     marked = View(compares=True, baseline=baseline)
     assert told(environment(), view=marked) == f"Nothing differs from the baseline of 08:53:20Z.{ends}"

@@ -46,10 +46,10 @@ _LINES_FOR_RULE, _LINES_FOR_THIRD = 10, 16
 
 _TALL = 40
 
-_SHORT_LABELS: Final[Mapping[str, str]] = {"acknowledge": "Ack", "copy_menu": "Copy", "problem(1)": "Next"}
+_SHORT_LABELS: Final[Mapping[str, str]] = {"acknowledge": "Ack", "copy_menu": "Copy", "loss(1)": "Next"}
 
 _FOOTER_ORDER: Final = (
-    *("filter", "open", "problem(1)", "events", "acknowledge", "copy_menu"),
+    *("filter", "open", "loss(1)", "events", "acknowledge", "copy_menu"),
     *("command_palette", "help", "close"),
 )
 
@@ -113,8 +113,8 @@ class Dashboard(TableActions, RowActions):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", key_display="/", id="find.filter"),
         Binding("enter", "open", "Detail", key_display="⏎", id="row.open"),
-        Binding("n", "problem(1)", "Next loss", id="find.next_problem"),
-        Binding("N", "problem(-1)", "Previous loss", show=False, id="find.previous_problem"),
+        Binding("n", "loss(1)", "Next loss", id="find.next_loss"),
+        Binding("N", "loss(-1)", "Previous loss", show=False, id="find.previous_loss"),
         Binding("E", "explain", "Explain", show=False, id="row.explain"),
         Binding("escape", "back", "Back", key_display="esc", show=False, id="app.back"),
         Binding("q", "close", "Quit", id="app.quit"),
@@ -307,7 +307,7 @@ class Dashboard(TableActions, RowActions):
         if has_focus or self._detail.explains:
             labels["close"] = "Close"
         without_effect = {
-            "problem(1)": self.state.block.newest is None,
+            "loss(1)": self.state.block.newest is None,
             "open": is_empty or has_focus,
             "copy_menu": is_empty,
             "acknowledge": is_empty or self.state.rewound is not None or is_refused,
@@ -384,7 +384,7 @@ class Dashboard(TableActions, RowActions):
         else:
             self.app.exit(0)
 
-    def action_problem(self, direction: int) -> None:
+    def action_loss(self, direction: int) -> None:
         before = self.table.line
         if not self.table.go_to_open(direction):
             state = self.state

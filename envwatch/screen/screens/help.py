@@ -46,7 +46,7 @@ _IN_A_TEXT: Final = "Move in the detail and other texts"
 """Title of bindings whose id begins with `move.pane_`."""
 
 FIRST_KEYS: Final = {
-    "find.next_problem": "next loss",
+    "find.next_loss": "next loss",
     "row.open": "detail",
     "app.back": "back",
     "find.filter": "filter",

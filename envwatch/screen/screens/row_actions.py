@@ -24,6 +24,7 @@ from envwatch.model.times import long_age
 from envwatch.screen.screens.table_screen import TableScreen, Target
 from envwatch.screen.state import Choice
 from envwatch.screen.terminal.app import LONGEST_COPY, TerminalApp, add_binding
+from envwatch.screen.widgets.footer import keyless_binding
 from envwatch.watch.loop import Decisions, Watch
 from envwatch.wording.command_context import NO_COMMANDS, child_environment, ending_text, row_variables
 from envwatch.wording.table.block_text import several_text
@@ -62,8 +63,8 @@ class RowActions(TableScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "acknowledge", "Acknowledge a loss, or change the note", id="row.acknowledge"),
-        Binding("c", "copy_name", "Copy the name", show=False, id="row.copy_name"),
         Binding("y", "copy_menu", "Copy …", id="row.copy"),
+        keyless_binding("copy_name", "Copy the name", "row.copy_name"),
         Binding("M", "silence", "Silence for a time, or end a silence", show=False, id="row.silence"),
         Binding("A", "alerts", "Alert by rule, always or never", show=False, id="row.alerts"),
         Binding("space", "mark_row", "Mark or unmark a machine for other keys", show=False, id="row.mark"),
@@ -98,7 +99,7 @@ class RowActions(TableScreen):
         if not count:
             self.show_message("none marked")
             return
-        act = "a, A, M, y and your commands act on" if self.state.rewound is None else "c and y copy"
+        act = "a, A, M, y and your commands act on" if self.state.rewound is None else "y copies"
         self.show_message(f"{count:,} marked: {act} {'it' if count == 1 else 'them'}; esc unmarks")
 
     def action_copy_name(self) -> None:

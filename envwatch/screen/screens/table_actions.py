@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 _FONTS: Final = re.compile(r"@font-face \{[^}]*\}\s*")
 """Removed from exports, because viewers would fetch the fonts from a third party."""
 
-_COMPARE = "Show differences from the baseline"
-
 
 def binding_of(view: NamedView) -> Binding:
     """Return a view's binding; without a key, for the palette and `[keys]` only."""
@@ -49,8 +47,8 @@ class TableActions(TableScreen):
         Binding("o", "pick_sort", "Sort by …", show=False, id="sort.pick"),
         Binding("C", "pick_columns", "Columns …", show=False, id="sort.columns"),
         Binding("b", "pick_group", "Group by …", show=False, id="sort.group"),
-        Binding("m", "mark", "Mark the present as the baseline", show=False, id="baseline.mark"),
-        Binding("equals_sign", "compare", _COMPARE, key_display="=", show=False, id="baseline.compare"),
+        keyless_binding("mark", "Mark the present as the baseline", "baseline.mark"),
+        keyless_binding("compare", "Compare with the baseline, or show all again", "baseline.compare"),
         Binding("x", "fold", "Fold or open a group; again: all groups", show=False, id="sort.fold"),
         keyless_binding("fold_all", "Fold or open all groups", "sort.fold_all"),
         keyless_binding("sort(1)", "Sort by the next column", "sort.right"),
@@ -196,11 +194,11 @@ class TableActions(TableScreen):
         baseline = Baseline.from_environments(fleet.environments, self.state.now.wall, unlisted)
         self.set_view(replace(self.view, baseline=baseline))
         without = f", except {', '.join(unlisted)}: not listed yet" if unlisted else ""
-        self.show_message(f"baseline marked: = shows the differences from now on{without}")
+        self.show_message(f"baseline marked: :compare shows the differences from now on{without}")
 
     def action_compare(self) -> None:
         if self.view.baseline is None:
-            self.show_message("no baseline yet: m marks the present as the baseline")
+            self.show_message("no baseline yet: :baseline marks the present as the baseline")
         else:
             self.set_view(replace(self.view, compares=not self.view.compares))
 

@@ -19,6 +19,7 @@ from envwatch.model.clock import Clocks, WallMs
 from envwatch.model.text import SafeText, clean, natural_key
 from envwatch.model.times import past_moment_of
 from envwatch.screen.state import NO_NOTICE, Choice, MonitorState, Notice, StateNode
+from envwatch.screen.widgets.footer import keyless_binding
 from envwatch.screen.widgets.news_bar import NewsBar
 from envwatch.wording import state_style
 from envwatch.wording.state_style import NOT_NOW, REPLAYED, moment_text
@@ -73,6 +74,8 @@ class AtTime(NamedTuple):
     is_played: bool = False
 
 
+PAST_KEYS: Final = {"history.back": "left_square_bracket", "history.forward": "right_square_bracket"}
+"""Keys by binding id, bound only while the screen shows the past."""
 LIVE: Final = AtTime(WallMs(inf))
 """The present, or a replay's end."""
 
@@ -86,8 +89,8 @@ class TableScreen(Screen[None], StateNode):
     BINDINGS: ClassVar[list[BindingType]] = [
         # First in the footer, which drops the last keys.
         Binding("L", "live", "Back to live", id="history.live"),
-        Binding("left_square_bracket", "step(-1)", "One poll back", key_display="[", id="history.back"),
-        Binding("right_square_bracket", "step(1)", "One poll forward", key_display="]", id="history.forward"),
+        keyless_binding("step(-1)", "One poll back", "history.back", show=True),
+        keyless_binding("step(1)", "One poll forward", "history.forward", show=True),
         Binding(
             "left_curly_bracket", "event(-1)", "Back to the previous event", key_display="{", id="history.event_back"
         ),

@@ -32,9 +32,9 @@ _KEPT: Final = frozenset({"app.help", "app.quit"})
 _LAST: Final = _KEPT | {"app.palette"}
 
 
-def keyless_binding(action: str, description: str, id_: str) -> Binding:
+def keyless_binding(action: str, description: str, id_: str, *, show: bool = False) -> Binding:
     """Return a binding for palette and user keys; Textual requires a key."""
-    return Binding(f"{_NO_KEY}{id_}", action, description, show=False, id=id_)
+    return Binding(f"{_NO_KEY}{id_}", action, description, show=show, id=id_)
 
 
 def has_key(binding: Binding) -> bool:
@@ -115,7 +115,7 @@ class KeyFooter(TextLine):
             label = self._label_of(binding)
             display = self.app.get_key_display(binding)
             is_text = is_typing and display.isascii() and len(display) == 1  # such as `:` of `:,ctrl+p`
-            if binding.show and enabled and label and not is_text:
+            if binding.show and has_key(binding) and enabled and label and not is_text:
                 found.setdefault(binding.action, _Key(node, binding, display, label))
         nodes = [key.node for key in found.values()]
         order = self._order

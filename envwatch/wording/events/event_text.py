@@ -355,7 +355,7 @@ def empty_table_text(  # noqa: PLR0913  the state of the screen
         marked = f" of {clock_text(view.baseline.marked_at, zone)}" if view.baseline is not None else ""
         return clean(
             f"Nothing differs from the baseline{marked}. Differences appear here. "
-            "= shows everything again, m marks a new baseline."
+            "esc shows everything again, :baseline marks a new baseline."
         )
     if view.is_narrowed and len(fleet):
         from envwatch.query.completion import value_hint  # noqa: PLC0415 - only without a match

@@ -54,25 +54,26 @@ class Preset(StrEnum):
     """Parts of the fleet for the built-in views."""
 
     ALL = "all"
-    ONLINE = "online"
-    LATE = "late"
-    OFFLINE = "offline"
-    FLAPPING = "flapping"
+    OFF = "off"
+    PAGING = "paging"
     CHANGED = "changed"
 
     @cached_property
     def query(self) -> Query:
         """The preset's query, empty for the whole fleet."""
-        return parse(_PRESETS[self])
+        return parse(_PRESETS[self][0])
+
+    @property
+    def description(self) -> str:
+        """The text of help and palette."""
+        return _PRESETS[self][1]
 
 
 _PRESETS: Final = {
-    Preset.ALL: "",
-    Preset.ONLINE: "status:on,late",
-    Preset.LATE: "status:late",
-    Preset.OFFLINE: "status:off,gone",
-    Preset.FLAPPING: "flapping:yes",
-    Preset.CHANGED: "changed:yes",
+    Preset.ALL: ("", "Show all"),
+    Preset.OFF: ("status:off,late,gone", "Show off and late"),
+    Preset.PAGING: ("paging:yes", "Show paging"),
+    Preset.CHANGED: ("changed:yes", "Show changed"),
 }
 
 
@@ -180,7 +181,7 @@ class NamedView(NamedTuple):
         """The text of help and palette."""
         if not self.is_built_in:
             return f"View: {self.name}"
-        return "Reset the view except the columns" if self.preset is None else f"Show {self.preset}"
+        return "Reset the view except the columns" if self.preset is None else self.preset.description
 
     def chosen(self, view: View) -> View:
         """Return the view after this choice: a preset replaces only the preset; else only columns and baseline stay."""
@@ -200,7 +201,7 @@ class NamedView(NamedTuple):
 BUILT_IN_VIEWS: Final[Mapping[str, NamedView]] = {
     view.name: view
     for view in (
-        *(NamedView(name=preset, key=key, preset=preset) for key, preset in zip("123456", Preset, strict=True)),
+        *(NamedView(name=preset, key=key, preset=preset) for key, preset in zip("1234", Preset, strict=True)),
         NamedView(name="reset", key="0"),
     )
 }
