@@ -110,14 +110,16 @@ def environment_families(
         "id",
     )
     alerting = gauge(
-        "envwatch_environment_alerting", "1 while it is a problem that needs a person; absent otherwise.", "id"
+        "envwatch_environment_paging",
+        "1 while it pages: off, neither acknowledged nor silenced; absent otherwise.",
+        "id",
     )
     flapping = gauge(
         "envwatch_environment_flapping", "1 while it comes and goes again and again; absent otherwise.", "id"
     )
     together = gauge(
         "envwatch_environment_lost_together",
-        "1 while it is a part of an open mass loss; absent otherwise.",
+        "1 while it is a part of an open incident with others; absent otherwise.",
         "id",
         "incident",
     )
@@ -301,8 +303,8 @@ def _of_polls(monitor: Monitor, polls: Polls, now: Clocks) -> Iterator[Metric]:
 
 def _of_fleets(monitor: Monitor, now: Clocks) -> Iterator[Metric]:
     environments = gauge("envwatch_environments", "Environments by their state.", "state")
-    alerting = gauge("envwatch_alerting", "Environments that are a problem that needs a person.")
-    alerting_rows = gauge("envwatch_alerting_rows", "Environments whose losses need a person.")
+    alerting = gauge("envwatch_machines_paging", "Machines that page now: off, neither acknowledged nor silenced.")
+    alerting_rows = gauge("envwatch_machines_that_page", "Machines that page if they are lost, off or not.")
     for profile_state in monitor.fleet:
         if not is_seen(profile_state, now):
             continue
@@ -323,8 +325,8 @@ def _of_fleets(monitor: Monitor, now: Clocks) -> Iterator[Metric]:
 
 def _mass_losses(monitor: Monitor, now: Clocks) -> Metric:
     lost = gauge(
-        "envwatch_mass_loss_environments",
-        "Environments that were lost together and are not back yet, for each open mass loss.",
+        "envwatch_incident_machines",
+        "Machines that were lost together and are not back yet, for each open incident.",
         "incident",
         "shared",
     )

@@ -108,12 +108,12 @@ def test_one_poll_goes_to_standard_output(envwatch: Envwatch, faulty: Faulty) ->
 
 def test_what_the_dashboard_has_acknowledged_does_not_alert(envwatch: Envwatch, faulty: Faulty) -> None:
     faulty.rows = fresh(2, OFF | {"lastSeenAt": time.time() * 1000})
-    assert series_of(envwatch("metrics")).value("envwatch_alerting") == 1
+    assert series_of(envwatch("metrics")).value("envwatch_machines_paging") == 1
     key = (clean(faulty.url.removeprefix("http://")), clean("env-1"))
     merge(
         envwatch.home / "envwatch" / "acknowledged.json", ACKNOWLEDGEMENTS, {key: Ack(time.time() * 1000, clean("x"))}
     )
-    assert series_of(envwatch("metrics")).value("envwatch_alerting") == 0
+    assert series_of(envwatch("metrics")).value("envwatch_machines_paging") == 0
 
 
 def test_only_the_command_line_leaves_out_environments(envwatch: Envwatch, faulty: Faulty) -> None:

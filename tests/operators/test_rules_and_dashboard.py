@@ -146,7 +146,7 @@ def existing() -> set[str]:
 
 
 def test_the_fleet_of_these_tests_has_every_series(existing: set[str]) -> None:
-    assert {"envwatch_mass_loss_environments", "envwatch_environment_flapping"} <= existing
+    assert {"envwatch_incident_machines", "envwatch_environment_flapping"} <= existing
 
 
 @pytest.mark.parametrize("title", expressions())

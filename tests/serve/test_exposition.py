@@ -189,15 +189,15 @@ def test_what_is_down_says_since_when_and_what_is_up_does_not() -> None:
 
 def test_what_alerts_is_what_the_policy_finds_and_neither_acknowledged_nor_silenced() -> None:
     watch = Watch().take(listed(rows(4, down=(1, 2, 3))))
-    assert watch.series().by_id("envwatch_environment_alerting") == {"env-01": 1, "env-02": 1, "env-03": 1}
+    assert watch.series().by_id("envwatch_environment_paging") == {"env-01": 1, "env-02": 1, "env-03": 1}
 
     silence = silence_of_environments([key_of("env-02")], WallMs(NOW), timedelta(hours=1), clean(""), clean("me"))
     watch.monitor = watch.monitor.with_acks({key_of("env-01"): Ack(NOW, clean("new disks"))}).with_silences(
         {silence.id: silence}
     )
     series = watch.series()
-    assert series.by_id("envwatch_environment_alerting") == {"env-03": 1}
-    assert series.value("envwatch_alerting") == 1
+    assert series.by_id("envwatch_environment_paging") == {"env-03": 1}
+    assert series.value("envwatch_machines_paging") == 1
     assert series.by_id(UP) == {"env-01": 0, "env-02": 0, "env-03": 0, "env-04": 1}
 
 
@@ -208,7 +208,7 @@ def test_an_expected_name_without_a_row_is_off_and_down_since_the_first_listing(
 
     assert series.value("envwatch_environments", state="offline") == 1
     assert series.by_id(UP) == {"env-01": 1, "expected backup": 0}
-    assert series.by_id("envwatch_environment_alerting") == {"expected backup": 1}
+    assert series.by_id("envwatch_environment_paging") == {"expected backup": 1}
     assert series.by_id("envwatch_environment_down_since_timestamp_seconds") == {"expected backup": NOW / 1000}
 
 
@@ -226,21 +226,21 @@ def test_a_mass_loss_is_one_series_until_the_last_one_is_back() -> None:
     watch = Watch().take(listed(rows(20)))
     lost = tuple(range(1, 13))
     watch.poll(rows(20, down=lost)).wait(4_000)
-    assert watch.series().of("envwatch_mass_loss_environments") == []
+    assert watch.series().of("envwatch_incident_machines") == []
 
     series = watch.wait(2_000).series()
-    (labels,) = series.of("envwatch_mass_loss_environments")
+    (labels,) = series.of("envwatch_incident_machines")
     assert labels["incident"].startswith("inc-")
-    assert series.value("envwatch_mass_loss_environments") == 12
+    assert series.value("envwatch_incident_machines") == 12
     assert series.by_id("envwatch_environment_lost_together").keys() == {f"env-{n:02}" for n in lost}
 
     watch.poll(rows(20, watch.now, down=(3,))).poll(rows(20, watch.now + 60_000, down=(3,)), 60_000)
     series = watch.series()
-    assert series.value("envwatch_mass_loss_environments", incident=labels["incident"]) == 1
+    assert series.value("envwatch_incident_machines", incident=labels["incident"]) == 1
     assert series.by_id("envwatch_environment_lost_together") == {"env-03": 1}
 
     watch.poll(rows(20, watch.now)).poll(rows(20, watch.now + 60_000), 60_000)
-    assert watch.series().of("envwatch_mass_loss_environments") == []
+    assert watch.series().of("envwatch_incident_machines") == []
 
 
 def test_a_mass_loss_names_what_its_environments_share() -> None:
@@ -251,13 +251,13 @@ def test_a_mass_loss_names_what_its_environments_share() -> None:
         return [*lost, *(environment(f"b-{n}", podId="p-8", lastHeartbeat=at) for n in range(12))]
 
     watch = Watch().take(listed(profile_state(NOW, is_lost=False))).poll(profile_state(NOW, is_lost=True)).wait(11_000)
-    assert watch.series().value("envwatch_mass_loss_environments", shared="pod p-7") == 12
+    assert watch.series().value("envwatch_incident_machines", shared="pod p-7") == 12
 
 
 def test_two_losses_are_no_mass_loss() -> None:
     watch = Watch().take(listed(rows(20))).poll(rows(20, down=(1, 2))).wait(11_000)
     assert watch.monitor.incidents.open
-    assert watch.series().of("envwatch_mass_loss_environments") == []
+    assert watch.series().of("envwatch_incident_machines") == []
     assert watch.series().of("envwatch_environment_lost_together") == []
 
 
@@ -299,7 +299,7 @@ def test_what_has_been_down_for_days_does_not_alert_and_comes_last() -> None:
     old = [environment(f"a-{n}", **DOWN, lastSeenAt=NOW - 72 * HOUR) for n in range(5)]
     watch = Watch().take(listed([*old, *rows(3)]))
     assert watch.series(largest=3).by_id(UP).keys() == {"env-01", "env-02", "env-03"}
-    assert watch.series().by_id("envwatch_environment_alerting") == {}
+    assert watch.series().by_id("envwatch_environment_paging") == {}
 
 
 def test_the_choice_of_rows_depends_neither_on_heartbeats_nor_on_the_order_of_the_listing() -> None:

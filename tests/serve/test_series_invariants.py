@@ -58,12 +58,12 @@ class SeriesMachine(MonitoredMachine):
         } == states
         assert sum(states.values()) == total
         self._check_environments(every, profile_state.environments.keys())
-        alerting = every.by_id("envwatch_environment_alerting")
+        alerting = every.by_id("envwatch_environment_paging")
         is_alerting = [self.monitor.is_alerting(row, now) for row in profile_state.environments.values()]
-        assert len(alerting) == every.value("envwatch_alerting") == sum(is_alerting)
+        assert len(alerting) == every.value("envwatch_machines_paging") == sum(is_alerting)
         assert len(every.by_id("envwatch_environment_flapping")) == counts.flapping
-        for labels in every.of("envwatch_mass_loss_environments"):
-            expected = every.value("envwatch_mass_loss_environments", incident=labels["incident"])
+        for labels in every.of("envwatch_incident_machines"):
+            expected = every.value("envwatch_incident_machines", incident=labels["incident"])
             members = [
                 each
                 for each in every.of("envwatch_environment_lost_together")

@@ -335,7 +335,7 @@ def test_list_watch_and_metrics_name_the_new_row_and_nothing_alerts() -> None:
     assert initial_line(OLD, NOW, layout_of(MONITOR.fleet), is_unknown=False).endswith("offline, replaced by new")
     series = Watch().take(outcome).series()
     assert series.by_id("envwatch_environment_up") == {"env-old": 0, "env-new": 1}
-    assert series.by_id("envwatch_environment_alerting") == {}
+    assert series.by_id("envwatch_environment_paging") == {}
     assert series.by_id("envwatch_environment_down_since_timestamp_seconds") == {}
 
 
