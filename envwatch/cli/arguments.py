@@ -243,7 +243,7 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
         return f"{flags} {self._format_args(action, self._get_default_metavar_for_optional(action))}"
 
     def _format_action(self, action: argparse.Action) -> str:
-        if action.nargs != argparse.PARSER:
+        if not isinstance(action.choices, dict):
             return super()._format_action(action)
         # Commands stand without a line for their metavar, and without its indentation.
         self._dedent()

@@ -474,7 +474,7 @@ def test_a_state_has_the_colour_of_a_loss_only_if_the_row_needs_a_person() -> No
     lines = whole(listing_table(listing, width=80, encoding="utf-8", ascii_only=False, has_colours=True)).decode()
     assert lines.count("\x1b[1;31m○ off\x1b[0m ") == 3
     assert lines.count("\x1b[2m○ off\x1b[0m ") == 2
-    assert lines.count("\x1b[35m◐ late\x1b[0m ") == 2
+    assert lines.count("\x1b[30;43m◐ late\x1b[0m ") == 2
     assert lines.count("\x1b[") == 14
     assert lines.count("disconnected · acked: disks") == 1
     assert re.sub(r"\x1b\[[0-9;]*m", "", lines).removesuffix("\n").split("\n") == table(listing, width=80)

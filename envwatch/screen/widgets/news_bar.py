@@ -217,13 +217,13 @@ class NewsBar(TextLine, StateNode):
             following = f"next try in {long_age(left)}"
         is_told = self.room >= _LINES_WITH_RULE and not self.state.monitor.fleet.is_listed  # by the empty table
         cause = Part(f"{failure.cause}{partial}{'' if is_told else ':'}", "blind", 7)
-        right = [Part(following.rjust(_NEXT_TRY_CELLS), "late", 8)] if following else []
+        right = [Part(following.rjust(_NEXT_TRY_CELLS), "faint", 8)] if following else []
         needs_restart = profile_state.is_refused and profile_state.profile in self.state.new_keys_by
         if following and needs_restart:
             right = [Part(_WITH_NEW_KEY, "late", 8)]
         elif following and not failure.retry_after:  # else the key r reports that the server asked to wait
             sooner = _SOONER if following.startswith("next") else " " * len(_SOONER)
-            right.append(Part(sooner, "late", 5, is_joined=True))
+            right.append(Part(sooner, "faint", 5, is_joined=True))
         if is_told:
             return self._whose(profile_state), cause, right
         return [*self._whose(profile_state), cause], Part(failure.message, "", 6), right
