@@ -354,7 +354,7 @@ REPLAYED: Final = "a replay has nothing live: this key does not work here"
 POLLS_GO_ON: Final = "this key works live only: L returns to live"
 REPLAY_POLLS_NOTHING: Final = "a replay does not poll: p pauses the replay, [ and ] step"
 EMPTY_RECORDING: Final = "the recording has no poll"
-IS_LIVE: Final = "the screen is live already: [ goes back, T goes to a time"
+IS_LIVE: Final = "the screen is live already: { goes back, T goes to a time"
 
 
 def moment_text(at: float, present: float, zone: tzinfo | None) -> SafeText:

@@ -226,7 +226,7 @@ def reports(terminal: Terminal) -> set[int]:
 def open_text(terminal: Terminal) -> None:
     terminal.press("y")
     terminal.wait_for("Show as plain text")
-    terminal.press("\x1b[A ")  # in one packet
+    terminal.press("\x1b[B" * 4 + " ")  # in one packet
     terminal.wait_for(r'^\s+"connected_at": ')
     terminal.wait_until(lambda: not reports(terminal), "the mouse lent")
 

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
     from envwatch.model.environment import Environment
 
-LABELS = COPY_LETTERS.keys() - {"update command", "names", "environment ids"}
+UNLETTERED = ("device id", "connection id", "other start command", "directory")
+LABELS = {*COPY_LETTERS, *UNLETTERED} - {"update command"}
 """Texts of one row that updates itself."""
 
 
@@ -62,13 +63,13 @@ async def take_answer_away(stage: Stage) -> None:
 
 
 LETTERS = {
-    "c": "conn-of-env-1",
+    "n": "ada",
     "i": "env-1",
-    "o": "cd /home/hiro/code/portal && letta server --org=org-1 --computer-name=ada",
+    "l": "cd /home/hiro/code/portal && letta server --computer-name=ada",
 }
 
 
-async def test_c_copies_the_name_and_a_letter_in_the_menu_its_text_at_once() -> None:
+async def test_the_users_key_copies_the_name_and_a_letter_in_the_menu_its_text_at_once() -> None:
     async with dashboard() as stage:
         assert stage.app.sent == []
         for keys, text in {"c": "ada", **{f"y{letter}": text for letter, text in LETTERS.items()}}.items():
@@ -89,11 +90,13 @@ async def test_the_menu_offers_every_text_with_its_beginning_and_sends_only_what
             for label in LABELS:
                 assert re.search(rf" {label}  ", stage.text), label
             assert re.search("device id +device-of-env-1", stage.text)
+            order = [stage.text.index(f" {label}  ") for label in ("name", "JSON", *UNLETTERED)]
+            assert order == sorted(order), "texts with a letter stand first"
             assert stage.lines[-1].strip() == "⏎ Copy  esc Close  ? Help  space Show as plain text"
             await stage.press("down", key)
             assert isinstance(stage.app.screen, Dashboard), key
             assert stage.app.sent == [], key
-        await stage.press("y", "down", "enter")
+        await stage.press("y", *["up"] * 4, "enter")
         assert stage.copied == ["device-of-env-1"]
         await stage.press("y")
         y = next(y for y, line in enumerate(stage.lines) if "environment id" in line)
@@ -162,7 +165,7 @@ async def test_the_sentence_is_in_the_zone_of_the_screen_and_names_a_recorded_mo
 async def test_space_shows_the_text_from_the_left_edge_and_sends_nothing() -> None:
     async with dashboard() as stage:
         for key in ("escape", "enter"):
-            await stage.press("y", *["down"] * 4, "space")
+            await stage.press("y", *["down"] * 2, "space")
             assert plain(stage)[0].rstrip() == "cd /home/hiro/code/portal && letta server --computer-name=ada", key
             assert stage.text.count("ada") == 1, key
             await stage.press(key)
@@ -177,7 +180,7 @@ async def test_in_ascii_menu_and_plain_view_spell_what_cannot_be_shown() -> None
         await stage.show([environment("env-1", connectionName="東京-a", connectionId=None, metadata=metadata)])
         await stage.press("y")
         assert command in stage.text
-        await stage.press("down", "down", "down", "space")
+        await stage.press("down", "down", "space")
         assert plain(stage)[0].rstrip() == command
         await stage.press("escape", "y", "l")
         assert stage.copied == ["letta server --computer-name='東京-a'"]
@@ -185,7 +188,7 @@ async def test_in_ascii_menu_and_plain_view_spell_what_cannot_be_shown() -> None
 
 async def test_a_long_text_can_be_scrolled() -> None:
     async with dashboard((80, 12)) as stage:
-        await stage.press("y", "up", "space")
+        await stage.press("y", "down", "down", "down", "down", "space")
         assert plain(stage)[0].split()[0] == "{"
         await stage.press("j")
         assert plain(stage)[0].startswith('  "id": "env-1",')

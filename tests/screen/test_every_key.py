@@ -36,7 +36,16 @@ from envwatch.screen.widgets.environment_table import EnvironmentTable
 from envwatch.screen.widgets.filter_bar import FilterBar
 from envwatch.screen.widgets.footer import KeyFooter, has_key
 from envwatch.screen.widgets.news_bar import MESSAGE_S, NewsBar
-from envwatch.wording.pane.legend import LIVE, STATUS_ENTRIES, hour_entries, rule_entries, state_entries, tag_entries
+from envwatch.wording.pane.legend import (
+    LIVE,
+    STATUS_ENTRIES,
+    hour_entries,
+    mark_entries,
+    paging_text,
+    rule_entries,
+    state_entries,
+    tag_entries,
+)
 from envwatch.wording.table.block import Aside
 
 if TYPE_CHECKING:
@@ -248,12 +257,28 @@ async def test_a_key_without_an_effect_now_says_so() -> None:
             assert stage.lines == start, keys
 
 
-async def test_the_first_page_of_the_help_has_legend_ten_keys_and_three_filters_at_80x24() -> None:
+async def test_the_first_page_of_the_help_has_ten_keys_five_states_and_what_pages_with_air_at_80x24() -> None:
     async with staged(keymap={"find.filter": "f"}) as stage:
         await stage.show(problems_and_old(stage.at))
         await stage.press("question_mark")
+        for sign, _, meaning in state_entries(Limits(), ascii_only=False):
+            assert re.search(rf" {re.escape(sign)} +{re.escape(meaning)}", stage.text), sign
+        keys = ["slash", "enter", "escape", "n", "a", "M", "e", "y", "question_mark", "q"]
+        assert [keys_of(IDS[id_])[0] for id_ in FIRST_KEYS] == keys
+        assert all(text in stage.text for text in FIRST_KEYS.values())
+        assert re.search(" f +find machines", stage.text)  # the user-defined key
+        assert paging_text() in " ".join(stage.text.split())
+        page = stage.lines[2:-1]
+        assert len([line for line in page if not line.strip(" \u2581\u2582\u2583\u2584\u2585\u2586\u2587")]) >= 4
+        assert all(label not in stage.text for label in (" Tags ", " Status ", " Filters ", " Move "))
+
+
+async def test_the_second_page_of_the_help_has_tags_signs_badges_and_filters() -> None:
+    async with staged() as stage:
+        await stage.show(problems_and_old(stage.at))
+        await stage.press("question_mark", "pagedown")
         legend = (
-            *state_entries(Limits(), ascii_only=False),
+            *mark_entries(ascii_only=False),
             *tag_entries(),
             LIVE,
             *STATUS_ENTRIES,
@@ -270,9 +295,6 @@ async def test_the_first_page_of_the_help_has_legend_ten_keys_and_three_filters_
         assert {entry.sign for entry in rule_entries()} == set(Aside)
         badges = {"DATA ?", "BLIND", "KEY REFUSED", "NONE ON"}
         assert badges <= {entry.sign for entry in STATUS_ENTRIES}
-        assert len(FIRST_KEYS) == 10
-        assert all(text in stage.text for text in FIRST_KEYS.values())
-        assert re.search(" f +filter", stage.text)  # the user-defined key
         assert len(FIRST_FILTERS) == 3
         assert all(f" {example} " in stage.text for example in FIRST_FILTERS)
 
@@ -309,7 +331,7 @@ HERE: Final = {"e": "Open group or machine", "C": "Show or hide"}
 
 
 async def test_help_is_there_on_every_screen_and_begins_with_the_keys_of_the_screen() -> None:
-    async with staged((80, 48)) as stage:
+    async with staged((80, 70)) as stage:
         await stage.show(problems_and_old(stage.at))
         for key, text in HERE.items():
             await stage.press(key)

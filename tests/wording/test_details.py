@@ -66,8 +66,9 @@ def lines_of(*others: Environment, **changes: Any) -> dict[str, str]:
 
 def test_a_long_path_keeps_the_end_a_long_id_both_ends_and_a_copy_has_a_letter() -> None:
     fits = {line.label: (line.fit, line.letter) for line in facts()}
-    assert fits["in"] == (Fit.END, "w")
-    assert fits["device"] == (Fit.ENDS, "d")
+    assert fits["in"] == (Fit.END, "")
+    assert fits["device"] == (Fit.ENDS, "")
+    assert fits["id"] == (Fit.ENDS, "i")
     assert fits["pod"] == (Fit.ENDS, "")
 
 
@@ -381,8 +382,7 @@ def test_a_text_of_several_lines_is_summed_up_by_their_number(text: str, gist: s
 
 def test_every_copy_has_a_letter_of_its_own() -> None:
     assert len(set(COPY_LETTERS.values())) == len(COPY_LETTERS)
-    only = TrackedEnvironment(environment=environment("env-1"), verdict=ONLINE)
-    assert copies(only).keys() <= set(COPY_LETTERS)
+    assert "".join(COPY_LETTERS.values()) == "nilusj"
 
 
 def helps(*others: Environment, **changes: Any) -> list[tuple[str, str, str]]:
@@ -400,7 +400,7 @@ def test_a_remedy_stands_with_the_letter_of_its_copy() -> None:
     start, other, reason, *_, log, _, command, caution, drops = helps(newest, connectionId=None, metadata=update)
     assert [start, other, reason, log, command, caution, drops] == [
         ("do", "letta server --computer-name=nas", "l"),
-        ("or", "letta server --org=org-1 --computer-name=nas", "o"),
+        ("or", "letta server --org=org-1 --computer-name=nas", ""),
         ("", "The device id does not tell whether the listener was started with --org.", ""),
         ("log", "Read the newest log in ~/.letta/logs/remote/ on that machine.", ""),
         ("update", "npm i -g x", "u"),

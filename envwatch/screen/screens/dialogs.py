@@ -138,7 +138,7 @@ class _CopyList(OptionList):
 
 
 class CopyMenu(Menu):
-    """A menu of texts; a choice's id is the letter that copies the text."""
+    """A menu of texts; a choice's id is the letter that copies the text, or a label."""
 
     LIST = _CopyList
     is_plain = False

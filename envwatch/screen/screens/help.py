@@ -46,15 +46,15 @@ _IN_A_TEXT: Final = "Move in the detail and other texts"
 """Title of bindings whose id begins with `move.pane_`."""
 
 FIRST_KEYS: Final = {
-    "find.next_loss": "next loss",
-    "row.open": "detail",
+    "find.filter": "find machines",
+    "row.open": "detail: what, why, what to do",
     "app.back": "back",
-    "find.filter": "filter",
-    "find.reset": "show all",
+    "find.next_loss": "next loss",
+    "row.acknowledge": "acknowledge: I work on it",
+    "row.silence": "silence for a time",
     "app.events": "events",
-    "row.acknowledge": "acknowledge",
-    "row.copy": "copy",
-    "app.palette": "commands",
+    "row.copy": "copy name, command, sentence",
+    "app.help": "this help",
     "app.quit": "close, quit",
 }
 
@@ -64,10 +64,14 @@ _TWO_COLUMNS_FROM: Final = 100
 
 _KEYS: Final = 15
 _LABEL: Final = 8
+_MANY: Final = 9
 _GAP: Final = 2
 _LEAST_TEXT: Final = 12
 
 _NO_KEY: Final = "palette"
+
+_PAGE: Final = 21
+"""Lines of the first page: those of 80x24 below the newest loss."""
 
 
 class Help(NamedTuple):
@@ -108,7 +112,7 @@ def help_entries(bound: Iterable[tuple[DOMNode, Binding]]) -> list[Help]:
 
 
 class HelpScreen(ModalScreen[None]):
-    """The legend, first keys and filters, then all keys.
+    """A page for newcomers, then the legend and all keys.
 
     `here` are the keys where the user opened the help, if not in the table.
     """
@@ -145,23 +149,35 @@ class HelpScreen(ModalScreen[None]):
 
     def on_resize(self) -> None:
         width = max(self.size.width - 3, 20)
-        lines = [*self._first_page(width), *self._all_keys(width)]
+        first = Content("\n").join(self._first_page(width)).split("\n", allow_blank=True)
+        first += [Content("")] * (_PAGE - len(first))
+        lines = [*first, *self._second_page(width), *self._all_keys(width)]
         self.query_one("#help-text", Static).update(Content("\n").join(lines))
 
     def _first_page(self, width: int) -> Iterator[Content]:
-        """Yield the newcomer's page, which fits into 80x24 below the newest loss."""
+        """Yield the newcomer's page, which fits into 80x24 below the newest loss, with air."""
         for line in chain.from_iterable(wrapped(composed(pace), width) for pace in dict.fromkeys(self._paces)):
             yield Content.styled(line, "$state-late")
-        is_ascii = self._glyphs.is_ascii
         keys = [self._first[id_] for id_ in FIRST_KEYS if id_ in self._first]
+        states = legend.state_entries(self._rules, ascii_only=self._glyphs.is_ascii)
+        first = [legend.LegendEntry(key.keys[0] if key.keys else _NO_KEY, "online", FIRST_KEYS[key.id]) for key in keys]
+        yield from _labelled("Keys", first, width)
+        yield Content("")
+        yield from _labelled("States", states, width, most=1)
+        yield Content("")
+        yield from _labelled("Pages", [legend.LegendEntry("", "", legend.paging_text())], width)
+        yield Content("")
+        yield Content.styled(f"{'':<{_LABEL}}page down: tags, signs, badges, filters, all keys", "$faint")
+
+    def _second_page(self, width: int) -> Iterator[Content]:
+        is_ascii = self._glyphs.is_ascii
         for label, entries in {
-            "States": legend.state_entries(self._rules, ascii_only=is_ascii),
+            "Marks": legend.mark_entries(ascii_only=is_ascii),
             "Tags": legend.tag_entries(),
             "Signs": self._marks(),
             "Status": (legend.LIVE,),
             "": legend.STATUS_ENTRIES,
             f"{self._glyphs.rule * 2} off": legend.rule_entries(),
-            "Keys": [legend.LegendEntry(" ".join(key.keys) or _NO_KEY, "online", FIRST_KEYS[key.id]) for key in keys],
             "Filters": [legend.LegendEntry(example, "online", meaning) for example, meaning in FIRST_FILTERS.items()],
             "24H": legend.hour_entries(ascii_only=is_ascii),
             "Past": legend.day_entries(ascii_only=is_ascii),
@@ -174,7 +190,7 @@ class HelpScreen(ModalScreen[None]):
     def _marks(self) -> Sequence[legend.LegendEntry]:
         glyphs = self._glyphs
         return (
-            legend.LegendEntry(glyphs.lost, "offline", "needs a person"),
+            legend.LegendEntry(glyphs.lost, "offline", "pages"),
             legend.LegendEntry(glyphs.returned, "online", "a return"),
             legend.LegendEntry("FOR", "", "time in this state"),
             legend.LegendEntry(glyphs.acknowledged, "", "acknowledged"),
@@ -207,10 +223,10 @@ class HelpScreen(ModalScreen[None]):
         return [*lines, Content("")]
 
 
-def _labelled(label: str, entries: Sequence[legend.LegendEntry], width: int) -> Iterator[Content]:
+def _labelled(label: str, entries: Sequence[legend.LegendEntry], width: int, most: int = _MANY) -> Iterator[Content]:
     room, titles = width - _LABEL, chain([label], repeat(""))
     widths = _widths(entries, 1)
-    for columns in range(2, len(entries) + 1):
+    for columns in range(2, min(len(entries), most) + 1):
         wider = _widths(entries, columns)
         widths = wider if sum(map(sum, wider)) + _GAP * (columns - 1) <= room else widths
     for start in range(0, len(entries), len(widths)):
@@ -226,4 +242,4 @@ def _labelled(label: str, entries: Sequence[legend.LegendEntry], width: int) -> 
 
 def _widths(entries: Sequence[legend.LegendEntry], columns: int) -> Sequence[tuple[int, int]]:
     parts = [entries[place::columns] for place in range(columns)]
-    return [(max(cells(e.sign) for e in part) + 1, max(cells(e.meaning) for e in part)) for part in parts]
+    return [(max(cells(e.sign) + bool(e.sign) for e in part), max(cells(e.meaning) for e in part)) for part in parts]

@@ -136,23 +136,24 @@ class RowActions(TableScreen):
             as_json = b"".join(listing_json(environments)).decode()
         labels = {label: label if is_single else f"{label}s" for label in own}
         texts = own | {"a sentence for a chat": sentence, "JSON": as_json}
-        by_letter = {COPY_LETTERS[label]: text for label, text in texts.items()}
+        ordered = [label for label in dict.fromkeys((*COPY_LETTERS, *texts)) if label in texts]
+        by_id = {COPY_LETTERS.get(label, label): texts[label] for label in ordered}
 
-        def copy(letter: str) -> None:
+        def copy(id_: str) -> None:
             if menu.is_plain:
                 from envwatch.screen.screens.plain_text import PlainText
 
-                self.app.push_screen(PlainText(self._legible(by_letter[letter])))
+                self.app.push_screen(PlainText(self._legible(by_id[id_])))
             else:
-                self._copy(by_letter[letter])
+                self._copy(by_id[id_])
 
         choices = [
             Choice(
-                letter,
-                f"{letter}  {labels.get(label, label)}",
+                id_,
+                f"{COPY_LETTERS.get(label, ' ')}  {labels.get(label, label)}",
                 shortened(clean(self._legible(gist_of(text))), _PREVIEW),
             )
-            for (label, text), letter in zip(texts.items(), by_letter, strict=True)
+            for label, (id_, text) in zip(ordered, by_id.items(), strict=True)
         ]
         menu = CopyMenu(f"Copy from {target.name}", choices)
         self.ask(menu, copy)

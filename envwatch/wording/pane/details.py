@@ -17,7 +17,6 @@ from envwatch.query.presentation import PRESENTATIONS, Presentation
 from envwatch.wording.events.event_text import event_style, event_text
 from envwatch.wording.pane.layout import DetailLine, Fit
 from envwatch.wording.pane.remedies import (
-    OTHER_START,
     outdated_remedy,
     remedies,
     reported_update,
@@ -48,7 +47,7 @@ def help_lines(tracked: TrackedEnvironment, profile_state: ProfileState, now: Cl
     for remedy in remedies(tracked, profile_state, now):
         lines = [DetailLine("", note) for note in remedy.notes]
         if remedy.command is not None:
-            fit, letter = _shell(tracked.environment), COPY_LETTERS[remedy.copy]
+            fit, letter = _shell(tracked.environment), COPY_LETTERS.get(remedy.copy, "")
             lines.insert(0, DetailLine("", remedy.command, "online", fit=fit, letter=letter))
         yield lines[0]._replace(label=remedy.label)
         yield from lines[1:]
@@ -114,16 +113,8 @@ def _line(
 def _text_line(presentation: Presentation, text: SafeText | None) -> Iterator[DetailLine]:
     if text:
         fit = Fit.END if presentation.keep == "end" else Fit.ENDS
-        letter = COPY_LETTERS[_COPIED[presentation.id]] if presentation.id in _COPIED else ""
+        letter = COPY_LETTERS["environment id"] if presentation.id == "id" else ""
         yield DetailLine(presentation.pane, text, fit=fit, letter=letter)
-
-
-_COPIED: Final = {
-    "directory": "directory",
-    "device": "device id",
-    "id": "environment id",
-    "connection": "connection id",
-}
 
 
 def _relations(tracked: TrackedEnvironment, profile_state: ProfileState) -> Iterator[DetailLine]:
@@ -313,16 +304,13 @@ def _tree_lines(label: str, value: JsonValue, depth: int) -> Iterator[DetailLine
 
 COPY_LETTERS: Final[Mapping[str, str]] = {
     "name": "n",
-    "device id": "d",
     "environment id": "i",
-    "connection id": "c",
-    "update command": "u",
     "start command": "l",
-    OTHER_START: "o",
-    "directory": "w",
+    "update command": "u",
     "a sentence for a chat": "s",
     "JSON": "j",
 }
+"""The menu's other texts have no letter."""
 
 
 def gist_of(text: str) -> SafeText:

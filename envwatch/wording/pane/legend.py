@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import Event, Kind
@@ -10,6 +11,7 @@ from envwatch.fleet.tracking import TABLE_TAGS, ChangeTag
 from envwatch.fleet.watched_time import UptimeState
 from envwatch.model import limits
 from envwatch.model.environment import NEVER
+from envwatch.model.text import clean
 from envwatch.model.times import long_age
 from envwatch.wording.events.day_line import MARKER
 from envwatch.wording.events.event_text import event_style
@@ -17,7 +19,7 @@ from envwatch.wording.state_style import CLOCK_SUSPECT, FLAPPING, HOUR_STYLES, P
 from envwatch.wording.table.block import Aside
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from envwatch.model.limits import Limits
 
@@ -30,6 +32,7 @@ class LegendEntry(NamedTuple):
     meaning: str
 
 
+_UNKNOWN: Final = clean("unknown")
 TAGS_LAST: Final = long_age(limits.MARK_DURATION)
 
 _TAGS: Final[Mapping[ChangeTag, str]] = {
@@ -58,7 +61,7 @@ STATUS_ENTRIES: Final[Sequence[LegendEntry]] = (
     LegendEntry("NONE ON", "offline", "nothing up"),
     LegendEntry("3 behind", "", "older version"),
     LegendEntry("2 marked", "late", "by space"),
-    LegendEntry("3/40", "late", "rows shown"),
+    LegendEntry("3/40", "late", "in the view"),
 )
 LIVE: Final = LegendEntry("live 2s/5s", "online", "listing 2 s old, poll each 5 s")
 
@@ -74,22 +77,45 @@ _DAY: Final[Mapping[Kind, str]] = {
 
 
 def state_entries(rules: Limits, *, ascii_only: bool) -> Sequence[LegendEntry]:
-    """Return the states and the thresholds."""
+    """Return the five states and the thresholds."""
     late, lost = long_age(rules.late_after), long_age(rules.online_for)
+    looks = (
+        (PRESENCE_STYLES[Presence.ONLINE], f"its last heartbeat is under {late} old"),
+        (PRESENCE_STYLES[Presence.LATE], f"a heartbeat was missed: silent for {late}"),
+        (PRESENCE_STYLES[Presence.OFFLINE], f"no connection, or silent for {lost}"),
+        (PRESENCE_STYLES[Presence.GONE], "the server no longer lists it"),
+        (UNKNOWN._replace(word=_UNKNOWN), "cannot be judged: no data, or clocks that disagree"),
+    )
+    return _of_looks(looks, ascii_only=ascii_only)
+
+
+def mark_entries(*, ascii_only: bool) -> Sequence[LegendEntry]:
+    """Return the words that stand in place of a state."""
     offline = PRESENCE_STYLES[Presence.OFFLINE]
-    looks: Sequence[tuple[StateStyle, str]] = (
-        (PRESENCE_STYLES[Presence.ONLINE], f"heartbeat under {late} old"),
-        (offline, f"no connection, or silent {lost}"),
-        (PRESENCE_STYLES[Presence.LATE], f"a ping missed: silent {late}"),
-        (PRESENCE_STYLES[Presence.GONE], "not listed any more"),
+    looks = (
         (offline._replace(word=FLAPPING, style="flapping"), "comes and goes"),
         (offline._replace(word=CLOCK_SUSPECT, style="unknown"), "clock and beat disagree"),
         (UNKNOWN._replace(word=offline.word), "blind: the last verdict"),
     )
+    return _of_looks(looks, ascii_only=ascii_only)
+
+
+def _of_looks(looks: Iterable[tuple[StateStyle, str]], *, ascii_only: bool) -> Sequence[LegendEntry]:
     return [
         LegendEntry(f"{look.ascii if ascii_only else look.glyph} {look.word}", look.style, meaning)
         for look, meaning in looks
     ]
+
+
+def paging_text() -> str:
+    """Return what pages."""
+    share, days = f"{limits.PERMANENT_SHARE * 100:.0f} %", limits.UPTIME_WINDOW.days
+    hours = limits.UPTIME_KNOWN_AFTER // timedelta(hours=1)
+    return (
+        f"A machine that was up for {share} of the last {days} days pages when it goes off: it rings, and may send a "
+        f"message. Sandboxes, and machines that came within the last {hours} watched hours, do not page. "
+        "The detail says why. A overrides it: always or never."
+    )
 
 
 def hour_entries(*, ascii_only: bool) -> Sequence[LegendEntry]:
