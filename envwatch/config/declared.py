@@ -46,11 +46,11 @@ class ProfileSettings(ScreenSettings):
 
     # The empty default stands for the permanent rows.
     alert: Annotated[str, QUERY] = setting("", example='"permanent:yes !name:test-*"', part="view")
-    """Filter: losses of matching environments need a person. By default, losses of environments that were up nine
-    tenths of the last watched week do. Other losses are shown and logged without alerts."""
+    """Filter: these machines page. By default, the machines page that were up nine tenths of the last watched week.
+    Other losses are shown and logged without alerts."""
     alert_after: timedelta = setting(ALERT_AFTER, bounds=(0, 86_400), example='"10m"', part="view")
-    """How long a row must be silent before its loss counts as a problem and opens an incident. Under 3 minutes, one
-    outage may be several messages."""
+    """How long a machine must be silent before its loss pages and opens an incident. Under 3 minutes, one outage may
+    be several messages."""
     ephemeral: Annotated[str, QUERY] = setting("", example='"name:ci-*"', part="view")
     """Filter of 1.1.0, not read by the next version: a loss of a matching environment needs no person. A warning
     says what replaces the setting."""

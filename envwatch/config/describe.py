@@ -159,7 +159,7 @@ def ephemeral_warning(settings: Settings) -> SafeText | None:
     alert, (term, *others) = parse(settings.alert), parse(settings.ephemeral).terms
     is_alternative = isinstance(term, Term) and term.is_negated and alert.demands(term.field)
     if others or is_alternative:
-        how = "name the rows that need a person in alert, or use `envwatch alerts set`"
+        how = "name the machines that page in alert, or use `envwatch alerts set`"
         return clean(f"{what}, and alert cannot say the same in one line: {how}")
     negated = str(term).removeprefix("!") if term.is_negated else f"!{term}"
     return clean(f"{what}: write {_toml_line('alert', f'{alert} {negated}'.strip())}")

@@ -193,7 +193,7 @@ def test_pane_and_explanation_say_until_when_a_row_is_silenced_and_from_when_the
     night.silence("web-1", lasts=timedelta(hours=2, minutes=30))
     assert marks(night, "web-1") == [("silenced", "until 21:30 by ada: disks")]
     assert "This machine is offline: disconnected, silenced until 10:00, since" in explained(night)
-    assert "A loss counts from the end of the silence" in explained(night)
+    assert "A loss pages from the end of the silence" in explained(night)
     assert "This machine is offline: disconnected, not back by 10:00, since" in explained(later)
 
 
@@ -413,4 +413,4 @@ def test_an_acknowledgement_or_a_silence_is_of_the_row_of_its_server() -> None:
     assert [row.profile for row in rows] == [AWAY]
     block = block_of(monitor, now)
     assert [line.profile for line in block.lines] == [HOME]
-    assert nothing_open_text(block, monitor.fleet, now, None) == "nothing needs a person: 1 acknowledged, 1 silenced"
+    assert nothing_open_text(block, monitor.fleet, now, None) == "nothing pages: 1 acknowledged, 1 silenced"

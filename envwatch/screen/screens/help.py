@@ -174,7 +174,7 @@ class HelpScreen(ModalScreen[None]):
     def _marks(self) -> Sequence[legend.LegendEntry]:
         glyphs = self._glyphs
         return (
-            legend.LegendEntry(glyphs.lost, "offline", "needs a person"),
+            legend.LegendEntry(glyphs.lost, "offline", "pages"),
             legend.LegendEntry(glyphs.returned, "online", "a return"),
             legend.LegendEntry("FOR", "", "time in this state"),
             legend.LegendEntry(glyphs.acknowledged, "", "acknowledged"),

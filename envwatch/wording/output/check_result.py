@@ -410,7 +410,8 @@ def _stall_in(profile_state: ProfileState, monitor: Monitor, now: Clocks) -> _St
 
 
 _NO_RECORD: Final = clean(
-    "no uptime record on this machine: every row counts but those of macOS and Windows; `envwatch watch` keeps a record"
+    "no uptime record on this machine: every machine pages except sandboxes, macOS and Windows;"
+    " `envwatch watch` keeps a record"
 )
 
 
