@@ -46,11 +46,11 @@ class ProfileSettings(ScreenSettings):
 
     # The empty default stands for the permanent rows.
     alert: Annotated[str, QUERY] = setting("", example='"permanent:yes !name:test-*"', part="view")
-    """Filter: losses of matching environments need a person. By default, losses of environments that were up nine
-    tenths of the last watched week do. Other losses are shown and logged without alerts."""
+    """Filter: these machines page. By default, the machines page that were up nine tenths of the last watched week.
+    Other losses are shown and logged without alerts."""
     alert_after: timedelta = setting(ALERT_AFTER, bounds=(0, 86_400), example='"10m"', part="view")
-    """How long a row must be silent before its loss counts as a problem and opens an incident. Under 3 minutes, one
-    outage may be several messages."""
+    """How long a machine must be silent before its loss pages and opens an incident. Under 3 minutes, one outage may
+    be several messages."""
     # None stands for `false`.
     blind_after: Annotated[timedelta | None, duration_or_off(1, 86_400)] = setting(
         BLIND_AFTER, example="false", part="view"

@@ -223,7 +223,7 @@ def _incident_text(incident: Incident, progress: Progress, at: ServerMs, acks: S
         text = f"{losses_text([incident])}{shared}"
     text += silenced_count_text([incident])
     if incident.is_storm:
-        text = f"storm: {text}"
+        text = f"many at once: {text}"
     lasted = long_age(span(at - incident.began_at))
     if progress is Progress.END_DUE:
         reason = f" ({incident.ended_by})" if incident.ended_by else ""

@@ -125,7 +125,7 @@ def test_a_power_cut_has_one_size_in_incident_message_log_and_block() -> None:
     assert message.summary == "web-0 and 2 others went offline (+3 silenced)"
     assert ring_text(night.opened) == message.summary
     (group,) = [each for each in night.events if each.members]
-    assert event_text(group) == "3 went offline together (+3 need nobody): web-0, web-1, web-2"
+    assert event_text(group) == "3 went offline together (+3 not paging): web-0, web-1, web-2"
     assert {each.name for each in group.members if each.incident} == set(servers[:3])
     block = block_of(night.monitor, reading(night.at))
     (line,) = block.lines

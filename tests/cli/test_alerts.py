@@ -140,7 +140,7 @@ def test_since_lists_the_recorded_outages_with_an_incident_by_the_present_rules(
     titles, line = out.splitlines()
     assert (code, titles.split()) == (0, ["BEGAN", "LASTED", "NAME", "WHY"])
     assert line.split(None, 2)[2].split() == ["6m", "laptop", "of", "env-2", "disconnected"]
-    assert err == "1 outage would have been told, 1 too short, 1 of rows that do not count\n"
+    assert err == "1 outage would have been told, 1 too short, 1 of machines that do not page\n"
     (found,) = json.loads(envwatch("alerts", "--since", "15m", "-o", "json")[1])
     assert (found["id"], found["profile"], found["lasted_s"]) == ("env-2", None, 360.0)
     assert json.loads(envwatch("alerts", "--since", "15m", "-o", "json", "--filter", "id:env-3")[1]) == []

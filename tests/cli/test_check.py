@@ -101,14 +101,14 @@ def test_acknowledgements_silences_and_the_policy_count(envwatch: Envwatch, faul
     envwatch.write_config('filter = "name:no-such"\nonline_only = true\nexpect = ["web-3"]\n')
     assert first_line(envwatch("check", ENVWATCH_ALERT="!name:web-2")) == (
         0,
-        "ENVWATCH OK - no problem in 4 machines (1 acked, 1 silenced, 1 not paging)",
+        "ENVWATCH OK - none of 4 machines paging (1 acked, 1 silenced, 1 not paging)",
     )
     assert faulty.seen[-1].query == {"limit": "100"}, "filter and online_only are for the dashboard"
     envwatch.write_config("")
     for query, found in (("acked:yes", "env-4"), ("silenced:yes", "env-1"), ("acked:no silenced:no", "env-2 env-3")):
         listed_rows = json.loads(envwatch("list", "-o", "json", "--filter", query).out)["environments"]
         assert sorted(row["id"] for row in listed_rows) == found.split(), query
-        assert f" in {len(found.split())} machine" in envwatch("check", "--filter", query).out, query
+        assert f" of {len(found.split())} machine" in envwatch("check", "--filter", query).out, query
         waited = envwatch("wait", query, "--count", f"{len(found.split())}", "--timeout", "9s")
         assert (waited.code, len(waited.out.splitlines())) == (0, len(found.split())), query
 
@@ -140,7 +140,7 @@ def test_what_is_quiet_on_one_server_is_a_problem_on_another_with_the_same_id(
         counts = f"1 off, 2 {'silenced' if is_silence else 'acked'}"
         assert first_line(envwatch("check", "--profile", names)) == (
             2,
-            f"ENVWATCH CRITICAL - 1 problem in 3 machines ({counts}): away: web-1",
+            f"ENVWATCH CRITICAL - 1 of 3 machines paging ({counts}): away: web-1",
         )
     assert envwatch("check", "--profile", write_profiles(envwatch, renamed=faulty.url)).code == 0
 
@@ -204,4 +204,4 @@ def test_negate_takes_status_and_output(tmp_path: Path) -> None:
     with serving(rows(DOWN, {})) as server:
         ended = checked(tmp_path, server.url, *negate)
     assert ended.code == 1
-    assert ended.out.startswith("ENVWATCH WARNING - 1 problem in 2 machines (1 off): web-1 | problems=1;;0;0;2 ")
+    assert ended.out.startswith("ENVWATCH WARNING - 1 of 2 machines paging (1 off): web-1 | paging=1;;0;0;2 ")

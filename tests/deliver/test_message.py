@@ -244,4 +244,4 @@ def test_a_storm_says_so() -> None:
     for count in range(1, 8):
         one.hold(15, *names[:count])
     *_, storm = messages(one.hold(60, *names))
-    assert storm.summary.startswith("storm: ")
+    assert storm.summary.startswith("many at once: ")

@@ -90,7 +90,7 @@ def test_the_next_process_sends_the_unsent_messages_of_a_killed_process(tale: Ta
 
 @tells("one_id_on_two_servers")
 def test_an_acknowledgement_on_the_dashboard_quietens_the_row_of_its_server_alone(tale: Tale) -> None:
-    assert "1 problem in 4 machines" in tale.notes["output"], tale.text
+    assert "1 of 4 machines paging" in tale.notes["output"], tale.text
     assert tale.notes["check"] == 2, tale.text
     about_box = [(told.what, told.profile) for told in tale.told if "box" in told.names]
     assert about_box == [("opened", "bolt")], tale.text

@@ -370,7 +370,7 @@ def assert_an_answer_where_nobody_is_needed(server: Faulty, usual: Terminal) -> 
     usual.wait_for("^ ►✓ off .* host-30 .*disk swap")
     assert usual.screen.buffer[usual.cursor_line][0].fg != LOSS
     usual.press("n")
-    usual.wait_for("nothing needs a person: 1 acknowledged, 1 old")
+    usual.wait_for("nothing pages: 1 acknowledged, 1 old")
 
 
 @pytest.mark.slow

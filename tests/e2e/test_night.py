@@ -413,7 +413,7 @@ def test_title_list_and_check_say_the_numbers_of_the_dashboard_with_a_silence_by
         assert ": 1 off, 34 on, 1 unknown, 3 old, 1 silenced; incomplete" in printed("list")
         assert f'"reason":"silenced until {hours[6:]}"' in printed("list", "-o", "json").replace('": "', '":"')
         check = printed("check")
-        assert "- no problem in 40 machines (1 unknown, 1 acked, 3 old, 1 silenced) |" in check
+        assert "- none of 40 machines paging (1 unknown, 1 acked, 3 old, 1 silenced) |" in check
         data = re.findall("([a-z]+)=([1-9][0-9]*);", check)
         counts = {"offline": "1", "online": "34", "unknown": "1", "old": "3", "silenced": "1"}
         assert {label: value for label, value in data if label != "time"} == counts

@@ -286,7 +286,7 @@ def test_each_demo_shows_the_same_day_and_forgets_what_was_acknowledged(tmp_path
             terminal.wait_for("^▌►○ off ")
             terminal.press("e")
             terminal.wait_for("13 came back together")
-            terminal.wait_for(r"7 went offline together \(\+6 need nobody\): all pod p-4")
+            terminal.wait_for(r"7 went offline together \(\+6 not paging\): all pod p-4")
             terminal.press(ESC)
             terminal.wait_for("⏎ Detail")
             terminal.press("a", ENTER)
@@ -300,7 +300,7 @@ def test_each_demo_shows_the_same_day_and_forgets_what_was_acknowledged(tmp_path
         assert {event.id for event in events if event.id is not None} == set(), "no loss between the day and the demo"
         assert not (state_of(tmp_path) / "acknowledged.json").exists()
     done = programs.run([sys.executable, "-m", "envwatch", "report", "--profile", "demo"], environ_of(tmp_path))
-    assert "7 went offline together (+6 need nobody), all `pod p-4`" in done.stdout.decode()
+    assert "7 went offline together (+6 not paging), all `pod p-4`" in done.stdout.decode()
 
 
 # -- a stranger's recording --------------------------------------------------------------------------------------------

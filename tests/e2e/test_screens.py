@@ -188,7 +188,7 @@ def move_the_cursor(terminal: Terminal) -> None:
     terminal.wait_for_cursor(1)
     assert terminal.display[2].startswith("── "), "the only loss"
     terminal.press("n")
-    terminal.wait_for("this is the only line that needs a person")
+    terminal.wait_for("this is the only line that pages")
     terminal.press("N")
     terminal.wait_for("^ ►▾ offline for over 24 h")
     terminal.press("x")

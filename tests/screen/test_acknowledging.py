@@ -342,7 +342,7 @@ async def test_after_an_acknowledgement_the_cursor_is_on_the_next_open_line_and_
             assert stage.cursor == "web-1, web-2"
         assert in_block(stage) == ["pod", "bob", "eve"]
         await stage.press("n")
-        assert stage.news == "nothing needs a person: 4 acknowledged"
+        assert stage.news == "nothing pages: 4 acknowledged"
 
 
 async def test_members_of_an_unfolded_incident_are_acknowledged_one_by_one() -> None:

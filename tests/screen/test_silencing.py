@@ -133,7 +133,7 @@ async def test_table_rule_and_pane_show_a_silenced_row_until_the_silence_ends() 
         assert "○ +1 off  " in stage.lines[0]
         assert stage.rule.startswith("── 1 online · 1 silenced ──")
         await stage.press("n")
-        assert stage.news == "nothing needs a person: 1 silenced"
+        assert stage.news == "nothing pages: 1 silenced"
         stage.go_to("env-a")
         await stage.press("enter")
         assert re.search(r"silenced +until \d\d:\d\d: new disks", stage.text)

@@ -411,7 +411,7 @@ async def test_pane_explanation_filter_log_and_baseline_are_of_the_moment() -> N
         await press(stage, "slash", *"env-1", "enter", BACK)
         assert (stage.names, stage.matching) == ([], ["laptop of env-1"])
         assert " env-1 1/4 " in stage.lines[0]
-        assert "1 match is above, among the losses that need a person" in stage.text
+        assert "1 match is above, among the losses that page" in stage.text
         await stage.press("x", "j")
         assert "OFF for 10s" in stage.text
         await stage.press("E")

@@ -181,7 +181,7 @@ def test_outages_of_several_profiles_are_in_the_order_of_their_begins() -> None:
         ("home", "a"),
         ("work", "b"),
     ]
-    assert outages_tally(losses) == "3 outages would have been told, 1 too short, 1 of rows that do not count"
+    assert outages_tally(losses) == "3 outages would have been told, 1 too short, 1 of machines that do not page"
     assert outages_table(losses, UTC) == [
         ("BEGAN", "LASTED", "NAME", "PROFILE", "WHY"),
         ("before", "5m, still", "z", "home", "-"),

@@ -631,7 +631,7 @@ def test_title_status_bar_and_check_have_the_numbers_of_the_dashboard(
         assert sum(map(int, re.findall("[0-9]+", summary_of(listing, "").partition(":")[2]))) == len(rows)
 
         for matches in (EVERYTHING, matcher_of(f"name:{','.join(sorted(wanted))}") if wanted else EVERYTHING):
-            result = check_result_of(one.monitor, Metric.PROBLEMS, matches, one.clocks)
+            result = check_result_of(one.monitor, Metric.PAGING, matches, one.clocks)
             data = {metric.label: metric.value for metric in result.metrics(None, None)}
             found = block_of(one.monitor, one.clocks, counted={row.key for row in rows if matches.matches(row, 0.0)})
             for presence in (Presence.OFFLINE, Presence.LATE, Presence.ONLINE):

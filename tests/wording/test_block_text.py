@@ -232,12 +232,12 @@ def answer_of(night: BlockNight) -> str:
 @pytest.mark.parametrize(
     ("rows", "acked", "silenced", "text"),
     [
-        ("a+", "", "", "nothing needs a person"),
-        ("ax b+", "a", "", "nothing needs a person: 1 acknowledged"),
-        ("ax old-x b+", "a", "", "nothing needs a person: 1 acknowledged, 1 old"),
-        ("ax bx c+", "a", "b", "nothing needs a person: 1 acknowledged, 1 silenced"),
-        ("a? b+", "", "", "nothing needs a person: 1 unknown"),
-        ("ax b+", "", "", "this is the only line that needs a person"),
+        ("a+", "", "", "nothing pages"),
+        ("ax b+", "a", "", "nothing pages: 1 acknowledged"),
+        ("ax old-x b+", "a", "", "nothing pages: 1 acknowledged, 1 old"),
+        ("ax bx c+", "a", "b", "nothing pages: 1 acknowledged, 1 silenced"),
+        ("a? b+", "", "", "nothing pages: 1 unknown"),
+        ("ax b+", "", "", "this is the only line that pages"),
     ],
 )
 def test_the_answer_names_what_there_is(rows: str, acked: str, silenced: str, text: str) -> None:
@@ -247,22 +247,22 @@ def test_the_answer_names_what_there_is(rows: str, acked: str, silenced: str, te
 
 def test_the_answer_of_a_blind_fleet_says_since_when_needs_are_unknown() -> None:
     one = BlockNight()
-    assert answer_of(one) == "no answer yet: whether something needs a person is unknown"
+    assert answer_of(one) == "no answer yet: whether something pages is unknown"
     one.poll("a+ b+", after=0).fail(after=600)
-    assert answer_of(one) == "whether something needs a person is unknown since 08:53:20Z"
+    assert answer_of(one) == "whether something pages is unknown since 08:53:20Z"
     lost = BlockNight().poll("ax b+", after=0)
-    assert answer_of(lost.wait(60)) == "this is the only line that needs a person"
-    assert answer_of(lost.wait(1)) == "whether something else needs a person is unknown since 08:53:20Z"
-    assert answer_of(lost.poll("a+ b+")) == "nothing needs a person"
+    assert answer_of(lost.wait(60)) == "this is the only line that pages"
+    assert answer_of(lost.wait(1)) == "whether something else pages is unknown since 08:53:20Z"
+    assert answer_of(lost.poll("a+ b+")) == "nothing pages"
 
 
 def test_one_profile_without_data_leaves_unknown_what_needs_a_person() -> None:
     one = BlockNight(Monitor.create({WORK: Limits(), HOME: Limits()})).poll("a+", after=0, profile=WORK)
-    assert answer_of(one) == "no answer yet: whether something needs a person is unknown"
+    assert answer_of(one) == "no answer yet: whether something pages is unknown"
     one.poll("b+", after=30, profile=HOME).poll("b+", after=50, profile=HOME)
-    assert answer_of(one) == "whether something needs a person is unknown since 08:53:20Z"
+    assert answer_of(one) == "whether something pages is unknown since 08:53:20Z"
     one.wait(DAY)
-    assert answer_of(one) == "whether something else needs a person is unknown since 2025-10-09 08:53Z"
+    assert answer_of(one) == "whether something else pages is unknown since 2025-10-09 08:53Z"
 
 
 # The terminal's title.

@@ -75,7 +75,7 @@ _ASIDE_LABELS = ["old", "silenced", "notpaging", "replaced"]
 
 def check_result(
     rows: list[Environment] | Listed,
-    of: Metric = Metric.PROBLEMS,
+    of: Metric = Metric.PAGING,
     query: str = "",
     policy: AlertPolicy | None = None,
     at: float = NOW,
@@ -105,15 +105,15 @@ def metrics(found: CheckResult) -> Mapping[str, float]:
 def test_the_alert_policy_finds_the_problems_and_an_old_listing_has_its_age() -> None:
     found = check_result(FLEET)
     assert names(found) == ["down"]
-    text = "1 problem in 4 machines (1 off, 1 old): down"
+    text = "1 of 4 machines paging (1 off, 1 old): down"
     assert found.status_and_text(None, ZERO) == (PluginStatus.CRITICAL, text)
-    counts = {"problems": 1, "off": 1, "late": 1, "on": 1, "old": 1}
+    counts = {"paging": 1, "off": 1, "late": 1, "on": 1, "old": 1}
     assert {label: value for label, value in metrics(found).items() if value} == counts
-    assert [*metrics(found)] == ["problems", *_STATE_LABELS, *_ASIDE_LABELS]
+    assert [*metrics(found)] == ["paging", *_STATE_LABELS, *_ASIDE_LABELS]
     assert [str(detail) for detail in found.details] == ["down: off (disconnected), last seen 1h ago"]
     recent, old = (check_result(served(listed([UP, DOWN]), age_s), at=NOW + age_s * 1000) for age_s in (15, 50))
-    assert recent.text == "1 problem in 2 machines (1 off): down"
-    assert old.text == "1 problem in 2 machines (1 off, data 50s old): down"
+    assert recent.text == "1 of 2 machines paging (1 off): down"
+    assert old.text == "1 of 2 machines paging (1 off, data 50s old): down"
 
 
 def silent(count: int, since_s: float) -> list[Environment]:
@@ -128,9 +128,9 @@ def silent(count: int, since_s: float) -> list[Environment]:
         (
             300,
             PluginStatus.CRITICAL,
-            "1 problem in 12 machines (12 unknown): no heartbeat from any of 12 machines since 08:48",
+            "1 of 12 machines paging (12 unknown): no heartbeat from any of 12 machines since 08:48",
         ),
-        (299, PluginStatus.UNKNOWN, "no problem in 12 machines (12 unknown)"),
+        (299, PluginStatus.UNKNOWN, "none of 12 machines paging (12 unknown)"),
     ],
 )
 def test_a_stall_is_one_problem_in_the_words_of_its_incident(since_s: float, status: PluginStatus, text: str) -> None:
@@ -156,8 +156,8 @@ def test_nine_silent_rows_and_twelve_next_to_a_row_that_beats_are_problems_each(
 
 def test_a_late_row_alone_is_ok_and_counts_in_the_performance_data() -> None:
     found = check_result([UP, LATE])
-    assert found.status_and_text(None, ZERO) == (PluginStatus.OK, "no problem in 2 machines")
-    assert (metrics(found)["problems"], metrics(found)["late"]) == (0, 1)
+    assert found.status_and_text(None, ZERO) == (PluginStatus.OK, "none of 2 machines paging")
+    assert (metrics(found)["paging"], metrics(found)["late"]) == (0, 1)
     late = check_result([UP, LATE], Metric.LATE)
     assert late.status_and_text(None, ZERO) == (PluginStatus.CRITICAL, "1 of 2 late: late")
     assert late.details == ["late: late (a ping was missed), last heartbeat 1m ago"]
@@ -187,7 +187,7 @@ def test_a_row_without_a_problem_is_counted_by_the_word_of_the_dashboard(
     quiet: dict[str, Any], word: str, label: str, off: int
 ) -> None:
     found = check_result([UP, DOWN], **quiet)
-    assert found.status_and_text(None, ZERO) == (PluginStatus.OK, f"no problem in 2 machines (1 {word})")
+    assert found.status_and_text(None, ZERO) == (PluginStatus.OK, f"none of 2 machines paging (1 {word})")
     assert (metrics(found)["off"], metrics(found).get(label, 0)) == (off, 1 - off)
     assert names(check_result([UP, DOWN], Metric.OFF, **quiet)) == ["down"] * off
     assert names(check_result([UP, DOWN])) == ["down"]
@@ -196,7 +196,7 @@ def test_a_row_without_a_problem_is_counted_by_the_word_of_the_dashboard(
 def test_an_expected_name_without_a_row_is_a_problem() -> None:
     policy = AlertPolicy(expect=(clean("up"), clean("build-1")))
     found = check_result([UP], policy=policy)
-    assert found.text == "1 problem in 2 machines (1 off): build-1"
+    assert found.text == "1 of 2 machines paging (1 off): build-1"
     assert found.details == ["build-1: off (never seen)"]
     assert names(check_result([UP], Metric.OFF, policy=policy)) == ["build-1"]
 
@@ -209,7 +209,7 @@ COUNTED = {
 }
 
 
-@pytest.mark.parametrize("of", [of for of in Metric if of not in {Metric.PROBLEMS, Metric.ON}])
+@pytest.mark.parametrize("of", [of for of in Metric if of not in {Metric.PAGING, Metric.ON}])
 def test_other_kinds_count_all_of_them(of: Metric) -> None:
     metadata = {"lettaCodeVersion": "0.30.1"}
     more = [
@@ -230,9 +230,9 @@ def test_three_names_are_told_of_the_others_if_online_rows_are_counted() -> None
     labels = [metric.label for metric in found.metrics(None, at_least_2)]
     assert labels == ["on", *(label for label in _STATE_LABELS if label != "on"), *_ASIDE_LABELS]
     found = check_result([offline(f"down-{number}", seen_s=300 + number) for number in range(5)])
-    assert found.text == "5 problems in 5 machines (5 off): down-0, down-1, down-2 and 2 more"
+    assert found.text == "5 of 5 machines paging (5 off): down-0, down-1, down-2 and 2 more"
     assert len(found.details) == 5
-    assert check_result([UP, BLANK]).text == f"1 problem in 2 machines (1 off): {BLANK.id}"
+    assert check_result([UP, BLANK]).text == f"1 of 2 machines paging (1 off): {BLANK.id}"
 
 
 def test_a_filter_leaves_the_others_out_and_without_a_match_only_an_alert_stands() -> None:
@@ -252,7 +252,7 @@ def test_an_unreadable_or_untimed_row_may_be_one_more(of: Metric) -> None:
     found = check_result(unreadable([UP, DOWN], 2, ["env-8"]))
     assert found.status_and_text(None, parse_nagios_range("3")) == (
         PluginStatus.OK,
-        "1 problem in 4 machines (1 off, 2 unknown): down",
+        "1 of 4 machines paging (1 off, 2 unknown): down",
     )
     assert found.status_and_text(None, parse_nagios_range("2"))[0] is PluginStatus.UNKNOWN
     assert found.status_and_text(None, ZERO)[0] is PluginStatus.CRITICAL
@@ -297,7 +297,7 @@ def test_losses_at_impossible_times_are_unknown_where_the_losses_could_decide(
     found = check_result([UP, DOWN, *undated])
     assert found.status_and_text(None, parse_nagios_range(critical)) == (
         status,
-        "1 problem in 22 machines (1 off, 20 unknown): down",
+        "1 of 22 machines paging (1 off, 20 unknown): down",
     )
 
 
@@ -314,7 +314,7 @@ def test_a_loss_at_an_impossible_time_counts_from_the_silence_in_an_earlier_run(
         NO_PROFILE, AlertState(looked_at=WallMs(NOW), online=frozenset(), waiting=(loss,))
     )
     monitor, _ = monitor.apply(NO_PROFILE, listed([UP, undated]), reading())
-    found = check_result_of(monitor, Metric.PROBLEMS, EVERYTHING, reading())
+    found = check_result_of(monitor, Metric.PAGING, EVERYTHING, reading())
     assert (found.count, found.unknown, found.waiting) == (count, 0, 1 - count)
 
 
@@ -334,7 +334,7 @@ def test_an_empty_listing_proves_nothing_unless_something_is_expected() -> None:
     found = check_result([], policy=AlertPolicy(expect=(clean("build-1"),)))
     assert found.status_and_text(None, ZERO) == (
         PluginStatus.CRITICAL,
-        "1 problem in 1 machine (1 off): build-1",
+        "1 of 1 machine paging (1 off): build-1",
     )
 
 
@@ -357,7 +357,7 @@ def test_a_loss_of_another_process_counts_as_in_the_process(silent_s: float, not
     monitor = Monitor.create({NO_PROFILE: Limits()})
     monitor = monitor.with_alert_state(NO_PROFILE, AlertState(looked_at=WallMs(NOW), waiting=(loss,)))
     monitor, _ = monitor.apply(NO_PROFILE, listed([UP, DOWN]), now)
-    result = check_result_of(monitor, Metric.PROBLEMS, EVERYTHING, now)
+    result = check_result_of(monitor, Metric.PAGING, EVERYTHING, now)
     assert (result.count, result.waiting) == (count, 1 - count)
 
 
@@ -368,7 +368,7 @@ def test_a_loss_counts_a_minute_after_the_first_listing_without_another_listing(
     monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: AlertPolicy(alert=EVERYTHING)})
     for outcome in outcomes:
         monitor, _ = monitor.apply(NO_PROFILE, outcome, outcome.ended)
-    result = check_result_of(monitor, Metric.PROBLEMS, EVERYTHING, reading(NOW + later_s * 1000))
+    result = check_result_of(monitor, Metric.PAGING, EVERYTHING, reading(NOW + later_s * 1000))
     assert (result.count, result.waiting) == (count, 1 - count)
 
 
@@ -379,10 +379,10 @@ def test_several_profiles_are_one_fleet_and_an_empty_profile_hides_no_problem() 
     )
     for name, rows in zip(names, ([DOWN], [UP, DOWN], []), strict=True):
         monitor, _ = monitor.apply(name, listed(rows), reading())
-    result = check_result_of(monitor, Metric.PROBLEMS, EVERYTHING, reading())
+    result = check_result_of(monitor, Metric.PAGING, EVERYTHING, reading())
     assert result.status_and_text(None, ZERO) == (
         PluginStatus.CRITICAL,
-        "2 problems in 3 machines (2 off): home: down, work: down",
+        "2 of 3 machines paging (2 off): home: down, work: down",
     )
     assert not result.is_listing_empty
     assert check_result([]).is_listing_empty
@@ -399,12 +399,12 @@ def test_a_check_without_an_uptime_record_says_so(*, has_record: bool) -> None:
     if has_record:
         monitor = monitor.with_uptime_record(NO_PROFILE, UptimeRecord())
     monitor, _ = monitor.apply(NO_PROFILE, listed(rows), reading())
-    found = check_result_of(monitor, Metric.PROBLEMS, EVERYTHING, reading())
+    found = check_result_of(monitor, Metric.PAGING, EVERYTHING, reading())
     if has_record:
-        assert found.status_and_text(None, ZERO) == (PluginStatus.OK, "no problem in 2 machines (1 not paging)")
+        assert found.status_and_text(None, ZERO) == (PluginStatus.OK, "none of 2 machines paging (1 not paging)")
         assert found.doubts == []
     else:
-        text = "1 problem in 2 machines (1 off, no uptime record): laptop of env-2"
+        text = "1 of 2 machines paging (1 off, no uptime record): laptop of env-2"
         assert found.status_and_text(None, ZERO) == (PluginStatus.CRITICAL, text)
         assert [doubt.startswith("no uptime record") for doubt in found.doubts] == [True]
 
@@ -414,8 +414,8 @@ def test_a_check_of_rows_of_a_serving_host_needs_no_uptime_record() -> None:
         environment("env-1", lastHeartbeat=NOW, envwatch={"alerts": {"pages": True, "why": "expected", "share": None}})
     ]
     monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, served(listed(rows), 0), reading())
-    found = check_result_of(monitor, Metric.PROBLEMS, EVERYTHING, reading())
-    assert found.status_and_text(None, ZERO) == (PluginStatus.OK, "no problem in 1 machine")
+    found = check_result_of(monitor, Metric.PAGING, EVERYTHING, reading())
+    assert found.status_and_text(None, ZERO) == (PluginStatus.OK, "none of 1 machine paging")
 
 
 # The plugin's output.
@@ -466,7 +466,7 @@ def parsed(output: str) -> tuple[str, dict[str, Item], list[str]]:
 texts = st.one_of(st.text(), st.sampled_from(WEAPONS), st.text(alphabet="|a\n'=; é漢\u0301")).map(clean)
 data = st.builds(
     PerformanceDatum,
-    label=st.sampled_from(("problems", "offline", "time")),
+    label=st.sampled_from(("paging", "offline", "time")),
     value=st.one_of(st.integers(0, 10**7), st.floats(0, 600)),
     unit=st.sampled_from(("", "s")),
     warning=st.none() | st.sampled_from(RANGES).map(parse_nagios_range),

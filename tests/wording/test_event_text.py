@@ -150,8 +150,8 @@ def test_each_event_has_its_text(one: Event, text: str) -> None:
             together(Kind.MODE, event(Kind.MODE, field="mode", after="strict"), event(Kind.MODE, field="mode")),
             "2 changed together: mode: nas, nas",
         ),
-        (together(Kind.OFFLINE, LOST, LOST, NEEDLESS), "2 went offline together (+1 needs nobody): nas, nas"),
-        (together(Kind.OFFLINE, LOST, NEEDLESS, NEEDLESS), "1 went offline together (+2 need nobody): nas"),
+        (together(Kind.OFFLINE, LOST, LOST, NEEDLESS), "2 went offline together (+1 not paging): nas, nas"),
+        (together(Kind.OFFLINE, LOST, NEEDLESS, NEEDLESS), "1 went offline together (+2 not paging): nas"),
         (
             together(Kind.ONLINE, replace(LOST, kind=Kind.ONLINE), event(Kind.ONLINE)),
             "2 came back together: nas, nas",
@@ -285,10 +285,10 @@ def told(
 
 def test_an_empty_table_says_where_the_rows_are_and_what_to_do() -> None:
     row = environment()
-    assert told(row, in_block=1) == "Every machine is above, among the losses that need a person."
+    assert told(row, in_block=1) == "Every machine is above, among the losses that page."
     narrowed = View(query=parse("env"))
-    assert told(row, view=narrowed, in_block=1) == "1 match is above, among the losses that need a person."
-    assert told(row, view=narrowed, in_block=1_234) == "1,234 matches are above, among the losses that need a person."
+    assert told(row, view=narrowed, in_block=1) == "1 match is above, among the losses that page."
+    assert told(row, view=narrowed, in_block=1_234) == "1,234 matches are above, among the losses that page."
     assert told(row, view=View(query=parse("mode:strct"))) == (
         "Nothing matches: no machine has mode:strct; did you mean mode:strict? "
         "esc clears the filter, 0 resets the view."

@@ -152,15 +152,15 @@ def test_a_list_says_until_when_a_down_row_is_silenced() -> None:
 @pytest.mark.parametrize(
     ("scene", "text", "detail"),
     [
-        (evening, "1 problem in 5 machines (1 off, 1 silenced): web-1", "web-1: off (disconnected)"),
-        (morning, "1 problem in 5 machines (1 off): mac-1", "mac-1: off (disconnected, not back by 10:00)"),
+        (evening, "1 of 5 machines paging (1 off, 1 silenced): web-1", "web-1: off (disconnected)"),
+        (morning, "1 of 5 machines paging (1 off): mac-1", "mac-1: off (disconnected, not back by 10:00)"),
     ],
 )
 def test_check_counts_a_silenced_row_apart_and_from_the_end_as_a_problem(
     scene: Callable[[], SilencedNight], text: str, detail: str
 ) -> None:
     night = scene()
-    result = check_result_of(night.monitor, Metric.PROBLEMS, matcher_of(""), reading(night.at))
+    result = check_result_of(night.monitor, Metric.PAGING, matcher_of(""), reading(night.at))
     assert result.text == text
     assert result.details[0].startswith(detail)
     silenced = next(datum.value for datum in result.metrics(None, None) if datum.label == "silenced")
@@ -173,7 +173,7 @@ def test_check_without_a_past_waits_for_alert_after_from_the_end_of_the_hours(se
     night.off_at = {"mac-1": night.instant("18:00")}
     night.day += 1
     night.poll(f"10:00:{seconds:06.3f}", "mac-1")
-    result = check_result_of(night.monitor, Metric.PROBLEMS, matcher_of(""), reading(night.at))
+    result = check_result_of(night.monitor, Metric.PAGING, matcher_of(""), reading(night.at))
     assert (result.count, result.waiting) == (count, 1 - count)
 
 
@@ -193,7 +193,7 @@ def test_pane_and_explanation_say_until_when_a_row_is_silenced_and_from_when_the
     night.silence("web-1", lasts=timedelta(hours=2, minutes=30))
     assert marks(night, "web-1") == [("silenced", "until 21:30 by ada: disks")]
     assert "This machine is offline: disconnected, silenced until 10:00, since" in explained(night)
-    assert "A loss counts from the end of the silence" in explained(night)
+    assert "A loss pages from the end of the silence" in explained(night)
     assert "This machine is offline: disconnected, not back by 10:00, since" in explained(later)
 
 
@@ -319,7 +319,7 @@ def test_check_reports_a_loss_and_no_rename(count: int, *, is_renamed: bool) -> 
     rows = [row("old", up=False), *([row("new", beat=END, firstSeenAt=NOW)] if is_renamed else [])]
     outcome = listed(rows, END)
     monitor, _ = Monitor.create({NO_PROFILE: Limits()}, policies=soon()).apply(NO_PROFILE, outcome, outcome.ended)
-    result = check_result_of(monitor, Metric.PROBLEMS, matcher_of(""), reading(END))
+    result = check_result_of(monitor, Metric.PAGING, matcher_of(""), reading(END))
     assert (result.count, result.block.asides.get(Aside.REPLACED, 0)) == (count, 1 - count)
     others = check_result_of(monitor, Metric.ON, matcher_of(""), reading(END))
     assert [why.partition(",")[0] for _, why in others.named] == [
@@ -413,4 +413,4 @@ def test_an_acknowledgement_or_a_silence_is_of_the_row_of_its_server() -> None:
     assert [row.profile for row in rows] == [AWAY]
     block = block_of(monitor, now)
     assert [line.profile for line in block.lines] == [HOME]
-    assert nothing_open_text(block, monitor.fleet, now, None) == "nothing needs a person: 1 acknowledged, 1 silenced"
+    assert nothing_open_text(block, monitor.fleet, now, None) == "nothing pages: 1 acknowledged, 1 silenced"

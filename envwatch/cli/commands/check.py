@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
     from envwatch.wording.output.check_result import NagiosRange, PerformanceDatum, PluginStatus
 
-_COUNTED: Final = ("problems", "off", "late", "on", "unrestricted", "behind")
+_COUNTED: Final = ("paging", "off", "late", "on", "unrestricted", "behind")
 """Copied from `check_result.Metric`, to spare the parser the import."""
 _ENDS: Final = {
     signal.SIGALRM: "no data within {:g} s",

@@ -321,7 +321,7 @@ complete -c envwatch -n '_shtab_envwatch_using; and test $_shtab_envwatch_npos -
 complete -c envwatch -n '_shtab_envwatch_using check' -s h -l help -d 'show this help message and exit'
 complete -c envwatch -n '_shtab_envwatch_using check' -s w -l warning -x -d 'a count outside this range is WARNING'
 complete -c envwatch -n '_shtab_envwatch_using check' -s c -l critical -x -d 'a count outside this range is CRITICAL'
-complete -c envwatch -n '_shtab_envwatch_using check' -l of -xka "problems off late on unrestricted behind" -d 'count these: problems (default), off, late, on, unrestricted, behind'
+complete -c envwatch -n '_shtab_envwatch_using check' -l of -xka "paging off late on unrestricted behind" -d 'count these: paging (default), off, late, on, unrestricted, behind'
 complete -c envwatch -n '_shtab_envwatch_using check' -l expect -xka "(__fish_complete_path (commandline -ct))" -d 'file of names or device ids that must be on, one per line (default: `expect_file`)'
 complete -c envwatch -n '_shtab_envwatch_using check' -s t -l timeout -x -d 'time limit for all of it (default 10s)'
 complete -c envwatch -n '_shtab_envwatch_using check' -s o -l output -xka "text json" -d 'text (default) or json'

@@ -115,7 +115,7 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None], StateNode):
         Binding("a", "acknowledge", "Acknowledge", id="log.acknowledge"),
         Binding("y", "copy", "Copy …", id="log.copy"),
         Binding("M", "silence", "Silence …", show=False, id="log.silence"),
-        Binding("A", "alerts", "Alert by rule, always or never …", show=False, id="log.alerts"),
+        Binding("A", "alerts", "Override: page by rule, always or never …", show=False, id="log.alerts"),
         HELP,
     ]
 

@@ -66,7 +66,7 @@ class RowActions(TableScreen):
         Binding("y", "copy_menu", "Copy …", id="row.copy"),
         keyless_binding("copy_name", "Copy the name", "row.copy_name"),
         Binding("M", "silence", "Silence for a time, or end a silence", show=False, id="row.silence"),
-        Binding("A", "alerts", "Alert by rule, always or never", show=False, id="row.alerts"),
+        Binding("A", "alerts", "Override: page by rule, always or never", show=False, id="row.alerts"),
         Binding("space", "mark_row", "Mark or unmark a machine for other keys", show=False, id="row.mark"),
     ]
 

@@ -145,7 +145,7 @@ def _group_text(event: Event, names: int) -> str:
     if event.kind is Kind.NOT_BACK and event.reason:
         what = f"{len(members):,} {event.reason}"
     if rest := len(event.members) - len(members):
-        what += f" (+{rest:,} need{'s' if rest == 1 else ''} nobody)"
+        what += f" (+{rest:,} not paging)"
     if is_together and event.reason:
         return f"{what}: all {event.reason}"
     what = f"{what}: {event_names_text(members, names)}" if names else what
@@ -350,7 +350,7 @@ def empty_table_text(  # noqa: PLR0913  the state of the screen
         what = (
             "Every machine is" if not view.is_narrowed else f"{in_block:,} match{' is' if in_block == 1 else 'es are'}"
         )
-        return clean(f"{what} above, among the losses that need a person.")
+        return clean(f"{what} above, among the losses that page.")
     if view.compares:
         marked = f" of {clock_text(view.baseline.marked_at, zone)}" if view.baseline is not None else ""
         return clean(

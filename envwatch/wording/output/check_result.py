@@ -181,8 +181,8 @@ _NAME_CELLS: Final = 40
 class Metric(StrEnum):
     """The countable kinds of environments."""
 
-    PROBLEMS = "problems"
-    """Losses that need a person, after a silence of `alert_after`."""
+    PAGING = "paging"
+    """Machines that page, after a silence of `alert_after`, and incidents about the platform or envwatch."""
     OFF = "off"
     """Machines in the block that are off."""
     LATE = "late"
@@ -250,14 +250,15 @@ class CheckResult:
     def text(self) -> SafeText:
         """The result in a sentence without semicolons, which Nagios replaces."""
         remarks = []
-        if self.of is Metric.PROBLEMS:
-            found = counted(self.count, "problem") if self.count else "no problem"
-            found = f"{found} in {counted(self.total, 'machine')}"
+        if self.of is Metric.PAGING:
+            paging = sum(self.counted_states.values())
+            found = f"{f'{paging:,}' if paging else 'none'} of {counted(self.total, 'machine')} paging"
             remarks = [f"{count:,} {PRESENCE_STYLES[state].word}" for state, count in self.counted_states.items()]
+            remarks += [f"{count:,} {what}" for count, what in self.block.other_problems]
         else:
             found = f"{self.count:,} of {self.total:,} {self.of}"
         counts = [(self.unknown, "unknown"), (self.acked, "acked"), (self.waiting, "waiting")]
-        if self.of is Metric.PROBLEMS:
+        if self.of is Metric.PAGING:
             counts += self.block.aside_counts
         remarks += [f"{count:,} {what}" for count, what in counts if count]
         if _NO_RECORD in self.doubts:
@@ -291,10 +292,10 @@ def check_result_of(  # noqa: C901  one pass over all rows
     opened = {line.profile for line in block.lines if line.blindness is not None}
     for profile_state in monitor.fleet:
         at, found = profile_state.clock.server_time(now.wall), matching[profile_state.profile]
-        stall = _stall_in(profile_state, monitor, now) if of in (Metric.PROBLEMS, *_SHOWN) else _NO_STALL
+        stall = _stall_in(profile_state, monitor, now) if of in (Metric.PAGING, *_SHOWN) else _NO_STALL
         silent = [row for row in found if row.key in stall.rows]
         unknown += len(silent)
-        if silent and of is Metric.PROBLEMS and stall.texts is not None:
+        if silent and of is Metric.PAGING and stall.texts is not None:
             acked += stall.is_acked
             stall_names += [] if stall.is_acked or profile_state.profile in opened else [stall.texts]
         proven = [
@@ -310,7 +311,7 @@ def check_result_of(  # noqa: C901  one pass over all rows
                 continue
             if is_counted:
                 counted_states[tracked.presence] += 1
-            elif of is Metric.PROBLEMS and is_problem(tracked, at, monitor.counted_from(tracked, now)):
+            elif of is Metric.PAGING and is_problem(tracked, at, monitor.counted_from(tracked, now)):
                 is_acked = monitor.is_acked(tracked)
                 acked += is_acked
                 waiting += tracked.key in block.keys and not is_acked
@@ -320,17 +321,17 @@ def check_result_of(  # noqa: C901  one pass over all rows
         unreadable, unlisted = _unreadable(profile_state), _unlisted(profile_state)
         total += len(found) + unreadable
         unknown += unreadable + undated + len(found) - len(silent) - len(proven)
-        if of in (Metric.PROBLEMS, Metric.OFF):
+        if of in (Metric.PAGING, Metric.OFF):
             unknown += unlisted
-        if of is Metric.PROBLEMS and monitor.is_judged_by_system(profile_state.profile):
+        if of is Metric.PAGING and monitor.is_judged_by_system(profile_state.profile):
             doubts.append(_NO_RECORD)
         if (warning := clock_warning(profile_state)) is not None:
             doubts.append(warning)
         doubts += _doubts(profile_state, unreadable, len(found) - len(silent) - len(proven), undated, unlisted)
-        if silent and not (of is Metric.PROBLEMS and stall.texts is not None and not stall.is_acked):
+        if silent and not (of is Metric.PAGING and stall.texts is not None and not stall.is_acked):
             doubts.append(clean(f"unknown: {counted(len(silent), 'machine')} without a heartbeat, as all others"))
-    others = sum(count for count, _ in block.other_problems) if of is Metric.PROBLEMS else 0
-    if of is Metric.PROBLEMS:
+    others = sum(count for count, _ in block.other_problems) if of is Metric.PAGING else 0
+    if of is Metric.PAGING:
         stall_names += _incident_texts(block)
     return CheckResult(
         of=of,
@@ -422,7 +423,8 @@ def _stall_in(profile_state: ProfileState, monitor: Monitor, now: Clocks) -> _St
 
 
 _NO_RECORD: Final = clean(
-    "no uptime record on this machine: every row counts but those of macOS and Windows; `envwatch watch` keeps a record"
+    "no uptime record on this machine: every machine pages except sandboxes, macOS and Windows;"
+    " `envwatch watch` keeps a record"
 )
 
 
@@ -435,7 +437,7 @@ def _test_of(
     of: Metric, monitor: Monitor, profile_state: ProfileState, now: Clocks, in_block: Container[EnvironmentKey]
 ) -> Callable[[TrackedEnvironment], bool | None]:
     match of:
-        case Metric.PROBLEMS:
+        case Metric.PAGING:
             at = profile_state.clock.server_time(now.wall)
             policy, latest_loss = monitor.policy_of(profile_state.profile), latest_possible(profile_state.clock, at)
             needed = policy.silence_needed(profile_state.interval)

@@ -101,7 +101,7 @@ def _ms(value: float) -> str:
     return f"{'-' if value < 0 else ''}{long_age(span(abs(value)))}"
 
 
-_SILENCED: Final = clean("A loss counts from the end of the silence.")
+_SILENCED: Final = clean("A loss pages from the end of the silence.")
 
 _NO_ROW: Final[Finding] = ("the server never listed this name or device id", "not used", False)
 _FRESHNESS_RESULTS = {
@@ -239,7 +239,7 @@ def _replacement(tracked: TrackedEnvironment, profile_state: ProfileState) -> Fi
     elif obstacle is not None:
         inputs, result = count, obstacle.value
     else:
-        inputs, result = f"{count}{_newest_of(others, tracked)}", "not replaced by another: a loss counts"
+        inputs, result = f"{count}{_newest_of(others, tracked)}", "not replaced by another"
     is_loss = tracked.replaced_by is None and tracked.presence is Presence.OFFLINE
     return inputs, result, is_loss
 

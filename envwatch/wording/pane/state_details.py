@@ -205,7 +205,7 @@ def mark_lines(tracked: TrackedEnvironment, context: RowContext) -> Iterator[Det
 
 
 def alert_lines(tracked: TrackedEnvironment, context: RowContext, zone: tzinfo | None) -> Iterator[DetailLine]:
-    """Yield whether a loss needs a person, and why."""
+    """Yield whether a machine pages, and why."""
     yield DetailLine("alerts", decision_sentence(context.monitor.decision_of(tracked, context.at), tracked, zone))
 
 

@@ -163,7 +163,7 @@ class PastLosses(NamedTuple):
     short: int = 0
     """The number of outages of rows that count, under `alert_after`."""
     needless: int = 0
-    """The number of outages of rows that do not count."""
+    """The number of outages of machines that do not page."""
 
 
 def past_losses(
@@ -200,7 +200,7 @@ def outages_tally(losses: PastLosses) -> SafeText:
     if losses.short:
         parts.append(f"{losses.short:,} too short")
     if losses.needless:
-        parts.append(f"{losses.needless:,} of rows that do not count")
+        parts.append(f"{losses.needless:,} of machines that do not page")
     return composed(", ".join(parts))
 
 

@@ -171,14 +171,14 @@ def cause_of(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> Safe
 
 def nothing_open_text(block: Block, fleet: Fleet, now: Clocks, zone: tzinfo | None) -> SafeText:
     """Return the message for a block without a next open line."""
-    unknown = f"whether something {'' if block.newest is None else 'else '}needs a person is unknown"
+    unknown = f"whether something {'' if block.newest is None else 'else '}pages is unknown"
     if fleet.unlisted:
         return clean(f"no answer yet: {unknown}")
     if blind := [(why[0], each) for each in fleet if (why := why_blind(each, now)) is not None]:
         since, first = min(blind, key=itemgetter(0))
         return composed(f"{unknown} since {instant_text(since, first.clock.server_time(now.wall), zone)}")
     if block.newest is not None:
-        return clean("this is the only line that needs a person")
+        return clean("this is the only line that pages")
     acked = sum(line.acked for line in block.lines)
     counts = [
         (acked, "acknowledged"),
@@ -186,7 +186,7 @@ def nothing_open_text(block: Block, fleet: Fleet, now: Clocks, zone: tzinfo | No
         *block.aside_counts,
     ]
     parts = [f"{count:,} {word}" for count, word in counts if count]
-    return clean(f"nothing needs a person{': ' if parts else ''}{', '.join(parts)}")
+    return clean(f"nothing pages{': ' if parts else ''}{', '.join(parts)}")
 
 
 def counts_text(block: Block, *, ascii_only: bool, flapping: int = 0, has_online: bool = False) -> SafeText:
