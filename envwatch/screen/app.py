@@ -18,7 +18,7 @@ from envwatch.alerts.incidents import ring_text
 from envwatch.history.past import HistoryError
 from envwatch.model import limits
 from envwatch.model.text import SafeText, clean
-from envwatch.model.times import long_age, seconds_up
+from envwatch.model.times import TimeStyle, long_age, seconds_up
 from envwatch.screen.screens.dashboard import Dashboard
 from envwatch.screen.screens.row_actions import RowActions
 from envwatch.screen.screens.table_actions import TableActions
@@ -34,12 +34,12 @@ from envwatch.wording.table.block_text import window_title
 from envwatch.wording.table.table_view import AmbiguousNames, View
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from textual.events import Key
     from textual.screen import Screen
 
-    from envwatch.letta.poller import PolledProfile
+    from envwatch.letta.poller import PolledProfile, Poller
     from envwatch.model.clock import Clocks
     from envwatch.screen.arguments import Inputs, Preferences
     from envwatch.screen.rewind.time_machine import RewindAnswer, TimeMachine
@@ -370,9 +370,25 @@ class EnvwatchApp(TerminalApp, StateNode):
         self._answer_poll_key(partial(self._change_interval, step))
 
     def _change_interval(self, step: int, targets: Mapping[SafeText, PolledProfile]) -> str:
-        text = _take_next_interval(step, targets)
+        return self._take_intervals(lambda poller: _next_interval(step, poller), targets)
+
+    def _take_intervals(self, choose: Callable[[Poller], timedelta], targets: Mapping[SafeText, PolledProfile]) -> str:
+        for target in targets.values():
+            target.poller.want_interval(choose(target.poller))
         self._watch.read_intervals()
-        return text
+        return _intervals_text(targets)
+
+    def settings_to_choose(self) -> Iterator[tuple[str, Callable[[], None]]]:
+        """Yield the values of settings for the palette."""
+        for theme in THEMES:
+            yield f"Theme {theme.name}", partial(self._take_theme, theme.name)
+        for interval in _INTERVALS:
+            act = partial(self._take_intervals, partial(_same, interval))
+            yield f"Interval {long_age(interval)}", partial(self._answer_poll_key, act)
+        for times in TimeStyle:
+            yield f"Times {times}", partial(self._take_times, times)
+        for bell in (True, False):
+            yield f"Bell {'on' if bell else 'off'}", partial(self._take_bell, bell=bell)
 
     def _answer_poll_key(self, act: Callable[[Mapping[SafeText, PolledProfile]], str]) -> None:
         text = self.time_machine.refuses_polling or act(self._watch.targets)
@@ -386,11 +402,15 @@ class EnvwatchApp(TerminalApp, StateNode):
         choices = [Choice(name, name, "in use" if name == before else "") for name in names]
 
         def take(name: str | None) -> None:
-            self.theme = name or before
+            self.theme = before
             if name is not None:
-                self._inputs.keep(theme=name)
+                self._take_theme(name)
 
         self.push_screen(Menu("Theme", choices, before, partial(setattr, self, "theme")), take)
+
+    def _take_theme(self, name: str) -> None:
+        self.theme = name
+        self._inputs.keep(theme=name)
 
     def action_handover(self) -> None:
         from envwatch.screen.screens.plain_text import HOURS, NO_HISTORY, SHIFT, HandoverScreen
@@ -405,13 +425,18 @@ class EnvwatchApp(TerminalApp, StateNode):
         self.dashboard.choose("Handover report of the last", HOURS, report, SHIFT)
 
     def action_switch_bell(self) -> None:
-        bell = not self.options.settings.bell
+        self._take_bell(bell=not self.options.settings.bell)
+
+    def _take_bell(self, *, bell: bool) -> None:
         self.options = self.options._replace(settings=replace(self.options.settings, bell=bell))
         self._inputs.keep(bell=bell)
         self.answer("bell on: rings when a machine stays down" if bell else "bell off")
 
     def action_times(self) -> None:
-        self.options = self.options._replace(times=self.options.times.following)
+        self._take_times(self.options.times.following)
+
+    def _take_times(self, times: TimeStyle) -> None:
+        self.options = self.options._replace(times=times)
         self.answer(f"times: {self.options.times}")
 
     def action_events(self) -> None:
@@ -478,15 +503,19 @@ def _refresh(targets: Mapping[SafeText, PolledProfile]) -> str:
     return "polling now"
 
 
-def _take_next_interval(step: int, targets: Mapping[SafeText, PolledProfile]) -> str:
+def _next_interval(step: int, poller: Poller) -> timedelta:
+    wanted = poller.limits.interval
+    if step > 0:
+        return min((each for each in _INTERVALS if each > poller.interval), default=wanted)
+    return max((each for each in _INTERVALS if each < wanted), default=wanted)
+
+
+def _same(interval: timedelta, _: Poller) -> timedelta:
+    return interval
+
+
+def _intervals_text(targets: Mapping[SafeText, PolledProfile]) -> str:
     pollers = [target.poller for target in targets.values()]
-    for poller in pollers:
-        wanted = poller.limits.interval
-        if step > 0:
-            wanted = min((each for each in _INTERVALS if each > poller.interval), default=wanted)
-        else:
-            wanted = max((each for each in _INTERVALS if each < wanted), default=wanted)
-        poller.want_interval(wanted)
     intervals = dict.fromkeys(_seconds_up(poller.interval) for poller in pollers)
     schedules = [poller.schedule for poller in pollers]
     took = max((each.took for each in schedules), default=timedelta())

@@ -37,11 +37,11 @@ _OPTIONS: Final = ("--interval", "5s", "--page-size", "500")
 """With pages of 100 rows, the request budget would double the interval."""
 
 _PAST: Final = (
-    *("[", "[", "[", "]", "]", "{", "{", "}", "}", "L", ESC),
+    *("{", "[", "[", "]", "]", "{", "}", "}", "L", ESC),
     *(f"T{time}{ENTER}" for time in ("30s ago", "2m ago", "5m ago", "12m ago")),
 )
 _PRESENT: Final = (
-    *("j", "k", "\x04", "\x15", "g", "G", "n", "N", "x", "E", "e", "m", "=", "r", " ", ENTER, ESC),
+    *("j", "k", "\x04", "\x15", "g", "G", "n", "N", "x", "E", "e", "r", " ", ENTER, ESC),
     *("0", "0", "1", "2", "3", "4"),
     *("o", f"o{ENTER}", f"C{ESC}", f"bj{ENTER}", f"b{ENTER}", f"/web{ENTER}", f"/{ESC}", "yn", f"?{ESC}", f":{ESC}"),
 )

@@ -60,7 +60,7 @@ alert = "!os:darwin !name:ci-*"
 name = "truth"
 command = ["/bin/sh", "-c", "date +%s%3N >> {path}; cat >> {path}; echo >> {path}"]
 """
-_KEYS = ("j", "j", "k", "n", "e", "\x1b[27u", "[", "[", "L", "o", "E", "E", "{", "}", "L", "G", "g", "?", "\x1b[27u")
+_KEYS = ("j", "j", "k", "n", "e", "\x1b[27u", "{", "[", "L", "o", "E", "E", "{", "}", "L", "G", "g", "?", "\x1b[27u")
 
 
 def story(seed: int, length: int) -> Script:

@@ -166,7 +166,7 @@ SITUATIONS: Final = {
     "all groups folded": Situation(
         [("b", "Group by"), (f"p{ENTER}", "▾ pod p-"), ("x", "▸ pod p-"), ("x", r"(?s)\A(?!.*▾).*▸ pod p-")]
     ),
-    "time machine": Situation([("[", "REWOUND")], leave="L", is_covered=True, mark="^ ?now .*"),
+    "time machine": Situation([("{", "REWOUND")], leave="L", is_covered=True, mark="^ ?now .*"),
     "second profile": Situation(is_second_profile=True),
     "explain in the pane": Situation([(ENTER, "ONLINE for "), ("E", r"is online|\bwhy\b")], leave=ESC * 2),
     "on one of twelve older losses": Situation([("nn", "^.►.* older-")], older=12),

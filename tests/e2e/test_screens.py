@@ -152,7 +152,7 @@ def test_a_person_finds_compares_and_takes_away_with_few_keys(tmp_path: Path) ->
             ("V", f"^ view {VIEW}"),
             ("", "▾ meta.team "),
             ("0", "view reset"),
-            (":show late", "Show late"),
+            (":show off", "Show off and late"),
             (ENTER, " 1/[0-9]+ "),
             ("0", HEADER),
             ("?", "^ States "),

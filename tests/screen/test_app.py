@@ -406,7 +406,7 @@ async def test_reset_shows_everything_as_one_list_but_keeps_columns_and_baseline
         assert now.baseline is not None
         assert replace(now, baseline=None, columns=()) == view
         assert now.columns == ("mode",)
-        assert stage.news == "view reset: all machines, losses first, no groups"
+        assert stage.news == "view reset: all machines, losses first, no groups; 0 again undoes it"
 
 
 async def test_times_go_from_relative_to_local_to_utc() -> None:

@@ -110,7 +110,7 @@ async def test_only_differing_rows_are_shown_until_a_new_mark() -> None:
         }
         at = datetime.fromtimestamp(NOW / 1000).astimezone()
         assert f" BASELINE {at:%H:%M} 4/5 " in stage.lines[0]
-        await stage.press("j", "m")
+        await stage.press("j", "m", "enter")
         assert stage.names == []
         assert "Nothing differs" in stage.body[0]
         stage.now = 70
@@ -196,7 +196,7 @@ async def test_the_pane_shows_with_and_without_comparing_what_differs_also_a_nam
             assert bool(re.search(r"── since the baseline ─+\n.*\nbranch +main → \[@cl", pane)) is has_differences, name
         await stage.press("equals_sign")
         assert f"branch main → {branch}" in differences(stage)["ada"]
-        await stage.press("m")
+        await stage.press("m", "enter")
         assert "since the baseline" not in stage.text
 
 
@@ -210,6 +210,20 @@ async def test_profiles_are_compared_side_by_side_and_one_without_a_listing_does
         stage.now = 5
         await stage.show(those(stage.at, "bob"), home)
         assert stage.names == []
-        await stage.press("m")
+        await stage.press("m", "enter")
         await stage.show([lost("bob", stage.at), named("eve", stage.at)], home)
         assert {tracked.key for tracked in stage.table.rows} == {(home, "env-bob"), (home, "env-eve")}
+
+
+async def test_a_baseline_is_replaced_only_after_a_question() -> None:
+    async with staged() as stage:
+        await stage.show(those(stage.at, "ada"))
+        await stage.press("m")
+        first = stage.app.dashboard.view.baseline
+        stage.now = 5
+        await stage.show(those(stage.at, "ada"))
+        for key, is_kept in (("escape", True), ("enter", False)):
+            await stage.press("m")
+            assert "Replace the baseline of 08:53:20?" in stage.text
+            await stage.press(key)
+            assert (stage.app.dashboard.view.baseline is first) is is_kept, key

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter, defaultdict
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -424,7 +425,8 @@ FOUND: Final = {
     "silx": [],
     "export mach": ["Export machines or screen …"],
     "show of": ["Show off and late"],
-    "theme": ["Theme …"],
+    "theme …": ["Theme …"],
+    "interval 10s": ["Interval 10s"],
 }
 
 
@@ -442,6 +444,25 @@ async def test_the_palette_finds_beginnings_of_words_alone_and_first_of_names() 
         ranked = [str(hit.text) for hit in sorted(hits, key=lambda hit: hit.score, reverse=True)]
         assert ranked[0] == "sofia"
         assert "Show off and late" in ranked
+
+
+async def test_the_palette_finds_the_values_of_settings_and_sets_them() -> None:
+    kept = dict[str, object]()
+    async with staged(keep=lambda **values: kept.update(values)) as stage:
+        await stage.show(beating(3))
+        values = {
+            str(hit.text): hit.command
+            for query in ("theme", "interval", "times", "bell")
+            async for hit in Commands(stage.app.screen).search(query)
+        }
+        assert {f"Theme {theme.name}" for theme in THEMES} < values.keys()
+        assert {"Interval 30s", "Times UTC", "Bell on", "Bell off"} < values.keys()
+        for title in ("Theme envwatch-light", "Interval 30s", "Times UTC", "Bell off"):
+            values[title]()
+        assert stage.app.theme == "envwatch-light"
+        assert stage.poller.interval == timedelta(seconds=30)
+        assert stage.app.options.times == "UTC"
+        assert kept == {"theme": "envwatch-light", "bell": False}
 
 
 async def test_the_palette_offers_the_filter_after_a_miss() -> None:

@@ -405,7 +405,22 @@ async def test_the_key_of_a_view_chooses_rows_columns_order_and_groups_and_zero_
         assert "VIEW" not in status(stage)
         assert stage.titles.split() == ["STATE", "FOR", "BEAT", "NAME", "MODE"]
         assert len(stage.matching) == 5
-        assert stage.news == "view reset: all machines, losses first, no groups"
+        assert stage.news == "view reset: all machines, losses first, no groups; 0 again undoes it"
+
+
+async def test_zero_undoes_the_reset_before_it() -> None:
+    async with with_views((120, 24)) as stage:
+        await stage.press("0")
+        assert stage.news == "nothing to reset: all machines, losses first, no groups"
+        await stage.press("2", "b", "p", "enter", "slash", *"gpu", "enter")
+        before = stage.app.dashboard.view
+        await stage.press("0")
+        assert not stage.app.dashboard.view.is_narrowed
+        await stage.press("0")
+        assert stage.app.dashboard.view == before
+        assert stage.news == "as before the reset"
+        await stage.press("0", "0")
+        assert stage.app.dashboard.view == before
 
 
 async def test_the_name_of_a_view_yields_before_the_count_of_the_filter() -> None:

@@ -297,8 +297,8 @@ async def event_log(watch: Watch) -> None:
 
 async def past(watch: Watch) -> None:
     await watch.poll()
-    await watch.press("[", to="one listing back")
     await watch.press("{", to="the event before")
+    await watch.press("[", to="one poll back")
     await watch.press("a", to="acknowledge in the past")
     await watch.press("T", "yesterdy", "enter", to="a wrong time")
     await watch.press("ctrl+u", "02:49", "enter", to="a right time")

@@ -1,11 +1,11 @@
-"""The command palette: actions, profiles and environments."""
+"""The command palette: actions, profiles, settings and machines."""
 
 from __future__ import annotations
 
 import re
 from functools import partial
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.binding import Binding, BindingType
 from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider, SearchIcon
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
     from textual.fuzzy import Matcher
+
+    from envwatch.screen.app import EnvwatchApp
 
 _PREFIX_SCORE = 1_000
 
@@ -83,6 +85,11 @@ class Commands(Provider):
             for title, key, choose in self._profiles(self.screen):
                 if _has(title, query):
                     yield Hit(_score(matcher, title), self._line(Content(title), key), choose, text=title)
+            for title, take in cast("EnvwatchApp", self.app).settings_to_choose():
+                if _has(title, query):
+                    yield Hit(
+                        _score(matcher, title), self._line(matcher.highlight(title), "setting"), take, text=title
+                    )
             for hit in self._environments(self.screen, matcher):
                 yield hit
 

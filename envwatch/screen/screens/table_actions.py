@@ -13,6 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from envwatch.model.text import counted
+from envwatch.model.times import clock_text
 from envwatch.screen.screens.table_screen import TableScreen
 from envwatch.screen.state import Choice
 from envwatch.screen.terminal.app import add_binding
@@ -78,6 +79,8 @@ class TableActions(TableScreen):
     """Group, resulting view and `moves` at the last `x`."""
 
     _views: Mapping[str, NamedView] = BUILT_IN_VIEWS
+    _undone: View | None = None
+    """The view that the last reset left."""
 
     def bind_views(self, own: Mapping[str, NamedView]) -> None:
         self._views = {**BUILT_IN_VIEWS, **own}
@@ -93,11 +96,24 @@ class TableActions(TableScreen):
             return
         self.table.release_cursor()
         if chosen.is_built_in:
-            self.show_message("view reset: all machines, losses first, no groups")
+            self._answer_reset(before)
         elif before.name == name:
             self.show_message(f"{name}: shown already; 0 shows everything again")
         else:
             self.show_message(f"view {name}")
+
+    def _answer_reset(self, before: View) -> None:
+        """Offer to undo a reset; a second reset in a row undoes the first."""
+        reset, undone = self.view, self._undone
+        if before != reset:
+            self._undone = before
+            self.show_message("view reset: all machines, losses first, no groups; 0 again undoes it")
+        elif undone is not None:
+            self._undone = None
+            self.set_view(replace(undone, columns=reset.columns, baseline=reset.baseline))
+            self.show_message("as before the reset")
+        else:
+            self.show_message("nothing to reset: all machines, losses first, no groups")
 
     def action_sort(self, step: int) -> None:
         orders: list[str | None] = [None, *(column.id for column, _ in self.table.columns if is_column(column.id))]
@@ -184,13 +200,20 @@ class TableActions(TableScreen):
         self.choose("Group by", choices, group_by, self.view.group or "")
 
     def action_mark(self) -> None:
+        if not self.state.monitor.fleet.is_listed:
+            self.show_message("nothing to mark: no answer yet")
+        elif (baseline := self.view.baseline) is None:
+            self._mark()
+        else:
+            marked_at = clock_text(baseline.marked_at, self.options.zone)
+            choices = [Choice("replace", "replace", "by the present; esc keeps the baseline")]
+            self.choose(f"Replace the baseline of {marked_at}?", choices, lambda _: self._mark())
+
+    def _mark(self) -> None:
         from envwatch.wording.table.baseline import Baseline
 
         fleet = self.state.monitor.fleet
         unlisted = fleet.unlisted
-        if not fleet.is_listed:
-            self.show_message("nothing to mark: no answer yet")
-            return
         baseline = Baseline.from_environments(fleet.environments, self.state.now.wall, unlisted)
         self.set_view(replace(self.view, baseline=baseline))
         without = f", except {', '.join(unlisted)}: not listed yet" if unlisted else ""
