@@ -256,7 +256,7 @@ def test_a_row_beginning_or_ceasing_to_count_is_an_event() -> None:
     [
         (("edge",), "no longer pages: up 89 % of 6 days; `A` changes that"),
         (("edge", "safe"), "laptop of edge no longer pages: up 89 % of 6 days; `A` changes that"),
-        (("edge", "verge"), "2 of these count no more: up 89 % of 6 days; `A` changes that"),
+        (("edge", "verge"), "2 of these no longer page: up 89 % of 6 days; `A` changes that"),
         (("safe",), None),
     ],
 )

@@ -114,7 +114,7 @@ def test_an_interrupted_run_cleans_up_and_has_the_code_of_the_signal(number: int
 
 
 @pytest.mark.parametrize(
-    ("view", "query"), [("offline", "name:a status:off,gone"), ("ml", "name:a name:ml-*"), (None, "name:a")]
+    ("view", "query"), [("off", "name:a status:off,late,gone"), ("ml", "name:a name:ml-*"), (None, "name:a")]
 )
 def test_a_view_is_a_filter_next_to_the_option_and_the_filter_of_the_file_is_for_the_dashboard(
     tmp_path: Path, view: str | None, query: str

@@ -22,7 +22,7 @@ WORDS: Final = {3: "three", 5: "five"}
 
 DOCUMENTED: Final = (
     ("HEARTBEAT_EVERY", S, "states.md", "listeners ping every {} s"),
-    ("MISSING_AFTER", MIN, "states.md", "in no complete listing so far, or gone for over {} minutes"),
+    ("MISSING_AFTER", MIN, "states.md", "or gone for over {} minutes"),
     ("FLAP_ON", 1, "states.md", "about {} % of the last 20 half minutes had a change"),
     ("SKEW_TOLERANCE", S, "states.md", "A `Date` that jumps by over {} s is rejected"),
     ("CLOCK_WARN_FROM", S, "states.md", "this machine's clock offset from {} s on"),

@@ -182,7 +182,7 @@ def _event(event: Event) -> list[Any]:
 
 
 def _steps() -> Iterator[_Step]:
-    server = SimulatedServer(26)
+    server = SimulatedServer(60)
     at = server.opened_at
     hours = recurring_silences([(EVERYTHING, RecurringHours(begin=9 * 60, end=10 * 60))], UTC)
     expected = (clean("sandbox that never was"),)
@@ -218,14 +218,29 @@ def _with_marks(monitor: Monitor, at: WallMs, *, is_end: bool) -> Monitor:
     every_third = Matcher(clean("name:*3"), lambda tracked, _: tracked.environment.id.endswith("3"))
     silence = silence_of_query(every_third, at, timedelta(minutes=4), clean("disks"), clean("ben"))
     first, *rest = monitor.fleet.by_profile[NO_PROFILE].environments
-    uptimes = {id_: Uptime(up=5e8 - place * 1e7, watched=5e8) for place, id_ in enumerate(rest)}
+    uptimes = {id_: Uptime(up=5e8 - place * 5e6, watched=5e8) for place, id_ in enumerate(rest)}
     monitor = monitor.with_uptime_record(NO_PROFILE, UptimeRecord(rows=uptimes, has_begun=True))
     word = Word(is_always=False, at=at, by=clean("ann"))
     return monitor.with_silences({silence.id: silence}).with_words({key_of(first): word}, clocks(at))[0]
 
 
 def _listed(server: SimulatedServer, at: float) -> Listed:
-    return server.listing(at)
+    """Return a listing in which one machine comes and goes, and another one's listener is restarted."""
+    outcome = server.listing(at)
+    (page,) = outcome.snapshot.pages
+    rows = [*page.environments]
+    poll = int(at - server.opened_at) // _EVERY
+    places = [place for place, row in enumerate(rows) if row.connection_id][:2]
+    for place, row in [(place, rows[place]) for place in places]:
+        if place == places[0]:
+            is_away = poll % 4 in {2, 3}
+            rows[place] = replace(row, connection_id=None, last_heartbeat_at=None) if is_away else row
+        else:
+            start = poll // 20
+            rows[place] = replace(
+                row, connection_id=clean(f"link-{start}"), listener_instance_id=clean(f"listener-{start}")
+            )
+    return with_pages(outcome, replace(page, environments=rows))
 
 
 def _emptied(server: SimulatedServer, at: float) -> Listed:

@@ -594,7 +594,9 @@ def in_metrics(one: BlockNight) -> dict[str, int]:
     states = Counter[str]()
     for state, number in re.findall(r'^envwatch_environments{.*state="(.*)"} (.*)$', text, re.MULTILINE):
         states[state] += int(float(number))
-    paging = sum(int(float(number)) for number in re.findall(r"^envwatch_alerting{.*} (.*)$", text, re.MULTILINE))
+    paging = sum(
+        int(float(number)) for number in re.findall(r"^envwatch_machines_paging{.*} (.*)$", text, re.MULTILINE)
+    )
     off = states["offline"] + states["gone"]
     return {each: states[each] for each in ("online", "late", "unknown")} | {"off": off, "paging": paging}
 

@@ -128,12 +128,12 @@ def silent(count: int, since_s: float) -> list[Environment]:
         (
             300,
             PluginStatus.CRITICAL,
-            "1 of 12 machines paging (12 unknown): no heartbeat from any of 12 machines since 08:48",
+            "none of 12 machines paging (1 platform, 12 unknown): no heartbeat from any of 12 machines since 08:48",
         ),
         (299, PluginStatus.UNKNOWN, "none of 12 machines paging (12 unknown)"),
     ],
 )
-def test_a_stall_is_one_problem_in_the_words_of_its_incident(since_s: float, status: PluginStatus, text: str) -> None:
+def test_a_stall_is_one_term_in_the_words_of_its_incident(since_s: float, status: PluginStatus, text: str) -> None:
     found = check_result(silent(12, since_s), policy=AlertPolicy(zone=UTC))
     assert found.status_and_text(None, ZERO) == (status, text)
     assert (metrics(found)["off"], metrics(found)["unknown"]) == (0, 12)
