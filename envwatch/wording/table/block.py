@@ -1,6 +1,6 @@
 """The block: a line per incident until the loss is over, newest first.
 
-Rules: "What needs a person" in docs/states.md.
+Rules: "What pages" in docs/states.md.
 """
 
 from __future__ import annotations
