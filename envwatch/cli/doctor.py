@@ -414,19 +414,19 @@ async def check_connection(server: CheckedServer, facts: Facts) -> Problem | Non
     return None
 
 
-async def check_listing(server: CheckedServer, facts: Facts) -> Problem | None:
-    """Check a whole listing, and whether polls keep the interval."""
+async def check_poll(server: CheckedServer, facts: Facts) -> Problem | None:
+    """Poll once, and check whether polls keep the interval."""
     settings = server.settings.limits
     async with client_for(server.credentials, server.settings, server.environ) as client:
         outcome = await poll_once(client, settings.interval)
     if isinstance(outcome, Failed):
         raise SourceError(outcome)
     server.listed, cost = outcome, outcome.cost
-    facts |= {"rows": cost.rows, "pages": cost.requests, "took_ms": _ms(cost.took)}
+    facts |= {"machines": cost.rows, "pages": cost.requests, "took_ms": _ms(cost.took)}
     facts["interval_s"] = settings.pace(cost.requests, cost.took).total_seconds()
     with suppress(SourceError):  # the listing has come
         page = server.page = await server.probe.first_page(settings.page_size)
-        facts |= {"page_ms": _ms(page.took), "listing_age_s": page.listing_age_s}
+        facts |= {"page_ms": _ms(page.took), "data_age_s": page.listing_age_s}
     if (reason := reason_of(settings, cost)) is not None:
         largest = await _largest_page(server, cost)
         found = ways_to_poll_faster(settings, cost, largest)
@@ -453,8 +453,8 @@ async def _largest_page(server: CheckedServer, cost: ListingCost) -> LargePage |
     return (rows, page.took) if page.failure is None and rows > cost.page_rows else None
 
 
-async def check_rows(server: CheckedServer, facts: Facts) -> Problem | None:
-    """Check which losses need a person, and whether rows keep identities between requests."""
+async def check_machines(server: CheckedServer, facts: Facts) -> Problem | None:
+    """Check which machines page, and whether they keep their identities between requests."""
     profiles = Profiles({NO_PROFILE: SelectedProfile(server.credentials, server.settings)})
     try:
         monitor = await read(lambda: monitor_after({NO_PROFILE: server.listed}, profiles))
@@ -463,7 +463,7 @@ async def check_rows(server: CheckedServer, facts: Facts) -> Problem | None:
     rows = decided_rows(monitor.fleet.environments, monitor, server.listed.ended)
     new = new_names(rows)
     facts["tally"] = f"{decisions_tally(rows)}{new and f': {new}'}"
-    facts |= {"rows": len(rows), "counting": sum(row.decision.counts for row in rows)}
+    facts |= {"machines": len(rows), "that_page": sum(row.decision.counts for row in rows)}
     facts["new"] = [row.tracked.environment.label for row in rows if row.is_new]
     before = server.listed.snapshot.rows
     again = () if server.page is None else server.page.environments
@@ -527,8 +527,8 @@ PROFILE: Final = (
     Check("key", check_key, ("config",)),
     Check("address", check_address, ("config",)),
     Check("connection", check_connection, ("address",)),
-    Check("listing", check_listing, ("key", "connection")),
-    Check("rows", check_rows, ("listing",), ("tally",)),
+    Check("poll", check_poll, ("key", "connection")),
+    Check("machines", check_machines, ("poll",), ("tally",)),
     Check("clock", check_clock, ("connection",)),
     Check("ping", check_ping, ("config",)),
 )

@@ -46,8 +46,8 @@ class ProfileSettings(ScreenSettings):
 
     # The empty default stands for the permanent rows.
     alert: Annotated[str, QUERY] = setting("", example='"permanent:yes !name:test-*"', part="view")
-    """Filter: these machines page. By default, the machines page that were up nine tenths of the last watched week.
-    Other losses are shown and logged without alerts."""
+    """Filter: these machines page. By default, machines page that were up for nine tenths of the last watched week.
+    The others are shown and logged only."""
     alert_after: timedelta = setting(ALERT_AFTER, bounds=(0, 86_400), example='"10m"', part="view")
     """How long a machine must be silent before its loss pages and opens an incident. Under 3 minutes, one outage may
     be several messages."""
@@ -57,24 +57,24 @@ class ProfileSettings(ScreenSettings):
     )
     """Blindness of this length opens an incident about envwatch; false: never."""
     expect: Annotated[tuple[SafeText, ...], NAMES] = setting((), example='["build-1", "build-2"]', part="view")
-    """Names or device ids of environments that must exist. An expected environment that is not listed is off."""
+    """Names or device ids of machines that must be there. One that the server does not list is off."""
     expect_file: Annotated[Path | None, FILE] = setting(None, example='"inventory.txt"', part="view")
     """A file with names or device ids for `expect`, one a line; # begins a comment. A relative path starts at this
     file's folder."""
     silences: SILENCES = setting((), example='[{ filter = "os:darwin,win32", hours = "17:00-10:00" }]', part="view")
-    """Silences that recur, mostly written as tables `[[silences]]`: the loss of a matching environment in these hours
-    raises no alert, and counts from the end of the hours."""
+    """Silences that recur, mostly written as tables `[[silences]]`: a matching machine that goes off in these hours
+    pages only if it is still off when they end."""
     timezone: Annotated[str | None, ZONE] = setting(None, example='"Europe/Berlin"', part="view", demo=True)
     """Time zone of recurring silences, clock times and reports; by default, the zone of this machine. Several profiles
     use the zone of the first profile for clock times and reports."""
     online_only: Annotated[bool, FLAG] = setting(default=False, example="false", part="endpoint", option=True)
-    """List only environments that the server calls online."""
+    """Ask only for machines that the server calls online."""
     source: Annotated[Literal["local", "remote"] | None, one_of("local", "remote")] = setting(
         None, example='"remote"', part="endpoint", option=True
     )
-    """List only environments of this kind."""
+    """Ask only for machines of this kind."""
     user: Annotated[str | None, LINE] = setting(None, example='"user-1"', part="endpoint", option=True)
-    """List only environments of this user, by id."""
+    """Ask only for machines of this user, by id."""
     history: Annotated[bool, FLAG] = setting(default=True, example="false", part="record", demo=True)
     """Record polls and events in the state folder of this machine."""
     history_days: int = setting(HISTORY_DAYS, bounds=(1, 3650), example="14", part="record", demo=True)
@@ -99,7 +99,7 @@ class ProfileSettings(ScreenSettings):
     ping_url: Annotated[Secret | None, SECRET_URL] = setting(
         None, example='"https://hc-ping.com/0e1d2c3b-4a59-6877-8695-a4b3c2d1e0ff"', part=SERVER, place_of="address"
     )
-    """Address of a dead man's switch. `watch`, `serve` and `record` fetch the address after complete listings, at most
+    """Address of a dead man's switch. `watch`, `serve` and `record` fetch the address after complete polls, at most
     once a minute."""
     ping_url_env: Annotated[str | None, VARIABLE] = setting(
         None, example='"WORK_PING_URL"', part=SERVER, place_of="address"
@@ -127,7 +127,7 @@ ALTERNATIVES: Final[Mapping[str, tuple[str, ...]]] = {
 """Alternative settings for the place of a value, by the value's noun; a profile has at most a single alternative."""
 
 DEMO_SETTINGS: Final = frozenset(name for name, each in SETTINGS.items() if each.metadata.get("demo"))
-"""Settings that the demo reads from file and variables; the rest is about the user's environments."""
+"""Settings that the demo reads from file and variables; the rest is about the user's machines."""
 
 
 def reader_within_bounds(name: str) -> Callable[[object], timedelta | int]:

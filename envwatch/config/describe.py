@@ -21,7 +21,7 @@ from envwatch.letta.network_settings import SettingsError
 from envwatch.model.limits import ONE_MESSAGE_FROM, Limits
 from envwatch.model.text import SafeText, clean, counted, wrapped
 from envwatch.wording.screen_settings import ScreenSettings
-from envwatch.wording.table.columns import PROBLEMS
+from envwatch.wording.table.columns import LOSSES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -71,7 +71,7 @@ def _values(settings: Settings, credentials: Credentials | str, path: Path) -> I
     values = {each.name: getattr(settings, each.name) for each in fields(ProfileSettings)}
     for name in ("base_url", *ALTERNATIVES["key"]):  # key and server are shown above
         del values[name]
-    values |= {"sort": settings.sort or PROBLEMS, "blind_after": settings.blind_after or False}
+    values |= {"sort": settings.sort or LOSSES, "blind_after": settings.blind_after or False}
     values["ping_url"] = None if settings.ping_url is None else without_secret(settings.ping_url)
     values |= {limit.name: getattr(settings.limits, limit.name) for limit in fields(Limits)}
     values |= {f"keys.{id_}": keys for id_, keys in settings.keys.items()}

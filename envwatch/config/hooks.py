@@ -73,9 +73,9 @@ class _HookSettings(BaseModel):
     """The hook's name in messages and logs; by default, its number."""
     on: Annotated[tuple[str, ...], _KINDS] = (INCIDENT,)
     """Kinds of events. `incident`, the default, sends one message when an incident opens and one when it resolves.
-    `acknowledged` sends one more when all its environments that are still off are acknowledged."""
+    `acknowledged` sends one more when all its machines that are still off are acknowledged."""
     filter: Annotated[str, QUERY] = ""
-    """Filter: messages only about matching environments, in addition to the alert policy. Each hook is for all
+    """Filter: messages only about matching machines, in addition to the alert policy. Each hook is for all
     profiles; `profile:prod` chooses one."""
     after: Annotated[timedelta, duration_between(0, 86_400)] = timedelta()
     """Send a message only after the incident or event has lasted this long; for a loss, at least `alert_after`."""

@@ -44,7 +44,7 @@ from envwatch.model.redactor import Secret  # noqa: F401 - as `timedelta`
 from envwatch.model.text import SafeText, clean, nearest_word, one_line
 from envwatch.query.language import parse
 from envwatch.query.lexer import QueryError
-from envwatch.wording.table.columns import COLUMNS, META, PROBLEMS
+from envwatch.wording.table.columns import COLUMNS, LOSSES, META
 from envwatch.wording.table.table_view import GROUPINGS
 
 if TYPE_CHECKING:
@@ -197,8 +197,8 @@ def _hours(raw: object) -> tuple[int, int]:
 
 
 FLAG: Final = BeforeValidator(_boolean, json_schema_input_type=bool)
-SORT: Final = column_among((PROBLEMS, *COLUMNS), none=PROBLEMS)
-SORT_OF_VIEW: Final = column_among((PROBLEMS, *COLUMNS))
+SORT: Final = column_among((LOSSES, *COLUMNS), none=LOSSES)
+SORT_OF_VIEW: Final = column_among((LOSSES, *COLUMNS))
 GROUP: Final = column_among(GROUPINGS)
 _COLUMN: TypeAlias = Annotated[str, words_schema(COLUMNS)] | _METADATA
 COLUMN_LIST: Final = BeforeValidator(column_list, json_schema_input_type=Annotated[set[_COLUMN], Field(min_length=1)])
@@ -223,7 +223,7 @@ class QuietTable(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     filter: Annotated[str, QUERY] = ""
-    """Filter: the silenced environments. Without a filter, every environment is silenced."""
+    """Filter: the silenced machines. Without a filter, all are silenced."""
     days: Annotated[frozenset[int], _DAY_LIST] = EVERY_DAY
     """Days on which the hours begin, such as `mon-fri` or `sat,sun`; by default, every day."""
     hours: Annotated[tuple[int, int], _HOUR_RANGE] = (0, DAY_MINUTES)
@@ -232,7 +232,7 @@ class QuietTable(BaseModel):
     @model_validator(mode="after")
     def _has_an_end(self) -> Self:
         if self.value.is_always:
-            raise ValueError("needs days or hours that end; `alert` leaves out environments that never need anybody")
+            raise ValueError("needs days or hours that end; `alert` leaves out machines that never page")
         return self
 
     @property

@@ -269,7 +269,7 @@ def _unread_acks(content: dict[str, Any]) -> str | None:
 
 
 ACKNOWLEDGEMENTS: Final = StateFormat(
-    about="which problems were acknowledged", limit=8 << 20, changed=_with_acks, damage=_unread_acks
+    about="which machines are acknowledged", limit=8 << 20, changed=_with_acks, damage=_unread_acks
 )
 
 
@@ -295,7 +295,7 @@ def _ended_by(entry: object, at: float) -> bool:
     return until is not None and until <= at
 
 
-SILENCES: Final = StateFormat(about="which environments are silenced", limit=4 << 20, changed=_with_silences)
+SILENCES: Final = StateFormat(about="which machines are silenced", limit=4 << 20, changed=_with_silences)
 
 
 def silences_in(path: Path, matcher_of: MatcherOf) -> Silences:
@@ -334,11 +334,11 @@ ALERT_STATE: Final = StateFormat(
 """A profile's alert state; a change may be the ledger alone."""
 
 UPTIME: Final = StateFormat(
-    about="which environments are nearly always up",
+    about="which machines are up most of the time",
     limit=64 << 20,
     changed=lambda _content, changes: {**changes},
     damage=damage_of,
 )
 """A profile's uptime record, replaced as a whole."""
 
-WORDS: Final = StateFormat(about="which environments alert always or never", limit=4 << 20, changed=_with_words)
+WORDS: Final = StateFormat(about="which machines always or never page", limit=4 << 20, changed=_with_words)

@@ -178,7 +178,7 @@ def test_a_command_names_a_damaged_file_of_acknowledgements(envwatch: Envwatch, 
     keep(envwatch.home, scripted, "web-2")
     path = envwatch.home / "envwatch" / "acknowledged.json"
     path.write_bytes(path.read_bytes()[:40])
-    assert f"envwatch: forgot which problems were acknowledged: damaged ({path})\n" in envwatch(*command.split()).err
+    assert f"envwatch: forgot which machines are acknowledged: damaged ({path})\n" in envwatch(*command.split()).err
 
 
 @pytest.mark.parametrize(
@@ -440,5 +440,5 @@ def test_a_team_sees_one_acknowledgement_and_the_platform_gets_nothing(
 def test_a_late_row_is_not_lost_and_the_answer_names_the_silence(envwatch: Envwatch, scripted: Faulty) -> None:
     scripted.script = lambda now: [up("web-1", now, lastHeartbeat=now - 60_000)]
     code, _, err = envwatch("ack", "web-1")
-    text = "nothing to acknowledge: web-1 late, not lost; `envwatch silence` keeps a loss quiet beforehand\n"
+    text = "nothing to acknowledge: web-1 late, not lost; `envwatch silence` silences a loss beforehand\n"
     assert (code, err, kept(envwatch.home)) == (1, text, {})

@@ -160,7 +160,7 @@ def test_every_mistake_of_every_kind_is_listed_in_one_go(envwatch: Envwatch) -> 
         f"{path}:3: Invalid value in line 4",
         f"{path}:4: intervall is no setting; did you mean interval?",
         f"{path}:5: page_size must be a whole number from 1 to 1000",
-        f"{path}:6: sort must be one of problems, state, ",
+        f"{path}:6: sort must be one of losses, state, ",
         f"{path}:7: default_profile names no profile of this file; did you mean work?",
         f"{path}:9: profiles.work.filter cannot be used: mode needs a value",
         f"{path}:10: api_key_file: the key file {readable} can be read by others: `chmod 600 {readable}`",

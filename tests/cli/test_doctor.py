@@ -142,13 +142,13 @@ async def test_a_fault_of_the_listing_is_the_only_problem(
 ) -> None:
     server.break_page(0, fault)
     found = await examined(server.url, limits=QUICK)
-    assert problems(found) == {"listing": problem}
-    assert summary in found["listing"]["summary"]
-    assert fix in found["listing"]["fix"]
-    assert left_out(found) == (["rows"] if problem == "failure" else [])
+    assert problems(found) == {"poll": problem}
+    assert summary in found["poll"]["summary"]
+    assert fix in found["poll"]["fix"]
+    assert left_out(found) == (["machines"] if problem == "failure" else [])
 
 
-@pytest.mark.parametrize(("milliseconds", "problem"), [(999, {}), (1_000, {"rows": "warning"})])
+@pytest.mark.parametrize(("milliseconds", "problem"), [(999, {}), (1_000, {"machines": "warning"})])
 async def test_a_server_with_a_changing_first_seen_at_is_named(
     server: Faulty, milliseconds: int, problem: dict[str, str]
 ) -> None:
@@ -157,24 +157,24 @@ async def test_a_server_with_a_changing_first_seen_at_is_named(
     found = await examined(server.url)
     assert problems(found) == problem
     what = "1 machine changed firstSeenAt or the device between two requests"
-    assert (found["rows"]["summary"] == what) is bool(problem)
+    assert (found["machines"]["summary"] == what) is bool(problem)
 
 
 @pytest.mark.parametrize(
-    ("status", "place"), [(200, None), (404, None), (301, "connection"), (401, "listing"), (500, "connection")]
+    ("status", "place"), [(200, None), (404, None), (301, "connection"), (401, "poll"), (500, "connection")]
 )
 async def test_a_sick_server_may_still_list(server: Faulty, status: int, place: str | None) -> None:
     server.break_health(says(status, "oops"))
     found = await examined(server.url)
     assert problems(found) == ({} if place is None else {place: "warning"})
     assert found["connection"]["data"]["status"] == status
-    assert found["listing"]["data"]["rows"]
+    assert found["poll"]["data"]["machines"]
 
 
 async def test_a_refused_key_is_named_once(server: Faulty) -> None:
     server.break_health(says(401, "no such key"))
     server.break_page(0, says(401, "no such key"))
-    assert problems(await examined(server.url)) == {"listing": "failure"}
+    assert problems(await examined(server.url)) == {"poll": "failure"}
 
 
 CLOSED = "127.0.0.1:1"
@@ -206,14 +206,14 @@ async def test_a_fault_on_the_way_is_found_with_and_without_a_key(
         assert problems(found) == {check: "failure", **more}
         assert summary in found[check]["summary"]
         assert fix in found[check]["fix"]
-        assert left_out(found) == [*(["connection"] if check == "address" else []), "listing", "rows", "clock"]
+        assert left_out(found) == [*(["connection"] if check == "address" else []), "poll", "machines", "clock"]
 
 
 async def test_no_key_leaves_out_only_the_listing_and_sends_none(server: Faulty) -> None:
     found = await examined(server.url, {})
     assert problems(found) == {"key": "failure"}
     assert "export LETTA_API_KEY" in found["key"]["fix"]
-    assert left_out(found) == ["listing", "rows"]
+    assert left_out(found) == ["poll", "machines"]
     assert [(seen.path, "authorization" in seen.headers) for seen in server.seen] == [("/v1/health", False)]
     for status, sick in ((401, {}), (500, {"connection": "warning"})):
         server.break_health(says(status, "no"))
@@ -242,7 +242,7 @@ async def test_a_refused_certificate_is_a_failure() -> None:
         assert server.seen == []
     assert problems(found) == {"connection": "failure"}
     assert found["connection"]["summary"].startswith("the certificate of localhost:")
-    assert left_out(found) == ["listing", "rows", "clock"]
+    assert left_out(found) == ["poll", "machines", "clock"]
 
 
 @pytest.mark.parametrize("is_proxied", [False, True])
@@ -270,7 +270,7 @@ async def test_a_sound_server_has_no_problem(server: Faulty) -> None:
     assert [seen.path for seen in server.seen] == ["/v1/health", "/v1/environments", "/v1/environments"]
     assert found["key"]["data"]["origin"] == "LETTA_API_KEY"
     assert found["connection"]["data"]["status"] == 200
-    assert (found["listing"]["data"]["rows"], found["listing"]["data"]["listing_age_s"]) == (3, None)
+    assert (found["poll"]["data"]["machines"], found["poll"]["data"]["data_age_s"]) == (3, None)
 
 
 async def test_a_relay_is_named_with_the_version_and_the_age_of_the_listing(server: Faulty) -> None:
@@ -279,7 +279,7 @@ async def test_a_relay_is_named_with_the_version_and_the_age_of_the_listing(serv
     found = await examined(server.url)
     assert problems(found) == {}
     assert found["connection"]["data"]["version"] == "envwatch-1.2.0"
-    assert found["listing"]["data"]["listing_age_s"] == 50.125
+    assert found["poll"]["data"]["data_age_s"] == 50.125
 
 
 @pytest.mark.parametrize("version", [None, 7, "", ["x"], {"x": 1}, f"\x1b[2J{KEY}\n{'x' * 500}"])
@@ -305,7 +305,7 @@ async def test_a_server_without_larger_pages_gets_no_advice_about_page_size(faul
     async with faulty_server(wire_rows(60)) as server:
         server.break_page(0, only_large)
         found = await examined(server.url, limits=Limits(page_size=10, interval=timedelta(seconds=1)))
-    assert found["listing"]["fix"] == (
+    assert found["poll"]["fix"] == (
         "`requests_per_minute = 360`: polls every 1s, if the server allows so many requests "
         "(the server sends at most 10 machines a page)"
     )
@@ -315,7 +315,7 @@ async def test_a_server_without_larger_pages_gets_no_advice_about_page_size(faul
 async def test_larger_pages_are_not_advised_if_measured_as_slow(server: Faulty) -> None:
     server.break_every_page(lambda reply: replace(reply, latency=0.4 * reply.body.count(b'"id"')))
     limits = Limits(page_size=1, interval=timedelta(seconds=1), requests_per_minute=6000)
-    found = (await examined(server.url, limits=limits))["listing"]
+    found = (await examined(server.url, limits=limits))["poll"]
     assert re.match("polls come every [2-9]s, not every 1s: a poll takes [2-9]s$", found["summary"])
     assert found["fix"].startswith("no setting makes the polls faster: look at the network, the proxy and the server")
     assert found["data"]["remedies"] == []
@@ -331,15 +331,15 @@ async def test_alerting_rows_are_counted_and_rows_watched_for_under_two_days_are
         }
         path = uptime_file_for(server.url.partition("://")[2], Settings())
         merge(path, UPTIME, uptime_content(UptimeRecord(50 * HOUR, uptimes)))
-        found = (await examined(server.url))["rows"]
+        found = (await examined(server.url))["machines"]
     tally = "1 machine pages; not: 1 in a sandbox, 2 watched for under two days: new-1, new-2"
-    assert found["data"] == {"tally": tally, "rows": 4, "counting": 1, "new": ["new-1", "new-2"]}
+    assert found["data"] == {"tally": tally, "machines": 4, "that_page": 1, "new": ["new-1", "new-2"]}
 
 
 async def test_an_unreadable_file_of_expected_names_is_a_failure(server: Faulty, tmp_path: Path) -> None:
     found = await examined(server.url, expect_file=tmp_path / "missing")
-    assert problems(found) == {"rows": "failure"}
-    assert str(tmp_path / "missing") in found["rows"]["summary"]
+    assert problems(found) == {"machines": "failure"}
+    assert str(tmp_path / "missing") in found["machines"]["summary"]
 
 
 @pytest.mark.parametrize(
@@ -354,7 +354,7 @@ async def test_a_key_file_is_private(server: Faulty, tmp_path: Path, mode: int, 
     assert problems(found) == problem
     if problem:
         assert found["key"]["fix"] == f"`chmod 600 {file}`"
-        assert left_out(found) == ["listing", "rows"]
+        assert left_out(found) == ["poll", "machines"]
         assert ["authorization" in seen.headers for seen in server.seen] == [False]
     else:
         assert (found["key"]["data"]["file"], found["key"]["data"]["mode"]) == (str(file), "0600")
@@ -387,7 +387,7 @@ async def test_a_found_key_is_hidden_in_all_later_output(server: Faulty, tmp_pat
     file.write_text(key)
     file.chmod(0o600)
     assert key in redactor()(key)
-    assert problems(await examined(server.url, {}, api_key_file=file)) == {"listing": "failure"}
+    assert problems(await examined(server.url, {}, api_key_file=file)) == {"poll": "failure"}
     assert redactor()(f"<{key}>") == "<…>"
 
 
@@ -428,8 +428,8 @@ async def test_json_is_an_array_of_checks_by_profile_and_nothing_is_written(serv
     assert [entry["profile"] for entry in entries] == [None] * len(MACHINE) + ["b"] * len(IDS) + ["a"] * len(IDS)
     assert {tuple(entry) for entry in entries} == {tuple(promises()["A finding of `doctor`"])}
     assert {entry["status"] for entry in entries} <= set(promises()["Its `status`"])
-    assert [(one["id"], one["profile"]) for one in entries if one["status"] == "failure"] == [("listing", "b")]
-    assert [(one["id"], one["profile"]) for one in entries if "needs" in one["data"]] == [("rows", "b")]
+    assert [(one["id"], one["profile"]) for one in entries if one["status"] == "failure"] == [("poll", "b")]
+    assert [(one["id"], one["profile"]) for one in entries if "needs" in one["data"]] == [("machines", "b")]
     assert entries[0]["data"]["origins"]["a"]["base_url"] == f"{config}:2"
     assert entries[0]["summary"] == f"file {config}, profile b (--profile) and a (--profile)"
     assert KEY[::-1][:8] not in ended.out

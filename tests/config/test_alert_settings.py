@@ -184,7 +184,7 @@ def test_days_are_words_and_ranges_of_words(tmp_path: Path, written: str, days: 
 
 
 NO_DAY = "has a word that is no day: write mon, tue, wed, thu, fri, sat, sun, like mon-fri or sat,sun"
-ALWAYS = "1: silences needs days or hours that end; `alert` leaves out environments that never need anybody"
+ALWAYS = "1: silences needs days or hours that end; `alert` leaves out machines that never page"
 
 
 @pytest.mark.parametrize(

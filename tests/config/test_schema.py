@@ -166,13 +166,13 @@ def test_a_profile_can_undo_the_filter_from_outside(tmp_path: Path) -> None:
 
 
 def test_a_file_and_a_variable_can_ask_for_problems_first(tmp_path: Path) -> None:
-    text = "sort = 'mode'\n[profiles.a]\nsort = 'problems'\n[profiles.b]\n"
+    text = "sort = 'mode'\n[profiles.a]\nsort = 'losses'\n[profiles.b]\n"
     path = config_file(tmp_path, text)
     left = {"sort": "version"}
     options = {"config": str(path)}
     held = settings_of(options | {"profile": "a"}, {}, remembered=left)
     assert (held.sort, held.origin("sort")) == (None, f"{path}:3")
-    held = settings_of(options, {"ENVWATCH_SORT": "problems"}, remembered=left)
+    held = settings_of(options, {"ENVWATCH_SORT": "losses"}, remembered=left)
     assert (held.sort, held.origin("sort")) == (None, "ENVWATCH_SORT")
     assert settings_of(options | {"profile": "b"}, {}, remembered=left).sort == "mode"
 
@@ -352,7 +352,7 @@ def test_the_schema_has_the_bounds_of_the_readers() -> None:
     assert described("source") == {"type": "string", "enum": ["local", "remote"]}
     column, metadata = described("columns")["items"]["anyOf"]
     assert column["enum"] == list(COLUMNS)
-    assert described("sort")["anyOf"] == [{"type": "string", "enum": ["problems", *COLUMNS]}, metadata]
+    assert described("sort")["anyOf"] == [{"type": "string", "enum": ["losses", *COLUMNS]}, metadata]
     assert re.search(metadata["pattern"], "meta.team")
     assert not re.search(metadata["pattern"], "meta.")
     number, text = described("late_after")["anyOf"]

@@ -12,7 +12,7 @@ from envwatch.config.schema import Config, OwnView, document_of, field_docs, sch
 from envwatch.config.settings import Settings, all_settings_of, view_named
 from envwatch.config.values import ConfigError
 from envwatch.wording.command_context import NO_COMMANDS
-from envwatch.wording.table.columns import PROBLEMS
+from envwatch.wording.table.columns import LOSSES
 from envwatch.wording.table.table_view import BUILT_IN_VIEWS, NamedView, View
 
 GPU = """
@@ -78,7 +78,7 @@ def test_a_profile_adds_views_and_replaces_the_whole_view_of_the_same_name(tmp_p
         ('[views.gpu]\nfilter = "nmae:x"\n', "f:2: views.gpu.filter cannot be used: there is no field nmae"),
         ('[views.gpu]\ncolumns = ["nmae"]\n', "f:2: views.gpu.columns cannot have "),
         ('[views.gpu]\ncolumns = ["meta."]\n', "f:2: views.gpu.columns cannot have "),
-        ('[views.gpu]\nsort = "verison"\n', "f:2: views.gpu.sort must be one of problems, state, for, beat, name"),
+        ('[views.gpu]\nsort = "verison"\n', "f:2: views.gpu.sort must be one of losses, state, for, beat, name"),
         ('[views.gpu]\ngroup = "name"\n', "f:2: views.gpu.group must be one of profile, pod, user, os, version, mode"),
         ('[views.gpu]\ngroup = "meta."\n', "f:2: views.gpu.group must be one of profile"),
         ("[views.gpu]\nkey = 7\n", "f:2: views.gpu.key must be a text of one line"),
@@ -130,8 +130,8 @@ def test_a_view_has_columns_and_sort_but_not_the_filter_of_the_settings(
     text = 'view = "rest"\nfilter = "os:linux"\ncolumns = ["name"]\nsort = "mode"\n[views.rest]\n'
     view = first_view(settings(tmp_path, text))
     assert (view.name, str(view.query), view.sort, view.visible_columns) == ("rest", "", "mode", ("name",))
-    explicit = settings(tmp_path, text + 'sort = "problems"\n')
-    assert explicit.views["rest"].sort == PROBLEMS
+    explicit = settings(tmp_path, text + 'sort = "losses"\n')
+    assert explicit.views["rest"].sort == LOSSES
     assert first_view(explicit).sort is None
 
 

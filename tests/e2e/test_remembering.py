@@ -128,7 +128,7 @@ def test_what_cannot_be_read_or_written_is_told_once_and_nothing_else_suffers(tm
             terminal.wait_for("live")
             terminal.press("e")
             terminal.wait_for("no history is kept: .*; check the owner and the mode of that folder, or set history = f")
-            terminal.wait_for(r"forgot which problems were acknowledged: damaged\s")
+            terminal.wait_for(r"forgot which machines are acknowledged: damaged\s")
             terminal.press(ESC)
             acknowledge(terminal, "")
             quit_from(terminal)

@@ -123,7 +123,7 @@ async def test_the_key_asks_for_a_note_and_the_row_stands_marked_behind_the_open
         assert "1 acked" in stage.lines[0]
         stage.go_to("env-cyd")
         await stage.press("a")
-        assert stage.news == "nothing to acknowledge: cyd late, not lost; M keeps a loss quiet beforehand"
+        assert stage.news == "nothing to acknowledge: cyd late, not lost; M silences a loss beforehand"
         assert "cyd" not in notes(stage)
         await stage.type("/acked:no")
         assert stage.names == ["cyd", "dan"]

@@ -486,7 +486,7 @@ def test_a_kill_at_any_step_of_a_write_leaves_the_old_or_the_new_state(tmp_path:
     ("kind", "words", "change"),
     [
         (ALERT_STATE, "forgot which alerts wait or are open", {"version": 1, "looked_at": 1.0}),
-        (ACKNOWLEDGEMENTS, "forgot which problems were acknowledged", {key_of("env-1"): Ack(1.0, clean(""))}),
+        (ACKNOWLEDGEMENTS, "forgot which machines are acknowledged", {key_of("env-1"): Ack(1.0, clean(""))}),
     ],
 )
 def test_every_damaged_file_is_set_aside_and_begun_anew(
@@ -515,7 +515,7 @@ def test_acknowledgements_of_another_form_are_set_aside_and_the_others_stay(tmp_
     assert {id_ for _, id_ in acknowledged(path)} == {"env-1", "env-2"}
     assert (tmp_path / "s.aside").read_text() == content
     assert notes == [
-        f"forgot which problems were acknowledged: some entries cannot be read ({path}, kept as s.aside)",
+        f"forgot which machines are acknowledged: some entries cannot be read ({path}, kept as s.aside)",
     ]
 
 

@@ -238,7 +238,7 @@ def test_without_a_readable_file_the_history_gives_the_record(content: str | Non
     assert found[NO_PROFILE].rows.keys() == {"a", "b"}
     process.files.close()
     what = "damaged entries of a, b" if content == DAMAGED_ROWS else "damaged"
-    forgot = f"forgot which environments are nearly always up: {what} ({path}, kept as {path.name}.aside)"
+    forgot = f"forgot which machines are up most of the time: {what} ({path}, kept as {path.name}.aside)"
     assert process.warnings == ([] if content is None else [forgot])
 
 
@@ -253,7 +253,7 @@ def test_a_record_with_a_damaged_entry_is_set_aside_at_the_next_write() -> None:
     aside = path.with_name(f"{path.name}.aside")
     assert json.loads(aside.read_text()) == content
     assert process.warnings == [
-        f"forgot which environments are nearly always up: damaged entries of a ({path}, kept as {aside.name})",
+        f"forgot which machines are up most of the time: damaged entries of a ({path}, kept as {aside.name})",
     ]
     record = stored_record(SERVER, SETTINGS)
     assert record is not None

@@ -250,8 +250,8 @@ def _make(options: Options, answer: _Answer) -> int:
     if others and not (target.is_query and problems):
         is_or_are = "is" if len(others) == 1 else "are"
         is_late = all(row.presence is Presence.LATE for row in others)
-        state = f" {is_or_are} up" if all(row.verdict.is_up for row in others) else ", no problem"
-        way_out = "; `envwatch silence` keeps a loss quiet beforehand" if is_late else ""
+        state = f" {is_or_are} up" if all(row.verdict.is_up for row in others) else ", no loss"
+        way_out = "; `envwatch silence` silences a loss beforehand" if is_late else ""
         print_error(f"nothing to acknowledge: {_names(others)}{' late, not lost' if is_late else state}{way_out}")
     if not problems:
         return Exit.FINE if acked else Exit.FAILED

@@ -49,7 +49,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_output(*FORMATS)
     about = "these columns, in this order: name,meta.team"
     parser.add_argument("--columns", default=(), **valued("NAMES", _columns, about))
-    about = "sort by a column, meta.KEY, or problems (default)"
+    about = "sort by a column, meta.KEY, or losses (default)"
     parser.add_argument("--sort", default=None, **valued("COLUMN", _sort, about))
     parser.add_machines(nargs="*", about="only these: a name or id, or a query: 'status:off'")
     parser.add_shared("view", *SERVER_OPTIONS, "profile", *OUTPUT_OPTIONS, "config")
@@ -60,9 +60,9 @@ def _columns(text: str) -> tuple[str, ...]:
 
 
 def _sort(text: str) -> str:
-    from envwatch.wording.table.columns import COLUMNS, PROBLEMS
+    from envwatch.wording.table.columns import COLUMNS, LOSSES
 
-    return _in_a_listing(column_or((PROBLEMS, *COLUMNS))(text))
+    return _in_a_listing(column_or((LOSSES, *COLUMNS))(text))
 
 
 def _in_a_listing(column: str) -> str:
@@ -72,9 +72,9 @@ def _in_a_listing(column: str) -> str:
 
 
 def _needs_past(column: str) -> bool:
-    from envwatch.wording.table.columns import PROBLEMS, column_of
+    from envwatch.wording.table.columns import LOSSES, column_of
 
-    return column != PROBLEMS and column_of(column).needs_past
+    return column != LOSSES and column_of(column).needs_past
 
 
 def _choice(
@@ -85,7 +85,7 @@ def _choice(
     Only options choose: the dashboard's first filter and view must not take rows from a script.
     """
     from envwatch.config.settings import view_named
-    from envwatch.wording.table.columns import PROBLEMS
+    from envwatch.wording.table.columns import LOSSES
     from envwatch.wording.table.table_view import NamedView, View
 
     named = NamedView(name="")
@@ -94,8 +94,8 @@ def _choice(
     rows = named.chosen(View())
     query = named_query or rows.query
     columns = options.columns or tuple(id_ for id_ in named.columns if not _needs_past(id_))
-    sort = options.sort or named.sort or PROBLEMS
-    return query, rows.preset, columns, None if sort == PROBLEMS or _needs_past(sort) else sort
+    sort = options.sort or named.sort or LOSSES
+    return query, rows.preset, columns, None if sort == LOSSES or _needs_past(sort) else sort
 
 
 def run(options: Options) -> int:

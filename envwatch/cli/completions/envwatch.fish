@@ -170,7 +170,7 @@ complete -c envwatch -n '_shtab_envwatch_using; and test $_shtab_envwatch_npos -
 complete -c envwatch -n '_shtab_envwatch_using list' -s h -l help -d 'show this help message and exit'
 complete -c envwatch -n '_shtab_envwatch_using list' -s o -l output -xka "table json jsonl csv name line" -d 'table (default), json, jsonl, csv, name or line'
 complete -c envwatch -n '_shtab_envwatch_using list' -l columns -x -d 'these columns, in this order: name,meta.team'
-complete -c envwatch -n '_shtab_envwatch_using list' -l sort -x -d 'sort by a column, meta.KEY, or problems (default)'
+complete -c envwatch -n '_shtab_envwatch_using list' -l sort -x -d 'sort by a column, meta.KEY, or losses (default)'
 complete -c envwatch -n '_shtab_envwatch_using list' -l name -x -d 'the machine with this name, taken literally'
 complete -c envwatch -n '_shtab_envwatch_using list' -l filter -xka "(_envwatch_filter)" -d 'only machines that match: '"'"'status:off'"'"', '"'"'name:web-*'"'"''
 complete -c envwatch -n '_shtab_envwatch_using list' -l view -x -d 'a built-in view, or one of your own: offline'

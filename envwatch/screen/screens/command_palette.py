@@ -87,9 +87,7 @@ class Commands(Provider):
                     yield Hit(_score(matcher, title), self._line(Content(title), key), choose, text=title)
             for title, take in cast("EnvwatchApp", self.app).settings_to_choose():
                 if _has(title, query):
-                    yield Hit(
-                        _score(matcher, title), self._line(matcher.highlight(title), "setting"), take, text=title
-                    )
+                    yield Hit(_score(matcher, title), self._line(matcher.highlight(title), "setting"), take, text=title)
             for hit in self._environments(self.screen, matcher):
                 yield hit
 

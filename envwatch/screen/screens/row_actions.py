@@ -194,7 +194,7 @@ class RowActions(TableScreen):
         elif self._is_up_again(target):
             self.show_message(f"nothing to acknowledge: {target.is_or_are} up again")
         elif any(each.presence is Presence.LATE for each in target.environments):
-            self.show_message(f"nothing to acknowledge: {target.name} late, not lost; M keeps a loss quiet beforehand")
+            self.show_message(f"nothing to acknowledge: {target.name} late, not lost; M silences a loss beforehand")
         else:
             self.show_message(f"nothing to acknowledge: {target.name}{', no loss' if target.environments else ''}")
 

@@ -268,7 +268,7 @@ def searched_in(columns: Iterable[Presentation]) -> tuple[Searched, ...]:
 SEARCHED: Final = searched_in(COLUMNS.values())
 """Search texts for output without visible columns."""
 
-PROBLEMS: Final = "problems"
+LOSSES: Final = "losses"
 
 
 SCROLLBAR = 1

@@ -18,7 +18,7 @@ from envwatch.model import limits
 from envwatch.model.text import EMPTY, SafeText, clean, composed, look_alikes, natural_key
 from envwatch.query.language import Query, parse
 from envwatch.query.presentation import PRESENTATIONS
-from envwatch.wording.table.columns import META, PROBLEMS, column_of, is_column, metadata_text
+from envwatch.wording.table.columns import LOSSES, META, column_of, is_column, metadata_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -189,7 +189,7 @@ class NamedView(NamedTuple):
             return replace(view, preset=self.preset)
         return View(
             query=parse(self.filter),
-            sort=None if self.sort == PROBLEMS else self.sort,
+            sort=None if self.sort == LOSSES else self.sort,
             group=self.group,
             columns=view.columns,
             view_columns=self.columns or None,
