@@ -77,7 +77,7 @@ def test_a_quiet_night_is_a_few_lines() -> None:
         "",
         "Tue 24 Nov 2026 22:00 to 23:00 (1h), times in UTC+01. All of it was watched.",
         "",
-        "2 of 2 up, as of 22:59 (30s old).",
+        "2 machines: 2 on, as of 22:59 (30s old).",
         "",
         "## Availability: 2",
         "- `ana` and `ben` up 100 %",
@@ -127,7 +127,8 @@ def test_a_lasting_failure_or_quarantine_is_told_above_the_sections() -> None:
     night = Night().add("ana", "ben", "chen").until("22:40").fail("23:00", Cause.UNAUTHORIZED)
     found = report(night, 1)
     assert head(found, "fleet") == (
-        "3 of 3 up, as of 22:39 (20m old). Careful, this may be out of date: key refused: `key refused`, since 22:39."
+        "3 machines: 3 on, 1 envwatch, as of 22:39 (20m old)."
+        " Careful, this may be out of date: key refused: `key refused`, since 22:39."
     )
     assert told(found, "unseen") == ["since 22:39 (20m) key refused: `key refused`"]
     night = Night().add("ana", "ben", "chen").until("22:10").empty(2)
@@ -149,9 +150,9 @@ def test_the_fleet_is_counted_by_state() -> None:
     night.add("late").until("22:20")
     night.change("late", lastHeartbeat=night.at - 10_000, lastSeenAt=night.at - 10_000)
     found = report(night.poll(3))
-    assert head(found, "fleet").startswith("4 of 6 up (1 late), 1 offline, 1 gone, as of 22:21 (30s old).")
+    assert head(found, "fleet").startswith("6 machines: 2 page, 1 late, 3 on, as of 22:21 (30s old).")
     (fleet,) = [profile["fleet"] for profile in document(found)]
-    counts = {"total": 6, "up": 4, "late": 1, "offline": 1, "gone": 1}
+    counts = {"total": 6, "paging": 2, "other_off": 0, "late": 1, "online": 3}
     assert {name: fleet[name] for name in counts} == counts
     assert (fleet["listed_at"], fleet["age_s"], fleet["newest_version"]) == ("2026-11-24T21:21:00.000Z", 30, "0.34.12")
 
@@ -161,20 +162,20 @@ def test_a_replaced_row_is_counted_in_the_head_and_is_no_row_that_is_still_down(
     night = Night().add("ana", deviceId="nas", listenerInstanceId=old).add("ben").until("22:10").lose("ana", "ben")
     night.add("ana-2", deviceId="nas", listenerInstanceId=new, firstSeenAt=night.at)
     found = report(night.until("22:20"))
-    assert head(found, "fleet").startswith("1 of 3 up, 2 offline (1 replaced), as of")
+    assert head(found, "fleet").startswith("3 machines: 1 page, 1 on, 1 replaced, as of")
     assert names(found, "down") == ["ben"]
     fleet = document(found)[0]["fleet"]
-    assert (fleet["offline"], fleet["replaced"]) == (2, 1)
+    assert (fleet["paging"], fleet["replaced"]) == (1, 1)
 
 
 def test_a_row_without_a_possible_time_is_not_known_and_not_down() -> None:
     night = Night().add("ana", "ben").add("clock", lastHeartbeat=1_795_000_000.0).until("22:10")
     found = report(night)
-    assert head(found, "fleet").startswith("2 of 3 up, 1 not known (`clock`), as of 22:09 (30s old).")
+    assert head(found, "fleet").startswith("3 machines: 2 on, 1 unknown (`clock`), as of 22:09 (30s old).")
     assert not values(found, "down")
     assert names(found, "availability") == ["ana", "ben"]
-    never = report_of(with_row(recorded(night.history, night.wall), verdict=UNTIMED))
-    assert head(never, "fleet").startswith("1 of 3 up, 2 not known (`ana` and `clock`), as of")
+    never = report_of(with_row(recorded(night.history, night.wall), verdict=UNTIMED, has_impossible_time=True))
+    assert head(never, "fleet").startswith("3 machines: 1 on, 2 unknown (`ana` and `clock`), as of")
     assert not values(never, "down")
 
 
@@ -624,7 +625,7 @@ def test_the_json_has_these_names_and_types() -> None:
     down = {"state": "str", "since": "str", "lasted_s": "float", "found_after_gap": "bool", "pages": "bool"}
     outage = {"began_at": "str", "ended_at": "NoneType", "lasted_s": "float", "reason": "str", "seen_s": "float"}
     outage["pages"] = "bool"
-    counts = dict.fromkeys(("total", "up", "late", "offline", "gone", "replaced"), "int")
+    counts = dict.fromkeys(("total", "paging", "other_off", "late", "online", "old", "replaced", "gone"), "int")
     assert shape(document(whole_night())[0]) == {
         "profile": "str",
         "host": "str",
@@ -719,7 +720,8 @@ def test_after_any_events_every_down_row_is_named_once_and_all_figures_fit(
     assert sorted(names(profile, "down")) == sorted(down)
     (found,) = document(profile)
     if (fleet := found["fleet"]) is not None:
-        assert fleet["up"] + fleet["offline"] + fleet["gone"] == fleet["total"] == len(rows)
+        counts = ("paging", "other_off", "late", "online", "old", "replaced", "gone")
+        assert sum(fleet[name] for name in counts) == fleet["total"] == len(rows)
         assert not fleet["unknown"]
     assert all(each >= 0 for each in durations(found))
     gaps = [each for each in values(profile, "unseen") if each["kind"] == "gap"]

@@ -8,11 +8,13 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from envwatch.alerts.losses import LOSSES
+from envwatch.alerts.monitor import Monitor
 from envwatch.alerts.silences import counted_from, silenced_time
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind, flatten
 from envwatch.fleet.presence import UNTIMED, Presence
 from envwatch.fleet.watched_time import UptimeState
 from envwatch.history.hours import Availability, percent_text
+from envwatch.history.rewound import rewound
 from envwatch.model import limits
 from envwatch.model.environment import UNRESTRICTED, mode_of
 from envwatch.model.shared_marks import shared_ack_of
@@ -38,6 +40,7 @@ from envwatch.wording.report.document import (
 from envwatch.wording.report.outages import losses_together, lost_at, row_pasts
 from envwatch.wording.report.period import gaps_in
 from envwatch.wording.state_style import clock_warning
+from envwatch.wording.table.block import Aside, Block, block_of
 from envwatch.wording.table.table_view import ambiguous_names, id_tail
 
 if TYPE_CHECKING:
@@ -47,11 +50,10 @@ if TYPE_CHECKING:
     from envwatch.alerts.silences import Silenced
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.fleet.watched_time import Interval
-    from envwatch.model.clock import ServerMs
+    from envwatch.model.clock import Clocks, ServerMs
     from envwatch.wording.report.outages import Downtime, RowPast
     from envwatch.wording.report.period import Gap, Recorded
 
-_DOWN: Final = (Presence.OFFLINE, Presence.GONE)
 _MINUTE: Final = timedelta(minutes=1)
 _SECOND: Final = timedelta(seconds=1)
 _NEEDLESS: Final = "not paging"
@@ -90,6 +92,11 @@ class _Facts:
         decision = self.recorded.last.alerts.decisions.get(id_)
         return decision is None or decision.counts
 
+    def block_at(self, now: Clocks) -> Block:
+        """Return the block with the counts that the dashboard showed."""
+        monitor = Monitor.create({self.state.profile: self.state.limits})
+        return block_of(rewound(monitor, {self.state.profile: self.recorded.last}), now)
+
     def is_judged(self, tracked: TrackedEnvironment) -> bool:
         return not self.state.is_unproven(tracked) and tracked.verdict != UNTIMED
 
@@ -122,29 +129,34 @@ def _fleet(facts: _Facts) -> Line:
     )
     if (listed := facts.state.listed) is None:
         return Line("No answer came:", f"what is up is not known.{warnings}", None)
-    judged = [tracked for tracked in facts.rows.values() if facts.is_judged(tracked)]
-    unknown = [facts.line(id_) for id_, tracked in facts.rows.items() if not facts.is_judged(tracked)]
-    up, counts = sum(tracked.verdict.is_up for tracked in judged), Counter(tracked.presence for tracked in judged)
-    at, age = facts.state.clock.server_time(listed.wall), span(facts.recorded.until - listed.wall)
-    parts = [f"up ({late:,} late)" if (late := counts[Presence.LATE]) else "up"]
-    replaced = Counter(tracked.presence for tracked in judged if tracked.replaced_by is not None)
-    for each in _DOWN:
-        of_these = f" ({replaced[each]:,} replaced)" if replaced[each] else ""
-        parts += [f"{counts[each]:,} {each}{of_these}"] if counts[each] else []
+    block = facts.block_at(listed)
+    known = {tracked.key for tracked in facts.state.known(listed)}
+    unknown = [facts.line(id_) for id_, tracked in facts.rows.items() if tracked.key not in known]
+    counts = {
+        "paging": block.paging,
+        "other_off": block.off_besides,
+        "late": block.presences.get(Presence.LATE, 0),
+        "online": block.presences.get(Presence.ONLINE, 0),
+        **{aside.value: block.asides.get(aside, 0) for aside in (Aside.OLD, Aside.REPLACED, Aside.GONE)},
+    }
+    words = {"paging": "{:,} page", "other_off": "+{:,} off", "online": "{:,} on"}
+    parts = [
+        words.get(name, f"{{:,}} {name}").format(count) for name, count in counts.items() if count or name == "online"
+    ]
+    parts += [f"{count:,} {subject}" for count, subject in block.other_problems]
     if unknown:
-        parts.append(f"{len(unknown):,} not known ({_names_text(unknown)})")
+        parts.append(f"{len(unknown):,} unknown ({_names_text(unknown)})")
+    at, age = facts.state.clock.server_time(listed.wall), span(facts.recorded.until - listed.wall)
     when = f"as of {facts.clock.text(at)} ({_age(age)} old)"
     values = {
         "listed_at": iso(at),
         "age_s": age / _SECOND,
         "total": len(facts.rows),
-        "up": up,
-        **{str(each): counts[each] for each in (Presence.LATE, *_DOWN)},
-        "replaced": replaced.total(),
+        **counts,
         "unknown": [line.values for line in unknown],
         "newest_version": facts.state.newest,
     }
-    return Line(f"{up:,} of {len(facts.rows):,}", f"{', '.join(parts)}, {when}.{warnings}", values)
+    return Line(f"{counted(len(facts.rows), 'machine')}:", f"{', '.join(parts)}, {when}.{warnings}", values)
 
 
 def _down(facts: _Facts) -> Iterator[Line]:
