@@ -99,8 +99,8 @@ async def test_the_menu_offers_every_text_with_its_beginning_and_sends_only_what
         await stage.press("y", *["up"] * 4, "enter")
         assert stage.copied == ["device-of-env-1"]
         await stage.press("y")
-        y = next(y for y, line in enumerate(stage.lines) if "environment id" in line)
-        await stage.pilot.click(offset=(stage.lines[y].index("environment id"), y))
+        y = next(y for y, line in enumerate(stage.lines) if "i  id" in line)
+        await stage.pilot.click(offset=(stage.lines[y].index("i  id"), y))
         await stage.pilot.pause()
         assert stage.copied[1:] == ["env-1"]
 

@@ -355,7 +355,7 @@ def test_the_parts_worth_copying_are_offered_by_name() -> None:
     assert texts == {
         "name": "laptop of env-1",
         "device id": "device-of-env-1",
-        "environment id": "env-1",
+        "id": "env-1",
         "connection id": "conn-of-env-1",
         "update command": "npm i",
         "start command": "cd /srv && letta server --computer-name='laptop of env-1'",
@@ -363,7 +363,7 @@ def test_the_parts_worth_copying_are_offered_by_name() -> None:
         "directory": "/srv",
     }
     bare = environment("env-1", deviceId="sandbox-1", connectionId=None, metadata=None)
-    assert [*copies(TrackedEnvironment(environment=bare, verdict=ONLINE))] == ["name", "device id", "environment id"]
+    assert [*copies(TrackedEnvironment(environment=bare, verdict=ONLINE))] == ["name", "device id", "id"]
 
 
 def test_the_row_of_an_old_name_offers_no_start_command() -> None:

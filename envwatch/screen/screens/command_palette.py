@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
     from textual.fuzzy import Matcher
 
-    from envwatch.screen.app import EnvwatchApp
+    from envwatch.screen.terminal.app import TerminalApp
 
 _PREFIX_SCORE = 1_000
 
@@ -85,7 +85,7 @@ class Commands(Provider):
             for title, key, choose in self._profiles(self.screen):
                 if _has(title, query):
                     yield Hit(_score(matcher, title), self._line(Content(title), key), choose, text=title)
-            for title, take in cast("EnvwatchApp", self.app).settings_to_choose():
+            for title, take in cast("TerminalApp", self.app).settings_to_choose():
                 if _has(title, query):
                     yield Hit(_score(matcher, title), self._line(matcher.highlight(title), "setting"), take, text=title)
             for hit in self._environments(self.screen, matcher):

@@ -132,7 +132,7 @@ class RowActions(TableScreen):
             as_json = row_json_of(environments)
         else:
             ids = "\n".join(tracked.environment.id for tracked in target.environments)
-            own = {"name": _names_of(target), "environment id": ids}
+            own = {"name": _names_of(target), "id": ids}
             as_json = b"".join(listing_json(environments)).decode()
         labels = {label: label if is_single else f"{label}s" for label in own}
         texts = own | {"a sentence for a chat": sentence, "JSON": as_json}

@@ -158,6 +158,10 @@ class TerminalApp(App[int]):
                 failure = error  # `App.suspend` does not return after an exception
         raise failure
 
+    def settings_to_choose(self) -> Iterator[tuple[str, Callable[[], None]]]:
+        """Yield the values of settings that the palette finds."""
+        yield from ()
+
     @property
     def _terminal_driver(self) -> TerminalDriver | None:
         """None where Textual has the terminal."""

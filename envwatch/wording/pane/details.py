@@ -113,7 +113,7 @@ def _line(
 def _text_line(presentation: Presentation, text: SafeText | None) -> Iterator[DetailLine]:
     if text:
         fit = Fit.END if presentation.keep == "end" else Fit.ENDS
-        letter = COPY_LETTERS["environment id"] if presentation.id == "id" else ""
+        letter = COPY_LETTERS["id"] if presentation.id == "id" else ""
         yield DetailLine(presentation.pane, text, fit=fit, letter=letter)
 
 
@@ -304,7 +304,7 @@ def _tree_lines(label: str, value: JsonValue, depth: int) -> Iterator[DetailLine
 
 COPY_LETTERS: Final[Mapping[str, str]] = {
     "name": "n",
-    "environment id": "i",
+    "id": "i",
     "start command": "l",
     "update command": "u",
     "a sentence for a chat": "s",
@@ -325,7 +325,7 @@ def copies(tracked: TrackedEnvironment) -> dict[str, str]:
     texts = {
         "name": environment.name,
         "device id": environment.device_id,
-        "environment id": environment.id,
+        "id": environment.id,
         "connection id": environment.connection_id,
         "update command": update_command(environment),
         **{start.copy: start.command for start in start_remedies(environment) if tracked.replaced_by is None},
