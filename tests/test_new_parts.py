@@ -51,7 +51,7 @@ def insert_field(copy: Path) -> set[str]:
     insert_last(copy / "envwatch/model/environment.py", declaration.rstrip("\n"), "Environment")
     insert_last(copy / "envwatch/query/presentation.py", presentation.rstrip("\n"), "_ALL")
     promise(copy, "Columns", "site")
-    promise(copy, "A row, in this order, also of JSON lines and CSV", "site")
+    promise(copy, "A machine, in this order, also of JSON lines and CSV", "site")
     path = copy / "docs/stability.md"
     fields = r"(\*\*Fields of the filter\*\*: `[^`]+)(\s)meta\.KEY`"
     path.write_text(re.sub(fields, r"\1 site\2meta.KEY`", path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -178,10 +178,10 @@ KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "Columns": lambda: COLUMNS,
     "Fields of the filter": lambda: [*FIELDS, "meta.KEY"],
     "Variables": variables,
-    "A listing": listing,
-    "Its `counts`, and states of a row": lambda: listing()["counts"].keys() - {"total"},
+    "A list": listing,
+    "Its `counts`, and states of a machine": lambda: listing()["counts"].keys() - {"total"},
     "Its `set_aside`": lambda: listing()["set_aside"],
-    "A row, in this order, also of JSON lines and CSV": lambda: listing()["environments"][0],
+    "A machine, in this order, also of JSON lines and CSV": lambda: listing()["environments"][0],
     "`pages_by`": lambda: [rule.value for rule in Rule],
     "A decision of `alerts`": decision,
     "An outage of `alerts --since`": past_outage,
@@ -203,7 +203,7 @@ KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "`availability`": lambda: part_of_report("availability", 0),
     "Attributes": lambda: hook_events()[0],
     "Kinds, also for `on` of a hook": lambda: KINDS,
-    "Fields of `data` in addition to the row": change,
+    "Fields of `data` in addition to the machine": change,
     "Types of an incident": lambda: [event["type"] for event in hook_events()],
     "Type of an acknowledged incident, if `on` of a hook has `acknowledged`": lambda: [acknowledged_event()["type"]],
     "Its `data` in addition": lambda: acknowledged_event()["data"].keys() - hook_events()[0]["data"].keys(),
@@ -211,12 +211,12 @@ KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "`data` of an incident": lambda: hook_events()[0]["data"],
     "Its `environments`": lambda: hook_events()[0]["data"]["environments"][0],
     "Variables of a hook": lambda: EVENT_VARIABLES,
-    "Variables of a row": lambda: ROW_VARIABLES,
+    "Variables of a machine": lambda: ROW_VARIABLES,
     "Series": lambda: [name.strip("`") for name, *_ in tables(page("metrics.md")) if name.startswith("`envwatch_")],
     "An acknowledgement of `ack list`": lambda: AckLine(Ack(0.0, EMPTY), EMPTY, EMPTY, EMPTY, is_served=False).content,
     "Members of a request": lambda: AckRequest(()).content,
     "Its `rows`": lambda: AckedLoss._fields,
-    "A row of the answer": lambda: AckedRow._fields,
+    "An element of the answer's `rows`": lambda: AckedRow._fields,
     "Its `result`": lambda: AckResult,
     "Members of the field `envwatch`": marks,
     "Its `ack`": lambda: marks()["ack"],
@@ -251,7 +251,7 @@ def test_the_page_names_what_the_program_has(label: str) -> None:
 
 
 def test_the_fields_of_a_row_have_the_order_of_the_page() -> None:
-    promised = PROMISES["A row, in this order, also of JSON lines and CSV"]
+    promised = PROMISES["A machine, in this order, also of JSON lines and CSV"]
     rows = list_of(listed([environment_row()]))
     assert [*listing()["environments"][0]] == promised
     assert [*json.loads(b"".join(formats.jsonl_of(rows)))] == promised
