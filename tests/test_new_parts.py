@@ -86,8 +86,8 @@ def insert_key(copy: Path) -> set[str]:
     path.write_text(path.read_text(encoding="utf-8").replace(next_line, f"{line}{next_line}", 1), encoding="utf-8")
     keys = copy / "docs/keys.md"
     ids = r"(gives such a command a key by its id:\n`[^`]+)`"
-    keys.write_text(re.sub(ids, r"\1\nrow.copy_id`", keys.read_text(encoding="utf-8")), encoding="utf-8")
-    promise(copy, "Ids of actions, for `[keys]`", "row.copy_id")
+    keys.write_text(re.sub(ids, r"\1\nmachine.copy_id`", keys.read_text(encoding="utf-8")), encoding="utf-8")
+    promise(copy, "Ids of actions, for `[keys]`", "machine.copy_id")
     return {"envwatch/screen/screens/row_actions.py", "docs/keys.md"}
 
 
@@ -269,7 +269,7 @@ def test_mistakes_with_a_new_delivery_are_named(copy: Path, tmp_path: Path) -> N
 
 
 def test_a_new_action_on_a_row_stands_in_the_palette_and_a_new_badge_on_the_screen(copy: Path, tmp_path: Path) -> None:
-    (tmp_path / "config.toml").write_text('[keys]\n"row.copy_id" = "I"\n', encoding="utf-8")
+    (tmp_path / "config.toml").write_text('[keys]\n"machine.copy_id" = "I"\n', encoding="utf-8")
     with serving(hostile_rows()) as server:
         environ = environ_for(server, copy, tmp_path, ENVWATCH_CONFIG=str(tmp_path / "config.toml"))
         command = [sys.executable, "-m", "envwatch"]

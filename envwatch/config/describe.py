@@ -210,7 +210,7 @@ _PROFILE: Final = """
 _KEYS: Final = """
 # Keys of your own: the id of an action, and its keys.
 #[keys]
-#row.explain = "z"
+#machine.explain = "z"
 #poll.pause = ["f5", "P"]
 
 # Commands of your own for the machine under the cursor, which they find in the variables ENVWATCH_*.

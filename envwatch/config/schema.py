@@ -102,7 +102,7 @@ class Config(Profile):
     profiles: Annotated[dict[str, Profile], _BY_NAME] = {}
     """Profiles by name. A profile's setting takes precedence over the same setting above the profiles."""
     keys: Annotated[dict[str, tuple[str, ...]], validators.KEYS] = {}
-    """Keys of the dashboard by the id of the action: `row.explain = "z"`."""
+    """Keys of the dashboard by the id of the action: `machine.explain = "z"`."""
     hooks: tuple[HookSettings, ...] = ()
     """Programs and web services that `watch --hooks` and `serve --hooks` send messages to."""
     commands: Annotated[dict[str, Command], _BY_NAME] = {}  # type: ignore[valid-type]  # made at run time

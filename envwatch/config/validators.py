@@ -140,7 +140,7 @@ def _read_file(raw: object) -> Path:
 
 
 def read_keys(raw: object) -> object:
-    """Flatten the tables of `[keys]`: in TOML, `row.explain` is a table."""
+    """Flatten the tables of `[keys]`: in TOML, `machine.explain` is a table."""
     return dict(_flat(raw)) if isinstance(raw, dict) else raw
 
 

@@ -52,7 +52,7 @@ _WITHOUT_EFFECT: Final = frozenset(
 """Textual's actions that often change nothing, reported by `on_key`."""
 GUESSED_KEYS: Final = {
     **dict.fromkeys(("s", "less_than_sign", "greater_than_sign"), ("sort.pick", "{} sorts")),
-    **dict.fromkeys(("d", "tab"), ("row.open", "{} opens the detail")),
+    **dict.fromkeys(("d", "tab"), ("machine.open", "{} opens the detail")),
     "f5": ("poll.now", "{} refreshes"),
     "l": ("app.events", "{} shows the events"),
     "ctrl+f": ("move.page_down", "{} goes a page down"),
@@ -62,7 +62,7 @@ GUESSED_KEYS: Final = {
 MOVED_KEYS: Final = {
     "m": ("app.palette", "{}baseline marks it, [keys] binds baseline.mark"),
     "equals_sign": ("app.palette", "{}compare compares, [keys] binds baseline.compare"),
-    "c": ("row.copy", "{} n copies the name, [keys] binds row.copy_name"),
+    "c": ("machine.copy", "{} n copies the name, [keys] binds machine.copy_name"),
     "5": ("find.filter", "{}flapping:yes finds what flaps"),
     "6": ("find.changed", "{} shows what changed"),
     **dict.fromkeys(PAST_KEYS.values(), ("history.event_back", "it steps through the past, {} goes there")),

@@ -68,14 +68,14 @@ def test_the_documented_wait_deploys_to_no_machine_whose_name_only_begins_alike(
     envwatch: Envwatch, faulty: Faulty
 ) -> None:
     page = (Path(__file__).parents[2] / "docs" / "without-a-screen.md").read_text(encoding="utf-8")
-    example = re.search(r"envwatch wait '(name:web-1 [^']*)' .*&& \./deploy", page)
+    example = re.search(r"envwatch wait (web-1 \S+) --timeout .*&& \./deploy", page)
     assert example is not None
     faulty.rows = rows(DOWN, *[{}] * 9)
     assert faulty.rows[9]["connectionName"] == "web-10"
 
-    for query in (example[1], "web-1 status:online", "WEB-1 status:online"):
-        assert envwatch("wait", query, "--timeout", "1s").code == 1, query
-    assert envwatch("wait", "web-* status:online", "--count", "9", "--timeout", "9s").code == 0
+    for query in (example[1], "web-1 status:on", "WEB-1 status:on", "name:web-1 status:on"):
+        assert envwatch("wait", *query.split(), "--timeout", "1s").code == 1, query
+    assert envwatch("wait", "web-* status:on", "--count", "9", "--timeout", "9s").code == 0
     faulty.rows = faulty.rows[1:]
     assert envwatch("wait", "web-1", "--absent", "--timeout", "9s").code == 0
 

@@ -92,7 +92,7 @@ def test_variables_programs_and_addresses_that_cannot_be_used_here_are_warnings_
 def test_themes_keys_views_and_commands_are_checked_for_every_profile(envwatch: Envwatch) -> None:
     path = envwatch.write_config(
         'theme = "envwatch-drak"\nview = "x"\n[profiles.a]\nonline_for = 30\n[profiles.b]\ntheme = "dark"\n'
-        '[keys]\nrow.explian = "x"\npoll.pause = "ctrl-x"\nrow.copy = "q"\napp.help = "h"\n'
+        '[keys]\nmachine.explian = "x"\npoll.pause = "ctrl-x"\nmachine.copy = "q"\napp.help = "h"\n'
         '[views.gpu]\nkey = "n"\nsort = "y"\n[views.cpu]\nkey = "V"\n[commands.ssh]\nkey = "V"\nrun = ["x"]\n'
     )
     ended = envwatch("config", "validate")
@@ -101,11 +101,11 @@ def test_themes_keys_views_and_commands_are_checked_for_every_profile(envwatch: 
         ":2: view: there is no view x; there are gpu, ",
         ":4: late_after (45s) must be shorter than online_for (30s)",
         f":6: there is no such theme; it must be {', '.join(theme.name for theme in THEMES)} or one of Textual's",
-        ":8: keys.row.explian is no binding; did you mean row.explain?",
+        ":8: keys.machine.explian is no binding; did you mean machine.explain?",
         ":9: keys.poll.pause cannot have ctrl-x as a key; write x, f5, ctrl+x or question_mark",
-        ":10: keys.row.copy has a key that app.quit has too: give that another one",
+        ":10: keys.machine.copy has a key that app.quit has too: give that another one",
         ":13: views.gpu.key is the key of find.ne",
-        ":14: views.gpu.sort must be one of probl",
+        ":14: views.gpu.sort must be one of losse",
         ":18: commands.ssh.key is the key of view",
     ]
     lines = [line.removeprefix(f"envwatch: {path}") for line in ended.err.splitlines()]
@@ -149,7 +149,7 @@ def test_every_mistake_of_every_kind_is_listed_in_one_go(envwatch: Envwatch) -> 
     path = envwatch.write_config(
         'theme = "nrod"\ninterval 5\ncolumns = ["name",\nintervall = 5\npage_size = 0\nsort = 7\n'
         'default_profile = "wrok"\n[profiles.work]\nfilter = "mode:"\napi_key_file = "work.key"\n'
-        'online_for = "20s"\nwalk_deadline = "5s"\n[profiles.work]\nbell = 1\n[keys]\nrow.explian = "z"\n',
+        'online_for = "20s"\nwalk_deadline = "5s"\n[profiles.work]\nbell = 1\n[keys]\nmachine.explian = "z"\n',
     )
     readable = key_file(path.with_name("work.key"), 0o644)
     ended = envwatch("config", "validate", ENVWATCH_BELL="loud", ENVWATCH_PROFILE="home", ENVWATCH_THEMES="x")
@@ -167,7 +167,7 @@ def test_every_mistake_of_every_kind_is_listed_in_one_go(envwatch: Envwatch) -> 
         f"{path}:11: late_after (45s) must be shorter than online_for (20s)",
         f"{path}:12: page_deadline (10s) must not be longer than walk_deadline (5s)",
         f"{path}:13: profiles.work stands in this file twice",
-        f"{path}:16: keys.row.explian is no binding; did you mean row.explain?",
+        f"{path}:16: keys.machine.explian is no binding; did you mean machine.explain?",
         "ENVWATCH_THEMES is no setting; did you mean ENVWATCH_THEME?",
         "ENVWATCH_BELL must be true or false",
         f"ENVWATCH_PROFILE: {path} has no profile home; it has work",

@@ -439,7 +439,7 @@ async def test_json_is_an_array_of_checks_by_profile_and_nothing_is_written(serv
 async def test_a_mistake_of_the_file_is_named_as_config_validate_names_it(server: Faulty, envwatch: Envwatch) -> None:
     """A clash of keys keeps the dashboard from starting; an unreadable file of tokens keeps only `serve`."""
     for text, code in (
-        ('[keys]\nrow.copy = "q"\napp.help = "h"\n', 1),
+        ('[keys]\nmachine.copy = "q"\napp.help = "h"\n', 1),
         ('[views.gpu]\nkey = "n"\n', 1),
         ('serve_tokens_file = "none"\n', 0),
     ):

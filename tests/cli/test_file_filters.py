@@ -55,7 +55,7 @@ def test_a_line_of_counts_and_a_wait_do_not_name_the_filter(envwatch: Envwatch) 
 @pytest.mark.usefixtures("boxes")
 def test_doctor_warns_after_its_listing(envwatch: Envwatch) -> None:
     ended = envwatch("doctor", "-o", "json")
-    (found,) = (each for each in json.loads(ended.out) if each["id"] == "rows")
+    (found,) = (each for each in json.loads(ended.out) if each["id"] == "machines")
     assert (found["status"], found["summary"]) == ("warning", LINE)
 
 

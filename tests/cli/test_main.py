@@ -48,7 +48,7 @@ def test_no_command_without_a_screen_loads_an_unneeded_library(tmp_path: Path) -
     """One process runs the commands from the lightest to the heaviest."""
     config, recording = tmp_path / "config.toml", tmp_path / "a.rec"
     config.write_text(
-        'theme = "nord"\n[keys]\nrow.explain = "z"\n[[hooks]]\ncommand = ["true"]\n'
+        'theme = "nord"\n[keys]\nmachine.explain = "z"\n[[hooks]]\ncommand = ["true"]\n'
         "[profiles.default]\n[profiles.acme]\n"
     )
     about = About(profile=clean("prod"), base_url=clean("https://api.letta.com"), version=clean("1.0"))
@@ -137,7 +137,7 @@ def test_on_windows_every_command_says_where_it_works(tmp_path: Path) -> None:
         (("--filter", "stauts:late"), "", {}, "--filter: there is no field stauts"),
         (("demo", "--filter", "stauts:late"), "", {}, "--filter: there is no field stauts"),
         ((), 'theme = "envwatch-drak"', {}, "there is no such theme; did you mean envwatch-dark?"),
-        ((), '[keys]\nrow.explian = "x"', {}, "keys.row.explian is no binding; did you mean row.explain?"),
+        ((), '[keys]\nmachine.explian = "x"', {}, "keys.machine.explian is no binding; did you mean machine.explain?"),
         ((), "", {"TERM": "dumb"}, "TERM is dumb"),
         ((), "", {"TERM": ""}, "TERM is not set"),
     ],

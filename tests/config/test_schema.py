@@ -56,7 +56,7 @@ max_rows = 1_000
 api_key_file = "keys/home"
 
 [keys]
-row.explain = "x,f5"
+machine.explain = "x,f5"
 "poll.pause" = ["p", "P"]
 """
 
@@ -115,7 +115,7 @@ def test_every_setting_of_a_profile_is_taken(tmp_path: Path) -> None:
         max_pages=10,
         max_rows=1_000,
     )
-    assert held.keys == {"row.explain": ("x", "f5"), "poll.pause": ("p", "P")}
+    assert held.keys == {"machine.explain": ("x", "f5"), "poll.pause": ("p", "P")}
 
 
 def test_another_profile_has_its_own_values_and_those_from_outside(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_each_value_has_its_line_as_origin(tmp_path: Path) -> None:
         "theme": 'theme = "envwatch-light"',
         "interval": 'interval = "2m"',
     }
-    written |= {"keys.row.explain": 'row.explain = "x,f5"', "keys.poll.pause": '"poll.pause" = ["p", "P"]'}
+    written |= {"keys.machine.explain": 'machine.explain = "x,f5"', "keys.poll.pause": '"poll.pause" = ["p", "P"]'}
     for name, line in written.items():
         assert held.origin(name) == f"{path}:{WHOLE.splitlines().index(line) + 1}"
     assert held.origin("page_size") == "ENVWATCH_PAGE_SIZE"
@@ -201,7 +201,7 @@ def test_the_demo_takes_only_its_own_settings(tmp_path: Path) -> None:
     path = config_file(tmp_path, WHOLE)
     held = settings_of({"config": str(path)}, {"ENVWATCH_USER": "me", "ENVWATCH_THEME": "nord"}, only=DEMO_SETTINGS)
     assert (held.base_url, held.api_key_env, held.filter, held.user, held.online_only) == ("", None, "", None, False)
-    assert (held.theme, held.sort, held.keys["row.explain"]) == ("nord", "version", ("x", "f5"))
+    assert (held.theme, held.sort, held.keys["machine.explain"]) == ("nord", "version", ("x", "f5"))
     assert held.limits.online_for == Limits().online_for
 
 
@@ -271,8 +271,8 @@ def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
             "[commands.'a b']\nkey = 'S'\nrun = ['x']\n",
             ":1: commands.a b is no name for a command: letters, digits, and - _ . between them, 40 at most",
         ),
-        ("[keys]\nrow.explain = 5\n", ":2: keys.row.explain must be a text, or a list of texts"),
-        ("[keys]\nrow.explain = ['x', 5]\n", ":2: keys.row.explain must be a text, or a list of texts"),
+        ("[keys]\nmachine.explain = 5\n", ":2: keys.machine.explain must be a text, or a list of texts"),
+        ("[keys]\nmachine.explain = ['x', 5]\n", ":2: keys.machine.explain must be a text, or a list of texts"),
         ("profiles = { work = { intervall = 5 } }\n", ":1: profiles.work.intervall is no setting"),
         (
             "columns = ['name', 'nmae']\n",

@@ -325,7 +325,7 @@ def test_each_hint_comes_in_its_time_after_the_key_of_the_hint_before(tmp_path: 
 
 
 def test_the_named_key_closes_the_hints_for_good_and_a_low_screen_has_none(tmp_path: Path) -> None:
-    (tmp_path / "config.toml").write_text('[keys]\n"app.bell" = ["H"]\n"row.open" = ["z"]\n')
+    (tmp_path / "config.toml").write_text('[keys]\n"app.bell" = ["H"]\n"machine.open" = ["z"]\n')
     with hinting(tmp_path, environment(tmp_path, ENVWATCH_CONFIG=str(tmp_path / "config.toml"))) as terminal:
         terminal.wait_for(r"hint 1 of 8: z opens the machine's details, with what to do +F2 no more hints")
         terminal.press("H")

@@ -136,7 +136,7 @@ def test_the_dashboard_binds_29_actions_by_default_and_4_of_the_time_machine() -
     [
         (EnvironmentTable, {}),
         (DetailPane, {}),
-        (FilterBar, {"enter": {"find.keep", "row.open"}, "escape": {"find.cancel", "app.back"}}),
+        (FilterBar, {"enter": {"find.keep", "machine.open"}, "escape": {"find.cancel", "app.back"}}),
     ],
 )
 def test_no_key_has_two_meanings_at_the_same_time(focused: type[DOMNode], intended: dict[str, set[str]]) -> None:

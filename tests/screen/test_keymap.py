@@ -65,8 +65,8 @@ def test_two_commands_or_views_cannot_have_one_key_and_no_key_is_no_mistake() ->
 
 
 def test_the_users_own_keys_count_and_free_the_defaults() -> None:
-    own = {"row.explain": ("S",)}
-    assert list(command_mistakes(commands(ssh="S"), own)) == [("ssh", is_taken("row.explain", "command"))]
+    own = {"machine.explain": ("S",)}
+    assert list(command_mistakes(commands(ssh="S"), own)) == [("ssh", is_taken("machine.explain", "command"))]
     assert list(command_mistakes(commands(ssh="E"), own)) == []
     assert list(view_mistakes(views(gpu="n"), {"view.gpu": ("W",)})) == []
 
@@ -126,7 +126,7 @@ async def test_a_key_of_other_programs_names_the_key_with_the_effect() -> None:
 MOVED: dict[str, str] = {
     "m": "m does nothing here: :baseline marks it, [keys] binds baseline.mark",
     "equals_sign": "= does nothing here: :compare compares, [keys] binds baseline.compare",
-    "c": "c does nothing here: y n copies the name, [keys] binds row.copy_name",
+    "c": "c does nothing here: y n copies the name, [keys] binds machine.copy_name",
     "5": "5 does nothing here: /flapping:yes finds what flaps",
     "6": "6 does nothing here: 4 shows what changed",
     "left_square_bracket": "[ does nothing here: it steps through the past, { goes there",

@@ -201,7 +201,7 @@ def test_the_rows_of_a_period_are_the_newest_states_of_all_rows_in_the_period() 
 def test_a_filter_leaves_rows_with_a_match_at_the_begin_at_an_event_or_at_the_end() -> None:
     night = eventful_night()
     of_pod = report_of(matching(recorded(night.history, night.at), matcher_of("pod:p-7")), ZONE)
-    assert head(of_pod, "fleet").startswith("11 of 12 up, 1 offline, ")
+    assert head(of_pod, "fleet").startswith("12 machines: +1 off, 11 on, ")
     assert head(of_pod, "watch").endswith(" Only machines that match `pod:p-7`.")
     assert names(of_pod, "down") == ["edge-4"]
     assert [len(each["environments"]) for each in values(of_pod, "incidents")] == [12]

@@ -109,7 +109,7 @@ class Commands(Provider):
     def _refused(self) -> set[str]:
         """Return the ids of the keys that the token may not use here."""
         if isinstance(self.screen, Dashboard) and not self.screen.may_acknowledge(self.screen.target):
-            return {"row.acknowledge"}
+            return {"machine.acknowledge"}
         return set()
 
     @staticmethod

@@ -112,13 +112,13 @@ class Dashboard(TableActions, RowActions):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", key_display="/", id="find.filter"),
-        Binding("enter", "open", "Detail", key_display="⏎", id="row.open"),
+        Binding("enter", "open", "Detail", key_display="⏎", id="machine.open"),
         Binding("n", "loss(1)", "Next loss", id="find.next_loss"),
         Binding("N", "loss(-1)", "Previous loss", show=False, id="find.previous_loss"),
-        Binding("E", "explain", "Explain", show=False, id="row.explain"),
+        Binding("E", "explain", "Explain", show=False, id="machine.explain"),
         Binding("escape", "back", "Back", key_display="esc", show=False, id="app.back"),
         Binding("q", "close", "Quit", id="app.quit"),
-        keyless_binding("detail", "Detail pane on or off", "row.pane"),
+        keyless_binding("detail", "Detail pane on or off", "machine.pane"),
         *map(binding_of, BUILT_IN_VIEWS.values()),
     ]
 

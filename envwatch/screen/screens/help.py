@@ -35,7 +35,7 @@ SECTIONS: Final = {
     "sort": "Arrange",
     "view": "Your views",
     "baseline": "Baseline",
-    "row": "Machine",
+    "machine": "Machine",
     "command": "Your commands",
     "history": "History",
     "poll": "Polling",
@@ -47,13 +47,13 @@ _IN_A_TEXT: Final = "Move in the detail and other texts"
 
 FIRST_KEYS: Final = {
     "find.filter": "find machines",
-    "row.open": "detail: what, why, what to do",
+    "machine.open": "detail: what, why, what to do",
     "app.back": "back",
     "find.next_loss": "next loss",
-    "row.acknowledge": "acknowledge: I work on it",
-    "row.silence": "silence for a time",
+    "machine.acknowledge": "acknowledge: I work on it",
+    "machine.silence": "silence for a time",
     "app.events": "events",
-    "row.copy": "copy name, command, sentence",
+    "machine.copy": "copy name, command, sentence",
     "app.help": "this help",
     "app.quit": "close, quit",
 }

@@ -62,12 +62,12 @@ class RowActions(TableScreen):
     """The keys that act on rows."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("a", "acknowledge", "Acknowledge a loss, or change the note", id="row.acknowledge"),
-        Binding("y", "copy_menu", "Copy …", id="row.copy"),
-        keyless_binding("copy_name", "Copy the name", "row.copy_name"),
-        Binding("M", "silence", "Silence for a time, or end a silence", show=False, id="row.silence"),
-        Binding("A", "alerts", "Override: page by rule, always or never", show=False, id="row.alerts"),
-        Binding("space", "mark_row", "Mark or unmark a machine for other keys", show=False, id="row.mark"),
+        Binding("a", "acknowledge", "Acknowledge a loss, or change the note", id="machine.acknowledge"),
+        Binding("y", "copy_menu", "Copy …", id="machine.copy"),
+        keyless_binding("copy_name", "Copy the name", "machine.copy_name"),
+        Binding("M", "silence", "Silence for a time, or end a silence", show=False, id="machine.silence"),
+        Binding("A", "alerts", "Override: page by rule, always or never", show=False, id="machine.alerts"),
+        Binding("space", "mark_row", "Mark or unmark a machine for other keys", show=False, id="machine.mark"),
     ]
 
     _settings: CommandSettings = NO_COMMANDS
