@@ -186,7 +186,7 @@ def test_every_setting_is_in_the_table_the_schema_and_config_show() -> None:
     assert in_example == Config.model_fields.keys()
     advanced = listed_under("limits", CONFIGURATION)
     assert advanced == {*ADVANCED_SETTINGS}
-    assert {"max_pages", "page_deadline", "walk_deadline"} <= advanced
+    assert {"page_deadline", "walk_deadline"} <= advanced
     assert listed_under("settings", CONFIGURATION) == SETTINGS.keys() - advanced
     assert settings().keys() == SETTINGS.keys()
     assert all(setting.get("description") for setting in settings().values())

@@ -82,7 +82,7 @@ _FIXES: Final = {
     Cause.TLS: "check the address; if a company's authority signs the certificate, name its file in SSL_CERT_FILE",
     Cause.TIMEOUT: "check the network; page_deadline and walk_deadline allow more time, page_size needs fewer requests",
     Cause.UNREACHABLE: "check the address, the network, the firewall, and HTTPS_PROXY",
-    Cause.ENDLESS: "for a fleet of that size raise page_size, max_pages or max_rows; else ask those who run the server",
+    Cause.ENDLESS: "ask those who run the server why its list does not end",
     Cause.GARBLED: "set LETTA_BASE_URL, or base_url in the configuration, to a Letta server, not to a login page",
 }
 _CORRECT: Final = "correct the settings; `envwatch config validate` checks the file"

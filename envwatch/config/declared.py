@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from envwatch.config.values import duration, whole_number
-from envwatch.model.limits import ADVANCED, ALERT_AFTER, BLIND_AFTER, HISTORY_DAYS, HISTORY_MB, Limits, setting
+from envwatch.model.limits import ADVANCED, ALERT_AFTER, BLIND_AFTER, HISTORY_DAYS, HISTORY_MB, SETTABLE, setting
 from envwatch.wording.screen_settings import ScreenSettings
 
 if TYPE_CHECKING:
@@ -109,9 +109,7 @@ class ProfileSettings(ScreenSettings):
 
 SETTINGS: Final[Mapping[str, Field[Any]]] = {
     each.name: each
-    for each in sorted(
-        (*fields(ProfileSettings), *fields(Limits)), key=lambda each: _PARTS.index(each.metadata["part"])
-    )
+    for each in sorted((*fields(ProfileSettings), *SETTABLE), key=lambda each: _PARTS.index(each.metadata["part"]))
 }
 """Settings by name, in the order of the file."""
 

@@ -18,7 +18,7 @@ from envwatch.config.settings import DEFAULT_PROFILE, PREFIX, Settings, Sources,
 from envwatch.config.values import seconds_text
 from envwatch.deliver.delivery import WHERE_IT_RUNS, without_secret
 from envwatch.letta.network_settings import SettingsError
-from envwatch.model.limits import ONE_MESSAGE_FROM, Limits
+from envwatch.model.limits import ONE_MESSAGE_FROM, SETTABLE, Limits
 from envwatch.model.text import SafeText, clean, counted, wrapped
 from envwatch.wording.screen_settings import ScreenSettings
 from envwatch.wording.table.columns import LOSSES
@@ -73,7 +73,7 @@ def _values(settings: Settings, credentials: Credentials | str, path: Path) -> I
         del values[name]
     values |= {"sort": settings.sort or LOSSES, "blind_after": settings.blind_after or False}
     values["ping_url"] = None if settings.ping_url is None else without_secret(settings.ping_url)
-    values |= {limit.name: getattr(settings.limits, limit.name) for limit in fields(Limits)}
+    values |= {limit.name: getattr(settings.limits, limit.name) for limit in SETTABLE}
     values |= {f"keys.{id_}": keys for id_, keys in settings.keys.items()}
     values |= {f"commands.{name}": f"{each.key}: {' '.join(each.run)}" for name, each in settings.commands.items()}
     values |= {f"views.{name}": _view_text(each) for name, each in settings.views.items()}
@@ -220,7 +220,7 @@ _KEYS: Final = """
 #description = "ssh to the machine"
 #wait = false
 
-# Views of your own: rows, columns, order and groups. A key, the palette or `--view` chooses a view.
+# Views of your own: filter, columns, order and groups. A key, the palette or `--view` chooses a view.
 #[views.gpu]
 #key = "V"
 #filter = "name:gpu-*"

@@ -6,7 +6,7 @@ The schema is imported only for a file or a variable.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from envwatch.config.declared import ALTERNATIVES, SETTINGS, ProfileSettings
 from envwatch.config.values import MOST_EXPECTED, ConfigError, no_view, path_text, seconds_text
 from envwatch.files import read_regular
-from envwatch.model.limits import SETTINGS_BYTES, Limits
+from envwatch.model.limits import SETTABLE, SETTINGS_BYTES, Limits
 from envwatch.model.text import SafeText, clean, one_line, shortened
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def settings_of(sources: Sources, profile: str, origin: SafeText) -> Settings:
     values = {name: value for name, (value, _) in merged.items()}
     origins = {"profile": origin} | {name: source for name, (_, source) in merged.items()}
     entries, origins_of_entries = _entries(sources.document, profile)
-    limits = Limits(**{limit.name: values.pop(limit.name) for limit in fields(Limits) if limit.name in values})
+    limits = Limits(**{limit.name: values.pop(limit.name) for limit in SETTABLE if limit.name in values})
     return Settings(
         profile=profile,
         own=frozenset(own),

@@ -327,7 +327,7 @@ class Client:
         except SourceError as error:
             why = error
         except TimeoutError:
-            why = self._too_slow("the whole listing", self._limits.walk_deadline)
+            why = self._too_slow("the whole poll", self._limits.walk_deadline)
         else:
             self._is_refused = False
             self._history.note_complete(len(snapshot.pages))

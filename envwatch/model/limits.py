@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
@@ -252,33 +252,33 @@ def setting(default: _T, *, example: str, part: str, **scope: Any) -> _T:  # noq
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Limits that a user may set."""
+    """Limits of polls. A user may set those with `setting`; the others have a value that fits any fleet."""
 
     # The official client: `now - lastHeartbeat < 120 000 ms`.
     online_for: timedelta = setting(timedelta(seconds=120), bounds=(10, 3600), example='"2m"', part=ADVANCED)
-    """Age of the heartbeat from which an environment is offline."""
+    """Age of the heartbeat from which a machine is off."""
     # Healthy ages are 0-30 s, so a ping was missed.
     late_after: timedelta = setting(timedelta(seconds=45), bounds=(5, 3600), example='"45s"', part=ADVANCED)
-    """Age of the heartbeat from which an environment is late; shorter than `online_for`."""
+    """Age of the heartbeat from which a machine is late; shorter than `online_for`."""
     interval: timedelta = setting(
         timedelta(seconds=5), bounds=(1, 600), example='"10s"', part="usual", option=True, demo=True
     )
     """Time from the start of a poll to the start of the next poll."""
     requests_per_minute: int = setting(60, bounds=(1, 6000), example="60", part=ADVANCED)
-    """Request budget. Long listings lengthen the interval to stay within the budget."""
+    """Request budget. A long list of machines lengthens the interval to stay within the budget."""
     # No official client asks for more.
     page_size: int = setting(100, bounds=(1, 1000), example="100", part="usual", option=True, demo=True)
-    """Rows per request."""
+    """Machines per request."""
     # httpx's timeouts are per operation, and a dripping server beats them.
     page_deadline: timedelta = setting(timedelta(seconds=10), bounds=(1, 300), example='"10s"', part=ADVANCED)
     """Longest time for one page."""
     walk_deadline: timedelta = setting(timedelta(seconds=30), bounds=(1, 600), example='"30s"', part=ADVANCED)
-    """Longest time for one listing; not shorter than `page_deadline`."""
-    refused_recheck: timedelta = setting(timedelta(minutes=5), bounds=(30, 3600), example='"5m"', part=ADVANCED)
+    """Longest time for a whole poll; not shorter than `page_deadline`."""
+    refused_recheck: timedelta = timedelta(minutes=5)
     """Time between two tries with a key that the server keeps refusing (401)."""
-    max_pages: int = setting(2_000, bounds=(1, 100_000), example="2000", part=ADVANCED)
+    max_pages: int = 2_000
     """Most pages of a listing. A longer listing counts as endless, and the poll fails."""
-    max_rows: int = setting(200_000, bounds=(1, 1_000_000), example="200000", part=ADVANCED)
+    max_rows: int = 200_000
     """Most rows of a listing. A longer listing counts as endless, and the poll fails."""
 
     def budgeted(self, requests: int) -> timedelta:
@@ -289,3 +289,7 @@ class Limits:
         """Return the time between polls for a listing's requests and duration; ticks during a poll are skipped."""
         tick = max(self.interval, self.budgeted(requests))
         return tick * max(math.ceil(took / tick), 1)
+
+
+SETTABLE: Final = tuple(each for each in fields(Limits) if each.metadata)
+"""The limits that a user may set."""

@@ -106,7 +106,7 @@ def environment_families(
     )
     down = gauge(
         "envwatch_environment_down_since_timestamp_seconds",
-        "Since when it is down, by the platform's clock; absent while it is up, and once another row replaces it.",
+        "Since when it is down, by the platform's clock; absent while it is up, and once another machine replaces it.",
         "id",
     )
     alerting = gauge(
@@ -274,13 +274,13 @@ def _of_hooks(hooks: Mapping[SafeText, bool]) -> Metric:
 
 
 def _of_polls(monitor: Monitor, polls: Polls, now: Clocks) -> Iterator[Metric]:
-    up = gauge("envwatch_up", "1 if the newest poll gave a complete listing.")
+    up = gauge("envwatch_up", "1 if the newest poll was complete.")
     blind = gauge(
-        "envwatch_blind", "1 while nothing is known of any environment: no listing yet, or the newest one is too old."
+        "envwatch_blind", "1 while nothing is known of any machine: no answer yet, or the newest one is too old."
     )
     last = gauge(
         "envwatch_last_success_timestamp_seconds",
-        "When the newest complete listing that is believed was asked for, by the clock of this machine.",
+        "When the newest complete poll that is believed began, by the clock of this machine.",
     )
     total = CounterMetricFamily("envwatch_polls", "Polls by their result.", labels=("profile", "result"))
     duration = HistogramMetricFamily(

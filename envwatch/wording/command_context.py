@@ -28,7 +28,7 @@ class RowCommand(NamedTuple):
     key: str
     """The key that runs the command on the dashboard."""
     run: tuple[str, ...]
-    """The program and its arguments, without a shell and without substitution. Variables `ENVWATCH_*` have the row."""
+    """The program and its arguments, without a shell and without substitution. Variables `ENVWATCH_*` have the machine."""
     description: str = ""
     """The command's description in help and palette; by default, its name."""
     wait: bool = True

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from envwatch.model.limits import Limits
+from envwatch.model.limits import SETTABLE, Limits
 from envwatch.model.text import SafeText, clean, counted
 from envwatch.model.times import long_age, seconds_up
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from envwatch.model.outcome import ListingCost
 
-_BOUNDS: Final = {each.name: each.metadata["bounds"] for each in fields(Limits)}
+_BOUNDS: Final = {each.name: each.metadata["bounds"] for each in SETTABLE}
 LARGEST_PAGE: Final[int] = _BOUNDS["page_size"][1]
 _MOST_REQUESTS: Final[int] = _BOUNDS["requests_per_minute"][1]
 _MINUTE: Final = timedelta(minutes=1)

@@ -27,7 +27,7 @@ class ScreenSettings:
     )
     """Columns of the table, in order."""
     sort: str | None = setting(None, rule="SORT", example='"mode"', part="view", demo=True)
-    """First sort order: a column, or `problems` (the default) for problems first."""
+    """First sort order: a column, or `losses` (the default) for losses first."""
     theme: str | None = setting(None, rule="LINE", example='"envwatch-light"', part="usual", demo=True)
     """Theme: envwatch-dark, -light, -contrast, -safe, -ansi, or any theme of Textual."""
     bell: bool = setting(default=False, rule="FLAG", example="true", part="view", demo=True)
@@ -37,4 +37,4 @@ class ScreenSettings:
     )
     """Show a desktop notification with the bell, by the escape sequence that your terminal supports."""
     title: bool = setting(default=True, rule="FLAG", example="false", part="view", demo=True)
-    """Show the counts of offline and late environments in the terminal's title."""
+    """Show how many machines page, are off or late in the terminal's title."""

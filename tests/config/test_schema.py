@@ -46,11 +46,8 @@ late_after = 40
 requests_per_minute = 30
 page_deadline = 5.5
 walk_deadline = "1m30s"
-refused_recheck = "10m"
 serve_tokens_file = "tokens"
 serve_name = "ops-1"
-max_pages = 10
-max_rows = 1_000
 
 [profiles."at.home"]
 api_key_file = "keys/home"
@@ -111,9 +108,6 @@ def test_every_setting_of_a_profile_is_taken(tmp_path: Path) -> None:
         page_size=50,
         page_deadline=timedelta(seconds=5.5),
         walk_deadline=timedelta(seconds=90),
-        refused_recheck=timedelta(minutes=10),
-        max_pages=10,
-        max_rows=1_000,
     )
     assert held.keys == {"machine.explain": ("x", "f5"), "poll.pause": ("p", "P")}
 
@@ -372,7 +366,7 @@ def test_the_schema_has_the_docstring_of_each_setting() -> None:
     tables = (content, *content["$defs"].values())
     assert all(each["description"] for table in tables for each in table["properties"].values())
     texts = {name: each["description"] for name, each in content["$defs"]["Profile"]["properties"].items()}
-    assert texts["page_size"] == "Rows per request."
+    assert texts["page_size"] == "Machines per request."
     assert texts["api_key_env"] == "Name of the environment variable with the API key."
     assert texts["serve_tokens_file"].endswith("A relative path\nstarts at this file's folder.")
 

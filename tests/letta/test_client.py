@@ -254,7 +254,7 @@ async def test_pages_in_time_can_still_miss_the_walks_deadline_whichever_hangs()
     assert [failure.pages_read for failure in failures] == [*hanging]
     for failure in failures:
         assert failure.cause is Cause.TIMEOUT
-        assert failure.message.endswith("did not send the whole listing within 1 s")
+        assert failure.message.endswith("did not send the whole poll within 1 s")
 
 
 async def test_an_endless_text_of_an_error_does_not_hide_the_error(server: Faulty) -> None:

@@ -178,9 +178,6 @@ def test_every_limit_has_a_sentence_or_a_known_number() -> None:
         ("page_size", 100, 1, 1_000),
         ("page_deadline", 10 * S, S, 5 * MIN),
         ("walk_deadline", 30 * S, S, 10 * MIN),
-        ("refused_recheck", 5 * MIN, 30 * S, H),
-        ("max_pages", 2_000, 1, 100_000),
-        ("max_rows", 200_000, 1, 1_000_000),
     ],
 )
 def test_a_setting_has_a_default_and_bounds(name: str, default: object, least: object, most: object) -> None:

@@ -77,7 +77,7 @@ class EventDecoder:
             row = _with_rows(_plain_of(self._data_of(number)))[place]["then"]["environment"]
             self._rows[number, place] = row
         if type(row) is not dict:
-            raise ValueError("a row that is not whole")
+            raise ValueError("a machine that is not whole")
         return row
 
 

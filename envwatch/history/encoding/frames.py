@@ -325,7 +325,7 @@ class MomentBuilder:
         except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise HistoryError(NONSENSE) from error
         if len(environments) != len(self._rows):
-            raise HistoryError("damaged: two rows have one id")
+            raise HistoryError("damaged: two machines have one id")
         return Moment(self._now, profile_state, self._acks, alerts)
 
     def _built(self, row: EncodedRow) -> TrackedEnvironment:

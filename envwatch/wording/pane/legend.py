@@ -63,7 +63,7 @@ STATUS_ENTRIES: Final[Sequence[LegendEntry]] = (
     LegendEntry("2 marked", "late", "by space"),
     LegendEntry("3/40", "late", "in the view"),
 )
-LIVE: Final = LegendEntry("live 2s/5s", "online", "listing 2 s old, poll each 5 s")
+LIVE: Final = LegendEntry("live 2s/5s", "online", "data 2 s old, poll each 5 s")
 
 
 _DAY: Final[Mapping[Kind, str]] = {
