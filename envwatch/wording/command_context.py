@@ -28,7 +28,8 @@ class RowCommand(NamedTuple):
     key: str
     """The key that runs the command on the dashboard."""
     run: tuple[str, ...]
-    """The program and its arguments, without a shell and without substitution. Variables `ENVWATCH_*` have the machine."""
+    """The program and its arguments, without a shell and without substitution. The variables `ENVWATCH_*` say which
+    machine it is."""
     description: str = ""
     """The command's description in help and palette; by default, its name."""
     wait: bool = True
