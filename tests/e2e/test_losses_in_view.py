@@ -336,7 +336,7 @@ def assert_marks(usual: Terminal, plain: Terminal, ansi: Terminal) -> None:
     for terminal, marks in ((usual, "▌►○"), (plain, "!>x"), (ansi, "▌►○")):
         terminal.wait_for(rf"^{re.escape(marks)} off +[0-9]+s NEW +host-20 +disconnected$")
         assert " host-20 " in terminal.display[1]
-        assert re.match("(── 39 online · 1 old ─|-- 39 online . 1 old -)", terminal.display[2])
+        assert re.match("(── 39 on · 1 old ─|-- 39 on . 1 old -)", terminal.display[2])
         assert terminal.display[3].startswith("  STATE    FOR BEAT NAME ")
     place = usual.display[1].index("NEW")
     bar, mark, tag = (usual.screen.buffer[1][x] for x in (0, 1, place))
@@ -391,7 +391,7 @@ def test_losses_stand_in_the_block_with_marks_and_in_one_place(tmp_path: Path) -
         plain = start("plain", "--ascii", NO_COLOR="1")
         ansi = start("ansi", ENVWATCH_THEME="envwatch-ansi")
         for terminal in (usual, plain, ansi):
-            assert re.match("(──|--) 40 online ", terminal.display[1]), "the block takes no line"
+            assert re.match("(──|--) 40 on ", terminal.display[1]), "the block takes no line"
         lose(server, {"host-20"}, usual, plain, ansi)
         assert_marks(usual, plain, ansi)
         assert_one_place(server, usual)
@@ -460,7 +460,7 @@ def test_of_servers_laptops_and_jobs_all_down_the_block_names_the_servers(tmp_pa
     with serving(fleet) as server:
         environ = {**unlimited(server), "ENVWATCH_ALERT": "", "ENVWATCH_INTERVAL": "1s"}
         with Terminal.of_envwatch(home=tmp_path, environ=environ) as terminal:
-            terminal.wait_for(r"^── 10 online ─")
+            terminal.wait_for(r"^── 10 on ─")
             server.script = fleet_without_power
             terminal.wait_for(r"^▌.○ 4 off +[0-9]+s NEW ")
             terminal.wait_for(r"^── 6 not paging ─")

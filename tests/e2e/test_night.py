@@ -79,7 +79,7 @@ class Seen:
 
     status: str = "● 200 on live"
     block: str = ""
-    rule: str = "200 online"
+    rule: str = "200 on"
     tags: Mapping[str, int] = field(default_factory=dict)
     """The number of visible rows by tag (after the row's bar)."""
     cursor: str = "web-060"
@@ -158,7 +158,7 @@ def lose_a_pod(terminal: Terminal, fleet: Fleet, quiet: Seen) -> Seen:
         quiet,
         status="○ 14 page ● 186 on live",
         block="▌ ○ 14 off NEW pod p-7: db-00, db-01, db-02 and 11 more disconnected",
-        rule="186 online",
+        rule="186 on",
         newest="○ 14 went offline together: all pod p-7",
     )
     expect(terminal, lost, lines=(19, 20))
@@ -177,7 +177,7 @@ def change_it(terminal: Terminal, fleet: Fleet, lost: Seen) -> Seen:
         lost,
         status="○ 12 page ● 188 on live",
         block="▌►○ 12 of 14 off NEW pod p-7: db-00, db-01, db-02 and 9 more disconnected",
-        rule="188 online",
+        rule="188 on",
         tags={"▌BACK": 2},
         newest="○ 14 went offline together: all pod p-7 2 back",
     )
@@ -332,10 +332,10 @@ def _counts_are_those_of_the_rows(terminal: Terminal) -> None:
     for columns, _ in at_each_size(terminal, counts):
         assert look(terminal, 0, "○ 2")[:3] == (LOSS, look(terminal, 0, "default")[1], True)
         assert badge_colour(terminal, r"\? 1") == GREY
-        terminal.wait_for("^── 34 online · 1 unknown · 3 old ─")
+        terminal.wait_for("^── 34 on · 1 unknown · 3 old ─")
         assert re.match("▌►○ 2 off ", terminal.display[1])
         if columns == 200:
-            terminal.wait_for("▸ offline for over 24 h  ○ 3")
+            terminal.wait_for("▸ off for over 24 h  ○ 3")
             table = terminal.display[titles_line(terminal) + 1 : -3]
             assert [sum(line.startswith(f"  {glyph}") for line in table) for glyph in "●○?"] == [34, 0, 1]
 
@@ -402,7 +402,7 @@ def test_title_list_and_check_say_the_numbers_of_the_dashboard_with_a_silence_by
         return f"{done.stdout.decode()}{done.stderr.decode()}"
 
     with Terminal.of_envwatch("--interval", "1", home=tmp_path, environ=variables) as terminal:
-        terminal.wait_for(r"^── 34 online · 1 unknown · 3 old · 1 silenced ─")
+        terminal.wait_for(r"^── 34 on · 1 unknown · 3 old · 1 silenced ─")
         terminal.press("a\r")
         terminal.wait_for("1 acked")
         terminal.resize(200, 50)
@@ -415,7 +415,7 @@ def test_title_list_and_check_say_the_numbers_of_the_dashboard_with_a_silence_by
         check = printed("check")
         assert "- none of 40 machines paging (1 unknown, 1 acked, 3 old, 1 silenced) |" in check
         data = re.findall("([a-z]+)=([1-9][0-9]*);", check)
-        counts = {"offline": "1", "online": "34", "unknown": "1", "old": "3", "silenced": "1"}
+        counts = {"off": "1", "on": "34", "unknown": "1", "old": "3", "silenced": "1"}
         assert {label: value for label, value in data if label != "time"} == counts
 
 

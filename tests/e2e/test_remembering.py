@@ -91,7 +91,7 @@ def test_decisions_reach_running_dashboards_and_the_next_run_until_they_are_with
                 quit_from(writer)
             reader.wait_for("^.►✓ off .* old-nas .*new disk")
             run(server, tmp_path, "silence", "old-nas", "--for", "1h", "--note", "by a command")
-            reader.wait_for("1 online · 1 silenced")
+            reader.wait_for("1 on · 1 silenced")
             reader.press("G")
             reader.wait_for("▏.*by a command")
             run(server, tmp_path, "alerts", "set", "old-nas", "never")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SIZES = [(200, 50), (80, 24), (120, 36)]
-FOLDED = re.compile("  ▸ offline for over 24 h  ○ ([0-9]+)")
+FOLDED = re.compile("  ▸ off for over 24 h  ○ ([0-9]+)")
 
 
 def assert_every_part_is_in_its_place(terminal: Terminal) -> None:
@@ -34,7 +34,7 @@ def assert_every_part_is_in_its_place(terminal: Terminal) -> None:
     returns = [line for line in block if re.match(r"▌[► ]● back ", line)]
     assert len(losses) + len(returns) == len(block)
     assert sum(int(found[1] or 1) for found in losses) == int(status[1] or 0)
-    assert re.match("── [0-9]+ online ", rule)
+    assert re.match("── [0-9]+ on ", rule)
     assert re.match(r" (no events yet: the first listing is the baseline|nothing has changed since|\S +\S)", screen[-2])
     assert screen[-1].startswith(" / Filter  ⏎ Detail")
     lines = [terminal.part(y, 0, 31).rstrip() for y in range(titles + 1, terminal.screen.lines - 2)]
@@ -43,8 +43,8 @@ def assert_every_part_is_in_its_place(terminal: Terminal) -> None:
     if folded is not None:
         counts = {word: int(count) for count, word in re.findall("([0-9]+) ([a-z]+)", rule)}
         assert FOLDED.fullmatch(lines[folded])[1] == str(counts.pop("old"))  # type: ignore[index]  # it matches
-        assert counts["online"] == int(status[2]) + int(status[3])
-        assert len(table) + len(returns) == sum(counts.values())
+        assert counts["on"] == int(status[3])
+        assert len(table) + len(returns) == sum(counts.values()) + int(status[2])
     row = r"[▌ ][► ](● on  |● flap|◐ late|○ off ) *[0-9]+[smhd]( [0-9]+h)?" r" +([0-9]+[smhd]|–) \S"
     assert [line for line in table if re.match(row, line) is None] == []
     assert all("◐" not in line for line in table[int(status[2]) :]), "late rows are the first rows"
@@ -53,7 +53,7 @@ def assert_every_part_is_in_its_place(terminal: Terminal) -> None:
     assert len(edges) == (1 if columns >= 120 else 0)
     for edge in edges:
         assert all(terminal.part(y, edge, edge + 2) == "▏ " for y in body)
-        assert re.match(r"▏ [●◐○] (ONLINE|LATE|OFFLINE|[0-9]+ off) for ", terminal.part(titles + 1, edge))
+        assert re.match(r"▏ [●◐○] (ON|LATE|OFF|[0-9]+ off) for ", terminal.part(titles + 1, edge))
 
 
 def wait_for_layout(terminal: Terminal, check: Callable[[], None]) -> None:
@@ -190,9 +190,9 @@ def move_the_cursor(terminal: Terminal) -> None:
     terminal.press("n")
     terminal.wait_for("this is the only line that pages")
     terminal.press("N")
-    terminal.wait_for("^ ►▾ offline for over 24 h")
+    terminal.wait_for("^ ►▾ off for over 24 h")
     terminal.press("x")
-    terminal.wait_for("^ ►▸ offline for over 24 h")
+    terminal.wait_for("^ ►▸ off for over 24 h")
 
 
 def filter_rows(terminal: Terminal) -> None:
@@ -207,11 +207,11 @@ def filter_rows(terminal: Terminal) -> None:
     terminal.press(ENTER)
     terminal.wait_until(lambda: cursor_name(terminal) == "sofia-laptop-4", "the first match under the cursor")
     terminal.press(ESC)
-    terminal.wait_for("^ ►▸ offline for over 24 h  ○ 6")
+    terminal.wait_for("^ ►▸ off for over 24 h  ○ 6")
     terminal.press(ENTER)
-    terminal.wait_for("^ ►▾ offline for over 24 h  ○ 6")
+    terminal.wait_for("^ ►▾ off for over 24 h  ○ 6")
     terminal.press(ENTER)
-    terminal.wait_for("^ ►▸ offline for over 24 h  ○ 6")
+    terminal.wait_for("^ ►▸ off for over 24 h  ○ 6")
 
 
 # -- the mouse of a plain text -----------------------------------------------------------------------------------------

@@ -299,7 +299,7 @@ async def test_a_says_where_nothing_is_a_problem_and_takes_the_rows_of_a_folded_
         await stage.press("a")
         assert stage.news == "nothing to acknowledge: dan, no loss"
         await stage.press("G")
-        assert stage.cursor == "offline for over 24 h"
+        assert stage.cursor == "off for over 24 h"
         await acknowledge(stage)
         assert sorted(notes(stage)) == ["old-0", "old-1"]
         await stage.show([named("dan"), named("eve")])
@@ -393,7 +393,7 @@ async def test_a_on_an_incident_acknowledges_all_members_and_the_line_is_dim_and
         first, last = stage.block
         assert re.fullmatch(r"▌►○ off +10m NEW  bob +disconnected *", first)
         assert re.fullmatch(r"  ✓ 2 off +0s      pod p-7: web-1, web-2 +acked: psu *", last)
-        faint = style_in(stage.line_of("── 1 online"), "online").color
+        faint = style_in(stage.line_of("── 1 on"), "on").color
         for text in ("✓ 2 off", "web-1", "acked: psu"):
             style = style_in(stage.line_of("web-1"), text)
             assert (style.color, bool(style.bold)) == (faint, False), text
@@ -453,7 +453,7 @@ async def test_silencing_an_incident_takes_its_line_away_and_its_rows_stand_grey
         assert silence.environments == {key_of("env-web-1"), key_of("env-web-2")}
         assert (in_block(stage), stage.cursor) == (["bob"], "bob")
         assert stage.names == ["dan", "web-1", "web-2"]
-        assert stage.rule.startswith("── 1 online · 2 silenced ──")
+        assert stage.rule.startswith("── 1 on · 2 silenced ──")
         colours = {style_in(stage.line_of("bob"), text).color for text in ("bob", "off")}
         for name in ("web-1", "web-2"):
             grey = style_in(stage.line_of(f"{name} "), name)

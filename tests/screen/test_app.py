@@ -106,7 +106,7 @@ async def test_impossible_times_are_counted_as_unknown_and_those_of_all_rows_hav
         await stage.show([rows[0], *(replace(row, last_heartbeat_at=ServerMs(1.0)) for row in rows[1:])])
         assert "DATA ?" not in stage.lines[0]
         assert re.search("● 1 on  [?] 2 unknown  ", stage.lines[0])
-        assert stage.rule.startswith("── 1 online · 2 unknown ─")
+        assert stage.rule.startswith("── 1 on · 2 unknown ─")
         assert [line.split()[:2] for line in stage.body[:3]] == [["●", "on"], *[["?", "clk?"]] * 2]
         assert stage.block == []
 
@@ -491,11 +491,11 @@ async def test_no_first_frame_is_incomplete_or_laid_out_for_another_size(
         text = "\n".join(lines)
         assert ("▏" in text) is (size[0] >= 120)
         assert "No environments" not in text
-        assert "0 online" not in text
+        assert "0 on" not in text
         assert re.findall(COUNT, lines[0]) in ([[], counts] if lines in filled else [[]])
-        assert (lines in filled) is ("▸ offline for over 24 h  ○ 1" in text)
+        assert (lines in filled) is ("▸ off for over 24 h  ○ 1" in text)
         assert (lines in filled) is bool(re.search("^▌►○ off +12s NEW  ada ", text, re.MULTILINE))
-        assert (lines in filled) is ("── 5 online · 1 old ──" in text)
+        assert (lines in filled) is ("── 5 on · 1 old ──" in text)
 
 
 async def test_the_help_comes_with_all_its_columns() -> None:

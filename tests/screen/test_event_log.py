@@ -192,7 +192,7 @@ async def test_a_hidden_or_folded_row_is_shown_again() -> None:
         stage.now = 90_000
         await stage.show(last_listing(stage.at))
         await stage.press("g")
-        assert [header.title for header in stage.table.headers] == ["offline for over 24 h"]
+        assert [header.title for header in stage.table.headers] == ["off for over 24 h"]
         await stage.press("e", "G", "enter")
         await stage.pilot.pause()
         assert stage.cursor == "bob"

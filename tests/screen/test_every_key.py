@@ -630,7 +630,7 @@ FOOTERS: Final = {
     60: "/ Filter ⏎ Detail n Next e Events ? Help q Quit",
     80: f"{FIRST}{LAST}",
     120: f"{FIRST}E Explain {{ Past M Silence x Fold {LAST}",
-    200: f"{FIRST}E Explain {{ Past M Silence x Fold o Sort space Mark A Alerts b Group {COLUMNS} {LAST}",
+    200: f"{FIRST}E Explain {{ Past M Silence x Fold o Sort space Mark A Override b Group {COLUMNS} {LAST}",
 }
 
 

@@ -234,7 +234,7 @@ async def test_a_replaced_row_is_marked_counted_apart_and_explained() -> None:
         assert "○ off" in line
         assert "nas" in line
         assert "off" not in stage.lines[0]
-        assert stage.rule.startswith("── 1 online · 1 replaced ──")
+        assert stage.rule.startswith("── 1 on · 1 replaced ──")
         await stage.press("down", "E")
         assert "replacement → replaced by nas-2: no loss" in stage.text
 

@@ -131,7 +131,7 @@ async def test_table_rule_and_pane_show_a_silenced_row_until_the_silence_ends() 
         assert re.search(rf"a +⊘ .* until {until}\b", stage.body[1])
         assert "▌" not in stage.text
         assert "○ +1 off  " in stage.lines[0]
-        assert stage.rule.startswith("── 1 online · 1 silenced ──")
+        assert stage.rule.startswith("── 1 on · 1 silenced ──")
         await stage.press("n")
         assert stage.news == "nothing pages: 1 silenced"
         stage.go_to("env-a")
@@ -146,7 +146,7 @@ async def test_table_rule_and_pane_show_a_silenced_row_until_the_silence_ends() 
         await stage.tick(3_600)
         await stage.show(rows(stage.at, is_lost=True))
         assert re.search(r"  a +not back by \d\d:\d\d *$", stage.block[0])
-        assert stage.rule.startswith("── 1 online (1 silenced) ──")
+        assert stage.rule.startswith("── 1 on (1 silenced) ──")
 
 
 async def test_big_m_ends_the_present_hours_of_a_recurring_silence() -> None:

@@ -185,13 +185,13 @@ async def test_the_pane_shows_the_group_under_the_cursor() -> None:
 
 async def test_rows_offline_for_a_day_are_folded_until_a_key_opens_their_group() -> None:
     async with dashboard([named("ada"), off("old", DAY)]) as stage:
-        assert (stage.body[-1], stage.cursor) == ("▸ offline for over 24 h  ○ 1", "ada")
+        assert (stage.body[-1], stage.cursor) == ("▸ off for over 24 h  ○ 1", "ada")
         for keys in (("X",), ("G", "enter")):
             await stage.press(*keys)
-            assert stage.body[-2] == "▾ offline for over 24 h  ○ 1", keys
+            assert stage.body[-2] == "▾ off for over 24 h  ○ 1", keys
             assert stage.body[-1].split()[:5] == ["○", "off", "1d", "–", "old"], keys
             await stage.press(*keys[-1:])
-            assert stage.body[-1] == "▸ offline for over 24 h  ○ 1", keys
+            assert stage.body[-1] == "▸ off for over 24 h  ○ 1", keys
         await stage.press("2")  # a filter finds folded rows
         assert [line.split()[4] for line in stage.body] == ["old"]
 

@@ -441,16 +441,16 @@ def members(lines: Iterable[TableLine]) -> list[TrackedEnvironment]:
 
 def test_the_time_offline_is_by_the_servers_clock() -> None:
     found = lines([silent("a", DAY_MS - 1000), silent("b", DAY_MS + 1000)], View(), NOW + 2 * DAY_MS, skew=2 * DAY_MS)
-    assert shape(found) == ["a", "+offline for over 24 h (1)"]
+    assert shape(found) == ["a", "+off for over 24 h (1)"]
 
 
 def test_old_environments_are_one_folded_group_at_the_end_in_every_order() -> None:
     rows = [silent("old-1", 2 * DAY_MS), silent("new", 1000), silent("old-2", 3 * DAY_MS), named("up")]
-    assert shape(lines(rows, View())) == ["new", "up", "+offline for over 24 h (2)"]
+    assert shape(lines(rows, View())) == ["new", "up", "+off for over 24 h (2)"]
     opened = lines(rows, View(folded=frozenset()))
-    assert shape(opened) == ["new", "up", "-offline for over 24 h (2)", "old-1", "old-2"]
-    assert shape(lines(rows, View(sort="name"))) == ["new", "up", "+offline for over 24 h (2)"]
-    assert shape(lines(rows, View(group="os"))) == ["-os linux (2)", "new", "up", "+offline for over 24 h (2)"]
+    assert shape(opened) == ["new", "up", "-off for over 24 h (2)", "old-1", "old-2"]
+    assert shape(lines(rows, View(sort="name"))) == ["new", "up", "+off for over 24 h (2)"]
+    assert shape(lines(rows, View(group="os"))) == ["-os linux (2)", "new", "up", "+off for over 24 h (2)"]
     assert shape(lines(rows, View(query=parse("old")))) == ["old-1", "old-2"], "a filter finds folded rows"
     assert shape(lines(rows[:1], View(preset=Preset.OFF))) == ["old-1"]
 

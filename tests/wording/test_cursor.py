@@ -212,7 +212,7 @@ def test_time_alone_does_not_move_the_row_under_the_cursor() -> None:
     screen = Screen().take("ax bx c+")
     screen.go(1)
     screen.take("ax bx c+", at=NOW + 90_000_000)
-    assert screen.shown == "bc[offline for over 24 h]"
+    assert screen.shown == "bc[off for over 24 h]"
     screen.take("ax bx c+", at=NOW + 90_000_000)
     assert screen.on == "b"
 
@@ -271,7 +271,7 @@ def test_steady_rows_keep_their_places_before_new_and_old_rows() -> None:
     screen = Screen()
     for number, fleet in enumerate((rows, [*rows[1:], online("d")], [*rows[1:3], online("d")])):
         screen.take(fleet_of(fleet), is_steady=number > 0)
-    assert screen.shown == "bd[offline for over 24 h]"
+    assert screen.shown == "bd[off for over 24 h]"
     (old,) = [line for line in screen.cursor.table_lines if isinstance(line, GroupHeader)]
     assert [row.environment.name for row in old.environments] == ["o"]
     screen = Screen().take("a+ bx c+", incident("b"))

@@ -73,7 +73,7 @@ _MORE_LABELS: Final = {
     "fold": "Fold",
     "pick_sort": "Sort",
     "mark_row": "Mark",
-    "alerts": "Alerts",
+    "alerts": "Override",
     "pick_group": "Group",
     "pick_columns": "Columns",
     "go_to_time": "To a time",

@@ -232,11 +232,10 @@ class ProblemBlock(_BlockLines):
 
     def _rule(self, block: Block) -> list[Segment]:
         glyphs = self.options.glyphs
-        up = sum(block.presences.get(presence, 0) for presence in (Presence.ONLINE, Presence.LATE))
         silenced = f" ({block.silenced_up:,} silenced)" if block.silenced_up else ""
-        counts = [(up, f"online{silenced}"), (block.unknown, "unknown")]
+        counts = [(block.presences.get(Presence.ONLINE, 0), f"on{silenced}"), (block.unknown, "unknown")]
         counts += block.aside_counts
-        none = ["0 online"] if self.state.monitor.fleet.is_listed else ["no answer yet"]
+        none = ["0 on"] if self.state.monitor.fleet.is_listed else ["no answer yet"]
         parts = [f"{count:,} {word}" for count, word in counts if count] or none
         width = self._width
         text = composed(f" {glyphs.separator} ".join(parts))

@@ -357,7 +357,7 @@ def groups_of(
 
 def old_group(old: Sequence[TrackedEnvironment], folded: frozenset[LineKey]) -> Iterable[TableLine]:
     """Return the lines of the group `OLD`."""
-    title = clean(f"offline for over {limits.OLD_AFTER / timedelta(hours=1):.0f} h")
+    title = clean(f"off for over {limits.OLD_AFTER / timedelta(hours=1):.0f} h")
     return _group_lines(OLD, title, old, folded) if old else ()
 
 
