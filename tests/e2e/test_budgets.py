@@ -87,7 +87,10 @@ def test_a_tick_stays_within_the_byte_budget(tmp_path: Path) -> None:
         for name, steps in ARRANGEMENTS.items():
             home = tmp_path / name.replace(" ", "-")
             home.mkdir()
-            program = Terminal.of_envwatch("--interval", "60", home=home, environ=credentials(server))
+            config = home / "own-keys.toml"
+            config.write_text('[keys]\n"baseline.mark" = "m"\n"baseline.compare" = "="\n', encoding="utf-8")
+            environ = credentials(server) | {"ENVWATCH_CONFIG": str(config)}
+            program = Terminal.of_envwatch("--interval", "60", home=home, environ=environ)
             terminal = terminals[name] = stack.enter_context(program)
             terminal.wait_for("● 40 on")
             for keys, shown in steps:

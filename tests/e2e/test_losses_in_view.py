@@ -151,7 +151,7 @@ SITUATIONS: Final = {
     "nothing touched": Situation(),
     "one line down": Situation([("j", r"^.►.* api-002\b")]),
     "at the bottom": Situation([("G", r"^.►.* web-074\b")]),
-    "help": Situation([("?", "States")], leave=ESC, is_covered=True),
+    "help": Situation([("?", "Keys")], leave=ESC, is_covered=True),
     "event log": Situation([("e", "^ ?events ")], leave=ESC, is_covered=True),
     "a filter kept": Situation([FILTER]),
     "typing a filter": Situation([("/we", ONLY_WEB)], leave=ESC),
@@ -166,9 +166,11 @@ SITUATIONS: Final = {
     "all groups folded": Situation(
         [("b", "Group by"), (f"p{ENTER}", "▾ pod p-"), ("x", "▸ pod p-"), ("x", r"(?s)\A(?!.*▾).*▸ pod p-")]
     ),
-    "time machine": Situation([("{", "REWOUND")], leave="L", is_covered=True, mark="^ ?now .*"),
+    "time machine": Situation(
+        [("T", "at this past"), ("3s ago\r", "REWOUND")], leave="L", is_covered=True, mark="^ ?now .*"
+    ),
     "second profile": Situation(is_second_profile=True),
-    "explain in the pane": Situation([(ENTER, "ONLINE for "), ("E", r"is online|\bwhy\b")], leave=ESC * 2),
+    "explain in the pane": Situation([(ENTER, "ON for "), ("E", r"is online|\bwhy\b")], leave=ESC * 2),
     "on one of twelve older losses": Situation([("nn", "^.►.* older-")], older=12),
 }
 """By the names of the tests' parameters."""

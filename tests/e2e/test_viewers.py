@@ -92,7 +92,7 @@ def test_a_viewer_sees_the_begin_a_change_true_verdicts_and_the_end_of_a_server(
     with team(tmp_path, is_open=False) as here, dashboard(here.viewer()) as terminal:
         for columns, lines in ((120, 36), (80, 24)):
             terminal.resize(columns, lines)
-            terminal.wait_for(r"(?s)envwatch serve has.*no answer yet.*nothing.*listens at")
+            terminal.wait_for(r"(?s)envwatch serve has.*no data yet.*nothing.*listens at")
         here.upstream.open()
         terminal.wait_for(r"● 39 on .* live ", within=90)
 
@@ -177,7 +177,7 @@ def test_a_stall_and_blindness_reach_a_viewer_with_the_cause_and_end_within_two_
             terminal.resize(columns, lines)
             terminal.wait_for(r" \? \d\d unknown {2,}BLIND \d+s", within=BLIND_WITHIN_S)
             # The message takes two lines; the break depends on the numbers.
-            terminal.wait_for(r"(?s)envwatch serve has.*had no.*listing for.*\d+\s+s:.*nothing.*listens at")
+            terminal.wait_for(r"(?s)envwatch serve has.*had no.*data for.*\d+\s+s:.*nothing.*listens at")
         answer = here.served.ask()
         assert (answer.status, answer.json["errorCode"]) == (503, "envwatch_blind")
         assert "nothing listens at" in answer.json["error"]
@@ -197,7 +197,7 @@ def _failed_polls(here: Team) -> int:
 # -- a team with one pager ---------------------------------------------------------------------------------------------
 ANN, BEN, CAT = (f"token-of-{name}-0123456789abcdef" for name in ("ann", "ben", "cat"))
 OFF = {"connectionId": None, "lastHeartbeat": None}
-UUID_LINE = 37
+ID_LINE = 9
 
 
 class Person:
@@ -274,12 +274,12 @@ async def test_a_team_pages_once_acknowledges_once_and_pages_again_after_the_end
             acknowledged = (await service.have_come(2))[1].json
             assert (opened["event_action"], acknowledged["event_action"]) == ("trigger", "acknowledge")
             assert opened["dedup_key"] == acknowledged["dedup_key"]
-            winners = [out for _, out, _ in both if len(out) == UUID_LINE]
+            winners = [out for _, out, _ in both if len(out) == ID_LINE]
             (loser,) = [errors for _, out, errors in both if not out]
             assert len(winners) == 1
             assert "already acknowledged by " in loser
             listed = [json.loads((await each.run(program, "list", "-o", "json"))[1]) for each in (ann, ben, cat)]
-            assert [[ack["uuid"] for ack in acks] for acks in listed] == [[winners[0].strip()] * 2] * 3
+            assert [[ack["uuid"][:8] for ack in acks] for acks in listed] == [[winners[0].strip()] * 2] * 3
             await stored(tmp_path, "acked")
             program.process.kill()
             program.process.wait()
@@ -296,6 +296,6 @@ async def test_a_team_pages_once_acknowledges_once_and_pages_again_after_the_end
         assert gone[0] == 3
         assert not any((person / ".local").exists() for person in (tmp_path / "ann", tmp_path / "cat"))
     log = (tmp_path / ".local" / "state" / "envwatch" / "envwatch.log").read_text(errors="strict")
-    assert "acknowledged 2 of 2 rows until back" in log
+    assert "acknowledged 2 of 2 machines until back" in log
     assert "ben (127.0.0.1) ended" in log
     assert not {secret for secret in (KEY, ANN, BEN, CAT) if secret in log}

@@ -458,7 +458,7 @@ class RowActions(TableScreen):
         notes = (
             "a loss pages, whatever the rules say",
             "a loss does not page",
-            f"by the rules: {decisions_text(by_rule, zone)}",
+            decisions_text(by_rule, zone),
         )
         choices = [Choice(word, word, note) for word, note in zip(_WORDS, notes, strict=True)]
         title = f"{target.name}: {decisions_text(rows, zone)}"
