@@ -234,7 +234,7 @@ async def test_every_loss_of_a_storm_is_counted_and_the_newest_is_named() -> Non
             await stage.show([row(number, stage.at) for number in range(120)])
             await stage.tick(5)
         assert f"○ {lost_rows} page  ● {120 - lost_rows} on" in stage.lines[0]
-        assert stage.rule.startswith(f"── {120 - lost_rows} online ─")
+        assert stage.rule.startswith(f"── {120 - lost_rows} on ─")
         *shown, more = stage.block
         assert len(shown) == 7
         assert re.search(rf"NEW +host-{lost_rows - 5:03}, ", shown[0])

@@ -173,7 +173,7 @@ class OnCall:
         return not machine.is_down and machine.changed_s is not None and self.now - machine.changed_s <= BACK_S
 
     def counts(self) -> Mapping[str, int]:
-        """Return the number of rows by the words of the status line and the rule line; late rows are online."""
+        """Return the number of rows by the words of the status line and the rule line; late rows are counted as on."""
         if self.is_blind:
             return {"unknown": len(self.machines)}
         in_block = {name for incident in self.incidents() for name in incident.off}
@@ -226,7 +226,7 @@ _INCIDENT: Final = re.compile(
 _MEMBER: Final = re.compile(r".[ ►+◆] {3}\S (?P<word>off|miss|gone|on|late) +\S+ +(?:\d+[mh] +)?(?P<name>\S+)")
 _MORE_MEMBERS: Final = re.compile(r" +(\d+) more: enter shows them all *")
 _MORE: Final = re.compile(r" \+(?P<lines>\d+) more(?:, (?P<fresh>\d+) new)? · n *")
-_RULE: Final = re.compile(r"── (?P<counts>[\d,]+ (?:online|unknown|old|silenced|not paging|replaced|gone)\b.*?) ─*")
+_RULE: Final = re.compile(r"── (?P<counts>[\d,]+ (?:on|unknown|old|silenced|not paging|replaced|gone)\b.*?) ─*")
 _ROW: Final = re.compile(r"[ ▌][ ►+◆][●◐○·!?] ")
 _HEADER: Final = re.compile(r"[ ▌][ ►+◆][▾▸] ")
 _OVERLAY: Final = re.compile("┌─|^▔▔")
@@ -412,9 +412,11 @@ def _check_counts(status: str, rule: str | None, night: OnCall) -> None:
     assert (_number(silenced_up[1]) if silenced_up else 0) == true_up, f"{true_up} silenced rows are up"
     rule = re.sub(r" \([\d,]+ silenced\)", "", rule)
     asides = {word: _number(count) for count, word in re.findall(r"([\d,]+) (not paging|[a-z]+)", rule)}
-    for word in ("online", "unknown", *_ASIDES):
+    on = asides.pop("on", 0)
+    assert on == shown.get("on", on) <= up, "the rule line has another number of rows that are on"
+    for word in ("unknown", *_ASIDES):
         assert asides.get(word, 0) == counts.get(word, 0), f"the number of {word} rows is wrong"
-    assert not asides.keys() - {"online", "unknown", *_ASIDES}, "the rule line counts what is not there"
+    assert not asides.keys() - {"unknown", *_ASIDES}, "the rule line counts what is not there"
 
 
 def _number(text: str) -> int:
