@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,12 +18,6 @@ def test_help_prints_what_the_option_prints(envwatch: Envwatch, name: str) -> No
     ended = envwatch("help", *name.split())
     assert ended == envwatch(*name.split(), "--help")
     assert (ended.code, ended.err) == (Exit.FINE, "")
-
-
-@pytest.mark.parametrize("name", ["", *parsers()])
-def test_no_help_has_a_word_that_people_need_not_learn(envwatch: Envwatch, name: str) -> None:
-    out = envwatch("help", *name.split()).out
-    assert re.findall(r"\b(environments?|listings?|rows?|counts? as|needs? a person|missing rows|doubted)\b", out) == []
 
 
 def test_the_help_on_connections_has_their_options_and_variables(envwatch: Envwatch) -> None:

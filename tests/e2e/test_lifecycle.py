@@ -96,7 +96,7 @@ def test_signals_ignored_by_the_parent_stay_ignored_and_a_closed_terminal_ends_t
         terminal.send_signal(signal.SIGHUP)
         terminal.send_signal(signal.SIGINT)
         terminal.press("?")
-        terminal.wait_for("rings, and may send")
+        terminal.wait_for("bell rings")
         with at_most(5):
             terminal.hang_up()
             _, status, usage = os.wait4(terminal.process.pid, 0)
@@ -268,7 +268,7 @@ def test_without_colour_and_unicode_all_is_legible_ascii_in_grey(
         for state in (r"^.>x off ", r"^. \+ on ", r"x [0-9]+ page  .*\+ [0-9]+ on ", "^ / Filter"):
             terminal.wait_for(state)
         assert_legible(terminal)
-        for key, shown in (("G", r"^ >"), ("?", "rings, and may send"), ("q", r"^ >"), (":", "Search")):
+        for key, shown in (("G", r"^ >"), ("?", "bell rings"), ("q", r"^ >"), (":", "Search")):
             terminal.press(key)
             terminal.wait_for(shown)
         terminal.press("\x1b[27u")

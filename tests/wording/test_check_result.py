@@ -193,6 +193,13 @@ def test_a_row_without_a_problem_is_counted_by_the_word_of_the_dashboard(
     assert names(check_result([UP, DOWN])) == ["down"]
 
 
+def test_a_machine_acknowledged_and_silenced_is_counted_once() -> None:
+    silence = silence_of_query(matcher_of("name:down"), WallMs(NOW), HOUR, clean(""), clean("me"))
+    ack = ack_of(tracked(connectionId=None, lastHeartbeat=None), NOW, clean("known"))
+    found = check_result([UP, DOWN], silences={"1": silence}, acks={key_of(DOWN.id): ack})
+    assert found.text == "none of 2 machines paging (1 silenced)"
+
+
 def test_an_expected_name_without_a_row_is_a_problem() -> None:
     policy = AlertPolicy(expect=(clean("up"), clean("build-1")))
     found = check_result([UP], policy=policy)

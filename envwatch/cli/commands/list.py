@@ -39,7 +39,7 @@ def add_arguments(parser: Parser) -> None:
     """Add arguments."""
     parser.description = (
         "Print your machines once, losses first. `-o line` is one line of counts, for a status\n"
-        "bar. If a profile fails, the others are printed, and you get 3 or 4."
+        "bar. If a profile fails, the others are printed, and the exit code is 3 or 4."
     )
     parser.examples = {
         "envwatch list": "all of them",

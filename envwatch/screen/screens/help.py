@@ -70,8 +70,8 @@ _LEAST_TEXT: Final = 12
 
 _NO_KEY: Final = "palette"
 
-_PAGE: Final = 21
-"""Lines of the first page: those of 80x24 below the newest loss."""
+_AROUND: Final = 3
+"""Lines of the screen around the help: status line, newest loss, footer."""
 
 
 class Help(NamedTuple):
@@ -150,8 +150,10 @@ class HelpScreen(ModalScreen[None]):
     def on_resize(self) -> None:
         width = max(self.size.width - 3, 20)
         first = Content("\n").join(self._first_page(width)).split("\n", allow_blank=True)
-        first += [Content("")] * (_PAGE - len(first))
-        lines = [*first, *self._second_page(width), *self._all_keys(width)]
+        second, room = [Content(""), *self._second_page(width)], self.size.height - _AROUND
+        if len(first) + len(second) > room:
+            first += [Content("")] * (room - len(first))
+        lines = [*first, *second, *self._all_keys(width)]
         self.query_one("#help-text", Static).update(Content("\n").join(lines))
 
     def _first_page(self, width: int) -> Iterator[Content]:

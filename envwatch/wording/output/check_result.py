@@ -313,8 +313,9 @@ def check_result_of(  # noqa: C901  one pass over all rows
                 counted_states[tracked.presence] += 1
             elif of is Metric.PAGING and is_problem(tracked, at, monitor.counted_from(tracked, now)):
                 is_acked = monitor.is_acked(tracked)
-                acked += is_acked
-                waiting += tracked.key in block.keys and not is_acked
+                is_in_block = tracked.key in block.keys  # a silenced one is not, and is counted as silenced
+                acked += is_in_block and is_acked
+                waiting += is_in_block and not is_acked
             if is_counted is not (of is Metric.ON):
                 late = not_back_text(tracked, monitor, now)
                 named.append((tracked, _why(profile_state, tracked, of, at, late)))

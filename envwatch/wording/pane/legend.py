@@ -112,8 +112,8 @@ def paging_text() -> str:
     share, days = f"{limits.PERMANENT_SHARE * 100:.0f} %", limits.UPTIME_WINDOW.days
     hours = limits.UPTIME_KNOWN_AFTER // timedelta(hours=1)
     return (
-        f"A machine that was up for {share} of the last {days} days pages when it goes off: it rings, and may send a "
-        f"message. Sandboxes, and machines that came within the last {hours} watched hours, do not page. "
+        f"A machine that was up for {share} of the last {days} days pages when it goes off: the bell rings, and hooks "
+        f"send a message. Sandboxes, and machines that came within the last {hours} watched hours, do not page. "
         "The detail says why. A overrides it: always or never."
     )
 
