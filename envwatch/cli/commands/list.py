@@ -38,8 +38,8 @@ FORMATS: Final = ("table", "json", "jsonl", "csv", "name", "line")
 def add_arguments(parser: Parser) -> None:
     """Add arguments."""
     parser.description = (
-        "Print your machines once, losses first. `-o line` is one line of counts, for a status\n"
-        "bar. If a profile fails, the others are printed, and the exit code is 3 or 4."
+        "Print your machines once, losses first. `-o line` prints counts, for a status\n"
+        "bar. If a profile fails, the others are printed; the exit code is 3 or 4."
     )
     parser.examples = {
         "envwatch list": "all of them",
