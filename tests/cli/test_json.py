@@ -161,3 +161,11 @@ def test_a_listed_hook_says_what_it_lacks(ready: Envwatch) -> None:
 def test_no_hooks_is_a_sentence_and_an_empty_array(envwatch: Envwatch) -> None:
     assert envwatch("hooks", "list") == (0, "", "there are no hooks; `envwatch config init` explains them\n")
     assert envwatch("hooks", "list", "-o", "json") == (0, "[]\n", "")
+
+
+def test_the_list_names_a_hook_of_the_file_that_cannot_be_used(envwatch: Envwatch) -> None:
+    path = envwatch.write_config('[[hooks]]\nname = "chat"\n')
+    ended = envwatch("hooks", "list")
+    assert (ended.code, ended.out) == (0, "")
+    assert ended.err.startswith(f"envwatch: {path}:1: ")
+    assert len(ended.err.splitlines()) == 1, "no word that there are none"

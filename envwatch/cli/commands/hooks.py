@@ -72,7 +72,8 @@ def run(options: Options) -> int:
 def _list(options: Options, settings: Settings) -> int:
     from envwatch.config.hooks import deliveries_of
 
-    for mistake in hook_mistakes_in(settings):
+    mistakes = hook_mistakes_in(settings)
+    for mistake in mistakes:
         print_error(f"envwatch: {mistake}")
     deliveries = deliveries_of(settings.hooks, os.environ, settings.key_variables)
     problems = {name: [clean(what) for what, _ in each.problems()] for name, each in deliveries.items()}
@@ -95,7 +96,7 @@ def _list(options: Options, settings: Settings) -> int:
             for hook in settings.hooks
         ]
         write_table([[clean(redactor()(cell)) for cell in row] for row in [("NAME", "ON", "TO", "PROBLEM"), *rows]])
-    else:
+    elif not mistakes:
         print_error("there are no hooks; `envwatch config init` explains them")
     return Exit.FINE
 
