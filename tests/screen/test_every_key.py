@@ -297,6 +297,7 @@ async def test_the_second_page_of_the_help_has_tags_signs_badges_and_filters(
         assert re.search(" FOR +time in this state", stage.text)
         assert re.search(" BEAT +age of the heartbeat", stage.text)
         assert {entry.sign for entry in rule_entries()} == set(Aside)
+        assert "envwatch 2" in stage.text, "version, server and key are the last line of the page"
         badges = {"DATA ?", "BLIND", "KEY REFUSED", "NONE ON"}
         assert badges <= {entry.sign for entry in STATUS_ENTRIES}
         assert len(FIRST_FILTERS) == 3

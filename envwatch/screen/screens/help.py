@@ -150,10 +150,10 @@ class HelpScreen(ModalScreen[None]):
     def on_resize(self) -> None:
         width = max(self.size.width - 3, 20)
         first = Content("\n").join(self._first_page(width)).split("\n", allow_blank=True)
-        second, room = [Content(""), *self._second_page(width)], self.size.height - _AROUND
-        if len(first) + len(second) > room:
-            first += [Content("")] * (room - len(first))
-        lines = [*first, *second, *self._all_keys(width)]
+        second, room = [*self._second_page(width)], self.size.height - _AROUND
+        is_one_page = len(first) + 1 + len(second) <= room
+        between = 1 if is_one_page else room - len(first)
+        lines = [*first, *[Content("")] * between, *second, *self._all_keys(width)]
         self.query_one("#help-text", Static).update(Content("\n").join(lines))
 
     def _first_page(self, width: int) -> Iterator[Content]:
