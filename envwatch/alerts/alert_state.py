@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sized
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import Any, Final
 
 from envwatch.alerts.incidents import Blindness, Incident
 from envwatch.alerts.ledger import Announcement, Ledger, Progress
 from envwatch.alerts.losses import LOSSES, Loss, key_of
 from envwatch.fleet.events import Event, Kind
-from envwatch.fleet.presence import DISCONNECTED
+from envwatch.fleet.last_run import NO_RUN, LastRun
+from envwatch.fleet.presence import DISCONNECTED, GONE, Presence, Reason, Verdict
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.fleet.watched_time import Span
 from envwatch.model.acks import finite_number
 from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs
-from envwatch.model.environment import wire_row
+from envwatch.model.environment import Environment, wire_row
 from envwatch.model.page import environment_of
 from envwatch.model.text import EMPTY, SafeText, clean, composed
 
 VERSION: Final = 1
 """The version of the file's format."""
 _LONGEST_ID: Final = 80
-_MOST_ROWS: Final = 20_000
-"""Rows kept with all fields, lost rows first; further rows keep only the id."""
 _OF_PROFILES: Final = frozenset({Kind.BLIND, Kind.STALLED})
 _PROGRESS: Final[Mapping[str, Progress]] = {progress.value: progress for progress in Progress}
 _KINDS: Final[Mapping[object, Kind]] = {kind.value: kind for kind in LOSSES | _OF_PROFILES | {Kind.FLAPPING}}
@@ -35,27 +33,51 @@ class AlertState:
     """One profile's alert state."""
 
     profile: SafeText = EMPTY
-    looked_at: WallMs
-    """Request of the newest believed listing."""
-    online: frozenset[SafeText] = frozenset()
-    siblings: Mapping[SafeText, tuple[frozenset[SafeText], frozenset[SafeText]]] = field(default_factory=dict)
-    """`TrackedEnvironment.twins` and `offline_beside` by row id."""
-    is_stalled: bool = False
-    """Whether the heartbeats stood still, and prove nothing until a heartbeat advances."""
+    last_run: LastRun = NO_RUN
+    """The last look, with the rows that were up, have a loss, or remember other rows."""
     waiting: tuple[Loss, ...] = ()
     open: tuple[Incident, ...] = ()
     ledger: Ledger = field(default_factory=Ledger)
     """The file keeps only the profile's announcements on hooks."""
     blindness: Blindness | None = None
     failing: Mapping[SafeText, WallMs] = field(default_factory=dict)
-    rows: Mapping[SafeText, TrackedEnvironment] = field(default_factory=dict, compare=False)
-    """Rows of `online`, `siblings` and all losses; not compared, because heartbeats change."""
+
+    def with_rows_of_alerts(self) -> AlertState:
+        """Return the state without rows that no loss can concern, lost rows first."""
+        rows, lost = self.last_run.rows, self.lost
+        kept = [id_ for id_ in lost if id_ in rows]
+        kept += (
+            id_ for id_, tracked in rows.items() if tracked.verdict.is_up or tracked.twins or tracked.offline_beside
+        )
+        last_run = self.last_run._replace(rows={id_: rows[id_] for id_ in kept}, is_whole=False)
+        return replace(self, last_run=last_run)
+
+    @property
+    def known_run(self) -> LastRun:
+        """The last look, with what a loss says about a row that the file lacks."""
+        missing = {id_: _lost_row(loss) for id_, loss in self.lost.items() if id_ not in self.last_run.rows}
+        return self.last_run._replace(rows={**missing, **self.last_run.rows}) if missing else self.last_run
+
+    def is_like(self, other: AlertState) -> bool:
+        """Whether the states differ in no more than the last look's time and the fields of its rows."""
+        mine, others = self.last_run, other.last_run
+        return (
+            replace(self, last_run=others) == other
+            and mine.is_stalled is others.is_stalled
+            and mine.ids_up == others.ids_up
+            and _siblings(mine) == _siblings(others)
+        )
 
     @property
     def lost(self) -> Mapping[SafeText, Event]:
         """Waiting losses, and open incidents' losses of rows not back, by row id."""
         opened = (loss for each in self.open for loss in each.losses if key_of(loss) in each.remaining)
         return {loss.id: loss for loss in (*opened, *(each.event for each in self.waiting)) if loss.id is not None}
+
+
+def _siblings(last_run: LastRun) -> Mapping[SafeText, tuple[frozenset[SafeText], frozenset[SafeText]]]:
+    rows = last_run.rows.items()
+    return {id_: (each.twins, each.offline_beside) for id_, each in rows if each.twins or each.offline_beside}
 
 
 def _wall(at: MonotonicS, now: Clocks) -> float:
@@ -71,10 +93,8 @@ def alert_state_content(state: AlertState, now: Clocks) -> dict[str, Any]:
     return {
         "version": VERSION,
         "written_at": now.wall,
-        "looked_at": state.looked_at,
-        "online": sorted(state.online),
-        "siblings": {id_: [sorted(twins), sorted(beside)] for id_, (twins, beside) in state.siblings.items()},
-        "is_stalled": state.is_stalled,
+        "looked_at": state.last_run.looked_at,
+        "is_stalled": state.last_run.is_stalled,
         "waiting": [
             _loss_content(loss.event)
             | {
@@ -107,7 +127,7 @@ def alert_state_content(state: AlertState, now: Clocks) -> dict[str, Any]:
         if state.blindness is None
         else {"noticed_at": wall(state.blindness.noticed_at), "since": state.blindness.since},
         "failing": dict(state.failing),
-        "rows": {id_: _row_content(tracked) for id_, tracked in islice(state.rows.items(), _MOST_ROWS)},
+        "rows": {id_: _row_content(tracked) for id_, tracked in state.last_run.rows.items()},
     }
 
 
@@ -126,9 +146,13 @@ def _announcement_content(announcement: Announcement, now: Clocks) -> dict[str, 
 
 
 def _row_content(tracked: TrackedEnvironment) -> dict[str, Any]:
-    content: dict[str, Any] = {"row": wire_row(tracked.environment)}
+    content: dict[str, Any] = {"row": wire_row(tracked.environment), "verdict": list(tracked.verdict)}
+    if tracked.since_at is not None:
+        content["since_at"] = tracked.since_at
     if tracked.transitions:
         content |= {"transitions": list(tracked.transitions), "is_flapping": tracked.is_flapping}
+    if tracked.twins or tracked.offline_beside:
+        content |= {"twins": sorted(tracked.twins), "offline_beside": sorted(tracked.offline_beside)}
     return content
 
 
@@ -147,36 +171,32 @@ def alert_state(content: Mapping[str, object], profile: SafeText, now: Clocks) -
     losses = content.get("waiting")
     incidents, over = _incidents_in(content.get("open"), profile, now)
     waiting = (_waiting_in(_members(raw), profile, now) for raw in (losses if isinstance(losses, list) else ()))
+    rows = dict(_rows_in(content.get("rows")))
+    looked_at = WallMs(min(looked_at, now.wall))
     return AlertState(
         profile=profile,
-        looked_at=WallMs(min(looked_at, now.wall)),
-        online=_texts(content.get("online")),
-        siblings=dict(_siblings_in(content.get("siblings"))),
-        is_stalled=content.get("is_stalled") is True,
+        last_run=LastRun(looked_at, rows, is_stalled=content.get("is_stalled") is True),
         waiting=tuple(loss for loss in waiting if loss is not None),
         open=incidents,
         ledger=Ledger(dict(_announcements_in(content.get("ledger"), profile, now)), over),
         blindness=_blindness_in(_members(content.get("blind")), now),
         failing=failing_hooks(content),
-        rows=dict(_rows_in(content.get("rows"))),
     )
 
 
 def dropped_values(content: Mapping[str, object], state: AlertState) -> Mapping[str, SafeText]:
     """Return texts about a file's damaged values, by part of the file."""
     parts: Mapping[str, Sized] = {
-        "online": state.online,
-        "siblings": state.siblings,
         "waiting": state.waiting,
         "open": (*state.open, *state.ledger.over),
         "ledger": state.ledger.announcements,
         "failing": state.failing,
-        "rows": state.rows,
+        "rows": state.last_run.rows,
     }
     dropped = {}
     for name, kept in parts.items():
         raw = content.get(name)
-        given = len(raw) if isinstance(raw, (list, dict)) else int(raw is not None or name == "online")
+        given = len(raw) if isinstance(raw, (list, dict)) else int(raw is not None or name == "rows")
         if (lost := given - len(kept)) > 0:
             dropped[name] = composed(f"{name} ({lost} of {given})" if given > 1 else name)
     if content.get("blind") is not None and state.blindness is None:
@@ -186,24 +206,46 @@ def dropped_values(content: Mapping[str, object], state: AlertState) -> Mapping[
     return dropped
 
 
+def _lost_row(loss: Event) -> TrackedEnvironment:
+    """Return what a loss says about a row that the file lacks."""
+    row = Environment.unlisted(loss.id or EMPTY, loss.name or EMPTY)
+    return TrackedEnvironment(row, GONE if loss.kind is Kind.GONE else DISCONNECTED, since_at=loss.at)
+
+
 def _rows_in(raw: object) -> Iterator[tuple[SafeText, TrackedEnvironment]]:
     for id_, entry in _members(raw).items():
         members = _members(entry)
-        transitions = members.get("transitions")
-        at = [finite_number(each) for each in transitions] if isinstance(transitions, list) else []
+        verdict = _verdict_in(members.get("verdict"))
         try:
             environment = replace(environment_of(members.get("row")), id=clean(id_))
         except ValueError:
             continue
-        flaps, turns = members.get("is_flapping") is True, tuple(ServerMs(each) for each in at if each is not None)
-        yield environment.id, TrackedEnvironment(environment, DISCONNECTED, flaps, transitions=turns)
+        if verdict is None:
+            continue
+        since_at, transitions = finite_number(members.get("since_at")), members.get("transitions")
+        at = [finite_number(each) for each in transitions] if isinstance(transitions, list) else []
+        yield (
+            environment.id,
+            TrackedEnvironment(
+                environment,
+                verdict,
+                members.get("is_flapping") is True,
+                since_at=None if since_at is None else ServerMs(since_at),
+                transitions=tuple(ServerMs(each) for each in at if each is not None),
+                twins=_texts(members.get("twins")),
+                offline_beside=_texts(members.get("offline_beside")),
+            ),
+        )
 
 
-def _siblings_in(raw: object) -> Iterator[tuple[SafeText, tuple[frozenset[SafeText], frozenset[SafeText]]]]:
-    for id_, pair in _members(raw).items():
-        match pair:
-            case [list(twins), list(beside)]:
-                yield clean(id_), (_texts(twins), _texts(beside))
+def _verdict_in(raw: object) -> Verdict | None:
+    match raw:
+        case [str(presence), str(reason), bool(is_up)]:
+            try:
+                return Verdict(Presence(presence), Reason(reason), is_up)
+            except ValueError:
+                return None
+    return None
 
 
 def failing_hooks(content: Mapping[str, object]) -> Mapping[SafeText, WallMs]:

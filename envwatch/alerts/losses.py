@@ -16,13 +16,14 @@ from envwatch.fleet.watched_time import Span
 from envwatch.model import limits
 from envwatch.model.clock import ESTIMATES_DIFFER_MS, Clocks, MonotonicS, ServerMs
 from envwatch.model.text import EMPTY, SafeText, clean, composed
-from envwatch.model.times import MS
+from envwatch.model.times import MS, long_age, span
 
 if TYPE_CHECKING:
     from datetime import timedelta, tzinfo
 
     from envwatch.alerts.alert_policy import AlertPolicy, Decision
     from envwatch.alerts.silences import Silenced
+    from envwatch.fleet.last_run import LastRun
     from envwatch.fleet.profile_state import Fleet, ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
 
@@ -117,7 +118,9 @@ def last_sign_of_life(
     elif loss.since is not None:
         sign = loss.since
     else:
-        sign = after.listed_at - after.elapsed_ms + (before.elapsed_ms if known is None else known.elapsed_ms)
+        # A heartbeat that only the run before listed has no time on this run's clocks.
+        listed_ms = before.elapsed_ms if known is None or known.elapsed_ms == -inf else known.elapsed_ms
+        sign = after.listed_at - after.elapsed_ms + listed_ms
     return ServerMs(min(sign, loss.at))
 
 
@@ -132,6 +135,19 @@ def death_interval(loss: Event, group: Event | None, tracked: TrackedEnvironment
     if tracked is not None and tracked.verdict == HEARTBEAT_LOST:
         return Span(last_sign, ServerMs(last_sign + _DEATH_WITHIN_MS))
     return Span(last_sign, loss.at)
+
+
+def loss_between_runs(loss: Event, tracked: TrackedEnvironment | None, last_run: LastRun, after: ProfileState) -> Event:
+    """Return the loss of a row that only the run before had seen: nobody looked at the moment of the loss.
+
+    If the last look is over `limits.LONG_AGO` ago, the reason says so.
+    """
+    since = min(after.clock.server_time(last_run.looked_at), loss.at)
+    when = "while envwatch was not running"
+    if loss.at - since > limits.LONG_AGO / MS:
+        when += f", which last looked {long_age(span(loss.at - since))} before"
+    reason = loss.reason if tracked is None else tracked.verdict.reason
+    return replace(loss, since=since, reason=composed(f"{reason} {when}"))
 
 
 def lost_now(tracked: TrackedEnvironment, at: ServerMs, now: Clocks) -> Loss:

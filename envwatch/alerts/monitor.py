@@ -33,11 +33,12 @@ from envwatch.alerts.ledger import Ledger
 from envwatch.alerts.losses import Key, Loss, LossClassifier, LossStatus, Surroundings, key_of
 from envwatch.alerts.silences import NO_SILENCES, Silenced, Silences, counted_from, silenced_time
 from envwatch.alerts.uptime_record import UptimeRecord, with_uptimes
-from envwatch.fleet.anomalies import StallDetector, is_beating
+from envwatch.fleet.anomalies import is_beating
 from envwatch.fleet.events import NO_PROFILE, Event, EventLog, Kind, leaves
-from envwatch.fleet.presence import HEARTBEAT_LOST, NEVER_BEAT, NEVER_LISTED, Presence
+from envwatch.fleet.last_run import NO_RUN
+from envwatch.fleet.presence import HEARTBEAT_LOST, NEVER_BEAT, Presence
 from envwatch.fleet.problems import is_problem
-from envwatch.fleet.profile_state import EarlierRows, Fleet, Freshness, ProfileState
+from envwatch.fleet.profile_state import Fleet, Freshness, ProfileState
 from envwatch.fleet.replacement import is_replacement
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.fleet.watched_time import NOT_WATCHED, Interval, WatchedTime, states
@@ -118,7 +119,8 @@ class Monitor:
 
     def apply(self, profile: SafeText, outcome: Outcome, now: Clocks) -> tuple[Monitor, MonitorChanges]:
         """Return the monitor after a profile's poll, and the changes."""
-        fleet, found = self.fleet.apply(profile, outcome, self.incidents.lost_of(profile))
+        last_run = self.fleet.by_profile[profile].last_run
+        fleet, found = self.fleet.apply(profile, outcome, self.incidents.lost_of(profile) | last_run.ids_up)
         before, after = self.fleet.by_profile[profile], fleet.by_profile[profile]
         uptime_records = self.uptime_records
         if (record := uptime_records.get(profile)) is not None:
@@ -138,6 +140,8 @@ class Monitor:
 
         def loss_of(event: Event, group: Event | None) -> Loss:
             tracked = fleet.tracked(key_of(event))
+            if event.id in last_run.rows:
+                event = losses.loss_between_runs(event, tracked, last_run, after)
             last_sign = losses.last_sign_of_life(event, tracked, before, after)
             silent_ms = after.clock.server_time(now.wall) - last_sign
             verdict = None if tracked is None else tracked.verdict
@@ -173,10 +177,6 @@ class Monitor:
             acks, ended_acks = (
                 {key: ack for key, ack in each.items() if key not in ended} for each in (acks, ended_acks)
             )
-        if before.earlier is not None:
-            from envwatch.alerts.run_before import losses_between_runs  # noqa: PLC0415 - only after an earlier run
-
-            lost += losses_between_runs(before, after)
         lost += losses.missing_losses(before, after)
         if self.silences or self.policy_of(profile).recurring:
             lost += losses.silenced_losses(after, following.loss_classifier(now), incidents.lost_of(profile), now)
@@ -218,13 +218,23 @@ class Monitor:
         self, incidents: Incidents, before: ProfileState, after: ProfileState, now: Clocks
     ) -> Incidents:
         """Return the incidents with rows that a person set to *always* between two runs, while they were off."""
-        if before.earlier is None:
-            return incidents
-        from envwatch.alerts.run_before import counting_since  # noqa: PLC0415 - only after an earlier run
-
-        begun = [row for row in counting_since(before, after, self.words) if row.key not in incidents.lost]
+        begun = [row for row in self._counting_since(before, after) if row.key not in incidents.lost]
         used = self.ledger.announcements
         return incidents.with_lost_now(begun, self.fleet.moments(now.wall), self.fleet, now, used)
+
+    def _counting_since(self, before: ProfileState, after: ProfileState) -> Iterator[TrackedEnvironment]:
+        """Yield rows off in their first listing, for which a person said *always* after the last run's last look.
+
+        A running envwatch takes such a row as lost at the moment of the word.
+        """
+        if before.last_run is NO_RUN or after.listings == before.listings:
+            return
+        for id_, tracked in after.environments.items():
+            if not tracked.verdict.is_listed_off or tracked.replaced_by is not None or id_ in before.environments:
+                continue
+            word = word_for(self.words, after.server, id_)
+            if word is not None and word.is_always and word.at > before.last_run.looked_at:
+                yield tracked
 
     def _turned(self, before: ProfileState, after: ProfileState, changed: Iterable[SafeText]) -> Iterator[Event]:
         if (at := after.listed_at) is None:
@@ -485,15 +495,8 @@ class Monitor:
 
     def with_alert_state(self, profile: SafeText, state: AlertState) -> Monitor:
         """Return the monitor with an earlier run's losses, incidents and rows."""
-        from envwatch.alerts.run_before import known_rows  # noqa: PLC0415 - only after an earlier run
-
         monitor = self.with_earlier_incidents(profile, state)
-        profile_state = self.fleet.by_profile[profile]
-        rows = known_rows(state, profile)
-        if rows or profile_state.listed is None:
-            profile_state = replace(profile_state, earlier=EarlierRows(state.looked_at, rows))
-        if profile_state.listed is None and state.is_stalled:
-            profile_state = replace(profile_state, stall_detector=StallDetector(is_stalled=True))
+        profile_state = self.fleet.by_profile[profile].resuming(state.known_run)
         return replace(monitor, fleet=self.fleet.with_profile_state(profile, profile_state))
 
     def with_earlier_incidents(self, profile: SafeText, state: AlertState) -> Monitor:
@@ -508,33 +511,17 @@ class Monitor:
         """Return the alert state for the next run."""
         from envwatch.alerts.alert_state import AlertState  # noqa: PLC0415 - only with hooks
 
-        profile_state = self.fleet.by_profile[profile]
-        looked_at, rows = now.wall, profile_state.environments
-        if profile_state.earlier is not None:
-            looked_at, rows = profile_state.earlier.looked_at, {**profile_state.earlier.rows, **rows}
-        if profile_state.listed is not None:
-            looked_at = profile_state.listed.wall
-        siblings = {
-            id_: (tracked.twins, tracked.offline_beside)
-            for id_, tracked in rows.items()
-            if tracked.twins or tracked.offline_beside
-        }
+        last_run = self.fleet.by_profile[profile].as_last_run
         state = AlertState(
             profile=profile,
-            looked_at=looked_at,
-            online=frozenset(id_ for id_, tracked in rows.items() if tracked.verdict.is_up),
-            siblings=siblings,
-            is_stalled=not profile_state.stall_detector.beats_count,
+            last_run=last_run._replace(looked_at=now.wall) if last_run is NO_RUN else last_run,
             waiting=tuple(loss for loss in self.incidents.waiting if loss.event.profile == profile),
             open=tuple(each for each in self.incidents.open if each.profile == profile),
             ledger=self.ledger,
             blindness=self.incidents.blindnesses.get(profile),
             failing=failing,
         )
-        kept = (*state.lost, *state.siblings, *state.online)
-        return replace(
-            state, rows={id_: rows[id_] for id_ in kept if id_ in rows and rows[id_].verdict != NEVER_LISTED}
-        )
+        return state.with_rows_of_alerts()
 
     def with_silences(self, changes: Mapping[SafeText, Silence | None]) -> Monitor:
         """Return the monitor with changed silences."""
@@ -647,8 +634,8 @@ class Monitor:
             profile_state = fleet[profile]
             tracked = profile_state.environments.get(id_)
             if tracked is None:
-                # Either an earlier run knew the row, or the inventory no longer expects the row.
-                is_unproven = profile_state.earlier is not None and id_ in profile_state.earlier.rows
+                # Either the run before knew the row, or the inventory no longer expects the row.
+                is_unproven = id_ in profile_state.last_run.rows
                 is_first = profile_state.listings < limits.LISTINGS_TO_GONE
                 return LossStatus.UNSEEN if is_unproven or is_first else LossStatus.OVER
             at = moments[profile]

@@ -12,7 +12,6 @@ from envwatch.demo.fleet import DemoFleet
 from envwatch.demo.machines import SIZE
 from envwatch.demo.story import ACKNOWLEDGED, DAY, FAILING, UNWATCHED
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.history.earlier_runs import changes_between_runs
 from envwatch.history.past import Moment
 from envwatch.history.stored import Retention, day_paths
 from envwatch.history.writer import FolderWriter
@@ -46,7 +45,7 @@ def write_past(folder: Path, started_at: int | None) -> None:
     Raises:
         HistoryError, OSError, sqlite3.Error: writing fails.
     """
-    writer = FolderWriter(folder, Retention(), between_runs=changes_between_runs)
+    writer = FolderWriter(folder, Retention())
     if not writer.take():
         return
     try:
@@ -56,7 +55,7 @@ def write_past(folder: Path, started_at: int | None) -> None:
         for elapsed, outcome in () if started_at is None else _outcomes(started_at):
             if not is_watched:
                 writer.close()
-                writer = FolderWriter(folder, Retention(), between_runs=changes_between_runs)
+                writer = FolderWriter(folder, Retention())
                 writer.take()
                 monitor = _monitor().with_acks(monitor.acks)
             if is_watched := not _covers(UNWATCHED, elapsed):
@@ -64,7 +63,8 @@ def write_past(folder: Path, started_at: int | None) -> None:
                     monitor = _with_ack(monitor, outcome.ended)
                 monitor, changes = monitor.apply(NO_PROFILE, outcome, outcome.ended)
                 moment = Moment.of(monitor, NO_PROFILE, outcome.ended)
-                writer.write(moment, PollResult.from_outcome(outcome), changes.events)
+                listed = outcome if isinstance(outcome, Listed) else None
+                writer.write(moment, PollResult.from_outcome(outcome), changes.events, listed)
     finally:
         writer.close()
 

@@ -26,12 +26,11 @@ from envwatch.watch.profiles import policies_for
 from envwatch.watch.state_files import StateFiles, failing_hooks_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping
 
     from envwatch.cli.bootstrap import DemoHistory
     from envwatch.deliver.runner import HookReport
-    from envwatch.fleet.events import Event
-    from envwatch.history.past import Moment, Past
+    from envwatch.history.past import Past
     from envwatch.history.recorder import HistoryRecorder
     from envwatch.letta.poller import Observer as SessionObserver
     from envwatch.watch.alert_files import AlertFiles
@@ -111,7 +110,8 @@ async def monitoring(  # noqa: PLR0913  the differences between commands
         )
         advisers = [] if has_screen else [_pace_adviser(targets, warn)]
         session = Session(targets, poll_log.observe, gc_tuning.start_after_first_outcome(), *advisers)
-        start = partial(Watch, session=session, deadline=deadline, has_log=has_screen)
+        awaits_past = pasts.keys() if has_screen else ()
+        start = partial(Watch, session=session, deadline=deadline, has_log=has_screen, awaits_past=awaits_past)
         acks_written = _nothing_to_write
         if demo is None:
             failing = failing_hooks_of(profiles) if has_screen else None
@@ -162,19 +162,11 @@ def _history(
         notify=warn,
         delay_s=_DRAWN_AFTER_S,
         prepare=demo.prepare if demo else nothing,
-        between_runs=_changes_between_runs,
         on_ready=on_ready or nothing,
     )
     # Without waiting, a reader would not find the demo's day.
     wait = recorder.wait if demo else nothing
     return recorder, {name: StoredPast(folder, name, wait) for name, folder in folders.items()}
-
-
-def _changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
-    """Import late: the recorder's thread calls this after the first frame."""
-    from envwatch.history.earlier_runs import changes_between_runs
-
-    return changes_between_runs(before, first)
 
 
 @asynccontextmanager

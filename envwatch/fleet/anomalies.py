@@ -13,7 +13,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.events import Event, Kind, is_never_seen
+from envwatch.fleet.events import NOT_RUNNING, Event, Kind, is_never_seen
 from envwatch.fleet.tracking import value_of
 from envwatch.model import limits
 from envwatch.model.environment import LABELS, UNRESTRICTED, Environment
@@ -244,6 +244,15 @@ def in_groups(
     ]
 
 
+def while_not_running(events: list[Event], since: ServerMs, at: ServerMs) -> list[Event]:
+    """Return the events between two runs as one group; nobody watched how long the earlier states lasted."""
+    if not events:
+        return []
+    members = tuple(replace(event, lasted=None) for event in events)
+    profile = events[0].profile
+    return [Event(kind=Kind.WHILE_BLIND, at=at, profile=profile, since=since, reason=NOT_RUNNING, members=members)]
+
+
 def _group_key(event: Event) -> tuple[Kind, bool]:
     """A mass change of modes must not hide a change to unrestricted, nor a mass loss a machine never seen."""
     is_unrestricted = event.kind is Kind.MODE and event.after == UNRESTRICTED
@@ -256,10 +265,11 @@ def _together(same: Sequence[Event], before: Environments, after: Environments) 
         ids = {event.id for event in same if event.id is not None}
         # Rows from before the listing, because offline rows have no pod.
         lost = [(before.get(id_) or after[id_]).environment for id_ in ids]
+        # A row may have gone unseen so long ago that it is kept no more.
         survivors = (
             tracked.environment
             for id_, tracked in before.items()
-            if id_ not in ids and tracked.verdict.is_up and after[id_].verdict.is_up
+            if id_ not in ids and tracked.verdict.is_up and id_ in after and after[id_].verdict.is_up
         )
         reason = blast_radius_text(lost, survivors)
     return Event(

@@ -11,7 +11,7 @@ from datetime import timedelta
 from enum import StrEnum
 from itertools import chain
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet import tracking
 from envwatch.fleet.anomalies import (
@@ -21,6 +21,7 @@ from envwatch.fleet.anomalies import (
     acceptance_of,
     in_groups,
     still_listed,
+    while_not_running,
 )
 from envwatch.fleet.events import (
     BY_ANY_LISTING,
@@ -34,6 +35,7 @@ from envwatch.fleet.events import (
     ended,
     woken,
 )
+from envwatch.fleet.last_run import NO_RUN, LastRun, without_clocks
 from envwatch.fleet.plausibility import (
     IMPOSSIBLE_TIMES,
     ClockFault,
@@ -44,10 +46,17 @@ from envwatch.fleet.plausibility import (
 )
 from envwatch.fleet.presence import GONE, MISSING, NEVER_LISTED, Presence, PresenceRule
 from envwatch.fleet.replacement import RuleInputs, keeps_identity, named_by_device, renamed_events, with_replacements
-from envwatch.fleet.tracking import Environments, ListingContext, TrackedEnvironment, turn
+from envwatch.fleet.tracking import (
+    RESTART_MEMORY_MS,
+    SAME_INSTANT_MS,
+    Environments,
+    ListingContext,
+    TrackedEnvironment,
+    turn,
+)
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, ServerClock, ServerMs, WallMs
-from envwatch.model.environment import Environment
+from envwatch.model.environment import NEVER, Environment
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Listed, Outcome, Slept, Snapshot
 from envwatch.model.text import EMPTY, SafeText, clean, composed
@@ -63,14 +72,6 @@ if TYPE_CHECKING:
 GONE_KEPT_MS: Final = limits.GONE_KEPT / MS
 
 
-class EarlierRows(NamedTuple):
-    """Rows of an earlier run, each until settled: a listing has the row, or proves the row gone."""
-
-    looked_at: WallMs
-    """Request of the earlier run's newest believed listing."""
-    rows: Environments
-
-
 def next_environments(
     old: Environments,
     rows: Iterable[tuple[Environment, ServerMs]],
@@ -80,7 +81,7 @@ def next_environments(
 ) -> tuple[Environments, list[Event], bool]:
     """Return the environments after a listing, the events, and whether a row's identity changed.
 
-    A run's first listing gives no events, nor does the first listing of an earlier run's row.
+    A row of a baseline gives no event unless the last run knew the row.
     """
     environments: dict[SafeText, TrackedEnvironment] = {}
     events: list[Event] = []
@@ -90,24 +91,24 @@ def next_environments(
         if id_ in environments:
             continue
         before = old.get(id_)
-        if before is not None and id_ in listing.unseen:
-            environments[id_] = tracking.resumed(before, environment, row_at, listing)
-            continue
         tracked = tracking.observed(before, environment, row_at, listing)
         environments[id_] = tracked
-        if tracked is not before and listing.number > 1:
-            events += tracking.events_between(before, tracked, row_at)
-            if before is not None and not before.verdict.is_absent:
-                has_moved_identity |= not keeps_identity(before.environment, tracked.environment)
+        if tracked is before or (before is None and listing.is_baseline):
+            continue
+        events += tracking.events_between(before, tracked, row_at)
+        if before is not None and not before.verdict.is_absent and id_ not in listing.unseen:
+            has_moved_identity |= not keeps_identity(before.environment, tracked.environment)
     for id_, before in old.items():
         if id_ in environments:
             continue
         tracked = _not_listed(before, at, listing, acceptance)
-        is_kept = id_ in listing.kept or at - (tracked.since_at or at) < GONE_KEPT_MS
-        if tracked.presence is not Presence.GONE or is_kept:
+        if tracked is not before:
+            events += tracking.events_between(before, tracked, at)
+        gone_at = at if tracked.since_at is None else tracked.since_at
+        if id_ in listing.unseen:
+            gone_at = min(gone_at, listing.looked_at)
+        if tracked.presence is not Presence.GONE or id_ in listing.kept or at - gone_at < GONE_KEPT_MS:
             environments[id_] = tracked
-            if tracked is not before and id_ not in listing.unseen:
-                events += tracking.events_between(before, tracked, at)
     return environments, events, has_moved_identity
 
 
@@ -128,21 +129,6 @@ def are_of_one_account(one: Iterable[Environment], other: Iterable[Environment])
     """Whether two listings can be of the same account: organizations overlap, or a listing names none."""
     old, new = ({environment.organization_id for environment in rows} - {EMPTY} for rows in (one, other))
     return not old or not new or not old.isdisjoint(new)
-
-
-def remaining_rows(
-    earlier: EarlierRows | None, environments: Environments, listing: ListingContext, listed: Container[SafeText]
-) -> EarlierRows | None:
-    """Return the unsettled rows of an earlier run, if any."""
-    if earlier is None:
-        return None
-    rows: dict[SafeText, TrackedEnvironment] = {}
-    for id_, known in earlier.rows.items():
-        tracked = environments.get(id_)
-        is_settled = tracked is None or (id_ in listed and not tracked.has_impossible_time)
-        if tracked is not None and not is_settled and not tracked.verdict.is_absent:
-            rows[id_] = tracked if id_ in listing.unseen and id_ not in listed else known
-    return earlier._replace(rows=rows) if rows else None
 
 
 def missing_id(expected: SafeText) -> SafeText:
@@ -177,7 +163,7 @@ def with_inventory(
                 verdict=NEVER_LISTED,
                 profile=listing.profile,
                 since_at=at,
-                last_change=None if listing.number == 1 else turn(NEVER_LISTED, at),
+                last_change=None if listing.is_baseline else turn(NEVER_LISTED, at),
             )
         elif known.verdict == GONE and at - known.lost_at >= limits.MISSING_AFTER / MS:
             following[id_] = replace(known, verdict=MISSING, replaced_by=None, replaced_by_name=None)
@@ -251,8 +237,8 @@ class ProfileState:
     has_moved_identity: bool = False
     """Whether a row's identity changed, which turns off the rule of `replacement`."""
     periods: Periods = field(default_factory=lambda: NO_PERIODS)
-    earlier: EarlierRows | None = None
-    """Unsettled rows of an earlier run. Not recorded."""
+    last_run: LastRun = NO_RUN
+    """The run before, until all its rows are settled. Not recorded."""
 
     def apply(
         self, outcome: Outcome, kept: Collection[SafeText] = frozenset()
@@ -281,6 +267,53 @@ class ProfileState:
                     return asleep, (slept,)
                 # Only the next listing's `Date` tells a sleep from a set wall clock, so the event waits.
                 return replace(asleep, periods=begun(self.periods, slept)[0]), ()
+
+    def resuming(self, last_run: LastRun) -> ProfileState:
+        """Return the state with what an earlier run saw last, to be compared with the next listing.
+
+        A process that takes over from another has listed rows itself. It knows them better, except for a row that was
+        off from its first listing on, and up in the other process: such a row is compared again.
+        """
+        missing = {missing_id(name) for name in self.expect}
+        rows = {
+            id_: without_clocks(tracked, self.profile)
+            for id_, tracked in last_run.rows.items()
+            if tracked.verdict != NEVER_LISTED or id_ in missing
+        }
+        ids_up = last_run.ids_up
+        environments = {
+            id_: tracked
+            for id_, tracked in self.environments.items()
+            if not (id_ in ids_up and tracked.verdict.is_listed_off and tracked.since_at is None)
+        }
+        following = replace(
+            self,
+            environments=environments,
+            last_run=last_run._replace(rows=rows),
+            has_moved_identity=self.has_moved_identity or last_run.has_moved_identity,
+        )
+        if self.listed is None and last_run.is_stalled:
+            following = replace(following, stall_detector=StallDetector(is_stalled=True))
+        return following
+
+    @property
+    def known_environments(self) -> Environments:
+        """The environments, and the unsettled rows of the run before."""
+        return {**self.last_run.rows, **self.environments} if self.last_run.rows else self.environments
+
+    @property
+    def as_last_run(self) -> LastRun:
+        """What the next run knows of this run."""
+        if self.listed is None:
+            return self.last_run
+        return LastRun(
+            looked_at=self.listed.wall,
+            rows=self.known_environments,
+            is_whole=True,
+            is_stalled=not self.stall_detector.beats_count,
+            has_moved_identity=self.has_moved_identity,
+            interval=self.interval,
+        )
 
     def tick(self, now: Clocks) -> tuple[ProfileState, tuple[Event, ...]]:
         """Return the state at a later moment, and the event if the profile becomes blind.
@@ -478,83 +511,136 @@ def _after_listing(
         return replace(seen, periods=periods), period_events
 
     rows = snapshot.rows
-    earlier = before.earlier
-    if earlier is not None:
-        known = (tracked.environment for tracked in earlier.rows.values())
-        earlier = earlier if are_of_one_account(known, rows.values()) else None
-    old = before.environments if earlier is None else {**earlier.rows, **before.environments}
+    seen = replace(seen, last_run=_of_same_account(before.last_run, rows.values()))
+    old = seen.known_environments
     acceptance = acceptance_of(before.quarantine, old, rows, snapshot, asked.monotonic)
     quarantine = acceptance.quarantine
     if quarantine is not None and quarantine.is_whole:
         periods, period_events = _next_periods(seen, seen, acceptance, at=at, seen_at=seen_at)
         environments = still_listed(before.environments, rows)
-        earlier = None if earlier is None else earlier._replace(rows=still_listed(earlier.rows, rows))
-        return replace(
-            seen, quarantine=quarantine, environments=environments, earlier=earlier, periods=periods
-        ), period_events
+        last_run = seen.last_run._replace(rows=still_listed(seen.last_run.rows, rows))
+        following = replace(seen, quarantine=quarantine, environments=environments, last_run=last_run, periods=periods)
+        return following, period_events
 
     covered_s = 0.0
     if before.listed is not None and not before.failures and not blind_since(before, asked):
         covered_s = asked.monotonic - before.listed.monotonic
     stall_detector = before.stall_detector.apply(asked.monotonic, covered_s, old, rows)
-    gap_ms = (before.age(asked) or timedelta()) / MS
-    listing = ListingContext(
-        number=before.listings + 1,
-        asked_at=asked.monotonic,
-        gap_ms=gap_ms,
-        elapsed_ms=before.elapsed_ms + gap_ms,
-        rule=PresenceRule(before.limits),
-        beats_count=stall_detector.beats_count,
-        in_doubt=snapshot.in_doubt,
-        unreadable=snapshot.rejected_ids,
-        unseen=frozenset() if earlier is None else earlier.rows.keys() - before.environments.keys(),
-        kept=kept,
-        profile=before.profile,
-        latest=latest_possible(clock, at),
-        is_date_wrong=date_error is not None,
-    )
-    is_first = before.listed is None
+    listing = _listing_context(replace(seen, stall_detector=stall_detector), snapshot, asked, kept)
     environments, events, has_moved_identity = next_environments(
         old, snapshot.timed_rows(clock), at, listing, acceptance
     )
     has_moved_identity |= before.has_moved_identity
-    inputs = RuleInputs(at=at, latest=listing.latest, is_off=has_moved_identity, is_first=is_first)
+    has_moved_identity |= _have_moved_between_runs(old, environments, listing.unseen)
+    inputs = RuleInputs(at=at, latest=listing.latest, is_off=has_moved_identity, is_first=listing.is_baseline)
     environments = with_replacements(environments, rows, inputs)
     events = named_by_device(events, environments)
-    if not is_first:
+    if not listing.is_baseline:
         # A renaming explains the old row's loss.
-        events = [*renamed_events(before.environments, environments, at), *events]
+        events = [*renamed_events(old, environments, at), *events]
     is_proof = quarantine is None and not snapshot.rejected
     environments = with_inventory(before.expect, environments, listing, at, is_proof=is_proof)
-    if earlier is not None:
-        earlier = remaining_rows(earlier, environments, listing, rows)
-        hidden = set() if earlier is None else (listing.unseen & earlier.rows.keys()) - rows.keys()
-        environments = {id_: tracked for id_, tracked in environments.items() if id_ not in hidden}
+    is_first = before.listed is None
     if before.expect and not is_first:
         events += missing_events(before.environments, environments, at)
+    if is_first and listing.is_after_long_gap(at):
+        row_events = while_not_running(events, listing.looked_at, at)
+    else:
+        unseen = None if is_first else blind_since(before.with_interval(outcome.interval), asked)
+        unseen_since = None if unseen is None else clock.server_time(unseen.wall)
+        row_events = in_groups(events, old, environments, at, unseen_since)
+    last_run = _unsettled(seen.last_run, environments, rows, listing)
+    # Nothing is known about a row of the run before until a listing has the row, or a second one proves it gone.
+    if last_run.rows:
+        environments = {id_: tracked for id_, tracked in environments.items() if id_ not in last_run.rows}
+    is_any_up = any(tracked.verdict.is_up for tracked in environments.values())
+    # Any change of the newest version comes with an event, apart from a row that only the run before had listed.
+    has_new_version = events or is_first or before.last_run.rows
     following = replace(
         seen,
         environments=MappingProxyType(environments),
-        listings=listing.number,
+        listings=before.listings + 1,
         began_at=at if before.began_at is None else before.began_at,
         listed=asked,
         elapsed_ms=listing.elapsed_ms,
-        # Any change of the newest version comes with an event, apart from a row of an earlier run.
-        newest=_newest_version(environments.values()) if events or is_first or before.earlier else before.newest,
+        newest=_newest_version(environments.values()) if has_new_version else before.newest,
         quarantine=quarantine,
         stall_detector=stall_detector,
         has_moved_identity=has_moved_identity,
         snapshot=snapshot._replace(pages=(), rows={}, served=None),
         unseen_since=None,
-        last_up=asked if any(tracked.verdict.is_up for tracked in environments.values()) else before.last_up,
-        earlier=earlier,
+        last_up=asked if is_any_up else before.last_up,
+        last_run=last_run,
     )
     periods, period_events = _next_periods(seen, following, acceptance, at=at, seen_at=seen_at)
-    if not is_first:
-        unseen = blind_since(before.with_interval(outcome.interval), asked)
-        unseen_since = None if unseen is None else clock.server_time(unseen.wall)
-        period_events = (*period_events, *in_groups(events, before.environments, environments, at, unseen_since))
-    return replace(following, periods=periods), period_events
+    return replace(following, periods=periods), (*period_events, *row_events)
+
+
+def _of_same_account(last_run: LastRun, rows: Iterable[Environment]) -> LastRun:
+    known = [tracked.environment for tracked in last_run.rows.values()]
+    return last_run if not known or are_of_one_account(known, rows) else NO_RUN
+
+
+def _listing_context(
+    seen: ProfileState, snapshot: Snapshot, asked: Clocks, kept: Collection[SafeText]
+) -> ListingContext:
+    """Return the values shared by all rows of a listing; `seen` has the clock after the listing."""
+    at, last_run, is_first = seen.clock.server_time(asked.wall), seen.last_run, seen.listed is None
+    gap_ms = (seen.age(asked) or timedelta()) / MS
+    looked_at = ServerMs(min(seen.clock.server_time(last_run.looked_at), at))
+    is_baseline = is_first and not last_run.is_whole
+    return ListingContext(
+        asked_at=asked.monotonic,
+        gap_ms=gap_ms,
+        elapsed_ms=seen.elapsed_ms + gap_ms,
+        rule=PresenceRule(seen.limits),
+        is_baseline=is_baseline,
+        marks_new=not is_first or (last_run.is_whole and at - looked_at < RESTART_MEMORY_MS),
+        beats_count=seen.stall_detector.beats_count,
+        in_doubt=snapshot.in_doubt,
+        unreadable=snapshot.rejected_ids,
+        unseen=last_run.rows.keys() - seen.environments.keys() if last_run.rows else frozenset(),
+        looked_at=looked_at,
+        longest_interval=max(last_run.interval, seen.interval),
+        kept=kept,
+        profile=seen.profile,
+        latest=latest_possible(seen.clock, at),
+        is_date_wrong=seen.date_error is not None,
+    )
+
+
+def _have_moved_between_runs(known: Environments, environments: Environments, unseen: Collection[SafeText]) -> bool:
+    """Whether the server changed the identity of a row while envwatch was not running.
+
+    If `firstSeenAt` of all rows moved equally, the server's clock was set.
+    """
+    common = [
+        (was.environment, tracked.environment)
+        for id_ in unseen
+        if not (was := known[id_]).verdict.is_absent
+        and was.environment.first_seen_at > NEVER  # a row that only a loss has named
+        and (tracked := environments.get(id_)) is not None
+        and not tracked.verdict.is_absent
+    ]
+    moved_by = {round((new.first_seen_at - old.first_seen_at) / SAME_INSTANT_MS) for old, new in common}
+    if len(common) >= limits.ANOMALY_MIN and max(moved_by) - min(moved_by) <= 1:
+        return False
+    return not all(keeps_identity(old, new) for old, new in common)
+
+
+def _unsettled(
+    last_run: LastRun, environments: Environments, listed: Container[SafeText], listing: ListingContext
+) -> LastRun:
+    """Return the run before with the rows that no listing has had yet, and none has proved gone."""
+    rows = {
+        id_: tracked
+        for id_ in last_run.rows
+        if id_ in listing.unseen
+        and id_ not in listed
+        and (tracked := environments.get(id_)) is not None
+        and not tracked.verdict.is_absent
+    }
+    return last_run._replace(rows=rows) if rows else NO_RUN
 
 
 def _next_periods(

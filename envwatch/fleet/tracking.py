@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from enum import StrEnum
 from math import inf
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from envwatch.fleet.events import NO_PROFILE, EnvironmentState, Event, Kind
+from envwatch.fleet.events import NO_PROFILE, EnvironmentState, Event, Kind, blind_after
 from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck, without_impossible
 from envwatch.fleet.presence import DISCONNECTED, GONE, HEARTBEAT_LOST, UNTIMED, Presence, PresenceRule, Reason, Verdict
 from envwatch.model import limits
@@ -24,7 +25,6 @@ from envwatch.model.times import MS, span
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
-    from datetime import timedelta
 
     from envwatch.fleet.uptime import Uptime
 
@@ -177,9 +177,11 @@ _ONLINE, _UNKNOWN = clean("online"), clean("unknown")
 _UNHEALTHY = frozenset({Presence.OFFLINE, Presence.LATE})
 _NO_SKEW_CHECK = SkewCheck()
 _NO_LIMIT = ServerMs(inf)
+_NO_LOOK = ServerMs(-inf)
 _EMPTY = (None, "")
 CHURN_MS = limits.CHURN_WINDOW / MS
 _BACK_AFTER_MS = limits.BACK_AFTER / MS
+RESTART_MEMORY_MS: Final = limits.RESTART_MEMORY / MS
 _SIGN_OF_LIFE_MS = limits.SIGN_OF_LIFE / MS
 CLOCK_ERROR_MS = limits.CLOCK_WARN_FROM / MS
 
@@ -304,22 +306,33 @@ def replaced_by_text(name: SafeText) -> SafeText:
 class ListingContext(NamedTuple):
     """Values shared by all rows of a listing."""
 
-    number: int
     asked_at: MonotonicS
     gap_ms: float
     """Time since the previous listing, by the clock that advanced more."""
     elapsed_ms: float
     rule: PresenceRule
+    is_baseline: bool = False
+    """Whether this is the first listing, and no earlier run says which rows are new."""
+    marks_new: bool = True
+    """Whether a new row came a moment ago."""
     beats_count: bool = True
     in_doubt: Collection[SafeText] = ()
     unreadable: Collection[SafeText] = ()
+    looked_at: ServerMs = _NO_LOOK
+    """The last look of the run before; infinitely early without such a run."""
+    longest_interval: timedelta = timedelta()
+    """The longest poll interval of this run and the run before."""
     unseen: Collection[SafeText] = ()
-    """Ids of an earlier run's rows not listed before in this run."""
+    """Ids of rows that only the run before has seen so far."""
     kept: Collection[SafeText] = ()
     profile: SafeText = NO_PROFILE
     latest: ServerMs = _NO_LIMIT
     is_date_wrong: bool = False
     """Whether the `Date` contradicts every heartbeat: verdicts use the previous clock."""
+
+    def is_after_long_gap(self, at: ServerMs) -> bool:
+        """Whether nobody looked for so long since the run before that a running envwatch would be blind."""
+        return self.looked_at > -inf and span(at - self.looked_at) > blind_after(self.longest_interval)
 
 
 def observed(
@@ -351,24 +364,22 @@ def observed(
             environment=row,
             verdict=verdict,
             profile=listing.profile,
-            last_change=None if listing.number == 1 else appearance(verdict, at),
+            last_change=appearance(verdict, at) if listing.marks_new else None,
             skew_check=skew_check,
             clock_suspect=clock_suspect,
             has_impossible_time=has_impossible_time,
         )
-    has_come_or_gone = verdict != tracked.verdict and _has_come_or_gone(tracked.verdict, verdict)
-    is_transition = has_come_or_gone or is_new_connection(tracked.environment, row)
+    turn_seen = _turn_seen if row.id not in listing.unseen else _turn_between_runs
+    since_at, last_change, turned_at = turn_seen(tracked, row, verdict, at, listing)
     transitions = tuple([transition for transition in tracked.transitions if at - transition < CHURN_MS])
-    if is_transition:
-        transitions = (*transitions, at)
+    if turned_at is not None and at - turned_at < CHURN_MS:
+        transitions = (*transitions, turned_at)
     following = TrackedEnvironment(
         environment=row,
         verdict=verdict,
         profile=tracked.profile,
-        since_at=at if has_come_or_gone else tracked.since_at,
-        last_change=turn(verdict, at)
-        if has_come_or_gone
-        else later_change(tracked.last_change, tracked.environment, row, at),
+        since_at=since_at,
+        last_change=last_change,
         skew_check=skew_check,
         clock_suspect=clock_suspect,
         has_impossible_time=has_impossible_time,
@@ -385,30 +396,49 @@ def observed(
     return tracked if row is tracked.environment and following == tracked else following
 
 
-def resumed(
-    known: TrackedEnvironment, environment: Environment, at: ServerMs, listing: ListingContext
-) -> TrackedEnvironment:
-    """Return an earlier run's row after the first listing of this run with the row.
+Turn: TypeAlias = tuple[ServerMs | None, RecentChange | None, ServerMs | None]
+"""Values of `since_at` and `last_change` after a listing, and the time of a turn or reconnection."""
 
-    The row's instants date the state, because this run did not see the begin. During a stall, an old heartbeat is no
-    loss.
+
+def _turn_seen(
+    tracked: TrackedEnvironment, row: Environment, verdict: Verdict, at: ServerMs, _listing: ListingContext
+) -> Turn:
+    """Return what a listing changes for a row that this run has listed before."""
+    if verdict != tracked.verdict and _has_come_or_gone(tracked.verdict, verdict):
+        return at, turn(verdict, at), at
+    change = later_change(tracked.last_change, tracked.environment, row, at)
+    return tracked.since_at, change, at if is_new_connection(tracked.environment, row) else None
+
+
+def _turn_between_runs(
+    known: TrackedEnvironment, row: Environment, verdict: Verdict, at: ServerMs, listing: ListingContext
+) -> Turn:
+    """Return what this run's first listing of a row changes; the row's own instants date a turn.
+
+    The state goes on if the connection (up) or the last sign of life (down) is still the same.
     """
-    tracked = observed(None, environment, at, listing)
-    is_held = tracked.verdict == HEARTBEAT_LOST and known.verdict.is_up and not listing.beats_count
-    turned_at = () if is_held or tracked.verdict.is_up == known.verdict.is_up else (at,)
-    transitions = tuple(each for each in (*known.transitions, *turned_at) if at - each < CHURN_MS)
-    row = tracked.environment
-    return replace(
-        tracked,
-        environment=row if tracked.verdict.is_up else with_last_known(known.environment, row),
-        verdict=known.verdict if is_held else tracked.verdict,
-        last_change=None,
-        left_pod_id=None if tracked.environment.pod_id else known.pod_id,
-        transitions=transitions,
-        is_flapping=is_flapping(transitions, at, was_flapping=known.is_flapping),
-        twins=known.twins,
-        offline_beside=known.offline_beside,
-    )
+    is_recent = at - listing.looked_at < RESTART_MEMORY_MS
+    if _is_same_state(known, row, verdict):
+        change = known.last_change
+        if is_recent:
+            change = later_change(change, known.environment, row, at)
+        return known.since_at, change, None
+    turned_at = row.connected_at if verdict.is_up else row.last_seen_alive_at
+    if turned_at is None or not listing.looked_at <= turned_at <= at:
+        turned_at = at if is_recent else None
+    if turned_at is None:
+        return None, None, None
+    if verdict.is_up and known.verdict.is_up:
+        return None, RecentChange(ChangeTag.CONNECTION, turned_at), turned_at
+    return None, turn(verdict, turned_at), turned_at
+
+
+def _is_same_state(known: TrackedEnvironment, row: Environment, verdict: Verdict) -> bool:
+    if verdict.is_up != known.verdict.is_up or known.verdict.is_absent:
+        return False
+    if verdict.is_up:
+        return not is_new_connection(known.environment, row)
+    return row.last_seen_alive_at == known.environment.last_seen_alive_at
 
 
 def _is_unchanged(tracked: TrackedEnvironment, environment: Environment, at: ServerMs, listing: ListingContext) -> bool:
@@ -433,8 +463,8 @@ def _is_unchanged(tracked: TrackedEnvironment, environment: Environment, at: Ser
 def _skew_check(
     tracked: TrackedEnvironment | None, beat_at: ServerMs | None, newest: LastHeartbeat | None, listing: ListingContext
 ) -> SkewCheck:
-    if beat_at is not None and (newest is None or beat_at < newest.at):
-        # An older heartbeat came with a new connection, at an unknown moment.
+    if beat_at is not None and (newest is None or beat_at < newest.at or newest.elapsed_ms == -inf):
+        # An older heartbeat came with a new connection, at an unknown moment. The run before had other clocks.
         return SkewCheck.for_heartbeat(beat_at, listing.asked_at)
     if tracked is None:
         return _NO_SKEW_CHECK

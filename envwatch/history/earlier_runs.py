@@ -11,96 +11,122 @@ from dataclasses import replace
 from datetime import timedelta
 from itertools import accumulate
 from math import inf
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.alerts.run_before import unproven_ids, with_memory_of_run, with_run_before
 from envwatch.alerts.uptime_record import UptimeRecord, is_server
-from envwatch.fleet.anomalies import in_groups
-from envwatch.fleet.events import NOT_RUNNING, Event, Kind, blind_after, leaves
-from envwatch.fleet.presence import GONE, UNTIMED
+from envwatch.fleet.events import NOT_RUNNING, Event, Kind, blind_after, flatten, is_never_seen, leaves
 from envwatch.fleet.profile_state import ProfileState, are_of_one_account, blind_since
-from envwatch.fleet.replacement import named_by_device, renamed_events
-from envwatch.fleet.tracking import CLOCK_ERROR_MS, Environments, TrackedEnvironment, events_between, with_last_known
+from envwatch.fleet.tracking import CLOCK_ERROR_MS
 from envwatch.fleet.uptime import Uptime
 from envwatch.fleet.watched_time import UptimeState, WatchedTime, states
 from envwatch.history.past import HistoryError, Past, events_of
 from envwatch.model import limits
 from envwatch.model.clock import ServerClock, ServerMs, WallMs
 from envwatch.model.outcome import PollResult, RecordedPoll
-from envwatch.model.text import SafeText, clean
 from envwatch.model.times import DAY_MS, MS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from envwatch.alerts.monitor import Monitor
     from envwatch.fleet.watched_time import Interval
     from envwatch.history.past import Moment
+    from envwatch.model.clock import Clocks
+    from envwatch.model.outcome import Outcome
+    from envwatch.model.text import SafeText
 
 
 _SEARCHED_DAYS: Final = 31
 
 
-LACKED: Final = clean("not in the first poll")
-"""Reason of a row missing in a single listing; the second settles the absence."""
+_OF_LISTINGS: Final = frozenset(
+    {
+        Kind.APPEARED,
+        Kind.ONLINE,
+        Kind.OFFLINE,
+        Kind.RECONNECTED,
+        Kind.RESTARTED,
+        Kind.GONE,
+        Kind.RETURNED,
+        Kind.MODE,
+        Kind.VERSION,
+        Kind.BRANCH,
+        Kind.RENAMED,
+        Kind.CHANGED,
+        Kind.FLAPPING,
+        Kind.STEADY,
+        Kind.TOGETHER,
+        Kind.WHILE_BLIND,
+    }
+)
+"""Kinds of events found by comparing two listings."""
 
 
-def changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
-    """Return the changes between two runs, grouped by `in_groups`.
+class Seam(NamedTuple):
+    """The first listings after a recorded moment, seen as by one run that was blind meanwhile.
 
-    The result is empty without listings of the same organizations (key) on both sides.
+    The recording may have ended with another run, or paused while the disk was slow.
     """
-    old, new = before.profile_state, first.profile_state
-    if old.listed is None or new.listed is None or not are_of_one_account(old.rows, new.rows):
-        return ()
-    listed_at = at = new.clock.server_time(new.listed.wall)
-    ended_at = old.clock.server_time(before.now.wall)
-    if 0 <= ended_at - at < CLOCK_ERROR_MS:
-        # Two estimates of the server's clock may differ by more than this gap.
-        at = ServerMs(ended_at + 1)
-    environments, events = _compared(old, with_memory_of_run(new, old, at), at)
-    unseen = blind_since(old, new.listed)
-    unseen_since = None if unseen is None else new.clock.server_time(unseen.wall)
-    grouped = in_groups(events, old.environments, environments, listed_at, unseen_since)
-    return [_as_not_running(event) if event.kind is Kind.WHILE_BLIND else event for event in grouped]
+
+    state: ProfileState
+    """The state that knows the recorded moment."""
+    ended_at: ServerMs
+    """The recorded moment."""
+
+    @classmethod
+    def after(cls, before: Moment, profile_state: ProfileState) -> Seam | None:
+        """Return the seam between a recorded moment and a run; None if the moment knows no listing.
+
+        `profile_state` is any state of the run.
+        """
+        if before.profile_state.listed is None:
+            return None
+        begin = ProfileState(
+            limits=profile_state.limits,
+            profile=profile_state.profile,
+            profile_name=profile_state.profile_name,
+            server=profile_state.server,
+            expect=profile_state.expect,
+        )
+        return cls(
+            begin.resuming(before.profile_state.as_last_run), before.profile_state.clock.server_time(before.now.wall)
+        )
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run knows all that the recorded moment knew."""
+        return self.state.listed is not None and not self.state.last_run.rows
+
+    def after_outcome(
+        self, outcome: Outcome, own: Sequence[Event] = (), kept: Collection[SafeText] = frozenset()
+    ) -> tuple[Seam, Sequence[Event]]:
+        """Return the seam after a poll, and the events of the poll; `own` are the run's events, `kept` as in `apply`.
+
+        The run itself begins with a silent baseline, so its first listing has other events, and later it does not know
+        the rows that no listing has had yet.
+        """
+        before = self.state
+        state, found = before.apply(outcome, kept)
+        if before.listed is None:
+            changes = [event for event in found if _is_of_listings(event)]
+            others = [event for event in own if not _is_of_listings(event)]
+        else:
+            known = {(event.kind, event.id) for event in flatten(own)}
+            unknown = (event for event in flatten(found) if (event.kind, event.id) not in known)
+            changes = [event for event in unknown if event.id in before.last_run.rows]
+            others = [*own]
+        return self._replace(state=state), (*map(self._dated, changes), *others)
+
+    def _dated(self, event: Event) -> Event:
+        # Two estimates of the server's clock may differ by more than a short pause.
+        if not 0 <= self.ended_at - event.at < CLOCK_ERROR_MS:
+            return event
+        return replace(event, at=ServerMs(self.ended_at + 1), members=tuple(map(self._dated, event.members)))
 
 
-def _compared(before: ProfileState, first: ProfileState, at: ServerMs) -> tuple[Environments, list[Event]]:
-    environments: dict[SafeText, TrackedEnvironment] = {}
-    events: list[Event] = []
-    for id_, tracked in first.environments.items():
-        if tracked.verdict.is_absent:  # expected, and never listed
-            continue
-        environments[id_] = tracked
-        events += events_between(before.environments.get(id_), _comparable(tracked, before), at)
-    unproven = unproven_ids(first)
-    for id_, tracked in before.environments.items():
-        if id_ in environments:
-            continue
-        if tracked.verdict.is_absent or id_ in unproven:
-            environments[id_] = tracked
-            continue
-        environments[id_] = replace(tracked, verdict=GONE)
-        gone = events_between(tracked, environments[id_], at)
-        events += (event if tracked.absent else replace(event, reason=LACKED) for event in gone)
-    events = named_by_device(events, environments)
-    return environments, [*renamed_events(before.environments, environments, at), *events]
-
-
-def _comparable(tracked: TrackedEnvironment, before: ProfileState) -> TrackedEnvironment:
-    """Take flapping, an untimed verdict, and values dropped for offline rows from the earlier run."""
-    known = before.environments.get(tracked.environment.id)
-    if known is None or known.verdict.is_absent:
-        return tracked
-    verdict = known.verdict if tracked.verdict == UNTIMED else tracked.verdict
-    row = tracked.environment if verdict.is_up else with_last_known(known.environment, tracked.environment)
-    return replace(tracked, environment=row, verdict=verdict, is_flapping=known.is_flapping)
-
-
-def _as_not_running(group: Event) -> Event:
-    """Remove durations, because nobody watched how long earlier states lasted."""
-    return replace(group, reason=NOT_RUNNING, members=tuple(replace(each, lasted=None) for each in group.members))
+def _is_of_listings(event: Event) -> bool:
+    """Whether an event says how rows changed; an expected row that no listing ever had is no change of a row."""
+    return event.kind in _OF_LISTINGS and not is_never_seen(event)
 
 
 class EarlierRuns(NamedTuple):
@@ -137,16 +163,18 @@ class EarlierRuns(NamedTuple):
         recorded = [event for event in self.events if event.reason == NOT_RUNNING and event.since is not None]
         return [gap for gap in found if not any(_overlap(gap, event) for event in recorded)]
 
-    def until_now(self, first: Moment, since: WallMs) -> Sequence[Event]:
-        """Return the changes from the last run to the first listing, or a gap."""
-        if first.profile_state.listed is None:
-            return ()
-        if self.last is not None and (changes := changes_between_runs(self.last, first)):
-            return changes
+    def seam(self, profile_state: ProfileState) -> Seam | None:
+        """Return the seam between the last recorded moment, if any, and a run in any of its states."""
+        return None if self.last is None else Seam.after(self.last, profile_state)
+
+    def until_now(self, events: Sequence[Event], first: ProfileState, since: WallMs) -> Sequence[Event]:
+        """Return the events of the first listing, after a gap if nobody looked for long and nothing changed."""
+        if first.listed is None or any(event.reason == NOT_RUNNING for event in events):
+            return events
         last = None if self.last is None else self.last.profile_state.listed
         until = since if last is None else max(since, last.wall)
-        is_blind = self.last is None or blind_since(self.last.profile_state, first.profile_state.listed) is not None
-        return [self._gap(until, first.profile_state.listed.wall)] if is_blind else ()
+        is_blind = self.last is None or blind_since(self.last.profile_state, first.listed) is not None
+        return (self._gap(until, first.listed.wall), *events) if is_blind else events
 
     def _gap(self, since: WallMs, until: WallMs) -> Event:
         clock = ServerClock() if self.last is None else self.last.profile_state.clock
@@ -155,27 +183,42 @@ class EarlierRuns(NamedTuple):
             kind=Kind.WHILE_BLIND, at=at, profile=self.profile, since=clock.server_time(since), reason=NOT_RUNNING
         )
 
-    def unchanged_for(self, first: Moment) -> timedelta | None:
+    def unchanged_for(self, first: ProfileState, now: Clocks) -> timedelta | None:
         """Return the last run's age; None below `RESTART_MEMORY` or for another account."""
-        if self.last is None or not are_of_one_account(self.last.profile_state.rows, first.profile_state.rows):
+        if self.last is None or not are_of_one_account(self.last.profile_state.rows, first.rows):
             return None
-        age = self.last.profile_state.age(first.now)
+        age = self.last.profile_state.age(now)
         return None if age is None or age < limits.RESTART_MEMORY else age
 
-    def seeded(self, monitor: Monitor, changes: Sequence[Event]) -> Monitor:
-        """Return the monitor with these records, without new incidents or alerts.
+    def seeded(self, monitor: Monitor, outcomes: Sequence[Outcome]) -> tuple[Monitor, Sequence[Event]]:
+        """Return the monitor with these records, and the changes since the last run, without new incidents or alerts.
 
-        Another account's records are ignored. `changes` lead to the first listing; `monitor` may be later.
+        `outcomes` are all of this run so far. Another account's records are ignored.
         """
         fleet = monitor.fleet
         profile_state = fleet.by_profile[self.profile]
-        if self.last is not None and not are_of_one_account(self.last.profile_state.rows, profile_state.rows):
-            return monitor
-        monitor = monitor.with_past(self.profile, [*self.events, *changes], self.polls)
         if self.last is None:
-            return monitor
-        by_profile = {**fleet.by_profile, self.profile: with_run_before(profile_state, self.last.profile_state)}
-        return replace(monitor, fleet=replace(fleet, by_profile=MappingProxyType(by_profile)))
+            return monitor.with_past(self.profile, self.events, self.polls), ()
+        if not are_of_one_account(self.last.profile_state.rows, profile_state.rows):
+            return monitor, ()
+        kept = monitor.incidents.lost_of(self.profile)
+        seam, changes = self.seam(profile_state), list[Event]()
+        for outcome in outcomes:
+            if seam is not None:
+                seam, found = seam.after_outcome(outcome, kept=kept)
+                changes += found
+        monitor = monitor.with_past(self.profile, [*self.events, *changes], self.polls)
+        if seam is None or seam.state.listed is None:
+            return monitor, changes
+        resumed = replace(
+            profile_state,
+            environments=seam.state.environments,
+            last_run=seam.state.last_run,
+            has_moved_identity=seam.state.has_moved_identity,
+        )
+        monitor = replace(monitor, fleet=fleet.with_profile_state(self.profile, resumed))
+        record = monitor.uptime_records.get(self.profile)
+        return (monitor if record is None else monitor.with_uptime_record(self.profile, record)), changes
 
 
 def _overlap(gap: Event, other: Event) -> bool:

@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from envwatch.model.outcome import PollResult
+from envwatch.model.outcome import Listed, PollResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from envwatch.alerts.monitor import Monitor, MonitorChanges
     from envwatch.history.stored import Retention
-    from envwatch.history.writer import BetweenRuns, FolderWriter
+    from envwatch.history.writer import FolderWriter
     from envwatch.model.text import SafeText
 
 _QUEUED: Final = 12
@@ -40,7 +40,6 @@ class HistoryRecorder:
         notify: Takes a line, in any thread, about lost or resumed recording.
         delay_s: Seconds from the first outcome to the imports; `close` ends the wait.
         prepare: Called first, in the thread.
-        between_runs: See `FolderWriter`.
         on_ready: Called in the thread for each profile, once the first listing is readable or this process does not
             record.
     """
@@ -53,12 +52,10 @@ class HistoryRecorder:
         notify: Callable[[str], None],
         delay_s: float = 0.0,
         prepare: Callable[[], None] = nothing,
-        between_runs: BetweenRuns | None = None,
         on_ready: Callable[[SafeText], None] = nothing,
     ) -> None:
         self._folders = folders
         self._retentions = retentions
-        self._between_runs = between_runs
         self._writers: dict[SafeText, FolderWriter] = {}
         self._notify = notify
         self._delay_s = delay_s
@@ -150,7 +147,6 @@ class HistoryRecorder:
                 folder,
                 self._retentions.get(profile, Retention()),
                 profile=profile,
-                between_runs=self._between_runs,
                 note=self._notify,
             )
 
@@ -184,7 +180,8 @@ class HistoryRecorder:
             writer.write_events(changes.now, events)
             return False
         moment = Moment.of(monitor, profile, changes.now)
-        writer.write(moment, PollResult.from_outcome(outcome), events)
+        listed = outcome if isinstance(outcome, Listed) else None
+        writer.write(moment, PollResult.from_outcome(outcome), events, listed)
         return moment.profile_state.listings > 0
 
 

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from envwatch.fleet.anomalies import Anomaly, QuarantinedListing
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind
+from envwatch.fleet.last_run import NO_RUN
 from envwatch.fleet.plausibility import IMPOSSIBLE
 from envwatch.fleet.presence import Presence, Reason
 from envwatch.fleet.profile_state import missing_id
 from envwatch.fleet.replacement import is_replacement
 from envwatch.fleet.tracking import TrackedEnvironment, replaced_by_text
-from envwatch.history.earlier_runs import LACKED
 from envwatch.history.past import About, Moment, RecordedAlerts
 from envwatch.model.environment import (
     API_FIELDS,
@@ -91,7 +91,7 @@ _PRESENCES: Final = frozenset({*Presence, "unknown"})
 _CONNECTIONS: Final = frozenset({Kind.RECONNECTED, Kind.RESTARTED})
 _OWN_WORDS: Final = re.compile(
     rf"(?:{'|'.join(map(re.escape, chain(Reason, Cause, Anomaly)))})(?: \([0-9]+ s\))?"
-    rf"|[0-9,]+ of [0-9,]+ machines vanished at once|believed now|a later poll contradicts it|{NOT_RUNNING}|{LACKED}"
+    rf"|[0-9,]+ of [0-9,]+ machines vanished at once|believed now|a later poll contradicts it|{NOT_RUNNING}"
     r"|(?:the server's clock \(Date\)|this machine's clock) [a-z0-9' ]+: "
     r"machines \(clk\?\) are judged by [a-z ']+, losses page"
     rf"|every heartbeat has an impossible time \({IMPOSSIBLE}\): machines are unknown \(clk\?\)"
@@ -161,7 +161,7 @@ class Redaction:
             redacted = self._again(f"row {id_}", self._tracked_environment, tracked)
             environments[redacted.environment.id] = redacted
         return _with(
-            replace(profile_state, server=EMPTY, earlier=None, environments=MappingProxyType(environments)),
+            replace(profile_state, server=EMPTY, last_run=NO_RUN, environments=MappingProxyType(environments)),
             profile=self._profile,
             profile_name=self._profile,
             expect=partial(self._again, "expect", lambda names: tuple(map(self._machine, names))),

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing, suppress
-from itertools import chain, filterfalse
+from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING, Final
 
 from envwatch import __version__
 from envwatch.files import ProcessLock, set_aside
-from envwatch.fleet.events import NO_PROFILE, Event, Kind, is_never_seen
+from envwatch.fleet.events import NO_PROFILE
 from envwatch.history.day_file import DayFile, DayReader, Numbers, is_damage
+from envwatch.history.earlier_runs import Seam
 from envwatch.history.past import HistoryError, OtherVersionError
 from envwatch.history.stored import (
     ASIDE,
@@ -25,22 +26,20 @@ from envwatch.history.stored import (
     utc_day,
 )
 from envwatch.model.clock import Clocks, WallMs
-from envwatch.model.outcome import PollResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import date
     from pathlib import Path
 
+    from envwatch.fleet.events import Event
     from envwatch.history.past import Moment
     from envwatch.history.stored import Retention
+    from envwatch.model.outcome import Listed, PollResult
     from envwatch.model.text import SafeText
 
-    BetweenRuns = Callable[[Moment, Moment], Sequence[Event]]
 
 _TIDY_EVERY_S: Final = 3600.0
-_NOT_COMPARED: Final = frozenset({Kind.FLAPPING, Kind.STEADY})
-"""No comparison of two moments finds these events."""
 
 
 class FolderWriter:
@@ -50,34 +49,30 @@ class FolderWriter:
     limit, or a value that cannot be encoded.
 
     Args:
-        between_runs: Returns the events from the last written listing to the first after another run or dropped polls,
-            in place of the listing's changes.
         note: Takes a line for a damaged file set aside, and daily for an undeletable file.
         numbers: Lowest numbers of the first poll and event; None continues the folder's.
     """
 
-    def __init__(  # noqa: PLR0913 - all but two have a default
+    def __init__(
         self,
         folder: Path,
         retention: Retention,
         *,
         profile: SafeText = NO_PROFILE,
-        between_runs: BetweenRuns | None = None,
         note: Callable[[str], None] = lambda _line: None,
         numbers: Numbers | None = None,
     ) -> None:
         self._folder = folder
         self._retention = retention
         self._profile = profile
-        self._between_runs = between_runs
         self._note = note
         self._lock = ProcessLock(folder / LOCK)
         self._day: date | None = None
         self._file: DayFile | None = None
         self._numbers = numbers
         self._run: int | None = None
-        self._is_compared = False
-        self._before: Moment | None = None
+        self._has_seam = False
+        self._seam: Seam | None = None
         self._tidied_at = -inf
         self._stuck: dict[Path, date] = {}
         """Undeletable files, with the day of the newest line."""
@@ -87,23 +82,29 @@ class FolderWriter:
         had, has = self._lock.is_held, self._lock.acquire()
         if had and not has:
             self._leave()
-            self._before = None
         return has
 
-    def write(self, moment: Moment, result: PollResult, events: Sequence[Event] = ()) -> None:
-        """Add a poll with events, then delete old days; call `take` before."""
+    def write(
+        self, moment: Moment, result: PollResult, events: Sequence[Event] = (), listed: Listed | None = None
+    ) -> None:
+        """Add a poll with events, then delete old days; call `take` before.
+
+        By `listed`, the poll's listing, the first polls after another run or after dropped polls have all events since
+        the last recorded moment.
+        """
 
         def add(file: DayFile) -> None:
             run = self._run or file.numbers.poll
             file.write(moment, result, all_events, run)
             self._run = run
 
-        is_first = result is PollResult.LISTED and moment.profile_state.listings > 0 and not self._is_compared
-        between = self._changes_between_runs(moment) if is_first else None
-        all_events = events if between is None else (*between, *filterfalse(_is_compared, events))
+        if listed is not None and not self._has_seam:
+            self._has_seam, self._seam = True, self._seam_before(moment)
+        all_events, seam = events, self._seam
+        if listed is not None and seam is not None:
+            seam, all_events = seam.after_outcome(listed, events)
         self._add(moment.now, add)
-        if is_first:
-            self._is_compared, self._before = True, None
+        self._seam = None if seam is None or seam.is_over else seam
         now, clock = moment.now, moment.profile_state.clock
         # A fast clock must not make every day too old.
         if clock.is_known and now.monotonic - self._tidied_at >= _TIDY_EVERY_S:
@@ -117,7 +118,7 @@ class FolderWriter:
 
     def restart(self) -> None:
         """Continue after dropped polls with a KEY and a comparison."""
-        self._is_compared = False
+        self._has_seam = False
         if self._file is not None:
             self._file.restart()
 
@@ -177,16 +178,13 @@ class FolderWriter:
         what = "a day of another version of envwatch" if is_other else "a damaged day of the history"
         self._note(f"{what} was set aside, and a new one begun ({aside})")
 
-    def _changes_between_runs(self, first: Moment) -> Sequence[Event] | None:
-        if self._between_runs is None:
-            return None
+    def _seam_before(self, first: Moment) -> Seam | None:
         past = StoredPast(self._folder, self._profile)
         try:
-            if self._before is None and (poll := past.last_listing()) is not None:
-                self._before = past.moment(poll)
+            poll = past.last_listing()
+            return None if poll is None else Seam.after(past.moment(poll), first.profile_state)
         except HistoryError:  # damaged moments are not compared
             return None
-        return None if self._before is None else self._between_runs(self._before, first)
 
     def _close_file(self) -> None:
         if self._file is not None:
@@ -198,13 +196,7 @@ class FolderWriter:
     def _leave(self) -> None:
         self._close_file()
         self._numbers = None
-        self._is_compared = False
-
-
-def _is_compared(event: Event) -> bool:
-    if event.kind in _NOT_COMPARED or is_never_seen(event):
-        return False
-    return bool(event.members or event.id is not None)
+        self._has_seam = False
 
 
 def next_numbers(*folders: Path) -> Numbers:

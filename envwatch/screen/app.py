@@ -200,15 +200,15 @@ class EnvwatchApp(TerminalApp, StateNode):
 
     async def _load_past(self, profile: SafeText) -> None:
         try:
-            seeded, unchanged_for = await self.time_machine.reader.load(profile)
+            runs, unchanged_for = await self.time_machine.reader.load(profile)
         except HistoryError as error:
             if self.state.notice is NO_NOTICE:  # a notice about failed recording says the same
                 self._warn(clean(f"earlier events are missing: {error}"))
             return
-        await self._watch.seed(seeded)
+        changes = await self._watch.seed(profile, runs.seeded)
         ambiguous = self._names.among(self._watch.monitor.fleet.environments)
         state = replace(self._present, ambiguous_names=ambiguous)
-        if unchanged_for is not None:
+        if unchanged_for is not None and not changes:
             notice = Notice(unchanged_text(profile, unchanged_for), self._watch.clocks().monotonic, "plain")
             state = replace(state, notice=notice)
         self._publish(state)

@@ -65,8 +65,7 @@ def last_moment(folder: Path, profile: SafeText) -> Moment | None:
 
 def earlier_alerts(name: SafeText, profile: SelectedProfile, now: Clocks) -> AlertState | None:
     """Return a profile's stored losses and incidents."""
-    state = alert_state(ALERT_STATE.read_or_empty(alert_file_for(*profile)), name, now)
-    return None if state is None else replace(state, online=frozenset())
+    return alert_state(ALERT_STATE.read_or_empty(alert_file_for(*profile)), name, now)
 
 
 def alert_files_of(profiles: Profiles, hooks: Sequence[HookSettings]) -> AlertFiles:
@@ -129,20 +128,15 @@ class AlertFiles:
         if state is not None:
             state = replace(state, ledger=state.ledger.only(self._hooks))
         folder = self._histories.get(name)
-        is_known = state is not None and "online" not in dropped
+        is_known = state is not None and "rows" not in dropped
         recorded = None if is_known or folder is None else _state_in_history(folder, name)
         if recorded is None:
             return state
-        at = date_text(recorded.looked_at, None)
+        at = date_text(recorded.last_run.looked_at, None)
         warn(f"the history says which machines{of_profile} were online at {at}, as {path} does not")
         if state is None:
             return recorded
-        return replace(
-            state,
-            online=recorded.online | state.online,
-            siblings={**recorded.siblings, **state.siblings},
-            rows={**recorded.rows, **state.rows},
-        )
+        return replace(state, last_run=state.last_run._replace(rows={**recorded.last_run.rows, **state.last_run.rows}))
 
     def _acquire(self, name: SafeText, warn: Callable[[str], None]) -> bool:
         lock = self._locks[name]
@@ -163,7 +157,7 @@ class AlertFiles:
         """Write a held profile's state if changed or a minute old; never waits."""
         before, written_at = self._written.get(profile, (None, now.wall))
         is_recent = 0 <= now.wall - written_at < _WRITTEN_EVERY_MS
-        if before is not None and is_recent and replace(state, looked_at=before.looked_at) == before:
+        if before is not None and is_recent and state.is_like(before):
             return
         self._written[profile] = state, now.wall
         self._files[profile].keep(alert_state_content(state, now))

@@ -82,7 +82,7 @@ def known_rows(name: SafeText, profile: SelectedProfile) -> Sequence[TrackedEnvi
     if (moment := last_moment(profile.history_folder, name)) is not None:
         return [*moment.profile_state.environments.values()]
     state = alert_state(ALERT_STATE.read_or_empty(alert_file_for(*profile)), name, read_clocks())
-    return [] if state is None else [*state.rows.values()]
+    return [] if state is None else [*state.last_run.rows.values()]
 
 
 def file_filters_of(profiles: Profiles) -> FileFilters:

@@ -14,7 +14,7 @@ from envwatch.fleet.events import EventLog
 from envwatch.letta.poller import Runtime
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
     from datetime import datetime, timedelta
 
     from envwatch.alerts.acknowledgements import Acks, ServerKey
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
 
 _TICK_S = 1.0
+_OUTCOMES_KEPT = 60
+"""Outcomes of a profile kept until the records of earlier runs are read; later, nothing is compared with those."""
 
 
 class MonitorUpdate(NamedTuple):
@@ -82,6 +84,13 @@ Deadline: TypeAlias = "Callable[[Clocks], float]"
 """Returns the seconds left; 0 or less after the deadline."""
 
 
+Seeding: TypeAlias = "Callable[[Monitor, Sequence[Outcome]], tuple[Monitor, Sequence[Event]]]"
+"""Takes a monitor and all outcomes of a profile so far.
+
+Returns the monitor that knows earlier runs, and the changes since the last run.
+"""
+
+
 def deadline_after(began: Clocks, lasts: timedelta | None = None, until: datetime | None = None) -> Deadline:
     """Return the deadline after `lasts` or at `until`, whichever is first."""
     ends_s = math.inf if lasts is None else began.monotonic + lasts.total_seconds()
@@ -103,6 +112,7 @@ class Watch:
 
     The caller enters the session; without a session, only time passes. A thread calls `read` after each outcome,
     because the disk may be slow. `keep` saves decisions and never waits. `has_log` keeps the event log, which grows.
+    `awaits_past` are profiles that `seed` will be called for.
     """
 
     def __init__(  # noqa: PLR0913  the parts that a watch joins
@@ -115,6 +125,7 @@ class Watch:
         runtime: Runtime | None = None,
         deadline: Deadline = never,
         has_log: bool = False,
+        awaits_past: Collection[SafeText] = (),
     ) -> None:
         self.monitor = monitor
         self.targets: Mapping[SafeText, PolledProfile] = {} if session is None else session.targets
@@ -127,6 +138,7 @@ class Watch:
         self.clocks = self._runtime.clocks
         self._deadline = deadline
         self._has_log = has_log
+        self._outcomes: dict[SafeText, list[Outcome]] = {profile: [] for profile in awaits_past}
         self._decided: list[Decisions] = []
         """Decisions since the last reading of the state files began."""
         self._pending: asyncio.Task[tuple[SafeText, Outcome, News]] | None = None
@@ -138,8 +150,7 @@ class Watch:
         for profile, state in states.items():
             if state is not None:
                 self.monitor = self.monitor.with_alert_state(profile, state)
-                known = self.monitor.fleet.by_profile[profile].earlier
-                rows = () if known is None else known.rows.values()
+                rows = state.known_run.rows.values()
                 self.targets[profile].remember(row.environment for row in rows if not row.verdict.is_absent)
 
     def __aiter__(self) -> Self:
@@ -182,6 +193,10 @@ class Watch:
     def take(self, profile: SafeText, outcome: Outcome, news: News = NO_NEWS) -> MonitorUpdate:
         """Take news and an outcome; return the update."""
         now = self.clocks()
+        if (outcomes := self._outcomes.get(profile)) is not None:
+            outcomes.append(outcome)
+            if len(outcomes) > _OUTCOMES_KEPT:
+                del self._outcomes[profile]
         before, turned = self._with_news(news, now)
         monitor, changes = before.apply(profile, outcome, now)
         acks = {**changes.continued_acks, **dict.fromkeys(changes.ended_acks)}
@@ -224,14 +239,18 @@ class Watch:
         intervals = {profile: target.poller.schedule.interval for profile, target in self.targets.items()}
         self.monitor = self.monitor.with_intervals(intervals)
 
-    async def seed(self, seeded: Callable[[Monitor], Monitor]) -> None:
-        """Add records of earlier runs, computed in a thread, and again if the monitor changes meanwhile."""
+    async def seed(self, profile: SafeText, seeded: Seeding) -> Sequence[Event]:
+        """Add records of earlier runs, computed in a thread, and again if the monitor changes meanwhile; call once.
+
+        Return the changes since the last run.
+        """
         while True:
             before = self.monitor
-            monitor = await asyncio.to_thread(seeded, before)
+            monitor, changes = await asyncio.to_thread(seeded, before, [*self._outcomes.get(profile, ())])
             if self.monitor is before:
                 self.monitor = monitor
-                return
+                self._outcomes.pop(profile, None)
+                return changes
 
     async def aclose(self) -> None:
         """Stop waiting for an outcome."""

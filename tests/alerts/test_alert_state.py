@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -21,9 +21,16 @@ from envwatch.alerts.alert_state import (
     ledger_content,
 )
 from envwatch.alerts.incidents import Blindness, Incident
-from envwatch.fleet.events import NO_PROFILE
+from envwatch.alerts.losses import Loss
+from envwatch.fleet.events import NO_PROFILE, Event, Kind
+from envwatch.fleet.last_run import LastRun
+from envwatch.fleet.presence import DISCONNECTED, GONE
+from envwatch.fleet.watched_time import Span
 from envwatch.model.clock import MonotonicS, ServerMs, WallMs
 from envwatch.model.text import clean
+
+if TYPE_CHECKING:
+    from envwatch.fleet.tracking import TrackedEnvironment
 
 LATER = reading(NOW + 60_000)
 
@@ -48,7 +55,19 @@ def test_a_state_comes_back_unchanged_but_for_the_rows_of_its_losses() -> None:
     incidents = tuple(each._replace(losses=tuple(bare(loss, each.id) for loss in each.losses)) for each in STATE.open)
     assert len(waiting) == 2
     assert len(incidents) == 1
-    assert after == replace(STATE, waiting=waiting, open=incidents, ledger=STATE.ledger.only({clean("page")}))
+    expected = replace(STATE, waiting=waiting, open=incidents, ledger=STATE.ledger.only({clean("page")}))
+    assert after is not None
+    assert replace(after, last_run=expected.last_run) == expected
+    assert after.last_run._replace(rows={}) == LastRun(STATE.last_run.looked_at)
+    assert {id_: kept_of(each) for id_, each in after.last_run.rows.items()} == {
+        id_: kept_of(each) for id_, each in STATE.last_run.rows.items()
+    }
+
+
+def kept_of(tracked: TrackedEnvironment) -> tuple[Any, ...]:
+    """Return what the file keeps of a row."""
+    memory = tracked.transitions, tracked.is_flapping, tracked.twins, tracked.offline_beside
+    return tracked.environment, tracked.verdict, tracked.since_at, *memory
 
 
 def test_a_file_has_the_announcements_of_its_own_profile() -> None:
@@ -69,22 +88,25 @@ def test_an_empty_file_and_a_file_of_another_version_have_no_state(content: dict
 def test_without_the_time_of_the_last_look_the_time_of_the_write_counts(
     damage: dict[str, object], written: dict[str, float], looked_at: float
 ) -> None:
-    content = {"version": VERSION, "online": ["a"]} | damage | written
+    content = {"version": VERSION, "rows": CONTENT["rows"]} | damage | written
     state = alert_state(content, NO_PROFILE, LATER)
     assert state is not None
-    assert state.online == {"a"}
-    assert state.looked_at == looked_at
+    assert state.last_run.rows.keys() == set("abc")
+    assert state.last_run.looked_at == looked_at
     assert dropped_values(content, state) == {"looked_at": "looked_at"}
 
 
 DAMAGES: dict[str, tuple[dict[str, object], dict[str, str]]] = {
     "nothing": ({}, {}),
-    "one of three ids": ({"online": ["a", "b", 7]}, {"online": "online (1 of 3)"}),
-    "no list of ids": ({"online": "a"}, {"online": "online"}),
-    "no ids": ({"online": None}, {"online": "online"}),
+    "no rows by id": ({"rows": "a"}, {"rows": "rows"}),
+    "no rows": ({"rows": None}, {"rows": "rows"}),
     "a waiting loss": ({"waiting": [*CONTENT["waiting"], {}]}, {"waiting": "waiting (1 of 3)"}),
     "an incident": ({"open": {**CONTENT["open"], "inc-2": 7}}, {"open": "open (1 of 2)"}),
     "a row": ({"rows": {**CONTENT["rows"], "b": {"row": {"id": 7}}}}, {"rows": "rows (1 of 3)"}),
+    "a verdict": (
+        {"rows": {**CONTENT["rows"], "b": CONTENT["rows"]["b"] | {"verdict": ["online", "x", True]}}},
+        {"rows": "rows (1 of 3)"},
+    ),
     "blindness": ({"blind": {"since": "x"}}, {"blind": "blind"}),
     "hooks": ({"failing": {"page": "x"}}, {"failing": "failing"}),
 }
@@ -102,7 +124,7 @@ def test_times_in_the_future_count_as_this_moment_because_the_clock_was_set_back
     earlier = reading(NOW - 3_600_000)
     after = alert_state(CONTENT, NO_PROFILE, earlier)
     assert after is not None
-    assert after.looked_at == earlier.wall
+    assert after.last_run.looked_at == earlier.wall
     assert {loss.noticed_at for loss in after.waiting} == {earlier.monotonic}
     assert {incident.noticed_at for incident in after.open} == {earlier.monotonic}
 
@@ -120,7 +142,8 @@ def test_damage_in_one_part_costs_no_other_part(part: str, value: object) -> Non
     whole = alert_state(CONTENT, NO_PROFILE, LATER)
     assert after is not None
     assert whole is not None
-    for name in {"online", "waiting", "open", "ledger", "failing"} - {part}:
+    changed = "last_run" if part in {"rows", "is_stalled", "written_at"} else part
+    for name in {"last_run", "waiting", "open", "ledger", "failing"} - {changed}:
         assert getattr(after, name) == getattr(whole, name)
 
 
@@ -155,3 +178,18 @@ def test_an_incident_has_its_readable_losses(damage: dict[str, object]) -> None:
     (incident,) = opened({"inc-1": entry})
     assert [each.id for each in incident.losses] == ["b"]
     assert opened({"inc-1": INCIDENT | {"losses": [loss | damage]}}) == ()
+
+
+def test_a_loss_says_what_is_known_of_a_row_that_the_file_lacks() -> None:
+    def loss(id_: str, kind: Kind = Kind.OFFLINE) -> Loss:
+        event = Event(kind=kind, at=NOW, id=clean(id_), name=clean(f"name of {id_}"))
+        return Loss(event, Span(NOW, NOW), MonotonicS(0.0), MonotonicS(0.0))
+
+    state = AlertState(last_run=STATE.last_run, waiting=(loss("gone", Kind.GONE), loss("off"), loss("b")))
+    rows = state.known_run.rows
+    assert [(rows[id_].verdict, rows[id_].since_at) for id_ in map(clean, ("gone", "off"))] == [
+        (GONE, NOW),
+        (DISCONNECTED, NOW),
+    ]
+    assert rows[clean("off")].environment.name == "name of off"
+    assert rows[clean("b")] is STATE.last_run.rows[clean("b")]

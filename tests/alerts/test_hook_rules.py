@@ -21,6 +21,7 @@ from envwatch.alerts.incidents import Incident
 from envwatch.alerts.ledger import Progress
 from envwatch.alerts.silences import Silence, silence_of_query
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
+from envwatch.fleet.last_run import LastRun
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.text import clean
 from envwatch.wording.events.matching import event_test, matcher_of
@@ -138,7 +139,7 @@ def opened_before(*, is_told: bool = True, has_row: bool = True, **settings: Any
     ((_, opened),) = before.fired
     assert isinstance(opened.subject, Incident)
     losses = tuple(each if has_row else replace(each, then=None) for each in opened.subject.losses)
-    state = AlertState(looked_at=WallMs(NOW), open=(opened.subject._replace(losses=losses),))
+    state = AlertState(last_run=LastRun(WallMs(NOW)), open=(opened.subject._replace(losses=losses),))
     state = replace(state, ledger=before.monitor.ledger) if is_told else state
     one = hooked("a", "b", **settings)
     one.monitor = one.monitor.with_alert_state(NO_PROFILE, state)

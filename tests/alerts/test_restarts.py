@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -20,8 +20,10 @@ from support.scripted_watch import LIMITS, Night, Watch, beating, new_monitor, n
 from envwatch.alerts.alert_policy import AlertPolicy
 from envwatch.alerts.alert_state import AlertState, alert_state_content
 from envwatch.alerts.monitor import Monitor
-from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.tracking import EVERYTHING, Matcher
+from envwatch.fleet.events import NO_PROFILE, Kind
+from envwatch.fleet.last_run import LastRun
+from envwatch.fleet.presence import ONLINE
+from envwatch.fleet.tracking import EVERYTHING, Matcher, TrackedEnvironment
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
 
@@ -110,7 +112,7 @@ def test_an_online_row_missing_after_a_restart_is_lost_after_two_listings(expect
     later.poll(without=("e0",)).poll(without=("e0",), after=10)
     assert later.lost() == [{"e0"}]
     assert later.opened[0].losses[0].reason == "no longer listed while envwatch was not running"
-    assert later.events == [], "the first listing of a row is a silent baseline"
+    assert [(event.kind, event.id) for event in later.events] == [(Kind.GONE, "e0")]
 
 
 def test_a_waiting_loss_is_announced_under_its_id_although_no_listing_has_the_row() -> None:
@@ -212,11 +214,11 @@ def test_flapping_goes_on_over_a_restart() -> None:
 # Files without rows, and stalls
 
 
-def test_a_row_without_a_name_is_named_by_the_id() -> None:
-    first = night(*FLEET)
+def test_a_loss_is_announced_although_the_file_has_no_readable_row() -> None:
+    first = night(*FLEET).poll("e0")
     content = first.stored()
-    del content["rows"]
-    assert first.restarted(600, content).hold(25, "e1", without=("e0",)).lost() == [{"e0", "e1"}]
+    del content["rows"]["e0"]
+    assert first.restarted(600, content).hold(50, without=("e0",)).lost() == [{"e0"}]
 
 
 def test_a_stall_begun_before_the_run_accuses_no_environment() -> None:
@@ -250,7 +252,8 @@ def test_ten_silent_rows_of_a_first_listing_are_doubtful_unless_a_row_has_beaten
 ) -> None:
     """A power cut while envwatch restarts: another site's machines prove that the platform does not stall."""
     names, at = [f"e{number:02}" for number in range(count)], NOW + 600_000
-    state = AlertState(looked_at=WallMs(NOW), online=frozenset(map(clean, names)))
+    rows = {clean(name): TrackedEnvironment(environment(name), ONLINE) for name in names}
+    state = AlertState(last_run=LastRun(WallMs(NOW), rows))
     one = Night(names, new_monitor().with_alert_state(NO_PROFILE, state), at)
     silent = count - beating_count
     one.show([beating(name, NOW if place < silent else at - youngest * 1000) for place, name in enumerate(names)])
@@ -340,7 +343,7 @@ class Restarting(Watch):
         self.told += ((self.at, incident) for incident in changes.opened)
         self.ended += ((self.at, incident) for incident in changes.resolved)
         state = monitor.alert_state(NO_PROFILE, self.clocks)
-        if not self.written or replace(state, looked_at=self.written[-1][0].looked_at) != self.written[-1][0]:
+        if not self.written or not state.is_like(self.written[-1][0]):
             self.written = [*self.written[-1:], (state, self.at)]
         return self
 

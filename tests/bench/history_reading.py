@@ -107,8 +107,8 @@ async def _holds(folder: Path) -> tuple[float, float, float]:
     async def load() -> None:
         loading = PastReader({NO_PROFILE: StoredPast(folder, NO_PROFILE)})
         loading.note(NO_PROFILE, monitor, outcome.ended)
-        seeded, _ = await loading.load(NO_PROFILE)
-        await Watch(monitor).seed(seeded)
+        runs, _ = await loading.load(NO_PROFILE)
+        await Watch(monitor).seed(NO_PROFILE, lambda monitor, _: runs.seeded(monitor, [outcome]))
 
     idle = await _longest_hold(asyncio.ensure_future(asyncio.sleep(1)))
     started = time.perf_counter()

@@ -14,17 +14,14 @@ from support.builders import NOW, environment, listed, reading, watched
 from support.policies import soon
 
 from envwatch.alerts.alert_policy import Word, Words
-from envwatch.alerts.alert_state import alert_state, alert_state_content
+from envwatch.alerts.alert_state import AlertState, alert_state, alert_state_content
 from envwatch.alerts.monitor import Monitor
-from envwatch.alerts.run_before import with_run_before
 from envwatch.fleet.events import NO_PROFILE, Kind, flatten
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_problem
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.replacement import siblings
 from envwatch.fleet.tracking import ChangeTag, RecentChange
-from envwatch.history.earlier_runs import changes_between_runs
-from envwatch.history.past import Moment
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
@@ -36,6 +33,7 @@ if TYPE_CHECKING:
     from envwatch.alerts.incidents import Incident
     from envwatch.fleet.events import Event
     from envwatch.model.environment import Environment
+    from envwatch.model.outcome import Listed
 
 A, B, C = (f"server-{letter * 16}" for letter in "abc")
 """Instances of one computer under three names."""
@@ -449,42 +447,43 @@ def test_an_incident_whose_other_row_is_back_does_not_end_by_the_replacement() -
     assert [incident.ended_by for incident in resolved] == [None]
 
 
+def resumed(before: ProfileState, *outcomes: Listed) -> tuple[ProfileState, list[Event]]:
+    """Return the state and the events of a run that knows a run before."""
+    return watched(outcomes, ProfileState().resuming(before.as_last_run))
+
+
 def test_a_run_knows_the_twins_of_the_run_before() -> None:
     third = row("third", C, firstSeenAt=NOW + 60_000, beat=NOW + 60_000)
     before, _ = lives([old(up=True), row("twin", B)])
-    first = watched([listed([old(beat=NOW + 50_000), row("twin", B, beat=NOW + 60_000), third], NOW + 60_000)])[0]
-    assert replaced(first) == {"old": "third"}
-    assert replaced(with_run_before(first, before)) == {}
+    first = listed([old(beat=NOW + 50_000), row("twin", B, beat=NOW + 60_000), third], NOW + 60_000)
+    assert replaced(watched([first])[0]) == {"old": "third"}
+    assert replaced(resumed(before, first)[0]) == {}
 
 
 def test_a_run_knows_who_was_offline_in_the_run_before() -> None:
     before, _ = lives([row("a", A, up=False, beat=NOW - 9_000), row("b", B)])
-    first = watched([listed([row("a", A, beat=NOW + 60_000), row("b", B, up=False, beat=NOW + 50_000)], NOW + 60_000)])[
-        0
-    ]
-    assert replaced(first) == {}
-    assert replaced(with_run_before(first, before)) == {"b": "a"}
-    events = changes_between_runs(Moment(reading(), before, {}), Moment(reading(NOW + 60_000), first, {}))
+    first = listed([row("a", A, beat=NOW + 60_000), row("b", B, up=False, beat=NOW + 50_000)], NOW + 60_000)
+    assert replaced(watched([first])[0]) == {}
+    following, events = resumed(before, first)
+    assert replaced(following) == {"b": "a"}
     assert (Kind.RENAMED, "b") in seen(events)
 
 
 def test_a_replaced_row_gone_with_its_successor_is_a_loss_of_the_next_run() -> None:
     before, _ = lives([old(), new(), environment("env-9")])
-    outcome = listed([environment("env-9")], NOW + 60_000)
-    unread = outcome.snapshot._replace(rejected=1, rejected_ids=frozenset({new().id}))
-    for each in (outcome, outcome._replace(snapshot=unread)):
-        following = with_run_before(watched([each])[0], before)
-        assert following.environments[old().id].presence is Presence.GONE
-        assert replaced(following) == {}
+    listings = (listed([environment("env-9")], NOW + at) for at in (60_000, 65_000))
+    following, _ = resumed(before, *listings)
+    assert following.environments[old().id].presence is Presence.GONE
+    assert replaced(following) == {}
 
 
 def test_the_rule_stays_off_in_the_next_run() -> None:
     other, moved = environment("env-9"), environment("env-9", firstSeenAt=NOW)
     before, _ = lives([other], [moved])
-    first = watched([listed([old(), new(), moved], NOW + 60_000)])[0]
-    assert replaced(with_run_before(first, before)) == {}
+    first = listed([old(), new(), moved], NOW + 60_000)
+    assert replaced(resumed(before, first)[0]) == {}
     honest, _ = lives([other])
-    assert replaced(with_run_before(first, honest)) == {}  # moved between the two runs
+    assert replaced(resumed(honest, first)[0]) == {}  # moved between the two runs
 
 
 @pytest.mark.parametrize(
@@ -497,8 +496,8 @@ def test_a_clock_set_between_two_runs_moves_all_rows_by_the_same_time(
     others = [environment(f"env-{number}", firstSeenAt=first_seen) for number in range(len(shifts))]
     moved = [environment(f"env-{number}", firstSeenAt=first_seen + shift) for number, shift in enumerate(shifts)]
     before, _ = lives(others)
-    first = watched([listed([old(), new(), *moved], NOW + 60_000)])[0]
-    assert replaced(with_run_before(first, before)) == ({} if is_off else {"old": "new"})
+    first = listed([old(), new(), *moved], NOW + 60_000)
+    assert replaced(resumed(before, first)[0]) == ({} if is_off else {"old": "new"})
 
 
 @dataclass
@@ -668,6 +667,13 @@ TWINS: Final = [old(up=True), new(firstSeenAt=NOW - 1_000)]
 TWIN_LOST: Final = [old(beat=NOW), new(firstSeenAt=NOW - 1_000, beat=AT)]
 
 
+def forgetful(state: AlertState) -> AlertState:
+    """Return the state without the memory of names and twins."""
+    rows = state.last_run.rows.items()
+    forgotten = {id_: replace(tracked, twins=frozenset(), offline_beside=frozenset()) for id_, tracked in rows}
+    return replace(state, last_run=state.last_run._replace(rows=forgotten))
+
+
 @pytest.mark.parametrize(
     ("before", "after_restart", "has_state", "lost"),
     [(NAMES, NAME_BACK, True, []), (NAMES, NAME_BACK, False, ["new"]), (TWINS, TWIN_LOST, True, ["old"])],
@@ -682,7 +688,7 @@ def test_the_alert_state_knows_names_and_twins_over_a_restart(
     state = alert_state(content, NO_PROFILE, now)
     assert state is not None
     monitor = Monitor.create({NO_PROFILE: Limits()}, policies=soon())
-    monitor = monitor.with_alert_state(NO_PROFILE, state if has_state else replace(state, siblings={}))
+    monitor = monitor.with_alert_state(NO_PROFILE, state if has_state else forgetful(state))
     opened: list[Incident] = []
     for at in (AT, AT + 5_000, AT + 10_000, AT + 15_000):
         monitor, changes = monitor.apply(NO_PROFILE, listed(after_restart, at), reading(at))

@@ -56,7 +56,7 @@ NO_BEAT = {"lastHeartbeat": None}
 
 
 def listing_at(at: float, **changes: Any) -> ListingContext:
-    values: dict[str, Any] = {"number": 2, "asked_at": (at - NOW) / 1000, "gap_ms": GAP, "elapsed_ms": at - NOW}
+    values: dict[str, Any] = {"asked_at": (at - NOW) / 1000, "gap_ms": GAP, "elapsed_ms": at - NOW}
     return ListingContext(**(values | {"rule": JUDGE} | changes))
 
 
@@ -67,7 +67,7 @@ def next_value(
 
 
 def first_value(**row: Any) -> TrackedEnvironment:
-    return next_value(None, NOW, listing_at(NOW, number=1), **row)
+    return next_value(None, NOW, listing_at(NOW, is_baseline=True, marks_new=False), **row)
 
 
 def events_to(before: TrackedEnvironment, after: TrackedEnvironment, at: float = NOW + 5_000) -> list[Event]:
@@ -100,7 +100,7 @@ def test_an_unchanged_row_makes_a_clock_set_back_suspect(at: float, *, clock_sus
 
 
 def test_only_what_came_after_the_first_listing_reads_as_changed() -> None:
-    later = next_value(None, NOW + 5_000, listing_at(NOW + 5_000, number=7))
+    later = next_value(None, NOW + 5_000, listing_at(NOW + 5_000))
     assert first_value().last_change is None
     assert later.last_change == RecentChange(ChangeTag.JOINED, ServerMs(NOW + 5_000))
 
@@ -318,7 +318,7 @@ def test_a_new_connection_never_seen_offline_is_a_reconnect_or_a_restart(row: di
 def test_one_listing_without_a_row_proves_nothing_and_the_second_proves_the_row_gone() -> None:
     tracked = first_value()
     absent = marked_absent(tracked, ServerMs(NOW + 5_000), listing_at(NOW + 5_000))
-    gone = marked_absent(absent, ServerMs(NOW + 10_000), listing_at(NOW + 10_000, number=3))
+    gone = marked_absent(absent, ServerMs(NOW + 10_000), listing_at(NOW + 10_000))
     assert (absent.verdict, events_to(tracked, absent)) == (tracked.verdict, [])
     assert (gone.verdict, gone.last_change) == (GONE, RecentChange(ChangeTag.NEW, ServerMs(NOW + 10_000)))
     (event,) = events_to(absent, gone)

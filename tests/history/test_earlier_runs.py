@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW, beating, environment, failed, listed
+from support.builders import NOW, beating, environment, failed, listed, reading, watched
 from support.memory_history import MemoryHistory, recorded
 
 from envwatch.alerts.monitor import Monitor
@@ -18,7 +18,7 @@ from envwatch.fleet.events import NO_PROFILE, NOT_RUNNING, Event, Kind
 from envwatch.fleet.presence import Reason
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.tracking import CLOCK_ERROR_MS
-from envwatch.history.earlier_runs import LACKED, EarlierRuns, changes_between_runs
+from envwatch.history.earlier_runs import EarlierRuns, Seam
 from envwatch.history.past import HistoryError, Moment
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
@@ -26,7 +26,7 @@ from envwatch.model.text import clean
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Listed, RecordedPoll
@@ -48,10 +48,22 @@ def polls_at(*moments: float, history: MemoryHistory | None = None, count: int =
     return recorded((listed(beating(count, NOW + ms), NOW + ms) for ms in moments), history)
 
 
-def first_at(ms: float, rows: Iterable[Environment] | None = None) -> Moment:
-    history = recorded([listed([*(beating(2, NOW + ms) if rows is None else rows)], NOW + ms)])
-    (poll,) = history.polls(WallMs(0), at(ms))
-    return history.moment(poll)
+def first_at(ms: float, rows: Iterable[Environment] | None = None) -> ProfileState:
+    return watched([first_listing(ms, rows)])[0]
+
+
+def first_listing(ms: float, rows: Iterable[Environment] | None = None) -> Listed:
+    return listed([*(beating(2, NOW + ms) if rows is None else rows)], NOW + ms)
+
+
+def changes_since(last: Moment, *listings: Listed) -> list[Event]:
+    """Return the changes of the first listings since a recorded moment."""
+    seam, found = Seam.after(last, ProfileState()), list[Event]()
+    for each in listings:
+        assert seam is not None
+        seam, events = seam.after_outcome(each)
+        found += events
+    return found
 
 
 def spans(events: Iterable[Event]) -> list[tuple[float, float]]:
@@ -122,8 +134,10 @@ def test_a_gap_with_an_event_comes_once() -> None:
 @pytest.mark.parametrize(("began", "gap"), [(60_000, []), (60_001, [(0, 60_001)])])
 def test_the_seam_is_a_gap_if_nothing_changed_in_a_blind_time(began: float, gap: list[tuple[float, float]]) -> None:
     runs = read(polls_at(0), began)
-    assert spans(runs.until_now(first_at(began), at(-HOUR))) == gap
-    (changed,) = runs.until_now(first_at(began, [environment(connectionId=None), *beating(2)[1:]]), at(-HOUR))
+    assert spans(runs.until_now((), first_at(began), at(-HOUR))) == gap
+    assert runs.last is not None
+    changes = changes_since(runs.last, first_listing(began, [environment(connectionId=None), *beating(2)[1:]]))
+    (changed,) = runs.until_now(changes, first_at(began), at(-HOUR))
     assert changed.kind is (Kind.WHILE_BLIND if gap else Kind.OFFLINE)
 
 
@@ -132,17 +146,17 @@ def test_an_unchanged_time_is_said_from_a_quarter_of_an_hour_and_for_the_same_ac
     began: float, *, is_said: bool
 ) -> None:
     runs, others = read(polls_at(0), began), [environment("other-1", organizationId="org-2")]
-    assert runs.unchanged_for(first_at(began)) == (timedelta(milliseconds=began) if is_said else None)
-    assert runs.unchanged_for(first_at(began, others)) is None
-    assert read(MemoryHistory(), began).unchanged_for(first_at(began)) is None
+    now = reading(NOW + began)
+    assert runs.unchanged_for(first_at(began), now) == (timedelta(milliseconds=began) if is_said else None)
+    assert runs.unchanged_for(first_at(began, others), now) is None
+    assert read(MemoryHistory(), began).unchanged_for(first_at(began), now) is None
 
 
 def test_a_gap_begins_at_the_wanted_time_at_the_earliest() -> None:
     first = first_at(HOUR)
-    assert spans(read(polls_at(0), HOUR).until_now(first, at(MINUTE))) == [(MINUTE, HOUR)]
-    assert spans(read(MemoryHistory(), HOUR).until_now(first, at(0))) == [(0, HOUR)]
-    unlisted = replace(first, profile_state=ProfileState())
-    assert read(polls_at(0), HOUR).until_now(unlisted, at(0)) == ()
+    assert spans(read(polls_at(0), HOUR).until_now((), first, at(MINUTE))) == [(MINUTE, HOUR)]
+    assert spans(read(MemoryHistory(), HOUR).until_now((), first, at(0))) == [(0, HOUR)]
+    assert read(polls_at(0), HOUR).until_now((), ProfileState(), at(0)) == ()
 
 
 def last_of(*listings: list[Environment], every_ms: float = 5_000) -> Moment:
@@ -155,17 +169,17 @@ def last_of(*listings: list[Environment], every_ms: float = 5_000) -> Moment:
     [(5_010, 5_010), (5_000, 5_001), (5_001 - CLOCK_ERROR_MS, 5_001), (5_000 - CLOCK_ERROR_MS, 5_000 - CLOCK_ERROR_MS)],
 )
 def test_a_change_is_dated_after_the_last_run_within_the_error_of_two_clocks(listed_at: float, dated_at: float) -> None:
-    changed = first_at(listed_at, [environment(connectionId=None), *beating(2)[1:]])
-    (event,) = changes_between_runs(last_of(beating(2), beating(2)), changed)
+    changed = first_listing(listed_at, [environment(connectionId=None), *beating(2)[1:]])
+    (event,) = changes_since(last_of(beating(2), beating(2)), changed)
     assert (event.kind, event.at - NOW) == (Kind.OFFLINE, dated_at)
     assert event.reason == Reason.DISCONNECTED.value
 
 
 def test_changes_in_a_blind_time_are_a_group_without_durations() -> None:
-    changed = first_at(HOUR, [environment(connectionId=None)])
-    (group,) = changes_between_runs(last_of(beating(2)), changed)
+    changed = first_listing(HOUR, [environment(connectionId=None), *beating(2)[1:], environment("env-3")])
+    (group,) = changes_since(last_of(beating(2)), changed)
     assert (group.kind, group.reason, group.since) == (Kind.WHILE_BLIND, NOT_RUNNING, NOW)
-    assert [(each.kind, each.lasted) for each in group.members] == [(Kind.OFFLINE, None), (Kind.GONE, None)]
+    assert {(each.kind, each.lasted) for each in group.members} >= {(Kind.OFFLINE, None), (Kind.APPEARED, None)}
 
 
 ROW = environment("env-1")
@@ -176,7 +190,7 @@ BARE: dict[str, Any] = {"connectionId": None, "currentMode": None, "metadata": {
 @pytest.mark.parametrize(
     ("before", "first", "changes"),
     [
-        ([beating(2)], beating(1), [(Kind.GONE, LACKED)]),
+        ([beating(2)], beating(1), []),
         ([beating(2), beating(1)], beating(1), [(Kind.GONE, Reason.ABSENT)]),
         ([beating(2), beating(1), beating(1)], beating(1), []),
         ([beating(1)], beating(2), [(Kind.APPEARED, None)]),
@@ -191,26 +205,31 @@ def test_changes_between_runs_are_changes_of_listed_rows(
 ) -> None:
     """The server drops values of a row that is offline."""
     listed_at = len(before) * 5_000
-    found = changes_between_runs(last_of(*before), first_at(listed_at, first))
+    found = changes_since(last_of(*before), first_listing(listed_at, first))
     assert [(event.kind, event.reason) for event in found] == changes
 
 
-def test_a_row_with_an_unreadable_entry_in_the_first_listing_is_not_gone() -> None:
-    outcome = listed(beating(1), NOW + 5_000)
-    unreadable = outcome.snapshot._replace(rejected=1, rejected_ids=frozenset({clean("env-2")}))
-    history = recorded([outcome._replace(snapshot=unreadable)])
-    first = history.moment(history.polls(WallMs(0), at(HOUR))[0])
-    assert changes_between_runs(last_of(beating(3)), first)[0].id == "env-3"
-    assert len(changes_between_runs(last_of(beating(3)), first)) == 1
+def test_a_second_listing_proves_a_row_gone_unless_an_entry_is_unreadable() -> None:
+    first, second = (listed(beating(1, NOW + ms), NOW + ms) for ms in (5_000, 10_000))
+    snapshot = second.snapshot._replace(rejected=1, rejected_ids=frozenset({clean("env-2")}))
+    found = changes_since(last_of(beating(3)), first, second._replace(snapshot=snapshot))
+    assert [(event.kind, event.id) for event in found] == [(Kind.GONE, "env-3")]
 
 
-def test_a_row_back_offline_has_no_values_from_before() -> None:
-    gone = last_of(beating(2), beating(1), beating(1))
-    bare = environment("env-2", **BARE)
-    returned, *_ = changes_between_runs(gone, first_at(15_000, [*beating(1), bare]))
-    assert returned.kind is Kind.RETURNED
-    assert returned.then is not None
-    assert returned.then.environment == bare
+def test_a_run_keeps_its_own_events_except_the_baselines_of_its_first_listing() -> None:
+    seam = Seam.after(last_of(beating(3)), ProfileState())
+    assert seam is not None
+    own = [Event(kind=kind, at=ServerMs(NOW), id=clean("env-1")) for kind in (Kind.APPEARED, Kind.ACKNOWLEDGED)]
+    never = Event(kind=Kind.OFFLINE, at=ServerMs(NOW), id=clean("expected env-9"))
+    seam, events = seam.after_outcome(listed(beating(2, NOW + 5_000), NOW + 5_000), [*own, never])
+    assert [*events] == [own[1], never]
+    assert not seam.is_over
+    gone = Event(kind=Kind.GONE, at=ServerMs(NOW + 10_000), id=clean("env-3"))
+    for known, count in (([own[0]], 2), ([own[0], gone], 2)):
+        over, events = seam.after_outcome(listed(beating(2, NOW + 10_000), NOW + 10_000), known)
+        assert over.is_over
+        assert len(events) == count
+        assert {(event.kind, event.id) for event in events} == {(Kind.APPEARED, "env-1"), (Kind.GONE, "env-3")}
 
 
 def test_a_flapping_row_has_not_become_steady_by_the_first_listing() -> None:
@@ -220,7 +239,7 @@ def test_a_flapping_row_has_not_become_steady_by_the_first_listing() -> None:
     ]
     last = last_of(*flaps, every_ms=30_000)
     assert last.profile_state.environments[clean("env-1")].is_flapping
-    assert changes_between_runs(last, first_at(20 * 30_000, flaps[-1])) == []
+    assert changes_since(last, first_listing(20 * 30_000, flaps[-1])) == []
 
 
 STATES: tuple[dict[str, Any], ...] = (
@@ -249,14 +268,18 @@ def test_over_the_seam_each_change_comes_once(life: list[Any], start: int, offse
     found = [*runs.events]
     monitor = Monitor.create({NO_PROFILE: Limits()})
     profile_state = monitor.fleet.by_profile[NO_PROFILE]
+    seam = runs.seam(profile_state)
     for n, states in enumerate(life[start:], start):
         outcome = listing(states, n * 5_000 + offset + pause)
         before = monitor
         monitor, update = monitor.apply(NO_PROFILE, outcome, outcome.ended)
         profile_state = monitor.fleet.by_profile[NO_PROFILE]
+        events: Sequence[Event] = update.events
+        if seam is not None:
+            seam, events = seam.after_outcome(outcome, events)
         if before.fleet.by_profile[NO_PROFILE].listed is None:
-            found += runs.until_now(Moment(outcome.ended, profile_state), at(0))
-        found += update.events
+            events = runs.until_now(events, profile_state, at(0))
+        found += events
     for id_ in ("env-1", "env-2", "env-3"):
         for kinds in ({Kind.ONLINE, Kind.OFFLINE}, {Kind.MODE}, {Kind.RENAMED}):
             changes = [event for each in found for event in (each.members or (each,)) if event.kind in kinds]
@@ -281,5 +304,26 @@ def test_a_recording_of_another_account_is_no_past_of_this_one() -> None:
     history = recorded([listed([environment(organizationId="org-2")]), listed(gone, NOW + 5_000)])
     outcome = listed(beating(2, NOW + HOUR), NOW + HOUR)
     monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, outcome, outcome.ended)
-    assert read(history, HOUR).seeded(monitor, ()) is monitor
-    assert len(EarlierRuns(NO_PROFILE, read(history, HOUR).events).seeded(monitor, ()).event_log) == 1
+    assert read(history, HOUR).seeded(monitor, [outcome]) == (monitor, ())
+    without_last, _ = EarlierRuns(NO_PROFILE, read(history, HOUR).events).seeded(monitor, [outcome])
+    assert len(without_last.event_log) == 1
+
+
+@pytest.mark.parametrize("later", [0, 1, 2])
+def test_a_run_that_learns_of_the_run_before_goes_on_as_if_it_had_known_it(later: int) -> None:
+    """The records are read while the run polls, so one or more listings have come."""
+    history = polls_at(0, 5_000, count=4)
+    lacking = [environment("env-1", connectionId=None), *beating(3, NOW + MINUTE)[1:]]
+    outcomes = [listed(lacking, NOW + MINUTE + 5_000 * n) for n in range(4)]
+    last = read(history, MINUTE).last
+    assert last is not None
+    _, knowing_events = watched(outcomes, ProfileState().resuming(last.profile_state.as_last_run))
+    monitor, found = Monitor.create({NO_PROFILE: Limits()}), list[Event]()
+    for n, outcome in enumerate(outcomes):
+        monitor, update = monitor.apply(NO_PROFILE, outcome, outcome.ended)
+        found += update.events
+        if n == later:
+            monitor, changes = read(history, MINUTE).seeded(monitor, outcomes[: n + 1])
+            found += changes
+    assert [(event.kind, event.id) for event in found] == [(event.kind, event.id) for event in knowing_events]
+    assert monitor.fleet.by_profile[NO_PROFILE].environments.keys() == {f"env-{n}" for n in (1, 2, 3, 4)}

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.builders import NOW, beating, failed, key_of, listed, reading
 from support.memory_history import MemoryHistory
-from support.recording import DAY, PATIENCE_S, content, kinds, life, record
+from support.recording import ALWAYS, DAY, PATIENCE_S, content, kinds, life, record
 from support.rights import folder_for_anyone, without_rights
 from support.values import exact
 
 from envwatch.alerts.acknowledgements import ack_of
 from envwatch.alerts.monitor import Monitor, MonitorChanges
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
+from envwatch.history.earlier_runs import Seam
 from envwatch.history.encoding.frames import FrameKind
 from envwatch.history.recorder import HistoryRecorder
 from envwatch.history.stored import Retention, StoredPast, day_paths
@@ -32,11 +33,11 @@ from envwatch.history.writer import FolderWriter
 from envwatch.model.acks import Ack
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
-from envwatch.model.outcome import Slept
+from envwatch.model.outcome import Listed, PollResult, Slept
 from envwatch.model.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from envwatch.model.outcome import Outcome
 
@@ -59,13 +60,24 @@ class Session:
             **({"on_ready": lambda _: self.ready.set()} | settings),
         )
         self.monitor = Monitor.create({NO_PROFILE: Limits()})
+        self.seam: Seam | None = None
 
     def take(self, outcomes: Iterable[Outcome], *, is_kept: bool = True) -> None:
         for outcome in outcomes:
             now = outcome.awake if isinstance(outcome, Slept) else outcome.ended
             self.monitor, changes = self.monitor.apply(NO_PROFILE, outcome, now)
-            for each in (self.history, self.recorder) if is_kept else (self.recorder,):
-                each.record(self.monitor, changes)
+            self.recorder.record(self.monitor, changes)
+            if not is_kept:
+                listed = [poll for poll in self.history.polls(*ALWAYS) if poll.result is PollResult.LISTED]
+                if listed:
+                    state = self.monitor.fleet.by_profile[NO_PROFILE]
+                    self.seam = Seam.after(self.history.moment(listed[-1]), state)
+                continue
+            events: Sequence[Event] = changes.events
+            if self.seam is not None and isinstance(outcome, Listed):
+                self.seam, events = self.seam.after_outcome(outcome, events)
+                self.seam = None if self.seam.is_over else self.seam
+            self.history.record(self.monitor, changes._replace(events=tuple(events)))
 
     def close(self) -> list[str]:
         self.recorder.close(PATIENCE_S)

@@ -21,7 +21,6 @@ from envwatch.fleet.events import NOT_RUNNING, Event, Kind, flatten
 from envwatch.fleet.plausibility import date_fault
 from envwatch.fleet.profile_state import ProfileState, missing_id
 from envwatch.fleet.tracking import EVENT_KINDS
-from envwatch.history.earlier_runs import LACKED
 from envwatch.history.encoding.frames import FrameEncoder
 from envwatch.history.encoding.packing import unpacked
 from envwatch.history.past import About, Moment
@@ -197,7 +196,6 @@ def test_the_parts_of_an_id_for_the_screen_stay() -> None:
         (Event(kind=Kind.HELD, at=NOW, reason=clean("9 of 1,012 machines vanished at once")), None),
         (Event(kind=Kind.BLIND, at=NOW, reason=clean("server error")), None),
         (Event(kind=Kind.WHILE_BLIND, at=NOW, reason=NOT_RUNNING), None),
-        (Event(kind=Kind.GONE, at=NOW, reason=LACKED), None),
         (Event(kind=Kind.CLOCK_WRONG, at=NOW, reason=date_fault(ServerClock(), 3_600_000.0).text), None),
         (Event(kind=Kind.RELEASED, at=NOW, reason=clean("believed now")), None),
         (Event(kind=Kind.FAILING, at=NOW, reason=clean("timeout: acme.com is slow")), f"timeout: {REDACTED}"),
@@ -275,4 +273,4 @@ def test_every_value_without_text_stays() -> None:
     moment, event = marked(Moment), marked(Event)
     kept = [*values_without_text([Redaction().moment(moment), Redaction().event(event)])]
     lost = [(place, value) for place, value in values_without_text([moment, event]) if (place, value) not in kept]
-    assert [place for place, _ in lost if not place.startswith(("ListedPage.", "EarlierRows."))] == []
+    assert [place for place, _ in lost if not place.startswith(("ListedPage.", "LastRun."))] == []

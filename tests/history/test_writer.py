@@ -14,22 +14,20 @@ from support.memory_history import recorded
 from support.recording import ALWAYS, DAY, content, kinds, life, record
 from support.values import exact
 
-from envwatch.fleet.events import Event, Kind
+from envwatch.fleet.events import Kind
 from envwatch.history.day_file import DayReader
-from envwatch.history.earlier_runs import changes_between_runs
 from envwatch.history.encoding.frames import FORMAT_VERSION, FrameKind
 from envwatch.history.past import HistoryError, events_of
 from envwatch.history.stored import Retention, StoredPast, day_paths
 from envwatch.history.writer import FolderWriter
-from envwatch.model.text import clean
+from envwatch.model.clock import WallMs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from support.memory_history import MemoryHistory
 
-    from envwatch.history.past import Moment
     from envwatch.model.outcome import Outcome
 
 TODAY = "2025-10-09.sqlite"
@@ -226,51 +224,41 @@ def test_nothing_is_deleted_by_a_clock_ahead_or_before_the_time_of_the_server_is
     assert kept.exists()
 
 
-class Comparing:
-    def __init__(self) -> None:
-        self.compared: list[tuple[Moment, Moment]] = []
-
-    def __call__(self, before: Moment, first: Moment) -> Sequence[Event]:
-        self.compared.append((before, first))
-        return [
-            Event(
-                kind=Kind.WHILE_BLIND,
-                at=first.profile_state.clock.server_time(first.now.wall),
-                reason=clean("between"),
-            )
-        ]
-
-
-def test_the_first_listing_is_compared_once_with_the_last_of_the_run_before(tmp_path: Path) -> None:
-    comparing = Comparing()
-    writer = FolderWriter(tmp_path, Retention(), between_runs=comparing)
-    before = record(writer, [*life(3), failed(at=NOW + 15_000)])
-    assert not comparing.compared
+def test_the_first_listings_of_a_run_have_the_changes_since_the_last_of_the_run_before(tmp_path: Path) -> None:
+    """A row needs two listings to be gone."""
+    writer = FolderWriter(tmp_path, Retention())
+    record(writer, [listed(beating(2)), failed(at=NOW + 15_000)])
     writer.close()
-    writer = FolderWriter(tmp_path, Retention(), between_runs=comparing)
-    quarantined = listed([], NOW + DAY + 10_000)  # so the first listing is the only believed listing
-    history = record(writer, [failed(at=NOW + DAY), *life(1, NOW + DAY + 5000), quarantined, quarantined])
+    writer = FolderWriter(tmp_path, Retention())
+    later = [listed(beating(1, NOW + DAY + at), NOW + DAY + at) for at in (5_000, 10_000, 15_000)]
+    back = listed([environment("env-1", connectionId=None)], NOW + DAY + 20_000)
+    record(writer, [failed(at=NOW + DAY), *later, back], is_compared=True)
     writer.close()
-    assert comparing.compared == [(before.moment(before.polls(*ALWAYS)[2]), history.moment(history.polls(*ALWAYS)[1]))]
-    reasons = [event.reason for event in events_of(StoredPast(tmp_path).steps(*ALWAYS))]
-    assert reasons.count(clean("between")) == 1
+    steps = [step for step in StoredPast(tmp_path).steps(WallMs(NOW + DAY - 1), ALWAYS[1]) if step.events]
+    assert [(step.at - NOW - DAY, [(event.kind, event.id) for event in step.events]) for step in steps] == [
+        (10_000, [(Kind.GONE, "env-2")]),
+        (20_000, [(Kind.OFFLINE, "env-1")]),
+    ]
 
 
 def test_the_first_moment_after_a_takeover_is_compared_with_the_last_recorded_moment(tmp_path: Path) -> None:
-    comparing = Comparing()
-    first, second = (FolderWriter(tmp_path, Retention(), between_runs=comparing) for _ in range(2))
-    history = record(first, life(3))
+    first, second = (FolderWriter(tmp_path, Retention()) for _ in range(2))
+    history = record(first, [listed(beating(2))])
     assert not second.take()
     first.close()
     assert second.take()
-    later = recorded(life(5)).polls(*ALWAYS)[2]
-    moment = recorded(life(5)).moment(later)
-    second.write(moment, later.result)
+    lost = listed([environment("env-1", connectionId=None), *beating(2, NOW + 10_000)[1:]], NOW + 10_000)
+    outcomes = [listed(beating(2)), listed(beating(2, NOW + 5_000), NOW + 5_000), lost]
+    later = recorded(outcomes).polls(*ALWAYS)[2]
+    moment = recorded(outcomes).moment(later)
+    second.write(moment, later.result, (), lost)
     second.close()
     assert moment.profile_state.listings == 3
-    assert comparing.compared == [(history.moment(history.polls(*ALWAYS)[2]), moment)]
-    assert [poll.run for poll in StoredPast(tmp_path).polls(*ALWAYS)] == [1, 1, 1, 4]
+    assert [poll.run for poll in StoredPast(tmp_path).polls(*ALWAYS)] == [1, 2]
     assert content(StoredPast(tmp_path))[1] == [*content(history)[1], moment]
+    assert [(event.kind, event.id) for event in events_of(StoredPast(tmp_path).steps(*ALWAYS))] == [
+        (Kind.OFFLINE, "env-1")
+    ]
 
 
 @pytest.mark.parametrize(("is_back", "found"), [(False, [Kind.OFFLINE]), (True, [])])
@@ -282,10 +270,10 @@ def test_a_loss_during_a_pause_of_recording_is_recorded_afterwards(
     outcomes = [listed(up), listed(lost, NOW + 5000), listed(up if is_back else lost, NOW + 10_000)]
     history = recorded(outcomes)
     first, *_, last = history.polls(*ALWAYS)
-    writer = FolderWriter(tmp_path, Retention(), between_runs=changes_between_runs)
+    writer = FolderWriter(tmp_path, Retention())
     assert writer.take()
-    writer.write(history.moment(first), first.result)
+    writer.write(history.moment(first), first.result, (), outcomes[0])
     writer.restart()  # the second poll was left out
-    writer.write(history.moment(last), last.result, history.events(last.at, last.at))
+    writer.write(history.moment(last), last.result, history.events(last.at, last.at), outcomes[-1])
     writer.close()
     assert [event.kind for event in events_of(StoredPast(tmp_path).steps(*ALWAYS)) if event.id] == found

@@ -248,7 +248,7 @@ SHOWN = ("24h", "version")
 async def seed(stage: Stage) -> None:
     await stage.show(rows_at(0))
     await stage.tick(0.5)
-    await stage.watch.seed(lambda monitor: with_past(monitor, day()))
+    await stage.watch.seed(NO_PROFILE, lambda monitor, _: (with_past(monitor, day()), ()))
     stage.app._publish(stage.app.state)  # noqa: SLF001
     await stage.pilot.pause()
 

@@ -143,7 +143,10 @@ class Stage:
         monitor = Monitor.create(limits, policies, profile_name=name, servers=servers).with_acks(acks)
         self._queue = Queue(targets)
         runtime = Runtime(self.clocks, _until_set)
-        self.watch = Watch(monitor, self._queue, read=news, keep=kept, runtime=runtime, has_log=True)
+        awaits_past = options.get("pasts", {}).keys()
+        self.watch = Watch(
+            monitor, self._queue, read=news, keep=kept, runtime=runtime, has_log=True, awaits_past=awaits_past
+        )
         self.watch.observers.append(lambda update: record(update.monitor, update.changes))
         inputs = {each.name: options.pop(each.name) for each in fields(Inputs) if each.name in options}
         looks = {each.name: options.pop(each.name) for each in fields(ScreenSettings) if each.name in options}

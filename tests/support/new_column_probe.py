@@ -15,6 +15,7 @@ from support.memory_history import day, monitor_now, rows_at, with_past
 from support.tracked_environments import contexts_at
 
 import envwatch
+from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.times import TimeStyle
 from envwatch.wording.pane.details import about_lines
 from envwatch.wording.table.columns import COLUMNS, fitting
@@ -39,7 +40,7 @@ def computed() -> None:
 async def drawn() -> None:
     async with staged((120, 24), columns=("outages", "version"), sort="outages") as stage:
         await stage.show(rows_at(0))
-        await stage.watch.seed(lambda monitor: with_past(monitor, day()))
+        await stage.watch.seed(NO_PROFILE, lambda monitor, _: (with_past(monitor, day()), ()))
         stage.app._publish(stage.app.state)  # noqa: SLF001  what reads the disk does it
         await stage.pilot.pause()
         assert "OUTAGES▲" in stage.titles

@@ -13,9 +13,9 @@ from support.builders import environment, failed, key_of, listed, reading, slept
 from support.memory_history import MemoryHistory
 
 from envwatch.alerts.acknowledgements import ack_of
-from envwatch.alerts.monitor import Monitor, MonitorChanges
+from envwatch.alerts.monitor import Monitor
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.history.earlier_runs import changes_between_runs
+from envwatch.history.earlier_runs import Seam
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Slept
@@ -73,6 +73,7 @@ class Night:
         self.history.start_run()
         self.monitor = Monitor.create({NO_PROFILE: Limits()}, policies=self._policies)
         self._is_first = True
+        self._seam: Seam | None = None
 
     @property
     def moment(self) -> Moment:
@@ -197,14 +198,16 @@ class Night:
         ]
 
     def _take(self, outcome: Outcome, *, passes: bool = True) -> None:
-        before = self._last_of_run_before() if self._is_first and self._compares_runs else None
+        if self._is_first and self._compares_runs and (before := self._last_of_run_before()) is not None:
+            self._seam = Seam.after(before, self.monitor.fleet.by_profile[NO_PROFILE])
+        self._is_first = False
         now = outcome.awake if isinstance(outcome, Slept) else outcome.ended
         self.monitor, update = self.monitor.apply(NO_PROFILE, outcome, now)
+        if self._seam is not None:
+            self._seam, events = self._seam.after_outcome(outcome, update.events)
+            update = update._replace(events=tuple(events))
+            self._seam = None if self._seam.is_over else self._seam
         self.history.record(self.monitor, update)
-        if self._is_first and self.monitor.fleet.is_listed:
-            self._is_first = False
-            changes = () if before is None else tuple(changes_between_runs(before, self.moment))
-            self.history.record(self.monitor, MonitorChanges(now, events=changes))
         if passes:
             self.at += self._step_ms
 

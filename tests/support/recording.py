@@ -23,7 +23,7 @@ from envwatch.history.stored import Retention
 from envwatch.history.writer import FolderWriter
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
-from envwatch.model.outcome import Slept
+from envwatch.model.outcome import Listed, Slept
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,7 +58,14 @@ def life(count: int = 12, at: float = NOW, rows: int = 8) -> list[Outcome]:
     return outcomes
 
 
-def record(writer: FolderWriter, outcomes: Iterable[Outcome], history: MemoryHistory | None = None) -> MemoryHistory:
+def record(
+    writer: FolderWriter,
+    outcomes: Iterable[Outcome],
+    history: MemoryHistory | None = None,
+    *,
+    is_compared: bool = False,
+) -> MemoryHistory:
+    """Record a run; `is_compared` adds the changes since the last recorded moment to the files alone."""
     history = history or MemoryHistory()
     history.start_run()
     assert writer.take()
@@ -68,7 +75,8 @@ def record(writer: FolderWriter, outcomes: Iterable[Outcome], history: MemoryHis
         monitor, changes = monitor.apply(NO_PROFILE, outcome, now)
         history.record(monitor, changes)
         poll = history.polls(*ALWAYS)[-1]
-        writer.write(history.moment(poll), poll.result, changes.events)
+        listed = outcome if is_compared and isinstance(outcome, Listed) else None
+        writer.write(history.moment(poll), poll.result, changes.events, listed)
     return history
 
 

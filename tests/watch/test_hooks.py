@@ -24,6 +24,7 @@ from envwatch.config.hooks import HookSettings
 from envwatch.deliver.message import Context, DeliveryError
 from envwatch.files import ProcessLock
 from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.last_run import LastRun
 from envwatch.history.stored import Retention
 from envwatch.history.writer import FolderWriter
 from envwatch.letta.poller import Runtime
@@ -294,7 +295,7 @@ def test_without_a_file_the_newest_readable_listing_of_the_history_names_the_onl
     files = files_at(tmp_path / "work.json", {NO_PROFILE: tmp_path / "history"})
     lines: list[str] = []
     state = files.take_over(reading(NOW + 60_000), lines.append)[NO_PROFILE]
-    assert (set() if state is None else state.online) == set(online)
+    assert (set() if state is None else state.last_run.ids_up) == set(online)
     assert len(lines) == bool(online)
     files.close()
 
@@ -313,7 +314,7 @@ def test_an_unchanged_state_is_written_once_a_minute(later: float, written: floa
     files = files_at(path)
     files.take_over(reading(NOW), print)
     for at in (NOW, WallMs(NOW + later)):
-        files.keep(NO_PROFILE, AlertState(looked_at=WallMs(at)), reading(at))
+        files.keep(NO_PROFILE, AlertState(last_run=LastRun(WallMs(at))), reading(at))
     files.close()
     assert json.loads(path.read_bytes())["looked_at"] == NOW + written
 
@@ -330,6 +331,6 @@ def test_a_dashboard_knows_the_failing_hooks_of_a_running_process(
     files = files_at(path)
     files.take_over(reading(NOW), print)
     since = {clean("page"): WallMs(NOW - 700_000)}
-    files.keep(NO_PROFILE, AlertState(looked_at=WallMs(NOW - 1_000_000), failing=since), reading(NOW))
+    files.keep(NO_PROFILE, AlertState(last_run=LastRun(WallMs(NOW - 1_000_000)), failing=since), reading(NOW))
     files.close()
     assert newest(reading(NOW + later)) == (since if known else {})

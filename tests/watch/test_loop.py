@@ -26,6 +26,9 @@ from envwatch.model.text import clean
 from envwatch.watch.loop import Deadline, Decisions, MonitorUpdate, News, Watch, deadline_after
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from envwatch.fleet.events import Event
     from envwatch.model.clock import Clocks
     from envwatch.model.outcome import Outcome
     from envwatch.model.text import SafeText
@@ -117,20 +120,22 @@ async def test_a_slow_disk_stops_no_second() -> None:
 
 
 async def test_records_of_earlier_runs_are_added_to_the_newest_monitor() -> None:
-    watch = Watch(new_monitor(), has_log=True)
+    watch, counts = Watch(new_monitor(), has_log=True, awaits_past=[NO_PROFILE]), list[int]()
     is_adding, goes_on = threading.Event(), threading.Event()
 
-    def seeded(monitor: Monitor) -> Monitor:
+    def seeded(monitor: Monitor, outcomes: Sequence[Outcome]) -> tuple[Monitor, Sequence[Event]]:
+        counts.append(len(outcomes))
         is_adding.set()
         goes_on.wait()
-        return monitor.with_acks({key_of("old"): ACK})
+        return monitor.with_acks({key_of("old"): ACK}), ()
 
-    adding = asyncio.ensure_future(watch.seed(seeded))
+    adding = asyncio.ensure_future(watch.seed(NO_PROFILE, seeded))
     await asyncio.to_thread(is_adding.wait)
     watch.take(NO_PROFILE, listed(beating(3)))
     goes_on.set()
     await adding
     assert len(watch.monitor.fleet) == 3
+    assert counts == [0, 1]
     assert watch.monitor.acks.keys() == {key_of("old")}
 
 
@@ -262,8 +267,7 @@ def test_rows_of_an_earlier_run_are_known_before_the_first_listing() -> None:
     watch = Watch(new_monitor(), Session({NO_PROFILE: target}))
     watch.resume({NO_PROFILE: before.monitor.alert_state(NO_PROFILE, now)})
     assert remembered == ["env-1", "env-2"]
-    earlier = watch.monitor.fleet.by_profile[NO_PROFILE].earlier
-    assert earlier is not None
-    assert [*earlier.rows] == remembered
+    last_run = watch.monitor.fleet.by_profile[NO_PROFILE].last_run
+    assert [*last_run.rows] == remembered
     watch.resume({NO_PROFILE: None})
-    assert watch.monitor.fleet.by_profile[NO_PROFILE].earlier is earlier
+    assert watch.monitor.fleet.by_profile[NO_PROFILE].last_run is last_run

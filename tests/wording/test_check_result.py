@@ -24,6 +24,7 @@ from envwatch.alerts.monitor import Monitor
 from envwatch.alerts.silences import silence_of_query
 from envwatch.alerts.uptime_record import UptimeRecord
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
+from envwatch.fleet.last_run import LastRun
 from envwatch.fleet.tracking import EVERYTHING
 from envwatch.fleet.watched_time import Span
 from envwatch.model.clock import MonotonicS, WallMs
@@ -318,7 +319,7 @@ def test_a_loss_at_an_impossible_time_counts_from_the_silence_in_an_earlier_run(
         noticed_at=MonotonicS(-silent_s),
     )
     monitor = Monitor.create({NO_PROFILE: Limits()}).with_alert_state(
-        NO_PROFILE, AlertState(looked_at=WallMs(NOW), online=frozenset(), waiting=(loss,))
+        NO_PROFILE, AlertState(last_run=LastRun(WallMs(NOW)), waiting=(loss,))
     )
     monitor, _ = monitor.apply(NO_PROFILE, listed([UP, undated]), reading())
     found = check_result_of(monitor, Metric.PAGING, EVERYTHING, reading())
@@ -362,7 +363,7 @@ def test_a_loss_of_another_process_counts_as_in_the_process(silent_s: float, not
         incident=clean("inc-1"),
     )
     monitor = Monitor.create({NO_PROFILE: Limits()})
-    monitor = monitor.with_alert_state(NO_PROFILE, AlertState(looked_at=WallMs(NOW), waiting=(loss,)))
+    monitor = monitor.with_alert_state(NO_PROFILE, AlertState(last_run=LastRun(WallMs(NOW)), waiting=(loss,)))
     monitor, _ = monitor.apply(NO_PROFILE, listed([UP, DOWN]), now)
     result = check_result_of(monitor, Metric.PAGING, EVERYTHING, now)
     assert (result.count, result.waiting) == (count, 1 - count)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from envwatch.config.settings import Settings
     from envwatch.fleet.events import Event
-    from envwatch.history.earlier_runs import EarlierRuns
+    from envwatch.history.earlier_runs import EarlierRuns, Seam
     from envwatch.history.past import Past
     from envwatch.query.language import Query
     from envwatch.watch.loop import MonitorUpdate
@@ -103,7 +103,7 @@ async def _watch(profiles: Profiles, options: Options) -> int:
             await writer.write(earlier.lines(stream))
             async for update in watched.watch:
                 has_hint = has_hint or print_hint(stream.query, update.monitor.fleet)
-                events = (*earlier.until(update), *update.changes.events)
+                events = earlier.events(update)
                 await writer.write(stream.lines(update.before, update.monitor, events, update.changes.now))
                 if narrates:
                     narrate(update)
@@ -123,6 +123,7 @@ class EarlierEvents:
     def __init__(self, runs: Mapping[SafeText, EarlierRuns], since: WallMs) -> None:
         self._runs = dict(runs)
         self._since = since
+        self._seams: dict[SafeText, Seam] = {}
 
     @classmethod
     async def read(cls, pasts: Mapping[SafeText, Past], since: datetime | None, began: Clocks) -> EarlierEvents:
@@ -156,15 +157,23 @@ class EarlierEvents:
         last = {profile: runs.last.profile_state for profile, runs in self._runs.items() if runs.last is not None}
         yield from stream.past_lines(sorted(events, key=attrgetter("at")), Fleet(last))
 
-    def until(self, update: MonitorUpdate) -> Sequence[Event]:
-        """Return the events between the recording and a profile's first listing."""
-        from envwatch.history.past import Moment
-
-        profile = update.changes.profile
-        if profile is None or profile not in self._runs or not update.has_new_listing:
-            return ()
-        moment = Moment(update.changes.now, update.monitor.fleet.by_profile[profile])
-        return self._runs.pop(profile).until_now(moment, self._since)
+    def events(self, update: MonitorUpdate) -> Sequence[Event]:
+        """Return an update's events, and at the first listings all events since the recording."""
+        profile, outcome, own = update.changes.profile, update.changes.outcome, update.changes.events
+        if profile is None or outcome is None or (runs := self._runs.get(profile)) is None:
+            return own
+        profile_state = update.monitor.fleet.by_profile[profile]
+        events: Sequence[Event] = own
+        seam = self._seams.get(profile) or runs.seam(profile_state)
+        if seam is not None:
+            seam, events = seam.after_outcome(outcome, own)
+        if update.has_new_listing and profile_state.listings == 1:
+            events = runs.until_now(events, profile_state, self._since)
+        if seam is not None and not seam.is_over:
+            self._seams[profile] = seam
+        elif profile_state.listed is not None:
+            del self._runs[profile]
+        return events
 
 
 def stream_of(

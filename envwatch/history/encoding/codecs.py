@@ -453,7 +453,9 @@ _BY_TYPE["Snapshot"] = record(
     partial(Snapshot, pages=(), rows={}, served=None), **codecs_of(Snapshot, "pages", "rows", "served")
 )
 
-PROFILE_STATE: Final[Mapping[str, Codec[Any]]] = codecs_of(ProfileState, "profile", "server", "environments", "earlier")
+PROFILE_STATE: Final[Mapping[str, Codec[Any]]] = codecs_of(
+    ProfileState, "profile", "server", "environments", "last_run"
+)
 
 
 ACKS: Final[Codec[OwnAcks]] = Codec(

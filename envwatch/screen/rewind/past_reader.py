@@ -10,13 +10,12 @@ import math
 from bisect import bisect_right
 from contextlib import suppress
 from datetime import timedelta
-from functools import partial
 from itertools import dropwhile, takewhile
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from envwatch.fleet.events import Event, EventLog
 from envwatch.fleet.watched_time import WatchedTime
-from envwatch.history.earlier_runs import EarlierRuns, changes_between_runs
+from envwatch.history.earlier_runs import EarlierRuns
 from envwatch.history.past import HistoryError, Moment, Past, RecordedStep, events_of
 from envwatch.history.rewound import PollRef, Timeline
 from envwatch.model import limits
@@ -24,7 +23,7 @@ from envwatch.model.clock import Clocks, ServerClock, WallMs
 from envwatch.model.times import DAY_MS, MS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from envwatch.alerts.monitor import Monitor
     from envwatch.model.outcome import RecordedPoll
@@ -102,21 +101,15 @@ class PastReader:
             self._first[profile] = Moment(now, profile_state)
             self._is_listed[profile].set()
 
-    async def load(self, profile: SafeText) -> tuple[Callable[[Monitor], Monitor], timedelta | None]:
-        """Return a function that adds a profile's earlier runs to a monitor; call once.
+    async def load(self, profile: SafeText) -> tuple[EarlierRuns, timedelta | None]:
+        """Return a profile's earlier runs, and the last run's age if worth a notice; call once.
 
-        Waits for the first listing. The function is slow for large fleets. The duration is the last run's age if worth
-        a notice, or None after changes.
+        Waits for the first listing.
         """
         await self._is_listed[profile].wait()
         began, first = self._began[profile], self._first.pop(profile)
-
-        def read() -> tuple[EarlierRuns, Sequence[Event]]:
-            runs = EarlierRuns.read(self.pasts[profile], profile, _LOADED, began)
-            return runs, () if runs.last is None else changes_between_runs(runs.last, first)
-
-        runs, changes = await asyncio.to_thread(read)
-        return partial(runs.seeded, changes=changes), None if changes else runs.unchanged_for(first)
+        runs = await asyncio.to_thread(EarlierRuns.read, self.pasts[profile], profile, _LOADED, began)
+        return runs, runs.unchanged_for(first.profile_state, first.now)
 
     def forget(self) -> None:
         """Drop everything that was read, and stop `read_ahead`."""

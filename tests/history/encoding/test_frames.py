@@ -290,7 +290,7 @@ def test_any_bounds_of_a_clock_come_back(pairs: list[tuple[float, float]]) -> No
 
 
 def test_every_field_of_a_fleet_and_of_its_rows_is_kept() -> None:
-    assert {*PROFILE_STATE} == {*field_names(ProfileState)} - {"profile", "server", "environments", "earlier"}
+    assert {*PROFILE_STATE} == {*field_names(ProfileState)} - {"profile", "server", "environments", "last_run"}
     assert {*NAMES} == {*field_names(Environment), *field_names(TrackedEnvironment)} - {
         "environment",
         "profile",
