@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sized
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from envwatch.alerts.incidents import Blindness, Incident
+from envwatch.alerts.incident import Blindness, Incident
 from envwatch.alerts.ledger import Announcement, Ledger, Progress
 from envwatch.alerts.losses import LOSSES, Loss, key_of
 from envwatch.fleet.events import Event, Kind

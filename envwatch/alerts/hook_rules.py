@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from envwatch.alerts.incidents import Incident
+from envwatch.alerts.incident import Incident
 from envwatch.alerts.ledger import Progress
-from envwatch.alerts.losses import LOSSES, RETURNS, LossClassifier, LossStatus, key_of
+from envwatch.alerts.losses import LOSSES, RETURNS, LossStatus, key_of
 from envwatch.fleet.events import ENDS, Event, Kind, leaves
 from envwatch.model.text import EMPTY, SafeText
 from envwatch.model.times import MS
@@ -19,6 +19,7 @@ from envwatch.model.times import MS
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
+    from envwatch.alerts.judge import Judge
     from envwatch.alerts.monitor import Monitor, MonitorChanges
     from envwatch.model.clock import Clocks, MonotonicS
 
@@ -75,7 +76,7 @@ class HookState:
         now, state, incidents = changes.now, self, list[Incident]()
         if self.rule.has_incidents:
             state, incidents = _with_incidents(self, now.monotonic, monitor, held)
-        state, events = _due(_with_events(state, changes.events, now.monotonic), monitor, now, held)
+        state, events = _due(_with_events(state, changes.events, now.monotonic), monitor.judge(now), held)
         cooling = {what: at for what, at in state.sent.items() if state.is_cooling(what, now.monotonic)}
         return replace(state, sent=cooling), (*incidents, *events)
 
@@ -91,13 +92,13 @@ def following(
 
     `Progress.TOLD` drops an unsent reminder, because no row needs a person.
     """
-    rule, alerting = state.rule, monitor.incidents.alerting
+    rule, alerting, judge = state.rule, monitor.incidents.alerting, monitor.judge(now)
     for incident in monitor.incidents.open:
         known = monitor.ledger.of(incident.id, state.hook)
         if known is None or incident.profile not in held:
             continue
         is_told, is_reminded = known.progress is Progress.TOLD, known.progress is Progress.REMINDER_DUE
-        if (is_told or is_reminded) and rule.has_acks and monitor.is_incident_acked(incident, now):
+        if (is_told or is_reminded) and rule.has_acks and judge.is_incident_acked(incident):
             yield incident, Progress.ACK_DUE
         elif is_reminded and not incident.remaining & alerting:
             yield incident, Progress.TOLD
@@ -155,22 +156,22 @@ def _with_events(state: HookState, events: Iterable[Event], at: MonotonicS) -> H
     return replace(state, waiting=waiting)
 
 
-def _due(state: HookState, monitor: Monitor, now: Clocks, held: Container[SafeText]) -> tuple[HookState, list[Event]]:
+def _due(state: HookState, judge: Judge, held: Container[SafeText]) -> tuple[HookState, list[Event]]:
     waiting, sent = dict(state.waiting), dict(state.sent)
-    classify_loss, identity = monitor.loss_classifier(now), monitor.fleet.identity
-    losses = {identity(key_of(loss.event)): loss for loss in monitor.incidents.waiting}
+    now, identity = judge.now, judge.fleet.identity
+    losses = {identity(key_of(loss.event)): loss for loss in judge.waiting}
     groups: dict[int, tuple[Event | None, list[Event]]] = {}
     for topic, (event, group, since) in state.waiting.items():
         due_at = since + state.rule.after.total_seconds()
         if event.kind in LOSSES and (loss := losses.get(identity(key_of(event)))) is not None:
-            interval = monitor.fleet.by_profile[event.profile].interval
-            due_at = max(due_at, loss.counts_at(monitor.policy_of(event.profile), interval))
+            interval = judge.fleet.by_profile[event.profile].interval
+            due_at = max(due_at, loss.counts_at(judge.policy_of(event.profile), interval))
         has_held = due_at <= now.monotonic
         # Events of a whole profile, such as blindness, are sent even while blind.
-        is_seen = event.id is None or monitor.sees(event.profile, now)
+        is_seen = event.id is None or judge.sees(event.profile)
         if has_held and is_seen and not state.is_cooling((topic, event.kind), now.monotonic):
             del waiting[topic]
-            if event.profile in held and _is_worth_sending(event, monitor, now, classify_loss):
+            if event.profile in held and _is_worth_sending(event, judge):
                 sent[topic, event.kind] = now.monotonic
                 groups.setdefault(id(event if group is None else group), (group, []))[1].append(event)
     fired = [
@@ -194,16 +195,16 @@ def _undoes(event: Event, before: Event) -> bool:
     return event.before is not None and event.after == before.before
 
 
-def _is_worth_sending(event: Event, monitor: Monitor, now: Clocks, classify_loss: LossClassifier) -> bool:
+def _is_worth_sending(event: Event, judge: Judge) -> bool:
     """Whether to send an event; a silenced row's return stays unsent, like the loss."""
     if event.id is None:
         return True
     if event.kind in LOSSES:
-        return classify_loss(key_of(event)) is LossStatus.ALERTING
-    tracked = monitor.fleet.tracked(key_of(event))
-    if tracked is None or not monitor.is_loud(tracked, now):
+        return judge.status_of(key_of(event)) is LossStatus.ALERTING
+    tracked = judge.fleet.tracked(key_of(event))
+    if tracked is None or not judge.is_loud(tracked):
         return False
     if event.kind not in RETURNS or event.lasted is None:
         return True
-    silenced = monitor.silenced_time(tracked, now, event.at - event.lasted / MS)
+    silenced = judge.silenced_time(tracked, event.at - event.lasted / MS)
     return silenced is None or silenced.until < event.at

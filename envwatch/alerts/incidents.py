@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING
 
 from envwatch.alerts.alert_policy import BY_RECORD, decision_text
+from envwatch.alerts.incident import Blindness, Incident, ids_of_losses
 from envwatch.alerts.losses import (
     ACK_ENDED,
     LOSSES,
@@ -19,7 +20,6 @@ from envwatch.alerts.losses import (
     Key,
     Loss,
     LossStatus,
-    Surroundings,
     are_linked,
     chains,
     hashed_id,
@@ -28,81 +28,24 @@ from envwatch.alerts.losses import (
     lost_again,
     lost_now,
     order,
-    still_waiting,
 )
+from envwatch.alerts.waiting import still_waiting
 from envwatch.fleet.anomalies import blast_radius_text
 from envwatch.fleet.events import Event, Kind, leaves
 from envwatch.fleet.presence import DISCONNECTED, HEARTBEAT_LOST, Reason
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS
-from envwatch.model.text import EMPTY, SafeText, clean, composed, shortened
+from envwatch.model.text import EMPTY, SafeText, clean, composed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Container, Iterable, Mapping, Sequence
     from datetime import tzinfo
 
+    from envwatch.alerts.judge import Judge
+    from envwatch.alerts.losses import Poll
     from envwatch.fleet.profile_state import Fleet
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import Clocks, ServerMs
-
-
-class Incident(NamedTuple):
-    """Losses announced together."""
-
-    id: SafeText
-    """`inc-` and 12 hexadecimal digits of a hash over profile, id and last sign of life of the first noticed loss,
-    equal in all processes with the same first loss."""
-    profile: SafeText
-    began_at: ServerMs
-    """Request of the listing that proved the first loss."""
-    losses: tuple[Event, ...]
-    noticed_at: MonotonicS
-    remaining: frozenset[Key]
-    is_storm: bool = False
-    """Whether too many incidents opened before; the losses are unrelated."""
-    shared: SafeText | None = None
-    """Values of all lost and no online environments: `pod p-7`."""
-    ended_by: SafeText | None = None
-    """Reason of an end without returned rows: `replaced by mac-2`."""
-    silenced: int = 0
-    """Number of silenced losses of the same moment, in no incident."""
-
-    @property
-    def keys(self) -> frozenset[Key]:
-        """Keys of all lost environments."""
-        return frozenset(key_of(loss) for loss in self.losses)
-
-    @property
-    def is_mass(self) -> bool:
-        """Whether one cause is likely."""
-        return len(self.losses) >= limits.MASS_MIN and self.not_back_text is None
-
-    @property
-    def not_back_text(self) -> SafeText | None:
-        """Reason of rows not back after a silence: `not back by 10:00`."""
-        return self.losses[0].reason if self.losses[0].kind is Kind.NOT_BACK and not self.is_storm else None
-
-    @property
-    def is_blindness(self) -> bool:
-        """Whether the profile is blind, or no heartbeat arrives at all."""
-        return self.losses[0].id is None
-
-    @property
-    def subject(self) -> SafeText | None:
-        """`platform` or `envwatch`; None for an incident about environments."""
-        if not self.is_blindness:
-            return None
-        return clean("platform" if self.losses[0].kind is Kind.STALLED else "envwatch")
-
-
-class Blindness(NamedTuple):
-    """A profile's blindness, apart from sleep."""
-
-    noticed_at: MonotonicS
-    since: ServerMs
-    """Request of the newest listing, or the start of stalled heartbeats."""
-    acked_at: float | None = None
-    """Time of an acknowledgement that ended, so that a new incident follows."""
+    from envwatch.model.clock import ServerMs
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,19 +62,14 @@ class Incidents:
     """Environments of open incidents that need a person now: not acknowledged, silenced or unseen."""
 
     def with_events(
-        self,
-        events: Iterable[Event],
-        loss_of: Callable[[Event, Event | None], Loss],
-        fleet: Fleet,
-        is_loud: Callable[[Key], bool],
-        used: Container[SafeText],
+        self, events: Iterable[Event], poll: Poll, judge: Judge, used: Container[SafeText]
     ) -> tuple[Incidents, tuple[Event, ...]]:
-        """Return the incidents after a listing's events, and the events with incident ids.
+        """Return the incidents after a poll's events, and the events with incident ids.
 
-        `fleet` is the state after the listing. `is_loud` says whether a loss can need a person now. `used` are the ids
-        of former incidents: a row that came and went without a sign of life needs a new id.
+        `judge` knows the fleet after the poll. `used` are the ids of former incidents: a row that came and went without
+        a sign of life needs a new id.
         """
-        events = tuple(events)
+        events, fleet = tuple(events), judge.fleet
         known = set(map(fleet.identity, self.ids))
         waiting, fresh = list(self.waiting), list[Loss]()
         for event, group in leaves(events):
@@ -140,14 +78,14 @@ class Incidents:
             who = fleet.identity(key_of(event))
             if who not in known:
                 known.add(who)
-                fresh.append(loss_of(event, group))
+                fresh.append(poll.loss_of(event, group, fleet.tracked(key_of(event))))
             elif event.kind is Kind.FLAPPING:
                 for losses in (waiting, fresh):
                     losses[:] = [
                         loss._replace(event=event) if key_of(loss.event) == key_of(event) else loss for loss in losses
                     ]
         following = replace(self, waiting=(*waiting, *_with_ids(self, waiting, fresh, fleet, used)))
-        heard = (loss for loss in following.waiting if not loss.is_silenced and is_loud(key_of(loss.event)))
+        heard = (loss for loss in following.waiting if not loss.is_silenced and judge.may_page(key_of(loss.event)))
         ids = replace(following, waiting=tuple(heard)).ids
         return following, tuple(_marked(event, ids) for event in events)
 
@@ -157,12 +95,7 @@ class Incidents:
         return self if len(waiting) == len(self.waiting) else replace(self, waiting=waiting)
 
     def with_lost_now(
-        self,
-        environments: Iterable[TrackedEnvironment],
-        moments: Mapping[SafeText, ServerMs],
-        fleet: Fleet,
-        now: Clocks,
-        used: Container[SafeText],
+        self, environments: Iterable[TrackedEnvironment], judge: Judge, used: Container[SafeText]
     ) -> Incidents:
         """Return the incidents with environments lost at this moment."""
         opened = {key for incident in self.open for key in incident.remaining}
@@ -170,16 +103,12 @@ class Incidents:
         if not lost:
             return self
         keys = {tracked.key for tracked in lost}
-        fresh = [lost_now(tracked, moments[tracked.profile], now) for tracked in lost]
+        fresh = [lost_now(tracked, judge.moments[tracked.profile], judge.now) for tracked in lost]
         rest = replace(self, waiting=tuple(loss for loss in self.waiting if key_of(loss.event) not in keys))
-        return replace(rest, waiting=(*rest.waiting, *_with_ids(rest, rest.waiting, fresh, fleet, used)))
+        return replace(rest, waiting=(*rest.waiting, *_with_ids(rest, rest.waiting, fresh, judge.fleet, used)))
 
     def with_ended_acks(
-        self,
-        ended: Mapping[Key, tuple[Event, float]],
-        moments: Mapping[SafeText, ServerMs],
-        now: Clocks,
-        used: Container[SafeText],
+        self, ended: Mapping[Key, tuple[Event, float]], judge: Judge, used: Container[SafeText]
     ) -> Incidents:
         """Return the incidents after acknowledgements ended: the rows are lost again, or envwatch is blind again, now.
 
@@ -196,7 +125,7 @@ class Incidents:
             id_ = _id_after_ack(loss.profile, acked_at)
             if id_ in used or id_ in taken:  # another row of the acknowledgement ended before
                 id_ = hashed_id(id_, loss.id or EMPTY)
-            fresh.append(lost_again(loss, moments[loss.profile], now, id_))
+            fresh.append(lost_again(loss, judge.moments[loss.profile], judge.now, id_))
         return replace(
             self,
             waiting=(*(loss for loss in self.waiting if key_of(loss.event) not in ended), *fresh),
@@ -254,19 +183,19 @@ class Incidents:
         return replace(self, blindnesses=blindnesses)
 
     def tick(
-        self, around: Surroundings
+        self, judge: Judge, used: Container[SafeText]
     ) -> tuple[Incidents, tuple[Incident, ...], tuple[Incident, ...], tuple[Event, ...]]:
         """Return the incidents at a moment, the opened and the resolved incidents, and the events of ended silences."""
-        profiles = around.fleet.by_profile.items()
-        blind = {name: cause for name, state in profiles if (cause := state.blindness(around.now)) is not None}
+        profiles = judge.fleet.by_profile.items()
+        blind = {name: cause for name, state in profiles if (cause := state.blindness(judge.now)) is not None}
         if not self.waiting and not self.open and not self.blindnesses and not blind:
             return self, (), (), ()
-        remaining_open, resolved, alerting = _after_returns(self.open, around)
-        blindnesses, opened = _blindnesses(self, blind, around)
-        waiting, statuses, events = still_waiting(self.waiting, around)
+        remaining_open, resolved, alerting = _after_returns(self.open, judge)
+        blindnesses, opened = _blindnesses(self, blind, judge)
+        waiting, statuses, events = still_waiting(self.waiting, judge, used)
         openings = dict(self.openings)
         for profile in dict.fromkeys(loss.event.profile for loss in waiting):
-            found, openings[profile] = _opened(profile, waiting, statuses, self.openings.get(profile, ()), around)
+            found, openings[profile] = _opened(profile, waiting, statuses, self.openings.get(profile, ()), judge)
             opened += found
         ready = {key for incident in opened for key in incident.keys}
         rest = [loss for loss in waiting if key_of(loss.event) not in ready]
@@ -286,8 +215,7 @@ class Incidents:
     @property
     def ids(self) -> Mapping[Key, SafeText]:
         """Incident ids by lost environment."""
-        opened = {key: incident.id for incident in self.open for key in incident.remaining}
-        return opened | {key_of(loss.event): loss.incident for loss in self.waiting}
+        return ids_of_losses(self.waiting, self.open)
 
     @property
     def lost(self) -> frozenset[Key]:
@@ -356,10 +284,10 @@ def _opened(
     waiting: Iterable[Loss],
     statuses: Mapping[Key, LossStatus],
     openings: Sequence[MonotonicS],
-    around: Surroundings,
+    judge: Judge,
 ) -> tuple[list[Incident], tuple[MonotonicS, ...]]:
-    policy, interval = around.policy(profile), around.fleet.by_profile[profile].interval
-    recent = [at for at in openings if around.now.monotonic - at < limits.STORM_WINDOW.total_seconds()]
+    policy, interval = judge.policy_of(profile), judge.fleet.by_profile[profile].interval
+    recent = [at for at in openings if judge.now.monotonic - at < limits.STORM_WINDOW.total_seconds()]
     losses = [
         loss
         for loss in waiting
@@ -373,7 +301,7 @@ def _opened(
         same = (loss for loss in losses if (loss.is_doubtful, loss.is_not_back) == (is_doubtful, is_not_back))
         for chain in chains(same):
             lost = [loss for loss in chain if key_of(loss.event) in alerting]
-            if any(loss.counts_at(policy, interval) <= around.now.monotonic for loss in lost):
+            if any(loss.counts_at(policy, interval) <= judge.now.monotonic for loss in lost):
                 due.append(lost)
     opened: list[Incident] = []
     for lost in sorted(due, key=lambda losses: min(map(order, losses))):
@@ -381,15 +309,15 @@ def _opened(
             silent = (loss for loss in waiting if statuses[key_of(loss.event)] is LossStatus.SILENCED)
             # A chain splits if a part is no longer doubtful.
             part = _with_unused_ids(lost, {incident.id for incident in opened})
-            incident = incident_of(profile, part, around.fleet)
+            incident = incident_of(profile, part, judge.fleet)
             opened.append(incident._replace(silenced=_silenced_beside(lost, silent)))
-            recent.append(around.now.monotonic)
+            recent.append(judge.now.monotonic)
             continue
-        if around.now.monotonic - recent[-1] >= limits.STORM_EVERY.total_seconds():
+        if judge.now.monotonic - recent[-1] >= limits.STORM_EVERY.total_seconds():
             waits = {key_of(loss.event) for chain in due for loss in chain}
             rest = [loss for key, loss in alerting.items() if key in waits or not loss.is_doubtful]
-            opened.append(incident_of(profile, rest, around.fleet, is_storm=True))
-            recent.append(around.now.monotonic)
+            opened.append(incident_of(profile, rest, judge.fleet, is_storm=True))
+            recent.append(judge.now.monotonic)
         break
     return opened, tuple(recent[-limits.STORM_FROM :])
 
@@ -433,31 +361,30 @@ def _shared(losses: Sequence[Event], fleet: Fleet) -> SafeText | None:
 
 
 def _after_returns(
-    incidents: Iterable[Incident], around: Surroundings
+    incidents: Iterable[Incident], judge: Judge
 ) -> tuple[list[Incident], list[Incident], frozenset[Key]]:
     still_open: list[Incident] = []
     resolved: list[Incident] = []
     alerting = set[Key]()
     for incident in incidents:
-        statuses = {key: around.classify_loss(key) for key in incident.remaining}
+        statuses = {key: judge.status_of(key) for key in incident.remaining}
         alerting |= {key for key, status in statuses.items() if status is LossStatus.ALERTING}
         remaining = frozenset(key for key, status in statuses.items() if status is not LossStatus.OVER)
         if remaining:
             still_open.append(incident if remaining == incident.remaining else incident._replace(remaining=remaining))
             continue
         resolved.append(
-            incident._replace(remaining=remaining, ended_by=incident.ended_by or _end_text(incident, around))
+            incident._replace(remaining=remaining, ended_by=incident.ended_by or _end_text(incident, judge))
         )
     return still_open, resolved, frozenset(alerting)
 
 
-def _end_text(incident: Incident, around: Surroundings) -> SafeText | None:
-    rows = [around.fleet.tracked(key) for key in sorted(incident.keys)]
+def _end_text(incident: Incident, judge: Judge) -> SafeText | None:
+    rows = [judge.fleet.tracked(key) for key in sorted(incident.keys)]
     names = [None if tracked is None else tracked.replaced_by_name for tracked in rows]
     if names[0] is not None and None not in names:
         return composed(f"replaced by {names[0]}")
-    moments = around.fleet.moments(around.now.wall)
-    known = [(row, around.decision(row, moments[row.profile])) for row in rows if row is not None]
+    known = [(row, judge.decision_of(row)) for row in rows if row is not None]
     if known and all(decision.is_never for _, decision in known):
         word = known[0][1].word
         return composed(f"set to never by {word.by}" if word is not None and word.by else "set to never")
@@ -472,41 +399,41 @@ def _end_text(incident: Incident, around: Surroundings) -> SafeText | None:
 
 
 def _blindnesses(
-    incidents: Incidents, blind: Mapping[SafeText, tuple[ServerMs, SafeText]], around: Surroundings
+    incidents: Incidents, blind: Mapping[SafeText, tuple[ServerMs, SafeText]], judge: Judge
 ) -> tuple[Mapping[SafeText, Blindness], list[Incident]]:
     found = {
         profile: blindness
         for profile, blindness in incidents.blindnesses.items()
-        if around.classify_loss((profile, EMPTY)) is not LossStatus.OVER
+        if judge.status_of((profile, EMPTY)) is not LossStatus.OVER
     }
     for profile, (since, _) in blind.items():
         if profile not in found:
-            detector = around.fleet.by_profile[profile].stall_detector
+            detector = judge.fleet.by_profile[profile].stall_detector
             silent_s = detector.silent_s if detector.is_stalled else 0.0
-            found[profile] = Blindness(MonotonicS(around.now.monotonic - silent_s), since)
+            found[profile] = Blindness(MonotonicS(judge.now.monotonic - silent_s), since)
     open_for = {incident.profile for incident in incidents.open if incident.is_blindness and incident.remaining}
     opened = []
     for profile, (_, reason) in blind.items():
-        event = _blindness_event(profile, found[profile], reason, around)
+        event = _blindness_event(profile, found[profile], reason, judge)
         if profile not in open_for and event is not None:
             id_, noticed_at = event.incident or EMPTY, found[profile].noticed_at
             opened.append(Incident(id_, profile, event.at, (event,), noticed_at, frozenset({key_of(event)})))
     return found, opened
 
 
-def _blindness_event(profile: SafeText, blindness: Blindness, reason: SafeText, around: Surroundings) -> Event | None:
-    policy, profile_state = around.policy(profile), around.fleet.by_profile[profile]
+def _blindness_event(profile: SafeText, blindness: Blindness, reason: SafeText, judge: Judge) -> Event | None:
+    policy, profile_state = judge.policy_of(profile), judge.fleet.by_profile[profile]
     kind, lasts = Kind.BLIND, policy.blind_after
     if lasts is not None and profile_state.stall_detector.is_stalled:
         kind, lasts = Kind.STALLED, min(lasts, limits.STALL_ALERT_AFTER)
         count = sum(tracked.verdict.is_up for tracked in profile_state.environments.values())
-        at = profile_state.clock.server_time(around.now.wall)
+        at = profile_state.clock.server_time(judge.now.wall)
         reason = composed(": ".join(stall_texts(count, blindness.since, at, policy.zone)))
-    if lasts is None or around.now.monotonic - blindness.noticed_at < lasts.total_seconds():
+    if lasts is None or judge.now.monotonic - blindness.noticed_at < lasts.total_seconds():
         return None
     at, id_ = blindness.since, hashed_id(profile, f"blind\0{blindness.since:.0f}")
     if blindness.acked_at is not None:
-        at, id_ = profile_state.clock.server_time(around.now.wall), _id_after_ack(profile, blindness.acked_at)
+        at, id_ = profile_state.clock.server_time(judge.now.wall), _id_after_ack(profile, blindness.acked_at)
         reason = composed(f"{reason}, {ACK_ENDED}")
     return Event(kind=kind, at=at, since=blindness.since, profile=profile, reason=reason, incident=id_)
 
@@ -537,41 +464,3 @@ def _marked(event: Event, ids: Mapping[Key, SafeText]) -> Event:
         found = {member.incident for member in members if member.incident is not None}
         return replace(event, members=members, incident=found.pop() if len(found) == 1 else None)
     return replace(event, incident=ids.get(key_of(event))) if event.kind in LOSSES | RETURNS else event
-
-
-_NAME_CELLS: Final = 60
-
-
-def ring_text(incidents: Sequence[Incident]) -> SafeText:
-    """Return `losses_text` with the number of silenced losses."""
-    return clean(f"{losses_text(incidents)}{silenced_count_text(incidents)}")
-
-
-def silenced_count_text(incidents: Sequence[Incident]) -> str:
-    """Return ` (+12 silenced)`, or an empty text."""
-    silenced = sum(incident.silenced for incident in incidents)
-    return f" (+{silenced:,} silenced)" if silenced else ""
-
-
-def losses_text(incidents: Sequence[Incident]) -> SafeText:
-    """Return at least one loss in short: `mac-mini-2 and 2 others went offline`.
-
-    After a silence: `3 not back by 10:00: mac-mini-2 and 2 others`.
-    """
-    losses = [loss for incident in incidents for loss in incident.losses if loss.id is not None]
-    if not losses:
-        blindness = incidents[0].losses[0]
-        return composed(f"{'envwatch is blind: ' if blindness.kind is Kind.BLIND else ''}{blindness.reason}")
-    first, others = losses[0], len(losses) - 1
-    kinds, reasons = {loss.kind for loss in losses}, {loss.reason for loss in losses}
-    who = shortened(first.name or first.id or EMPTY, _NAME_CELLS, keep="ends")
-    if others:
-        who = clean(f"{who} and {others} other{'s' if others > 1 else ''}")
-    be, flap, was = ("are", "flap", "were") if others else ("is", "flaps", "was")
-    if kinds == {Kind.NOT_BACK} and len(reasons) == 1:
-        return clean(f"{len(losses):,} {first.reason}: {who}" if others else f"{who} {first.reason}")
-    if kinds == {Kind.OFFLINE} and reasons == {Reason.NEVER_LISTED.value}:
-        return clean(f"{who} {was} {Reason.NEVER_LISTED}")
-    whats = {Kind.OFFLINE: "went offline", Kind.GONE: f"{be} gone", Kind.FLAPPING: flap}
-    whats[Kind.NOT_BACK] = f"{be} not back after a silence"
-    return clean(f"{who} {whats[losses[0].kind] if len(kinds) == 1 else 'went offline, flap or are gone'}")

@@ -22,7 +22,7 @@ from envwatch.model.text import SafeText, composed
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
-    from envwatch.alerts.incidents import Incident
+    from envwatch.alerts.incident import Incident
     from envwatch.model.clock import MonotonicS
 
 BELL: Final = composed(" bell")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 from enum import Enum, auto
 from hashlib import blake2s
@@ -10,25 +9,25 @@ from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from envwatch.fleet.events import Event, Kind
-from envwatch.fleet.presence import HEARTBEAT_LOST, NEVER_LISTED, Presence
+from envwatch.fleet.presence import HEARTBEAT_LOST, NEVER_BEAT, NEVER_LISTED, Presence
 from envwatch.fleet.problems import is_old, is_problem
 from envwatch.fleet.watched_time import Span
 from envwatch.model import limits
-from envwatch.model.clock import ESTIMATES_DIFFER_MS, Clocks, MonotonicS, ServerMs
+from envwatch.model.clock import Clocks, MonotonicS, ServerMs
 from envwatch.model.text import EMPTY, SafeText, clean, composed
 from envwatch.model.times import MS, long_age, span
 
 if TYPE_CHECKING:
-    from datetime import timedelta, tzinfo
+    from collections.abc import Iterable, Iterator
+    from datetime import timedelta
 
-    from envwatch.alerts.alert_policy import AlertPolicy, Decision
-    from envwatch.alerts.silences import Silenced
+    from envwatch.alerts.alert_policy import AlertPolicy
     from envwatch.fleet.last_run import LastRun
-    from envwatch.fleet.profile_state import Fleet, ProfileState
+    from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
 
 _DEATH_WITHIN_MS: Final = limits.DEATH_WITHIN / MS
-_OFFLINE: Final = clean(Presence.OFFLINE.value)
+OFFLINE_TEXT: Final = clean(Presence.OFFLINE.value)
 ACK_ENDED: Final = "acknowledgement ended"
 LOSSES: Final = frozenset({Kind.OFFLINE, Kind.GONE, Kind.NOT_BACK})
 RETURNS: Final = frozenset({Kind.ONLINE, Kind.RETURNED})
@@ -54,9 +53,6 @@ class LossStatus(Enum):
     SILENCED = auto()
     """Lost, but silenced: the row counts when the silence ends."""
     ALERTING = auto()
-
-
-LossClassifier: TypeAlias = Callable[[Key], LossStatus]
 
 
 class Loss(NamedTuple):
@@ -98,6 +94,38 @@ class Loss(NamedTuple):
             listed_for = max(listed_for, policy.blind_after)
         silent_at = self.silent_since + policy.silence_needed(interval).total_seconds()
         return MonotonicS(max(silent_at, self.noticed_at + listed_for.total_seconds()))
+
+
+class Poll(NamedTuple):
+    """A profile's poll, which may prove losses."""
+
+    before: ProfileState
+    after: ProfileState
+    now: Clocks
+    beats_prove: bool = True
+    """Whether an old heartbeat proves a loss: a heartbeat advanced in this run, or there are few rows."""
+
+    def loss_of(self, event: Event, group: Event | None, tracked: TrackedEnvironment | None) -> Loss:
+        """Return the loss of a row, proved by this poll."""
+        after = self.after
+        if event.profile == after.profile and event.id in self.before.last_run.rows:
+            event = loss_between_runs(event, tracked, self.before.last_run, after)
+        last_sign = last_sign_of_life(event, tracked, self.before, after)
+        silent_ms = after.clock.server_time(self.now.wall) - last_sign
+        return Loss(
+            event=event,
+            died=death_interval(event, group, tracked, last_sign),
+            silent_since=MonotonicS(self.now.monotonic - silent_ms / 1000),
+            noticed_at=self.now.monotonic,
+            is_doubtful=self._is_doubtful(event, tracked),
+        )
+
+    def _is_doubtful(self, event: Event, tracked: TrackedEnvironment | None) -> bool:
+        verdict = None if tracked is None else tracked.verdict
+        if verdict == HEARTBEAT_LOST and not self.beats_prove:
+            return True
+        was_quarantined = self.before.quarantine is not None
+        return was_quarantined and (event.kind is Kind.GONE or verdict == NEVER_BEAT)
 
 
 def last_sign_of_life(
@@ -152,7 +180,7 @@ def loss_between_runs(loss: Event, tracked: TrackedEnvironment | None, last_run:
 
 def lost_now(tracked: TrackedEnvironment, at: ServerMs, now: Clocks) -> Loss:
     """Return the loss of a row that needs a person from now on."""
-    event = tracked.event(Kind.OFFLINE, at, after=_OFFLINE, reason=clean(tracked.verdict.reason))
+    event = tracked.event(Kind.OFFLINE, at, after=OFFLINE_TEXT, reason=clean(tracked.verdict.reason))
     return Loss(event=event, died=Span(at, at), silent_since=now.monotonic, noticed_at=now.monotonic)
 
 
@@ -168,18 +196,6 @@ def lost_again(loss: Event, at: ServerMs, now: Clocks, incident: SafeText) -> Lo
     event = replace(loss, at=at, reason=reason, since=None, lasted=None, incident=incident)
     silent_since = MonotonicS(now.monotonic - max(at - loss.at, 0.0) / 1000)
     return Loss(event=event, died=Span(at, at), silent_since=silent_since, noticed_at=now.monotonic, incident=incident)
-
-
-def _not_back(loss: Loss, end: ServerMs, at: ServerMs, zone: tzinfo | None, noticed_at: MonotonicS) -> Loss:
-    from envwatch.alerts.recurring_hours import not_back_by_text  # noqa: PLC0415 - only with silences
-
-    reason = not_back_by_text(end, at, zone)
-    event = replace(
-        loss.event, kind=Kind.NOT_BACK, at=end, before=_OFFLINE, after=_OFFLINE, reason=reason, lasted=None, since=None
-    )
-    noticed_at = MonotonicS(noticed_at - max(at - end, 0.0) / 1000)
-    died = Span(end, ServerMs(end + ESTIMATES_DIFFER_MS))
-    return loss._replace(event=event, died=died, silent_since=noticed_at, noticed_at=noticed_at, is_silenced=False)
 
 
 def order(loss: Loss) -> tuple[float, float, str]:
@@ -226,21 +242,6 @@ def loss_status(
     return LossStatus.ALERTING
 
 
-def silenced_losses(
-    after: ProfileState, classify_loss: LossClassifier, known: Container[SafeText], now: Clocks
-) -> Iterator[Event]:
-    """Yield the losses of silenced rows without `known` losses.
-
-    These losses may lack an event: a silence may begin after the loss, and the first listing is a silent baseline.
-    """
-    at = after.clock.server_time(now.wall)
-    for tracked in after.environments.values():
-        if not tracked.verdict.is_listed_off or tracked.environment.id in known:
-            continue
-        if classify_loss(tracked.key) is LossStatus.SILENCED:
-            yield tracked.event(Kind.OFFLINE, at, reason=clean(tracked.verdict.reason))
-
-
 def missing_losses(before: ProfileState, after: ProfileState) -> Iterator[Event]:
     """Yield losses of expected environments that two successive listings lacked and no listing ever had."""
     if before.listed is None or after.listings == before.listings:
@@ -266,72 +267,6 @@ def is_loss(event: Event) -> bool:
 def key_of(event: Event) -> Key:
     """Return an event's key."""
     return (event.profile, event.id or EMPTY)
-
-
-class Surroundings(NamedTuple):
-    """Inputs that decide which losses count."""
-
-    now: Clocks
-    fleet: Fleet
-    classify_loss: LossClassifier
-    policy: Callable[[SafeText], AlertPolicy]
-    decision: Callable[[TrackedEnvironment, float], Decision]
-    silenced_time: Callable[[TrackedEnvironment, Clocks], Silenced | None]
-    used: Container[SafeText]
-
-
-def still_waiting(
-    losses: Iterable[Loss], around: Surroundings
-) -> tuple[list[Loss], Mapping[Key, LossStatus], tuple[Event, ...]]:
-    """Return the waiting losses, all statuses, and the events of rows not back."""
-    waiting: list[Loss] = []
-    statuses: dict[Key, LossStatus] = {}
-    late: dict[SafeText, list[Event]] = {}
-    for loss in losses:
-        key = key_of(loss.event)
-        status = statuses[key] = around.classify_loss(key)
-        if status is LossStatus.SILENCED:
-            waiting.append(loss if loss.is_silenced else loss._replace(is_silenced=True))
-        elif status is LossStatus.ALERTING:
-            waiting.append(following := _counting(loss, around))
-            if following.is_not_back and following is not loss:
-                late.setdefault(following.incident, []).append(following.event)
-        elif status not in (LossStatus.OVER, LossStatus.SETTLED) and not _is_of_no_concern(key, status, around):
-            waiting.append(loss)
-    events = (
-        replace(same[0], id=None, name=None, then=None, members=tuple(same)) if len(same) > 1 else same[0]
-        for same in late.values()
-    )
-    return waiting, statuses, tuple(events)
-
-
-def _is_of_no_concern(key: Key, status: LossStatus, around: Surroundings) -> bool:
-    """Whether a gone row is outside the policy; an expected row never is."""
-    tracked = around.fleet.tracked(key)
-    return status is LossStatus.OUTSIDE and tracked is not None and tracked.presence is Presence.GONE
-
-
-def _counting(loss: Loss, around: Surroundings) -> Loss:
-    profile, tracked = loss.event.profile, around.fleet.tracked(key_of(loss.event))
-    silenced = None if tracked is None else around.silenced_time(tracked, around.now)
-    if not loss.is_silenced and (silenced is None or loss.is_flapping or loss.is_not_back):
-        return loss
-    moment = around.fleet.by_profile[profile].clock.server_time(around.now.wall)
-    if loss.is_flapping:
-        event = replace(loss.event, at=moment)
-        return loss._replace(
-            event=event,
-            died=Span(moment, moment),
-            silent_since=around.now.monotonic,
-            noticed_at=around.now.monotonic,
-            is_silenced=False,
-        )
-    end, name = (moment, moment) if silenced is None else (min(silenced.until, moment), silenced.end)
-    late = _not_back(loss, end, moment, around.policy(profile).zone, around.now.monotonic)
-    id_ = hashed_id(profile, f"{late.event.kind}\0{name:.0f}")
-    if id_ in around.used:  # rows visible at the end of the silence opened the incident
-        id_ = hashed_id(id_, loss.event.id or EMPTY)
-    return late._replace(event=replace(late.event, incident=id_), incident=id_)
 
 
 def hashed_id(*parts: str) -> SafeText:

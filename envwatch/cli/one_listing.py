@@ -107,7 +107,7 @@ def matching_rows(query: Query, monitor: Monitor, profiles: Profiles) -> Iterato
 
     for name, profile_state in monitor.fleet.by_profile.items():
         if (at := profile_state.listed_at) is not None:
-            context = MatchContext.of(monitor, read_clocks(), clean(profiles[name].settings.profile), at)
+            context = MatchContext.of(monitor.judge(read_clocks()), clean(profiles[name].settings.profile), at)
             yield from filter(query.test(context, SEARCHED), profile_state.environments.values())
 
 

@@ -199,7 +199,7 @@ class Service:
         ids = monitor.incidents.ids
         for name, endpoint in self._endpoints.items():
             profile_state = monitor.fleet.by_profile[name]
-            policy = monitor.policy_of(name)
+            policy = monitor.judge(changes.now).policy_of(name)
             incidents = {id_: incident for (profile, id_), incident in ids.items() if profile == name}
             shared = SharedState(self._names[name], monitor.acks, monitor.silences, policy, monitor.words, incidents)
             outcome = changes.outcome if changes.profile == name else None

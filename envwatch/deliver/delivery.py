@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, PrivateAttr
 from pydantic_core import to_json
 
-from envwatch.alerts.incidents import Incident
+from envwatch.alerts.incident import Incident
 from envwatch.alerts.ledger import Progress
 from envwatch.deliver.rules import ARGUMENTS, NON_EMPTY, SECRET_URL, VARIABLE, one_of
 from envwatch.letta.network_settings import SettingsError, checked_hook_url

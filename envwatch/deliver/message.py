@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pydantic_core import to_json
 
-from envwatch.alerts.incidents import Incident, losses_text, silenced_count_text
+from envwatch.alerts.incident import Incident, losses_text, silenced_count_text
 from envwatch.alerts.ledger import Progress
 from envwatch.alerts.losses import key_of
 from envwatch.fleet.events import Event
@@ -27,6 +27,7 @@ from envwatch.wording.output.formats import iso
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from envwatch.alerts.judge import Judge
     from envwatch.alerts.monitor import Monitor
     from envwatch.model.acks import Ack
     from envwatch.model.clock import Clocks, ServerMs
@@ -153,7 +154,7 @@ def message_of(  # noqa: PLR0913  the origins of a message
         and (back := monitor.fleet.tracked(key_of(subject.losses[0])))
     ):
         row = ListedEnvironment(back, at)
-    acks = _acks_of(subject, monitor, context.user) if progress is Progress.ACK_DUE else ()
+    acks = _acks_of(subject, monitor.judge(now), context.user) if progress is Progress.ACK_DUE else ()
     return Message(
         subject=subject,
         hook=hook,
@@ -166,9 +167,9 @@ def message_of(  # noqa: PLR0913  the origins of a message
     )
 
 
-def _acks_of(incident: Incident, monitor: Monitor, user: SafeText) -> tuple[Ack, ...]:
-    rows = filter(None, map(monitor.fleet.tracked, sorted(incident.remaining)))
-    found = [monitor.blindness_ack_of(incident)] if incident.is_blindness else map(monitor.ack_of, rows)
+def _acks_of(incident: Incident, judge: Judge, user: SafeText) -> tuple[Ack, ...]:
+    rows = filter(None, map(judge.fleet.tracked, sorted(incident.remaining)))
+    found = [judge.blindness_ack_of(incident)] if incident.is_blindness else map(judge.ack_of, rows)
     acks = filter(None, found)
     return tuple(dict.fromkeys(replace(ack, sign_at=None, by=ack.by or user) for ack in acks))
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from envwatch.alerts.acknowledgements import OwnAcks
     from envwatch.alerts.alert_policy import Decision
-    from envwatch.alerts.incidents import Incident
+    from envwatch.alerts.incident import Incident
+    from envwatch.alerts.judge import Judge
     from envwatch.alerts.losses import Loss
     from envwatch.alerts.monitor import Monitor
     from envwatch.alerts.silences import Silence, Silences
@@ -208,12 +209,12 @@ class Moment:
     def of(cls, monitor: Monitor, profile: SafeText, now: Clocks) -> Moment:
         """Return a profile's moment; visits every row."""
         profile_state = monitor.fleet.by_profile[profile]
-        at, rows = profile_state.clock.server_time(now.wall), profile_state.environments
+        judge, rows = monitor.judge(now), profile_state.environments
         uptimes = {id_: rounded(row.uptime) for id_, row in rows.items() if row.uptime is not None}
         alerts = RecordedAlerts(
-            decisions={id_: monitor.decision_of(row, at) for id_, row in rows.items()},
+            decisions={id_: judge.decision_of(row) for id_, row in rows.items()},
             uptimes=uptimes,
-            silences=_recorded_silences(monitor, profile_state, at),
+            silences=_recorded_silences(judge, profile_state),
             waiting=tuple(
                 loss._replace(event=replace(loss.event, then=None))
                 for loss in monitor.incidents.waiting
@@ -229,16 +230,16 @@ def _recorded(incident: Incident) -> Incident:
     return incident._replace(losses=losses, remaining=incident.remaining.intersection(map(key_of, losses)))
 
 
-def _recorded_silences(monitor: Monitor, profile_state: ProfileState, at: ServerMs) -> tuple[Silence, ...]:
-    rows = profile_state.environments.values()
-    recurring = monitor.policy_of(profile_state.profile).recurring
+def _recorded_silences(judge: Judge, profile_state: ProfileState) -> tuple[Silence, ...]:
+    rows, at = profile_state.environments.values(), judge.moments[profile_state.profile]
+    recurring = judge.policy_of(profile_state.profile).recurring
     found = [
         _recorded_silence(silence, covered, at)
-        for silence in (*monitor.silences.values(), *recurring)
+        for silence in (*judge.marks.silences.values(), *recurring)
         if (covered := [row for row in rows if silence.covers(row, profile_state.server, at)])
     ]
     keys = {silence.recurrence for silence in found if silence.hours is not None}
-    return (*found, *(silence for silence in monitor.silences.values() if silence.ends and silence.ends in keys))
+    return (*found, *(silence for silence in judge.marks.silences.values() if silence.ends and silence.ends in keys))
 
 
 def _recorded_silence(silence: Silence, covered: Iterable[TrackedEnvironment], at: ServerMs) -> Silence:

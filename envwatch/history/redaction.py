@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from envwatch.alerts.acknowledgements import OwnAcks
     from envwatch.alerts.alert_policy import Word
-    from envwatch.alerts.incidents import Incident
+    from envwatch.alerts.incident import Incident
     from envwatch.alerts.silences import Silence
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.model.acks import Ack

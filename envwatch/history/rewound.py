@@ -10,8 +10,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.alerts.acknowledgements import ServerKey, with_server
-from envwatch.alerts.alert_policy import Word
-from envwatch.alerts.incidents import Incident, Incidents
+from envwatch.alerts.alert_policy import DEFAULT_POLICY, Word
+from envwatch.alerts.incident import Incident
+from envwatch.alerts.incidents import Incidents
 from envwatch.alerts.ledger import Ledger
 from envwatch.alerts.losses import Loss
 from envwatch.alerts.silences import Silence
@@ -118,7 +119,9 @@ def rewound(monitor: Monitor, moments: Mapping[SafeText, Moment]) -> Monitor:
         words |= {(now.server, id_): each.word for id_, each in alerts.decisions.items() if each.word is not None}
         silences |= {composed(f"{profile} {id_}"): _of_server(each, now.server) for id_, each in alerts.once.items()}
         recurring = tuple(_of_server(silence, now.server) for silence in alerts.recurring)
-        policies[profile] = replace(monitor.policy_of(profile), recurring=recurring, recorded=alerts.decisions)
+        policies[profile] = replace(
+            monitor.policies.get(profile, DEFAULT_POLICY), recurring=recurring, recorded=alerts.decisions
+        )
         waiting += alerts.waiting
         opened += alerts.open
     return replace(

@@ -28,9 +28,8 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from envwatch.alerts.monitor import Monitor
+    from envwatch.alerts.judge import Judge
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import Clocks
     from envwatch.query.lexer import Limit, OrderedLiteral, Token
 
 
@@ -57,21 +56,20 @@ class MatchContext(NamedTuple):
     """Whether an unacknowledged, unsilenced loss pages now."""
 
     @classmethod
-    def of(cls, monitor: Monitor, clocks: Clocks, profile: SafeText, at: float = math.nan) -> MatchContext:
-        """Return the context of a monitor's rows; `at` is the server's clock in ms."""
-        moments = monitor.fleet.moments(clocks.wall)
+    def of(cls, judge: Judge, profile: SafeText, at: float = math.nan) -> MatchContext:
+        """Return the context of a fleet's rows; `at` is the server's clock in ms."""
 
         def is_unknown(row: TrackedEnvironment) -> bool:
-            return row.clock_suspect or monitor.fleet.for_environment(row).is_unknown(row, clocks)
+            return row.clock_suspect or judge.fleet.for_environment(row).is_unknown(row, judge.now)
 
         return cls(
             at,
-            monitor.is_acked,
+            judge.is_acked,
             profile,
-            lambda row: monitor.silenced(row, clocks) is not None,
+            lambda row: judge.silenced(row) is not None,
             is_unknown,
-            lambda row: monitor.decision_of(row, moments[row.profile]).counts,
-            lambda row: monitor.is_alerting(row, clocks),
+            lambda row: judge.decision_of(row).counts,
+            judge.is_alerting,
         )
 
 

@@ -16,6 +16,7 @@ from envwatch.model.environment import CURRENT_MODES, NEVER, mode_of, update_tex
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from envwatch.alerts.judge import Judge
     from envwatch.alerts.monitor import Monitor
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -28,22 +29,26 @@ class RowContext(NamedTuple):
     """The moment and the past of a profile's rows."""
 
     monitor: Monitor
-    now: Clocks
+    judge: Judge
     profile_state: ProfileState
     at: ServerMs
     """The server's time in ms."""
     days: LastDays
     ascii_only: bool = False
 
+    @property
+    def now(self) -> Clocks:
+        """The moment by this machine's clocks."""
+        return self.judge.now
+
 
 def contexts_of(
     monitor: Monitor, now: Clocks, days: LastDays, *, ascii_only: bool = False
 ) -> Mapping[SafeText, RowContext]:
     """Return the context of each profile's rows."""
+    judge = monitor.judge(now)
     return {
-        profile: RowContext(
-            monitor, now, profile_state, profile_state.clock.server_time(now.wall), days, ascii_only=ascii_only
-        )
+        profile: RowContext(monitor, judge, profile_state, judge.moments[profile], days, ascii_only=ascii_only)
         for profile, profile_state in monitor.fleet.by_profile.items()
     }
 

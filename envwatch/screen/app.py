@@ -14,7 +14,7 @@ from textual import on
 from textual.binding import Binding, BindingType
 from textual.reactive import Reactive
 
-from envwatch.alerts.incidents import ring_text
+from envwatch.alerts.incident import ring_text
 from envwatch.history.past import HistoryError
 from envwatch.model import limits
 from envwatch.model.text import SafeText, clean

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import tzinfo
 
+    from envwatch.alerts.judge import Judge
     from envwatch.fleet.profile_state import Freshness
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.letta.poller import PollSchedule
@@ -184,9 +185,13 @@ class MonitorState:
     def server_now(self, profile: SafeText) -> ServerMs:
         return self.monitor.fleet.by_profile[profile].clock.server_time(self.now.wall)
 
+    @property
+    def judge(self) -> Judge:
+        return self.monitor.judge(self.now)
+
     def has_acked_row(self, keys: Iterable[EnvironmentKey]) -> bool:
         rows = map(self.monitor.fleet.tracked, keys)
-        return any(row is not None and self.monitor.is_acked(row) for row in rows)
+        return any(row is not None and self.judge.is_acked(row) for row in rows)
 
     def judged(self) -> MonitorState:
         """Return the state with new block and counts."""

@@ -61,11 +61,12 @@ def selection_of(
 ) -> tuple[Sequence[SeriesEnvironment], Mapping[SafeText, int]]:
     """Return at most `largest` environments, and the number omitted by profile label."""
     seen = [profile_state for profile_state in monitor.fleet if is_seen(profile_state, now)]
+    judge = monitor.judge(now)
     everything = [
         (
             profile_state.profile_name,
             tracked,
-            monitor.is_alerting(tracked, now),
+            judge.is_alerting(tracked),
             not (tracked.clock_suspect or profile_state.is_unproven(tracked)),
         )
         for profile_state in seen
@@ -305,6 +306,7 @@ def _of_fleets(monitor: Monitor, now: Clocks) -> Iterator[Metric]:
     environments = gauge("envwatch_environments", "Environments by their state.", "state")
     alerting = gauge("envwatch_machines_paging", "Machines that page now: off, neither acknowledged nor silenced.")
     alerting_rows = gauge("envwatch_machines_that_page", "Machines that page if they are lost, off or not.")
+    judge = monitor.judge(now)
     for profile_state in monitor.fleet:
         if not is_seen(profile_state, now):
             continue
@@ -315,10 +317,9 @@ def _of_fleets(monitor: Monitor, now: Clocks) -> Iterator[Metric]:
             environments.add_metric((profile, presence.value), presences[presence])
         environments.add_metric((profile, "unknown"), len(profile_state.environments) - len(known))
         alerting.add_metric(
-            (profile,), sum(monitor.is_alerting(tracked, now) for tracked in profile_state.environments.values())
+            (profile,), sum(judge.is_alerting(tracked) for tracked in profile_state.environments.values())
         )
-        at = profile_state.clock.server_time(now.wall)
-        decisions = (monitor.decision_of(tracked, at) for tracked in profile_state.environments.values())
+        decisions = (judge.decision_of(tracked) for tracked in profile_state.environments.values())
         alerting_rows.add_metric((profile,), sum(decision.counts for decision in decisions))
     yield from (environments, alerting, alerting_rows)
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from envwatch.alerts.hook_rules import HookState, following
-from envwatch.alerts.incidents import Incident
+from envwatch.alerts.incident import Incident
 from envwatch.alerts.ledger import Progress
 from envwatch.deliver.message import Context, message_of
 from envwatch.deliver.runner import Runner
@@ -112,7 +112,7 @@ class HookDispatch:
                 is_known = progress is Progress.END_DUE or incident.id in monitor.ledger.over
                 # A message of an earlier run waits until a listing confirms the message.
                 if progress is Progress.ACK_DUE:
-                    is_known = is_known or monitor.is_incident_acked(incident, now)
+                    is_known = is_known or monitor.judge(now).is_incident_acked(incident)
                 else:
                     is_known = is_known or bool(incident.remaining & alerting)
                 if is_known and incident.profile in self._alerts.held and (incident.id, progress) not in queued:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from envwatch.alerts.acknowledgements import Acks, ServerKey
     from envwatch.alerts.alert_policy import Word, Words
     from envwatch.alerts.alert_state import AlertState
-    from envwatch.alerts.incidents import Incident
+    from envwatch.alerts.incident import Incident
     from envwatch.alerts.ledger import Ledger
     from envwatch.alerts.monitor import Monitor
     from envwatch.alerts.silences import Silence, Silences

@@ -100,7 +100,7 @@ def _is_blind(update: MonitorUpdate, name: SafeText) -> bool:
     """Whether a profile is unseen; after this machine's sleep, only after a failed poll."""
     profile_state = update.monitor.fleet.by_profile[name]
     is_awake = profile_state.unseen_since is None or profile_state.failures > 0
-    return is_awake and not update.monitor.sees(name, update.changes.now)
+    return is_awake and not update.monitor.judge(update.changes.now).sees(name)
 
 
 def _are_listed(update: MonitorUpdate, names: Iterable[SafeText]) -> bool:

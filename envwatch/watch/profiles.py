@@ -12,11 +12,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from envwatch.alerts.alert_policy import AlertPolicy
-    from envwatch.alerts.monitor import Monitor
+    from envwatch.alerts.judge import Judge
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
     from envwatch.fleet.tracking import Matcher
-    from envwatch.model.clock import Clocks
     from envwatch.model.limits import Limits
 
 
@@ -96,10 +95,10 @@ def silences_policy(settings: Settings) -> AlertPolicy:
     return AlertPolicy(recurring=recurring_silences(tables, zone), zone=zone)
 
 
-def matcher_for(query: str, settings: Settings, seen: tuple[Monitor, Clocks] | None = None) -> Matcher:
+def matcher_for(query: str, settings: Settings, judge: Judge | None = None) -> Matcher:
     """Return a query as a matcher; an empty query imports nothing.
 
-    Without the monitor and its time, no row is acknowledged or silenced.
+    Without a judge, no row is acknowledged or silenced.
     """
     from envwatch.fleet.tracking import EVERYTHING
 
@@ -109,7 +108,7 @@ def matcher_for(query: str, settings: Settings, seen: tuple[Monitor, Clocks] | N
     from envwatch.wording.events.matching import matcher_of
 
     profile = clean(settings.profile)
-    return matcher_of(query, profile, TIMELESS if seen is None else MatchContext.of(*seen, profile))
+    return matcher_of(query, profile, TIMELESS if judge is None else MatchContext.of(judge, profile))
 
 
 def server_host(credentials: Credentials) -> str:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from envwatch.alerts.monitor import Monitor
+    from envwatch.alerts.judge import Judge
     from envwatch.alerts.silences import Silenced
     from envwatch.fleet.events import Event
     from envwatch.fleet.plausibility import ClockFault
@@ -311,38 +311,36 @@ def until_text(until: float, now: float, zone: tzinfo | None) -> SafeText:
     return composed(f"until {near_time_text(until, now, zone)}")
 
 
-def silence_text(silenced: Silenced, monitor: Monitor, profile: SafeText, now: Clocks, width: float = inf) -> SafeText:
+def silence_text(silenced: Silenced, judge: Judge, profile: SafeText, width: float = inf) -> SafeText:
     """Return `silenced until 10:00 by ana: disk swap`."""
-    text = _silenced_until(silenced, monitor, profile, now)
+    text = _silenced_until(silenced, judge, profile)
     return marked_text(text, silenced.silence.by, silenced.silence.note, width)
 
 
-def is_silenced(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> bool:
+def is_silenced(tracked: TrackedEnvironment, judge: Judge) -> bool:
     """Whether a row is silenced, here or on the serving host."""
-    is_shared = shared_silence_of(tracked.environment, now.wall) is not None
-    return is_shared or monitor.silenced(tracked, now) is not None
+    is_shared = shared_silence_of(tracked.environment, judge.now.wall) is not None
+    return is_shared or judge.silenced(tracked) is not None
 
 
-def silenced_text(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText | None:
+def silenced_text(tracked: TrackedEnvironment, judge: Judge) -> SafeText | None:
     """Return a silenced row's `silenced until 10:00`."""
-    silenced = monitor.silenced(tracked, now)
-    return None if silenced is None else _silenced_until(silenced, monitor, tracked.profile, now)
+    silenced = judge.silenced(tracked)
+    return None if silenced is None else _silenced_until(silenced, judge, tracked.profile)
 
 
-def _silenced_until(silenced: Silenced, monitor: Monitor, profile: SafeText, now: Clocks) -> SafeText:
-    at = monitor.fleet.by_profile[profile].clock.server_time(now.wall)
-    return silenced_until_text(silenced.until, at, monitor.policy_of(profile).zone)
+def _silenced_until(silenced: Silenced, judge: Judge, profile: SafeText) -> SafeText:
+    return silenced_until_text(silenced.until, judge.moments[profile], judge.policy_of(profile).zone)
 
 
-def not_back_text(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText | None:
+def not_back_text(tracked: TrackedEnvironment, judge: Judge) -> SafeText | None:
     """Return `not back by 10:00` for a loss counted from a silence's end."""
-    at = monitor.fleet.for_environment(tracked).clock.server_time(now.wall)
-    end = monitor.counted_from(tracked, now)
+    at, end = judge.moments[tracked.profile], judge.counted_from(tracked)
     if end is None or end > at:
         return None
     from envwatch.alerts.recurring_hours import not_back_by_text  # noqa: PLC0415 - only with silences
 
-    return not_back_by_text(end, at, monitor.policy_of(tracked.profile).zone)
+    return not_back_by_text(end, at, judge.policy_of(tracked.profile).zone)
 
 
 EXAMPLES: Final = "3m ago, 02:13, yesterday 14:00, 2026-11-25 14:00"

@@ -20,7 +20,7 @@ from envwatch.alerts.alert_state import (
     dropped_values,
     ledger_content,
 )
-from envwatch.alerts.incidents import Blindness, Incident
+from envwatch.alerts.incident import Blindness, Incident
 from envwatch.alerts.losses import Loss
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.last_run import LastRun

@@ -300,7 +300,7 @@ def test_filters_find_machines_by_policy_and_by_a_page_due_now() -> None:
         environment("laptop", connectionName="ann", connectionId=None),
     ]
     monitor, _ = monitor.apply(NO_PROFILE, listed(rows), reading())
-    context = MatchContext.of(monitor, reading(), NO_PROFILE, NOW)
+    context = MatchContext.of(monitor.judge(reading()), NO_PROFILE, NOW)
 
     def found(query: str) -> set[str]:
         test = parse(query).test(context, ())
@@ -315,7 +315,7 @@ def test_an_expected_missing_row_pages_outside_the_query_too() -> None:
     monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy})
     monitor, _ = monitor.apply(NO_PROFILE, listed([environment("env-1", connectionName="web")]), reading())
     (nas,) = [each for each in monitor.fleet.environments if each.environment.name == "nas"]
-    assert monitor.is_alerting(nas, reading())
+    assert monitor.judge(reading()).is_alerting(nas)
 
 
 @pytest.mark.parametrize(
@@ -329,4 +329,4 @@ def test_a_profile_without_setting_and_record_is_judged_by_the_system(
     if has_record:
         monitor = monitor.with_uptime_record(NO_PROFILE, UptimeRecord())
     monitor, _ = monitor.apply(NO_PROFILE, listed([environment("env-1")]), reading())
-    assert monitor.is_judged_by_system(NO_PROFILE) is is_judged
+    assert monitor.judge(reading()).is_judged_by_system(NO_PROFILE) is is_judged

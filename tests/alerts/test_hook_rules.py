@@ -17,7 +17,7 @@ from support.scripted_watch import Hooked, hooked, new_monitor
 
 from envwatch.alerts.alert_state import AlertState
 from envwatch.alerts.hook_rules import HookRule, HookState
-from envwatch.alerts.incidents import Incident
+from envwatch.alerts.incident import Incident
 from envwatch.alerts.ledger import Progress
 from envwatch.alerts.silences import Silence, silence_of_query
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
@@ -354,7 +354,7 @@ def play(one: Hooked, steps: list[tuple[str, set[str], int]]) -> None:
                 one.wait(seconds)
             case _:
                 one.sleep(seconds)
-        if not one.monitor.sees(NO_PROFILE, reading(NOW + one.now * 1000)):
+        if not one.monitor.judge(reading(NOW + one.now * 1000)).sees(NO_PROFILE):
             assert one.fired[count:] == [], "fired while nothing can be seen"
 
 

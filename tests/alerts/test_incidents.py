@@ -19,7 +19,7 @@ from support.scripted_watch import LIMITS, Night, beating, new_monitor, night, r
 from support.tracked_environments import gone, named
 
 from envwatch.alerts.acknowledgements import blindness_ack, ended_by_person
-from envwatch.alerts.incidents import ring_text
+from envwatch.alerts.incident import ring_text
 from envwatch.alerts.losses import LossStatus, loss_status
 from envwatch.alerts.losses import key_of as loss_key_of
 from envwatch.alerts.monitor import Monitor
@@ -37,7 +37,7 @@ from envwatch.model.text import EMPTY, clean
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from envwatch.alerts.incidents import Incident
+    from envwatch.alerts.incident import Incident
     from envwatch.alerts.monitor import MonitorChanges
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks
@@ -470,7 +470,7 @@ ONLY_B = Matcher(clean("b"), lambda tracked, _: tracked.environment.name == "b")
 def test_a_row_outside_the_alert_policy_opens_nothing() -> None:
     one = night("a", "b", "c", policies=soon(alert=ONLY_B)).poll("a", "b").wait(10)
     assert one.lost() == [{"b"}]
-    assert [one.monitor.is_alerting(one.row(name), one.clocks) for name in "ab"] == [False, True]
+    assert [one.monitor.judge(one.clocks).is_alerting(one.row(name)) for name in "ab"] == [False, True]
 
 
 def test_a_policy_by_age_is_asked_at_the_moment() -> None:
@@ -563,7 +563,7 @@ def test_an_acknowledged_blindness_needs_nobody_and_the_acknowledgement_ends_wit
     one.monitor = one.monitor.with_acks({key: blindness_ack(one.at, clean("on it"))})
     one.wait(60)
     assert not one.monitor.incidents.alerting, "reminders go on"
-    assert one.monitor.is_incident_acked(incident, one.clocks)
+    assert one.monitor.judge(one.clocks).is_incident_acked(incident)
     assert key in one.monitor.acks
     one.poll()
     assert (one.sizes, one.monitor.acks) == (([1], [1]), {})
@@ -596,7 +596,7 @@ def test_a_blindness_whose_acknowledgement_ends_is_announced_once_more_and_the_l
     one.monitor = one.monitor.with_missed_ends(one.clocks)
     assert one.wait(60).sizes == ([1, 1], [1])
     second = blindness_ack(one.at, EMPTY)
-    assert one.decide({key: second}).wait(60).monitor.is_incident_acked(new, one.clocks)
+    assert one.decide({key: second}).wait(60).monitor.judge(one.clocks).is_incident_acked(new)
     one.decide({key: ended_by_person(second, one.at)}).wait(1)
     assert one.opened[2].id not in {first.id, new.id}
 
@@ -618,7 +618,7 @@ def test_an_acknowledgement_covers_no_blindness_of_later() -> None:
     one.monitor = one.monitor.with_acks({(EMPTY, EMPTY): blindness_ack(one.at - 1, EMPTY)})
     one.fail(61).wait(900)
     (incident,) = one.opened
-    assert not one.monitor.is_incident_acked(incident, one.clocks)
+    assert not one.monitor.judge(one.clocks).is_incident_acked(incident)
     assert one.monitor.incidents.alerting == incident.remaining
 
 
@@ -771,7 +771,7 @@ class IncidentMachine(MonitoredMachine):
         assert incident.remaining == incident.keys, "opened with what is back"
         is_flapping = any(loss.kind is Kind.FLAPPING for loss in incident.losses)
         listed_for = timedelta(seconds=self.monotonic - incident.noticed_at)
-        alert_after = self.monitor.policy_of(NO_PROFILE).alert_after
+        alert_after = self.monitor.policies[NO_PROFILE].alert_after
         assert is_flapping or listed_for >= alert_after * LISTED_AS_LOST_SHARE, "too early"
         for key in () if incident.is_blindness else incident.remaining:
             tracked = self.monitor.fleet.tracked(key)

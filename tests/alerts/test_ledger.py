@@ -12,14 +12,14 @@ from support.builders import NOW
 from support.hostile_fleet import WEAPONS
 from support.incidents import incident_of
 
-from envwatch.alerts.incidents import ring_text
+from envwatch.alerts.incident import ring_text
 from envwatch.alerts.ledger import Announcement, Ledger, Progress
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.model.clock import MonotonicS
 from envwatch.model.text import SafeText, cells, clean, composed
 
 if TYPE_CHECKING:
-    from envwatch.alerts.incidents import Incident
+    from envwatch.alerts.incident import Incident
 
 
 S = MonotonicS

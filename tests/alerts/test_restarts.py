@@ -30,7 +30,7 @@ from envwatch.model.text import clean
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from envwatch.alerts.incidents import Incident
+    from envwatch.alerts.incident import Incident
     from envwatch.alerts.monitor import MonitorChanges
     from envwatch.model.environment import Environment
     from envwatch.model.text import SafeText

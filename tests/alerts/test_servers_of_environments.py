@@ -64,7 +64,7 @@ def monitor_of(servers: Mapping[SafeText, SafeText], acks: Acks | None = None, *
 
 
 def loud(monitor: Monitor) -> set[SafeText]:
-    return {each.profile for each in monitor.fleet.environments if monitor.is_alerting(each, reading())}
+    return {each.profile for each in monitor.fleet.environments if monitor.judge(reading()).is_alerting(each)}
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,9 @@ def test_an_acknowledgement_quietens_its_environment_under_every_profile_and_no_
 ) -> None:
     monitor = monitor_of(SERVERS, {key: ACK})
     assert loud(monitor) == still_loud
-    assert {each.profile for each in monitor.fleet.environments if monitor.ack_of(each) is None} == still_loud
+    assert {
+        each.profile for each in monitor.fleet.environments if monitor.judge(reading()).ack_of(each) is None
+    } == still_loud
     assert {profile for profile in SERVERS if not monitor.own_acks(profile)} == still_loud
 
 
@@ -95,7 +97,9 @@ def test_a_silence_quietens_its_environment_under_every_profile_and_no_other(
     silence = silence_of_environments([key], reading().wall, timedelta(hours=1), clean(""), clean("ana"))
     monitor = monitor_of(SERVERS).with_silences({silence.id: silence})
     assert loud(monitor) == still_loud
-    silenced = {each.profile for each in monitor.fleet.environments if monitor.silenced(each, reading()) is not None}
+    silenced = {
+        each.profile for each in monitor.fleet.environments if monitor.judge(reading()).silenced(each) is not None
+    }
     assert silenced == SERVERS.keys() - still_loud
 
 
@@ -152,7 +156,7 @@ def test_a_moment_names_no_server_and_is_shown_with_the_server_of_its_profile() 
     assert past.acks == {(ONE, ID): ACK}
     assert past.fleet.servers == SERVERS
     assert rewound(live, {}).fleet.servers == SERVERS
-    assert {each.profile for each in past.fleet.environments if not past.is_acked(each)} == {AWAY}
+    assert {each.profile for each in past.fleet.environments if not past.judge(reading()).is_acked(each)} == {AWAY}
 
 
 KEYS = [*product((ONE, OTHER), (ID, OTHER_ID))]
@@ -184,7 +188,7 @@ def test_whatever_is_acknowledged_the_right_rows_are_quiet_until_the_right_rows_
         for id_, is_up in ids.items()
         if not is_up and (SERVERS[profile], id_) not in left
     }
-    assert {each.key for each in monitor.fleet.environments if monitor.is_alerting(each, reading())} == expected
+    assert {each.key for each in monitor.fleet.environments if monitor.judge(reading()).is_alerting(each)} == expected
 
 
 def test_the_entry_of_each_server_has_a_name_of_its_own() -> None:

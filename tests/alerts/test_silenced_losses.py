@@ -14,7 +14,7 @@ from support.builders import reading
 from support.policies import soon
 from support.scripted_watch import SilencedNight, new_monitor, recurring_policies
 
-from envwatch.alerts.incidents import ring_text
+from envwatch.alerts.incident import ring_text
 from envwatch.alerts.recurring_hours import RecurringHours
 from envwatch.deliver.message import Context, message_of
 from envwatch.fleet.events import Kind

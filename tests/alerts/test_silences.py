@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW, key_of
+from support.builders import NOW, key_of, reading
 from support.hostile_fleet import WEAPONS
 from support.tracked_environments import named, offline
 
@@ -321,10 +321,15 @@ def test_a_monitor_has_silences_of_persons_or_of_any_policy() -> None:
     one, other = clean("one"), clean("other")
     hours = recurring_silences([(ONLY_A, RecurringHours(begin=0, end=60))], ZONE)
     limits = {one: Limits(), other: Limits()}
-    assert not Monitor.create(limits, policies={one: AlertPolicy(), other: AlertPolicy()}).has_silences
-    assert Monitor.create(limits, policies={one: AlertPolicy(), other: AlertPolicy(recurring=hours)}).has_silences
+    now = reading()
+    assert not Monitor.create(limits, policies={one: AlertPolicy(), other: AlertPolicy()}).judge(now).has_silences
+    assert (
+        Monitor.create(limits, policies={one: AlertPolicy(), other: AlertPolicy(recurring=hours)})
+        .judge(now)
+        .has_silences
+    )
     person = silence_of_environments([key_of("env-1")], WallMs(NOW), timedelta(hours=1), clean(""), clean("ada"))
-    assert Monitor.create(limits).with_silences({person.id: person}).has_silences
+    assert Monitor.create(limits).with_silences({person.id: person}).judge(now).has_silences
 
 
 # Recurring hours

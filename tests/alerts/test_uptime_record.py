@@ -159,12 +159,8 @@ def test_servers_in_the_first_listing_count_at_once(fields: dict[str, Any], *, i
     record = Record("a", "b")
     record.fields["a"] = fields
     assert record.poll().uptime("a").is_first is is_first
-    assert (
-        record.poll("a")
-        .monitor.decision_of(record.monitor.fleet.by_profile[NO_PROFILE].environments[clean("a")], record.at)
-        .counts
-        is is_first
-    )
+    judge = record.poll("a").monitor.judge(reading(record.at))
+    assert judge.decision_of(judge.fleet.by_profile[NO_PROFILE].environments[clean("a")]).counts is is_first
 
 
 def test_a_row_first_seen_later_or_down_does_not_count_at_once() -> None:

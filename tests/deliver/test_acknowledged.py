@@ -10,7 +10,7 @@ from support.builders import NOW, listed
 from support.policies import soon
 from support.scripted_watch import hooked, new_monitor, row
 
-from envwatch.alerts.incidents import Incident
+from envwatch.alerts.incident import Incident
 from envwatch.alerts.ledger import Progress
 from envwatch.fleet.events import Kind
 from envwatch.model.outcome import RelayInfo

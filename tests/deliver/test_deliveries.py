@@ -10,7 +10,7 @@ import pytest
 from support.incidents import message
 from support.receiver import Answer, receiver
 
-from envwatch.alerts.incidents import Incident
+from envwatch.alerts.incident import Incident
 from envwatch.deliver.delivery import Apprise, Command, PagerDuty, Webhook, pagerduty_event
 from envwatch.deliver.message import DeliveryError
 from envwatch.model.redactor import Secret

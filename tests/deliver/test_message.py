@@ -13,7 +13,7 @@ from cloudevents.core.v1.event import CloudEvent
 from support.builders import NOW, reading
 from support.scripted_watch import Hooked, hooked
 
-from envwatch.alerts.incidents import Incident
+from envwatch.alerts.incident import Incident
 from envwatch.alerts.silences import silence_of_query
 from envwatch.deliver.delivery import pagerduty_event
 from envwatch.deliver.message import Context, DeliveryError, Message, message_of

@@ -45,7 +45,7 @@ from support.hostile_fleet import (
 from support.incidents import incident_of
 from support.pty_terminal import ENTER, ESC, Terminal, environment
 
-from envwatch.alerts.incidents import ring_text
+from envwatch.alerts.incident import ring_text
 from envwatch.cli.commands.list import FORMATS
 from envwatch.fleet.events import Event, Kind
 from envwatch.model.clock import ServerMs

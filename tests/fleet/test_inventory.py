@@ -65,8 +65,8 @@ def test_what_is_expected_and_not_listed_is_missing_from_the_first_listing_on_an
     assert watch.missing == {"nas": NEVER}
     assert watch.events == []
     (nas,) = watch.missing_rows
-    assert watch.monitor.is_alerting(nas, reading(watch.now))
-    assert watch.monitor.is_alerting(nas, reading(watch.now + 90 * 86_400_000))
+    assert watch.monitor.judge(reading(watch.now)).is_alerting(nas)
+    assert watch.monitor.judge(reading(watch.now + 90 * 86_400_000)).is_alerting(nas)
     assert nas.tag(watch.now) is None
 
 

@@ -244,7 +244,7 @@ def test_a_set_wall_clock_is_one_notice_and_no_sleep(step_s: float) -> None:
     way, by = "ahead" if step_s > 0 else "back", "3d" if abs(step_s) > 6 else "5s"
     assert (notice.at, notice.reason) == (second(5), f"this machine's clock was set {way} by {by}")
     assert [event.at for event in appeared] == [second(5), second(10)]
-    assert monitor.sees(NO_PROFILE, later)
+    assert monitor.judge(later).sees(NO_PROFILE)
 
 
 @pytest.mark.parametrize(("seconds", "is_blind"), [(60, False), (60.001, True)])

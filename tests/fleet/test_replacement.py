@@ -30,7 +30,7 @@ from envwatch.model.text import EMPTY, clean
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from envwatch.alerts.incidents import Incident
+    from envwatch.alerts.incident import Incident
     from envwatch.fleet.events import Event
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Listed
@@ -426,7 +426,8 @@ def test_a_rename_within_the_time_of_waiting_for_a_loss_opens_no_incident() -> N
     ]
     monitor, opened, _ = monitored(*outcomes)
     assert opened == []
-    assert not monitor.is_alerting(monitor.fleet.by_profile[NO_PROFILE].environments[down.id], outcomes[-1].ended)
+    judge = monitor.judge(outcomes[-1].ended)
+    assert not judge.is_alerting(judge.fleet.by_profile[NO_PROFILE].environments[down.id])
 
 
 def test_an_open_incident_resolves_once_the_new_name_is_listed() -> None:

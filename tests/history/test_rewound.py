@@ -118,17 +118,17 @@ def test_a_rewound_monitor_is_the_monitor_of_then(life: list[tuple[int, set[int]
 def told(monitor: Monitor, at: float) -> object:
     """Return everything that a person and a hook learn about losses."""
     now = reading(at)
+    judge = monitor.judge(now)
 
     def of_row(row: TrackedEnvironment) -> object:
-        silenced, decision = monitor.silenced_time(row, now), monitor.decision_of(row, at)
+        silenced, decision = judge.silenced_time(row), judge.decision_of(row)
         times = None if silenced is None else (*silenced[1:], silenced.silence.by, silenced.silence.note)
-        is_silenced = monitor.silenced(row, now) is not None
+        is_silenced = judge.silenced(row) is not None
         share = None if row.up_share is None else share_text(row.up_share)
-        return monitor.is_alerting(row, now), decision, decision_sentence(decision, row), share, times, is_silenced
+        return judge.is_alerting(row), decision, decision_sentence(decision, row), share, times, is_silenced
 
     waiting, opened = monitor.incidents.waiting, monitor.incidents.open
-    classify_loss = monitor.loss_classifier(now)
-    statuses = {key: classify_loss(key) for key in monitor.incidents.lost}
+    statuses = {key: judge.status_of(key) for key in monitor.incidents.lost}
     block = replace(block_of(monitor, now), changes_at=0.0)
     rows = {row.key: of_row(row) for row in monitor.fleet.environments}
     return rows, monitor.acks, monitor.words, waiting, opened, statuses, block
@@ -215,8 +215,8 @@ def test_words_acknowledgements_and_uptimes_of_the_moment_are_rewound() -> None:
     night.poll("12:00:15", "web-1", "web-2", "mac-1")
     assert night.monitor.acks
     lived.append((night.at, night.monitor))
-    last = lived[-1][1].decision_of
-    rows_at = {name: last(night.row(name), night.at) for name in ("web-1", "web-2", "mac-1")}
+    judge = lived[-1][1].judge(reading(night.at))
+    rows_at = {name: judge.decision_of(night.row(name)) for name in ("web-1", "web-2", "mac-1")}
     assert [(each.counts, each.rule) for each in rows_at.values()] == [
         (True, Rule.UPTIME),
         (False, Rule.UPTIME),

@@ -480,14 +480,14 @@ async def test_a_row_is_acknowledged_and_silenced_under_every_profile_of_its_ser
         await acknowledge(stage, "disk")
         assert [list(changes) for changes in kept] == [[(ONE, ADA)]]
         monitor, now = stage.app.state.monitor, stage.app.state.now
-        alerting = {row.profile for row in monitor.fleet.environments if monitor.is_alerting(row, now)}
+        alerting = {row.profile for row in monitor.fleet.environments if monitor.judge(now).is_alerting(row)}
         marked = {name for name in SERVERS for line in stage.block if f"{name} ada" in line and "✓" in line}
         assert (alerting, marked) == ({AWAY}, {HOME, WORK})
         act = partial(silence_rows, [(AWAY, ADA)], timedelta(hours=1), clean("disk"))
         stage.app.dashboard.post_message(RowActions.Decided(act))
         await stage.tick(0)
         monitor, now = stage.app.state.monitor, stage.app.state.now
-        assert {row.key for row in monitor.fleet.environments if monitor.silenced(row, now)} == {(AWAY, ADA)}
+        assert {row.key for row in monitor.fleet.environments if monitor.judge(now).silenced(row)} == {(AWAY, ADA)}
 
 
 UUID = "3e4d8dc4-6bf7-4d25-929f-0828ac746c6b"

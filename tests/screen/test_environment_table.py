@@ -13,6 +13,7 @@ from textual import on
 from textual.app import App
 from textual.screen import Screen
 
+from envwatch.alerts.judge import Judge
 from envwatch.alerts.monitor import Monitor
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.profile_state import Fleet, ProfileState
@@ -413,7 +414,7 @@ QUESTIONS = {
     "silenced",
     "silenced_time",
 }
-"""Of the monitor, about rows; widgets draw the decided values."""
+"""Of the judge, about rows; widgets draw the decided values."""
 
 
 def questions_in(source: str) -> set[str]:
@@ -422,7 +423,7 @@ def questions_in(source: str) -> set[str]:
 
 
 def test_no_widget_decides_about_a_row() -> None:
-    assert {name for name in QUESTIONS if callable(getattr(Monitor, name, None))} == QUESTIONS
+    assert {name for name in QUESTIONS if callable(getattr(Judge, name, None))} == QUESTIONS
     assert questions_in("if self.state.monitor.is_acked(row) and line.is_acked: row.silenced") == {"is_acked"}
     asked = {path.stem: questions_in(path.read_text(encoding="utf-8")) for path in Path(*widgets.__path__).glob("*.py")}
     assert "environment_table" in asked

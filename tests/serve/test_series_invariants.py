@@ -59,7 +59,7 @@ class SeriesMachine(MonitoredMachine):
         assert sum(states.values()) == total
         self._check_environments(every, profile_state.environments.keys())
         alerting = every.by_id("envwatch_environment_paging")
-        is_alerting = [self.monitor.is_alerting(row, now) for row in profile_state.environments.values()]
+        is_alerting = [self.monitor.judge(now).is_alerting(row) for row in profile_state.environments.values()]
         assert len(alerting) == every.value("envwatch_machines_paging") == sum(is_alerting)
         assert len(every.by_id("envwatch_environment_flapping")) == counts.flapping
         for labels in every.of("envwatch_incident_machines"):

@@ -213,7 +213,7 @@ def _acks(monitor: Monitor, at: float) -> dict[ServerKey, Ack | None]:
 def _with_marks(monitor: Monitor, at: WallMs, *, is_end: bool) -> Monitor:
     """Return the monitor with a person's decision and silence, or with the end of a silence's hours."""
     if is_end:
-        ended = monitor.policy_of(NO_PROFILE).recurring[0].ended(WallMs(at + 60_000), clean("ann"))
+        ended = monitor.policies[NO_PROFILE].recurring[0].ended(WallMs(at + 60_000), clean("ann"))
         return monitor.with_silences({ended.id: ended})
     every_third = Matcher(clean("name:*3"), lambda tracked, _: tracked.environment.id.endswith("3"))
     silence = silence_of_query(every_third, at, timedelta(minutes=4), clean("disks"), clean("ben"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from support.builders import NOW
 
-from envwatch.alerts.incidents import Incident
+from envwatch.alerts.incident import Incident
 from envwatch.alerts.ledger import Ledger, Progress
 from envwatch.alerts.losses import key_of
 from envwatch.deliver.message import Context, Message

@@ -16,7 +16,7 @@ from support.policies import soon
 
 from envwatch.alerts.alert_state import alert_state, alert_state_content, dropped_values
 from envwatch.alerts.hook_rules import HookRule, HookState, following
-from envwatch.alerts.incidents import Incident
+from envwatch.alerts.incident import Incident
 from envwatch.alerts.ledger import Progress
 from envwatch.alerts.monitor import Monitor, MonitorChanges
 from envwatch.alerts.recurring_hours import RecurringHours
@@ -339,7 +339,7 @@ class SilencedNight(Watch):
 
     def end(self, name: str) -> SilencedNight:
         """End the silence in force of a row."""
-        silenced = self.monitor.silenced(self.row(name), self.clocks)
+        silenced = self.monitor.judge(self.clocks).silenced(self.row(name))
         assert silenced is not None
         ended: Silence = silenced.silence.ended(WallMs(self.at), clean("ada"))
         self.monitor = self.monitor.with_silences({ended.id: ended})
@@ -348,11 +348,11 @@ class SilencedNight(Watch):
     def silenced(self) -> set[str]:
         """Return the names of the silenced rows."""
         rows = self.monitor.fleet.environments
-        return {each.environment.label for each in rows if self.monitor.silenced(each, self.clocks) is not None}
+        return {each.environment.label for each in rows if self.monitor.judge(self.clocks).silenced(each) is not None}
 
     def alerting(self) -> set[str]:
         rows = self.monitor.fleet.environments
-        return {each.environment.label for each in rows if self.monitor.is_alerting(each, self.clocks)}
+        return {each.environment.label for each in rows if self.monitor.judge(self.clocks).is_alerting(each)}
 
     def _row(self, name: str) -> Environment:
         if name in self.off_at:

@@ -512,7 +512,7 @@ def needs_a_person(one: BlockNight) -> set[EnvironmentKey]:
         for row in monitor.fleet.environments
         if (row.presence is not Presence.LATE or row.is_flapping)
         and is_problem(row, monitor.fleet.for_environment(row).clock.server_time(now.wall))
-        and monitor.is_loud(row, now)
+        and monitor.judge(now).is_loud(row)
     }
 
 
@@ -540,7 +540,7 @@ def test_every_row_is_counted_once_and_each_loss_is_in_one_line(
         off = [tracked.key for line in block.lines for tracked in line.off]
         assert len(off) == len(set(off)), "no row is in two lines"
         assert set(off) >= needs_a_person(one)
-        assert all(one.monitor.is_loud(tracked, one.clocks) for line in block.lines for tracked in line.off)
+        assert all(one.monitor.judge(one.clocks).is_loud(tracked) for line in block.lines for tracked in line.off)
         assert all(fleet.tracked(tracked.key) is tracked for line in block.lines for tracked in line.off)
         assert block.homes.keys() == set(off)
         assert block.keys >= set(off)
@@ -556,7 +556,9 @@ def test_every_row_is_counted_once_and_each_loss_is_in_one_line(
             assert line.began_at <= line.noticed_at
             assert all(at <= line.noticed_at for at in line.losses_at)
             assert bool(line.losses_at) is line.is_open
-            assert [one.monitor.is_acked(tracked) for tracked in line.off] == [line.is_acked] * len(line.off)
+            assert [one.monitor.judge(one.clocks).is_acked(tracked) for tracked in line.off] == [line.is_acked] * len(
+                line.off
+            )
         kinds = [2 if line.is_acked else 0 if line.is_open else 1 for line in block.lines]
         assert kinds == sorted(kinds)
         opened = [line.noticed_at for line in block.lines if line.is_open]

@@ -60,7 +60,7 @@ def named(line: BlockLine, room: int, *, has_profiles: bool = False, ellipsis: s
 def said(one: BlockNight, place: int = 0) -> tuple[str, str, str]:
     line = one.block.lines[place]
     _, words = line_state(line, one.monitor, one.clocks)
-    return words, line_age_text(line, one.clocks.wall), why_text(line, one.monitor, one.clocks)
+    return words, line_age_text(line, one.clocks.wall), why_text(line, one.monitor.judge(one.clocks))
 
 
 def test_blindness_is_the_first_line_of_the_block_and_sinks_when_acknowledged() -> None:

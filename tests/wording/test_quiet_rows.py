@@ -17,7 +17,7 @@ from support.series import Watch
 from support.tracked_environments import ALL, contexts_at
 
 from envwatch.alerts.hook_rules import HookRule, HookState
-from envwatch.alerts.incidents import Incident
+from envwatch.alerts.incident import Incident
 from envwatch.alerts.monitor import Monitor
 from envwatch.alerts.recurring_hours import RecurringHours
 from envwatch.alerts.silences import silence_of_environments
@@ -95,7 +95,7 @@ def test_time_alone_moves_silenced_rows_into_the_block_at_the_end() -> None:
     assert found.newest is not None
     assert [row.environment.label for row in found.newest.off] == ["mac-1"]
     assert found.newest.noticed_at == end
-    assert why_text(found.newest, night.monitor, reading(night.at)) == "not back by 10:00"
+    assert why_text(found.newest, night.monitor.judge(reading(night.at))) == "not back by 10:00"
 
 
 @pytest.mark.parametrize("skew", [-600_000, 600_000])
@@ -304,7 +304,7 @@ OLD: TrackedEnvironment = PROFILE_STATE.environments[OLD_ID]
 def test_a_replaced_row_is_no_problem_and_stands_below_all_but_old_rows() -> None:
     block = block_of(MONITOR, reading(END))
     assert (block.asides, block.lines, MONITOR.incidents.open) == ({Aside.REPLACED: 1}, (), ())
-    assert not MONITOR.is_alerting(OLD, reading(END))
+    assert not MONITOR.judge(reading(END)).is_alerting(OLD)
     arrangement = arrange(contexts_at(MONITOR, END), View(), ALL)
     assert [tracked.environment.label for tracked in arrangement.rows] == ["laptop of env-other", "new", "old"]
     assert arrangement.old == 0

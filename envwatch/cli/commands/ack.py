@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from envwatch.alerts.acknowledgements import Acks, ServerKey
-    from envwatch.alerts.incidents import Incident
+    from envwatch.alerts.incident import Incident
     from envwatch.alerts.monitor import Monitor
     from envwatch.cli.machines import Target
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -168,7 +168,9 @@ class _Found(NamedTuple):
         return self.monitor.fleet.server_of(row.profile), row.environment.id
 
     def ack_of(self, row: TrackedEnvironment) -> Ack | None:
-        ack = self.monitor.ack_of(row)
+        from envwatch.letta.poller import read_clocks
+
+        ack = self.monitor.judge(read_clocks()).ack_of(row)
         return ack if ack is not None and _is_in_force(ack, self.server_now(row.profile)) else None
 
     def everybodys_ack_of(self, row: TrackedEnvironment) -> Ack | None:
@@ -287,7 +289,7 @@ def _acknowledge_blindness(
     incident: Incident, server: SafeText, note: SafeText, lasts: timedelta | None, answer: _Answer
 ) -> Exit:
     from envwatch.alerts.acknowledgements import blindness_ack
-    from envwatch.alerts.incidents import losses_text
+    from envwatch.alerts.incident import losses_text
     from envwatch.watch.state_file import ACKNOWLEDGEMENTS
 
     at, uuid = max(time.time() * 1000, incident.began_at), new_uuid()
@@ -463,7 +465,7 @@ def _uuid_of(target: Target, found: _Found, own: Acks) -> SafeText:
 
 def _end_of_blindness(incident: Incident, server: SafeText, answer: _Answer) -> Exit:
     from envwatch.alerts.acknowledgements import ended_by_person
-    from envwatch.alerts.incidents import losses_text
+    from envwatch.alerts.incident import losses_text
     from envwatch.watch.state_file import ACKNOWLEDGEMENTS
 
     ack = _own_acks(None, {}).get((server, EMPTY))

@@ -150,7 +150,7 @@ def _checked(
     warning, critical = _ranges(options)
     profiles = profiles_for(options).with_settings(lambda settings: _settings(settings, options))
     monitor, now = _monitor(profiles, options, line), read_clocks()
-    matcher = matcher_for(options.filter, profiles.first, (monitor, now))
+    matcher = matcher_for(options.filter, profiles.first, monitor.judge(now))
     print_hint(parse(options.filter), monitor.fleet)
     print_unmatched_filters(profiles, monitor.fleet)
     result = check_result_of(monitor, Metric(options.of), matcher, now)

@@ -158,7 +158,7 @@ async def _problem(delivery: Delivery, messages: Sequence[Message]) -> str | Non
 
 
 def _made_up(hook: SafeText, profile: str) -> Sequence[Message]:
-    from envwatch.alerts.incidents import Incident
+    from envwatch.alerts.incident import Incident
     from envwatch.alerts.ledger import Progress
     from envwatch.alerts.monitor import Monitor
     from envwatch.deliver.message import Context, message_of

@@ -11,7 +11,7 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from envwatch.alerts.alert_policy import Decision, Rule, Word
-from envwatch.alerts.incidents import Incident
+from envwatch.alerts.incident import Incident
 from envwatch.alerts.losses import Loss, key_of
 from envwatch.alerts.recurring_hours import DAY_MINUTES, DAYS, RecurringHours
 from envwatch.alerts.silences import Silence

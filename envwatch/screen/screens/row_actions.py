@@ -32,7 +32,7 @@ from envwatch.wording.table.block_text import several_text
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from envwatch.alerts.incidents import Incident
+    from envwatch.alerts.incident import Incident
     from envwatch.alerts.monitor import Monitor
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.letta.poller import Team
@@ -181,7 +181,7 @@ class RowActions(TableScreen):
             self._acknowledge_blindness(target.blindness, target.name)
             return
         problems = [each for each in target.environments if self._is_open(each)]
-        acknowledged = [each for each in target.environments if self.state.monitor.is_acked(each)]
+        acknowledged = [each for each in target.environments if self.state.judge.is_acked(each)]
         if read := self._only_read(problems or acknowledged):
             from envwatch.wording.output.alert_decisions import read_only_text
 
@@ -201,7 +201,7 @@ class RowActions(TableScreen):
     def _acknowledge_blindness(self, incident: Incident, name: str) -> None:
         from envwatch.screen.screens.dialogs import Prompt
 
-        if (ack := self.state.monitor.blindness_ack_of(incident)) is not None:
+        if (ack := self.state.judge.blindness_ack_of(incident)) is not None:
             self._ask_for_change_of_blindness(incident, name, ack)
             return
 
@@ -229,7 +229,7 @@ class RowActions(TableScreen):
             self.show_message(f"no longer acknowledged: {name}")
 
         def change(answer: str) -> None:
-            if self.state.monitor.blindness_ack_of(incident) is None:
+            if self.state.judge.blindness_ack_of(incident) is None:
                 self.show_message(f"over meanwhile: {name}")
             elif prompt.is_withdrawn:
                 self._confirm_end(name, "on this machine", "a new incident opens", end)
@@ -246,7 +246,7 @@ class RowActions(TableScreen):
     def _is_open(self, tracked: TrackedEnvironment) -> bool:
         monitor, at = self.state.monitor, self.state.server_now(tracked.profile)
         is_in_incident = any(tracked.key in each.remaining for each in monitor.incidents.open)
-        return can_be_acked(tracked, at, is_in_incident=is_in_incident) and not monitor.is_acked(tracked)
+        return can_be_acked(tracked, at, is_in_incident=is_in_incident) and not self.state.judge.is_acked(tracked)
 
     def _is_up_again(self, target: Target) -> bool:
         is_up = all(tracked.verdict.is_up and not self.is_unwell(tracked) for tracked in target.environments)
@@ -330,7 +330,7 @@ class RowActions(TableScreen):
     def _acks_in_force(self, rows: Iterable[TrackedEnvironment]) -> Mapping[EnvironmentKey, Ack]:
         monitor = self.state.monitor
         newest = (monitor.fleet.tracked(row.key) or row for row in rows)
-        return {row.key: ack for row in newest if (ack := monitor.ack_of(row)) is not None}
+        return {row.key: ack for row in newest if (ack := self.state.judge.ack_of(row)) is not None}
 
     def _change_notes(self, acknowledged: Target, note: SafeText) -> None:
         own = self._acks_of(acknowledged.environments)
@@ -345,7 +345,7 @@ class RowActions(TableScreen):
     def _uuids_of(self, rows: Iterable[TrackedEnvironment]) -> Mapping[SafeText, Collection[SafeText]]:
         uuids: dict[SafeText, set[SafeText]] = {}
         for row in rows:
-            if (ack := self.state.monitor.ack_of(row)) is not None:
+            if (ack := self.state.judge.ack_of(row)) is not None:
                 uuids.setdefault(row.profile, set()).add(ack.uuid)
         return uuids
 
@@ -389,7 +389,7 @@ class RowActions(TableScreen):
 
     def _change_acks(self, changes: Mapping[ServerKey, Ack | None]) -> None:
         monitor = self.state.monitor
-        rows = [each for each in self.under_cursor.environments if not monitor.is_acked(each)]
+        rows = [each for each in self.under_cursor.environments if not self.state.judge.is_acked(each)]
         keys = zip(rows, _server_keys(rows, monitor), strict=True)
         self._pass_on_cursor_from(row.key for row, key in keys if key in changes)
         self.post_message(self.Decided(partial(change_acks, changes)))
@@ -408,8 +408,7 @@ class RowActions(TableScreen):
         if self._is_up_again(target):
             self.show_message(f"nothing to silence: {target.is_or_are} up again")
             return
-        monitor, now = self.state.monitor, self.state.now
-        found = [monitor.silenced(row, now) for row in target.environments]
+        found = [self.state.judge.silenced(row) for row in target.environments]
         silences = {each.silence for each in found if each is not None}
         choices = [Choice(lasts, lasts) for lasts in _LASTS]
         if silences:
@@ -449,10 +448,7 @@ class RowActions(TableScreen):
 
         monitor, zone = self.state.monitor, self.options.zone
         rows = decided_rows(target.environments, monitor, self.state.now)
-        by_rule = [
-            DecidedRow(row, monitor.decision_by_rule(row, self.state.server_now(row.profile)))
-            for row in target.environments
-        ]
+        by_rule = [DecidedRow(row, self.state.judge.decision_by_rule(row)) for row in target.environments]
         said = {None if row.decision.word is None else row.decision.word.is_always for row in rows}
         current = next((word for word, value in _WORDS.items() if {value} == said), "")
         notes = (

@@ -12,7 +12,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.screen import Screen
 
-from envwatch.alerts.incidents import losses_text
+from envwatch.alerts.incident import losses_text
 from envwatch.fleet.events import Event, flatten
 from envwatch.fleet.problems import is_problem
 from envwatch.model.clock import Clocks, WallMs
@@ -29,7 +29,7 @@ from envwatch.wording.table.table_view import View
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from envwatch.alerts.incidents import Incident
+    from envwatch.alerts.incident import Incident
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.screen.widgets.environment_table import EnvironmentTable
     from envwatch.wording.output.environment_list import EnvironmentList
@@ -260,7 +260,7 @@ class TableScreen(Screen[None], StateNode):
         keys = {tracked.key for tracked in self.table.matching}
         query = view.query
         profile_name = next(iter(state.monitor.fleet)).profile_name
-        context = MatchContext.of(state.monitor, state.now, profile_name)
+        context = MatchContext.of(state.judge, profile_name)
         event_filter = EventFilter(query, self.options.zone, context)
 
         def is_shown(event: Event) -> bool:

@@ -237,7 +237,7 @@ class DetailPane(Pager, StateNode):
         look, words = line_state(line, state.monitor, state.now)
         names = line_names_text(line, state.ambiguous_names, layout.width, ellipsis=layout.ellipsis)
         lasted = composed(f"{self.options.glyphs.of(look)} {words} for {line_age_text(line, state.now.wall)}")
-        why = why_text(line, state.monitor, state.now)
+        why = why_text(line, state.judge)
         return [
             *layout.title(names),
             *layout.sentence([Piece(lasted, f"bold {look.style}"), *([Piece(clean("·")), Piece(why)] if why else [])]),

@@ -134,7 +134,7 @@ class EventList(ScrollView, StateNode, can_focus=True):
             return list(newest_first)
         state, zone = self.state, self.options.zone
         profile_name = next(iter(state.monitor.fleet)).profile_name
-        context = MatchContext.of(state.monitor, state.now, profile_name)
+        context = MatchContext.of(state.judge, profile_name)
         event_filter = EventFilter(query, zone, context, self._texts)
         tested, found = 0, list[Event]()
         for event in newest_first:

@@ -237,7 +237,7 @@ class NewsBar(TextLine, StateNode):
         tracked = self.state.monitor.fleet.tracked(key)
         if tracked is None or key in self.state.block.keys:
             return True
-        return is_silenced(tracked, self.state.monitor, self.state.now)
+        return is_silenced(tracked, self.state.judge)
 
     def _headline_row(self, event: Event | None) -> tuple[Row, list[Event]]:
         if event is None:

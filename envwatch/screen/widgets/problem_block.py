@@ -103,7 +103,7 @@ class _BlockLines(DrawnRows["list[Segment]"], StateNode):
                 line, ambiguous, room, has_profiles=monitor.fleet.are_several, ellipsis=glyphs.ellipsis
             ),
             profile=line.profile if monitor.fleet.are_several else EMPTY,
-            why=self._why(block_text.why_text(line, monitor, state.now), line.off),
+            why=self._why(block_text.why_text(line, state.judge), line.off),
             is_acked=line.is_acked,
             is_cursor=is_cursor,
         )
@@ -217,7 +217,7 @@ class ProblemBlock(_BlockLines):
 
     def _member(self, tracked: TrackedEnvironment) -> _LineParts:
         state, glyphs, is_cursor = self.state, self.options.glyphs, tracked.key == self._cursor
-        look, lasted, cause, acked = block_text.member_texts(tracked, state.monitor, state.now)
+        look, lasted, cause, acked = block_text.member_texts(tracked, state.judge)
         label = tracked.environment.label
         name = composed(label + id_tail(label, tracked.environment.id, state.ambiguous_names))
         return _LineParts(

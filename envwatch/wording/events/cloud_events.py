@@ -122,8 +122,8 @@ def cloud_event_line(event: dict[str, Any]) -> bytes:
 
 def row_data(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, event: Event = _NO_EVENT) -> dict[str, Any]:
     """Return a row as in `list -o json`, with the event's change."""
-    ack = monitor.ack_of(tracked)
-    listed = judged(tracked, _judged_at(tracked, monitor, now), monitor, now)
+    judge = monitor.judge(now)
+    ack, listed = judge.ack_of(tracked), judged(tracked, _judged_at(tracked, monitor, now), judge)
     row = dict(json_row(listed, None if ack is None else ack.note))
     change = _change(event)
     return row | change | {"reason": change["reason"] or row["reason"]}

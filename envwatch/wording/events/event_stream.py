@@ -168,7 +168,7 @@ class EventStream:
             yield self._line(event, blank, Clocks(WallMs(event.at), MonotonicS(0.0)), layout)
 
     def _chosen(self, events: Iterable[Event], monitor: Monitor, now: Clocks) -> list[Event]:
-        context = MatchContext.of(monitor, now, self.profile_name)
+        context = MatchContext.of(monitor.judge(now), self.profile_name)
         results = EventFilter(self.query, None, context).results
         return [event for event in events if (event.id is None and not event.members) or any(results(event))]
 
@@ -185,7 +185,7 @@ class EventStream:
         return encoded(text, self.encoding, ascii_only=self.ascii_only)
 
     def _initial(self, profile_state: ProfileState, at: ServerMs, monitor: Monitor, now: Clocks) -> Iterator[bytes]:
-        context = MatchContext.of(monitor, now, self.profile_name, at)
+        context = MatchContext.of(monitor.judge(now), self.profile_name, at)
         matches = self.query.test(context, SEARCHED)
         layout, in_block = layout_of(monitor.fleet, self.zone), block_of(monitor, now).keys
         for tracked in in_default_order(filter(matches, profile_state.environments.values())):

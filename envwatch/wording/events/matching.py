@@ -163,15 +163,13 @@ class WaitCondition:
         Only a query with states finds gone or missing environments. An environment that cannot be judged neither
         matches nor proves absence.
         """
-        fleet = monitor.fleet
+        fleet, judge = monitor.fleet, monitor.judge(now)
         matching = in_default_order(
             tracked for profile_state in fleet for tracked in self._matching(profile_state, monitor, now)
         )
         known = [tracked for tracked in matching if not fleet.for_environment(tracked).is_unknown(tracked, now)]
         is_proven = all(
-            monitor.sees(profile, now)
-            and profile_state.listed is not None
-            and not profile_state.stall_detector.is_stalled
+            judge.sees(profile) and profile_state.listed is not None and not profile_state.stall_detector.is_stalled
             for profile, profile_state in fleet.by_profile.items()
         )
         is_met = not matching if self.is_absence else len(known) >= self.count
@@ -180,7 +178,7 @@ class WaitCondition:
     def _matching(self, profile_state: ProfileState, monitor: Monitor, now: Clocks) -> Iterator[TrackedEnvironment]:
         if (at := profile_state.listed_at) is None:
             return
-        context = MatchContext.of(monitor, now, self.profile_name, at)
+        context = MatchContext.of(monitor.judge(now), self.profile_name, at)
         matches = self.query.test(context, SEARCHED)
         has_states = self.query.demands("status")
         for tracked in profile_state.environments.values():

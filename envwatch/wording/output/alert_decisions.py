@@ -57,8 +57,8 @@ class DecidedRow(NamedTuple):
 
 def decided_rows(rows: Iterable[TrackedEnvironment], monitor: Monitor, now: Clocks) -> list[DecidedRow]:
     """Return the rows by name, with the decisions."""
-    moments = monitor.fleet.moments(now.wall)
-    return [DecidedRow(row, monitor.decision_of(row, moments[row.profile])) for row in by_name(rows)]
+    judge = monitor.judge(now)
+    return [DecidedRow(row, judge.decision_of(row)) for row in by_name(rows)]
 
 
 def decisions_tally(rows: Sequence[DecidedRow]) -> SafeText:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
     from datetime import timedelta
 
+    from envwatch.alerts.judge import Judge
     from envwatch.alerts.monitor import Monitor
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import EnvironmentKey, Matcher, TrackedEnvironment
@@ -289,10 +290,10 @@ def check_result_of(  # noqa: C901  one pass over all rows
     doubts: list[SafeText] = []
     matching = {profile_state.profile: _matching(profile_state, matcher, now) for profile_state in monitor.fleet}
     block = block_of_listings(monitor, now, counted={row.key for rows in matching.values() for row in rows})
-    opened = {line.profile for line in block.lines if line.blindness is not None}
+    opened, judge = {line.profile for line in block.lines if line.blindness is not None}, monitor.judge(now)
     for profile_state in monitor.fleet:
         at, found = profile_state.clock.server_time(now.wall), matching[profile_state.profile]
-        stall = _stall_in(profile_state, monitor, now) if of in (Metric.PAGING, *_SHOWN) else _NO_STALL
+        stall = _stall_in(profile_state, judge) if of in (Metric.PAGING, *_SHOWN) else _NO_STALL
         silent = [row for row in found if row.key in stall.rows]
         unknown += len(silent)
         if silent and of is Metric.PAGING and stall.texts is not None:
@@ -303,7 +304,7 @@ def check_result_of(  # noqa: C901  one pass over all rows
             for row in found
             if not (row.key in stall.rows or profile_state.is_unproven(row) or (row.clock_suspect and of in _SHOWN))
         ]
-        test, undated = _test_of(of, monitor, profile_state, now, block.keys), 0
+        test, undated = _test_of(of, judge, profile_state, block.keys), 0
         for tracked in proven:
             is_counted = test(tracked)
             if is_counted is None:
@@ -311,20 +312,20 @@ def check_result_of(  # noqa: C901  one pass over all rows
                 continue
             if is_counted:
                 counted_states[tracked.presence] += 1
-            elif of is Metric.PAGING and is_problem(tracked, at, monitor.counted_from(tracked, now)):
-                is_acked = monitor.is_acked(tracked)
+            elif of is Metric.PAGING and is_problem(tracked, at, judge.counted_from(tracked)):
+                is_acked = judge.is_acked(tracked)
                 is_in_block = tracked.key in block.keys  # a silenced one is not, and is counted as silenced
                 acked += is_in_block and is_acked
                 waiting += is_in_block and not is_acked
             if is_counted is not (of is Metric.ON):
-                late = not_back_text(tracked, monitor, now)
+                late = not_back_text(tracked, judge)
                 named.append((tracked, _why(profile_state, tracked, of, at, late)))
         unreadable, unlisted = _unreadable(profile_state), _unlisted(profile_state)
         total += len(found) + unreadable
         unknown += unreadable + undated + len(found) - len(silent) - len(proven)
         if of in (Metric.PAGING, Metric.OFF):
             unknown += unlisted
-        if of is Metric.PAGING and monitor.is_judged_by_system(profile_state.profile):
+        if of is Metric.PAGING and judge.is_judged_by_system(profile_state.profile):
             doubts.append(_NO_RECORD)
         if (warning := clock_warning(profile_state)) is not None:
             doubts.append(warning)
@@ -359,14 +360,15 @@ def block_of_listings(monitor: Monitor, now: Clocks, *, counted: Collection[Envi
     block = block_of(monitor, now, counted=counted)
     opened = {incident.profile for incident in monitor.incidents.open if incident.is_blindness}
     unknown = paging = stalls = 0
+    judge = monitor.judge(now)
     for profile_state in monitor.fleet:
-        stall = _stall_in(profile_state, monitor, now)
+        stall = _stall_in(profile_state, judge)
         rows = [profile_state.environments[id_] for _, id_ in stall.rows & block.homes.keys()]
         silent = [row for row in rows if counted is None or row.key in counted]
         is_open = stall.texts is not None and not stall.is_acked and profile_state.profile not in opened
         stalls += is_open and any(counted is None or key in counted for key in stall.rows)
         unknown += len(silent)
-        paging += sum(not monitor.is_acked(row) for row in silent)
+        paging += sum(not judge.is_acked(row) for row in silent)
     if not (unknown or stalls):
         return block
     presences = Counter(block.presences) - Counter({Presence.OFFLINE: unknown})
@@ -397,7 +399,7 @@ class _Stall(NamedTuple):
 _NO_STALL: Final = _Stall()
 
 
-def _stall_in(profile_state: ProfileState, monitor: Monitor, now: Clocks) -> _Stall:
+def _stall_in(profile_state: ProfileState, judge: Judge) -> _Stall:
     """Return the stall that a single listing shows: a later loss of a machine cannot be told from the platform's."""
     rows = profile_state.environments.values()
     if any(row.verdict.is_up for row in rows):
@@ -414,11 +416,11 @@ def _stall_in(profile_state: ProfileState, monitor: Monitor, now: Clocks) -> _St
     together = frozenset(key for key, beat in beats.items() if since - beat <= limits.DEATH_WITHIN / MS)
     if len(together) < limits.STALL_ROWS:
         return _NO_STALL
-    policy, at = monitor.policy_of(profile_state.profile), profile_state.clock.server_time(now.wall)
+    policy, at = judge.policy_of(profile_state.profile), judge.moments[profile_state.profile]
     lasts = None if policy.blind_after is None else min(policy.blind_after, limits.STALL_ALERT_AFTER)
     if lasts is None or span(at - since) < lasts:
         return _Stall(together)
-    ack = monitor.acks.get((profile_state.server, EMPTY))
+    ack = judge.marks.acks.get((profile_state.server, EMPTY))
     texts = stall_texts(len(together), since, at, policy.zone)
     return _Stall(together, texts, is_acked=ack is not None and ack.at >= since)
 
@@ -435,26 +437,26 @@ def _matching(profile_state: ProfileState, matcher: Matcher, now: Clocks) -> lis
 
 
 def _test_of(
-    of: Metric, monitor: Monitor, profile_state: ProfileState, now: Clocks, in_block: Container[EnvironmentKey]
+    of: Metric, judge: Judge, profile_state: ProfileState, in_block: Container[EnvironmentKey]
 ) -> Callable[[TrackedEnvironment], bool | None]:
     match of:
         case Metric.PAGING:
-            at = profile_state.clock.server_time(now.wall)
-            policy, latest_loss = monitor.policy_of(profile_state.profile), latest_possible(profile_state.clock, at)
+            at, policy = judge.moments[profile_state.profile], judge.policy_of(profile_state.profile)
+            latest_loss = latest_possible(profile_state.clock, at)
             needed = policy.silence_needed(profile_state.interval)
-            waiting = {key_of(loss.event): loss for loss in monitor.incidents.waiting}
-            opened = {key for incident in monitor.incidents.open for key in incident.remaining}
+            waiting = {key_of(loss.event): loss for loss in judge.waiting}
+            opened = {key for incident in judge.open for key in incident.remaining}
 
             def is_lasting_problem(tracked: TrackedEnvironment) -> bool | None:
-                if not monitor.is_alerting(tracked, now):
+                if not judge.is_alerting(tracked):
                     return False
                 if (loss := waiting.get(tracked.key)) is not None:
-                    return loss.counts_at(policy, profile_state.interval) <= now.monotonic
+                    return loss.counts_at(policy, profile_state.interval) <= judge.now.monotonic
                 if tracked.key in opened:
                     return True
                 if is_undated(tracked, latest_loss):
                     return None
-                return has_been_silent(tracked, at, needed, monitor.counted_from(tracked, now))
+                return has_been_silent(tracked, at, needed, judge.counted_from(tracked))
 
             return is_lasting_problem
         case Metric.OFF:

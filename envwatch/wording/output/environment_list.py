@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from envwatch.alerts.alert_policy import Decision
+    from envwatch.alerts.judge import Judge
     from envwatch.alerts.monitor import Monitor
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
@@ -100,11 +101,12 @@ def environment_list(
         for row, at in listings[each.profile].snapshot.timed_rows(each.clock)
     }
     snapshots = [listed.snapshot for listed in listings.values()]
+    judges = {profile: monitor.judge(now) for profile, now in asked.items()}
     contexts = {profile: contexts_of(monitor, now, LastDays(monitor, now))[profile] for profile, now in asked.items()}
     moments = {*taken_at.items(), *((profile, at) for (profile, _), at in judged_at.items())}
     return EnvironmentList(
         rows=[
-            judged(tracked, judged_at.get(tracked.key, taken_at[tracked.profile]), monitor, asked[tracked.profile])
+            judged(tracked, judged_at.get(tracked.key, taken_at[tracked.profile]), judges[tracked.profile])
             for tracked in in_default_order(row for each in states for row in each.environments.values())
         ],
         taken_at=min(taken_at.values()),
@@ -117,22 +119,23 @@ def environment_list(
     )
 
 
-def judged(tracked: TrackedEnvironment, at: ServerMs, monitor: Monitor, now: Clocks) -> ListedEnvironment:
+def judged(tracked: TrackedEnvironment, at: ServerMs, judge: Judge) -> ListedEnvironment:
     """Return an environment, judged at a moment of the server's clock."""
-    is_unknown = monitor.fleet.for_environment(tracked).is_unknown(tracked, now)
+    is_unknown = judge.fleet.for_environment(tracked).is_unknown(tracked, judge.now)
     is_down = tracked.is_flapping or not tracked.verdict.is_up
-    silenced = silenced_text(tracked, monitor, now) if is_down and tracked.replaced_by is None else None
-    return ListedEnvironment(tracked, at, is_unknown, silenced, monitor.decision_of(tracked, at))
+    silenced = silenced_text(tracked, judge) if is_down and tracked.replaced_by is None else None
+    return ListedEnvironment(tracked, at, is_unknown, silenced, judge.decision_of(tracked))
 
 
 def remarks_in(monitor: Monitor, now: Clocks) -> dict[EnvironmentKey, SafeText]:
     """Return texts on acknowledged down rows and silences: `acked: known`."""
     remarks: dict[EnvironmentKey, SafeText] = {}
+    judge = monitor.judge(now)
     for tracked in monitor.fleet.environments:
-        if not tracked.verdict.is_up and (ack := monitor.ack_of(tracked)) is not None:
-            at = monitor.fleet.for_environment(tracked).clock.server_time(now.wall)
-            remarks[tracked.key] = ack_text(ack, at, monitor.policy_of(tracked.profile).zone)
-        elif (silenced := silenced_text(tracked, monitor, now)) is not None:
+        if not tracked.verdict.is_up and (ack := judge.ack_of(tracked)) is not None:
+            at, zone = judge.moments[tracked.profile], judge.policy_of(tracked.profile).zone
+            remarks[tracked.key] = ack_text(ack, at, zone)
+        elif (silenced := silenced_text(tracked, judge)) is not None:
             remarks[tracked.key] = silenced
     return remarks
 
@@ -146,13 +149,13 @@ def environment_list_of_rows(
     rows: Sequence[TrackedEnvironment], monitor: Monitor, view: View, now: Clocks
 ) -> EnvironmentList:
     """Return a dashboard's rows in the given order."""
-    fleet = monitor.fleet
+    fleet, judge = monitor.fleet, monitor.judge(now)
     taken_at = {each.profile: listed_at for each in fleet if (listed_at := each.listed_at) is not None}
     listed = [profile_state for profile_state in fleet if profile_state.profile in taken_at]
     snapshots = [profile_state.snapshot for profile_state in listed if profile_state.snapshot is not None]
     contexts = contexts_of(monitor, now, LastDays(monitor, now))
     return EnvironmentList(
-        rows=[judged(tracked, taken_at[tracked.profile], monitor, now) for tracked in rows],
+        rows=[judged(tracked, taken_at[tracked.profile], judge) for tracked in rows],
         taken_at=min(taken_at.values(), default=now.wall),
         rejected=sum(snapshot.rejected for snapshot in snapshots),
         rejected_ids=frozenset().union(*(snapshot.rejected_ids for snapshot in snapshots)),
@@ -160,7 +163,7 @@ def environment_list_of_rows(
         filter=composed(str(view.query)) or None,
         preset=None if view.preset is Preset.ALL else view.preset,
         hidden=max(len(fleet) - len(rows), 0),
-        acknowledged={tracked.key: ack.text for tracked in rows if (ack := monitor.ack_of(tracked)) is not None},
+        acknowledged={tracked.key: ack.text for tracked in rows if (ack := judge.ack_of(tracked)) is not None},
         contexts={(profile, at): contexts[profile]._replace(at=at) for profile, at in taken_at.items()},
     )
 
@@ -189,7 +192,7 @@ def filtered(
     if not query:
         return listing
     tests = {
-        (profile, at): query.test(MatchContext.of(context.monitor, context.now, profile_name, at), SEARCHED)
+        (profile, at): query.test(MatchContext.of(context.judge, profile_name, at), SEARCHED)
         for (profile, at), context in listing.contexts.items()
     }
     rows = [row for row in listing.rows if tests[row.tracked.profile, row.judged_at](row.tracked)]

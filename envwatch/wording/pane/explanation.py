@@ -82,12 +82,12 @@ def explanation_rows(
 ) -> list[Row]:
     """Return the answer and the findings as rows."""
     profile_state = monitor.fleet.for_environment(tracked)
-    silenced = silenced_text(tracked, monitor, now) or not_back_text(tracked, monitor, now)
+    judge = monitor.judge(now)
+    silenced = silenced_text(tracked, judge) or not_back_text(tracked, judge)
     rows = layout.sentence([Piece(answer(tracked, profile_state, now, zone, silenced))])
-    at = profile_state.clock.server_time(now.wall)
     if silenced is not None:
         rows += layout.sentence([Piece(_SILENCED)])
-    rows += layout.sentence([Piece(decision_sentence(monitor.decision_of(tracked, at), tracked, zone))])
+    rows += layout.sentence([Piece(decision_sentence(judge.decision_of(tracked), tracked, zone))])
     for rule, (inputs, result, is_against) in trace(tracked, profile_state, now, zone).items():
         piece = Piece(composed(result), "bold offline" if is_against else "online")
         rows += layout.sentence([Piece(clean(f"{rule} →"), FAINT), piece])

@@ -57,7 +57,7 @@ def problem_lines(environments: Sequence[TrackedEnvironment], monitor: Monitor, 
             yield DetailLine(look.word, _silence_text(members, fleet, now), look.style)
     if flapping := [tracked for tracked in environments if tracked.is_flapping]:
         yield DetailLine("flapping", _names(flapping), "flapping")
-    if acked := list(filter(monitor.is_acked, environments)):
+    if acked := list(filter(monitor.judge(now).is_acked, environments)):
         yield DetailLine("acked", _names(acked))
 
 
@@ -127,7 +127,7 @@ def member_line(
     ambiguous: frozenset[SafeText] = frozenset(),
 ) -> DetailLine:
     """Return a member of an incident."""
-    look, lasted, cause, acked = member_texts(tracked, monitor, now)
+    look, lasted, cause, acked = member_texts(tracked, monitor.judge(now))
     name = tracked.environment.label
     parts = [composed(name + id_tail(name, tracked.environment.id, ambiguous)), cause, acked]
     lasted = clean("<1m") if lasted.endswith("s") else lasted  # the pane draws members only with a listing

@@ -184,29 +184,29 @@ def _proof_by_heartbeat(
 
 def mark_lines(tracked: TrackedEnvironment, context: RowContext) -> Iterator[DetailLine]:
     """Yield the doubt about the clock, the acknowledgement and the silence."""
-    monitor, now, profile_state, at, *_ = context
-    ack, silenced = monitor.ack_of(tracked), monitor.silenced(tracked, now)
+    _, judge, profile_state, at, *_ = context
+    ack, silenced = judge.ack_of(tracked), judge.silenced(tracked)
     if (text := clock_text_of(tracked, profile_state)) is not None:
         yield DetailLine("clock", text, "late")
     if ack is not None:
-        age, zone = span(at - ack.at), monitor.policy_of(tracked.profile).zone
+        age, zone = span(at - ack.at), judge.policy_of(tracked.profile).zone
         when = "just now" if age < timedelta(minutes=1) else f"{minutes_age(age)} ago"
         end = "" if ack.until is None else f", {until_text(ack.until, at, zone)}"
         by, note = f"by {ack.by}" if ack.by else "on this machine", f": {ack.note}" if ack.note else ""
         yield DetailLine("acked", composed(f"{when} {by}{end}{note}"))
     if silenced is not None:
-        until = silence_text(silenced, monitor, tracked.profile, now).removeprefix("silenced ")
+        until = silence_text(silenced, judge, tracked.profile).removeprefix("silenced ")
         yield DetailLine("silenced", composed(until))
-    elif (text := not_back_text(tracked, monitor, now)) is not None:
+    elif (text := not_back_text(tracked, judge)) is not None:
         yield DetailLine("silenced", composed(f"the silence is over: {text}"))
-    if silenced is None and (shared := shared_silence_of(tracked.environment, now.wall)) is not None:
-        until = silenced_until_text(shared.until, now.wall, monitor.policy_of(tracked.profile).zone)
+    if silenced is None and (shared := shared_silence_of(tracked.environment, judge.now.wall)) is not None:
+        until = silenced_until_text(shared.until, judge.now.wall, judge.policy_of(tracked.profile).zone)
         yield DetailLine("shared", marked_text(until, shared.by, shared.note))
 
 
 def alert_lines(tracked: TrackedEnvironment, context: RowContext, zone: tzinfo | None) -> Iterator[DetailLine]:
     """Yield whether a machine pages, and why."""
-    yield DetailLine("alerts", decision_sentence(context.monitor.decision_of(tracked, context.at), tracked, zone))
+    yield DetailLine("alerts", decision_sentence(context.judge.decision_of(tracked), tracked, zone))
 
 
 def availability_of_row(tracked: TrackedEnvironment, context: RowContext) -> SafeText | None:

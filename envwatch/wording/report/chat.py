@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence, Sized
     from datetime import timedelta, tzinfo
 
+    from envwatch.alerts.judge import Judge
     from envwatch.alerts.monitor import Monitor
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.acks import AckAnswer
@@ -86,7 +87,7 @@ def _line(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, zone: tzin
         others = start_remedies(tracked.environment, is_named=False)
         start = f"start with {_starts_text(starts, others)}, if no listener runs on its machine"
         text += f"; {start if starts else _clause(next(remedies(tracked, profile_state, now)).notes[0])}"
-    if (ack := monitor.ack_of(tracked)) is not None:
+    if (ack := monitor.judge(now).ack_of(tracked)) is not None:
         text += f"; acknowledged at {_time_text(ack.at, at, zone)}{acknowledged_by(ack)}"
     return Line(code(tracked.environment.label), text)
 
@@ -171,21 +172,22 @@ def _about_message(keys: Collection[Key], monitor: Monitor, now: Clocks) -> str:
         return ""
     incidents = {waiting[key].incident for key in keys}
     losses = [loss for loss in waiting.values() if loss.incident in incidents]
-    if not all(_is_in_time(loss, monitor, now) for loss in losses):
+    judge = monitor.judge(now)
+    if not all(_is_in_time(loss, judge) for loss in losses):
         return ""
-    others = sum(not _is_acked(loss, monitor) for loss in losses)
+    others = sum(not _is_acked(loss, judge) for loss in losses)
     if others:
         return f"; a message about {counted(others, 'other')} may be sent"
     return "; no message will be sent from here"
 
 
-def _is_in_time(loss: Loss, monitor: Monitor, now: Clocks) -> bool:
+def _is_in_time(loss: Loss, judge: Judge) -> bool:
     """Whether a hook process here polls, and so reads the acknowledgement, before sending."""
     profile = loss.event.profile
-    interval = monitor.fleet.by_profile[profile].interval
-    return now.monotonic + interval.total_seconds() < loss.counts_at(monitor.policy_of(profile), interval)
+    interval = judge.fleet.by_profile[profile].interval
+    return judge.now.monotonic + interval.total_seconds() < loss.counts_at(judge.policy_of(profile), interval)
 
 
-def _is_acked(loss: Loss, monitor: Monitor) -> bool:
-    tracked = monitor.fleet.tracked(key_of(loss.event))
-    return tracked is not None and monitor.is_acked(tracked)
+def _is_acked(loss: Loss, judge: Judge) -> bool:
+    tracked = judge.fleet.tracked(key_of(loss.event))
+    return tracked is not None and judge.is_acked(tracked)

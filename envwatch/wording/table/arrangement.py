@@ -122,7 +122,8 @@ def arrange(  # noqa: PLR0913  the state of the screen
     The query searches `columns` for words. The row of `order_reason` stays in place.
     """
     cache = cache or ArrangeCache()
-    monitor, now, *_ = next(iter(contexts.values()))
+    context = next(iter(contexts.values()))
+    monitor, now = context.monitor, context.now
     fleet = monitor.fleet
     matching = _chosen(fleet, contexts, view, columns, cache.searches)
     keys = [tracked.key for tracked in matching] if in_block else []
@@ -175,14 +176,14 @@ def _chosen(
     queries = [query for query in (view.preset.query, view.query) if query]
     searched = searched_in(columns)
     chosen: list[TrackedEnvironment] = []
-    for profile, (monitor, now, profile_state, at, *_) in contexts.items():
+    for profile, (_, judge, profile_state, at, *_) in contexts.items():
         environments: Iterable[TrackedEnvironment] = (
             profile_state.environments.values() if compared is None else compared[profile]
         )
         if queries:
             from envwatch.query.fields import MatchContext
 
-            context = MatchContext.of(monitor, now, profile_state.profile_name, at)
+            context = MatchContext.of(judge, profile_state.profile_name, at)
             cache = searches.setdefault(profile, SearchCache())
             for query in queries:
                 environments = filter(query.test(context, searched, cache), environments)
@@ -225,7 +226,7 @@ def _parts_of(
             at = context.profile_state.clock.server_time(WallMs(order_reason.wall))
         if tracked.verdict.presence is Presence.LATE:
             late.append(tracked)
-        elif _is_news(tracked, at) and not is_silenced(tracked, context.monitor, context.now):
+        elif _is_news(tracked, at) and not is_silenced(tracked, context.judge):
             news.append(tracked)
         else:
             (old if is_old(tracked, at) and tracked.key not in silenced else down).append(tracked)

@@ -27,7 +27,8 @@ from envwatch.model.times import MS
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
 
-    from envwatch.alerts.incidents import Incident
+    from envwatch.alerts.incident import Incident
+    from envwatch.alerts.judge import Judge
     from envwatch.alerts.monitor import Monitor
     from envwatch.alerts.silences import Silenced
     from envwatch.fleet.profile_state import ProfileState
@@ -187,7 +188,7 @@ def block_of(
 
     A line keeps the key and members of `before` while a member is down. `counted` limits only the counts.
     """
-    known = _known_losses(monitor)
+    known, judge = _known_losses(monitor), monitor.judge(now)
     homes = {key: line.key for line in before.lines for key in line.member_keys} | dict(before.homes)
     lost: _Lost = {}
     outside: list[tuple[TrackedEnvironment, Aside]] = []
@@ -198,11 +199,11 @@ def block_of(
         for tracked in _down(profile_state):
             loss = known.get(tracked.key)
             is_of_this_run = loss is not None and loss[1] >= (profile_state.began_at or -inf)
-            silenced = monitor.silenced_time(tracked, now)
+            silenced = judge.silenced_time(tracked)
             counts_from = counted_from(silenced, tracked)
             if counts_from is not None and counts_from > at:
                 silence_ends.append(counts_from - profile_state.clock.offset)
-            aside = _aside(tracked, monitor, at, silenced, is_of_this_run=is_of_this_run)
+            aside = _aside(tracked, judge, silenced, is_of_this_run=is_of_this_run)
             if aside is not None:
                 outside.append((tracked, aside))
             elif not is_problem(tracked, at, counts_from) and loss is None:
@@ -215,35 +216,33 @@ def block_of(
             else:
                 rest.append(tracked)
         lost |= _found_together(rest)
-    lost = _acked_apart(lost, monitor, homes)
+    lost = _acked_apart(lost, judge, homes)
     earlier = {line.key: line for line in before.lines}
     incidents = {_key(incident.profile, incident.id): incident for incident in monitor.incidents.open}
     places = {tracked.key: key for key, members in lost.items() for tracked, _ in members}
     lines = [
-        _line(key, members, monitor, incidents.get(key), earlier.get(key), places=places)
-        for key, members in lost.items()
+        _line(key, members, judge, incidents.get(key), earlier.get(key), places=places) for key, members in lost.items()
     ]
     lines += _returned(before, lost, monitor, now)
-    lines += [_blind_line(incident, monitor) for incident in monitor.incidents.open if incident.is_blindness]
+    lines += [_blind_line(incident, judge) for incident in monitor.incidents.open if incident.is_blindness]
     in_block = [tracked for tracked, _ in chain.from_iterable(lost.values())]
-    return _counted(_block(lines, monitor, now, silence_ends), in_block, outside, monitor, now, counted)
+    return _counted(_block(lines, monitor, now, silence_ends), in_block, outside, judge, counted)
 
 
-def _counted(  # noqa: PLR0913, PLR0917  every kind of row
+def _counted(
     block: Block,
     in_block: Iterable[TrackedEnvironment],
     outside: Sequence[tuple[TrackedEnvironment, Aside]],
-    monitor: Monitor,
-    now: Clocks,
+    judge: Judge,
     counted: Container[EnvironmentKey] | None,
 ) -> Block:
     presences: Counter[Presence] = Counter()
     known: dict[SafeText, ProfileState] = {}
     unknown = silenced_up = 0
-    for profile, profile_state in monitor.fleet.by_profile.items():
+    for profile, profile_state in judge.fleet.by_profile.items():
         rows: Iterable[TrackedEnvironment] = profile_state.environments.values()
         total = len(profile_state.environments) if counted is None else sum(row.key in counted for row in rows)
-        proven = profile_state.known(now)
+        proven = profile_state.known(judge.now)
         if proven:
             known[profile] = profile_state
         if counted is not None:
@@ -251,8 +250,8 @@ def _counted(  # noqa: PLR0913, PLR0917  every kind of row
         unknown += total - len(proven)
         up = [row for row in proven if row.verdict.presence in _UP]
         presences.update([row.verdict.presence for row in up])
-        if monitor.silences:
-            silenced_up += sum(monitor.silenced(row, now) is not None for row in up)
+        if judge.marks.silences:
+            silenced_up += sum(judge.silenced(row) is not None for row in up)
 
     def counts(tracked: TrackedEnvironment) -> bool:
         profile_state = known.get(tracked.profile)
@@ -264,16 +263,15 @@ def _counted(  # noqa: PLR0913, PLR0917  every kind of row
     presences.update([tracked.presence for tracked in down])
     asides = Counter(aside for tracked, aside in outside if counts(tracked))
     silenced = frozenset([tracked.key for tracked, aside in outside if aside is Aside.SILENCED])
-    moments = monitor.fleet.moments(now.wall)
     never = sum(
-        monitor.decision_of(tracked, moments[tracked.profile]).is_never
+        judge.decision_of(tracked).is_never
         for tracked, aside in outside
-        if aside is Aside.NOT_PAGING and monitor.words and counts(tracked)
+        if aside is Aside.NOT_PAGING and judge.marks.words and counts(tracked)
     )
     return replace(
         block,
         presences=presences,
-        paging=sum(not monitor.is_acked(tracked) for tracked in down),
+        paging=sum(not judge.is_acked(tracked) for tracked in down),
         unknown=unknown,
         asides=asides,
         never=never,
@@ -303,8 +301,8 @@ def _place(line: BlockLine) -> tuple[object, ...]:
     return (line.is_acked, is_environments, not line.is_open, -line.noticed_at, *_first_name(line), line.key)
 
 
-def _blind_line(incident: Incident, monitor: Monitor) -> BlockLine:
-    at = WallMs(incident.began_at - monitor.fleet.by_profile[incident.profile].clock.offset)
+def _blind_line(incident: Incident, judge: Judge) -> BlockLine:
+    at = WallMs(incident.began_at - judge.fleet.by_profile[incident.profile].clock.offset)
     return BlockLine(
         key=_key(incident.profile, incident.id),
         profile=incident.profile,
@@ -312,7 +310,7 @@ def _blind_line(incident: Incident, monitor: Monitor) -> BlockLine:
         began_at=at,
         noticed_at=at,
         blindness=incident,
-        blindness_ack=monitor.blindness_ack_of(incident),
+        blindness_ack=judge.blindness_ack_of(incident),
     )
 
 
@@ -343,8 +341,7 @@ def _key(profile: SafeText, id_: SafeText) -> LineKey:
 
 def _aside(
     tracked: TrackedEnvironment,
-    monitor: Monitor,
-    at: float,
+    judge: Judge,
     silenced: Silenced | None,
     *,
     is_of_this_run: bool,
@@ -353,8 +350,8 @@ def _aside(
 
     An unacknowledged loss of this run is never old. A silenced loss ages from the end of the silence.
     """
-    counts_from = counted_from(silenced, tracked)
-    is_open = is_of_this_run and not monitor.is_acked(tracked)
+    at, counts_from = judge.moments[tracked.profile], counted_from(silenced, tracked)
+    is_open = is_of_this_run and not judge.is_acked(tracked)
     presence = tracked.verdict.presence
     if is_old(tracked, at, counts_from) and not is_open:
         return Aside.OLD
@@ -362,12 +359,12 @@ def _aside(
         return Aside.REPLACED
     if presence is _GONE and not is_problem(tracked, at, counts_from) and not is_open:
         return Aside.GONE
-    if not monitor.decision_of(tracked, at).counts:
+    if not judge.decision_of(tracked).counts:
         return Aside.NOT_PAGING
-    return Aside.SILENCED if monitor.is_in_force(silenced, tracked, at) else None
+    return Aside.SILENCED if judge.is_in_force(silenced, tracked) else None
 
 
-def _acked_apart(lost: _Lost, monitor: Monitor, homes: Mapping[EnvironmentKey, LineKey]) -> _Lost:
+def _acked_apart(lost: _Lost, judge: Judge, homes: Mapping[EnvironmentKey, LineKey]) -> _Lost:
     """Move acknowledged rows out of lines with an open loss, into lines of their own.
 
     The open losses keep the line, so that the cursor and an incident's key stay with the news. Once apart, acknowledged
@@ -376,7 +373,7 @@ def _acked_apart(lost: _Lost, monitor: Monitor, homes: Mapping[EnvironmentKey, L
     found: _Lost = {}
     for key, members in _with_those_apart(lost).items():
         apart: LineKey = (*key, "acked")
-        acked = {tracked.key for tracked, _ in members if monitor.is_acked(tracked)}
+        acked = {tracked.key for tracked, _ in members if judge.is_acked(tracked)}
         is_mixed = 0 < len(acked) < len(members)
         for tracked, at in members:
             leaves = tracked.key in acked and (is_mixed or homes.get(tracked.key) == apart)
@@ -406,19 +403,19 @@ def _found_together(rows: Iterable[TrackedEnvironment]) -> _Lost:
 def _line(  # noqa: PLR0913  the parts of a line
     key: LineKey,
     lost: Sequence[tuple[TrackedEnvironment, float]],
-    monitor: Monitor,
+    judge: Judge,
     incident: Incident | None,
     before: BlockLine | None,
     *,
     places: Mapping[EnvironmentKey, LineKey],
 ) -> BlockLine:
     first = lost[0][0]
-    offset = monitor.fleet.for_environment(first).clock.offset
+    offset = judge.fleet.for_environment(first).clock.offset
     losses = [(WallMs(at - offset), tracked) for tracked, at in lost]
     losses.sort(key=lambda loss: (-loss[0], _name_key(loss[1])))
     times = [at for at, _ in losses]
     off = tuple(tracked for _, tracked in losses)
-    is_acked = monitor.is_acked(first)
+    is_acked = judge.is_acked(first)
     keys = {tracked.key for tracked in off}
     members = frozenset(keys)
     if before is not None:
@@ -436,7 +433,7 @@ def _line(  # noqa: PLR0913  the parts of a line
         noticed_at=_steady(times[0], None if before is None else before.noticed_at),
         losses_at=() if is_acked else tuple(times),
         acked=len(off) if is_acked else 0,
-        not_back=_not_back(off, monitor),
+        not_back=_not_back(off, judge),
     )
     if line.not_back is not None:
         return line  # common values are no cause
@@ -444,7 +441,7 @@ def _line(  # noqa: PLR0913  the parts of a line
         return line._replace(shared=before.shared)  # a member that is back may have the value too
     if incident is not None:
         return line._replace(shared=incident.shared)
-    return line._replace(shared=_shared(off, monitor)) if len(off) > 1 else line
+    return line._replace(shared=_shared(off, judge)) if len(off) > 1 else line
 
 
 def _steady(at: float, before: WallMs | None) -> WallMs:
@@ -452,17 +449,17 @@ def _steady(at: float, before: WallMs | None) -> WallMs:
     return WallMs(at) if before is None or abs(at - before) > _SAME_MS else before
 
 
-def _not_back(off: Iterable[TrackedEnvironment], monitor: Monitor) -> SafeText | None:
-    events = [loss for incident in monitor.incidents.open for loss in incident.losses]
-    events += [loss.event for loss in monitor.incidents.waiting]
+def _not_back(off: Iterable[TrackedEnvironment], judge: Judge) -> SafeText | None:
+    events = [loss for incident in judge.open for loss in incident.losses]
+    events += [loss.event for loss in judge.waiting]
     reasons = {key_of(event): event.reason for event in events if event.kind is Kind.NOT_BACK}
     found = {reasons.get(tracked.key) for tracked in off} if reasons else set()
     return found.pop() if len(found) == 1 else None
 
 
-def _shared(off: Sequence[TrackedEnvironment], monitor: Monitor) -> SafeText | None:
+def _shared(off: Sequence[TrackedEnvironment], judge: Judge) -> SafeText | None:
     lost = [replace(tracked.environment, pod_id=tracked.pod_id) for tracked in off]
-    rows = monitor.fleet.for_environment(off[0]).environments.values()
+    rows = judge.fleet.for_environment(off[0]).environments.values()
     survivors = (row.environment for row in rows if row.verdict.is_up)
     return blast_radius_text(lost, survivors)
 

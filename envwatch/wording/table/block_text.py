@@ -6,7 +6,7 @@ from collections import Counter
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
-from envwatch.alerts.incidents import losses_text
+from envwatch.alerts.incident import losses_text
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.tracking import ChangeTag
 from envwatch.model.acks import Ack
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import tzinfo
 
+    from envwatch.alerts.judge import Judge
     from envwatch.alerts.monitor import Monitor
     from envwatch.fleet.profile_state import Fleet
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -70,16 +71,14 @@ def tag_of(line: BlockLine, wall: float) -> ChangeTag | None:
     return ChangeTag.BACK if line.returned else ChangeTag.NEW if line.fresh_losses(wall) else None
 
 
-def member_texts(
-    tracked: TrackedEnvironment, monitor: Monitor, now: Clocks
-) -> tuple[StateStyle, SafeText, SafeText, SafeText | None]:
+def member_texts(tracked: TrackedEnvironment, judge: Judge) -> tuple[StateStyle, SafeText, SafeText, SafeText | None]:
     """Return a member's look, time in the state, cause, and acknowledgement."""
-    profile_state, ack = monitor.fleet.for_environment(tracked), monitor.ack_of(tracked)
+    profile_state, ack = judge.fleet.for_environment(tracked), judge.ack_of(tracked)
     return (
-        style_of(tracked, is_unknown=profile_state.is_unknown(tracked, now)),
-        for_text(tracked, profile_state.clock.server_time(now.wall), profile_state.limits) or EMPTY,
-        cause_of(tracked, monitor, now),
-        None if ack is None else _ack_text([ack], tracked.profile, monitor, now),
+        style_of(tracked, is_unknown=profile_state.is_unknown(tracked, judge.now)),
+        for_text(tracked, judge.moments[tracked.profile], profile_state.limits) or EMPTY,
+        cause_of(tracked, judge),
+        None if ack is None else _ack_text([ack], tracked.profile, judge),
     )
 
 
@@ -133,40 +132,40 @@ def _names(environments: Sequence[TrackedEnvironment], ambiguous: frozenset[Safe
     ]
 
 
-def why_text(line: BlockLine, monitor: Monitor, now: Clocks) -> SafeText:
+def why_text(line: BlockLine, judge: Judge) -> SafeText:
     """Return why members are down, or the notes if they are acknowledged."""
     if line.blindness is not None:
         ack = line.blindness_ack
-        return EMPTY if ack is None else _ack_text([ack], line.profile, monitor, now)
+        return EMPTY if ack is None else _ack_text([ack], line.profile, judge)
     if line.is_acked:
-        acks = [ack for tracked in line.off if (ack := monitor.ack_of(tracked)) is not None]
-        return _ack_text(acks, line.profile, monitor, now)
+        acks = [ack for tracked in line.off if (ack := judge.ack_of(tracked)) is not None]
+        return _ack_text(acks, line.profile, judge)
     if line.returned:
         return EMPTY
-    causes = Counter(cause_of(tracked, monitor, now) for tracked in line.off)
+    causes = Counter(cause_of(tracked, judge) for tracked in line.off)
     if line.not_back is not None:
         causes = Counter({line.not_back: len(line.off)})
     parts = [text if len(causes) == 1 else f"{count:,} {text}" for text, count in causes.most_common() if text]
-    zone = monitor.policy_of(line.profile).zone
-    shared = {shared_silence_text(tracked.environment, now.wall, zone) for tracked in line.off}
+    zone = judge.policy_of(line.profile).zone
+    shared = {shared_silence_text(tracked.environment, judge.now.wall, zone) for tracked in line.off}
     if len(shared) == 1 and (text := shared.pop()) is not None:  # None unless all members have the text
         parts.append(text)
     return composed(" · ".join(parts))
 
 
-def _ack_text(acks: Sequence[Ack], profile: SafeText, monitor: Monitor, now: Clocks) -> SafeText:
-    at = monitor.fleet.by_profile[profile].clock.server_time(now.wall)
+def _ack_text(acks: Sequence[Ack], profile: SafeText, judge: Judge) -> SafeText:
+    at = judge.moments[profile]
     by = {ack.by for ack in acks}
     until = min((ack.until for ack in acks if ack.until is not None), default=None)
     notes = clean(", ".join(dict.fromkeys(ack.note for ack in acks if ack.note)))
     whole = Ack(at, notes, by=by.pop() if len(by) == 1 else EMPTY, until=until)
-    return ack_text(whole, at, monitor.policy_of(profile).zone)
+    return ack_text(whole, at, judge.policy_of(profile).zone)
 
 
-def cause_of(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText:
+def cause_of(tracked: TrackedEnvironment, judge: Judge) -> SafeText:
     """Return `cause_text`, or an empty text for a healthy row."""
-    profile_state = monitor.fleet.for_environment(tracked)
-    return cause_text(tracked, profile_state.clock.server_time(now.wall), profile_state.limits) or EMPTY
+    limits = judge.fleet.for_environment(tracked).limits
+    return cause_text(tracked, judge.moments[tracked.profile], limits) or EMPTY
 
 
 def nothing_open_text(block: Block, fleet: Fleet, now: Clocks, zone: tzinfo | None) -> SafeText:

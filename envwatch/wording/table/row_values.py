@@ -75,12 +75,12 @@ def snapshot_of(
     mostly_behind: Collection[SafeText],
 ) -> RowSnapshot:
     """Return a row's values; `mostly_behind` holds profiles."""
-    monitor, now, profile_state, at, _, _ = context
+    _, judge, profile_state, at, _, _ = context
     environment, presence = tracked.environment, tracked.presence
-    silenced, is_acked = monitor.silenced(tracked, now), monitor.is_acked(tracked)
-    is_unknown = profile_state.is_unknown(tracked, now)
+    silenced, is_acked = judge.silenced(tracked), judge.is_acked(tracked)
+    is_unknown = profile_state.is_unknown(tracked, judge.now)
     is_soft = presence is not Presence.ONLINE and (
-        presence is not Presence.LATE or silenced is not None or not monitor.decision_of(tracked, at).counts
+        presence is not Presence.LATE or silenced is not None or not judge.decision_of(tracked).counts
     )
     tag = None if is_acked or silenced is not None else tracked.tag(at)
     if tag is ChangeTag.NEW or tag not in TABLE_TAGS:
@@ -127,14 +127,14 @@ def _mark_of(
 def _why(
     tracked: TrackedEnvironment, context: RowContext, silenced: Silenced | None, why: SafeText | None, width: int
 ) -> SafeText | None:
-    monitor, now, zone = context.monitor, context.now, context.monitor.policy_of(tracked.profile).zone
+    judge, zone = context.judge, context.judge.policy_of(tracked.profile).zone
     text: SafeText | None
     if silenced is not None:
-        text = silence_text(silenced, monitor, tracked.profile, now, width)
-    elif (ack := monitor.ack_of(tracked)) is not None:
+        text = silence_text(silenced, judge, tracked.profile, width)
+    elif (ack := judge.ack_of(tracked)) is not None:
         text = ack_text(ack, context.at, zone, width)
     else:
-        text = shared_silence_text(tracked.environment, now.wall, zone, width)
+        text = shared_silence_text(tracked.environment, judge.now.wall, zone, width)
     if text is None:
         return why
     if cells(text) > width:
@@ -145,7 +145,7 @@ def _why(
 
 def are_headers_ticking(contexts: Mapping[SafeText, RowContext]) -> bool:
     """Whether group headers may change with time alone."""
-    return any(context.monitor.has_silences for context in contexts.values())
+    return any(context.judge.has_silences for context in contexts.values())
 
 
 def header_values(header: GroupHeader, contexts: Mapping[SafeText, RowContext]) -> tuple[Mark | None, list[Piece]]:
@@ -168,11 +168,11 @@ def header_values(header: GroupHeader, contexts: Mapping[SafeText, RowContext]) 
 def _silenced_text(rows: Iterable[tuple[TrackedEnvironment, RowContext]]) -> SafeText | None:
     found: list[tuple[Silenced, RowContext]] = []
     for tracked, context in rows:
-        if (silenced := context.monitor.silenced(tracked, context.now)) is None:
+        if (silenced := context.judge.silenced(tracked)) is None:
             return None
         found.append((silenced, context))
     first, context = min(found, key=lambda each: each[0].until)
-    return silence_text(first, context.monitor, context.profile_state.profile, context.now, width=0)
+    return silence_text(first, context.judge, context.profile_state.profile, width=0)
 
 
 def _shared_mark(rows: Iterable[tuple[TrackedEnvironment, RowContext]]) -> Mark | None:
@@ -180,9 +180,8 @@ def _shared_mark(rows: Iterable[tuple[TrackedEnvironment, RowContext]]) -> Mark 
     marks: list[Mark] = []
     for tracked, context in rows:
         if tracked.is_unhealthy:
-            monitor, now, *_ = context
-            silenced = monitor.silenced(tracked, now)
-            mark = _mark_of(tracked, context, silenced, is_acked=monitor.is_acked(tracked))
+            silenced = context.judge.silenced(tracked)
+            mark = _mark_of(tracked, context, silenced, is_acked=context.judge.is_acked(tracked))
             if mark is None:
                 return None
             marks.append(mark)
