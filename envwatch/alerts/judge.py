@@ -61,7 +61,8 @@ class Judge:
         return self.fleet.moments(self.now.wall)
 
     @cached_property
-    def _lost(self) -> frozenset[Key]:
+    def lost(self) -> frozenset[Key]:
+        """Environments with a waiting loss or an open incident."""
         return frozenset(ids_of_losses(self.waiting, self.open))
 
     def policy_of(self, profile: SafeText) -> AlertPolicy:
@@ -204,7 +205,7 @@ class Judge:
             tracked,
             self.moments[profile],
             is_acked=self.is_acked(tracked),
-            is_news=key in self._lost,
+            is_news=key in self.lost,
             counts_from=silences.counted_from(silenced, tracked),
         )
         if status is LossStatus.ALERTING and not decision.counts:

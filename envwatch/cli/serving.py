@@ -325,7 +325,7 @@ class Service:
 
     async def _noted(self, act: Act, note: SafeText) -> AckAnswer:
         acks, known, at = self._named_by(act)
-        changed = {key: replace(ack, note=note) for key, ack in acks.items() if ack.until is None or ack.until > at}
+        changed = {key: replace(ack, note=note) for key, ack in acks.items() if ack.is_in_force(at)}
         await self._save(changed, known)
         if changed:
             what = f"the note about {counted(len(changed), 'machine')}"
@@ -344,9 +344,7 @@ class Service:
 
     async def _ended(self, act: Act) -> AckAnswer:
         acks, known, at = self._named_by(act)
-        ended = {
-            key: ended_by_person(ack, at, act.by) for key, ack in acks.items() if ack.until is None or ack.until > at
-        }
+        ended = {key: ended_by_person(ack, at, act.by) for key, ack in acks.items() if ack.is_in_force(at)}
         await self._save(ended, known)
         if ended:
             note = _after_colon(next(iter(ended.values())).note)

@@ -55,6 +55,10 @@ class Ack:
     ended_by: SafeText = EMPTY
     """The token that ended the acknowledgement at `until`."""
 
+    def is_in_force(self, at: float) -> bool:
+        """Whether the acknowledgement has not ended by its time alone at `at`, by the clock of `until`."""
+        return self.until is None or self.until > at
+
     @property
     def text(self) -> SafeText:
         """The user and the note, if any: `by ann: disk swap`."""

@@ -29,6 +29,7 @@ from envwatch.screen.terminal.driver import has_shell
 from envwatch.screen.themes import STATE_COLOURS, THEMES, in_menu_order, stylesheet, without_colours
 from envwatch.screen.widgets.footer import KeyFooter, has_key, keyless_binding
 from envwatch.screen.widgets.news_bar import NewsBar
+from envwatch.watch.acknowledging import TeamServers
 from envwatch.wording.events.event_text import unchanged_text
 from envwatch.wording.table.block_text import window_title
 from envwatch.wording.table.table_view import AmbiguousNames, View
@@ -240,13 +241,13 @@ class EnvwatchApp(TerminalApp, StateNode):
         watch = self._watch
         schedules = {profile: target.poller.schedule for profile, target in watch.targets.items()}
         found = {profile: target.team for profile, target in watch.targets.items() if target.team is not None}
+        read_only = [profile for profile, team in found.items() if not team.may_ack]
         return replace(
             present,
             monitor=watch.monitor,
             failing_hooks=watch.failing_hooks,
             schedules=schedules,
-            teams=frozenset(found),
-            read_only=frozenset(profile for profile, team in found.items() if not team.may_ack),
+            servers=TeamServers(frozenset(found), frozenset(read_only)),
             new_keys_by={name: clean(each.new_key_by) for name, each in watch.targets.items() if each.new_key_by},
         )
 

@@ -15,6 +15,7 @@ from envwatch.fleet.tracking import ChangeTag
 from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs
 from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.model.times import NOTHING, TimeStyle, zone_of
+from envwatch.watch.acknowledging import NO_TEAM_SERVERS, TeamServers
 from envwatch.wording.screen_settings import ScreenSettings
 from envwatch.wording.table.block import NO_BLOCK, Block, block_of
 
@@ -157,10 +158,7 @@ class MonitorState:
     """The newest notice that answers no key."""
     rewound: Rewound | None = None
     failing_hooks: Mapping[SafeText, WallMs] = field(default_factory=dict)
-    teams: frozenset[SafeText] = frozenset()
-    """Profiles whose server takes acknowledgements for a team."""
-    read_only: frozenset[SafeText] = frozenset()
-    """Profiles of `teams` whose token may not acknowledge."""
+    servers: TeamServers = NO_TEAM_SERVERS
     new_keys_by: Mapping[SafeText, SafeText] = field(default_factory=dict)
     """How the next process gets a new key, for profiles whose key this one cannot look up again."""
     acking: frozenset[EnvironmentKey] = frozenset()

@@ -6,42 +6,52 @@ import asyncio
 import re
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import add_length, client_for, keep_changes, lasts_in, print_damage, profiles_for, user_name
 from envwatch.cli.streams import ProgressLine, print_error, report_stops, write, write_json, write_table
-from envwatch.fleet.presence import Presence
-from envwatch.model.acks import (
-    ROWS_AT_ONCE,
-    UUID,
-    Ack,
-    AckedLoss,
-    AckedRow,
-    AckRequest,
-    AckResult,
-    new_uuid,
-    note_of,
-)
+from envwatch.model.acks import UUID, AckResult, new_uuid, note_of
 from envwatch.model.clock import WallMs
-from envwatch.model.outcome import Cause, Failed, Listed, SourceError
+from envwatch.model.outcome import Cause, Failed, Listed
 from envwatch.model.redactor import ReportedError
 from envwatch.model.text import EMPTY, SafeText, clean, composed, enumerated, one_line, shortened
 from envwatch.model.times import date_text, minutes_age, span
+from envwatch.watch.acknowledging import (
+    Answer,
+    RowAnswer,
+    Shared,
+    TeamServers,
+    Terms,
+    ack_in_force,
+    acked_blindness,
+    acks_here,
+    answers_for,
+    blindness_key,
+    change_shared,
+    common_answer,
+    ended_here,
+    known_acks_here,
+    parts_of,
+    server_key,
+    server_moments,
+    share,
+    shared_acks_of,
+)
 from envwatch.watch.profiles import Profiles, server_host, state_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-    from datetime import timedelta
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from envwatch.alerts.acknowledgements import Acks, ServerKey
+    from envwatch.alerts.acknowledgements import Acks
     from envwatch.alerts.incident import Incident
+    from envwatch.alerts.judge import Judge
     from envwatch.alerts.monitor import Monitor
     from envwatch.cli.machines import Target
+    from envwatch.fleet.profile_state import Fleet
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.letta.client import Client
-
-T = TypeVar("T")
+    from envwatch.model.acks import Ack, AckedRow
+    from envwatch.model.outcome import SourceError
 
 _INCIDENT: Final = re.compile(r"inc-[0-9a-f]{4,12}")
 _LOOK_S: Final = 10
@@ -143,60 +153,30 @@ class _Found(NamedTuple):
     monitor: Monitor
     outcomes: Mapping[SafeText, Listed | Failed]
 
-    def has_team(self, profile: SafeText) -> bool:
-        """Whether a profile's server is envwatch."""
-        outcome = self.outcomes.get(profile)
-        served = outcome.snapshot.served if isinstance(outcome, Listed) else None
-        return served is not None and served.is_envwatch
-
-    def may_ack(self, profile: SafeText) -> bool:
-        """Whether a profile's token may acknowledge, as far as the server says."""
-        outcome = self.outcomes.get(profile)
-        served = outcome.snapshot.served if isinstance(outcome, Listed) else None
-        return served is None or served.may_ack or not served.is_envwatch
-
-    def server_now(self, profile: SafeText) -> float:
-        """Return a server's time in ms, or the local time if unknown."""
-        return self.monitor.fleet.by_profile[profile].clock.server_time(WallMs(time.time() * 1000))
+    @property
+    def fleet(self) -> Fleet:
+        return self.monitor.fleet
 
     @property
-    def moments(self) -> Mapping[SafeText, float]:
-        """Time of each server in ms."""
-        return {self.monitor.fleet.server_of(name): self.server_now(name) for name in self.monitor.fleet.by_profile}
+    def servers(self) -> TeamServers:
+        """The profiles whose server is envwatch."""
+        listed = {name: each.snapshot for name, each in self.outcomes.items() if isinstance(each, Listed)}
+        served = {name: snapshot.served for name, snapshot in listed.items() if snapshot.served is not None}
+        teams = {name: relay for name, relay in served.items() if relay.is_envwatch}
+        return TeamServers(frozenset(teams), frozenset(name for name, relay in teams.items() if not relay.may_ack))
 
-    def key_of(self, row: TrackedEnvironment) -> ServerKey:
-        return self.monitor.fleet.server_of(row.profile), row.environment.id
-
-    def ack_of(self, row: TrackedEnvironment) -> Ack | None:
+    @property
+    def judge(self) -> Judge:
         from envwatch.letta.poller import read_clocks
 
-        ack = self.monitor.judge(read_clocks()).ack_of(row)
-        return ack if ack is not None and _is_in_force(ack, self.server_now(row.profile)) else None
+        return self.monitor.judge(read_clocks())
 
-    def everybodys_ack_of(self, row: TrackedEnvironment) -> Ack | None:
-        """Return the acknowledgement in force, except this machine's if the server has the team's."""
-        from envwatch.model.shared_marks import shared_ack_of
-
-        is_own = self.has_team(row.profile) and shared_ack_of(row.environment) is None
-        return None if is_own else self.ack_of(row)
-
-    def is_problem(self, row: TrackedEnvironment) -> bool:
-        """Whether a row is down, however long, or flapping."""
-        from envwatch.fleet.problems import can_be_acked
-
-        is_in_incident = row.key in self.monitor.incidents.lost
-        return can_be_acked(row, self.server_now(row.profile), is_in_incident=is_in_incident)
-
-    def team(self, profile: SafeText, call: Callable[[Client], Coroutine[None, None, T]]) -> T:
-        async def ask() -> T:
-            async with client_for(*self.profiles[profile]) as client:
-                return await call(client)
-
-        return asyncio.run(ask())
+    def ack_of(self, row: TrackedEnvironment) -> Ack | None:
+        return ack_in_force(row, self.judge)
 
 
-def _is_in_force(ack: Ack, at: float) -> bool:
-    return ack.until is None or ack.until > at
+def _wall() -> WallMs:
+    return WallMs(time.time() * 1000)
 
 
 def _names(rows: Iterable[TrackedEnvironment]) -> SafeText:
@@ -219,7 +199,7 @@ def _chosen(target: Target, found: _Found) -> Sequence[TrackedEnvironment]:
     what = target.text
     rows: Sequence[TrackedEnvironment]
     if _INCIDENT.fullmatch(what) and not target.is_literal:
-        fleet, incidents = [*found.monitor.fleet.environments], found.monitor.incidents
+        fleet, incidents = [*found.fleet.environments], found.monitor.incidents
         known = {*incidents.ids.values(), *(shared_incident_of(row.environment) for row in fleet)}
         what = id_begun(what, known, "incident") or what
         lost = incidents.lost_in(what)
@@ -229,46 +209,54 @@ def _chosen(target: Target, found: _Found) -> Sequence[TrackedEnvironment]:
             raise StopError(Exit.FAILED, line)
     else:
         rows = chosen_rows(target, found.monitor, found.profiles)
-    return [*{found.key_of(row): row for row in rows}.values()]
+    # Profiles of a server share machines.
+    return [*{server_key(row, found.fleet): row for row in rows}.values()]
 
 
 def _make(options: Options, answer: _Answer) -> int:
     from envwatch.cli.machines import confirm, print_choice, target_of
 
     target = target_of(options, _ARGUMENT)
-    profiles, note = profiles_for(options), note_of(getattr(options, "note", ""))
-    lasts = lasts_in(options)
+    profiles = profiles_for(options)
+    terms = Terms(note_of(getattr(options, "note", "")), lasts_in(options))
     if (incident := _blindness(target, profiles)) is not None:
-        return _acknowledge_blindness(incident, profiles.servers[incident.profile], note, lasts, answer)
+        return _acknowledge_blindness(incident, profiles.servers[incident.profile], terms, answer)
     found, stops = _listed(options)
     if code := report_stops(stops):
         return code
-    rows = _chosen(target, found)
-    acked = [(_already(ack.by, ack.at, row, found), row) for row in rows if (ack := found.everybodys_ack_of(row))]
+    servers = found.servers
+    answers = answers_for(_chosen(target, found), found.judge, servers)
+    acked = [
+        (_already(each.ack.by, each.ack.at, each.row, found), each.row)
+        for each in answers
+        if each.answer is Answer.ACKED and each.ack is not None
+    ]
     _say(acked)
-    taken = {row.key for _, row in acked}
-    problems = [row for row in rows if found.is_problem(row) and row.key not in taken]
-    others = [row for row in rows if not found.is_problem(row) and row.key not in taken]
+    problems = [each.row for each in answers if each.answer in {Answer.OPEN, Answer.ACKED_HERE}]
+    others = [each for each in answers if each.answer in {Answer.LATE, Answer.UP, Answer.NO_LOSS}]
     if others and not (target.is_query and problems):
-        is_or_are = "is" if len(others) == 1 else "are"
-        is_late = all(row.presence is Presence.LATE for row in others)
-        state = f" {is_or_are} up" if all(row.verdict.is_up for row in others) else ", no loss"
-        way_out = "; `envwatch silence` silences a loss beforehand" if is_late else ""
-        print_error(f"nothing to acknowledge: {_names(others)}{' late, not lost' if is_late else state}{way_out}")
+        print_error(f"nothing to acknowledge: {_why_nothing(others)}")
     if not problems:
         return Exit.FINE if acked else Exit.FAILED
-    if read := [row for row in problems if not found.may_ack(row.profile)]:
-        return _only_reads("acknowledged", found, read[0].profile)
+    if refused := [row for row in problems if servers.refuses(row)]:
+        return _only_reads("acknowledged", found, refused[0].profile)
     if target.is_query:
         print_choice(target, problems, "that is down" if len(problems) == 1 else "that are down")
     confirm(target, options, "acknowledge", "acknowledged", len(problems))
-    parts = [
-        rows[start : start + ROWS_AT_ONCE]
-        for profile in found.profiles
-        if (rows := [row for row in problems if row.profile == profile])
-        for start in range(0, len(rows), ROWS_AT_ONCE)
-    ]
-    return max(_acknowledge(part, found, note, lasts, answer) for part in parts)
+    here = [row for row in problems if not servers.keeps_ack_of(row)]
+    at_servers = [row for row in problems if servers.keeps_ack_of(row)]
+    if here:
+        _acknowledge_here(here, found, terms, answer)
+    return max((_share(part, found, terms, answer) for part in parts_of(at_servers)), default=Exit.FINE)
+
+
+def _why_nothing(others: Sequence[RowAnswer]) -> str:
+    names, reason = _names(each.row for each in others), common_answer(others)
+    if reason is Answer.LATE:
+        return f"{names} late, not lost; `envwatch silence` silences a loss beforehand"
+    if reason is Answer.UP:
+        return f"{names} {'is' if len(others) == 1 else 'are'} up"
+    return f"{names}, no loss"
 
 
 def _blindness(target: Target, profiles: Profiles) -> Incident | None:
@@ -285,16 +273,14 @@ def _blindness(target: Target, profiles: Profiles) -> Incident | None:
     return next((incident for incident in opened if incident.is_blindness and incident.id == id_), None)
 
 
-def _acknowledge_blindness(
-    incident: Incident, server: SafeText, note: SafeText, lasts: timedelta | None, answer: _Answer
-) -> Exit:
-    from envwatch.alerts.acknowledgements import blindness_ack
+def _acknowledge_blindness(incident: Incident, server: SafeText, terms: Terms, answer: _Answer) -> Exit:
     from envwatch.alerts.incident import losses_text
     from envwatch.watch.state_file import ACKNOWLEDGEMENTS
 
-    at, uuid = max(time.time() * 1000, incident.began_at), new_uuid()
-    ack = blindness_ack(at, note, lasts, uuid)
-    keep_changes("acknowledged", ACKNOWLEDGEMENTS, {(server, EMPTY): ack})
+    uuid = new_uuid()
+    acks = acked_blindness(incident, server, terms, _wall(), uuid)
+    keep_changes("acknowledged", ACKNOWLEDGEMENTS, acks)
+    (ack,) = acks.values()
     answer.add(uuid, ack.until, ())
     until = "until this ends" if ack.until is None else f"until {date_text(ack.until, None)}"
     print_error(f"acknowledged on this machine {until}: {losses_text([incident])}")
@@ -302,7 +288,7 @@ def _acknowledge_blindness(
 
 
 def _already(by: SafeText, at: float | None, row: TrackedEnvironment, found: _Found) -> str:
-    ago = "" if at is None else f", {minutes_age(span(found.server_now(row.profile) - at))} ago"
+    ago = "" if at is None else f", {minutes_age(span(found.fleet.moments(_wall())[row.profile] - at))} ago"
     return f"already acknowledged {f'by {by}' if by else 'here'}{ago}"
 
 
@@ -311,35 +297,36 @@ def _say(results: Sequence[tuple[str, TrackedEnvironment]]) -> None:
         print_error(f"{result}: {_names(row for each, row in results if each == result)}")
 
 
-def _acknowledge(
-    rows: Sequence[TrackedEnvironment], found: _Found, note: SafeText, lasts: timedelta | None, answer: _Answer
-) -> Exit:
-    from envwatch.alerts.acknowledgements import ack_of
+def _acknowledge_here(rows: Sequence[TrackedEnvironment], found: _Found, terms: Terms, answer: _Answer) -> None:
     from envwatch.watch.state_file import ACKNOWLEDGEMENTS
 
-    profile = rows[0].profile
-    uuid, at = new_uuid(), found.server_now(profile)
-    acks = {found.key_of(row): ack_of(row, at, note, lasts, uuid) for row in rows}
-    until = next(iter(acks.values())).until
-    credentials, _ = found.profiles[profile]
-    if found.has_team(profile):
-        losses = tuple(AckedLoss(id_, ack.sign_at) for (_, id_), ack in acks.items())
-        request = AckRequest(losses, note, None if lasts is None else lasts.total_seconds())
-        try:
-            results = found.team(profile, lambda client: client.acknowledge(uuid, request))
-        except SourceError as error:
-            return _refused("acknowledged", error)
-        acked, code = _report(results, rows, found)
-        if acked:
-            answer.add(uuid, until, (row.environment.id for same in acked.values() for row in same))
-        for above, same in acked.items():
-            where = f"for {'viewers' if above else 'everybody'} at {server_host(credentials)}"
-            print_error(f"{_done(same, until, where)}{f'; {above} still pages' if above else ''}")
-        return code
+    uuid = new_uuid()
+    acks = acks_here(rows, terms, found.fleet, _wall(), uuid)
     keep_changes("acknowledged", ACKNOWLEDGEMENTS, acks)
+    until = next(iter(acks.values())).until
     answer.add(uuid, until, (id_ for _, id_ in acks))
     print_error(_done(rows, until, "on this machine"))
-    return Exit.FINE
+
+
+def _share(rows: Sequence[TrackedEnvironment], found: _Found, terms: Terms, answer: _Answer) -> Exit:
+    profile = rows[0].profile
+    until = terms.until(found.fleet.moments(_wall())[profile])
+    shared = asyncio.run(_shared(rows, found, terms))
+    if shared.error is not None:
+        return _refused("acknowledged", shared.error)
+    acked, code = _report(shared.results, found)
+    if acked:
+        answer.add(shared.uuid, until, (row.environment.id for same in acked.values() for row in same))
+    host = server_host(found.profiles[profile].credentials)
+    for above, same in acked.items():
+        where = f"for {'viewers' if above else 'everybody'} at {host}"
+        print_error(f"{_done(same, until, where)}{f'; {above} still pages' if above else ''}")
+    return code
+
+
+async def _shared(rows: Sequence[TrackedEnvironment], found: _Found, terms: Terms) -> Shared:
+    async with client_for(*found.profiles[rows[0].profile]) as client:
+        return await share(client, rows, terms)
 
 
 def _done(rows: Sequence[TrackedEnvironment], until: float | None, where: str) -> str:
@@ -359,30 +346,30 @@ def _refused(what: str, error: SourceError) -> Exit:
 def _only_reads(what: str, found: _Found, profile: SafeText) -> Exit:
     from envwatch.wording.output.alert_decisions import read_only_text
 
-    why = read_only_text(found.monitor.fleet.server_of(profile), "`envwatch silence`")
+    why = read_only_text(found.fleet.server_of(profile), "`envwatch silence`")
     print_error(f"envwatch: not {what}: {why}")
     return Exit.AUTHENTICATION
 
 
 def _report(
-    answer: Sequence[AckedRow], rows: Sequence[TrackedEnvironment], found: _Found
+    results: Sequence[tuple[TrackedEnvironment, AckedRow]], found: _Found
 ) -> tuple[Mapping[SafeText, Sequence[TrackedEnvironment]], Exit]:
     """Report the rows that are not acknowledged now; return the others by the upper server that still pages."""
     from envwatch.wording.report.chat import ACK_RESULTS
 
-    answers, results, code = {each.id: each for each in answer}, [], Exit.FINE
+    lines: list[tuple[str, TrackedEnvironment]] = []
+    code = Exit.FINE
     acked: dict[SafeText, list[TrackedEnvironment]] = {}
-    for row in rows:
-        got = answers.get(row.environment.id, AckedRow(row.environment.id, AckResult.UNKNOWN))
+    for row, got in results:
         if got.result is AckResult.ACKED:
             acked.setdefault(got.still_pages, []).append(row)
         elif got.result is AckResult.ALREADY:
-            results.append((_already(got.by, got.at, row, found), row))
+            lines.append((_already(got.by, got.at, row, found), row))
         else:
-            results.append((ACK_RESULTS[got.result], row))
+            lines.append((ACK_RESULTS[got.result], row))
             if got.result is not AckResult.RECOVERED:
                 code = Exit.FAILED
-    _say(results)
+    _say(lines)
     return acked, code
 
 
@@ -393,16 +380,16 @@ def _own_acks(profiles: Profiles | None, moments: Mapping[SafeText, float]) -> A
     """
     from envwatch.watch.state_file import acknowledged
 
-    servers, now = None if profiles is None else {*profiles.servers.values()}, time.time() * 1000
+    servers = None if profiles is None else {*profiles.servers.values()}
+    now = _wall()
     return {
         key: ack
         for key, ack in acknowledged(state_file("acknowledged")).items()
-        if _is_in_force(ack, moments.get(key[0], now)) and (servers is None or key[0] in servers)
+        if ack.is_in_force(moments.get(key[0], now)) and (servers is None or key[0] in servers)
     }
 
 
 def _end(options: Options, answer: _Answer) -> int:
-    from envwatch.alerts.acknowledgements import ended_by_person
     from envwatch.cli.machines import target_of
     from envwatch.watch.state_file import ACKNOWLEDGEMENTS
     from envwatch.wording.table.table_view import by_name
@@ -412,31 +399,29 @@ def _end(options: Options, answer: _Answer) -> int:
     if (incident := _blindness(target, profiles)) is not None:
         return _end_of_blindness(incident, profiles.servers[incident.profile], answer)
     found, stops = _listed(options)
-    own = _own_acks(found.profiles, found.moments)
+    own = _own_acks(found.profiles, server_moments(found.fleet, _wall()))
     uuid = _uuid_of(target, found, own)
     rows: Sequence[TrackedEnvironment] = ()
     if uuid:
-        fleet = found.monitor.fleet.environments
-        rows = by_name(row for row in fleet if (ack := found.ack_of(row)) and ack.uuid == uuid)
-        ending = {key: ack for key, ack in own.items() if ack.uuid == uuid}
+        rows = by_name(row for row in found.fleet.environments if (ack := found.ack_of(row)) and ack.uuid == uuid)
+        ending: Acks = {key: ack for key, ack in own.items() if ack.uuid == uuid}
     elif not (ending := {key: ack for key, ack in own.items() if key[1] == what}):
         if len(stops) == len(found.profiles):
             return report_stops(stops)
         rows = _chosen(target, found)
-        ending = {key: own[key] for row in rows if (key := found.key_of(row)) in own}
-    shared = _shared_by_uuid(found, rows)
+        ending = known_acks_here(rows, own, found.fleet)
+    shared = shared_acks_of(rows, found.fleet, _wall())
     if uuid and not (ending or shared):  # the rows may be gone
-        shared = {(profile, uuid): () for profile in found.profiles if found.has_team(profile)}
+        shared = {(profile, uuid): () for profile in found.profiles if profile in found.servers.profiles}
     if not ending and not shared:
         if code := report_stops(stops):
             return code
         name = what if uuid or not rows else _names(rows)
         raise StopError(Exit.FAILED, f"{name}: nothing is acknowledged; `envwatch ack list` prints what is")
     if ending:
-        now, moments = time.time() * 1000, found.moments
-        ended = {key: ended_by_person(ack, moments.get(key[0], now)) for key, ack in ending.items()}
-        keep_changes("acknowledged", ACKNOWLEDGEMENTS, ended)
-        labels = {found.key_of(row): row.environment.label for row in found.monitor.fleet.environments}
+        now = _wall()
+        keep_changes("acknowledged", ACKNOWLEDGEMENTS, ended_here(ending, found.fleet, now))
+        labels = {server_key(row, found.fleet): row.environment.label for row in found.fleet.environments}
         for uuid_of_part in dict.fromkeys(ack.uuid for ack in ending.values()):
             ids = [id_ for (_, id_), ack in ending.items() if ack.uuid == uuid_of_part]
             answer.add(uuid_of_part, now, ids, is_new=False)
@@ -452,9 +437,9 @@ def _uuid_of(target: Target, found: _Found, own: Acks) -> SafeText:
     what = target.text.lower()
     if target.is_literal or UUID.fullmatch(what):
         return EMPTY if target.is_literal else clean(what)
-    if not _ID_BEGIN.fullmatch(what) or is_machine(target, found.monitor.fleet):
+    if not _ID_BEGIN.fullmatch(what) or is_machine(target, found.fleet):
         return EMPTY
-    acks = [*own.values(), *filter(None, map(found.ack_of, found.monitor.fleet.environments))]
+    acks = [*own.values(), *filter(None, map(found.ack_of, found.fleet.environments))]
     uuid = id_begun(what, (ack.uuid for ack in acks), "acknowledgement")
     is_unsure = any(isinstance(outcome, Failed) for outcome in found.outcomes.values())
     if uuid or is_unsure or any(id_ == what for _, id_ in own):
@@ -464,31 +449,18 @@ def _uuid_of(target: Target, found: _Found, own: Acks) -> SafeText:
 
 
 def _end_of_blindness(incident: Incident, server: SafeText, answer: _Answer) -> Exit:
-    from envwatch.alerts.acknowledgements import ended_by_person
     from envwatch.alerts.incident import losses_text
     from envwatch.watch.state_file import ACKNOWLEDGEMENTS
 
-    ack = _own_acks(None, {}).get((server, EMPTY))
+    key, now = blindness_key(server), _wall()
+    ack = _own_acks(None, {}).get(key)
     if ack is None or ack.at < incident.began_at:
         line = f"{incident.id}: nothing is acknowledged; `envwatch ack list` prints what is"
         raise StopError(Exit.FAILED, line)
-    keep_changes("acknowledged", ACKNOWLEDGEMENTS, {(server, EMPTY): ended_by_person(ack, time.time() * 1000)})
-    answer.add(ack.uuid, time.time() * 1000, (), is_new=False)
+    keep_changes("acknowledged", ACKNOWLEDGEMENTS, ended_here({key: ack}, None, now))
+    answer.add(ack.uuid, now, (), is_new=False)
     print_error(f"ended: {losses_text([incident])}")
     return Exit.FINE
-
-
-def _shared_by_uuid(
-    found: _Found, rows: Sequence[TrackedEnvironment]
-) -> Mapping[tuple[SafeText, SafeText], Sequence[TrackedEnvironment]]:
-    from envwatch.model.shared_marks import shared_ack_of
-
-    shared: dict[tuple[SafeText, SafeText], list[TrackedEnvironment]] = {}
-    for row in rows:
-        ack = shared_ack_of(row.environment)
-        if ack is not None and _is_in_force(ack, found.server_now(row.profile)):
-            shared.setdefault((row.profile, ack.uuid), []).append(row)
-    return shared
 
 
 def _end_shared(
@@ -499,15 +471,19 @@ def _end_shared(
     if not uuid:
         print_error(f"envwatch: not ended: {_names(rows)} was acknowledged there: end it at {host}")
         return Exit.FAILED
-    if not found.may_ack(profile):
+    if profile in found.servers.read_only:
         return _only_reads("ended", found, profile)
-    try:
-        found.team(profile, lambda client: client.end(uuid))
-    except SourceError as error:
+    error = asyncio.run(_ended_at_server(found, profile, uuid))
+    if error is not None:
         return _refused("ended", error)
-    answer.add(uuid, found.server_now(profile), (row.environment.id for row in rows), is_new=False)
+    answer.add(uuid, found.fleet.moments(_wall())[profile], (row.environment.id for row in rows), is_new=False)
     print_error(f"ended for everybody at {host}: {_names(rows) if rows else uuid[:_ID_CELLS]}")
     return Exit.FINE
+
+
+async def _ended_at_server(found: _Found, profile: SafeText, uuid: SafeText) -> SourceError | None:
+    async with client_for(*found.profiles[profile]) as client:
+        return await change_shared(client, uuid, None)
 
 
 class AckLine(NamedTuple):
@@ -587,11 +563,17 @@ def _lines(options: Options) -> tuple[list[AckLine], str]:
         why = f"no data within {_LOOK_S} s"
     except ReportedError as stop:
         why = str(stop)
-    own, named, lines = _own_acks(profiles, {} if found is None else found.moments), set(), list[AckLine]()
+    own, named, lines = (
+        _own_acks(profiles, {} if found is None else server_moments(found.fleet, _wall())),
+        set(),
+        list[AckLine](),
+    )
     if profiles is not None and found is not None:
-        named = {found.key_of(row) for row in found.monitor.fleet.environments}
+        named = {server_key(row, found.fleet) for row in found.fleet.environments}
         lines += [
-            AckLine(ack, row.environment.id, row.environment.label, row.profile, found.key_of(row) not in own)
+            AckLine(
+                ack, row.environment.id, row.environment.label, row.profile, server_key(row, found.fleet) not in own
+            )
             for row in matching_rows(parse(options.filter), found.monitor, profiles)
             if (ack := found.ack_of(row)) is not None
         ]

@@ -189,7 +189,7 @@ class Dashboard(TableActions, RowActions):
         return self._shows_detail and not self._has_room
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
-        if _is_other_time(old.rewound, new.rewound) or old.read_only != new.read_only:
+        if _is_other_time(old.rewound, new.rewound) or old.servers != new.servers:
             self._label_keys()
             self.query_one(KeyFooter).refresh()
 
@@ -301,7 +301,7 @@ class Dashboard(TableActions, RowActions):
     def _label_keys(self) -> None:
         labels = dict[str, str | None](_SHORT_LABELS)
         is_empty, has_focus = self.table.line is None, self._detail.has_focus
-        is_refused = bool(self.state.read_only) and not self.may_acknowledge(self.target)
+        is_refused = bool(self.state.servers.read_only) and not self.may_acknowledge(self.target)
         if (header := self.table.header) is not None:
             labels["open"] = "Fold" if header.is_open else "Open"
         if has_focus or self._detail.explains:

@@ -12,30 +12,44 @@ from textual.app import SuspendNotSupported
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from envwatch.alerts.acknowledgements import Acks, ServerKey, ack_of, blindness_ack, ended_by_person, newest_sign_at
 from envwatch.alerts.alert_policy import Word
 from envwatch.alerts.silences import Silence, silence_of_environments
-from envwatch.fleet.presence import Presence
-from envwatch.fleet.problems import can_be_acked
-from envwatch.model.acks import LONGEST_NOTE, ROWS_AT_ONCE, Ack, AckedLoss, AckedRow, AckRequest, new_uuid, note_of
-from envwatch.model.outcome import SourceError
+from envwatch.model.acks import LONGEST_NOTE, new_uuid, note_of
 from envwatch.model.text import EMPTY, SafeText, clean, counted, enumerated, shortened
 from envwatch.model.times import long_age
 from envwatch.screen.screens.table_screen import TableScreen, Target
 from envwatch.screen.state import Choice
 from envwatch.screen.terminal.app import LONGEST_COPY, TerminalApp, add_binding
 from envwatch.screen.widgets.footer import keyless_binding
+from envwatch.watch.acknowledging import (
+    Answer,
+    RowAnswer,
+    Terms,
+    acked_blindness,
+    acks_here,
+    answers_for,
+    blindness_key,
+    change_shared,
+    common_answer,
+    ended_here,
+    known_acks_here,
+    parts_of,
+    server_key,
+    share,
+    shared_acks_of,
+)
 from envwatch.watch.loop import Decisions, Watch
 from envwatch.wording.command_context import NO_COMMANDS, child_environment, ending_text, row_variables
 from envwatch.wording.table.block_text import several_text
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
+    from envwatch.alerts.acknowledgements import Acks, ServerKey
     from envwatch.alerts.incident import Incident
     from envwatch.alerts.monitor import Monitor
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
-    from envwatch.letta.poller import Team
+    from envwatch.model.acks import Ack, AckedRow
     from envwatch.wording.command_context import CommandSettings, RowCommand
 
 
@@ -180,12 +194,13 @@ class RowActions(TableScreen):
         if target.blindness is not None:
             self._acknowledge_blindness(target.blindness, target.name)
             return
-        problems = [each for each in target.environments if self._is_open(each)]
-        acknowledged = [each for each in target.environments if self.state.judge.is_acked(each)]
-        if read := self._only_read(problems or acknowledged):
+        answers = self._answers(target.environments)
+        problems = [each.row for each in answers if each.answer is Answer.OPEN]
+        acknowledged = [each.row for each in answers if each.ack is not None]
+        if refused := self._refused(problems or acknowledged):
             from envwatch.wording.output.alert_decisions import read_only_text
 
-            server = self.state.monitor.fleet.server_of(read[0].profile)
+            server = self.state.monitor.fleet.server_of(refused[0].profile)
             self.show_message(read_only_text(server, "M"))
         elif problems:
             self._ask_for_note(self.part_of(target, problems), target)
@@ -193,10 +208,13 @@ class RowActions(TableScreen):
             self._ask_for_change(self.part_of(target, acknowledged), target)
         elif self._is_up_again(target):
             self.show_message(f"nothing to acknowledge: {target.is_or_are} up again")
-        elif any(each.presence is Presence.LATE for each in target.environments):
+        elif answers and common_answer(answers) is Answer.LATE:
             self.show_message(f"nothing to acknowledge: {target.name} late, not lost; M silences a loss beforehand")
         else:
-            self.show_message(f"nothing to acknowledge: {target.name}{', no loss' if target.environments else ''}")
+            self.show_message(f"nothing to acknowledge: {target.name}{', no loss' if answers else ''}")
+
+    def _answers(self, rows: Iterable[TrackedEnvironment]) -> Sequence[RowAnswer]:
+        return answers_for(rows, self.state.judge, self.state.servers)
 
     def _acknowledge_blindness(self, incident: Incident, name: str) -> None:
         from envwatch.screen.screens.dialogs import Prompt
@@ -206,10 +224,10 @@ class RowActions(TableScreen):
             return
 
         def acknowledge(answer: str) -> None:
-            lasts = [None, *_LASTS.values()][prompt.chosen]
-            ack = blindness_ack(self.state.server_now(incident.profile), note_of(answer), lasts, new_uuid())
-            key = self.state.monitor.fleet.server_of(incident.profile), EMPTY
-            self.post_message(self.Decided(partial(change_acks, {key: ack})))
+            terms = Terms(note_of(answer), _lasts_at(prompt.chosen))
+            server = self.state.monitor.fleet.server_of(incident.profile)
+            acks = acked_blindness(incident, server, terms, self.state.server_now(incident.profile), new_uuid())
+            self.post_message(self.Decided(partial(change_acks, acks)))
             self.show_message(f"acknowledged on this machine: {name}")
 
         question = f"Acknowledge on this machine: {shortened(clean(name), _PREVIEW)}"
@@ -220,12 +238,11 @@ class RowActions(TableScreen):
     def _ask_for_change_of_blindness(self, incident: Incident, name: str, ack: Ack) -> None:
         from envwatch.screen.screens.dialogs import Prompt
 
-        def keep(changed: Ack) -> None:
-            key = self.state.monitor.fleet.server_of(incident.profile), EMPTY
-            self.post_message(self.Decided(partial(change_acks, {key: changed})))
+        key = blindness_key(self.state.monitor.fleet.server_of(incident.profile))
 
         def end() -> None:
-            keep(ended_by_person(ack, self.state.server_now(incident.profile)))
+            ended = ended_here({key: ack}, self.state.monitor.fleet, self.state.now.wall)
+            self.post_message(self.Decided(partial(change_acks, ended)))
             self.show_message(f"no longer acknowledged: {name}")
 
         def change(answer: str) -> None:
@@ -236,17 +253,12 @@ class RowActions(TableScreen):
             elif (note := note_of(answer)) == ack.note:
                 self.show_message(f"still acknowledged: {name}")
             else:
-                keep(replace(ack, note=note))
+                self.post_message(self.Decided(partial(change_acks, {key: replace(ack, note=note)})))
                 self.show_message(f"acknowledged with another note: {name}")
 
         question = f"{shortened(clean(name), _PREVIEW)}, acknowledged already: another note?"
         prompt = Prompt(question, "no note", LONGEST_NOTE, ack.note, may_withdraw=True)
         self.ask(prompt, change)
-
-    def _is_open(self, tracked: TrackedEnvironment) -> bool:
-        monitor, at = self.state.monitor, self.state.server_now(tracked.profile)
-        is_in_incident = any(tracked.key in each.remaining for each in monitor.incidents.open)
-        return can_be_acked(tracked, at, is_in_incident=is_in_incident) and not self.state.judge.is_acked(tracked)
 
     def _is_up_again(self, target: Target) -> bool:
         is_up = all(tracked.verdict.is_up and not self.is_unwell(tracked) for tracked in target.environments)
@@ -254,28 +266,22 @@ class RowActions(TableScreen):
 
     def _ask_for_note(self, problems: Target, whole: Target) -> None:
         from envwatch.screen.screens.dialogs import Prompt
-        from envwatch.wording.report.chat import acknowledged_text
 
         def acknowledge(answer: str) -> None:
             if (still := self.newest(problems)) is None:
                 return
-            note, lasts = note_of(answer), [None, *_LASTS.values()][prompt.chosen]
-            shared = [row for row in still.environments if self._is_shared(row)]
-            own = [row for row in still.environments if not self._is_shared(row)]
+            terms = Terms(note_of(answer), _lasts_at(prompt.chosen))
+            servers = self.state.servers
+            shared = [row.key for row in still.environments if servers.keeps_ack_of(row)]
+            own = [row for row in still.environments if not servers.keeps_ack_of(row)]
             if own:
-                state, uuid = self.state, new_uuid()
-                made = [ack_of(each, state.server_now(each.profile), note, lasts, uuid) for each in own]
-                acks = dict(zip(_server_keys(own, state.monitor), made, strict=True))
-                keys, name = {each.key for each in own}, self.part_of(still, own).name
-                self._change_acks(acks)
-                self.show_message(acknowledged_text(name, keys, state.monitor.with_acks(acks), state.now, lasts))
+                self._acknowledge_here(self.part_of(still, own), terms)
             if shared:
-                ids = [row.key for row in shared]
-                self._pass_on_cursor_from(ids)
-                self.post_message(self.Shared(ids, partial(share_acks, ids, note, lasts)))
+                self._pass_on_cursor_from(shared)
+                self.post_message(self.Shared(shared, partial(share_acks, shared, terms)))
             self.unmark(whole)
 
-        is_shared = {self._is_shared(row) for row in problems.environments}
+        is_shared = {self.state.servers.keeps_ack_of(row) for row in problems.environments}
         where = " and ".join(words for words, which in _WHERE.items() if which in is_shared)
         recovery = "it recovers" if len(problems.environments) == 1 else "they recover"
         question = f"Acknowledge {where}: {problems.name}"
@@ -283,30 +289,34 @@ class RowActions(TableScreen):
         prompt = Prompt(f"{question}, until {recovery}", _NOTE_HINT, LONGEST_NOTE, others=others)
         self.ask(prompt, acknowledge)
 
-    def _is_shared(self, tracked: TrackedEnvironment) -> bool:
-        """Whether a server takes the acknowledgement; a server does not know this machine's `expect`."""
-        return tracked.profile in self.state.teams and not tracked.verdict.is_missing
+    def _acknowledge_here(self, own: Target, terms: Terms) -> None:
+        from envwatch.wording.report.chat import acknowledged_text
+
+        monitor, now = self.state.monitor, self.state.now
+        acks = acks_here(own.environments, terms, monitor.fleet, now.wall, new_uuid())
+        keys = {row.key for row in own.environments}
+        self._change_acks(acks)
+        self.show_message(acknowledged_text(own.name, keys, monitor.with_acks(acks), now, terms.lasts))
 
     def may_acknowledge(self, target: Target) -> bool:
         """Whether the tokens of a target's profiles may acknowledge all its rows."""
-        return not self._only_read(target.environments)
+        return not self._refused(target.environments)
 
-    def _only_read(self, rows: Iterable[TrackedEnvironment]) -> Sequence[TrackedEnvironment]:
+    def _refused(self, rows: Iterable[TrackedEnvironment]) -> Sequence[TrackedEnvironment]:
         """Return the rows whose server keeps the acknowledgement, with a token that only reads."""
-        if not self.state.read_only:
-            return ()
-        read = (row for row in rows if row.profile in self.state.read_only and self._is_shared(row))
-        return [row for row in read if not self._acks_of([row])]
+        refused = [row for row in rows if self.state.servers.refuses(row)]
+        return [row for row in refused if not self._acks_of([row])]
 
     def _ask_for_change(self, acknowledged: Target, whole: Target) -> None:
         from envwatch.screen.screens.dialogs import Prompt
 
-        acks = self._acks_in_force(acknowledged.environments)
-        notes = {ack.note for ack in acks.values()}
+        acks = self._acks_in_force(acknowledged.environments).values()
+        notes = {ack.note for ack in acks}
         note = notes.pop() if len(notes) == 1 else EMPTY
 
         def change(answer: str) -> None:
-            still_acked = [each for each in acknowledged.environments if each.key in self._acks_in_force([each])]
+            in_force = self._acks_in_force(acknowledged.environments)
+            still_acked = [each for each in acknowledged.environments if each.key in in_force]
             if not still_acked:
                 self.show_message(f"recovered meanwhile: {acknowledged.name}")
                 return
@@ -321,7 +331,7 @@ class RowActions(TableScreen):
             self.unmark(whole)
 
         hint = "another note for all; empty keeps each note" if notes else "no note"
-        people = sorted({ack.by for ack in acks.values() if ack.by})
+        people = sorted({ack.by for ack in acks if ack.by})
         who = f"acknowledged by {enumerated(people[:_NAMES], len(people))}" if people else "acknowledged already"
         question = f"{acknowledged.name}, {who}: another note?"
         prompt = Prompt(question, hint, LONGEST_NOTE, note, may_withdraw=True, is_replaced=bool(people))
@@ -330,28 +340,29 @@ class RowActions(TableScreen):
     def _acks_in_force(self, rows: Iterable[TrackedEnvironment]) -> Mapping[EnvironmentKey, Ack]:
         monitor = self.state.monitor
         newest = (monitor.fleet.tracked(row.key) or row for row in rows)
-        return {row.key: ack for row in newest if (ack := self.state.judge.ack_of(row)) is not None}
+        return {each.row.key: each.ack for each in self._answers(newest) if each.ack is not None}
 
     def _change_notes(self, acknowledged: Target, note: SafeText) -> None:
         own = self._acks_of(acknowledged.environments)
-        theirs = [each for each in acknowledged.environments if not self._acks_of([each])]
         if own:
             self._change_acks({key: replace(ack, note=note) for key, ack in own.items()})
             self.show_message(f"acknowledged with another note: {acknowledged.name}")
+        self._change_shared(acknowledged, note)
+
+    def _change_shared(self, acknowledged: Target, note: SafeText | None) -> None:
+        """Change the notes of the team's acknowledgements, or end them if `note` is None."""
+        theirs = self._theirs(acknowledged)
         if theirs:
-            act = partial(change_shared_notes, self._uuids_of(theirs), note)
+            shared = shared_acks_of(theirs, self.state.monitor.fleet, self.state.now.wall)
+            act = partial(change_shared_acks, shared.keys(), note)
             self.post_message(self.Shared({row.key for row in theirs}, act))
 
-    def _uuids_of(self, rows: Iterable[TrackedEnvironment]) -> Mapping[SafeText, Collection[SafeText]]:
-        uuids: dict[SafeText, set[SafeText]] = {}
-        for row in rows:
-            if (ack := self.state.judge.ack_of(row)) is not None:
-                uuids.setdefault(row.profile, set()).add(ack.uuid)
-        return uuids
+    def _theirs(self, acknowledged: Target) -> Sequence[TrackedEnvironment]:
+        """Return the rows that a server's acknowledgement alone covers."""
+        return [row for row in acknowledged.environments if not self._acks_of([row])]
 
     def _ask_for_end(self, acknowledged: Target, whole: Target) -> None:
-        theirs = [each for each in acknowledged.environments if not self._acks_of([each])]
-        scope = "for the whole team" if theirs else "on this machine"
+        scope = "for the whole team" if self._theirs(acknowledged) else "on this machine"
         follows = "a new incident opens for what is still off"
         end, done = partial(self._end_acks, acknowledged), partial(self.unmark, whole)
         self._confirm_end(acknowledged.name, scope, follows, end, done)
@@ -371,17 +382,11 @@ class RowActions(TableScreen):
         self.choose(f"End the acknowledgement {scope}: {name}?", choices, take)
 
     def _end_acks(self, acknowledged: Target) -> None:
-        own = [each for each in acknowledged.environments if self._acks_of([each])]
-        theirs = [each for each in acknowledged.environments if not self._acks_of([each])]
+        own = [row for row in acknowledged.environments if self._acks_of([row])]
         if own:
-            acks = self._acks_of(own)
-            keys = zip(own, _server_keys(own, self.state.monitor), strict=True)
-            ended = {key: ended_by_person(acks[key], self.state.server_now(row.profile)) for row, key in keys}
-            self._change_acks(ended)
+            self._change_acks(ended_here(self._acks_of(own), self.state.monitor.fleet, self.state.now.wall))
             self.show_message(f"no longer acknowledged: {self.part_of(acknowledged, own).name}")
-        if theirs:
-            act = partial(end_shared_acks, self._uuids_of(theirs))
-            self.post_message(self.Shared({row.key for row in theirs}, act))
+        self._change_shared(acknowledged, None)
 
     def _pass_on_cursor_from(self, acted_on: Iterable[EnvironmentKey]) -> None:
         if keys := {row.key for row in self.under_cursor.environments}.intersection(acted_on):
@@ -390,13 +395,11 @@ class RowActions(TableScreen):
     def _change_acks(self, changes: Mapping[ServerKey, Ack | None]) -> None:
         monitor = self.state.monitor
         rows = [each for each in self.under_cursor.environments if not self.state.judge.is_acked(each)]
-        keys = zip(rows, _server_keys(rows, monitor), strict=True)
-        self._pass_on_cursor_from(row.key for row, key in keys if key in changes)
+        self._pass_on_cursor_from(row.key for row in rows if server_key(row, monitor.fleet) in changes)
         self.post_message(self.Decided(partial(change_acks, changes)))
 
     def _acks_of(self, environments: Iterable[TrackedEnvironment]) -> Acks:
-        monitor = self.state.monitor
-        return {key: monitor.acks[key] for key in _server_keys(environments, monitor) if key in monitor.acks}
+        return known_acks_here(environments, self.state.monitor.acks, self.state.monitor.fleet)
 
     def action_silence(self) -> None:
         self.table.row_cursor.pin()
@@ -535,73 +538,49 @@ def _has_output_to_read(command: RowCommand, left: int, code: int) -> bool:
     return command.wait and is_last
 
 
-async def share_acks(keys: Iterable[EnvironmentKey], note: SafeText, lasts: timedelta | None, watch: Watch) -> str:
+def _lasts_at(chosen: int) -> timedelta | None:
+    """Return the duration of a prompt's question; the first question is about no duration."""
+    return [None, *_LASTS.values()][chosen]
+
+
+async def share_acks(keys: Iterable[EnvironmentKey], terms: Terms, watch: Watch) -> str:
     """Acknowledge rows at envwatch servers; return an answer."""
     from envwatch.wording.report.chat import shared_acks_text
 
-    answers: list[str] = []
-    asked: list[TrackedEnvironment] = []
-    answered: list[AckedRow] = []
-    rows, seconds = _known(keys, watch), None if lasts is None else lasts.total_seconds()
-    for profile, same in _parts(rows):
-        target = watch.targets[profile]
-        losses = tuple(AckedLoss(row.environment.id, newest_sign_at(row.environment)) for row in same)
+    failures: list[str] = []
+    results: list[tuple[TrackedEnvironment, AckedRow]] = []
+    for rows in parts_of(_known(keys, watch)):
+        target = watch.targets[rows[0].profile]
         if target.team is None:
-            answers.append(f"not acknowledged: {target.host} is no envwatch server now")
+            failures.append(f"not acknowledged: {target.host} is no envwatch server now")
             continue
-        uuid = new_uuid()
-        try:
-            answer = await target.team.acknowledge(uuid, AckRequest(losses, note, seconds))
-        except SourceError as error:
-            answers.append(f"not acknowledged: {error}")
+        shared = await share(target.team, rows, terms)
+        if shared.error is not None:
+            failures.append(f"not acknowledged: {shared.error}")
             continue
         target.poller.refresh()
-        asked += same
-        answered += answer
-    if asked:
-        answers.insert(0, shared_acks_text(answered, asked, lasts))
-    return "; ".join(dict.fromkeys(answers)) or "nothing to acknowledge: the machine has left the fleet"
+        results += shared.results
+    texts = [shared_acks_text(results, terms.lasts)] if results else []
+    return "; ".join(dict.fromkeys([*texts, *failures])) or "nothing to acknowledge: the machine has left the fleet"
 
 
-def _parts(rows: Sequence[TrackedEnvironment]) -> Iterator[tuple[SafeText, Sequence[TrackedEnvironment]]]:
-    for profile in dict.fromkeys(row.profile for row in rows):
-        same = [row for row in rows if row.profile == profile]
-        for start in range(0, len(same), ROWS_AT_ONCE):
-            yield profile, same[start : start + ROWS_AT_ONCE]
-
-
-async def end_shared_acks(uuids: Mapping[SafeText, Iterable[SafeText]], watch: Watch) -> str:
-    """End acknowledgements at envwatch servers; return an answer."""
-    return await _at_servers(uuids, watch, "ended", "no longer acknowledged", lambda team, uuid: team.end(uuid))
-
-
-async def change_shared_notes(uuids: Mapping[SafeText, Iterable[SafeText]], note: SafeText, watch: Watch) -> str:
-    """Change the notes of acknowledgements at envwatch servers; return an answer."""
-    done = "acknowledged with another note for the team"
-    return await _at_servers(uuids, watch, "changed", done, lambda team, uuid: team.change_note(uuid, note))
-
-
-async def _at_servers(
-    uuids: Mapping[SafeText, Iterable[SafeText]],
-    watch: Watch,
-    what: str,
-    done: str,
-    act: Callable[[Team, SafeText], Awaitable[None]],
-) -> str:
+async def change_shared_acks(shared: Iterable[tuple[SafeText, SafeText]], note: SafeText | None, watch: Watch) -> str:
+    """Change the notes of acknowledgements by (profile, uuid), or end them if `note` is None; return an answer."""
+    what, done = "changed", "acknowledged with another note for the team"
+    if note is None:
+        what, done = "ended", "no longer acknowledged"
     answers = []
-    for profile, names in uuids.items():
+    for profile, uuid in shared:
         target = watch.targets[profile]
-        for uuid in names:
-            if not uuid or target.team is None:
-                answers.append(f"not {what}: only a user of {target.host} can change what has no UUID")
-                continue
-            try:
-                await act(target.team, uuid)
-            except SourceError as error:
-                answers.append(f"not {what}: {error}")
-            else:
-                target.poller.refresh()
-                answers.append(done)
+        if not uuid or target.team is None:
+            answers.append(f"not {what}: only a user of {target.host} can change what has no UUID")
+            continue
+        error = await change_shared(target.team, uuid, note)
+        if error is not None:
+            answers.append(f"not {what}: {error}")
+            continue
+        target.poller.refresh()
+        answers.append(done)
     return "; ".join(dict.fromkeys(answers))
 
 

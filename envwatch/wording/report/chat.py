@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from envwatch.alerts.losses import Key, Loss, key_of
 from envwatch.fleet.problems import state_began_at
 from envwatch.model import limits
-from envwatch.model.acks import AckedRow, AckResult
+from envwatch.model.acks import AckResult
 from envwatch.model.text import SafeText, composed, counted
 from envwatch.model.times import DAY_MS, long_age, moment
 from envwatch.wording.pane.remedies import remedies, start_remedies
@@ -28,13 +28,13 @@ from envwatch.wording.state_style import last_text, reasons, state_text, why_unk
 from envwatch.wording.table.block_text import several_text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence, Sized
+    from collections.abc import Collection, Iterable, Mapping, Sequence, Sized
     from datetime import timedelta, tzinfo
 
     from envwatch.alerts.judge import Judge
     from envwatch.alerts.monitor import Monitor
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.acks import AckAnswer
+    from envwatch.model.acks import AckedRow
     from envwatch.model.clock import Clocks
     from envwatch.wording.pane.remedies import Remedy
 
@@ -143,13 +143,11 @@ ACK_RESULTS: Final[Mapping[AckResult, str]] = {
 """Why an envwatch server did not acknowledge a row."""
 
 
-def shared_acks_text(answer: AckAnswer, rows: Sequence[TrackedEnvironment], lasts: timedelta | None) -> SafeText:
-    """Return a server's answer to an acknowledgement."""
-    answers = {row.id: row for row in answer}
+def shared_acks_text(results: Iterable[tuple[TrackedEnvironment, AckedRow]], lasts: timedelta | None) -> SafeText:
+    """Return a server's answer to an acknowledgement, from the result for each row."""
     groups: dict[str, list[TrackedEnvironment]] = {}
     below: dict[SafeText, list[TrackedEnvironment]] = {}
-    for row in rows:
-        got = answers.get(row.environment.id, AckedRow(row.environment.id, AckResult.UNKNOWN))
+    for row, got in results:
         if got.result is AckResult.ACKED:
             below.setdefault(got.still_pages, []).append(row)
             continue
