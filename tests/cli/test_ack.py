@@ -243,6 +243,18 @@ def test_a_server_behind_a_proxy_for_get_only_is_told_of_and_nothing_is_acknowle
     assert "takes no acknowledgements: does a proxy let only GET through?\n" in err
 
 
+def test_a_missing_row_of_this_machines_expect_is_kept_here_although_the_server_is_the_teams(
+    envwatch: Envwatch, scripted: Faulty
+) -> None:
+    envwatch.write_config('expect = ["nas-77"]\n')
+    be_envwatch(scripted)
+    code, out, err = envwatch("ack", "nas-77")
+    assert (code, err) == (0, "acknowledged on this machine until it is back: nas-77\n")
+    (own,) = kept(envwatch.home).values()
+    assert out == f"{own.uuid[:8]}\n"
+    assert sent(scripted) == []
+
+
 def test_an_incident_of_the_serving_host_names_its_rows(envwatch: Envwatch, scripted: Faulty) -> None:
     scripted.script = marked("web-3", incident="inc-9d3f00aa17c4")
     be_envwatch(scripted, says(200, json.dumps({"rows": [{"id": "web-3", "result": "acked"}]})))

@@ -141,6 +141,11 @@ def test_a_server_keeps_and_a_token_that_only_reads_is_refused(
         assert not servers.refuses(other)
 
 
+@pytest.mark.parametrize(("lasts", "until"), [(None, None), (timedelta(hours=1), NOW + HOUR_MS)])
+def test_terms_without_a_duration_have_no_end(lasts: timedelta | None, until: float | None) -> None:
+    assert Terms(lasts=lasts).until(NOW) == until
+
+
 def test_acknowledgements_of_this_machine_have_the_servers_time_one_uuid_and_each_sign_of_life() -> None:
     rows = [offline("a", 300), offline("b", 600)]
     fleet = fleet_of(rows, skew=60_000)
