@@ -50,6 +50,13 @@ def test_rows_lost_between_two_runs_are_one_incident() -> None:
     assert {loss.reason for loss in later.opened[0].losses} == {"disconnected while envwatch was not running"}
 
 
+def test_a_row_silent_since_the_run_before_is_lost_without_a_count_of_seconds() -> None:
+    first = night("a", "b")
+    at = first.at + 3_600_000
+    later = first.restarted(3_600).show([beating("a", first.at), beating("b", at)]).wait(10)
+    assert [loss.reason for loss in later.opened[0].losses] == ["heartbeat lost while envwatch was not running"]
+
+
 @pytest.mark.parametrize(("hours", "age"), [(23.9, ""), (24.1, ", which last looked 1d before")])
 def test_a_last_look_of_more_than_a_day_ago_is_named(hours: float, age: str) -> None:
     (incident,) = night("a", "b").restarted(hours * 3_600).poll("a").wait(10).opened

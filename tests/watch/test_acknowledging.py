@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW, key_of
+from support.builders import NOW, key_of, reading
 from support.incidents import LOSS, incident_of
 from support.tracked_environments import fleet_of, gone, late, offline, online
 
@@ -66,7 +66,7 @@ def monitor_of(*rows: TrackedEnvironment, own: Ack | None = None, skew: float = 
 def answer_about(
     row: TrackedEnvironment, servers: TeamServers = NO_TEAM_SERVERS, own: Ack | None = None, wall: float = NOW
 ) -> Answer:
-    (found,) = answers_for([row], monitor_of(row, own=own), servers, WallMs(wall))
+    (found,) = answers_for([row], monitor_of(row, own=own).judge(reading(wall)), servers)
     return found.answer
 
 
