@@ -1,8 +1,6 @@
 """`python -m envwatch` is the command `envwatch`."""
 
-import sys
-
-from envwatch.cli.main import main
+from envwatch.cli.main import run_as_program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_as_program()

@@ -115,7 +115,7 @@ def test_the_animated_picture_is_small_and_shows_each_of_the_first_20_seconds() 
 
 def test_the_commands_of_the_readme_are_those_of_this_package() -> None:
     table = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    assert table["project"]["scripts"]["envwatch"] == "envwatch.cli.main:main"
+    assert table["project"]["scripts"]["envwatch"] == "envwatch.cli.main:run_as_program"
     assert "pytest" in " ".join(table["dependency-groups"]["dev"])
     assert options_in(["demo"]).command == "demo"
 

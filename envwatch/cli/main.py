@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import TYPE_CHECKING, Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from envwatch.cli import gc_tuning
 from envwatch.cli.arguments import DASHBOARD, PLUGIN, Exit, HelpRequested, Options, StopError, load, options_in
@@ -16,6 +18,19 @@ if TYPE_CHECKING:
 ON_WINDOWS: Final = (
     "on Windows, everything works in WSL and nothing outside: `wsl --install`, then install envwatch there"
 )
+
+
+def run_as_program() -> NoReturn:
+    """Run the command of this process, and end the process.
+
+    Python does not clean up first. Before 3.14, that aborts the process if a daemon thread is in Rust code (pydantic):
+    https://github.com/python/cpython/issues/87135.
+    """
+    code = main()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):  # None, a closed pipe, closed
+            stream.flush()
+    os._exit(code)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

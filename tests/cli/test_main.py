@@ -102,6 +102,32 @@ def test_the_first_request_of_a_dashboard_waits_neither_for_textual_nor_for_the_
     assert programs.run([sys.executable, "-c", script], environ).stderr == b"[]\n"
 
 
+WITH_A_BUSY_THREAD: Final = """
+import threading
+from pydantic import TypeAdapter
+from pydantic.functional_validators import AfterValidator
+from typing import Annotated
+from envwatch.cli.main import run_as_program
+def count(number):
+    for _ in range(2_000): pass
+    return number
+numbers = TypeAdapter(list[Annotated[int, AfterValidator(count)]])
+def parse():
+    while True: numbers.validate_python([1] * 100)
+threading.Thread(target=parse, daemon=True).start()
+print("printed before")
+run_as_program()
+"""
+
+
+def test_the_process_ends_well_while_a_thread_still_parses(tmp_path: Path) -> None:
+    """The demo can end while its recorded day is written. The test fails each time if Python cleans up at the end."""
+    arguments = [sys.executable, "-c", WITH_A_BUSY_THREAD, "--version"]
+    done = programs.run(arguments, without_settings(tmp_path))
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"printed before\n" in done.stdout, "what Python still holds is flushed"
+
+
 AS_ON_WINDOWS: Final = """
 import os, select, signal, sys
 import shutil
