@@ -144,7 +144,7 @@ def test_another_number_than_the_next_free_one_is_refused(copy: Path, tmp_path: 
     path = tmp_path / "envwatch/model/environment.py"
     path.write_text(path.read_text(encoding="utf-8").replace('ApiField("site", 31', 'ApiField("site", 5'))
     done = subprocess.run(
-        [sys.executable, "-c", "import envwatch.history.encoding.codecs"],
+        [sys.executable, "-c", "import envwatch.stored.rows"],
         env=environ_in(copy),
         cwd=tmp_path,
         capture_output=True,

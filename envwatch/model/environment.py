@@ -172,7 +172,7 @@ class Environment:
     """A row of the listing; instants may be integers or floats.
 
     A new declaration comes last, because JSON and CSV have this order. A new member is optional, because older
-    histories lack the member, and has the next free number of `history/encoding/codecs.py`.
+    histories lack the member, and has the next free number of `stored/rows.py`.
     """
 
     id: Annotated[SafeText, ApiField("id", 0, identifies=_I.MACHINE)]

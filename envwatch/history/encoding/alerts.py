@@ -17,7 +17,11 @@ from envwatch.alerts.recurring_hours import DAY_MINUTES, DAYS, RecurringHours
 from envwatch.alerts.silences import Silence
 from envwatch.fleet.uptime import Uptime, rounded_parts, uptime_of
 from envwatch.fleet.watched_time import Span
-from envwatch.history.encoding.codecs import (
+from envwatch.history.encoding.differences import reordered, runs_between
+from envwatch.history.encoding.events import event_codec
+from envwatch.history.past import RecordedAlerts, query_only
+from envwatch.model.text import EMPTY
+from envwatch.stored.codecs import (
     COUNT,
     FLAG,
     NUMBER,
@@ -28,15 +32,10 @@ from envwatch.history.encoding.codecs import (
     optional,
     read_number,
     record,
-    reordered,
-    runs_between,
     several,
     text_of,
     word,
 )
-from envwatch.history.encoding.events import event_codec
-from envwatch.history.past import RecordedAlerts, query_only
-from envwatch.model.text import EMPTY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -6,9 +6,10 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
 from envwatch.fleet.events import Event
-from envwatch.history.encoding.codecs import Codec, codecs_of, difference_of, list_of, patched, record
+from envwatch.history.encoding.differences import difference_of, patched
 from envwatch.history.encoding.packing import NONSENSE, FramePart, packed, unpacked
 from envwatch.history.past import HistoryError
+from envwatch.stored.codecs import Codec, codecs_of, list_of, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

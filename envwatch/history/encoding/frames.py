@@ -17,47 +17,51 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.history.encoding.alerts import alerts_of_rows, changed_alerts, gaps_between, plain_alerts
-from envwatch.history.encoding.codecs import (
-    ACKS,
+from envwatch.history.encoding.differences import MembersReader, MembersWriter, reordered, runs_between
+from envwatch.history.encoding.packing import NONSENSE, FramePart, checksum_of, packed, signed, unpacked, unsigned
+from envwatch.history.past import NO_ALERTS, DamagedError, HistoryError, Moment
+from envwatch.model.acks import Ack
+from envwatch.model.clock import ServerClock
+from envwatch.stored.codecs import (
+    CLOCKS,
+    COUNT,
+    PROFILE_STATE,
+    STORED_NAMES,
+    Codec,
+    Members,
+    codecs_of,
+    is_same,
+    list_of,
+    object_of,
+    record,
+    text_of,
+)
+from envwatch.stored.rows import (
     BEAT,
     CELLS,
     CHECK,
-    CLOCKS,
     CODECS,
-    COUNT,
     DEFAULTS,
     ID,
     MEMBERS,
     NAMES,
-    PROFILE_STATE,
     SEEN,
-    STORED_NAMES,
     CompactSkewCheck,
-    Members,
-    MembersReader,
-    MembersWriter,
     changed_cells,
     encoded_row,
-    is_same,
-    list_of,
-    object_of,
     plain_check,
-    reordered,
-    runs_between,
     settle_check,
     tracked_of,
 )
-from envwatch.history.encoding.packing import NONSENSE, FramePart, checksum_of, packed, signed, unpacked, unsigned
-from envwatch.history.past import NO_ALERTS, DamagedError, HistoryError, Moment
-from envwatch.model.clock import ServerClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from envwatch.alerts.acknowledgements import OwnAcks
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.history.encoding.codecs import EncodedRow
     from envwatch.model.clock import ServerMs
     from envwatch.model.text import SafeText
+    from envwatch.stored.rows import EncodedRow
 
 
 FORMAT_VERSION: Final = 2
@@ -67,6 +71,13 @@ _KEY_EVERY: Final = 720
 _BRIDGE_EVERY: Final = 80
 """A BRIDGE is as large as some thirty STEPs, and applying as many takes as long as reading a whole moment."""
 _LEVEL: Final = 6
+
+
+_ACK: Final = record(Ack, **codecs_of(Ack))
+_ACKS: Final[Codec[OwnAcks]] = Codec(
+    lambda acks: [[id_, _ACK.plain(ack)] for id_, ack in acks.items()],
+    lambda plain: MappingProxyType({text_of(id_): _ACK.value(ack) for id_, ack in map(list_of, list_of(plain))}),
+)
 
 
 class FrameKind(IntEnum):
@@ -133,7 +144,7 @@ def difference(before: Moment | None, base: int, after: Moment) -> FramePart:
     rows = _Rows({} if old is None else old.environments, profile_state.environments)
     plain = {"now": CLOCKS.plain(after.now), "fleet": _plain_profile_state(old, profile_state), **rows.plain()}
     if before is None or before.acks != after.acks:
-        plain["acks"] = ACKS.plain(after.acks)
+        plain["acks"] = _ACKS.plain(after.acks)
     if change := plain_alerts(NO_ALERTS if before is None else before.alerts, after.alerts, after):
         plain["alerts"] = change
     return FramePart(plain, rows.numbers(), base)
@@ -297,7 +308,7 @@ class MomentBuilder:
     def _apply(self, plain: Any, numbers: Iterator[int]) -> None:  # noqa: ANN401  any JSON value
         self._now = CLOCKS.value(plain["now"])
         if "acks" in plain:
-            self._acks = ACKS.value(plain["acks"])
+            self._acks = _ACKS.value(plain["acks"])
         self._apply_fields(plain["fleet"])
         members = MembersReader(list_of(plain.get("nested", [])))
         if "order" in plain:

@@ -39,7 +39,6 @@ from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.tracking import EVERYTHING, ChangeTag, RecentChange, TrackedEnvironment
 from envwatch.fleet.watched_time import Span
 from envwatch.history.day_file import check_clocks
-from envwatch.history.encoding.codecs import NAMES
 from envwatch.history.encoding.frames import Frame, FrameEncoder, FrameKind, MomentBuilder
 from envwatch.history.encoding.packing import FramePart, checksum_of, packed, unpacked
 from envwatch.history.past import About, HistoryError, Moment
@@ -51,6 +50,7 @@ from envwatch.model.environment import Environment
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import clean
+from envwatch.stored.rows import NAMES
 from envwatch.wording.table.block import block_of
 
 if TYPE_CHECKING:

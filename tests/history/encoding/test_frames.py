@@ -30,23 +30,7 @@ from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck
 from envwatch.fleet.presence import GONE, LATE, MISSING, ONLINE, UNTIMED
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.tracking import ChangeTag, RecentChange, TrackedEnvironment
-from envwatch.history.encoding.codecs import (
-    COUNT,
-    FLAG,
-    IDS,
-    NAMES,
-    NEW,
-    NUMBER,
-    PROFILE_STATE,
-    TEXT,
-    Codec,
-    MembersReader,
-    MembersWriter,
-    field_names,
-    is_same,
-    record,
-    runs_between,
-)
+from envwatch.history.encoding.differences import NEW, MembersReader, MembersWriter, runs_between
 from envwatch.history.encoding.events import EventDecoder, EventEncoder
 from envwatch.history.encoding.frames import FrameEncoder, MomentBuilder
 from envwatch.history.encoding.packing import (
@@ -66,6 +50,8 @@ from envwatch.model.environment import Environment
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Snapshot
 from envwatch.model.text import SafeText, clean, composed
+from envwatch.stored.codecs import COUNT, FLAG, IDS, NUMBER, PROFILE_STATE, TEXT, Codec, field_names, is_same, record
+from envwatch.stored.rows import NAMES
 
 
 def test_a_viewers_listing_is_rebuilt_and_needs_nothing_new_in_the_form_of_a_recording() -> None:

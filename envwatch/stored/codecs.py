@@ -1,45 +1,35 @@
 """Codecs write values as plain JSON, and read JSON with types checked and texts cleaned.
 
 Recordings may come from strangers: a codec returns a value of the right type or raises `ValueError`. A record is a JSON
-object by field name, without default values; a renamed field keeps its stored name (`STORED_NAMES`). A tracked
-environment is a row of numbered cells, and a new cell takes the next free number. Unknown names and numbers, of later
-versions, are ignored.
-
-Lists and objects in `metadata` and unknown fields mostly repeat: a table holds each value once, a row its number in a
-list.
+object by field name, without default values; a renamed field keeps its stored name (`STORED_NAMES`). Unknown names, of
+later versions, are ignored.
 """
 
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import timedelta
-from functools import lru_cache, partial
-from itertools import accumulate, chain, islice
-from math import inf
-from operator import attrgetter, itemgetter
+from functools import partial
+from itertools import accumulate, chain
 from types import MappingProxyType, NoneType
-from typing import TYPE_CHECKING, Any, Final, ForwardRef, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ForwardRef, Generic, TypeAlias, TypeVar
 
 from pydantic_core import to_json
 
 from envwatch.fleet.anomalies import Anomaly, AnomalyFinding, QuarantinedListing, StallDetector
 from envwatch.fleet.events import EnvironmentState, Kind
-from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck
 from envwatch.fleet.presence import Presence, Reason, Verdict
 from envwatch.fleet.profile_state import ProfileState
-from envwatch.fleet.tracking import ChangeTag, RecentChange, TrackedEnvironment
 from envwatch.model.acks import Ack
-from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerClock, ServerMs
+from envwatch.model.clock import Clocks, OffsetBounds, ServerClock
 from envwatch.model.environment import API_FIELDS, Environment, ValueKind
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Snapshot
 from envwatch.model.text import LONGEST, SafeText, clean, cleaned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from enum import StrEnum
-
-    from envwatch.alerts.acknowledgements import OwnAcks
 
 
 T = TypeVar("T")
@@ -219,7 +209,7 @@ def annotations_of(kind: Any) -> dict[str, str]:  # noqa: ANN401  any class
 
 Members: TypeAlias = "dict[str, Any]"
 
-_NESTED: Final = (list, dict)
+NESTED: Final = (list, dict)
 _KEPT: Final = 4_096
 _KEPT_BYTES: Final = 4_096
 _nested: dict[bytes, Any] = {}
@@ -244,114 +234,10 @@ def members_of(plain: object) -> Members:
         text_of(name): text_of(value)
         if type(value) is str
         else nested_value(value)
-        if type(value) in _NESTED
+        if type(value) in NESTED
         else cleaned(value)
         for name, value in object_of(plain).items()
     }
-
-
-class MembersWriter:
-    """Writes the objects of a frame's rows."""
-
-    def __init__(self) -> None:
-        self.table: list[Any] = []
-        """The caller must write the table too."""
-        self._places: dict[int, int] = {}
-
-    def plain(self, members: Members) -> dict[str, Any]:
-        """Return an object as a plain value."""
-        return {name: [self._place(value)] if type(value) in _NESTED else value for name, value in members.items()}
-
-    def plain_change(self, before: Members | None, after: Members | None) -> Any:  # noqa: ANN401  a plain value
-        """Return the `difference_of` two objects, or the whole object to keep the members' order."""
-        if before is None or after is None:
-            return None if after is None else self.plain(after)
-        changed, gone = difference_of(before, after)
-        if [*patched(before, changed, gone)] != [*after]:
-            return self.plain(after)
-        return [self.plain(changed), gone]
-
-    def _place(self, value: Any) -> int:  # noqa: ANN401  any JSON value
-        # Rows share equal values (`model.page.Pool`).
-        place = self._places.setdefault(id(value), len(self.table))
-        if place == len(self.table):
-            self.table.append(value)
-        return place
-
-
-class MembersReader:
-    """Reads the objects of a frame's rows; equal texts become the same object."""
-
-    def __init__(self, table: Sequence[Any]) -> None:
-        self._table = [nested_value(value) for value in table]
-        self._text = lru_cache(maxsize=None)(text_of)
-
-    def value(self, plain: object) -> Members:
-        """Return an object from `MembersWriter.plain`."""
-        text, table = self._text, self._table
-        return {
-            text(name): text(each) if type(each) is str else table[each[0]] if type(each) is list else cleaned(each)
-            for name, each in object_of(plain).items()
-        }
-
-    def changed(self, before: Members | None, plain: object) -> Members | None:
-        """Return an object from `MembersWriter.plain_change`."""
-        if plain is None or type(plain) is dict:
-            return None if plain is None else self.value(plain)
-        changed, gone = list_of(plain)
-        if before is None:
-            raise ValueError("a change of nothing")
-        return patched(before, self.value(changed), list_of(gone))
-
-
-NEW: Final = -1
-
-
-def runs_between(before: Sequence[Hashable], after: Sequence[Hashable]) -> list[tuple[int, int]]:
-    """Return runs of unique items in the new order: old start or `NEW`, and length.
-
-    Items outside the runs are gone.
-    """
-    places = {id_: place for place, id_ in enumerate(before)}
-    runs: list[tuple[int, int]] = []
-    start = length = 0
-    for id_ in after:
-        place = places.get(id_, NEW)
-        if place == (NEW if start == NEW else start + length) and length:
-            length += 1
-            continue
-        if length:
-            runs.append((start, length))
-        start, length = place, 1
-    if length:
-        runs.append((start, length))
-    return runs
-
-
-def reordered(before: Sequence[T], runs: Iterable[Any], new: Sequence[T]) -> list[T]:
-    """Return the items after `runs_between`; raise `ValueError` if they do not fit."""
-    added, items = iter(new), list[T]()
-    for start, length in map(list_of, runs):
-        if not 0 < length <= len(before) + len(new) - len(items):
-            raise ValueError("more items than there are")
-        items += islice(added, length) if start == NEW else before[_count_of(start) : start + length]
-    if any(True for _ in added):
-        raise ValueError("an item without a place")
-    return items
-
-
-def difference_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Members, list[str]]:
-    """Return new or changed members, and names of removed members."""
-    changed = {name: each for name, each in after.items() if name not in before or not is_same(before[name], each)}
-    return changed, [name for name in before if name not in after]
-
-
-def patched(before: Mapping[str, Any], changed: Mapping[str, Any], gone: Sequence[str]) -> Members:
-    """Return an object after a change, new members last."""
-    result = {**before, **changed}
-    for name in gone:
-        result.pop(name, None)
-    return result
 
 
 _LATEST_CLOCK: Final = 1e15
@@ -456,163 +342,3 @@ _BY_TYPE["Snapshot"] = record(
 PROFILE_STATE: Final[Mapping[str, Codec[Any]]] = codecs_of(
     ProfileState, "profile", "server", "environments", "last_run"
 )
-
-
-ACKS: Final[Codec[OwnAcks]] = Codec(
-    lambda acks: [[id_, _BY_TYPE["Ack"].plain(ack)] for id_, ack in acks.items()],
-    lambda plain: MappingProxyType(
-        {text_of(id_): _BY_TYPE["Ack"].value(ack) for id_, ack in map(list_of, list_of(plain))}
-    ),
-)
-
-
-EncodedRow: TypeAlias = "list[Any]"
-
-_TOLERANCE_MS: Final = 30_000.0
-"""Part of the format, like `CompactSkewCheck.for_heartbeat`."""
-
-
-class CompactSkewCheck(NamedTuple):
-    """A skew check without bounds, which follow from the heartbeat."""
-
-    listed_at: MonotonicS
-    previous_elapsed_ms: float | None
-
-    @classmethod
-    def read(cls, listed_at: object, previous_elapsed_ms: object) -> CompactSkewCheck:
-        """Return a check from unchecked values."""
-        return cls(read_number(listed_at), NUMBER_OR_NONE.value(previous_elapsed_ms))
-
-    def for_heartbeat(self, beat_at: ServerMs) -> SkewCheck:
-        """Return the full skew check."""
-        listed_at, previous_ms = self
-        highest_ms = inf if previous_ms is None else beat_at - previous_ms + _TOLERANCE_MS
-        return SkewCheck(listed_at, previous_ms, beat_at - listed_at * 1000 - _TOLERANCE_MS, highest_ms)
-
-
-def encoded_row(tracked: TrackedEnvironment) -> EncodedRow:
-    """Return the cells of an environment."""
-    return [*_cells_of(tracked)]
-
-
-def tracked_of(row: EncodedRow, profile: SafeText) -> TrackedEnvironment:
-    """Return the environment of a row."""
-    # Calling `__init__` takes twice as long.
-    environment = object.__new__(Environment)
-    for put, value in zip(_ENVIRONMENT_SLOTS, _environment_cells(row), strict=True):
-        put(environment, value)
-    tracked = object.__new__(TrackedEnvironment)
-    for put, value in zip(_TRACKED_SLOTS, (environment, profile, None, *_tracked_cells(row)), strict=True):
-        put(tracked, value)
-    check = row[CHECK]
-    if type(check) is CompactSkewCheck:
-        _put_check(tracked, check.for_heartbeat(row[BEAT]))
-    return tracked
-
-
-def changed_cells(before: EncodedRow, after: EncodedRow) -> list[int]:
-    """Return the numbers of cells with another value or type."""
-    return [
-        number
-        for number, (old, new) in enumerate(zip(before, after, strict=True))
-        if old is not new and not is_same(old, new)
-    ]
-
-
-@lru_cache(maxsize=256)
-def _verdict(presence: str, reason: str, is_up: bool) -> Verdict:  # noqa: FBT001  as its fields
-    return Verdict(Presence(presence), Reason(reason), FLAG.value(is_up))
-
-
-def _listed(make: Callable[..., Any]) -> Codec[Any]:
-    return Codec(list, lambda plain: make(*list_of(plain)))
-
-
-def _plain_check(check: SkewCheck) -> list[Any]:
-    return [] if is_same(check, _UNCHECKED) else [*check]
-
-
-def _check_of(plain: object) -> SkewCheck | CompactSkewCheck:
-    numbers = list_of(plain)
-    if not numbers:
-        return _UNCHECKED
-    listed_at, previous_ms, *bounds = numbers
-    check = CompactSkewCheck.read(listed_at, previous_ms)
-    if not bounds:
-        return check
-    lowest_ms, highest_ms = bounds
-    return SkewCheck(*check, read_number(lowest_ms), read_number(highest_ms))
-
-
-_UNCHECKED: Final = SkewCheck()
-
-_TRACKED: Final[Mapping[str, tuple[int, Codec[Any]]]] = {
-    "verdict": (16, _listed(_verdict)),
-    "since_at": (17, NUMBER_OR_NONE),
-    "last_change": (18, optional(_listed(lambda tag, at: RecentChange(ChangeTag(tag), read_number(at))))),
-    "skew_check": (19, Codec(_plain_check, _check_of)),
-    "clock_suspect": (20, FLAG),
-    "has_impossible_time": (21, FLAG),
-    "last_known_heartbeat": (
-        22,
-        optional(_listed(lambda id_, at, ms: LastHeartbeat(text_of(id_), read_number(at), read_number(ms)))),
-    ),
-    "left_pod_id": (23, TEXT_OR_NONE),
-    "absent": (24, COUNT),
-    "transitions": (25, several(NUMBER)),
-    "is_flapping": (26, FLAG),
-    "replaced_by": (27, TEXT_OR_NONE),
-    "replaced_by_name": (28, TEXT_OR_NONE),
-    "twins": (29, IDS),
-    "offline_beside": (30, IDS),
-}
-"""Numbers and codecs by field; `API_FIELDS` has numbers 0 to 15."""
-
-
-_CELLS: Final = dict(
-    sorted(
-        [
-            *((API_FIELDS[name].number, (f"environment.{name}", codec)) for name, codec in ENVIRONMENT_FIELDS.items()),
-            *((number, (name, codec)) for name, (number, codec) in _TRACKED.items()),
-        ]
-    )
-)
-_COUNT: Final = len(ENVIRONMENT_FIELDS) + len(_TRACKED)
-if [*_CELLS] != [*range(_COUNT)]:
-    raise TypeError(f"the numbers of cells must be 0 to {_COUNT - 1}, each once: the next is free for a new field")
-
-NAMES: Final = tuple(path.rpartition(".")[2] for path, _ in _CELLS.values())
-CODECS: Final = tuple(codec for _, codec in _CELLS.values())
-"""`MembersWriter` replaces the codecs of `MEMBERS`."""
-
-DEFAULTS: Final[Mapping[str, Any]] = {**defaults_of(Environment), **defaults_of(TrackedEnvironment)}
-"""Values of fields missing in older files."""
-
-ID: Final = NAMES.index("id")
-SEEN: Final = NAMES.index("last_seen_at")
-BEAT: Final = NAMES.index("last_heartbeat_at")
-CHECK: Final = NAMES.index("skew_check")
-MEMBERS: Final = tuple(each.number for each in API_FIELDS.values() if each.kind is ValueKind.OBJECT)
-
-CELLS: Final = tuple(attrgetter(path) for path, _ in _CELLS.values())
-_cells_of: Callable[[TrackedEnvironment], tuple[Any, ...]] = attrgetter(*(path for path, _ in _CELLS.values()))
-_ENVIRONMENT_SLOTS: Final = [getattr(Environment, name).__set__ for name in API_FIELDS]
-_TRACKED_SLOTS: Final = [
-    getattr(TrackedEnvironment, name).__set__ for name in ("environment", "profile", "uptime", *_TRACKED)
-]
-_put_check: Final = vars(TrackedEnvironment)["skew_check"].__set__
-_environment_cells: Callable[[EncodedRow], tuple[Any, ...]] = itemgetter(*(each.number for each in API_FIELDS.values()))
-_tracked_cells: Callable[[EncodedRow], tuple[Any, ...]] = itemgetter(*(number for number, _ in _TRACKED.values()))
-
-
-def plain_check(check: SkewCheck, beat_at: ServerMs | None) -> list[Any]:
-    """Return the skew check of a heartbeat, compact if possible."""
-    short = CompactSkewCheck(check.listed_at, check.previous_elapsed_ms)
-    return [*short] if beat_at is not None and is_same(short.for_heartbeat(beat_at), check) else _plain_check(check)
-
-
-def settle_check(row: EncodedRow) -> None:
-    """Expand a compact skew check before the row's heartbeat changes."""
-    check = row[CHECK]
-    if type(check) is CompactSkewCheck:
-        row[CHECK] = check.for_heartbeat(row[BEAT])

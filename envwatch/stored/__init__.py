@@ -1,0 +1,1 @@
+"""Values as plain JSON: what history, recordings and state files share."""
