@@ -5,8 +5,8 @@ The key is (server, id): a server's profiles share environments, and servers may
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
-from math import inf
+from dataclasses import replace
+from math import inf, isfinite
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 
@@ -14,10 +14,12 @@ from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import can_be_acked
 from envwatch.fleet.profile_state import missing_id
-from envwatch.model.acks import LONGEST_NAME, LONGEST_NOTE, Ack, AckedRow, AckResult, finite_number, text_in
+from envwatch.model.acks import LONGEST_NAME, LONGEST_NOTE, Ack, AckedRow, AckResult
 from envwatch.model.clock import ESTIMATES_DIFFER_MS
-from envwatch.model.text import EMPTY, SafeText, clean, composed
+from envwatch.model.text import EMPTY, LONGEST, SafeText, clean, composed
 from envwatch.model.times import MS, long_age, span
+from envwatch.stored.codecs import CLOCK, Codec, object_of, optional, record, text_up_to
+from envwatch.stored.entries import entries_in, readable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterable, Mapping
@@ -289,38 +291,44 @@ def name_of(key: ServerKey) -> str:
     return " ".join(filter(None, key))
 
 
-def entry_of(key: ServerKey, ack: Ack) -> dict[str, Any]:
-    """Return an entry's value: non-empty fields of `Ack`, `server` and `id`."""
-    server, id_ = key
-    given = {name: value for name, value in asdict(ack).items() if value not in (None, EMPTY)}
-    return {"note": ack.note, **given, "server": server, "id": id_}
+_ID: Final = text_up_to(LONGEST)
+_NAME: Final = text_up_to(LONGEST_NAME)
 
 
-def acks_of(content: Mapping[str, object]) -> Acks:
-    """Return a file's undamaged acknowledgements; the newest of duplicates counts."""
-    acks: dict[ServerKey, Ack] = {}
-    for raw in content.values():
-        if (entry := _entry_in(raw)) is not None:
-            key, ack = entry
-            if key not in acks or ack.at > acks[key].at:
-                acks[key] = ack
-    return acks
+def of_environment(codec: Codec[T]) -> Codec[tuple[ServerKey, T]]:
+    """Return the codec of a record about an environment, with `server` and `id`."""
+
+    def plain(entry: tuple[ServerKey, T]) -> dict[str, Any]:
+        (server, id_), value = entry
+        return {"server": server, "id": id_, **codec.plain(value)}
+
+    def value(plain: object) -> tuple[ServerKey, T]:
+        fields = object_of(plain)
+        return (_ID.value(fields["server"]), _ID.value(fields["id"])), codec.value(fields)
+
+    return Codec(plain, value)
 
 
-def _entry_in(raw: object) -> tuple[ServerKey, Ack] | None:
-    if not isinstance(raw, dict):
-        return None
-    at, note, server, id_ = finite_number(raw.get("at")), raw.get("note", ""), raw.get("server"), raw.get("id")
-    if at is None or not (isinstance(note, str) and isinstance(server, str) and isinstance(id_, str)):
-        return None
-    ack = Ack(
-        at=at,
-        note=clean(note, LONGEST_NOTE),
-        sign_at=finite_number(raw.get("sign_at")),
-        by=text_in(raw.get("by"), LONGEST_NAME),
-        until=finite_number(raw.get("until")),
-        uuid=text_in(raw.get("uuid"), LONGEST_NAME),
-        address=text_in(raw.get("address"), LONGEST_NAME),
-        ended_by=text_in(raw.get("ended_by"), LONGEST_NAME),
+ACK_ENTRY: Final = of_environment(
+    record(
+        Ack,
+        at=CLOCK,
+        note=text_up_to(LONGEST_NOTE),
+        sign_at=Codec(lambda at: at if at is None or isfinite(at) else None, optional(CLOCK).value),
+        by=_NAME,
+        until=optional(CLOCK),
+        uuid=_NAME,
+        address=_NAME,
+        ended_by=_NAME,
     )
-    return (clean(server), clean(id_)), ack
+)
+"""An entry of the file."""
+
+
+def acks_of(content: Mapping[str, Any]) -> Acks:
+    """Return a file's readable acknowledgements; the newest of duplicates counts."""
+    acks: dict[ServerKey, Ack] = {}
+    for key, ack in readable(entries_in(content), ACK_ENTRY, []).values():
+        if key not in acks or ack.at > acks[key].at:
+            acks[key] = ack
+    return acks

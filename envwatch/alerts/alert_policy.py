@@ -7,13 +7,15 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
+from envwatch.alerts.acknowledgements import of_environment
 from envwatch.fleet.uptime import uptime_text
 from envwatch.model import limits
-from envwatch.model.acks import LONGEST_NAME, finite_number
-from envwatch.model.clock import WallMs
+from envwatch.model.acks import LONGEST_NAME
 from envwatch.model.shared_marks import shared_alerts_of
 from envwatch.model.text import SafeText, clean, composed
 from envwatch.model.times import moment
+from envwatch.stored.codecs import CLOCK, FLAG, record, text_up_to
+from envwatch.stored.entries import entries_in, readable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from envwatch.alerts.acknowledgements import ServerKey
     from envwatch.alerts.silences import Silence
     from envwatch.fleet.tracking import Matcher, TrackedEnvironment
+    from envwatch.model.clock import WallMs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,29 +179,16 @@ def word_for(words: Words, server: SafeText, id_: SafeText) -> Word | None:
     return words.get((server, id_)) if words else None
 
 
-def policy_words(content: Mapping[str, object]) -> Words:
-    """Return a file's overrides without damaged entries."""
-    return dict(entry for raw in content.values() if (entry := _word_in(raw)) is not None)
+WORD: Final = record(Word, is_always=FLAG, at=CLOCK, by=text_up_to(LONGEST_NAME))
+WORD_ENTRY: Final = of_environment(WORD)
+"""An entry of the file."""
 
 
-def word_entry(key: ServerKey, word: Word) -> dict[str, Any]:
-    """Return an entry's value: `{"server": …, "id": …, "alerts": "always", "at": 123.0, "by": "ann"}`."""
-    server, id_ = key
-    return {"server": server, "id": id_, "alerts": word_text(word), "at": word.at, "by": word.by}
+def policy_words(content: Mapping[str, Any]) -> Words:
+    """Return a file's readable overrides."""
+    return dict(readable(entries_in(content), WORD_ENTRY, []).values())
 
 
 def word_text(word: Word) -> str:
     """Return `always` or `never`."""
     return "always" if word.is_always else "never"
-
-
-def _word_in(raw: object) -> tuple[ServerKey, Word] | None:
-    if not isinstance(raw, dict):
-        return None
-    at, alerts = finite_number(raw.get("at")), raw.get("alerts")
-    server, id_, by = raw.get("server"), raw.get("id"), raw.get("by", "")
-    if at is None or alerts not in {"always", "never"}:
-        return None
-    if not (isinstance(server, str) and isinstance(id_, str) and isinstance(by, str)):
-        return None
-    return (clean(server), clean(id_)), Word(alerts == "always", WallMs(at), clean(by, LONGEST_NAME))

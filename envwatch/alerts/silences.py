@@ -7,6 +7,7 @@ configured silence recurs by the server's clock, and covers only losses that beg
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from hashlib import blake2s
 from itertools import chain
 from operator import itemgetter
@@ -14,12 +15,15 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from envwatch.fleet.problems import is_problem, went_off_at
 from envwatch.model import limits
-from envwatch.model.acks import LONGEST_NAME, finite_number, note_of
+from envwatch.model.acks import LONGEST_NAME, LONGEST_NOTE
 from envwatch.model.clock import ServerMs, WallMs
-from envwatch.model.text import EMPTY, SafeText, clean, composed
+from envwatch.model.text import EMPTY, LONGEST, SafeText, clean, composed
 from envwatch.model.times import MS
+from envwatch.stored.codecs import CLOCK, TEXT, Codec, list_of, optional, record, text_up_to
+from envwatch.stored.entries import entries_in, readable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import timedelta, tzinfo
 
     from envwatch.alerts.acknowledgements import ServerKey
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
 
 
 _LONGEST_QUERY: Final = 1_000
+_NAME: Final = text_up_to(LONGEST_NAME)
+_ID: Final = text_up_to(LONGEST)
 
 _SLACK_MS: Final = limits.SILENCE_CLOCK_SLACK / MS
 _MERGED_MS: Final = limits.SILENCES_MERGE_FOR / MS
@@ -213,56 +219,51 @@ def hours_at(silence: Silence, moment: float, silences: Silences, clock: ServerC
 
 
 def silences_content(silences: Silences) -> dict[str, dict[str, Any]]:
-    """Return a file's content: `{"<id>": {"query": …, "at": …, "until": …, "note": …, "by": …}}`.
-
-    In place of `query` stand `environments` (ids) with `servers` in the same order, or `ends`: the key of a recurring
-    silence whose present hours a person ended.
-    """
-    return {id_: _content(silence) for id_, silence in silences.items()}
+    """Return a file's content by id; a silence has a query, environments, or the recurring silence that it ends."""
+    return {id_: ANY_SILENCE.plain(silence) for id_, silence in silences.items()}
 
 
-def _content(silence: Silence) -> dict[str, Any]:
-    what: dict[str, Any] = {}
-    if silence.ends:
-        what["ends"] = silence.ends
-    elif silence.matcher is not None:
-        what["query"] = silence.matcher.query
-    else:
-        keys = sorted(silence.environments)
-        what["environments"] = [id_ for _, id_ in keys]
-        what["servers"] = [server for server, _ in keys]
-    return what | {"at": silence.at, "until": silence.until, "note": silence.note, "by": silence.by}
+def silences_of(content: Mapping[str, Any], matcher_of: MatcherOf) -> Silences:
+    """Return a file's readable silences whose queries this envwatch knows."""
+    named = readable(entries_in(content), _silence_codec(matcher_of), []).items()
+    found = (silence._replace(id=clean(raw_id, LONGEST_NAME)) for raw_id, silence in named)
+    return {silence.id: silence for silence in found}
 
 
-def silences_of(content: Mapping[str, object], matcher_of: MatcherOf) -> Silences:
-    """Return a file's undamaged silences."""
-    found = (_silence_in(clean(raw_id, LONGEST_NAME), raw, matcher_of) for raw_id, raw in content.items())
-    return {silence.id: silence for silence in found if silence is not None}
+def _silence_codec(matcher_of: Callable[[str], Any]) -> Codec[Silence]:
+    def matcher(plain: object) -> Any:  # noqa: ANN401  what `matcher_of` makes
+        query = TEXT.value(plain)
+        found = matcher_of(query) if len(query) <= _LONGEST_QUERY else None
+        if found is None:
+            raise ValueError("no query")
+        return found
 
-
-def _silence_in(id_: SafeText, raw: object, matcher_of: MatcherOf) -> Silence | None:
-    if not isinstance(raw, dict):
-        return None
-    at, until = finite_number(raw.get("at")), finite_number(raw.get("until"))
-    query, ends = raw.get("query"), raw.get("ends")
-    note, by = raw.get("note", ""), raw.get("by", "")
-    if at is None or until is None or not isinstance(note, str) or not isinstance(by, str):
-        return None
-    matcher = matcher_of(query) if isinstance(query, str) and len(query) <= _LONGEST_QUERY else None
-    environments = _environments_in(raw)
-    ends = clean(ends, LONGEST_NAME) if isinstance(ends, str) else EMPTY
-    if matcher is None and not environments and not ends:
-        return None
-    by = clean(by, LONGEST_NAME)
-    return Silence(id_, WallMs(at), WallMs(until), note_of(note), by, matcher, environments, ends=ends)
-
-
-def _environments_in(raw: Mapping[str, object]) -> frozenset[ServerKey]:
-    ids, servers = raw.get("environments"), raw.get("servers")
-    if not isinstance(ids, list) or not isinstance(servers, list) or len(servers) != len(ids):
-        return frozenset()
-    return frozenset(
-        (clean(server), clean(id_))
-        for server, id_ in zip(servers, ids, strict=True)
-        if isinstance(server, str) and isinstance(id_, str)
+    codec = record(
+        partial(Silence, id=EMPTY, hours=None, zone=None),
+        at=CLOCK,
+        until=CLOCK,
+        note=text_up_to(LONGEST_NOTE),
+        by=_NAME,
+        matcher=optional(Codec(lambda matcher: matcher.query, matcher)),
+        environments=Codec(
+            lambda keys: [list(key) for key in sorted(keys)], lambda plain: frozenset(map(_key_of, list_of(plain)))
+        ),
+        ends=_NAME,
     )
+
+    def value(plain: object) -> Silence:
+        silence = codec.value(plain)
+        if silence.matcher is None and not silence.environments and not silence.ends:
+            raise ValueError("a silence of nothing")
+        return silence
+
+    return Codec(codec.plain, value)
+
+
+def _key_of(plain: object) -> ServerKey:
+    server, id_ = map(_ID.value, list_of(plain))
+    return server, id_
+
+
+ANY_SILENCE: Final = _silence_codec(lambda query: query)
+"""An entry of the file, with the query's text for the matcher."""

@@ -15,12 +15,13 @@ from envwatch.fleet.events import blind_after
 from envwatch.fleet.presence import NEVER_LISTED
 from envwatch.fleet.uptime import Uptime
 from envwatch.model import limits
-from envwatch.model.acks import finite_number
-from envwatch.model.text import SafeText, clean, composed
+from envwatch.model.text import SafeText, clean
 from envwatch.model.times import MS
+from envwatch.stored.codecs import CLOCK, FLAG, Codec, list_of, optional
+from envwatch.stored.entries import readable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import Environments, TrackedEnvironment
@@ -31,8 +32,6 @@ _FORGOTTEN_MS: Final = limits.UPTIME_FORGOTTEN_AFTER / MS
 _CONNECTED_MS: Final = limits.FIRST_CONNECTED_FOR / MS
 _MOST_REFRESHED: Final = 500
 """Rows refreshed per listing, in about 2 ms."""
-_NAMED: Final = 5
-"""Damaged rows named in a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,50 +154,52 @@ def _tidied(
 
 
 def uptime_content(record: UptimeRecord) -> dict[str, Any]:
-    """Return content in ms: `{"watched_ms": …, "rows": {"<id>": [up, watched, at, is_up]}, "first": ["<id>"]}`."""
+    """Return a file's content in ms: `{"watched_ms": …, "rows": {"<id>": [up, watched, at, is_up, is_first]}}`."""
     return {
         "watched_ms": round(record.watched_ms),
-        "rows": {
-            id_: [round(uptime.up), round(uptime.watched), round(uptime.at), uptime.is_up]
-            for id_, uptime in record.rows.items()
-        },
-        "first": [id_ for id_, uptime in record.rows.items() if uptime.is_first and not uptime.is_known],
+        "rows": {id_: _plain_uptime(uptime) for id_, uptime in record.rows.items()},
     }
 
 
 def record_of(content: Mapping[str, object]) -> UptimeRecord | None:
-    """Return a file's record, if any, without the damaged rows, which the record names."""
-    watched_ms, rows, first = finite_number(content.get("watched_ms")), content.get("rows"), content.get("first", [])
-    if watched_ms is None or watched_ms < 0.0 or not isinstance(rows, dict):
+    """Return a file's record, if any, without the unreadable rows, which the record names."""
+    try:
+        watched_ms = CLOCK.value(content.get("watched_ms"))
+    except ValueError:
         return None
-    names_first = isinstance(first, list) and all(isinstance(id_, str) for id_ in first)
-    founders = frozenset(first) if isinstance(first, list) and names_first else frozenset[str]()
-    found = {clean(id_): _uptime_in(raw, watched_ms, is_first=id_ in founders) for id_, raw in rows.items()}
-    # Without the list of first rows, a row in the first days would count no more.
-    kept = {id_: each for id_, each in found.items() if each is not None and (names_first or each.is_known)}
-    return UptimeRecord(watched_ms, kept, has_begun=True, damaged=frozenset(found.keys() - kept.keys()))
+    rows = content.get("rows")
+    if watched_ms < 0.0 or not isinstance(rows, dict):
+        return None
+    found = readable(rows, _uptime_codec(watched_ms), [])
+    named = {clean(id_): uptime for id_, uptime in found.items()}
+    damaged = frozenset(clean(id_) for id_ in rows.keys() - found.keys())
+    return UptimeRecord(watched_ms, named, has_begun=True, damaged=damaged - named.keys())
 
 
-def damage_of(content: Mapping[str, object]) -> SafeText | None:
-    """Return a text about a file's damage, if any: `damaged entries of env-1, env-2 and 3 others`."""
+def unreadable_uptimes(content: Mapping[str, object]) -> Sequence[SafeText]:
+    """Return what cannot be read of a file's content: ids of rows, or all."""
     if not content:
-        return None
-    if (record := record_of(content)) is None:
-        return clean("damaged")
-    if not record.damaged:
-        return None
-    ids = sorted(record.damaged)
-    named, others = ", ".join(ids[:_NAMED]), len(ids) - _NAMED
-    if others <= 0:
-        return composed(f"damaged entries of {named}")
-    return composed(f"damaged entries of {named} and {others:,} other{'s' if others > 1 else ''}")
+        return ()
+    record = record_of(content)
+    return (clean("the watched time"),) if record is None else sorted(record.damaged)
 
 
-def _uptime_in(raw: object, watched_ms: float, *, is_first: bool) -> Uptime | None:
-    match raw:
-        case [up, watched, at, bool(is_up) | (None as is_up)]:
-            numbers = [finite_number(each) for each in (up, watched, at)]
-            match numbers:
-                case [float(up), float(watched), float(at)] if 0.0 <= up <= watched and 0.0 <= at <= watched_ms:
-                    return Uptime(up, watched, at, is_up, is_first)
-    return None
+def _plain_uptime(uptime: Uptime) -> list[Any]:
+    plain = [round(uptime.up), round(uptime.watched), round(uptime.at), uptime.is_up]
+    return [*plain, True] if uptime.is_first and not uptime.is_known else plain
+
+
+def _uptime_codec(watched_ms: float) -> Codec[Uptime]:
+    def value(plain: object) -> Uptime:
+        up, watched, at, is_up, *is_first = list_of(plain)
+        uptime = Uptime(CLOCK.value(up), CLOCK.value(watched), CLOCK.value(at), _IS_UP.value(is_up), bool(is_first))
+        if is_first not in ([], [True]):
+            raise ValueError("no flag")
+        if not (0.0 <= uptime.up <= uptime.watched and 0.0 <= uptime.at <= watched_ms):
+            raise ValueError("an impossible uptime")
+        return uptime
+
+    return Codec(_plain_uptime, value)
+
+
+_IS_UP: Final = optional(FLAG)

@@ -185,8 +185,8 @@ def print_damage() -> None:
     for name, state_format in (("acknowledged", ACKNOWLEDGEMENTS), ("silences", SILENCES), ("alerts-by-hand", WORDS)):
         path = state_file(name)
         with suppress(OSError):
-            if state_format.read(path) is None:
-                print_error(f"envwatch: forgot {state_format.about}: damaged ({path})")
+            if (loss := state_format.loss(state_format.read(path))) is not None:
+                print_error(f"envwatch: {loss} ({path})")
 
 
 def credentials_for(settings: Settings, prompt: Callable[[], str] | None = None) -> Credentials:

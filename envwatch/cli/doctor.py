@@ -294,7 +294,7 @@ async def check_state(_: CheckedMachine, facts: Facts) -> Problem | None:
 
 def _is_damaged(path: Path) -> bool:
     try:
-        return ALERT_STATE.read(path) is None
+        return bool(ALERT_STATE.read(path).damaged)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
 

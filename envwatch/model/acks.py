@@ -40,10 +40,9 @@ class Ack:
 
     at: float
     """Ms since the epoch by the platform's clock; by the local clock while the platform's is unknown."""
-    note: SafeText
+    note: SafeText = EMPTY
     sign_at: float | None = None
-    """The row's last sign of life in ms by the platform's clock, right despite a wrong local clock; None in older
-    files."""
+    """The row's last sign of life in ms by the platform's clock, right despite a wrong local clock."""
     by: SafeText = EMPTY
     """The token's name; empty for this machine's user."""
     until: float | None = None

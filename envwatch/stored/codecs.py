@@ -20,6 +20,7 @@ from envwatch.fleet.anomalies import Anomaly, AnomalyFinding, QuarantinedListing
 from envwatch.fleet.events import EnvironmentState, Kind
 from envwatch.fleet.presence import Presence, Reason, Verdict
 from envwatch.fleet.profile_state import ProfileState
+from envwatch.fleet.watched_time import Span
 from envwatch.model.acks import Ack
 from envwatch.model.clock import Clocks, OffsetBounds, ServerClock
 from envwatch.model.environment import API_FIELDS, Environment, ValueKind
@@ -29,11 +30,11 @@ from envwatch.model.text import LONGEST, SafeText, clean, cleaned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from enum import StrEnum
+    from enum import Enum
 
 
 T = TypeVar("T")
-E = TypeVar("E", bound="StrEnum")
+E = TypeVar("E", bound="Enum")
 
 _INT_BITS: Final = 1_000
 """Integers of at most this length fit a float."""
@@ -110,6 +111,17 @@ COUNT: Final[Codec[int]] = Codec(_same, _count_of, frozenset({int}))
 FLAG: Final[Codec[bool]] = Codec(_same, _exactly(bool, "flag"), frozenset({bool}))
 SPAN: Final[Codec[timedelta]] = Codec(lambda span: span // _US, lambda plain: timedelta(microseconds=_count_of(plain)))
 """Whole microseconds, the resolution of a `timedelta`."""
+
+
+def text_up_to(longest: int) -> Codec[SafeText]:
+    """Return the codec of a text that is cut to `longest` characters."""
+
+    def value(plain: object) -> SafeText:
+        if type(plain) is not str:
+            raise ValueError("no text")
+        return clean(plain, longest)
+
+    return Codec(_same, value)
 
 
 def optional(codec: Codec[T]) -> Codec[T | None]:
@@ -251,8 +263,8 @@ def _clock_of(plain: object) -> float:
     return number
 
 
-_CLOCK: Final[Codec[Any]] = Codec(lambda number: number, _clock_of)
-CLOCKS: Final = record(Clocks, wall=_CLOCK, monotonic=_CLOCK)
+CLOCK: Final[Codec[Any]] = Codec(_same, _clock_of)
+CLOCKS: Final = record(Clocks, wall=CLOCK, monotonic=CLOCK)
 
 _CODECS: Final[Mapping[ValueKind, Codec[Any]]] = {
     ValueKind.TEXT: TEXT,
@@ -302,6 +314,8 @@ _PERIODS: Final[Codec[Any]] = Codec(
     lambda plain: MappingProxyType({Kind(kind): read_number(since) for kind, since in map(list_of, list_of(plain))}),
 )
 
+_SPAN_OF_TIME: Final = Codec(list, lambda plain: Span(*map(read_number, list_of(plain))))
+
 _BY_TYPE: Final[dict[str, Codec[Any]]] = {
     "SafeText": TEXT,
     "str": TEXT,
@@ -315,6 +329,7 @@ _BY_TYPE: Final[dict[str, Codec[Any]]] = {
     "Clocks": CLOCKS,
     "Environment": ENVIRONMENT,
     "Periods": _PERIODS,
+    "Span": _SPAN_OF_TIME,
     "frozenset[SafeText]": IDS,
     "tuple[SafeText, ...]": several(TEXT),
     "tuple[OffsetBounds, ...]": _SAMPLES,

@@ -26,6 +26,7 @@ from envwatch.stored.codecs import (
     defaults_of,
     is_same,
     list_of,
+    object_of,
     optional,
     read_number,
     several,
@@ -81,6 +82,26 @@ def tracked_of(row: EncodedRow, profile: SafeText) -> TrackedEnvironment:
     if type(check) is CompactSkewCheck:
         _put_check(tracked, check.for_heartbeat(row[BEAT]))
     return tracked
+
+
+def plain_row(tracked: TrackedEnvironment) -> dict[str, Any]:
+    """Return an environment's cells by number, without default values."""
+    cells = [codec.plain(value) for codec, value in zip(CODECS, _cells_of(tracked), strict=True)]
+    return {
+        str(number): cell
+        for number, cell in enumerate(cells)
+        if number not in _PLAIN_DEFAULTS or not is_same(cell, _PLAIN_DEFAULTS[number])
+    }
+
+
+def row_of(plain: object, profile: SafeText) -> TrackedEnvironment:
+    """Return the environment of `plain_row`; raise `ValueError`, `KeyError` or `TypeError` for anything else."""
+    cells = object_of(plain)
+    row = [
+        codec.value(cells[str(number)]) if str(number) in cells else DEFAULTS[name]
+        for number, (name, codec) in enumerate(zip(NAMES, CODECS, strict=True))
+    ]
+    return tracked_of(row, profile)
 
 
 def changed_cells(before: EncodedRow, after: EncodedRow) -> list[int]:
@@ -160,6 +181,9 @@ CODECS: Final = tuple(codec for _, codec in _CELLS.values())
 
 DEFAULTS: Final[Mapping[str, Any]] = {**defaults_of(Environment), **defaults_of(TrackedEnvironment)}
 """Values of fields missing in older files."""
+_PLAIN_DEFAULTS: Final = {
+    number: CODECS[number].plain(DEFAULTS[name]) for number, name in enumerate(NAMES) if name in DEFAULTS
+}
 
 ID: Final = NAMES.index("id")
 SEEN: Final = NAMES.index("last_seen_at")

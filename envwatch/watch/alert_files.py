@@ -12,11 +12,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from envwatch.alerts.alert_state import (
-    VERSION,
     AlertState,
     alert_state,
     alert_state_content,
-    dropped_values,
     ledger_content,
 )
 from envwatch.alerts.monitor import Monitor
@@ -122,13 +120,10 @@ class AlertFiles:
         path, of_profile = self._paths[name], f" of profile {name}" if name else ""
         content = ALERT_STATE.read_or_empty(path)
         state = alert_state(content, name, now)
-        dropped = {} if state is None else dropped_values(content, state)
-        if dropped:
-            warn(f"dropped damaged values of the alert state{of_profile}: {', '.join(dropped.values())} ({path})")
         if state is not None:
             state = replace(state, ledger=state.ledger.only(self._hooks))
         folder = self._histories.get(name)
-        is_known = state is not None and "rows" not in dropped
+        is_known = "rows" in content and self._files[name].loss is None
         recorded = None if is_known or folder is None else _state_in_history(folder, name)
         if recorded is None:
             return state
@@ -171,7 +166,7 @@ class AlertFiles:
                 loop.call_soon_threadsafe(is_written.set)
 
         file = self._files[profile]
-        file.keep({"version": VERSION, "ledger": ledger_content(ledger, profile, now)})
+        file.keep({"ledger": ledger_content(ledger, profile, now)})
         file.call_when_written(note)
         with suppress(TimeoutError):
             async with asyncio.timeout(_DISK_S):

@@ -1,7 +1,7 @@
 """State files keep screen settings, acknowledgements, silences and alert states between runs; never configuration.
 
-An unreadable file counts as empty; a damaged file is renamed before the next write. Processes may write at once: a
-thread merges changes under a lock, and the last change of a name wins.
+An unreadable file counts as empty. A damaged file is renamed before the next write, and its readable entries stay.
+Processes may write at once: a thread merges changes under a lock, and the last change of a name wins.
 """
 
 from __future__ import annotations
@@ -17,20 +17,24 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from envwatch import files
-from envwatch.alerts.acknowledgements import Acks, ServerKey, acks_of, entry_of, name_of, with_changes
-from envwatch.alerts.alert_policy import Word, Words, policy_words, word_entry
-from envwatch.alerts.alert_state import VERSION
-from envwatch.alerts.silences import Silences, silences_content, silences_of
-from envwatch.alerts.uptime_record import damage_of
+from envwatch.alerts.acknowledgements import ACK_ENTRY, Acks, ServerKey, acks_of, name_of, with_changes
+from envwatch.alerts.alert_policy import WORD_ENTRY, Word, Words, policy_words
+from envwatch.alerts.alert_state import PARTS as ALERT_PARTS
+from envwatch.alerts.alert_state import unreadable_in
+from envwatch.alerts.silences import ANY_SILENCE, Silences, silences_content, silences_of
+from envwatch.alerts.uptime_record import unreadable_uptimes
 from envwatch.model import limits
-from envwatch.model.acks import Ack, finite_number
+from envwatch.model.text import SafeText, enumerated
 from envwatch.model.times import MS
+from envwatch.stored.entries import ReadText, content_of_text, entries_in, readable, text_of_content
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
     from pathlib import Path
 
     from envwatch.fleet.tracking import MatcherOf
+    from envwatch.model.acks import Ack
+    from envwatch.stored.codecs import Codec
 
 
 Changes: TypeAlias = "Mapping[Any, Any]"
@@ -40,6 +44,9 @@ _CLOSE_TIMEOUT_S: Final = 1.5
 """Less than the exit guard allows; writing takes up to 0.5 s on a busy machine."""
 
 T = TypeVar("T")
+
+_NAMED: Final = 5
+"""Damaged entries named in a line."""
 
 
 class StateFormat(NamedTuple):
@@ -51,38 +58,51 @@ class StateFormat(NamedTuple):
     """Most bytes of a file."""
     changed: Callable[[dict[str, Any], Changes], dict[str, Any]]
     """Returns the new content within the limit, with unknown names, perhaps of a newer envwatch."""
-    damage: Callable[[dict[str, Any]], str | None] = lambda _content: None
-    """Returns a text about unfit values, or another version, which set the file aside."""
+    unreadable: Callable[[dict[str, Any]], Sequence[SafeText]] = lambda _content: ()
+    """Returns where the content has entries that cannot be read."""
+    parts: frozenset[str] = frozenset()
+    """Names of objects with entries of their own."""
 
     def read_or_empty(self, path: Path) -> dict[str, Any]:
         """Return the content; empty if missing, damaged or unreadable."""
         try:
-            return self.read(path) or {}
+            return self.read(path).content
         except OSError:
             return {}
 
-    def read(self, path: Path) -> dict[str, Any] | None:
-        """Return the content; empty if missing, None if damaged.
+    def read(self, path: Path) -> ReadText:
+        """Return the content of the readable lines, with the names of damaged lines; empty if the file is missing.
 
         Raises:
             OSError: if the file is unreadable.
         """
         try:
             with os.fdopen(files.open_regular(path), "rb") as file:
-                content = json.loads(file.read(self.limit))
+                text = file.read(self.limit).decode(errors="replace")
         except (FileNotFoundError, NotADirectoryError):
-            return {}
-        except (ValueError, RecursionError):
+            return ReadText({}, ())
+        return content_of_text(text, self.parts)
+
+    def loss(self, read: ReadText) -> str | None:
+        """Return a text about what cannot be read, if anything: `forgot in part …: cannot read env-9 and line 3`."""
+        damaged = (*self.unreadable(read.content), *read.damaged)
+        if not damaged:
             return None
-        return content if isinstance(content, dict) else None
+        if not read.content:
+            return f"forgot {self.about}: damaged"
+        return f"forgot in part {self.about}: cannot read {enumerated(damaged[:_NAMED], len(damaged))}"
+
+    def text(self, content: Mapping[str, Any]) -> str:
+        """Return the text of a file."""
+        return text_of_content(content, self.parts)
 
 
 def entries_within(limit: int, entries: Mapping[str, Any]) -> dict[str, Any]:
     """Return entries within `limit` bytes, in order; larger entries are skipped."""
     kept: dict[str, Any] = {}
-    room = limit
+    room = limit - len(text_of_content({}))
     for name, entry in entries.items():
-        size = len(json.dumps({name: entry}, indent=2)) + 1  # the braces make up for the comma
+        size = len(json.dumps({name: entry})) + 1
         if size <= room:
             kept[name] = entry
             room -= size
@@ -126,14 +146,14 @@ class StateFile:
         self.error: OSError | None = None
         """Why the newest write failed, if so; set by the writing thread."""
         try:
-            content = self._format.read(path)
-            trouble = "damaged" if content is None else self._format.damage(content)
+            self.loss = self._format.loss(self._format.read(path))
             place = f"{path}, kept as {path.name}.aside"
         except OSError as error:
-            trouble, place = error.strerror, str(path)
-        self._is_noted = bool(trouble)
-        if trouble:
-            note(f"forgot {self._format.about}: {trouble} ({place})")
+            self.loss = f"forgot {self._format.about}: {error.strerror}"
+            place = str(path)
+        self._is_noted = self.loss is not None
+        if self.loss is not None:
+            note(f"{self.loss} ({place})")
 
     def keep(self, changes: Changes = MappingProxyType({}), /, **named: object) -> None:
         """Queue changes for the writing thread; never waits or fails."""
@@ -190,13 +210,14 @@ def merge(path: Path, state_format: StateFormat, changes: Changes) -> Path | Non
     files.make_private_folder(path.parent)
     with files.locked(path.with_name(f"{path.name}.lock")):
         before = state_format.read(path)
-        content = json.dumps(state_format.changed(before or {}, changes), indent=2, sort_keys=True).encode() + b"\n"
+        is_damaged = state_format.loss(before) is not None
+        content = state_format.text(state_format.changed(before.content, changes)).encode()
         fresh = path.with_name(f"{path.name}.new")
         fresh.unlink(missing_ok=True)
         files.write_private(fresh, content)
         aside = None
         try:
-            if before is None or state_format.damage(before):
+            if is_damaged:
                 aside = files.set_aside(path, f"{path.name}.aside")
             fresh.replace(path)
         except OSError:
@@ -229,21 +250,31 @@ def acknowledged(path: Path) -> Acks:
 
 
 def _with_acks(content: dict[str, Any], changes: Mapping[ServerKey, Ack | None]) -> dict[str, Any]:
-    known = acks_of(content)
-    acks = with_changes(known, changes)
+    acks = with_changes(acks_of(content), changes)
     # An ended acknowledgement is kept for a day, for processes that did not run.
     newest = max((ack.at for ack in changes.values() if ack is not None), default=-inf)
     kept = {key: ack for key, ack in acks.items() if ack.until is None or newest - ack.until < _ENDED_KEPT_MS}
     newest_first = dict(sorted(kept.items(), key=lambda item: item[1].at, reverse=True)[:MOST_ACKS])
-    # Unknown names are kept, also within acknowledgements.
-    entries = {name: value for name, value in content.items() if not isinstance(value, dict)}
-    before = {key: each for each in content.values() for key, ack in acks_of({"": each}).items() if ack == known[key]}
-    for key, ack in newest_first.items():
-        entry = entry_of(key, ack)
-        entries[name_of(key)] = entry if key in changes else {**before[key], **entry}
+    entries = _with_unchanged(content, ACK_ENTRY, newest_first, changes)
     following = entries_within(ACKNOWLEDGEMENTS.limit, entries)
     if any(ack is not None and name_of(key) not in following for key, ack in changes.items()):
         raise OSError(errno.EFBIG, "there are too many acknowledgements")
+    return following
+
+
+def _with_unchanged(
+    content: Mapping[str, Any],
+    codec: Codec[tuple[ServerKey, T]],
+    entries: Mapping[ServerKey, T],
+    changed: Container[ServerKey],
+) -> dict[str, Any]:
+    """Return the content with `entries`: those unchanged as they stand, also with unknown fields."""
+    following = {name: value for name, value in content.items() if not isinstance(value, dict)}
+    known = {entry: content[name] for name, entry in readable(entries_in(content), codec, []).items()}
+    for key, value in entries.items():
+        entry = key, value
+        stands = None if key in changed else known.get(entry)
+        following[name_of(key)] = codec.plain(entry) if stands is None else stands
     return following
 
 
@@ -263,13 +294,17 @@ def _words(value: object) -> tuple[str, ...] | None:
 REMEMBERED: Final = StateFormat(about="how the screen looked", limit=1 << 16, changed=with_changes)
 
 
-def _unread_acks(content: dict[str, Any]) -> str | None:
-    has_unread = any(isinstance(entry, dict) and not acks_of({"": entry}) for entry in content.values())
-    return "some entries cannot be read" if has_unread else None
+def _unreadable(codec: Codec[Any]) -> Callable[[dict[str, Any]], Sequence[SafeText]]:
+    def places(content: dict[str, Any]) -> Sequence[SafeText]:
+        unread: list[SafeText] = []
+        readable(entries_in(content), codec, unread)
+        return unread
+
+    return places
 
 
 ACKNOWLEDGEMENTS: Final = StateFormat(
-    about="which machines are acknowledged", limit=8 << 20, changed=_with_acks, damage=_unread_acks
+    about="which machines are acknowledged", limit=8 << 20, changed=_with_acks, unreadable=_unreadable(ACK_ENTRY)
 )
 
 
@@ -280,22 +315,24 @@ _ENDED_KEPT_MS: Final = limits.OLD_AFTER / MS
 
 def _with_silences(content: dict[str, Any], changes: Silences) -> dict[str, Any]:
     # An ended silence is kept for a day if possible: losses count from the end.
-    newest = max((silence.at for silence in changes.values()), default=float("-inf"))
+    newest = max((silence.at for silence in changes.values()), default=-inf)
+    known = readable(entries_in(content), ANY_SILENCE, [])
+    unknown = {name: value for name, value in content.items() if not isinstance(value, dict)}
     most = MOST_SILENCES if any(id_ not in content for id_ in changes) else len(content)
     for at in (newest - _ENDED_KEPT_MS, newest):
-        kept = {id_: entry for id_, entry in content.items() if id_ not in changes and not _ended_by(entry, at)}
-        following = kept | silences_content(changes)
-        if len(following) <= most and len(json.dumps(following, indent=2)) < SILENCES.limit:
+        kept = {id_: content[id_] for id_, silence in known.items() if id_ not in changes and silence.until > at}
+        following = unknown | kept | silences_content(changes)
+        if len(following) <= most and len(SILENCES.text(following)) < SILENCES.limit:
             return following
     raise OSError(errno.EFBIG, "there are too many silences")
 
 
-def _ended_by(entry: object, at: float) -> bool:
-    until = finite_number(entry.get("until")) if isinstance(entry, dict) else None
-    return until is not None and until <= at
-
-
-SILENCES: Final = StateFormat(about="which machines are silenced", limit=4 << 20, changed=_with_silences)
+SILENCES: Final = StateFormat(
+    about="which machines are silenced",
+    limit=4 << 20,
+    changed=_with_silences,
+    unreadable=_unreadable(ANY_SILENCE),
+)
 
 
 def silences_in(path: Path, matcher_of: MatcherOf) -> Silences:
@@ -304,8 +341,8 @@ def silences_in(path: Path, matcher_of: MatcherOf) -> Silences:
 
 
 def _with_words(content: dict[str, Any], changes: Mapping[ServerKey, Word | None]) -> dict[str, Any]:
-    entries = {name_of(key): None if word is None else word_entry(key, word) for key, word in changes.items()}
-    return entries_within(WORDS.limit, with_changes(content, entries))
+    words = with_changes(policy_words(content), changes)
+    return entries_within(WORDS.limit, _with_unchanged(content, WORD_ENTRY, words, changes))
 
 
 def words_in(path: Path) -> Words:
@@ -318,18 +355,16 @@ _ROWS_BYTES: Final = 32 << 20
 
 
 def _alert_content(content: dict[str, Any], changes: Changes) -> dict[str, Any]:
-    known = content if content.get("version") == changes.get("version") else {}
-    following = {**known, **changes}
+    following = {**content, **changes}
     return {**following, "rows": entries_within(_ROWS_BYTES, changes["rows"])} if "rows" in changes else following
 
 
-def _other_version(content: dict[str, Any]) -> str | None:
-    is_known = not content or content.get("version") == VERSION
-    return None if is_known else "another version of envwatch wrote it"
-
-
 ALERT_STATE: Final = StateFormat(
-    about="which alerts wait or are open", limit=64 << 20, changed=_alert_content, damage=_other_version
+    about="which alerts wait or are open",
+    limit=64 << 20,
+    changed=_alert_content,
+    unreadable=unreadable_in,
+    parts=ALERT_PARTS,
 )
 """A profile's alert state; a change may be the ledger alone."""
 
@@ -337,8 +372,11 @@ UPTIME: Final = StateFormat(
     about="which machines are up most of the time",
     limit=64 << 20,
     changed=lambda _content, changes: {**changes},
-    damage=damage_of,
+    unreadable=unreadable_uptimes,
+    parts=frozenset({"rows"}),
 )
 """A profile's uptime record, replaced as a whole."""
 
-WORDS: Final = StateFormat(about="which machines always or never page", limit=4 << 20, changed=_with_words)
+WORDS: Final = StateFormat(
+    about="which machines always or never page", limit=4 << 20, changed=_with_words, unreadable=_unreadable(WORD_ENTRY)
+)

@@ -332,7 +332,7 @@ IDS = st.text(min_size=1).map(clean)
 NOTES = (st.text() | st.sampled_from(WEAPONS)).map(note_of)
 
 
-INSTANTS = st.floats(allow_nan=False, allow_infinity=False)
+INSTANTS = st.floats(-1e15, 1e15)
 
 
 SERVERS = [EMPTY, clean("letta.example"), clean("127.0.0.1:8283/prod")]
@@ -350,12 +350,15 @@ OWN = {"server": "", "id": "env-1"}
 def test_the_form_is_plain() -> None:
     assert entries_of({KEY: Ack(123.0, clean("disk full"))}) == {"env-1": OWN | {"at": 123.0, "note": "disk full"}}
     known = {KEY: Ack(123.0, clean(""), 5.0)}
-    assert entries_of(known) == {"env-1": OWN | {"at": 123.0, "note": "", "sign_at": 5.0}}
+    assert entries_of(known) == {"env-1": OWN | {"at": 123.0, "sign_at": 5.0}}
 
 
-@pytest.mark.parametrize("sign", [None, True, "5", [], float("nan"), float("-inf"), 10**400])
-def test_a_damaged_sign_of_life_leaves_the_rest_of_the_entry(sign: object) -> None:
-    assert acks_of({"env-1": OWN | {"at": NOW, "note": "known", "sign_at": sign}}) == ACKS
+@pytest.mark.parametrize("name", ["sign_at", "until"])
+@pytest.mark.parametrize("value", [True, "5", [], float("nan"), float("-inf"), 10**400, 1e16])
+def test_an_entry_with_a_damaged_time_is_dropped_because_it_might_never_end(name: str, value: object) -> None:
+    entry = OWN | {"at": NOW, "note": "known"}
+    assert acks_of({"env-1": entry | {name: None}}) == ACKS
+    assert acks_of({"env-1": entry | {name: value}}) == {}
 
 
 @pytest.mark.parametrize(

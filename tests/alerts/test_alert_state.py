@@ -13,12 +13,11 @@ from support.builders import NOW, reading
 from support.scripted_watch import hooked
 
 from envwatch.alerts.alert_state import (
-    VERSION,
     AlertState,
     alert_state,
     alert_state_content,
-    dropped_values,
     ledger_content,
+    unreadable_in,
 )
 from envwatch.alerts.incident import Blindness, Incident
 from envwatch.alerts.losses import Loss
@@ -27,7 +26,7 @@ from envwatch.fleet.last_run import LastRun
 from envwatch.fleet.presence import DISCONNECTED, GONE
 from envwatch.fleet.watched_time import Span
 from envwatch.model.clock import MonotonicS, ServerMs, WallMs
-from envwatch.model.text import clean
+from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -78,9 +77,16 @@ def test_a_file_has_the_announcements_of_its_own_profile() -> None:
     assert ledger_content(STATE.ledger, clean("other"), LATER) == {}
 
 
-@pytest.mark.parametrize("content", [{}, CONTENT | {"version": VERSION + 1}, {"looked_at": NOW, "online": ["a"]}])
-def test_an_empty_file_and_a_file_of_another_version_have_no_state(content: dict[str, object]) -> None:
-    assert alert_state(content, NO_PROFILE, LATER) is None
+def unread_in(content: dict[str, Any]) -> tuple[AlertState, list[SafeText]]:
+    """Return the state in a file, and the places of what cannot be read."""
+    unread: list[SafeText] = []
+    state = alert_state(content, NO_PROFILE, LATER, unread)
+    assert state is not None
+    return state, unread
+
+
+def test_an_empty_file_has_no_state() -> None:
+    assert alert_state({}, NO_PROFILE, LATER) is None
 
 
 @pytest.mark.parametrize(("written", "looked_at"), [({"written_at": NOW}, NOW), ({}, LATER.wall)])
@@ -88,36 +94,36 @@ def test_an_empty_file_and_a_file_of_another_version_have_no_state(content: dict
 def test_without_the_time_of_the_last_look_the_time_of_the_write_counts(
     damage: dict[str, object], written: dict[str, float], looked_at: float
 ) -> None:
-    content = {"version": VERSION, "rows": CONTENT["rows"]} | damage | written
-    state = alert_state(content, NO_PROFILE, LATER)
-    assert state is not None
+    state, unread = unread_in({"rows": CONTENT["rows"]} | damage | written)
     assert state.last_run.rows.keys() == set("abc")
     assert state.last_run.looked_at == looked_at
-    assert dropped_values(content, state) == {"looked_at": "looked_at"}
+    assert unread == [name for name, value in damage.items() if value is not None]
 
 
-DAMAGES: dict[str, tuple[dict[str, object], dict[str, str]]] = {
-    "nothing": ({}, {}),
-    "no rows by id": ({"rows": "a"}, {"rows": "rows"}),
-    "no rows": ({"rows": None}, {"rows": "rows"}),
-    "a waiting loss": ({"waiting": [*CONTENT["waiting"], {}]}, {"waiting": "waiting (1 of 3)"}),
-    "an incident": ({"open": {**CONTENT["open"], "inc-2": 7}}, {"open": "open (1 of 2)"}),
-    "a row": ({"rows": {**CONTENT["rows"], "b": {"row": {"id": 7}}}}, {"rows": "rows (1 of 3)"}),
-    "a verdict": (
-        {"rows": {**CONTENT["rows"], "b": CONTENT["rows"]["b"] | {"verdict": ["online", "x", True]}}},
-        {"rows": "rows (1 of 3)"},
-    ),
-    "blindness": ({"blind": {"since": "x"}}, {"blind": "blind"}),
-    "hooks": ({"failing": {"page": "x"}}, {"failing": "failing"}),
+INCIDENT_ID, INCIDENT = next(iter(CONTENT["open"].items()))
+LOSS: dict[str, Any] = INCIDENT["losses"][0]
+
+DAMAGES: dict[str, tuple[dict[str, object], list[str]]] = {
+    "nothing": ({}, []),
+    "no rows by id": ({"rows": "a"}, ["rows"]),
+    "no rows": ({"rows": None}, ["rows"]),
+    "a waiting loss": ({"waiting": CONTENT["waiting"] | {"x": {}}}, ["waiting x"]),
+    "two incidents": ({"open": CONTENT["open"] | {"inc-2": 7, "inc-3": {}}}, ["open inc-2", "open inc-3"]),
+    "an incident's losses": ({"open": {"inc-2": INCIDENT | {"losses": 7}}}, ["open inc-2"]),
+    "an incident's loss": ({"over": {"inc-2": INCIDENT | {"losses": [{}, LOSS]}}}, ["over inc-2 loss 0"]),
+    "announcements": ({"ledger": {"inc-2": 7, "inc-3": {"page": {}}}}, ["ledger inc-2", "ledger inc-3 page"]),
+    "a row": ({"rows": CONTENT["rows"] | {"b": {"0": 7}}}, ["rows b"]),
+    "a verdict": ({"rows": CONTENT["rows"] | {"b": CONTENT["rows"]["b"] | {"16": ["online", "x", True]}}}, ["rows b"]),
+    "blindness": ({"blind": {"since": "x"}}, ["blind"]),
+    "heartbeats": ({"is_stalled": 1}, ["is_stalled"]),
+    "hooks": ({"failing": {"page": "x"}}, ["failing page"]),
 }
 
 
-@pytest.mark.parametrize(("damage", "dropped"), DAMAGES.values(), ids=DAMAGES)
-def test_each_damaged_value_is_named(damage: dict[str, object], dropped: dict[str, str]) -> None:
-    content = CONTENT | damage
-    after = alert_state(content, NO_PROFILE, LATER)
-    assert after is not None
-    assert dict(dropped_values(content, after)) == dropped
+@pytest.mark.parametrize(("damage", "unread"), DAMAGES.values(), ids=DAMAGES)
+def test_each_damaged_value_is_named(damage: dict[str, object], unread: list[str]) -> None:
+    assert unread_in(CONTENT | damage)[1] == unread
+    assert list(unreadable_in(CONTENT | damage)) == unread
 
 
 def test_times_in_the_future_count_as_this_moment_because_the_clock_was_set_back() -> None:
@@ -142,20 +148,23 @@ def test_damage_in_one_part_costs_no_other_part(part: str, value: object) -> Non
     whole = alert_state(CONTENT, NO_PROFILE, LATER)
     assert after is not None
     assert whole is not None
-    changed = "last_run" if part in {"rows", "is_stalled", "written_at"} else part
+    changed = {"rows": "last_run", "is_stalled": "last_run", "written_at": "last_run", "over": "ledger"}.get(part, part)
     for name in {"last_run", "waiting", "open", "ledger", "failing"} - {changed}:
         assert getattr(after, name) == getattr(whole, name)
 
 
-@given(st.sampled_from([*CONTENT["waiting"][0]]), JSON)
+@given(st.sampled_from([*next(iter(CONTENT["waiting"].values()))]), JSON)
 def test_a_damaged_waiting_loss_costs_no_other(part: str, value: object) -> None:
-    first, *others = CONTENT["waiting"]
-    after = alert_state(CONTENT | {"waiting": [first | {part: value}, *others]}, NO_PROFILE, LATER)
-    assert after is not None
-    assert [loss.event.id for loss in after.waiting][-len(others) :] == [loss["id"] for loss in others]
+    (name, first), *others = CONTENT["waiting"].items()
+    state, _ = unread_in(CONTENT | {"waiting": {name: first | {part: value}, **dict(others)}})
+    assert [loss.event.id for loss in state.waiting][-len(others) :] == [loss["event"]["id"] for _, loss in others]
 
 
-INCIDENT: dict[str, Any] = next(iter(CONTENT["open"].values()))
+@pytest.mark.parametrize("damage", [{"silent_since": "x"}, {"noticed_at": None}])
+def test_a_waiting_loss_without_its_times_still_counts(damage: dict[str, object]) -> None:
+    name, loss = next(iter(CONTENT["waiting"].items()))
+    state, _ = unread_in({"waiting": {name: loss | damage}})
+    assert [getattr(each, *damage) for each in state.waiting] == [LATER.monotonic]
 
 
 def opened(entries: dict[str, Any]) -> tuple[Incident, ...]:
@@ -170,11 +179,21 @@ def test_a_damaged_incident_costs_no_other(part: str, value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [{"at": None}, {"at": "7"}, {"kind": None}, {"kind": "online"}, {"id": None}, {"id": ""}]
+    "damage",
+    [
+        {"at": None},
+        {"at": "7"},
+        {"at": 1e16},
+        {"kind": None},
+        {"kind": "online"},
+        {"kind": "blind"},
+        {"id": None},
+        {"id": ""},
+    ],
 )
 def test_an_incident_has_its_readable_losses(damage: dict[str, object]) -> None:
     (loss,) = INCIDENT["losses"]
-    entry = INCIDENT | {"losses": [loss | damage, loss | {"id": "b"}]}
+    entry = INCIDENT | {"losses": [loss | damage, loss | {"id": "b"}], "remaining": ["a", "b"]}
     (incident,) = opened({"inc-1": entry})
     assert [each.id for each in incident.losses] == ["b"]
     assert opened({"inc-1": INCIDENT | {"losses": [loss | damage]}}) == ()

@@ -14,6 +14,7 @@ from support.scripted_watch import Night, new_monitor
 
 from envwatch.alerts.alert_policy import (
     NO_WORDS,
+    WORD_ENTRY,
     AlertPolicy,
     Decision,
     Rule,
@@ -21,7 +22,6 @@ from envwatch.alerts.alert_policy import (
     decision_sentence,
     decision_text,
     policy_words,
-    word_entry,
 )
 from envwatch.alerts.monitor import Monitor, MonitorChanges
 from envwatch.alerts.uptime_record import UptimeRecord
@@ -187,14 +187,23 @@ WORDS = st.dictionaries(
 
 @given(WORDS)
 def test_words_survive_the_file(words: dict[Any, Word]) -> None:
-    assert policy_words({str(number): word_entry(*each) for number, each in enumerate(words.items())}) == words
+    assert policy_words({str(number): WORD_ENTRY.plain(each) for number, each in enumerate(words.items())}) == words
 
 
-GOOD: Final = word_entry((clean("s"), clean("e")), ALWAYS)
+GOOD: Final = WORD_ENTRY.plain(((clean("s"), clean("e")), ALWAYS))
 
 
 @pytest.mark.parametrize(
-    "damage", [{"alerts": "perhaps"}, {"at": "noon"}, {"at": None}, {"id": 3}, {"server": None}, {"by": []}]
+    "damage",
+    [
+        {"is_always": "perhaps"},
+        {"is_always": None},
+        {"at": "noon"},
+        {"at": None},
+        {"id": 3},
+        {"server": None},
+        {"by": []},
+    ],
 )
 def test_a_damaged_word_is_dropped_alone(damage: dict[str, Any]) -> None:
     assert policy_words({"bad": GOOD | damage, "worse": 3, "good": GOOD}) == {("s", "e"): ALWAYS}

@@ -61,7 +61,7 @@ def of_environments(*ids: str, lasts: timedelta = HOUR, at: WallMs = AT) -> Sile
     return silence_of_environments(map(key_of, ids), at, lasts, NOTE, BY)
 
 
-@pytest.mark.parametrize("silence", [of_query(), of_environments("env-a")], ids=["query", "environments"])
+@pytest.mark.parametrize("silence", [of_query(), of_environments("env-a")], ids=["matcher", "environments"])
 def test_a_silence_covers_its_query_or_its_rows_and_nothing_else(silence: Silence) -> None:
     assert (silence.at, silence.until - silence.at, silence.note, silence.by) == (AT, 3_600_000, NOTE, BY)
     assert silence.covers(A, EMPTY, NOW)
@@ -255,12 +255,11 @@ def test_written_silences_read_the_same() -> None:
     silences = {each.id: each for each in (of_query(), of_environments("env-b", "env-a"), cut)}
     content = json.loads(json.dumps(silences_content(silences)))
     assert silences_of(content, matcher_of) == silences
-    rest = GOOD.keys() - {"query"}
-    parts = [{"query"}, {"environments", "servers"}, {"ends"}]
-    assert [each.keys() for each in content.values()] == [rest | part for part in parts]
+    parts = [{"matcher"}, {"environments"}, {"ends"}]
+    assert [each.keys() - {"at", "until", "note", "by"} for each in content.values()] == parts
 
 
-GOOD: dict[str, Any] = {"query": "name:a", "at": NOW, "until": NOW + 1, "note": "why", "by": "ada"}
+GOOD: dict[str, Any] = {"matcher": "name:a", "at": NOW, "until": NOW + 1, "note": "why", "by": "ada"}
 
 
 @pytest.mark.parametrize(
@@ -276,12 +275,13 @@ GOOD: dict[str, Any] = {"query": "name:a", "at": NOW, "until": NOW + 1, "note": 
         GOOD | {"until": float("nan")},
         GOOD | {"note": 7},
         GOOD | {"by": ["ada"]},
-        GOOD | {"query": "name:("},
-        GOOD | {"query": 7},
-        GOOD | {"query": None, "ends": 7},
-        GOOD | {"query": None, "environments": []},
-        GOOD | {"query": None, "environments": [7], "servers": [""]},
-        GOOD | {"query": None, "environments": "env-a"},
+        GOOD | {"matcher": "name:("},
+        GOOD | {"matcher": 7},
+        GOOD | {"matcher": None, "ends": 7},
+        GOOD | {"matcher": None, "environments": []},
+        GOOD | {"matcher": None, "environments": [["", 7]]},
+        GOOD | {"matcher": None, "environments": [["", "env-a"], [""]]},
+        GOOD | {"matcher": None, "environments": "env-a"},
     ],
 )
 def test_a_damaged_silence_costs_itself_alone(raw: object) -> None:
@@ -290,14 +290,12 @@ def test_a_damaged_silence_costs_itself_alone(raw: object) -> None:
 
 @pytest.mark.parametrize(("length", "is_read"), [(1_000, True), (1_001, False)])
 def test_a_too_long_query_is_not_read(length: int, *, is_read: bool) -> None:
-    found = silences_of({"1": GOOD | {"query": "x" * length}}, lambda _: ONLY_A)
+    found = silences_of({"1": GOOD | {"matcher": "x" * length}}, lambda _: ONLY_A)
     assert bool(found) is is_read
 
 
 def test_note_and_author_may_be_missing() -> None:
-    (silence,) = silences_of(
-        {"1": {"environments": ["env-a", 7], "servers": ["", ""], "at": 1, "until": 2}}, matcher_of
-    ).values()
+    (silence,) = silences_of({"1": {"environments": [["", "env-a"]], "at": 1, "until": 2}}, matcher_of).values()
     assert silence == Silence(
         id=clean("1"),
         environments=frozenset({key_of("env-a")}),
@@ -310,7 +308,7 @@ def test_note_and_author_may_be_missing() -> None:
 
 @given(text=st.sampled_from(WEAPONS) | st.text(max_size=300))
 def test_no_text_in_a_file_can_act_on_a_terminal(text: str) -> None:
-    raw = GOOD | {"query": None, "environments": [text], "servers": [text], "note": text, "by": text}
+    raw = GOOD | {"matcher": None, "environments": [[text, text]], "note": text, "by": text}
     for silence in silences_of({text: raw}, matcher_of).values():
         texts = (silence.id, silence.note, silence.by, *(id_ for _, id_ in silence.environments))
         assert all(clean(each, max(len(each), 1)) == each for each in texts)

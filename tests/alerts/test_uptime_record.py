@@ -14,7 +14,7 @@ from support.builders import NOW, environment, failed, listed, reading, slept
 
 from envwatch.alerts.alert_policy import AlertPolicy
 from envwatch.alerts.monitor import Monitor
-from envwatch.alerts.uptime_record import UptimeRecord, damage_of, record_of, uptime_content
+from envwatch.alerts.uptime_record import UptimeRecord, record_of, unreadable_uptimes, uptime_content
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.tracking import EVERYTHING
 from envwatch.fleet.uptime import Uptime
@@ -324,28 +324,21 @@ def test_no_record_in_a_file(content: dict[str, object]) -> None:
         [1, 2, 1, 1],
         ["1", 2, 1, True],
         [1, 2, 1, True, 3],
+        [1, 2, 1, True, False],
+        [1, 2, 1, True, True, True],
         [float("nan"), 2, 1, True],
         {"up": 1},
     ],
 )
 def test_a_damaged_row_is_dropped_alone(row: object) -> None:
-    found = record_of({"watched_ms": 10, "rows": {"bad": row, "good": [1, 2, 3, None]}, "first": ["good", "bad"]})
+    found = record_of({"watched_ms": 10, "rows": {"bad": row, "good": [1, 2, 3, None, True]}})
     assert found is not None
     assert found.rows == {clean("good"): Uptime(1.0, 2.0, 3.0, is_up=None, is_first=True)}
     assert found.damaged == {"bad"}
 
 
-@pytest.mark.parametrize("first", [3, None, {"a": 1}, ["a", 3], [[]], "a"])
-def test_a_damaged_list_of_first_rows_costs_the_rows_watched_for_less_than_two_days(first: object) -> None:
-    known = [WEEK / 2, WEEK / 2, 3, True]
-    found = record_of({"watched_ms": 10, "rows": {"new": [1, 2, 3, True], "known": known}, "first": first})
-    assert found is not None
-    assert found.rows.keys() == {"known"}
-    assert found.damaged == {"new"}
-
-
 def test_a_row_with_a_damaged_entry_counts_at_once_and_no_newcomer_does() -> None:
-    content = {"watched_ms": 10, "rows": {"a": ["1", 2, 3, True], "b": [1, 2, 3, True]}, "first": []}
+    content = {"watched_ms": 10, "rows": {"a": ["1", 2, 3, True], "b": [1, 2, 3, True]}}
     record = Record("a", "b", "late", record=record_of(content)).poll()
     assert [record.uptime(name).is_first for name in ("a", "b", "late")] == [True, False, False]
     record.names.append("later")
@@ -362,15 +355,15 @@ def test_the_damaged_rows_of_a_record_are_taken_from_a_rebuilt_record_by_the_rec
 
 
 @pytest.mark.parametrize(
-    ("content", "text"),
+    ("content", "unread"),
     [
-        ({}, None),
-        ({"watched_ms": 10, "rows": {"a": [1, 2, 3, True]}, "first": []}, None),
-        ({"watched_ms": float("nan"), "rows": {}}, "damaged"),
-        ({"watched_ms": 10, "rows": []}, "damaged"),
-        ({"watched_ms": 2, "rows": {"a": [1, 2, 3, True]}}, "damaged entries of a"),
-        ({"watched_ms": 9, "rows": dict.fromkeys("fedcba", 0)}, "damaged entries of a, b, c, d, e and 1 other"),
+        ({}, []),
+        ({"watched_ms": 10, "rows": {"a": [1, 2, 3, True]}}, []),
+        ({"watched_ms": float("nan"), "rows": {}}, ["the watched time"]),
+        ({"watched_ms": 10, "rows": []}, ["the watched time"]),
+        ({"watched_ms": 2, "rows": {"a": [1, 2, 3, True]}}, ["a"]),
+        ({"watched_ms": 9, "rows": dict.fromkeys("cba", 0)}, ["a", "b", "c"]),
     ],
 )
-def test_the_damage_of_a_file_in_words(content: dict[str, object], text: str | None) -> None:
-    assert damage_of(content) == text
+def test_each_unreadable_uptime_is_named(content: dict[str, object], unread: list[str]) -> None:
+    assert list(unreadable_uptimes(content)) == unread

@@ -19,7 +19,7 @@ from envwatch.fleet.uptime import Uptime
 from envwatch.history.stored import Retention, history_folder
 from envwatch.history.writer import FolderWriter
 from envwatch.model.text import clean
-from envwatch.watch.state_file import UPTIME, merge, words_in
+from envwatch.watch.state_file import SILENCES, UPTIME, merge, words_in
 from envwatch.watch.state_files import uptime_file_for
 
 if TYPE_CHECKING:
@@ -229,8 +229,8 @@ def test_a_silence_ends_by_a_unique_beginning_of_its_id(envwatch: Envwatch) -> N
     silence = {"at": now, "until": now + 3_600_000, "note": "", "by": ""}
     folder = envwatch.home / "envwatch"
     folder.mkdir(exist_ok=True)
-    content = {id_: {**silence, "query": f"name:{id_}"} for id_ in ("3f2a9c1e", "3f77b0d4")}
-    (folder / "silences.json").write_text(json.dumps(content), encoding="utf-8")
+    content = {id_: {**silence, "matcher": f"name:{id_}"} for id_ in ("3f2a9c1e", "3f77b0d4")}
+    (folder / "silences.json").write_text(SILENCES.text(content), encoding="utf-8")
     refused = envwatch("silence", "end", "3f")
     assert (refused.code, refused.line) == (2, "2 silences begin with 3f: 3f2a9c1e, 3f77b0d4")
     assert envwatch("silence", "end", "3f2") == (0, "", "ended: name:3f2a9c1e\n")

@@ -22,6 +22,7 @@ from support.pty_terminal import environment
 
 from envwatch.cli.arguments import StopError, options_in
 from envwatch.letta.poller import read_clocks
+from envwatch.watch.state_file import ACKNOWLEDGEMENTS, SILENCES
 
 if TYPE_CHECKING:
     from support.in_process import Envwatch
@@ -53,7 +54,7 @@ def test_a_wait_changes_no_file_and_so_no_decision_of_check(envwatch: Envwatch, 
     faulty.rows, folder = rows({}), envwatch.home / "envwatch"
     key = {"server": faulty.url.removeprefix("http://"), "id": "env-1"}
     folder.mkdir(exist_ok=True)
-    (folder / "acknowledged.json").write_text(json.dumps({"env-1": {"at": 1.0, "note": "known", **key}}))
+    (folder / "acknowledged.json").write_text(ACKNOWLEDGEMENTS.text({"env-1": {"at": 1.0, "note": "known", **key}}))
 
     def contents() -> dict[str, bytes]:
         return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -97,7 +98,9 @@ def test_acknowledgements_silences_and_the_policy_count(envwatch: Envwatch, faul
     assert envwatch("silence", "web-1 profile:default", "--for", "2h", "--yes").code == 0
     key = {"server": faulty.url.removeprefix("http://"), "id": "env-4"}
     ack = {"at": read_clocks().wall, "note": "known", "sign_at": DOWN["lastSeenAt"], **key}
-    (envwatch.home / "envwatch" / "acknowledged.json").write_text(json.dumps({"env-4": ack}), encoding="utf-8")
+    (envwatch.home / "envwatch" / "acknowledged.json").write_text(
+        ACKNOWLEDGEMENTS.text({"env-4": ack}), encoding="utf-8"
+    )
     envwatch.write_config('filter = "name:no-such"\nonline_only = true\nexpect = ["web-3"]\n')
     assert first_line(envwatch("check", ENVWATCH_ALERT="!name:web-2")) == (
         0,
@@ -130,11 +133,11 @@ def test_what_is_quiet_on_one_server_is_a_problem_on_another_with_the_same_id(
     state = envwatch.home / "envwatch"
     state.mkdir()
     if is_silence:
-        silence = {"at": now, "until": now + 3_600_000, "environments": ["env-1"], "servers": [server]}
-        (state / "silences.json").write_text(json.dumps({"0": silence}), encoding="utf-8")
+        silence = {"at": now, "until": now + 3_600_000, "environments": [[server, "env-1"]]}
+        (state / "silences.json").write_text(SILENCES.text({"0": silence}), encoding="utf-8")
     else:
         ack = {"at": now, "note": "known", "server": server, "id": "env-1"}
-        (state / "acknowledged.json").write_text(json.dumps({f"{server} env-1": ack}), encoding="utf-8")
+        (state / "acknowledged.json").write_text(ACKNOWLEDGEMENTS.text({f"{server} env-1": ack}), encoding="utf-8")
     with serving(rows(DOWN)) as other:
         names = write_profiles(envwatch, home=faulty.url, work=faulty.url, away=other.url)
         counts = f"1 off, 2 {'silenced' if is_silence else 'acked'}"

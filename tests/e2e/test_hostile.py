@@ -51,6 +51,7 @@ from envwatch.fleet.events import Event, Kind
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
 from envwatch.screen.terminal.app import notification_sequence
+from envwatch.stored.entries import content_of_text
 
 if TYPE_CHECKING:
     import subprocess
@@ -397,7 +398,7 @@ def raw(path: Path) -> str:
 
 
 def assert_acknowledgements_are_text(path: Path, count: int) -> None:
-    known = json.loads(raw(path))
+    known = content_of_text(raw(path)).content
     assert len(known) == count
     assert all(text.isprintable() and len(text) <= 1024 for text in texts_in(known))
     assert all(ack["note"].startswith("pwned \\x9b31m") for ack in known.values())

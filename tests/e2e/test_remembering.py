@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import stat
 import sys
 import time
@@ -28,6 +27,7 @@ from envwatch.history.writer import FolderWriter
 from envwatch.model.clock import WallMs
 from envwatch.model.page import environment_of
 from envwatch.model.text import clean
+from envwatch.stored.entries import content_of_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,9 +59,9 @@ def state_of(home: Path) -> Path:
 def kept(home: Path, name: str) -> dict[str, Any]:
     path = state_of(home) / name
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    content = json.loads(path.read_text())
-    assert isinstance(content, dict)
-    return content
+    read = content_of_text(path.read_text())
+    assert read.damaged == ()
+    return read.content
 
 
 # -- decisions and looks -----------------------------------------------------------------------------------------------

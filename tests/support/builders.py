@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 from uuid import NAMESPACE_OID, uuid5
 
-from envwatch.alerts.acknowledgements import entry_of, name_of
+from envwatch.alerts.acknowledgements import ACK_ENTRY, name_of
 from envwatch.alerts.monitor import Monitor
 from envwatch.fleet.events import ENDS, NO_PROFILE, Kind
 from envwatch.fleet.profile_state import ProfileState
@@ -171,7 +171,7 @@ def counts_of(profile_state: ProfileState) -> Mapping[Presence, int]:
 
 def entries_of(acks: Acks) -> dict[str, dict[str, Any]]:
     """Return the entries of acknowledgements in a JSON file."""
-    return {name_of(key): entry_of(key, ack) for key, ack in acks.items()}
+    return {name_of(key): ACK_ENTRY.plain((key, ack)) for key, ack in acks.items()}
 
 
 def key_of(id_: str) -> ServerKey:

@@ -14,7 +14,7 @@ from support.builders import NOW, environment, failed, key_of, listed, reading, 
 from support.memory_history import MemoryHistory
 from support.policies import soon
 
-from envwatch.alerts.alert_state import alert_state, alert_state_content, dropped_values
+from envwatch.alerts.alert_state import alert_state, alert_state_content, unreadable_in
 from envwatch.alerts.hook_rules import HookRule, HookState, following
 from envwatch.alerts.incident import Incident
 from envwatch.alerts.ledger import Progress
@@ -126,7 +126,7 @@ class Watch:
         later = replace(self, at=self.at + seconds * 1000, opened=[], resolved=[], events=[])
         state = alert_state(content, NO_PROFILE, later.clocks)
         assert state is not None
-        assert dropped_values(content, state) == {}
+        assert not unreadable_in(content)
         silences = self.monitor.silences if silences is None else silences
         later.monitor = Monitor.create(LIMITS, self.monitor.policies).with_silences(silences)
         later.monitor = later.monitor.with_alert_state(NO_PROFILE, state)

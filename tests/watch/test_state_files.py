@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import fcntl
-import json
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -34,7 +33,7 @@ from envwatch.model.redactor import Secret
 from envwatch.model.text import clean
 from envwatch.watch.loop import Decisions
 from envwatch.watch.profiles import Profiles, SelectedProfile, history_folder_for, state_file
-from envwatch.watch.state_file import ACKNOWLEDGEMENTS, acknowledged, merge
+from envwatch.watch.state_file import ACKNOWLEDGEMENTS, UPTIME, acknowledged, merge
 from envwatch.watch.state_files import StateFiles, UptimeFiles, stored_record, uptime_file_for
 
 if TYPE_CHECKING:
@@ -142,9 +141,7 @@ class Process:
         return self.monitor.uptime_records[NO_PROFILE].watched_ms / MINUTE_MS
 
 
-DAMAGED_ROWS: Final = json.dumps(
-    {"watched_ms": 30 * MINUTE_MS, "rows": {"a": ["1", "1", "1", True], "b": {"up": 1}}, "first": []}
-)
+DAMAGED_ROWS: Final = UPTIME.text({"watched_ms": 30 * MINUTE_MS, "rows": {"a": ["1", "1", "1", True], "b": {"up": 1}}})
 
 
 def stored_minutes() -> float | None:
@@ -213,7 +210,14 @@ def test_one_process_writes_and_another_reads_and_takes_over() -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [None, "{", '{"rows": {}}', '{"watched_ms": -1, "rows": {}}', '{"watched_ms": NaN, "rows": {}}', DAMAGED_ROWS],
+    [
+        None,
+        "{",
+        '{"rows": {}}\n{}\n',
+        '{"watched_ms": -1, "rows": {}}\n{}\n',
+        '{"watched_ms": NaN, "rows": {}}\n{}\n',
+        DAMAGED_ROWS,
+    ],
 )
 def test_without_a_readable_file_the_history_gives_the_record(content: str | None) -> None:
     folder = history_folder_for(SERVER, SETTINGS)
@@ -237,23 +241,28 @@ def test_without_a_readable_file_the_history_gives_the_record(content: str | Non
     assert found[NO_PROFILE].watched_ms == pytest.approx(30 * MINUTE_MS)
     assert found[NO_PROFILE].rows.keys() == {"a", "b"}
     process.files.close()
-    what = "damaged entries of a, b" if content == DAMAGED_ROWS else "damaged"
-    forgot = f"forgot which machines are up most of the time: {what} ({path}, kept as {path.name}.aside)"
-    assert process.warnings == ([] if content is None else [forgot])
+    about, place = "which machines are up most of the time", f"({path}, kept as {path.name}.aside)"
+    if content is None:
+        assert process.warnings == []
+    elif content == "{":
+        assert process.warnings == [f"forgot {about}: damaged {place}"]
+    else:
+        unread = "a, b" if content == DAMAGED_ROWS else "the watched time"
+        assert process.warnings == [f"forgot in part {about}: cannot read {unread} {place}"]
 
 
 def test_a_record_with_a_damaged_entry_is_set_aside_at_the_next_write() -> None:
     path = uptime_file_for(SERVER, SETTINGS)
     Process().minutes(0, 5, "a", "b").files.close()
-    content = json.loads(path.read_text())
+    content = UPTIME.read(path).content
     content["rows"]["a"][0] = "300000"
-    path.write_text(json.dumps(content))
+    path.write_text(UPTIME.text(content))
     process = Process(replace(SETTINGS, history=False)).minutes(10, 12, "a", "b")
     process.files.close()
     aside = path.with_name(f"{path.name}.aside")
-    assert json.loads(aside.read_text()) == content
+    assert UPTIME.read(aside).content == content
     assert process.warnings == [
-        f"forgot which machines are up most of the time: damaged entries of a ({path}, kept as {aside.name})",
+        f"forgot in part which machines are up most of the time: cannot read a ({path}, kept as {aside.name})",
     ]
     record = stored_record(SERVER, SETTINGS)
     assert record is not None

@@ -561,8 +561,8 @@ def test_every_row_is_counted_once_and_each_loss_is_in_one_line(
             )
         kinds = [2 if line.is_acked else 0 if line.is_open else 1 for line in block.lines]
         assert kinds == sorted(kinds)
-        opened = [line.noticed_at for line in block.lines if line.is_open]
-        assert opened == sorted(opened, reverse=True)
+        opened = [(line.blindness is None, -line.noticed_at) for line in block.lines if line.is_open]
+        assert opened == sorted(opened), "the blind profiles, then the newest loss"
         assert (block.newest is None) is (not opened)
 
         for view in (View(), View(sort="name"), View(group="os")):

@@ -10,13 +10,12 @@ from functools import lru_cache, partial
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from envwatch.alerts.alert_policy import Decision, Rule, Word
+from envwatch.alerts.alert_policy import WORD, Decision, Rule
 from envwatch.alerts.incident import Incident
 from envwatch.alerts.losses import Loss, key_of
 from envwatch.alerts.recurring_hours import DAY_MINUTES, DAYS, RecurringHours
 from envwatch.alerts.silences import Silence
 from envwatch.fleet.uptime import Uptime, rounded_parts, uptime_of
-from envwatch.fleet.watched_time import Span
 from envwatch.history.encoding.differences import reordered, runs_between
 from envwatch.history.encoding.events import event_codec
 from envwatch.history.past import RecordedAlerts, query_only
@@ -24,13 +23,10 @@ from envwatch.model.text import EMPTY
 from envwatch.stored.codecs import (
     COUNT,
     FLAG,
-    NUMBER,
-    TEXT,
     Codec,
     codecs_of,
     list_of,
     optional,
-    read_number,
     record,
     several,
     text_of,
@@ -64,8 +60,7 @@ _HOURS_WATCHED: Final = _at_most(7 * 24)
 _MINUTES: Final = _at_most(DAY_MINUTES)
 _DAY: Final = _at_most(len(DAYS) - 1)
 
-_WORD: Final = record(Word, is_always=FLAG, at=NUMBER, by=TEXT)
-_DECISION: Final = record(Decision, counts=FLAG, rule=word(Rule), word=optional(_WORD))
+_DECISION: Final = record(Decision, counts=FLAG, rule=word(Rule), word=optional(WORD))
 
 
 def _uptime_of(share: object, hours: object, is_first: object) -> Uptime:
@@ -91,12 +86,11 @@ _SILENCE: Final = record(
     zone=optional(_ZONE),
     **codecs_of(Silence, "environments", "matcher", "hours", "zone"),
 )
-_SPAN: Final = Codec(list, lambda plain: Span(*map(read_number, list_of(plain))))
 
 
 @lru_cache(maxsize=64)
 def _loss_codec(profile: SafeText) -> Codec[Loss]:
-    return record(Loss, event=event_codec(profile), died=_SPAN, **codecs_of(Loss, "event", "died"))
+    return record(Loss, event=event_codec(profile), **codecs_of(Loss, "event"))
 
 
 @lru_cache(maxsize=64)
