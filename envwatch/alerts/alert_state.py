@@ -34,6 +34,20 @@ _NOT_KEPT: Final = {
     for name, value in defaults_of(Event).items()
     if name in {"field", "before", "after", "lasted", "of", "members", "then"}
 }
+_OF_ONE_RUN: Final = frozenset(
+    {
+        "absent",
+        "clock_suspect",
+        "has_impossible_time",
+        "last_change",
+        "last_known_heartbeat",
+        "left_pod_id",
+        "replaced_by",
+        "replaced_by_name",
+        "skew_check",
+    }
+)
+"""Fields of a row that the next run finds out anew."""
 _OBJECT: Final = Codec(dict[str, Any], object_of)
 T = TypeVar("T")
 
@@ -105,7 +119,7 @@ def alert_state_content(state: AlertState, now: Clocks) -> dict[str, Any]:
         "ledger": ledger_content(state.ledger, state.profile, now),
         "blind": None if state.blindness is None else codecs.blindness.plain(state.blindness),
         "failing": dict(state.failing),
-        "rows": {id_: plain_row(_kept(tracked)) for id_, tracked in state.last_run.rows.items()},
+        "rows": {id_: plain_row(tracked, _OF_ONE_RUN) for id_, tracked in state.last_run.rows.items()},
     }
 
 
@@ -117,19 +131,6 @@ def ledger_content(ledger: Ledger, profile: SafeText, now: Clocks) -> dict[str, 
         for id_ in ledger.announcements
     }
     return {id_: channels for id_, channels in found.items() if channels}
-
-
-def _kept(tracked: TrackedEnvironment) -> TrackedEnvironment:
-    """Return what the next run needs of a row."""
-    return TrackedEnvironment(
-        tracked.environment,
-        tracked.verdict,
-        tracked.is_flapping,
-        since_at=tracked.since_at,
-        transitions=tracked.transitions,
-        twins=tracked.twins,
-        offline_beside=tracked.offline_beside,
-    )
 
 
 def alert_state(

@@ -34,7 +34,7 @@ from envwatch.stored.codecs import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Container, Mapping
 
     from envwatch.model.clock import MonotonicS, ServerMs
     from envwatch.model.text import SafeText
@@ -84,13 +84,12 @@ def tracked_of(row: EncodedRow, profile: SafeText) -> TrackedEnvironment:
     return tracked
 
 
-def plain_row(tracked: TrackedEnvironment) -> dict[str, Any]:
-    """Return an environment's cells by number, without default values."""
-    cells = [codec.plain(value) for codec, value in zip(CODECS, _cells_of(tracked), strict=True)]
+def plain_row(tracked: TrackedEnvironment, without: Container[str] = ()) -> dict[str, Any]:
+    """Return an environment's cells by number, without default values and the fields `without`."""
     return {
-        str(number): cell
-        for number, cell in enumerate(cells)
-        if number not in _PLAIN_DEFAULTS or not is_same(cell, _PLAIN_DEFAULTS[number])
+        number: plain(value)
+        for (number, name, plain, default), value in zip(_PLAIN_CELLS, _cells_of(tracked), strict=True)
+        if value is not default and name not in without
     }
 
 
@@ -181,9 +180,10 @@ CODECS: Final = tuple(codec for _, codec in _CELLS.values())
 
 DEFAULTS: Final[Mapping[str, Any]] = {**defaults_of(Environment), **defaults_of(TrackedEnvironment)}
 """Values of fields missing in older files."""
-_PLAIN_DEFAULTS: Final = {
-    number: CODECS[number].plain(DEFAULTS[name]) for number, name in enumerate(NAMES) if name in DEFAULTS
-}
+_PLAIN_CELLS: Final = [
+    (str(number), name, codec.plain, DEFAULTS.get(name, ...))
+    for number, (name, codec) in enumerate(zip(NAMES, CODECS, strict=True))
+]
 
 ID: Final = NAMES.index("id")
 SEEN: Final = NAMES.index("last_seen_at")
