@@ -37,7 +37,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.acks import Ack
 from envwatch.model.outcome import Cause, ListedPage, Snapshot
 from envwatch.model.text import clean
-from envwatch.watch.state_file import ACKNOWLEDGEMENTS, acknowledged, merge
+from envwatch.watch.state_file import ACKNOWLEDGEMENTS, ALERT_STATE, acknowledged, merge
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -431,7 +431,7 @@ async def listed(server: Faulty, count: int) -> None:
 
 async def has_no_open_incident(state: Path) -> None:
     async with asyncio.timeout(programs.TIMEOUT_S):
-        while json.loads(await asyncio.to_thread(state.read_bytes))["open"]:  # noqa: ASYNC110 - a file has no event
+        while (await asyncio.to_thread(ALERT_STATE.read, state)).content["open"]:  # noqa: ASYNC110 - a file has no event
             await asyncio.sleep(0.01)
 
 
@@ -463,7 +463,7 @@ command = ["/nonexistent/page"]
             assert await first_run.ended() == Exit.TERMINATED
             errors = first_run.errors.read_text()
         (kept,) = (tmp_path / "state" / "envwatch" / "alerts").glob("*.json")
-        channels = json.loads(kept.read_bytes())["ledger"][first["dedup_key"]]
+        channels = ALERT_STATE.read(kept).content["ledger"][first["dedup_key"]]
         told = [hook for hook, announcement in channels.items() if announcement["progress"] == "told"]
         assert told == ["duty"], "the other hook has not sent it"
         async with running(environ, tmp_path, *WATCH) as second_run:
