@@ -40,6 +40,7 @@ _ID: Final = text_up_to(LONGEST)
 _SLACK_MS: Final = limits.SILENCE_CLOCK_SLACK / MS
 _MERGED_MS: Final = limits.SILENCES_MERGE_FOR / MS
 _NEVER: Final = WallMs(0.0)
+"""Begin and end of a recurring silence, which no file has."""
 
 
 class Silence(NamedTuple):
@@ -253,6 +254,8 @@ def _silence_codec(matcher_of: Callable[[str], Any]) -> Codec[Silence]:
 
     def value(plain: object) -> Silence:
         silence = codec.value(plain)
+        if _NEVER in (silence.at, silence.until):
+            raise ValueError("a silence without times")
         if silence.matcher is None and not silence.environments and not silence.ends:
             raise ValueError("a silence of nothing")
         return silence

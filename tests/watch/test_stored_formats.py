@@ -166,6 +166,15 @@ def test_of_many_damaged_entries_the_first_five_are_named() -> None:
     assert ACKNOWLEDGEMENTS.loss(read) == f"forgot in part which machines are acknowledged: cannot read {named}"
 
 
+@pytest.mark.parametrize("lost", ["at", "until"])
+def test_a_silence_without_its_times_is_named_and_not_an_ended_silence(lost: str) -> None:
+    content = content_in("silences", golden("silences"))
+    del content["3f2a9c1e"][lost]
+    read = content_of_text(SILENCES.text(content))
+    assert SILENCES.loss(read) == "forgot in part which machines are silenced: cannot read 3f2a9c1e"
+    assert silences_of(read.content, matcher_or_none).keys() == SILENCES_BY_ID.keys() - {"3f2a9c1e"}
+
+
 def test_a_row_of_the_alert_file_is_as_before() -> None:
     state = alert_state(content_in("alerts", golden("alerts")), NO_PROFILE, reading(NOW + 120_000))
     assert state is not None
