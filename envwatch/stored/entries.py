@@ -55,11 +55,12 @@ def content_of_text(text: str, parts: Container[str] = ()) -> ReadText:
             damaged.append(f"line {number}")
             continue
         for name, value in last.items():
-            known = content.get(name)
-            if name in parts and isinstance(known, dict) and isinstance(value, dict):
-                known.update(value)
-            else:
+            if name not in parts:
                 content[name] = value
+            elif isinstance(value, dict):
+                content.setdefault(name, {}).update(value)
+            else:
+                damaged.append(f"line {number}")
     if last != {}:
         damaged.append("the end")
     return ReadText(content, tuple(damaged))

@@ -155,8 +155,8 @@ def test_a_damaged_end_of_a_line_costs_neither_line() -> None:
 
 
 def test_a_later_line_wins_and_parts_are_joined() -> None:
-    text = '{"a": {"x": 1}}\n{"a": {"y": 2}}\n{"rows": 5}\n{"rows": {"x": 1}}\n{"rows": {"y": 2}}\n{}\n'
-    assert content_of_text(text, {"rows"}) == ({"a": {"y": 2}, "rows": {"x": 1, "y": 2}}, ())
+    text = '{"a": {"x": 1}}\n{"a": {"y": 2}}\n{"rows": {"x": 1}}\n{"rows": {"y": 2}}\n{"rows": 5}\n{}\n'
+    assert content_of_text(text, {"rows"}) == ({"a": {"y": 2}, "rows": {"x": 1, "y": 2}}, ("line 5",))
 
 
 def test_of_many_damaged_entries_the_first_five_are_named() -> None:
