@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -81,6 +82,14 @@ def test_an_expected_environment_missing_in_both_runs_is_no_change() -> None:
     assert changes_of(lives((0, beating(1))), first, expect=expect) == []
     resumed, _ = watched([first], ProfileState().resuming(before.as_last_run))
     assert len(resumed.environments) == 1, "no longer expected"
+
+
+@pytest.mark.parametrize(("gap", "since"), [(180_000, None), (180_001, NOW)])
+def test_a_gap_of_three_intervals_of_the_run_before_is_no_blindness(gap: float, since: float | None) -> None:
+    before, _ = watched([listed(beating(2), interval=timedelta(minutes=1))])
+    first = [*beating(1, NOW + gap), environment("env-2", connectionId=None)]
+    (loss,) = changes_of(before, listed(first, NOW + gap))
+    assert loss.since == since
 
 
 ROW = st.sampled_from(
