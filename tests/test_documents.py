@@ -204,7 +204,7 @@ def test_every_filter_in_the_pages_can_be_parsed() -> None:
     table = {row[0].strip("`") for row in tables(GENERATED.sub("", PAGES["docs/filter.md"]))}
     assert len(table) > 5
     assert len(queries) > len(table)
-    assert all(parse(query) for query in queries | table)
+    assert all(parse(query, has_past=True) for query in queries | table)
 
 
 # Names.

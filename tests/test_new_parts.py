@@ -49,20 +49,19 @@ def recipe(title: str) -> list[str]:
 def insert_field(copy: Path) -> set[str]:
     declaration, presentation = recipe("A field of the API")
     insert_last(copy / "envwatch/model/environment.py", declaration.rstrip("\n"), "Environment")
-    insert_last(copy / "envwatch/query/presentation.py", presentation.rstrip("\n"), "_ALL")
+    insert_last(copy / "envwatch/query/presentation.py", presentation.rstrip("\n"), "_SENT")
     promise(copy, "Columns", "site")
     promise(copy, "A machine, in this order, also of JSON lines and CSV", "site")
-    path = copy / "docs/stability.md"
-    fields = r"(\*\*Fields of the filter\*\*: `[^`]+)(\s)meta\.KEY`"
-    path.write_text(re.sub(fields, r"\1 site\2meta.KEY`", path.read_text(encoding="utf-8")), encoding="utf-8")
+    promise_filter(copy, "site")
     return {"envwatch/model/environment.py", "envwatch/query/presentation.py"}
 
 
 def insert_column(copy: Path) -> set[str]:
     (declaration,) = recipe("A column from the past")
-    insert_last(copy / "envwatch/wording/table/columns.py", declaration.rstrip("\n"), "COMPUTED")
+    insert_last(copy / "envwatch/query/presentation.py", declaration.rstrip("\n"), "_COMPUTED")
     promise(copy, "Columns", "outages")
-    return {"envwatch/wording/table/columns.py"}
+    promise_filter(copy, "outages")
+    return {"envwatch/query/presentation.py"}
 
 
 def insert_delivery(copy: Path) -> set[str]:
@@ -120,6 +119,12 @@ def promise(copy: Path, title: str, name: str) -> None:
     path = copy / "docs/stability.md"
     text = path.read_text(encoding="utf-8")
     path.write_text(re.sub(rf"(\*\*{re.escape(title)}\*\*: `[^`]+)`", rf"\1 {name}`", text), encoding="utf-8")
+
+
+def promise_filter(copy: Path, name: str) -> None:
+    path = copy / "docs/stability.md"
+    fields = r"(\*\*Fields of the filter\*\*: `[^`]+)(\s)meta\.KEY`"
+    path.write_text(re.sub(fields, rf"\1 {name}\2meta.KEY`", path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

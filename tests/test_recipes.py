@@ -112,7 +112,9 @@ def test_every_filter_field_is_completed_and_documented() -> None:
     assert all(offers.values())
     assert listed_under("fields", FILTER) == {*FIELDS, "meta.KEY"}
     assert all(
-        parse(f"{name}:none") for name, field in FIELDS.items() if not isinstance(field, FlagField | StatusField)
+        parse(f"{name}:none", has_past=True)
+        for name, field in FIELDS.items()
+        if not isinstance(field, FlagField | StatusField)
     )
 
 

@@ -492,7 +492,8 @@ def options_in(arguments: Sequence[str] | None, options: Options | None = None) 
         if name not in parser.names:
             parser.error(f"`{parser.prog}` takes no --{name.replace('_', '-')}")
     if options.filter:
-        check_query(options.filter, "--filter")
+        is_of_table = options.command is None or options.command in GROUPS["Dashboard"]
+        check_query(options.filter, "--filter", has_past=is_of_table)
     return options
 
 
@@ -520,13 +521,16 @@ def _fill(name: str, parser: Parser) -> None:
     load(name).add_arguments(parser)
 
 
-def check_query(text: str, argument: str, *, is_positional: bool = False) -> None:
+def check_query(text: str, argument: str, *, is_positional: bool = False, has_past: bool = False) -> None:
     """Raise `StopError` for a mistake in a query; `argument` names the query in the message."""
     from envwatch.query.language import parse, parse_argument
     from envwatch.query.lexer import QueryError
 
     try:
-        (parse_argument if is_positional else parse)(text)
+        if is_positional:
+            parse_argument(text)
+        else:
+            parse(text, has_past=has_past)
     except QueryError as mistake:
         piece = clean(LIKE_A_KEY.sub("…", text[mistake.start : mistake.end]), 40)
         place = f"at character {mistake.start + 1}{': ' if piece else ''}{piece}"

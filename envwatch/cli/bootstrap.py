@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from envwatch.query.language import Query
     from envwatch.watch.log import PollLog
     from envwatch.watch.state_file import StateFormat
+    from envwatch.wording.table.table_view import NamedView
 
 _WITHOUT_SCREEN: Final = frozenset(GROUPS["Without a screen"])
 """Commands that ignore saved settings of the dashboard."""
@@ -154,6 +155,25 @@ def profiles_for(options: Options, find: Callable[[Settings], Credentials] | Non
     all_settings = all_settings_for(options)
     found = [SelectedProfile((find or credentials_for)(each), each) for each in all_settings]
     return Profiles({clean(each.settings.profile) if len(found) > 1 else NO_PROFILE: each for each in found})
+
+
+def view_for(options: Options, settings: Settings) -> NamedView:
+    """Return the view of `--view`, or without the option the view of all rows.
+
+    Raises:
+        ConfigError: no view has the name.
+        StopError: the view filters by recorded time, which only the dashboard knows.
+    """
+    from envwatch.config.settings import view_named
+    from envwatch.wording.table.table_view import NamedView, View
+
+    if options.view is None:
+        return NamedView(name="")
+    view = view_named(settings, options.view, "--view")
+    query = view.chosen(View()).query
+    if query.needs_past:
+        raise StopError(Exit.USAGE, f"--view: {query} needs the past, which only the dashboard knows")
+    return view
 
 
 def print_hint(query: Query, fleet: Fleet) -> bool:

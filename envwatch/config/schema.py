@@ -70,7 +70,7 @@ OwnView: Final = _table_of(
     NamedView,
     "OwnView",
     "A view of your own: machines, columns, order and groups under one name and key.",
-    filter=validators.QUERY,
+    filter=validators.QUERY_OF_TABLE,
     columns=validators.COLUMN_LIST,
     sort=validators.SORT_OF_VIEW,
     group=validators.GROUP,

@@ -127,6 +127,11 @@ def _read_filter(raw: object) -> str:
     return text
 
 
+def _read_filter_of_table(raw: object) -> str:
+    _checked(text := query(raw), lambda typed: parse(typed, has_past=True))
+    return text
+
+
 def _read_zone(raw: object) -> str:
     zone_named(name := one_line(raw))
     return name
@@ -203,6 +208,8 @@ GROUP: Final = column_among(GROUPINGS)
 _COLUMN: TypeAlias = Annotated[str, words_schema(COLUMNS)] | _METADATA
 COLUMN_LIST: Final = BeforeValidator(column_list, json_schema_input_type=Annotated[set[_COLUMN], Field(min_length=1)])
 QUERY: Final = BeforeValidator(_read_filter, json_schema_input_type=str)
+QUERY_OF_TABLE: Final = BeforeValidator(_read_filter_of_table, json_schema_input_type=str)
+"""A filter of the dashboard's table, which knows recorded time."""
 BASE_URL: Final = BeforeValidator(
     lambda raw: _checked(one_line(raw), checked_base_url), json_schema_input_type=NON_EMPTY
 )

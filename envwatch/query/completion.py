@@ -18,9 +18,9 @@ from envwatch.query.fields import (
     FLAGS,
     META,
     NONE,
+    OF_PAST,
     STATUS,
     STATUSES,
-    TIMELESS,
     FlagField,
     NumberField,
     StatusField,
@@ -33,6 +33,7 @@ from envwatch.query.fields import (
 )
 from envwatch.query.language import Query, Term, TextTerm, parse
 from envwatch.query.lexer import QueryError, Token, normalize, quote_if_needed, tokens
+from envwatch.query.presentation import TIMELESS, Filter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -81,7 +82,7 @@ _INSTANT_COMPARISONS = (
     "at most as long ago, or until a date",
 )
 _VERSION_COMPARISONS = ("newer than", "this or newer", "older than", "this or older")
-_PERCENT_COMPARISONS = ("more than", "this or more", "less than", "this or less")
+_NUMBER_COMPARISONS = ("more than", "this or more", "less than", "this or less")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -95,10 +96,13 @@ class Completion:
     description: SafeText
 
 
-def completions(text: str, cursor: int, environments: Iterable[TrackedEnvironment]) -> list[Completion]:
+def completions(
+    text: str, cursor: int, environments: Iterable[TrackedEnvironment], *, has_past: bool = True
+) -> list[Completion]:
     """Return the completions at the cursor, the likeliest first.
 
-    `cursor` is the index after the last typed character. Values of `environments` come by frequency.
+    `cursor` is the index after the last typed character. Values of `environments` come by frequency. Without
+    `has_past`, no field of recorded time is offered.
     """
     token = _token_at(text, cursor)
     body = token.part(1) if token.shape.startswith("!") else token
@@ -108,7 +112,8 @@ def completions(text: str, cursor: int, environments: Iterable[TrackedEnvironmen
         end = name.end + len(colon) if colon else _end(name, text, cursor)
         typed = _typed(name, cursor)
         statuses = () if colon or len(typed) < 2 else _statuses(typed)
-        offers = chain(_names(typed, environments), ((f"{STATUS}:{name}", about) for name, about in statuses))
+        names = _names(typed, environments, has_past=has_past)
+        offers = chain(names, ((f"{STATUS}:{name}", about) for name, about in statuses))
         return [Completion(name.start, end, composed(offer), composed(about)) for offer, about in offers]
     try:
         field = named_field(name)
@@ -141,14 +146,15 @@ def _typed(token: Token, cursor: int) -> str:
     return "".join(letter for letter, place in zip(token.text, token.places, strict=False) if place < cursor)
 
 
-def _names(typed: str, environments: Iterable[TrackedEnvironment]) -> Iterator[tuple[str, str]]:
+def _names(typed: str, environments: Iterable[TrackedEnvironment], *, has_past: bool) -> Iterator[tuple[str, str]]:
     prefix = typed.casefold()
     if prefix.startswith(META):
         yield from _metadata_keys(typed[len(META) :], environments)
         return
     by_alias = {field for alias, field in ALIASES.items() if prefix and alias.startswith(prefix)}
     for name, field in FIELDS.items():
-        if name.startswith(prefix) or name in by_alias:
+        is_known = has_past or name not in OF_PAST
+        if is_known and (name.startswith(prefix) or name in by_alias):
             yield f"{name}:", field.about
     if META.startswith(prefix):
         yield META, "any key of the metadata"
@@ -204,7 +210,7 @@ def _values(
     match field:
         case StatusField():
             yield from _statuses(typed)
-        case NumberField(is_share=False):
+        case NumberField(kind=Filter.INSTANT):
             if typed.isascii() and typed.isdecimal():
                 yield from ((f"{operator}{typed}{unit}", name) for unit, name in _UNITS.items())
             elif not token.text:
@@ -213,7 +219,7 @@ def _values(
         case FlagField():
             yield from ((flag, f"{field.name}: {flag}") for flag in FLAGS if flag.startswith(typed.casefold()))
         case NumberField() if not token.text:
-            yield from zip(_COMPARISONS, _PERCENT_COMPARISONS, strict=True)
+            yield from zip(_COMPARISONS, _NUMBER_COMPARISONS, strict=True)
             yield NONE, "not known yet"
         case VersionField():
             if not token.text:

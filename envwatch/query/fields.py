@@ -6,21 +6,18 @@ Typed and compared texts are cleaned, so a pasted control character matches the 
 from __future__ import annotations
 
 import json
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_old
-from envwatch.model.environment import mode_from_query
 from envwatch.model.text import SafeText, clean, composed, did_you_mean
 from envwatch.model.versions import VersionKey, is_release, is_version, version_key
 from envwatch.query import lexer
 from envwatch.query.lexer import Pattern, normalize, quote_if_needed
-from envwatch.query.presentation import PRESENTATIONS, Match, Presentation
+from envwatch.query.presentation import PRESENTATIONS, TIMELESS, Filter, MatchContext, Presentation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,7 +25,6 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from envwatch.alerts.judge import Judge
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.query.lexer import Limit, OrderedLiteral, Token
 
@@ -39,42 +35,6 @@ NONE = "none"
 OPERATORS = (">=", "<=", ">", "<", "=")
 """Longer operators come first, because the first match counts."""
 
-
-class MatchContext(NamedTuple):
-    """Facts for a test besides the environment."""
-
-    now: float
-    """The server's clock in ms."""
-    is_acked: Callable[[TrackedEnvironment], bool] = lambda _: False
-    profile: SafeText = NO_PROFILE
-    """Set only for a single profile, whose rows lack the name."""
-    is_silenced: Callable[[TrackedEnvironment], bool] = lambda _: False
-    is_unknown: Callable[[TrackedEnvironment], bool] = lambda tracked: tracked.clock_suspect
-    pages: Callable[[TrackedEnvironment], bool] = lambda _: False
-    """Whether the policy pages for a loss."""
-    is_paging: Callable[[TrackedEnvironment], bool] = lambda _: False
-    """Whether an unacknowledged, unsilenced loss pages now."""
-
-    @classmethod
-    def of(cls, judge: Judge, profile: SafeText, at: float = math.nan) -> MatchContext:
-        """Return the context of a fleet's rows; `at` is the server's clock in ms."""
-
-        def is_unknown(row: TrackedEnvironment) -> bool:
-            return row.clock_suspect or judge.fleet.for_environment(row).is_unknown(row, judge.now)
-
-        return cls(
-            at,
-            judge.is_acked,
-            profile,
-            lambda row: judge.silenced(row) is not None,
-            is_unknown,
-            lambda row: judge.decision_of(row).counts,
-            judge.is_alerting,
-        )
-
-
-TIMELESS: Final = MatchContext(math.nan)
-"""A context for texts, which do not depend on the time."""
 
 Test: TypeAlias = "Callable[[TrackedEnvironment, MatchContext], bool]"
 
@@ -209,33 +169,41 @@ class VersionField(TextField):
 
 @dataclass(frozen=True)
 class NumberField(Field):
-    """An instant, matched by age (`>90s`) or date (`>2026-11-01`), or a share in percent: `<90`, `>=99.5`, `50..90`.
+    """An instant, matched by age (`>90s`) or date (`>2026-11-01`), a share in percent (`<90`, `50..90`), or a number.
 
     A plain share matches the whole percent.
     """
 
-    number: Callable[[TrackedEnvironment], float | None]
-    """The server's clock in ms, or a share from 0 to 1."""
-    is_share: bool = False
+    number: Callable[[TrackedEnvironment, MatchContext], float | None]
+    kind: Filter
 
     def _missing(self) -> Test:
         number = self.number
-        return lambda tracked, _: number(tracked) is None
+        return lambda tracked, context: number(tracked, context) is None
 
     def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:  # noqa: ARG002  as the others
-        if self.is_share:
-            return self._compared(token, operator, lexer.percent_of, self._number_test)
-        return self._compared(token, operator, lambda part: lexer.time_span_of(part, zone), self._number_test)
+        match self.kind:
+            case Filter.SHARE:
+                return self._compared(token, operator, lexer.percent_of, self._number_test)
+            case Filter.NUMBER:
+                return self._compared(token, operator, lexer.number_of, self._number_test)
+            case _:
+                return self._compared(token, operator, lambda part: lexer.time_span_of(part, zone), self._number_test)
 
     def _number_test(self, holds: Callable[[float], bool], kind: str) -> Test:
-        number, is_share = self.number, self.is_share
+        number = self.number
 
         def test(tracked: TrackedEnvironment, context: MatchContext) -> bool:
-            if (value := number(tracked)) is None:
+            value = number(tracked, context)
+            if value is None:
                 return False
-            if is_share:
-                return holds(round(value * 100, _DECIMALS))
-            return holds(max(context.now - value, 0.0) if kind == "age" else value)
+            match kind:
+                case "age":
+                    return holds(max(context.at - value, 0.0))
+                case "percent":
+                    return holds(round(value * 100, _DECIMALS))
+                case _:
+                    return holds(value)
 
         return test
 
@@ -244,7 +212,7 @@ class NumberField(Field):
 class FlagField(Field):
     """A fact that holds or does not: `yes` or `no`."""
 
-    holds: Test
+    holds: Callable[[TrackedEnvironment, MatchContext], bool]
 
     def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:  # noqa: ARG002  as the others
         word = rest.text.casefold()
@@ -258,13 +226,20 @@ FLAGS: Final = ("yes", "no")
 _DECIMALS: Final = 6
 """Rounding hides the error of a share such as 0.9, which would read as less than 90 %."""
 
+
+def _is_unknown(tracked: TrackedEnvironment, context: MatchContext) -> bool:
+    if tracked.clock_suspect or context.judge is None:
+        return tracked.clock_suspect
+    return context.judge.fleet.for_environment(tracked).is_unknown(tracked, context.judge.now)
+
+
 STATUSES: Mapping[str, tuple[str, Test]] = {
     "on": ("up by Letta's rule, and no heartbeat missed", lambda tracked, _: tracked.presence is Presence.ONLINE),
     "late": ("up, but a heartbeat was missed", lambda tracked, _: tracked.presence is Presence.LATE),
     "off": ("down, or expected and not listed", lambda tracked, _: tracked.presence is Presence.OFFLINE),
     "gone": ("no longer listed", lambda tracked, _: tracked.presence is Presence.GONE),
-    "unknown": ("cannot be judged now", lambda tracked, context: context.is_unknown(tracked)),
-    "old": ("off for over a day", lambda tracked, context: is_old(tracked, context.now)),
+    "unknown": ("cannot be judged now", _is_unknown),
+    "old": ("off for over a day", lambda tracked, context: is_old(tracked, context.at)),
     "replaced": ("another machine took its place", lambda tracked, _: tracked.replaced_by is not None),
 }
 
@@ -386,68 +361,46 @@ def _texts_of(value: JsonValue) -> Iterator[SafeText]:
         yield composed(text)
 
 
-def _host(tracked: TrackedEnvironment, _: MatchContext) -> Iterator[SafeText | None]:
-    yield tracked.environment.os
-    machine = tracked.environment.machine or {}
-    yield from (clean(value) for value in machine.values() if isinstance(value, str))
-
-
-def _field_of(presentation: Presentation) -> Field:
-    name, text = presentation.id, presentation.text
-    about = f"{presentation.about}: {presentation.example}" if presentation.example else presentation.about
-
-    def texts(tracked: TrackedEnvironment, _: MatchContext) -> tuple[SafeText | None]:
-        return (text(tracked),)
-
-    if presentation.instant is not None:
-        return NumberField(name, about, presentation.instant)
-    match presentation.match:
-        case Match.VERSION:
+def _field_of(value: Presentation) -> Field | None:
+    name = value.field_name
+    about = f"{value.about}: {value.example}" if value.example else value.about
+    if value.filter is Filter.STATE:
+        return StatusField(name, ", ".join(STATUSES))
+    if value.flag is not None:
+        return FlagField(name, about, value.flag)
+    if value.number is not None:
+        return NumberField(name, about, value.number, value.filter)
+    texts = value.texts or _texts_by(value.text)
+    match value.filter:
+        case Filter.NONE:
+            return None
+        case Filter.VERSION:
             return VersionField(name, about, texts)
-        case Match.PREFIX if name == "mode":
-            return TextField(name, about, texts, is_prefix=True, canonical=mode_from_query, known=presentation.known)
-        case match:
-            return TextField(name, about, texts, is_prefix=match is Match.PREFIX, known=presentation.known)
+        case kind:
+            is_prefix = kind is Filter.PREFIX
+            return TextField(name, about, texts, is_prefix, value.canonical, value.known)
 
 
-_COMPUTED: Final[tuple[Field, ...]] = (
-    StatusField(STATUS, ", ".join(STATUSES)),
-    TextField("profile", "profile of the machine", lambda tracked, context: (tracked.profile or context.profile,)),
-    TextField("host", "system, processor or architecture", _host),
-    NumberField("beat", "last heartbeat: >90s", lambda tracked: tracked.environment.last_heartbeat_at),
-    FlagField("permanent", "up nearly all the time: yes, no", lambda tracked, _: tracked.is_permanent),
-    NumberField("up7d", "percent of the last watched week up: <90", lambda tracked: tracked.up_share, is_share=True),
-    FlagField("pages", "a loss pages, by policy: yes, no", lambda tracked, context: context.pages(tracked)),
-    FlagField(
-        "paging",
-        "off and pages, neither acknowledged nor silenced",
-        lambda tracked, context: context.is_paging(tracked),
-    ),
-    FlagField("acked", "acknowledged: yes, no", lambda tracked, context: context.is_acked(tracked)),
-    FlagField("silenced", "silenced: yes, no", lambda tracked, context: context.is_silenced(tracked)),
-    FlagField("flapping", "going off and coming back: yes, no", lambda tracked, _: tracked.is_flapping),
-    FlagField(
-        "changed",
-        "came, left, or changed mode or version in the last 15 minutes: yes, no",
-        lambda tracked, context: tracked.tag(context.now) is not None,
-    ),
-    TextField("command", "command of the listener", lambda tracked, _: tracked.environment.supported_commands or ()),
-)
+def _texts_by(
+    text: Callable[[TrackedEnvironment], SafeText | None],
+) -> Callable[[TrackedEnvironment, MatchContext], tuple[SafeText | None]]:
+    return lambda tracked, _: (text(tracked),)
+
 
 _ORDER: Final = (
     "status name mode profile version branch directory os host node beat up seen first user pod device connection"
-    " listener owner org id update pages paging permanent up7d acked silenced flapping changed command"
+    " listener owner org id update pages paging permanent up7d 24h acked silenced flapping changed command"
 )
 """Fields missing here come last."""
 
-_ALL: Final = {field.name: field for field in (*_COMPUTED, *map(_field_of, PRESENTATIONS.values()))}
+_ALL: Final = {each.name: each for value in PRESENTATIONS.values() if (each := _field_of(value)) is not None}
 
 FIELDS: Final[Mapping[str, Field]] = {name: _ALL[name] for name in dict.fromkeys([*_ORDER.split(), *_ALL])}
 
+OF_PAST: Final = frozenset(value.field_name for value in PRESENTATIONS.values() if value.needs_past)
+"""Fields whose values need recorded time."""
+
 ALIASES: Final[Mapping[str, str]] = {
     "state": STATUS,
-    **{alias: each.id for each in PRESENTATIONS.values() for alias in each.aliases},
-    "heartbeat": "beat",
-    "acknowledged": "acked",
-    "commands": "command",
+    **{alias: each.field_name for each in PRESENTATIONS.values() for alias in each.aliases},
 }

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.environment import Environment
-    from envwatch.query.fields import MatchContext, Test, Value
+    from envwatch.query.fields import Test, Value
+    from envwatch.query.presentation import MatchContext
 
 
 Searched: TypeAlias = "Callable[[TrackedEnvironment], SafeText | None]"
@@ -113,6 +114,13 @@ class Query:
         terms = (term for term in self.terms if isinstance(term, Term) and not term.is_negated)
         return any(field in (None, term.field) for term in terms)
 
+    @property
+    def needs_past(self) -> bool:
+        """Whether a term needs recorded time."""
+        from envwatch.query.fields import OF_PAST
+
+        return any(isinstance(term, Term) and term.field in OF_PAST for term in self.terms)
+
     def hits(self, text: SafeText) -> list[tuple[int, int]]:
         """Return the spans of the query's words in a text, without overlaps; none if normalising changes the length."""
         normal = normalize(text)
@@ -152,13 +160,15 @@ class Query:
         return matches
 
 
-def parse(text: str, zone: tzinfo | None = None) -> Query:
+def parse(text: str, zone: tzinfo | None = None, *, has_past: bool = False) -> Query:
     """Parse a query; `zone` is for dates without an offset.
+
+    Only the dashboard's table knows the values of recorded time (`has_past`).
 
     Raises:
         QueryError: for the first mistake.
     """
-    terms, mistake = _parsed(text, zone)
+    terms, mistake = _parsed(text, zone, has_past=has_past)
     if mistake is not None:
         raise mistake
     return Query(tuple(term for _, term in terms))
@@ -213,11 +223,11 @@ class PartialQuery(NamedTuple):
     mistake: QueryError | None
 
 
-def partial_query(text: str, cursor: int) -> PartialQuery:
+def partial_query(text: str, cursor: int, *, has_past: bool = False) -> PartialQuery:
     """Parse an unfinished query; see `completions` for `cursor`."""
     from envwatch.query.fields import may_become_field
 
-    terms, mistake = _parsed(text, None)
+    terms, mistake = _parsed(text, None, has_past=has_past)
 
     def is_settled(token: Token, term: TextTerm | Term) -> bool:
         is_plain_word = isinstance(term, TextTerm) and '"' not in token.shape
@@ -227,15 +237,20 @@ def partial_query(text: str, cursor: int) -> PartialQuery:
     return PartialQuery(Query(tuple(term for _, term in terms)), Query(settled), mistake)
 
 
-def _parsed(text: str, zone: tzinfo | None) -> tuple[list[tuple[Token, TextTerm | Term]], QueryError | None]:
+def _parsed(
+    text: str, zone: tzinfo | None, *, has_past: bool = False
+) -> tuple[list[tuple[Token, TextTerm | Term]], QueryError | None]:
     terms: list[tuple[Token, TextTerm | Term]] = []
     limits: dict[tuple[str, str], dict[str, Any]] = {}
     mistake: QueryError | None = None
     for token in tokens(text):
         try:
             term = _term(token, zone)
-            if isinstance(term, Term) and not term.is_negated:
-                _check_limits(limits, term, token)
+            if isinstance(term, Term):
+                if not has_past:
+                    _refuse_past(term, token)
+                if not term.is_negated:
+                    _check_limits(limits, term, token)
         except QueryError as error:
             mistake = mistake or error
         else:
@@ -311,6 +326,13 @@ def _refuse_other_languages(word: Token) -> None:
         operator = match[2] if match[2][0] in "<>" else ""
         value = clean(word.text[match.start(3) :], 20) or "…"
         raise word.error(f"a field has a colon: {negation}{field}:{operator}{value}; or quote it")
+
+
+def _refuse_past(term: Term, token: Token) -> None:
+    from envwatch.query.fields import OF_PAST
+
+    if term.field in OF_PAST:
+        raise token.error(f"only the dashboard's table knows {term.field}")
 
 
 def _check_limits(limits: dict[tuple[str, str], dict[str, Any]], term: Term, token: Token) -> None:

@@ -117,6 +117,7 @@ _TIME = re.compile(
 )
 
 
+_NUMBER = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,6})?")
 _PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%?")
 
 
@@ -125,13 +126,13 @@ Limit: TypeAlias = "tuple[str, Literal['from', 'to'], Any]"
 
 
 class OrderedLiteral(NamedTuple):
-    """A typed duration (kind `age`), date (ms), version (sort key) or percentage.
+    """A typed duration (kind `age`), date (ms), version (sort key), percentage or number.
 
-    0.34-rc1 sorts before 0.34. A duration or percentage covers a point: `end` is the next float.
+    0.34-rc1 sorts before 0.34. A duration, percentage or number covers a point: `end` is the next float.
     """
 
     text: str
-    kind: Literal["age", "date", "version", "percent"]
+    kind: Literal["age", "date", "version", "percent", "number"]
     start: Any
     end: Any
     """The first position after every covered value."""
@@ -150,7 +151,7 @@ class OrderedLiteral(NamedTuple):
         if low is not None and high is not None:
             return None
         # `>90s,<90s` leaves out a single instant, so here a point ends at its start.
-        position = self.start if self.kind in {"age", "percent"} else low if high is None else high
+        position = self.start if self.kind in {"age", "percent", "number"} else low if high is None else high
         return self.kind, "from" if high is None else "to", position
 
 
@@ -219,6 +220,19 @@ def percent_of(token: Token) -> OrderedLiteral:
     if match is None or (start := float(match[1])) > 100.0:
         raise token.error("write a percentage like 90 or 99.5")
     return OrderedLiteral(match[1], "percent", start, math.nextafter(start, math.inf), math.floor(start) + 1.0)
+
+
+def number_of(token: Token) -> OrderedLiteral:
+    """Read a number.
+
+    Raises:
+        QueryError: if the token is no number.
+    """
+    if _NUMBER.fullmatch(token.text) is None:
+        raise token.error("write a number like 3 or 0.5")
+    start = float(token.text)
+    end = math.nextafter(start, math.inf)
+    return OrderedLiteral(token.text, "number", start, end, end)
 
 
 @dataclass(frozen=True, slots=True)

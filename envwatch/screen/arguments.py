@@ -69,7 +69,7 @@ class Preferences:
     @property
     def first_view(self) -> View:
         first = self.settings
-        plain = View(sort=first.sort, query=parse(first.filter), columns=first.columns)
+        plain = View(sort=first.sort, query=parse(first.filter, has_past=True), columns=first.columns)
         if first.view is None:
             return plain
         named = (self.views.get(first.view) or BUILT_IN_VIEWS[first.view]).chosen(plain)

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from envwatch.fleet.profile_state import Freshness
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.letta.poller import PollSchedule
+    from envwatch.query.state_looks import StateStyle
     from envwatch.wording.events.day_line import Day
-    from envwatch.wording.state_style import StateStyle
     from envwatch.wording.table.row_values import Mark
 
 

@@ -104,11 +104,11 @@ def matcher_for(query: str, settings: Settings, judge: Judge | None = None) -> M
 
     if not query:
         return EVERYTHING
-    from envwatch.query.fields import TIMELESS, MatchContext
+    from envwatch.query.presentation import TIMELESS
     from envwatch.wording.events.matching import matcher_of
 
     profile = clean(settings.profile)
-    return matcher_of(query, profile, TIMELESS if judge is None else MatchContext.of(judge, profile))
+    return matcher_of(query, profile, TIMELESS if judge is None else TIMELESS._replace(judge=judge, profile=profile))
 
 
 def server_host(credentials: Credentials) -> str:

@@ -19,7 +19,7 @@ class ScreenSettings:
     view: str | None = setting(None, rule="LINE", example='"gpu"', part="view", option=True)
     """The dashboard's first view: the name of a table `[views.NAME]`, or a built-in view such as `offline`. The view
     takes precedence over `filter`, `columns` and `sort`."""
-    filter: str = setting("", rule="QUERY", example='"!os:darwin"', part="view", option=True)
+    filter: str = setting("", rule="QUERY_OF_TABLE", example='"!os:darwin"', part="view", option=True)
     """The dashboard's first filter, in the language of the filter box."""
     # The empty default stands for the columns that fit.
     columns: tuple[str, ...] = setting(

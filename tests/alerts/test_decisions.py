@@ -32,8 +32,8 @@ from envwatch.fleet.uptime import Uptime
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import EMPTY, clean
-from envwatch.query.fields import MatchContext
 from envwatch.query.language import parse
+from envwatch.query.presentation import MatchContext
 from envwatch.wording.events.matching import matcher_of
 
 if TYPE_CHECKING:
@@ -309,7 +309,7 @@ def test_filters_find_machines_by_policy_and_by_a_page_due_now() -> None:
         environment("laptop", connectionName="ann", connectionId=None),
     ]
     monitor, _ = monitor.apply(NO_PROFILE, listed(rows), reading())
-    context = MatchContext.of(monitor.judge(reading()), NO_PROFILE, NOW)
+    context = MatchContext(NOW, monitor.judge(reading()), NO_PROFILE)
 
     def found(query: str) -> set[str]:
         test = parse(query).test(context, ())

@@ -97,6 +97,17 @@ def test_every_format_hints_at_a_filter_with_rows(envwatch: Envwatch, faulty: Fa
         assert (ended.code, "envwatch: name:web finds 0; name:*web* finds 3" in ended.err) == (0, True), ended.err
 
 
+def test_a_view_that_filters_by_recorded_time_is_refused_where_no_past_is_known(
+    envwatch: Envwatch, faulty: Faulty
+) -> None:
+    envwatch.write_config('[views.worn]\nfilter = "24h:<90"\n')
+    for command in ("list", "watch"):
+        ended = envwatch(command, "--view", "worn")
+        assert ended.code == 2
+        assert ended.line == "--view: 24h:<90 needs the past, which only the dashboard knows"
+    assert not faulty.seen
+
+
 @pytest.mark.parametrize(
     ("page", "fault", "message"),
     [

@@ -33,7 +33,7 @@ from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
-from envwatch.wording.state_style import glyph_of, style_of
+from envwatch.query.state_looks import glyph_of, style_of
 
 JUDGE = PresenceRule(Limits())
 

@@ -15,7 +15,7 @@ from envwatch.query.completion import HELP, LOG_HELP, completions, metadata_keys
 from envwatch.query.fields import FIELDS
 from envwatch.query.language import parse, parse_argument
 from envwatch.query.lexer import normalize, quote_if_needed, quoted
-from envwatch.query.presentation import PRESENTATIONS
+from envwatch.query.presentation import PRESENTATIONS, Filter
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -101,7 +101,13 @@ def test_a_field_is_offered_with_the_words_about_the_fact_and_an_example() -> No
     assert described["branch:"] == "git branch"
     assert described["seen:"] == "last seen: >1d"
     for fact in PRESENTATIONS.values():
-        assert described[f"{fact.id}:"] == ": ".join(filter(None, (fact.about, fact.example)))
+        if fact.filter not in (Filter.NONE, Filter.STATE):
+            assert described[f"{fact.id}:"] == ": ".join(filter(None, (fact.about, fact.example)))
+
+
+def test_a_field_of_recorded_time_is_offered_only_where_recorded_time_is_known() -> None:
+    assert [str(offer.text) for offer in completions("24", 2, [])] == ["24h:"]
+    assert completions("24", 2, [], has_past=False) == []
 
 
 @pytest.mark.parametrize(

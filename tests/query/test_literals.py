@@ -7,12 +7,16 @@ from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pytest
-from support.builders import NOW
+from support.builders import NOW, reading
+from support.memory_history import day, monitor_now, with_past
 from support.tracked_environments import matches, tracked
 
 from envwatch.fleet.uptime import Uptime
+from envwatch.history.hours import LastDays
+from envwatch.query.fields import NumberField
 from envwatch.query.language import parse
-from envwatch.query.lexer import QueryError
+from envwatch.query.lexer import QueryError, Token, tokens
+from envwatch.query.presentation import TIMELESS, Filter, MatchContext
 
 SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
 
@@ -195,6 +199,53 @@ def up(share: float | None) -> Uptime:
 )
 def test_the_share_is_compared_in_percent(value: str, share: float | None, *, is_found: bool) -> None:
     assert matches(parse(f"up7d:{value}"), replace(tracked(), uptime=up(share))) is is_found
+
+
+SIZE = NumberField("size", "a number", lambda one, _: one.environment.first_seen_at - NOW, Filter.NUMBER)
+
+
+@pytest.mark.parametrize(
+    ("value", "number", "is_found"),
+    [
+        (">2", 2, False),
+        (">2", 2.001, True),
+        (">=2", 2, True),
+        ("<2", 2, False),
+        ("2", 2, True),
+        ("2", 2.5, False),
+        ("-1..1.5", -1, True),
+        ("-1..1.5", 1.5, True),
+        ("-1..1.5", 1.501, False),
+    ],
+)
+def test_a_number_is_compared_as_it_is(value: str, number: float, *, is_found: bool) -> None:
+    (token,) = tokens(value)
+    found = SIZE.parse(token, None)
+    assert found.source == value
+    assert found.test(tracked(firstSeenAt=NOW + number), TIMELESS) is is_found
+
+
+@pytest.mark.parametrize("value", ["two", "2s", "", "1e3", "2..1"])
+def test_a_wrong_number_is_a_mistake(value: str) -> None:
+    with pytest.raises(QueryError):
+        SIZE.parse(Token(value, value, tuple(range(len(value) + 1)), 0), None)
+
+
+@pytest.mark.parametrize(("value", "names"), [("<90", {"once"}), ("90", {"lost"}), ("100", {"steady", "new"})])
+def test_a_field_of_recorded_time_reads_the_last_day(value: str, names: set[str]) -> None:
+    monitor = with_past(monitor_now(), day())
+    context = MatchContext(NOW, days=LastDays(monitor, reading()))
+    test = parse(f"24h:{value}", has_past=True).test(context, ())
+    assert {row.environment.name for row in monitor.fleet.environments if test(row)} == names
+    assert not any(map(parse("24h:<90", has_past=True).test(TIMELESS, ()), monitor.fleet.environments))
+
+
+@pytest.mark.parametrize("query", ["24h:<90", "web !24h:>50"])
+def test_a_field_of_recorded_time_is_refused_where_nothing_is_recorded(query: str) -> None:
+    assert parse(query, has_past=True).needs_past
+    with pytest.raises(QueryError, match="only the dashboard's table knows 24h"):
+        parse(query)
+    assert not parse("up7d:<90").needs_past
 
 
 @pytest.mark.parametrize("value", ["101", "-1", "ninety", "<", "9e1", "0.1234567", "90..80", "50..>90"])

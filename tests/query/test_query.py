@@ -8,16 +8,17 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.builders import NOW
-from support.tracked_environments import BARE, matches, tracked
+from support.builders import NOW, reading
+from support.tracked_environments import BARE, fleet_of, matches, tracked
 
+from envwatch.alerts.monitor import Monitor
 from envwatch.fleet.presence import DISCONNECTED, GONE, MISSING
 from envwatch.fleet.tracking import ChangeTag, RecentChange
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
-from envwatch.query.fields import MatchContext
 from envwatch.query.language import parse, parse_argument, partial_query
 from envwatch.query.lexer import QueryError
+from envwatch.query.presentation import MatchContext
 from envwatch.wording.table.columns import COLUMNS
 
 if TYPE_CHECKING:
@@ -360,10 +361,10 @@ def test_three_letters_find_the_states_of_this_beginning(word: str, states: str)
 
 
 def test_a_row_under_blind_data_is_unknown_in_addition_to_the_last_verdict() -> None:
-    blind, other = tracked(), tracked(id="env-2")
-    context = MatchContext(NOW, is_unknown=lambda row: row is blind)
-    assert [parse("status:unknown").test(context, ())(one) for one in (blind, other)] == [True, False]
-    assert parse("status:on").test(context, ())(blind)
+    monitor = Monitor(fleet_of([one := tracked()]))
+    seeing, blind = (MatchContext(NOW, monitor.judge(reading(at))) for at in (NOW, NOW + 3_600_000))
+    assert [parse("status:unknown").test(context, ())(one) for context in (seeing, blind)] == [False, True]
+    assert parse("status:on").test(blind, ())(one)
 
 
 def test_none_finds_environments_without_a_value() -> None:

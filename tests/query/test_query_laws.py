@@ -14,9 +14,9 @@ from support.tracked_environments import ALL, BARE, matches, tracked
 
 from envwatch.model.page import environment_of
 from envwatch.model.versions import version_key
-from envwatch.query.fields import MatchContext
 from envwatch.query.language import Query, SearchCache, parse
 from envwatch.query.lexer import QueryError, quote_if_needed, quoted, tokens
+from envwatch.query.presentation import MatchContext
 from envwatch.wording.table.columns import COLUMNS, searched_in
 
 if TYPE_CHECKING:

@@ -17,6 +17,8 @@ from support.tracked_environments import contexts_at
 import envwatch
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.times import TimeStyle
+from envwatch.query.language import parse
+from envwatch.query.presentation import MatchContext
 from envwatch.wording.pane.details import about_lines
 from envwatch.wording.table.columns import COLUMNS, fitting
 
@@ -32,6 +34,9 @@ def declared() -> None:
 def computed() -> None:
     monitor = with_past(monitor_now(), day())
     (context,) = contexts_at(monitor, NOW).values()
+    moment = MatchContext(context.at, context.judge, days=context.days)
+    found = filter(parse("outages:>2", has_past=True).test(moment, ()), monitor.fleet.environments)
+    assert {row.environment.name for row in found} == {"once", "lost"}
     for row in monitor.fleet.environments:
         lines = {line.label: line.text for line in about_lines(row, context, None, TimeStyle.UTC)}
         assert lines["outages"] == HOURS[row.environment.name]
@@ -48,6 +53,8 @@ async def drawn() -> None:
         assert [line.split()[5] for line in stage.body[:3]] == ["0", "0", "4"]
         await stage.press("o", "o")
         assert stage.names == ["once", "new", "steady"]
+        await stage.press("/", *"outages:>2", "enter")
+        assert stage.names == ["once"]
 
 
 if __name__ == "__main__":

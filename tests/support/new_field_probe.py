@@ -31,8 +31,8 @@ from envwatch.model.page import environment_of, page_of
 from envwatch.model.text import clean
 from envwatch.model.times import TimeStyle
 from envwatch.query.completion import completions
-from envwatch.query.fields import MatchContext
 from envwatch.query.language import parse
+from envwatch.query.presentation import MatchContext
 from envwatch.wording.output import formats
 from envwatch.wording.pane.details import about_lines
 from envwatch.wording.table.baseline import differences

@@ -15,8 +15,7 @@ from envwatch.fleet.profile_state import Fleet, ProfileState
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.history.hours import LastDays
 from envwatch.model.limits import Limits
-from envwatch.query.fields import MatchContext
-from envwatch.query.presentation import contexts_of
+from envwatch.query.presentation import MatchContext, contexts_of
 from envwatch.wording.table.columns import COLUMNS, column_of, searched_in
 
 if TYPE_CHECKING:

@@ -27,9 +27,10 @@ from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import EMPTY, clean
 from envwatch.query.language import parse
+from envwatch.query.presentation import for_text
 from envwatch.wording.table.arrangement import ArrangeCache, Arrangement, arrange, table_lines
 from envwatch.wording.table.baseline import Baseline
-from envwatch.wording.table.columns import for_text, rank_of
+from envwatch.wording.table.columns import rank_of
 from envwatch.wording.table.table_view import (
     GROUPINGS,
     OLD,

@@ -28,12 +28,12 @@ from envwatch.fleet.tracking import EVERYTHING, Matcher
 from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
+from envwatch.query.state_looks import PRESENCE_STYLES, glyph_of
 from envwatch.serve.exposition import exposition, is_seen
 from envwatch.wording.events.matching import matcher_of
 from envwatch.wording.output.check_result import Metric, check_result_of
 from envwatch.wording.output.environment_list import EnvironmentList
 from envwatch.wording.output.formats import prompt_line, summary_of
-from envwatch.wording.state_style import PRESENCE_STYLES, glyph_of
 from envwatch.wording.table.arrangement import arrange
 from envwatch.wording.table.block import NO_BLOCK, Aside, Block, BlockLine, block_of
 from envwatch.wording.table.block_text import window_title

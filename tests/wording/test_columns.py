@@ -30,6 +30,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.text import cells, clean
 from envwatch.query.completion import metadata_keys
 from envwatch.query.language import parse
+from envwatch.query.presentation import for_text, mode_text
 from envwatch.wording.table.arrangement import arrange
 from envwatch.wording.table.columns import (
     COLUMNS,
@@ -40,10 +41,8 @@ from envwatch.wording.table.columns import (
     column_at,
     column_of,
     fitting,
-    for_text,
     is_column,
     metadata_value,
-    mode_text,
     rank_of,
 )
 from envwatch.wording.table.table_view import GROUPINGS, GroupHeader, View, grouping_of, groups_of, is_grouping

@@ -22,13 +22,13 @@ from envwatch.fleet.watched_time import Span, UptimeState, WatchedTime
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import cells, clean
+from envwatch.query.state_looks import HOUR_STYLES, hour_marks
 from envwatch.wording.events.day_line import Day, day_cells, day_of, day_runs, ends_of, hour_labels
 from envwatch.wording.events.event_text import event_text, watched_text
 from envwatch.wording.events.headline import headline_event, merged, returned_since, same_environment
 from envwatch.wording.pane.layout import PaneLayout
 from envwatch.wording.pane.legend import hour_entries
 from envwatch.wording.pane.state_details import availability_of_row, last_day_rows
-from envwatch.wording.state_style import HOUR_STYLES, hour_marks
 
 if TYPE_CHECKING:
     from collections.abc import Container

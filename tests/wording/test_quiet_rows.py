@@ -31,6 +31,7 @@ from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import EMPTY, clean
 from envwatch.query.language import parse
+from envwatch.query.state_looks import style_of
 from envwatch.wording.events.cloud_events import cloud_event
 from envwatch.wording.events.event_stream import initial_line, layout_of
 from envwatch.wording.events.matching import EventFilter, matcher_of
@@ -44,7 +45,6 @@ from envwatch.wording.pane.remedies import remedies
 from envwatch.wording.pane.state_details import mark_lines
 from envwatch.wording.report.period import recorded_in
 from envwatch.wording.report.sections import report_of
-from envwatch.wording.state_style import style_of
 from envwatch.wording.table.arrangement import arrange
 from envwatch.wording.table.block import Aside, block_of
 from envwatch.wording.table.block_text import counts_text, nothing_open_text, why_text

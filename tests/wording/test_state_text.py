@@ -29,19 +29,16 @@ from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Outcome, Slept
 from envwatch.model.text import EMPTY, clean
+from envwatch.query.state_looks import PRESENCE_STYLES, cause_text, countdown_text, glyph_of, short_reason, style_of
 from envwatch.wording.pane.legend import state_entries
 from envwatch.wording.pane.remedies import remedies
 from envwatch.wording.pane.state_details import mark_lines, missed_beats, proof, state_headline
 from envwatch.wording.state_style import (
-    PRESENCE_STYLES,
     ago_text,
-    cause_text,
     clock_text_of,
     clock_warning,
-    countdown_text,
     doubt_of,
     doubt_text,
-    glyph_of,
     hooks_text,
     instant_text,
     last_text,
@@ -51,10 +48,8 @@ from envwatch.wording.state_style import (
     moment_text,
     quarantine_text,
     reasons,
-    short_reason,
     speed_text,
     state_text,
-    style_of,
     trouble_text,
     why_unknown,
 )

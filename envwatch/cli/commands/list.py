@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, SERVER_OPTIONS, Options, Parser, valued
-from envwatch.cli.bootstrap import print_damage, print_hint, print_unmatched_filters, profiles_for
+from envwatch.cli.bootstrap import print_damage, print_hint, print_unmatched_filters, profiles_for, view_for
 from envwatch.cli.streams import (
     ProgressLine,
     has_colours,
@@ -84,13 +84,10 @@ def _choice(
 
     Only options choose: the dashboard's first filter and view must not take rows from a script.
     """
-    from envwatch.config.settings import view_named
     from envwatch.wording.table.columns import LOSSES
-    from envwatch.wording.table.table_view import NamedView, View
+    from envwatch.wording.table.table_view import View
 
-    named = NamedView(name="")
-    if options.view is not None:
-        named = view_named(settings, options.view, "--view")
+    named = view_for(options, settings)
     rows = named.chosen(View())
     query = named_query or rows.query
     columns = options.columns or tuple(id_ for id_ in named.columns if not _needs_past(id_))

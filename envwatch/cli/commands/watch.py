@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import future_moment, past_moment, print_hint, profiles_for
+from envwatch.cli.bootstrap import future_moment, past_moment, print_hint, profiles_for, view_for
 from envwatch.cli.streams import LineWriter, has_colours, is_utf8, print_error, stdout
 from envwatch.config.values import duration, future, past
 from envwatch.model import limits
@@ -201,15 +201,10 @@ def stream_of(
 
 def _query(options: Options, settings: Settings) -> Query:
     from envwatch.query.language import Query, parse
-
-    query = parse(options.filter)
-    if options.view is None:
-        return query
-    from envwatch.config.settings import view_named
     from envwatch.wording.table.table_view import View
 
-    rows = view_named(settings, options.view, "--view").chosen(View())
-    return Query((*query.terms, *rows.query.terms, *rows.preset.query.terms))
+    rows = view_for(options, settings).chosen(View())
+    return Query((*parse(options.filter).terms, *rows.query.terms, *rows.preset.query.terms))
 
 
 def _end(options: Options) -> str:

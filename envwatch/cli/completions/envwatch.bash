@@ -354,7 +354,7 @@ _envwatch_profiles() {
 }
 
 _envwatch_filter() {
-  compgen -W 'status: name: mode: profile: version: branch: directory: os: host: node: beat: up: seen: first: user: pod: device: connection: listener: owner: org: id: update: pages: paging: permanent: up7d: acked: silenced: flapping: changed: command: protocol: meta.' -- "$1"
+  compgen -W 'status: name: mode: profile: version: branch: directory: os: host: node: beat: up: seen: first: user: pod: device: connection: listener: owner: org: id: update: pages: paging: permanent: up7d: 24h: acked: silenced: flapping: changed: command: protocol: meta.' -- "$1"
 }
 
 # End Custom Preamble

@@ -41,6 +41,7 @@ function _envwatch_filter
     'paging:	off and pages, neither acknowledged nor silenced' \
     'permanent:	up nearly all the time: yes, no' \
     'up7d:	percent of the last watched week up: <90' \
+    '24h:	percent of the last 24 hours up, in the dashboard'"'"'s table: <90' \
     'acked:	acknowledged: yes, no' \
     'silenced:	silenced: yes, no' \
     'flapping:	going off and coming back: yes, no' \

@@ -417,7 +417,7 @@ class Dashboard(TableActions, RowActions):
         self.refresh_bindings()
 
     def filter_by(self, query: str) -> None:
-        self.set_view(replace(self.view, query=parse(query)))
+        self.set_view(replace(self.view, query=parse(query, has_past=True)))
         self.table.row_cursor.pin()
 
     def show_rows(self, keys: Sequence[EnvironmentKey]) -> str:

@@ -254,13 +254,13 @@ class TableScreen(Screen[None], StateNode):
         view, state = self.view, self.state
         if not view.is_narrowed:
             return lambda _: True
-        from envwatch.query.fields import MatchContext
+        from envwatch.query.presentation import TIMELESS
         from envwatch.wording.events.matching import EventFilter
 
         keys = {tracked.key for tracked in self.table.matching}
         query = view.query
         profile_name = next(iter(state.monitor.fleet)).profile_name
-        context = MatchContext.of(state.judge, profile_name)
+        context = TIMELESS._replace(judge=state.judge, profile=profile_name)
         event_filter = EventFilter(query, self.options.zone, context)
 
         def is_shown(event: Event) -> bool:

@@ -16,8 +16,8 @@ from textual.strip import Strip
 from envwatch.fleet.events import Event, EventLog, Kind, flatten
 from envwatch.model.text import cells, composed, fitted, shortened, wrapped
 from envwatch.model.times import clock_text
-from envwatch.query.fields import MatchContext
 from envwatch.query.language import Query
+from envwatch.query.presentation import TIMELESS
 from envwatch.screen.state import MonitorState, StateNode
 from envwatch.screen.widgets.line import STATE_STYLES
 from envwatch.wording.events.event_text import empty_log_text, event_style, fitting_text
@@ -134,7 +134,7 @@ class EventList(ScrollView, StateNode, can_focus=True):
             return list(newest_first)
         state, zone = self.state, self.options.zone
         profile_name = next(iter(state.monitor.fleet)).profile_name
-        context = MatchContext.of(state.judge, profile_name)
+        context = TIMELESS._replace(judge=state.judge, profile=profile_name)
         event_filter = EventFilter(query, zone, context, self._texts)
         tested, found = 0, list[Event]()
         for event in newest_first:

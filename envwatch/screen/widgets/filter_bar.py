@@ -169,7 +169,7 @@ class FilterBar(Vertical, StateNode):
 
     def _parse(self) -> None:
         self._parsed = self.input.value
-        self._partial = partial_query(self._parsed, self.input.cursor_position)
+        self._partial = partial_query(self._parsed, self.input.cursor_position, has_past=not self._is_of_log)
 
     def _update_hints(self) -> None:
         """Show the hints; a changed text is parsed first, which calls this method again."""
@@ -210,7 +210,9 @@ class FilterBar(Vertical, StateNode):
     def _completions(self) -> list[Completion]:
         from envwatch.query.completion import completions
 
-        return completions(self.input.value, self.input.cursor_position, self.state.monitor.fleet.environments)
+        environments = self.state.monitor.fleet.environments
+        has_past = not self._is_of_log
+        return completions(self.input.value, self.input.cursor_position, environments, has_past=has_past)
 
     def action_complete(self) -> None:
         line = self.input

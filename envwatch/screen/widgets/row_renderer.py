@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.query.language import Query
     from envwatch.query.presentation import Presentation, RowContext
-    from envwatch.wording.state_style import StateStyle
+    from envwatch.query.state_looks import StateStyle
     from envwatch.wording.table.row_values import RowSnapshot, StaticCells
 
 

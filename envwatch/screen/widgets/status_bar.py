@@ -15,6 +15,7 @@ from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.letta.poller import PollSchedule
 from envwatch.model.text import EMPTY, SafeText, clean, named_ids, shortened
 from envwatch.model.times import moment, seconds_up, short_age
+from envwatch.query import state_looks
 from envwatch.screen.state import DisplayOptions, MonitorState, StateNode
 from envwatch.screen.widgets.line import CUT_AT, STATE_STYLES, Part, Row, TextLine
 from envwatch.wording import state_style
@@ -118,15 +119,15 @@ class StatusBar(TextLine, StateNode):
     def _down(self) -> list[Part]:
         """Return the machines that page, alone in the colour of a loss, then the others that are off."""
         paging, besides = self.state.block.paging, self.state.block.off_besides
-        glyph = state_style.glyph_of(Presence.OFFLINE, ascii_only=self.options.glyphs.is_ascii)
+        glyph = state_looks.glyph_of(Presence.OFFLINE, ascii_only=self.options.glyphs.is_ascii)
         parts = _with_word(f"{glyph} {paging:,}", "page", "offline", 9) if paging else []
         if besides:
             parts += _with_word(f"+{besides:,}" if paging else f"{glyph} +{besides:,}", "off", "faint", 7)
         return parts
 
     def _up(self, presence: Presence, count: int, word: str) -> list[Part]:
-        style = state_style.PRESENCE_STYLES[presence].style if count else "faint"
-        glyph = state_style.glyph_of(presence, ascii_only=self.options.glyphs.is_ascii)
+        style = state_looks.PRESENCE_STYLES[presence].style if count else "faint"
+        glyph = state_looks.glyph_of(presence, ascii_only=self.options.glyphs.is_ascii)
         return _with_word(f"{glyph} {count:,}", word, style, 8)
 
     @property

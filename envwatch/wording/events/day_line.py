@@ -16,10 +16,12 @@ from envwatch.model.clock import ServerMs
 from envwatch.model.text import EMPTY, SafeText, clean, composed
 from envwatch.model.times import MS, moment
 from envwatch.wording.events.event_text import event_style
-from envwatch.wording.state_style import FAINT, Piece, StateStyle
+from envwatch.wording.state_style import FAINT, Piece
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from envwatch.query.state_looks import StateStyle
 
 
 DAY: Final = timedelta(days=1)

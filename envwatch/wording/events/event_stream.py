@@ -15,12 +15,13 @@ from envwatch.fleet.profile_state import Fleet, ProfileState
 from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs
 from envwatch.model.text import SafeText, cells, clean, composed, counted, fitted
 from envwatch.model.times import NOTHING, moment
-from envwatch.query.fields import MatchContext
 from envwatch.query.language import Query
+from envwatch.query.presentation import TIMELESS, MatchContext
+from envwatch.query.state_looks import style_of
 from envwatch.wording.events.cloud_events import cloud_event, cloud_event_line, initial_event, word_of
 from envwatch.wording.events.event_text import VERBS, event_names_text, event_style, event_text
 from envwatch.wording.events.matching import EventFilter
-from envwatch.wording.state_style import lasted_text, painted, state_text, style_of
+from envwatch.wording.state_style import lasted_text, painted, state_text
 from envwatch.wording.table.block import block_of
 from envwatch.wording.table.columns import SEARCHED
 from envwatch.wording.table.table_view import AmbiguousNames, id_tail, in_default_order
@@ -168,7 +169,7 @@ class EventStream:
             yield self._line(event, blank, Clocks(WallMs(event.at), MonotonicS(0.0)), layout)
 
     def _chosen(self, events: Iterable[Event], monitor: Monitor, now: Clocks) -> list[Event]:
-        context = MatchContext.of(monitor.judge(now), self.profile_name)
+        context = TIMELESS._replace(judge=monitor.judge(now), profile=self.profile_name)
         results = EventFilter(self.query, None, context).results
         return [event for event in events if (event.id is None and not event.members) or any(results(event))]
 
@@ -185,7 +186,7 @@ class EventStream:
         return encoded(text, self.encoding, ascii_only=self.ascii_only)
 
     def _initial(self, profile_state: ProfileState, at: ServerMs, monitor: Monitor, now: Clocks) -> Iterator[bytes]:
-        context = MatchContext.of(monitor.judge(now), self.profile_name, at)
+        context = MatchContext(at, monitor.judge(now), self.profile_name)
         matches = self.query.test(context, SEARCHED)
         layout, in_block = layout_of(monitor.fleet, self.zone), block_of(monitor, now).keys
         for tracked in in_default_order(filter(matches, profile_state.environments.values())):

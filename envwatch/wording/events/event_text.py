@@ -15,7 +15,8 @@ from envwatch.model.environment import UNRESTRICTED
 from envwatch.model.outcome import Cause
 from envwatch.model.text import SafeText, cells, clean, composed, enumerated, shortened
 from envwatch.model.times import NOTHING, clock_text, date_text, long_age, moment, span
-from envwatch.wording.state_style import FLAPPING_GLYPHS, StateStyle, instant_text, lasted_text
+from envwatch.query.state_looks import FLAPPING_GLYPHS, StateStyle
+from envwatch.wording.state_style import instant_text, lasted_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

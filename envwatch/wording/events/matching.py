@@ -15,9 +15,9 @@ from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.replacement import is_replacement
 from envwatch.fleet.tracking import EVERYTHING, ChangeTag, Matcher, RecentChange, TrackedEnvironment
 from envwatch.model.text import SafeText, composed
-from envwatch.query.fields import TIMELESS, MatchContext
 from envwatch.query.language import Query, SearchCache, parse
 from envwatch.query.lexer import QueryError, normalize
+from envwatch.query.presentation import TIMELESS, MatchContext
 from envwatch.wording.events.event_text import event_text
 from envwatch.wording.table.columns import SEARCHED
 from envwatch.wording.table.table_view import in_default_order
@@ -57,7 +57,7 @@ def matcher_of(text: str, profile: SafeText = NO_PROFILE, context: MatchContext 
 
     @lru_cache(maxsize=4)
     def test_at(now: float) -> Callable[[TrackedEnvironment], bool]:
-        return query.test(context._replace(now=now, profile=profile), SEARCHED, cache)
+        return query.test(context._replace(at=now, profile=profile), SEARCHED, cache)
 
     return Matcher(composed(str(query)), lambda tracked, now: test_at(now)(tracked))
 
@@ -121,7 +121,7 @@ class EventFilter:
         tracked = tracked_then(event)
         if tracked is None:
             return not self.query.demands()
-        return self.query.has_terms(tracked, self.context._replace(now=event.at))
+        return self.query.has_terms(tracked, self.context._replace(at=event.at))
 
     def _searchable_text(self, event: Event, groups: Iterable[Event]) -> str:
         """Return a line for each part: a wildcard must match a whole line."""
@@ -178,7 +178,7 @@ class WaitCondition:
     def _matching(self, profile_state: ProfileState, monitor: Monitor, now: Clocks) -> Iterator[TrackedEnvironment]:
         if (at := profile_state.listed_at) is None:
             return
-        context = MatchContext.of(monitor.judge(now), self.profile_name, at)
+        context = MatchContext(at, monitor.judge(now), self.profile_name)
         matches = self.query.test(context, SEARCHED)
         has_states = self.query.demands("status")
         for tracked in profile_state.environments.values():

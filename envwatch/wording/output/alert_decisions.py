@@ -10,7 +10,7 @@ from envwatch.alerts.alert_policy import Rule, decision_sentence
 from envwatch.fleet.uptime import share_text
 from envwatch.model.shared_marks import shared_alerts_of
 from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, enumerated, shortened
-from envwatch.wording.output.formats import SHARE_DECIMALS
+from envwatch.wording.output.formats import DECIMALS
 from envwatch.wording.table.block_text import several_text
 from envwatch.wording.table.table_view import AmbiguousNames, by_name, id_tail
 
@@ -106,7 +106,7 @@ def decisions_json(rows: Iterable[DecidedRow], zone: tzinfo | None = None) -> by
             "pages": row.decision.counts,
             "pages_by": row.decision.rule.value,
             "why": decision_sentence(row.decision, row.tracked, zone),
-            "up7d": None if row.tracked.up_share is None else round(row.tracked.up_share, SHARE_DECIMALS),
+            "up7d": None if row.tracked.up_share is None else round(row.tracked.up_share, DECIMALS),
         }
         for row in rows
     ]

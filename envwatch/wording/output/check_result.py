@@ -27,7 +27,8 @@ from envwatch.model.environment import UNRESTRICTED, mode_of
 from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, enumerated, named_ids, shortened
 from envwatch.model.times import MS, long_age, span
 from envwatch.model.versions import is_behind
-from envwatch.wording.state_style import PRESENCE_STYLES, clock_warning, not_back_text
+from envwatch.query.state_looks import PRESENCE_STYLES
+from envwatch.wording.state_style import clock_warning, not_back_text
 from envwatch.wording.table.block import Aside, Block, block_of
 
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.history.hours import LastDays
 from envwatch.model.text import SafeText, composed
-from envwatch.query.fields import MatchContext
-from envwatch.query.presentation import RowContext, contexts_of
+from envwatch.query.presentation import MatchContext, RowContext, contexts_of
 from envwatch.wording.state_style import ack_text, clock_warning, silenced_text, state_text
 from envwatch.wording.table.block import NO_BLOCK, Block
 from envwatch.wording.table.columns import SEARCHED, rank_of
@@ -192,7 +191,7 @@ def filtered(
     if not query:
         return listing
     tests = {
-        (profile, at): query.test(MatchContext.of(context.judge, profile_name, at), SEARCHED)
+        (profile, at): query.test(MatchContext(at, context.judge, profile_name), SEARCHED)
         for (profile, at), context in listing.contexts.items()
     }
     rows = [row for row in listing.rows if tests[row.tracked.profile, row.judged_at](row.tracked)]

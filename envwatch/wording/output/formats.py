@@ -18,7 +18,9 @@ from envwatch.model.environment import API_FIELDS, NEVER, OUTPUT_NAMES, Environm
 from envwatch.model.shared_marks import shared_ack_of
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, counted, csv_cell, fitted, named_ids, shortened
 from envwatch.model.times import MS, NOTHING, long_age, moment, short_age, span
-from envwatch.wording.state_style import PRESENCE_STYLES, UNKNOWN_STATE, painted, state_word, style_of
+from envwatch.query.presentation import PRESENTATIONS, TIMELESS
+from envwatch.query.state_looks import PRESENCE_STYLES, style_of
+from envwatch.wording.state_style import UNKNOWN_STATE, painted, state_word
 from envwatch.wording.table.block_text import counts_text
 from envwatch.wording.table.columns import META, column_of, metadata_value
 from envwatch.wording.table.table_view import AmbiguousNames, id_tail
@@ -247,15 +249,17 @@ def _value(row: ListedEnvironment, column: str, context: RowContext) -> object:
     return column_of(column).cell_text(row.tracked, context)
 
 
+_COMPUTED: Final = {each.id: each.number for each in PRESENTATIONS.values() if each.in_json and each.number}
+"""Readers of computed numbers."""
 _AFTER: Final = {
     "listener_instance_id": ("state", "reason", "heartbeat_age_s"),
     "metadata": ("profile", "acknowledged", "last_state"),
-    "unknown": ("pages", "pages_by", "why", "up7d"),
+    "unknown": ("pages", "pages_by", "why", *_COMPUTED),
 }
 """Computed values that follow a field of the API."""
 ROW_NAMES: Final = tuple(chain.from_iterable((name, *_AFTER.get(name, ())) for name in OUTPUT_NAMES))
 """The names, order and types are a stable interface of every format for programs."""
-SHARE_DECIMALS: Final = 4
+DECIMALS: Final = 4
 _EMPTY_ROW: Final[Mapping[str, object]] = dict.fromkeys(ROW_NAMES)
 _INSTANTS: Final = [each.name for each in API_FIELDS.values() if each.kind is ValueKind.INSTANT]
 _values_of: Final[Callable[[Environment], tuple[object, ...]]] = attrgetter(*OUTPUT_NAMES)
@@ -287,7 +291,10 @@ def json_row(row: ListedEnvironment, note: SafeText | None = None) -> dict[str, 
     if row.decision is not None:
         values["pages"], values["pages_by"] = row.decision.counts, row.decision.rule.value
         values["why"] = decision_sentence(row.decision, tracked)
-    values["up7d"] = None if tracked.up_share is None else round(tracked.up_share, SHARE_DECIMALS)
+    moment = TIMELESS._replace(at=row.judged_at)
+    for name, number_of in _COMPUTED.items():
+        number = number_of(tracked, moment)
+        values[name] = None if number is None else round(number, DECIMALS)
     return values
 
 

@@ -13,7 +13,7 @@ from envwatch.model.shared_marks import SHARED_FIELD
 from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, shortened
 from envwatch.model.times import NOTHING, TimeStyle, clock_text, short_age, span, state_age, zone_of
 from envwatch.model.versions import is_behind
-from envwatch.query.presentation import PRESENTATIONS, Presentation
+from envwatch.query.presentation import PRESENTATIONS, Filter, Presentation
 from envwatch.wording.events.event_text import event_style, event_text
 from envwatch.wording.pane.layout import DetailLine, Fit
 from envwatch.wording.pane.remedies import (
@@ -24,7 +24,6 @@ from envwatch.wording.pane.remedies import (
     update_command,
 )
 from envwatch.wording.state_style import instant_text, json_text
-from envwatch.wording.table.columns import COMPUTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -86,7 +85,7 @@ def about_lines(
         yield DetailLine("profile", tracked.profile)
     if tracked.verdict == NEVER_LISTED:
         return
-    for presentation in (*PRESENTATIONS.values(), *COMPUTED):
+    for presentation in PRESENTATIONS.values():
         if presentation.pane and not presentation.is_id:
             own = _OWN_LINES.get(presentation.id)
             yield from _line(presentation, tracked, context, style) if own is None else own(tracked, context)
@@ -102,12 +101,12 @@ def about_lines(
 def _line(
     presentation: Presentation, tracked: TrackedEnvironment, context: RowContext, style: TimeStyle
 ) -> Iterator[DetailLine]:
-    if presentation.instant is None:
+    if presentation.filter is not Filter.INSTANT:
         yield from _text_line(presentation, presentation.cell_text(tracked, context))
-    elif (at := presentation.instant(tracked)) is not None and (
-        listed_at := context.profile_state.listed_at
-    ) is not None:
-        yield DetailLine(presentation.pane, instant_text(at, listed_at, zone_of(style)))
+    elif presentation.number is not None:
+        at, listed_at = presentation.number(tracked, context), context.profile_state.listed_at
+        if at is not None and listed_at is not None:
+            yield DetailLine(presentation.pane, instant_text(at, listed_at, zone_of(style)))
 
 
 def _text_line(presentation: Presentation, text: SafeText | None) -> Iterator[DetailLine]:

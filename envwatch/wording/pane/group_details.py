@@ -11,9 +11,10 @@ from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.model.environment import NEVER
 from envwatch.model.text import SafeText, clean, composed, counted, enumerated, shortened
 from envwatch.model.times import span, state_age
+from envwatch.query.state_looks import PRESENCE_STYLES, glyph_of
 from envwatch.wording.pane.details import EVENTS
 from envwatch.wording.pane.layout import DetailLine
-from envwatch.wording.state_style import PRESENCE_STYLES, Piece, glyph_of
+from envwatch.wording.state_style import Piece
 from envwatch.wording.table.block_text import member_texts
 from envwatch.wording.table.table_view import GROUPINGS, id_tail
 

@@ -13,9 +13,9 @@ from envwatch.model import limits
 from envwatch.model.environment import NEVER
 from envwatch.model.text import clean
 from envwatch.model.times import long_age
+from envwatch.query.state_looks import CLOCK_SUSPECT, FLAPPING, HOUR_STYLES, PRESENCE_STYLES, UNKNOWN, StateStyle
 from envwatch.wording.events.day_line import MARKER
 from envwatch.wording.events.event_text import event_style
-from envwatch.wording.state_style import CLOCK_SUSPECT, FLAPPING, HOUR_STYLES, PRESENCE_STYLES, UNKNOWN, StateStyle
 from envwatch.wording.table.block import Aside
 
 if TYPE_CHECKING:

@@ -24,16 +24,13 @@ from envwatch.model.clock import Clocks, ServerMs
 from envwatch.model.shared_marks import shared_silence_of
 from envwatch.model.text import SafeText, clean, composed, counted
 from envwatch.model.times import DAY_MS, long_age, minutes_age, short_age, span, state_age
+from envwatch.query.state_looks import HOUR_GLYPHS, countdown_text, hour_marks, hours_text, style_of
 from envwatch.wording.pane.layout import DetailLine, PaneLayout, Row
 from envwatch.wording.state_style import (
     FAINT,
-    HOUR_GLYPHS,
     Piece,
     clock_text_of,
-    countdown_text,
     flapping_text,
-    hour_marks,
-    hours_text,
     instant_text,
     last_text,
     lasted_text,
@@ -42,7 +39,6 @@ from envwatch.wording.state_style import (
     silence_text,
     silenced_until_text,
     state_word,
-    style_of,
     until_text,
 )
 

@@ -13,6 +13,7 @@ from envwatch.model import limits
 from envwatch.model.clock import WallMs
 from envwatch.model.times import MS
 from envwatch.query.language import SearchCache
+from envwatch.query.presentation import MatchContext
 from envwatch.wording.state_style import is_silenced
 from envwatch.wording.table.columns import rank_of, searched_in
 from envwatch.wording.table.table_view import by_name, by_presence, by_value, groups_of, name_key, old_group
@@ -176,14 +177,12 @@ def _chosen(
     queries = [query for query in (view.preset.query, view.query) if query]
     searched = searched_in(columns)
     chosen: list[TrackedEnvironment] = []
-    for profile, (_, judge, profile_state, at, *_) in contexts.items():
+    for profile, (_, judge, profile_state, at, days, _) in contexts.items():
         environments: Iterable[TrackedEnvironment] = (
             profile_state.environments.values() if compared is None else compared[profile]
         )
         if queries:
-            from envwatch.query.fields import MatchContext
-
-            context = MatchContext.of(judge, profile_state.profile_name, at)
+            context = MatchContext(at, judge, profile_state.profile_name, days)
             cache = searches.setdefault(profile, SearchCache())
             for query in queries:
                 environments = filter(query.test(context, searched, cache), environments)

@@ -12,19 +12,9 @@ from envwatch.fleet.tracking import ChangeTag
 from envwatch.model.acks import Ack
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, enumerated, shortened
 from envwatch.model.times import span, state_age
-from envwatch.wording.state_style import (
-    FLAPPING_GLYPHS,
-    UNKNOWN,
-    StateStyle,
-    ack_text,
-    cause_text,
-    glyph_of,
-    instant_text,
-    shared_silence_text,
-    style_of,
-    why_blind,
-)
-from envwatch.wording.table.columns import for_text
+from envwatch.query.presentation import for_text
+from envwatch.query.state_looks import FLAPPING_GLYPHS, UNKNOWN, StateStyle, cause_text, glyph_of, style_of
+from envwatch.wording.state_style import ack_text, instant_text, shared_silence_text, why_blind
 from envwatch.wording.table.table_view import id_tail
 
 if TYPE_CHECKING:

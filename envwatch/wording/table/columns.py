@@ -7,181 +7,36 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from envwatch.fleet.presence import Presence
-from envwatch.fleet.problems import state_began_at
-from envwatch.fleet.uptime import share_text
-from envwatch.history.hours import HOURS
-from envwatch.model import limits
-from envwatch.model.environment import NEVER, UNRESTRICTED, mode_of
-from envwatch.model.text import SafeText, clean, composed, natural_key, shortened
-from envwatch.model.times import MS, minutes_age, short_age, span, state_age
-from envwatch.model.versions import version_key
-from envwatch.query.presentation import PRESENTATIONS, Match, Presentation, no_text
-from envwatch.wording.state_style import HOUR_GLYPHS, cause_text, hour_marks, hours_text, short_reason
+from envwatch.model.text import SafeText, clean, composed, shortened
+from envwatch.query.presentation import PRESENTATIONS, Presentation, cached_key, no_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from datetime import timedelta
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.limits import Limits
     from envwatch.query.language import Searched
     from envwatch.query.presentation import RowContext
-
-
-@lru_cache(256)
-def mode_text(raw_mode: SafeText | None) -> SafeText | None:
-    """Return a mode's text; `!` marks the mode that approves everything."""
-    mode = mode_of(raw_mode)
-    return composed(f"{mode}!") if mode == UNRESTRICTED else mode
-
-
-def _column_of(presentation: Presentation) -> Presentation:
-    column = replace(
-        presentation,
-        title=presentation.title or presentation.id.upper(),
-        about=presentation.column_about or presentation.about,
-    )
-    text_of, instant = presentation.text, presentation.instant
-    if presentation.match is Match.VERSION:
-        return replace(column, rank=lambda tracked, _: version_key(version) if (version := text_of(tracked)) else None)
-    if instant is not None:
-        return replace(column, cell=_age_text(instant, minutes_age), rank=_age_rank(instant), keep="start")
-    return column
-
-
-def _age_text(
-    instant: Callable[[TrackedEnvironment], float | None], worded: Callable[[timedelta], SafeText]
-) -> Callable[[TrackedEnvironment, RowContext], SafeText | None]:
-    def text(tracked: TrackedEnvironment, context: RowContext) -> SafeText | None:
-        at = instant(tracked)
-        return None if at is None else worded(span(context.at - at))
-
-    return text
-
-
-def _age_rank(
-    instant: Callable[[TrackedEnvironment], float | None],
-) -> Callable[[TrackedEnvironment, RowContext], float | None]:
-
-    def rank(tracked: TrackedEnvironment, _: RowContext) -> float | None:
-        at = instant(tracked)
-        return None if at is None or at == NEVER else -at
-
-    return rank
 
 
 FIXED = ("state", "for", "beat", "name")
 NAME_AT_LEAST: Final = PRESENTATIONS["name"].width
 """Least width of NAME, including a change's tag."""
-_AHEAD_MS: Final = limits.MOST_AHEAD / MS
-
-
-def for_text(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> SafeText | None:
-    """Return the time in the current state, if known."""
-    age_ms = for_rank(tracked, now, fleet_limits)
-    return None if age_ms is None else state_age(span(age_ms))
-
-
-def for_rank(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> float | None:
-    """Return the ms in the current state, if known.
-
-    Instants do not compare across profiles, because limits and clocks differ.
-    """
-    began_at = state_began_at(tracked, fleet_limits, now + _AHEAD_MS)
-    return None if began_at is None or began_at == NEVER else now - began_at
-
-
-def _beat_at(tracked: TrackedEnvironment) -> float | None:
-    environment = tracked.environment
-    has_one = bool(environment.connection_id) and not tracked.verdict.is_absent
-    return environment.last_heartbeat_at if has_one else None
-
-
-_PRESENCES: Final = tuple(Presence)
-
-COMPUTED: Final[tuple[Presentation, ...]] = (
-    Presentation(
-        "state",
-        "the verdict",
-        width=6,
-        from_width=0,
-        cell=lambda tracked, _: clean(tracked.presence.value),
-        rank=lambda tracked, _: _PRESENCES.index(tracked.presence),
-        keep="start",
-    ),
-    Presentation(
-        "for",
-        "the time in this state",
-        width=6,
-        from_width=0,
-        cell=lambda tracked, context: for_text(tracked, context.at, context.profile_state.limits),
-        rank=lambda tracked, context: for_rank(tracked, context.at, context.profile_state.limits),
-        keep="start",
-        align="right",
-    ),
-    Presentation(
-        "beat",
-        "the age of the heartbeat",
-        width=4,
-        from_width=0,
-        cell=_age_text(_beat_at, short_age),
-        rank=_age_rank(_beat_at),
-        keep="start",
-        align="right",
-    ),
-    Presentation(
-        "profile",
-        "profile of the machine",
-        width=9,
-        from_width=0,
-        text=lambda tracked: tracked.profile or None,
-    ),
-    Presentation(
-        "why",
-        "reason of late or down",
-        width=14,
-        text=short_reason,
-        cell=lambda tracked, context: cause_text(tracked, context.at, context.profile_state.limits),
-        rank=lambda tracked, _: short_reason(tracked),
-        keep="start",
-    ),
-    Presentation(
-        "up7d",
-        "the share of the last watched week up",
-        width=5,
-        cell=lambda tracked, _: None if tracked.up_share is None else share_text(tracked.up_share),
-        rank=lambda tracked, _: tracked.up_share,
-        keep="start",
-        align="right",
-    ),
-    Presentation(
-        "24h",
-        "the last 24 hours; sorts by the time up",
-        width=HOURS,
-        cell=lambda tracked, context: hours_text(context.days.cells(tracked), ascii_only=context.ascii_only),
-        rank=lambda tracked, context: context.days.share(tracked),
-        keep="end",
-        needs_past=True,
-        styles=HOUR_GLYPHS,
-        marks=hour_marks,
-    ),
-)
-
-_cached_key: Final = lru_cache(maxsize=65_536)(natural_key)
-
-_ALL: Final = {each.id: _column_of(each) for each in (*COMPUTED, *PRESENTATIONS.values()) if each.width}
-_ALL["name"] = replace(
-    _ALL["name"],
-    text=lambda tracked: tracked.environment.label,
-    rank=lambda tracked, _: _cached_key(tracked.environment.label),
-)
-_ALL["mode"] = replace(_ALL["mode"], cell=lambda tracked, _: mode_text(tracked.environment.mode))
 _ORDER: Final = (
     "state for beat name profile mode version branch up os user pod directory why 24h device connection node owner"
     " update seen first up7d"
 )
 """Omitted columns come last."""
+
+
+def _column_of(presentation: Presentation) -> Presentation:
+    return replace(
+        presentation,
+        title=presentation.title or presentation.id.upper(),
+        about=presentation.column_about or presentation.about,
+    )
+
+
+_ALL: Final = {each.id: _column_of(each) for each in PRESENTATIONS.values() if each.width}
 
 COLUMNS: Final[Mapping[str, Presentation]] = {id_: _ALL[id_] for id_ in dict.fromkeys([*_ORDER.split(), *_ALL])}
 
@@ -222,7 +77,7 @@ def _metadata_column(id_: str) -> Presentation:
         width=_META_WIDTH,
         from_width=0,
         text=text,
-        rank=lambda tracked, _: None if (value := text(tracked)) is None else _cached_key(value),
+        rank=lambda tracked, _: None if (value := text(tracked)) is None else cached_key(value),
     )
 
 
@@ -257,7 +112,7 @@ def rank_of(id_: str, rows: Iterable[TrackedEnvironment]) -> Callable[[TrackedEn
     text_of = column.text
     if id_.startswith(META) and all(map(_NUMBER.fullmatch, set(filter(None, map(text_of, rows))))):
         return lambda tracked, _: None if (text := text_of(tracked)) is None else float(text)
-    return column.rank or (lambda tracked, _: (text_of(tracked) or "").casefold() or None)
+    return column.rank or column.sort_value
 
 
 def searched_in(columns: Iterable[Presentation]) -> tuple[Searched, ...]:

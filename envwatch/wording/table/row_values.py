@@ -8,16 +8,8 @@ from envwatch.fleet.presence import Presence
 from envwatch.fleet.tracking import TABLE_TAGS, ChangeTag
 from envwatch.model.shared_marks import shared_silence_of
 from envwatch.model.text import SafeText, cells, clean, composed
-from envwatch.wording.state_style import (
-    PRESENCE_STYLES,
-    Piece,
-    StateStyle,
-    ack_text,
-    glyph_of,
-    shared_silence_text,
-    silence_text,
-    style_of,
-)
+from envwatch.query.state_looks import PRESENCE_STYLES, StateStyle, glyph_of, style_of
+from envwatch.wording.state_style import Piece, ack_text, shared_silence_text, silence_text
 from envwatch.wording.table.table_view import GroupHeader, id_tail
 
 if TYPE_CHECKING:

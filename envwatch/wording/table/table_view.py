@@ -188,7 +188,7 @@ class NamedView(NamedTuple):
         if self.preset is not None:
             return replace(view, preset=self.preset)
         return View(
-            query=parse(self.filter),
+            query=parse(self.filter, has_past=True),
             sort=None if self.sort == LOSSES else self.sort,
             group=self.group,
             columns=view.columns,
