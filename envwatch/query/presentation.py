@@ -184,6 +184,11 @@ class Presentation:
         """The name in filters."""
         return self.in_filters or self.id
 
+    @property
+    def is_ticking(self) -> bool:
+        """Whether the text of column and pane line depends on more than the row, such as the time."""
+        return self.cell is not None or self.number is not None or self.flag is not None
+
     def cell_text(self, tracked: TrackedEnvironment, context: RowContext) -> SafeText | None:
         """Return the text of column and pane line."""
         if self.cell is not None:

@@ -19,6 +19,7 @@ from support.memory_history import at, day, rows_at, with_past
 from envwatch.alerts.monitor import Monitor
 from envwatch.alerts.silences import Silence
 from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.uptime import Uptime
 from envwatch.history.hours import LastDays
 from envwatch.model.acks import Ack
 from envwatch.model.clock import WallMs
@@ -28,7 +29,7 @@ from envwatch.query.presentation import contexts_of
 from envwatch.screen.screens.row_actions import RowActions, silence_rows
 from envwatch.screen.state import UNICODE, MonitorState
 from envwatch.screen.widgets.row_renderer import RowRenderer
-from envwatch.wording.table.columns import LEFT, fitting
+from envwatch.wording.table.columns import LEFT, column_of, fitting
 from envwatch.wording.table.table_view import OLD, GroupHeader
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ WIDTH = 180
 COLUMNS = fitting(WIDTH - 1, ("24h", "version", "mode", "why", "up", "seen"))
 
 NO_QUERY = Query()
+DAY = 86_400_000.0
 
 LOST: dict[str, Any] = {"connectionId": None, "lastHeartbeat": None}
 SILENCED = {"silence": {"by": "ops-1", "until": NOW + 90_000}}
@@ -132,6 +134,16 @@ def test_the_words_of_the_filter_stand_out_in_names(query: str, hits: list[str])
     row = fresh(state, parse(query)).row(moved, is_cursor=False)
     assert [each.text for each in row if each.style is not None and each.style.meta.get("part") == "hit"] == hits
     assert row.text == fresh(state).row(moved, is_cursor=False).text
+
+
+@pytest.mark.parametrize("id_", ["up", "seen", "first", "up7d"])
+def test_a_column_of_numbers_shows_in_the_table_what_a_list_prints(id_: str) -> None:
+    state = moment(MONITORS[0], 1)
+    renderer = replace(fresh(state), columns=fitting(WIDTH - 1, (id_,)))
+    row = replace(next(iter(state.monitor.fleet.environments)), uptime=Uptime(up=9.31 * DAY, watched=10 * DAY))
+    text = column_of(id_).cell_text(row, contexts_in(state)[row.profile])
+    assert text
+    assert f" {text} " in renderer.row(row, is_cursor=False).text
 
 
 def test_a_second_redraws_the_changed_ages_and_the_countdown() -> None:

@@ -126,7 +126,7 @@ class RowRenderer:
             if column.id == "name":
                 yield from self._name(rest, width, base)
             else:
-                text = column.text(tracked) if column.cell is None else next(ticking)
+                text = next(ticking) if column.is_ticking else column.text(tracked)
                 if column.styles:
                     yield from self._styled(column, width, text or EMPTY, base)
                 else:

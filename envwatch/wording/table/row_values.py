@@ -84,8 +84,8 @@ def snapshot_of(
         tone = "healthy"
     texts: list[SafeText | None] = []
     for column, width in columns[1:]:
-        if column.cell is not None:
-            text = column.cell(tracked, context)
+        if column.is_ticking:
+            text = column.cell_text(tracked, context)
             if column.id == "why":
                 is_promise = is_unknown and presence is Presence.LATE  # a countdown
                 text = _why(tracked, context, silenced, None if is_promise else text, width)
