@@ -53,7 +53,9 @@ async def drawn() -> None:
         assert [line.split()[5] for line in stage.body[:3]] == ["0", "0", "4"]
         await stage.press("o", "o")
         assert stage.names == ["once", "new", "steady"]
-        await stage.press("/", *"outages:>2", "enter")
+        await stage.press("slash")
+        await stage.type("outages:>2")
+        await stage.press("enter")
         assert stage.names == ["once"]
 
 

@@ -93,7 +93,7 @@ def older_recordings_open(copy: Path) -> None:
 def drawn_and_found() -> None:
     one, now = tracked(site=HOSTILE), float(NOW)
     assert COLUMNS["site"].text(one) == SAFE
-    assert [*COLUMNS][-1] == "site"
+    assert "site" in [*COLUMNS][-2:], "another test adds a computed column"
     assert parse("site:eu*-1").test(MatchContext(now), ())(one)
     assert not parse("site:us*").test(MatchContext(now), ())(one)
     assert parse("site:none").test(MatchContext(now), ())(tracked())
