@@ -200,18 +200,18 @@ class Presentation:
         number = self.number(tracked, context)
         return None if number is None else _number_text(self.filter, number, context.at)
 
-    def sort_value(self, tracked: TrackedEnvironment, context: RowContext) -> Any:  # noqa: ANN401  None or of one type
-        """Return the sort value; texts are sorted without case."""
+    def ranking(self) -> Callable[[TrackedEnvironment, RowContext], Any]:
+        """Return the reader of the sort value, None or of the same type for all rows; texts are sorted without case."""
         if self.rank is not None:
-            return self.rank(tracked, context)
+            return self.rank
         if self.flag is not None:
-            return self.flag(tracked, context)
+            return self.flag
         if self.number is not None:
-            return _number_rank(self.filter, self.number(tracked, context))
-        text = self.text(tracked)
+            return _youngest_first(self.number) if self.filter is Filter.INSTANT else self.number
+        text_of = self.text
         if self.filter is Filter.VERSION:
-            return version_key(text) if text else None
-        return (text or "").casefold() or None
+            return lambda tracked, _: version_key(version) if (version := text_of(tracked)) else None
+        return lambda tracked, _: (text_of(tracked) or "").casefold() or None
 
 
 YES: Final = clean("yes")
@@ -228,10 +228,14 @@ def _number_text(kind: Filter, number: float, at: float) -> SafeText:
             return clean(f"{number:.15g}")
 
 
-def _number_rank(kind: Filter, number: float | None) -> float | None:
-    if kind is not Filter.INSTANT:
-        return number
-    return None if number is None or number == NEVER else -number
+def _youngest_first(
+    instant_of: Callable[[TrackedEnvironment, Moment], float | None],
+) -> Callable[[TrackedEnvironment, RowContext], float | None]:
+    def rank(tracked: TrackedEnvironment, context: RowContext) -> float | None:
+        at = instant_of(tracked, context)
+        return None if at is None or at == NEVER else -at
+
+    return rank
 
 
 def _attribute(name: str) -> Callable[[TrackedEnvironment], SafeText | None]:
@@ -273,7 +277,7 @@ def for_rank(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> f
     return None if began_at is None or began_at == NEVER else now - began_at
 
 
-def _beat_at(tracked: TrackedEnvironment) -> float | None:
+def _beat_at(tracked: TrackedEnvironment, _: Moment) -> float | None:
     """Return a heartbeat that the column shows: of a connection."""
     environment = tracked.environment
     if not environment.connection_id or tracked.verdict.is_absent:
@@ -282,13 +286,8 @@ def _beat_at(tracked: TrackedEnvironment) -> float | None:
 
 
 def _beat_text(tracked: TrackedEnvironment, context: RowContext) -> SafeText | None:
-    at = _beat_at(tracked)
+    at = _beat_at(tracked, context)
     return None if at is None else short_age(span(context.at - at))
-
-
-def _beat_rank(tracked: TrackedEnvironment, _: RowContext) -> float | None:
-    at = _beat_at(tracked)
-    return None if at is None or at == NEVER else -at
 
 
 _PRESENCES: Final = tuple(Presence)
@@ -513,7 +512,7 @@ _COMPUTED: Final = (
         from_width=0,
         column_about="the age of the heartbeat",
         cell=_beat_text,
-        rank=_beat_rank,
+        rank=_youngest_first(_beat_at),
         keep="start",
         align="right",
     ),

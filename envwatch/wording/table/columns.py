@@ -112,7 +112,7 @@ def rank_of(id_: str, rows: Iterable[TrackedEnvironment]) -> Callable[[TrackedEn
     text_of = column.text
     if id_.startswith(META) and all(map(_NUMBER.fullmatch, set(filter(None, map(text_of, rows))))):
         return lambda tracked, _: None if (text := text_of(tracked)) is None else float(text)
-    return column.sort_value
+    return column.ranking()
 
 
 def searched_in(columns: Iterable[Presentation]) -> tuple[Searched, ...]:
