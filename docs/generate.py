@@ -24,9 +24,8 @@ from envwatch import __version__
 from envwatch.cli.arguments import COMMANDS, EXIT_CODES, VARIABLES, Parser, whole_parser
 from envwatch.cli.commands.completion import FOLDER, SCRIPTS
 from envwatch.config.declared import ADVANCED_SETTINGS, SETTINGS
-from envwatch.config.describe import setting_docs, value_text
-from envwatch.config.hooks import DOCUMENTED, HookSettings
-from envwatch.config.schema import field_docs
+from envwatch.config.describe import help_of, value_text
+from envwatch.config.hooks import HookSettings
 from envwatch.query.completion import completions
 from envwatch.query.fields import META
 from envwatch.query.presentation import PRESENTATIONS
@@ -218,14 +217,12 @@ def pages() -> dict[Path, str]:
     examples = {f"{each.id}:": f"{each.about}: `{each.example}`" for each in PRESENTATIONS.values() if each.example}
     fields = [(name.rstrip(":"), examples.get(name, about)) for name, about in FIELDS.items() if name != META]
     columns = [(column.id, column.about) for column in COLUMNS.values()]
-    docs = setting_docs()
     defaults = {name: value_text(declared.default) for name, declared in SETTINGS.items()}
-    settings = {name: docs[name] + f" Default: `{text}`." * (text != "-") for name, text in defaults.items()}
+    settings = {name: help_of(name) + f" Default: `{text}`." * (text != "-") for name, text in defaults.items()}
     advanced = [(name, settings.pop(name)) for name in ADVANCED_SETTINGS]
     configuration = with_table(CONFIGURATION.read_text(encoding="utf-8"), "settings", settings.items())
     configuration = with_table(configuration, "limits", advanced)
-    of_hooks = field_docs(*DOCUMENTED)
-    hooks = [(name, " ".join(of_hooks[name].split())) for name in HookSettings.model_fields]
+    hooks = [(name, field.description or "") for name, field in HookSettings.model_fields.items()]
     return {
         HEADLESS: with_table(HEADLESS.read_text(encoding="utf-8"), "settings", hooks),
         FILTER: with_table(

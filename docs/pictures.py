@@ -25,6 +25,7 @@ from textual.widgets import Input
 from envwatch.alerts.monitor import Monitor
 from envwatch.cli.demo_past import write_past
 from envwatch.cli.demo_settings import DEMO_PROFILE, uptimes_before
+from envwatch.config.declared import ScreenSettings
 from envwatch.demo.fleet import DemoFleet
 from envwatch.demo.machines import SIZE
 from envwatch.demo.story import HINTS
@@ -41,7 +42,6 @@ from envwatch.screen.app import EnvwatchApp
 from envwatch.screen.arguments import Inputs, Preferences
 from envwatch.screen.hinted_app import HintedApp
 from envwatch.watch.loop import Watch
-from envwatch.wording.screen_settings import ScreenSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence

@@ -136,9 +136,10 @@ def valued(metavar: str, read: Callable[[str], object], summary: str) -> dict[st
 def _within_bounds(name: str) -> Callable[[str], object]:
 
     def read(text: str) -> object:
-        from envwatch.config.declared import reader_within_bounds
+        from envwatch.config.declared import SETTINGS
+        from envwatch.config.values import reader_of
 
-        return reader_within_bounds(name)(text)
+        return reader_of(SETTINGS[name])(text)
 
     return read
 

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.config.declared import ADVANCED_SETTINGS, ALTERNATIVES, COMMON, SETTINGS, ProfileSettings
 from envwatch.config.hooks import deliveries_of, ping_of
-from envwatch.config.schema import Config, Document, Profile, field_docs
+from envwatch.config.schema import Config, Document
 from envwatch.config.settings import DEFAULT_PROFILE, PREFIX, Settings, Sources, mistakes_in_limits, settings_of
 from envwatch.config.values import seconds_text
 from envwatch.deliver.delivery import WHERE_IT_RUNS, without_secret
 from envwatch.letta.network_settings import SettingsError
-from envwatch.model.limits import ONE_MESSAGE_FROM, SETTABLE, Limits
+from envwatch.model.limits import ONE_MESSAGE_FROM, SETTABLE
 from envwatch.model.text import SafeText, clean, counted, wrapped
-from envwatch.wording.screen_settings import ScreenSettings
 from envwatch.wording.table.columns import LOSSES
 
 if TYPE_CHECKING:
@@ -249,9 +248,8 @@ def starter() -> str:
 
 
 def _lines(names: Iterable[str]) -> Iterator[str]:
-    docs = setting_docs()
     for name in names:
-        for line in wrapped(clean(docs[name]), _WIDTH):
+        for line in wrapped(clean(help_of(name)), _WIDTH):
             yield f"# {line}\n"
         yield f"#{name} = {_default_or_example(name)}\n"
 
@@ -267,7 +265,6 @@ def _default_or_example(name: str) -> str:
     return default if default == example else f"{default}  # or {example}"
 
 
-def setting_docs() -> Mapping[str, str]:
-    """Return each setting's help as a line."""
-    docs = field_docs(ScreenSettings, ProfileSettings, Limits, Profile, Config)
-    return {name: " ".join(text.split()) for name, text in docs.items()}
+def help_of(name: str) -> str:
+    """Return the help of a setting above the profiles."""
+    return Config.model_fields[name].description or ""

@@ -69,20 +69,32 @@ class _HookSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     # `HookSettings` adds the settings of deliveries.
-    name: Annotated[SafeText, LINE] = EMPTY
-    """The hook's name in messages and logs; by default, its number."""
-    on: Annotated[tuple[str, ...], _KINDS] = (INCIDENT,)
-    """Kinds of events. `incident`, the default, sends one message when an incident opens and one when it resolves.
-    `acknowledged` sends one more when all its machines that are still off are acknowledged."""
-    filter: Annotated[str, QUERY] = ""
-    """Filter: messages only about matching machines, in addition to the alert policy. Each hook is for all
-    profiles; `profile:prod` chooses one."""
-    after: Annotated[timedelta, duration_between(0, 86_400)] = timedelta()
-    """Send a message only after the incident or event has lasted this long; for a loss, at least `alert_after`."""
-    cooldown: Annotated[timedelta, duration_between(0, 86_400)] = timedelta()
-    """Shortest time between two messages about the same environment and kind of event."""
-    remind: Annotated[timedelta | None, duration_between(60, 604_800)] = None
-    """Repeat the message about an open incident without an acknowledgement, each time after this long."""
+    name: Annotated[SafeText, LINE] = Field(
+        default=EMPTY, description="The hook's name in messages and logs; by default, its number."
+    )
+    on: Annotated[tuple[str, ...], _KINDS] = Field(
+        default=(INCIDENT,),
+        description="Kinds of events. `incident`, the default, sends one message when an incident opens and one when "
+        "it resolves. `acknowledged` sends one more when all its machines that are still off are acknowledged.",
+    )
+    filter: Annotated[str, QUERY] = Field(
+        default="",
+        description="Filter: messages only about matching machines, in addition to the alert policy. Each hook is for "
+        "all profiles; `profile:prod` chooses one.",
+    )
+    after: Annotated[timedelta, duration_between(0, 86_400)] = Field(
+        default=timedelta(),
+        description="Send a message only after the incident or event has lasted this long; for a loss, at least "
+        "`alert_after`.",
+    )
+    cooldown: Annotated[timedelta, duration_between(0, 86_400)] = Field(
+        default=timedelta(),
+        description="Shortest time between two messages about the same environment and kind of event.",
+    )
+    remind: Annotated[timedelta | None, duration_between(60, 604_800)] = Field(
+        default=None,
+        description="Repeat the message about an open incident without an acknowledgement, each time after this long.",
+    )
 
     def numbered(self, number: int) -> Self:
         """Return the hook with a clean name, by default `number`."""
@@ -118,7 +130,7 @@ class _HookSettings(BaseModel):
 
 
 _FIELDS: Final[Mapping[str, Any]] = {
-    name: (field.rebuild_annotation(), field.default)
+    name: (field.rebuild_annotation(), Field(default=field.default, description=field.description))
     for kind in DELIVERIES
     for name, field in kind.model_fields.items()
 }
@@ -126,9 +138,6 @@ if TYPE_CHECKING:
     HookSettings: TypeAlias = _HookSettings
 else:
     HookSettings = create_model("HookSettings", __base__=_HookSettings, __doc__=_HookSettings.__doc__, **_FIELDS)
-
-DOCUMENTED: Final[tuple[type[BaseModel], ...]] = (_HookSettings, *DELIVERIES)
-"""Classes with the help of a hook's settings."""
 
 
 def _deliveries_in(table: Mapping[str, Any]) -> Sequence[type[Delivery]]:

@@ -5,29 +5,25 @@ Opens no file. The screen checks names of themes and bindings.
 
 from __future__ import annotations
 
-import ast
-import inspect
 import re
 from dataclasses import Field as DataclassField
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from itertools import pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.json_schema import GenerateJsonSchema
 
-from envwatch.config import validators
+from envwatch.config import declared, validators
 from envwatch.config.declared import ALTERNATIVES, COMMON, SETTINGS, ProfileSettings
-from envwatch.config.hooks import DOCUMENTED, HookSettings, mistakes_between_hooks
+from envwatch.config.hooks import HookSettings, mistakes_between_hooks
 from envwatch.config.toml_text import parsed
 from envwatch.config.values import PROFILE_NAME, ConfigError
+from envwatch.deliver import rules
 from envwatch.deliver.rules import ARGUMENTS, LINE
-from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean, did_you_mean, shortened
 from envwatch.wording.command_context import RowCommand
-from envwatch.wording.screen_settings import ScreenSettings
 from envwatch.wording.table.table_view import BUILT_IN_VIEWS, NamedView
 
 if TYPE_CHECKING:
@@ -40,29 +36,37 @@ _SECRETS: Final = frozenset({"apikey", "lettaapikey", "key", "token", "secret", 
 """Names that people give to a key, letters only."""
 
 
-def _definition(declared: DataclassField[Any]) -> Any:  # noqa: ANN401 - as pydantic declares `create_model`
-    """The annotation is evaluated among the names of `validators`."""
-    if "bounds" not in declared.metadata:
-        rule = declared.metadata.get("rule")
-        return declared.type if rule is None else f"Annotated[{declared.type}, {rule}]", None
-    between = validators.duration_between if isinstance(declared.default, timedelta) else validators.whole_between
-    return Annotated[type(declared.default), between(*declared.metadata["bounds"])], None
+_TYPES: Final = get_type_hints(
+    ProfileSettings, vars(rules) | vars(validators) | vars(declared) | {"timedelta": timedelta}, include_extras=True
+)
+
+
+def _definition(setting: DataclassField[Any]) -> Any:  # noqa: ANN401 - as pydantic declares `create_model`
+    """Return type and field as `create_model` takes them; None stands for an absent setting."""
+    field = Field(default=None, description=setting.metadata["about"])
+    if "bounds" not in setting.metadata:
+        return _TYPES[setting.name], field
+    between = validators.duration_between if isinstance(setting.default, timedelta) else validators.whole_between
+    return Annotated[type(setting.default), between(*setting.metadata["bounds"])], field
 
 
 _ProfileSettings: Final = create_model(
     "_ProfileSettings",
     __config__=ConfigDict(extra="forbid", frozen=True),
-    __module__=validators.__name__,
-    **{name: _definition(declared) for name, declared in SETTINGS.items()},
+    **{name: _definition(setting) for name, setting in SETTINGS.items()},
 )
 
 
 _BY_NAME: Final = Field(json_schema_extra={"propertyNames": {"pattern": f"^{PROFILE_NAME.pattern}$"}})
 
 
-def _table_of(declared: Any, name: str, doc: str, **rules: object) -> type[BaseModel]:  # noqa: ANN401 - a NamedTuple
-    types, defaults = get_type_hints(declared), declared._field_defaults
-    fields: Any = {each: (Annotated[types[each], rule], defaults.get(each, ...)) for each, rule in rules.items()}
+def _table_of(shape: Any, name: str, doc: str, **rules: tuple[object, str]) -> type[BaseModel]:  # noqa: ANN401 - a NamedTuple
+    """Return the model of tables like a named tuple; `rules` has rule and help of each setting."""
+    types, defaults = get_type_hints(shape), shape._field_defaults
+    fields: Any = {
+        each: (Annotated[types[each], rule], Field(default=defaults.get(each, ...), description=about))
+        for each, (rule, about) in rules.items()
+    }
     return create_model(name, __config__=ConfigDict(extra="forbid", frozen=True), __doc__=doc, **fields)
 
 
@@ -70,70 +74,75 @@ OwnView: Final = _table_of(
     NamedView,
     "OwnView",
     "A view of your own: machines, columns, order and groups under one name and key.",
-    filter=validators.QUERY_OF_TABLE,
-    columns=validators.COLUMN_LIST,
-    sort=validators.SORT_OF_VIEW,
-    group=validators.GROUP,
-    key=LINE,
+    filter=(
+        validators.QUERY_OF_TABLE,
+        "The machines of the view, in the language of the filter box; by default, all.",
+    ),
+    columns=(
+        validators.COLUMN_LIST,
+        "Columns of the table, in order; by default, the columns outside of the view.",
+    ),
+    sort=(validators.SORT_OF_VIEW, "A column, or `losses`; by default, the setting `sort`."),
+    group=(validators.GROUP, "A column whose equal values form a group; no groups by default."),
+    key=(LINE, "The key that chooses the view on the dashboard; by default, only the palette lists the view."),
 )
 Command: Final = _table_of(
     RowCommand,
     "Command",
     "A command of your own for the machine under the cursor.",
-    key=LINE,
-    run=ARGUMENTS,
-    description=LINE,
-    wait=Field(strict=True),
+    key=(LINE, "The key that runs the command on the dashboard."),
+    run=(
+        ARGUMENTS,
+        (
+            "The program and its arguments, without a shell and without substitution. The variables `ENVWATCH_*` say "
+            "which machine it is."
+        ),
+    ),
+    description=(LINE, "The command's description in help and palette; by default, its name."),
+    wait=(
+        Field(strict=True),
+        "Whether the output stays until enter is pressed; `false` suits programs that fill the screen.",
+    ),
 )
 
 
 class Profile(_ProfileSettings, BaseModel):  # type: ignore[misc, valid-type]  # the first base is made at run time
     """A server with its key and settings."""
 
-    views: Annotated[dict[str, OwnView], _BY_NAME] = {}  # type: ignore[valid-type]  # made at run time
-    """Views of your own, by name. A profile's view replaces the view of the same name above the profiles."""
+    views: Annotated[dict[str, OwnView], _BY_NAME] = Field(  # type: ignore[valid-type]  # made at run time
+        default={},
+        description="Views of your own, by name. A profile's view replaces the view of the same name above the "
+        "profiles.",
+    )
 
 
 class Config(Profile):
     """The whole file: common settings, profiles, keys, hooks and commands."""
 
-    default_profile: Annotated[str | None, LINE] = None
-    """The profile to use if neither `--profile` nor `ENVWATCH_PROFILE` names a profile."""
-    profiles: Annotated[dict[str, Profile], _BY_NAME] = {}
-    """Profiles by name. A profile's setting takes precedence over the same setting above the profiles."""
-    keys: Annotated[dict[str, tuple[str, ...]], validators.KEYS] = {}
-    """Keys of the dashboard by the id of the action: `machine.explain = "z"`."""
-    hooks: tuple[HookSettings, ...] = ()
-    """Programs and web services that `watch --hooks` and `serve --hooks` send messages to."""
-    commands: Annotated[dict[str, Command], _BY_NAME] = {}  # type: ignore[valid-type]  # made at run time
-    """Commands of your own for the machine under the cursor, by name."""
-
-
-def field_docs(*classes: type) -> Mapping[str, str]:
-    """Return the docstrings of classes' fields by name; a later class takes precedence.
-
-    pydantic's `use_attribute_docstrings` would take 20 ms of every start with a file.
-    """
-    found: dict[str, str] = {}
-    for cls in classes:
-        (definition,) = ast.parse(inspect.getsource(cls)).body
-        for statement, following in pairwise(ast.iter_child_nodes(definition)):
-            match statement, following:
-                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                    found[name] = inspect.cleandoc(text)
-    return found
+    default_profile: Annotated[str | None, LINE] = Field(
+        default=None, description="The profile to use if neither `--profile` nor `ENVWATCH_PROFILE` names a profile."
+    )
+    profiles: Annotated[dict[str, Profile], _BY_NAME] = Field(
+        default={},
+        description="Profiles by name. A profile's setting takes precedence over the same setting above the profiles.",
+    )
+    keys: Annotated[dict[str, tuple[str, ...]], validators.KEYS] = Field(
+        default={}, description='Keys of the dashboard by the id of the action: `machine.explain = "z"`.'
+    )
+    hooks: tuple[HookSettings, ...] = Field(
+        default=(), description="Programs and web services that `watch --hooks` and `serve --hooks` send messages to."
+    )
+    commands: Annotated[dict[str, Command], _BY_NAME] = Field(  # type: ignore[valid-type]  # made at run time
+        default={}, description="Commands of your own for the machine under the cursor, by name."
+    )
 
 
 def schema() -> dict[str, Any]:
     """Return the file's JSON schema, without defaults: None stands for an absent setting, and TOML has no null."""
     content = Config.model_json_schema()
-    documented: dict[Any, Any] = {OwnView: (NamedView,), Command: (RowCommand,), HookSettings: DOCUMENTED}
-    for model in (Config, Profile, OwnView, Command, HookSettings, validators.QuietTable):
-        properties = content["$defs"].get(model.__name__, content)["properties"]
-        docs = field_docs(ScreenSettings, ProfileSettings, Limits, Profile, *documented.get(model, (model,)))
-        for name, described in properties.items():
+    for model in (content, *content["$defs"].values()):
+        for described in model["properties"].values():
             described.pop("default", None)
-            properties[name] = dict(sorted({**described, "description": docs[name]}.items()))
     return {"$schema": GenerateJsonSchema.schema_dialect} | content | {"title": "envwatch's configuration file"}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import tomllib
 from contextlib import suppress
-from datetime import timedelta  # noqa: TC003 - `schema` evaluates the annotations of `declared` among these names
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TypeAlias
 
@@ -31,16 +30,8 @@ from envwatch.config.values import (
     whole_number,
     zone_named,
 )
-from envwatch.deliver.rules import (  # for annotations, as `timedelta`
-    LINE,  # noqa: F401
-    NON_EMPTY,
-    SECRET_URL,  # noqa: F401
-    VARIABLE,  # noqa: F401
-    one_of,  # noqa: F401
-    words_schema,
-)
+from envwatch.deliver.rules import NON_EMPTY, words_schema
 from envwatch.letta.network_settings import SettingsError, checked_base_url
-from envwatch.model.redactor import Secret  # noqa: F401 - as `timedelta`
 from envwatch.model.text import SafeText, clean, nearest_word, one_line
 from envwatch.query.language import parse
 from envwatch.query.lexer import QueryError
@@ -49,6 +40,7 @@ from envwatch.wording.table.table_view import GROUPINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from datetime import timedelta
 
 _BOOLEANS: Final = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
 
@@ -229,12 +221,18 @@ class QuietTable(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    filter: Annotated[str, QUERY] = ""
-    """Filter: the silenced machines. Without a filter, all are silenced."""
-    days: Annotated[frozenset[int], _DAY_LIST] = EVERY_DAY
-    """Days on which the hours begin, such as `mon-fri` or `sat,sun`; by default, every day."""
-    hours: Annotated[tuple[int, int], _HOUR_RANGE] = (0, DAY_MINUTES)
-    """Begin and end, such as `17:00-10:00`. An end before the begin is on the next day. By default, the whole day."""
+    filter: Annotated[str, QUERY] = Field(
+        default="", description="Filter: the silenced machines. Without a filter, all are silenced."
+    )
+    days: Annotated[frozenset[int], _DAY_LIST] = Field(
+        default=EVERY_DAY,
+        description="Days on which the hours begin, such as `mon-fri` or `sat,sun`; by default, every day.",
+    )
+    hours: Annotated[tuple[int, int], _HOUR_RANGE] = Field(
+        default=(0, DAY_MINUTES),
+        description="Begin and end, such as `17:00-10:00`. An end before the begin is on the next day. By default, the "
+        "whole day.",
+    )
 
     @model_validator(mode="after")
     def _has_an_end(self) -> Self:

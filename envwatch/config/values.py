@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from unicodedata import category
 
 from envwatch.model.redactor import LIKE_A_KEY, ReportedError
@@ -18,6 +18,7 @@ from envwatch.model.times import date_text, moment_of, past_moment_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
+    from dataclasses import Field
 
 # No named groups: the JSON schema has the same pattern.
 DURATION: Final = re.compile(
@@ -122,6 +123,12 @@ def whole_number(low: int, high: int) -> Callable[[object], int]:
         raise ValueError(f"must be a whole number from {low} to {high}")
 
     return read
+
+
+def reader_of(setting: Field[Any]) -> Callable[[object], timedelta | int]:
+    """Return the reader of a setting with bounds."""
+    read = duration if isinstance(setting.default, timedelta) else whole_number
+    return read(*setting.metadata["bounds"])
 
 
 def path_text(raw: object) -> str:

@@ -170,8 +170,11 @@ class Command(Delivery):
 
     targets: ClassVar = ("command",)
 
-    command: Annotated[tuple[str, ...], ARGUMENTS] = ()
-    """A program and its arguments, without a shell. The event is on standard input and in variables `ENVWATCH_*`."""
+    command: Annotated[tuple[str, ...], ARGUMENTS] = Field(
+        default=(),
+        description="A program and its arguments, without a shell. The event is on standard input and in variables "
+        "`ENVWATCH_*`.",
+    )
     _environ: Mapping[str, str] = PrivateAttr(default_factory=dict)
 
     @property
@@ -201,14 +204,24 @@ class Webhook(Delivery):
 
     targets: ClassVar = ("url", "url_env")
 
-    url: Annotated[Secret | None, SECRET_URL] = None
-    """Address of a web service that gets a CloudEvent by POST: https, or http to this machine."""
-    url_env: Annotated[str | None, VARIABLE] = None
-    """Name of the environment variable with the web service's address, if the address is a secret."""
-    key_env: Annotated[str | None, VARIABLE] = None
-    """Name of the environment variable with PagerDuty's routing key, or with a bearer token for another web service."""
-    format: Annotated[Literal["cloudevents", "pagerduty"] | None, one_of("cloudevents", _PAGERDUTY)] = None
-    """Format of a message: `cloudevents`, or `pagerduty` for PagerDuty's Events API v2, which needs no address."""
+    url: Annotated[Secret | None, SECRET_URL] = Field(
+        default=None,
+        description="Address of a web service that gets a CloudEvent by POST: https, or http to this machine.",
+    )
+    url_env: Annotated[str | None, VARIABLE] = Field(
+        default=None,
+        description="Name of the environment variable with the web service's address, if the address is a secret.",
+    )
+    key_env: Annotated[str | None, VARIABLE] = Field(
+        default=None,
+        description="Name of the environment variable with PagerDuty's routing key, or with a bearer token for another "
+        "web service.",
+    )
+    format: Annotated[Literal["cloudevents", "pagerduty"] | None, one_of("cloudevents", _PAGERDUTY)] = Field(
+        default=None,
+        description="Format of a message: `cloudevents`, or `pagerduty` for PagerDuty's Events API v2, which needs no "
+        "address.",
+    )
     _service: WebService = PrivateAttr()
     _key: Secret | None = PrivateAttr(default=None)
 
@@ -338,8 +351,10 @@ class Apprise(Delivery):
     _time_limit: ClassVar = 4.0
     """Seconds for a check of the addresses."""
 
-    apprise: Annotated[tuple[Secret, ...], _URLS] = ()
-    """Addresses of services that the package apprise knows. The extra `apprise` installs the package."""
+    apprise: Annotated[tuple[Secret, ...], _URLS] = Field(
+        default=(),
+        description="Addresses of services that the package apprise knows. The extra `apprise` installs the package.",
+    )
     _environ: Mapping[str, str] = PrivateAttr(default_factory=dict)
 
     @property

@@ -239,15 +239,14 @@ ADVANCED: Final = "advanced"
 """The configuration file's part for seldom changed limits."""
 
 
-def setting(default: _T, *, example: str, part: str, **scope: Any) -> _T:  # noqa: ANN401 - flags, words and bounds
-    """Declare a setting of a profile; the docstring below is the help.
+def setting(default: _T, about: str, *, example: str, part: str, **scope: Any) -> _T:  # noqa: ANN401 - flags, words and bounds
+    """Declare a setting of a profile; `about` is the help.
 
     `example` is a TOML value for a new file, `part` a part of the file (`config/declared.py`). `scope` may have
-    `bounds`, inclusive, in seconds or whole numbers; `rule`, an expression over the names of `config/validators.py`,
-    if the annotation has no rule; `option` for the command line; `demo` if the demo reads file and variables;
-    `place_of`, the word for a value whose place two settings name.
+    `bounds`, inclusive, in seconds or whole numbers; `option` for the command line; `demo` if the demo reads file and
+    variables; `place_of`, the word for a value whose place two settings name.
     """
-    return field(default=default, metadata={"example": example, "part": part, **scope})
+    return field(default=default, metadata={"about": about, "example": example, "part": part, **scope})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,25 +254,52 @@ class Limits:
     """Limits of polls. A user may set those with `setting`; the others have a value that fits any fleet."""
 
     # The official client: `now - lastHeartbeat < 120 000 ms`.
-    online_for: timedelta = setting(timedelta(seconds=120), bounds=(10, 3600), example='"2m"', part=ADVANCED)
-    """Age of the heartbeat from which a machine is off."""
-    # Healthy ages are 0-30 s, so a ping was missed.
-    late_after: timedelta = setting(timedelta(seconds=45), bounds=(5, 3600), example='"45s"', part=ADVANCED)
-    """Age of the heartbeat from which a machine is late; shorter than `online_for`."""
-    interval: timedelta = setting(
-        timedelta(seconds=5), bounds=(1, 600), example='"10s"', part="usual", option=True, demo=True
+    online_for: timedelta = setting(
+        timedelta(seconds=120),
+        "Age of the heartbeat from which a machine is off.",
+        bounds=(10, 3600),
+        example='"2m"',
+        part=ADVANCED,
     )
-    """Time from the start of a poll to the start of the next poll."""
-    requests_per_minute: int = setting(60, bounds=(1, 6000), example="60", part=ADVANCED)
-    """Request budget. A long list of machines lengthens the interval to stay within the budget."""
+    # Healthy ages are 0-30 s, so a ping was missed.
+    late_after: timedelta = setting(
+        timedelta(seconds=45),
+        "Age of the heartbeat from which a machine is late; shorter than `online_for`.",
+        bounds=(5, 3600),
+        example='"45s"',
+        part=ADVANCED,
+    )
+    interval: timedelta = setting(
+        timedelta(seconds=5),
+        "Time from the start of a poll to the start of the next poll.",
+        bounds=(1, 600),
+        example='"10s"',
+        part="usual",
+        option=True,
+        demo=True,
+    )
+    requests_per_minute: int = setting(
+        60,
+        "Request budget. A long list of machines lengthens the interval to stay within the budget.",
+        bounds=(1, 6000),
+        example="60",
+        part=ADVANCED,
+    )
     # No official client asks for more.
-    page_size: int = setting(100, bounds=(1, 1000), example="100", part="usual", option=True, demo=True)
-    """Machines per request."""
+    page_size: int = setting(
+        100, "Machines per request.", bounds=(1, 1000), example="100", part="usual", option=True, demo=True
+    )
     # httpx's timeouts are per operation, and a dripping server beats them.
-    page_deadline: timedelta = setting(timedelta(seconds=10), bounds=(1, 300), example='"10s"', part=ADVANCED)
-    """Longest time for one page."""
-    walk_deadline: timedelta = setting(timedelta(seconds=30), bounds=(1, 600), example='"30s"', part=ADVANCED)
-    """Longest time for a whole poll; not shorter than `page_deadline`."""
+    page_deadline: timedelta = setting(
+        timedelta(seconds=10), "Longest time for one page.", bounds=(1, 300), example='"10s"', part=ADVANCED
+    )
+    walk_deadline: timedelta = setting(
+        timedelta(seconds=30),
+        "Longest time for a whole poll; not shorter than `page_deadline`.",
+        bounds=(1, 600),
+        example='"30s"',
+        part=ADVANCED,
+    )
     refused_recheck: timedelta = timedelta(minutes=5)
     """Time between two tries with a key that the server keeps refusing (401)."""
     max_pages: int = 2_000

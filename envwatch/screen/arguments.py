@@ -6,11 +6,11 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from envwatch.config.declared import ScreenSettings
 from envwatch.model.text import EMPTY, SafeText
 from envwatch.query.language import parse
 from envwatch.watch.loop import Watch, ignore
 from envwatch.wording.command_context import NO_COMMANDS, CommandSettings
-from envwatch.wording.screen_settings import ScreenSettings
 from envwatch.wording.table.table_view import BUILT_IN_VIEWS, NamedView, View
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ from textual.dom import DOMNode
 from textual.reactive import reactive
 
 from envwatch.alerts.monitor import Monitor
+from envwatch.config.declared import ScreenSettings
 from envwatch.fleet.problems import Counts, counts_at
 from envwatch.fleet.tracking import ChangeTag
 from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs
 from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.model.times import NOTHING, TimeStyle, zone_of
 from envwatch.watch.acknowledging import NO_TEAM_SERVERS, TeamServers
-from envwatch.wording.screen_settings import ScreenSettings
 from envwatch.wording.table.block import NO_BLOCK, Block, block_of
 
 if TYPE_CHECKING:

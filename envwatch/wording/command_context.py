@@ -24,16 +24,12 @@ class RowCommand(NamedTuple):
     """A user's command for the row under the cursor."""
 
     name: str
-    # Field docstrings are user documentation.
     key: str
-    """The key that runs the command on the dashboard."""
     run: tuple[str, ...]
-    """The program and its arguments, without a shell and without substitution. The variables `ENVWATCH_*` say which
-    machine it is."""
+    """The program and its arguments, without a shell."""
     description: str = ""
-    """The command's description in help and palette; by default, its name."""
     wait: bool = True
-    """Whether the output stays until enter is pressed; `false` suits programs that fill the screen."""
+    """Whether the output stays until enter is pressed."""
 
     @property
     def id(self) -> str:

@@ -300,8 +300,8 @@ def test_every_declared_setting_is_taken_from_the_file_and_from_its_variable(env
     }
 
 
-DECLARED: Final = {"config/declared.py": "the permanent rows", "wording/screen_settings.py": "the columns that fit"}
-"""Modules that declare settings, each with the end of a comment above which the test declares one more."""
+DECLARED: Final = ("the permanent rows", "the columns that fit")
+"""Ends of a comment above which the test declares one more setting: of the commands, and of the screen."""
 
 PROBE: Final = """
 import json, os, sys
@@ -317,12 +317,13 @@ print(DisplayOptions(all_settings_of({}, os.environ)[0]).settings.doors1)
 
 def test_a_setting_declared_once_is_in_file_variable_schema_and_output(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "envwatch", tmp_path / "envwatch", ignore=shutil.ignore_patterns("__pycache__"))
-    for number, (module, comment) in enumerate(DECLARED.items()):
-        declared = tmp_path / "envwatch" / module
+    declared = tmp_path / "envwatch/config/declared.py"
+    for number, comment in enumerate(DECLARED):
         text, before = declared.read_text(encoding="utf-8"), f"    # The empty default stands for {comment}.\n"
         assert text.count(before) == 1
-        setting = f'doors{number}: int = setting(3, bounds=(1, 9), example="{number + 4}", part="view")'
-        declared.write_text(text.replace(before, f'    {setting}\n    """How many doors are open."""\n{before}'))
+        scope = f'bounds=(1, 9), example="{number + 4}", part="view"'
+        setting = f'    doors{number}: int = setting(3, "How many doors are open.", {scope})\n'
+        declared.write_text(text.replace(before, setting + before))
     (tmp_path / "c.toml").write_text("doors0 = 4\ndoors1 = 5\n")
     steps: list[tuple[dict[str, str], list[str]]] = [
         ({}, ["show"]),

@@ -361,14 +361,14 @@ def test_whatever_can_be_set_is_described_in_the_schema() -> None:
         assert properties.keys() & {"type", "anyOf"}, name
 
 
-def test_the_schema_has_the_docstring_of_each_setting() -> None:
+def test_the_schema_has_the_help_of_each_setting() -> None:
     content = schema()
     tables = (content, *content["$defs"].values())
     assert all(each["description"] for table in tables for each in table["properties"].values())
     texts = {name: each["description"] for name, each in content["$defs"]["Profile"]["properties"].items()}
     assert texts["page_size"] == "Machines per request."
     assert texts["api_key_env"] == "Name of the environment variable with the API key."
-    assert texts["serve_tokens_file"].endswith("A relative path\nstarts at this file's folder.")
+    assert texts["serve_tokens_file"].endswith("A relative path starts at this file's folder.")
 
 
 def test_several_profiles_are_taken_in_their_order_and_each_once(tmp_path: Path) -> None:

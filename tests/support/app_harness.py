@@ -19,6 +19,7 @@ from textual.keys import REPLACED_KEYS, key_to_character
 
 from envwatch.alerts.acknowledgements import NO_ACKS, NO_SERVERS
 from envwatch.alerts.monitor import Monitor
+from envwatch.config.declared import ScreenSettings
 from envwatch.files import export_here
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.letta.poller import PolledProfile, Poller, Runtime, Session
@@ -29,7 +30,6 @@ from envwatch.screen.arguments import Inputs, Preferences
 from envwatch.screen.widgets.news_bar import NewsBar
 from envwatch.screen.widgets.problem_block import ProblemBlock
 from envwatch.watch.loop import Watch, ignore
-from envwatch.wording.screen_settings import ScreenSettings
 from envwatch.wording.table.block import BlockLine
 from envwatch.wording.table.table_view import GroupHeader
 

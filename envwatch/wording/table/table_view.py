@@ -153,17 +153,13 @@ class NamedView(NamedTuple):
     """A view for a key, the palette or `--view`, built in or configured."""
 
     name: str
-    # Field docstrings are user documentation.
     filter: str = ""
-    """The rows of the view, in the language of the filter box; all rows by default."""
     columns: tuple[str, ...] = ()
-    """Columns of the table, in order; by default, the columns outside of the view."""
+    """Empty for the columns outside of the view."""
     sort: str | None = None
-    """A column, or `problems`; by default, the setting `sort`."""
+    """A column, `LOSSES`, or None for the setting `sort`."""
     group: str | None = None
-    """A column whose equal values form a group; no groups by default."""
     key: str = ""
-    """The key that chooses the view on the dashboard; by default, only the palette lists the view."""
     preset: Preset | None = None
 
     @property
