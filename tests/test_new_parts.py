@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +26,7 @@ from support.project_copy import (
     run_in,
 )
 from support.pty_terminal import ENTER, Terminal
+from support.receiver import receiver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,9 +51,9 @@ def insert_field(copy: Path) -> set[str]:
     declaration, presentation = recipe("A field of the API")
     insert_last(copy / "envwatch/model/environment.py", declaration.rstrip("\n"), "Environment")
     insert_last(copy / "envwatch/query/presentation.py", presentation.rstrip("\n"), "_SENT")
-    promise(copy, "Columns", "site")
-    promise(copy, "A machine, in this order, also of JSON lines and CSV", "site")
-    promise_filter(copy, "site")
+    promise(copy, "Columns", "site cores gpu")
+    promise(copy, "A machine, in this order, also of JSON lines and CSV", "site cores has_gpu")
+    promise_filter(copy, "site cores gpu")
     return {"envwatch/model/environment.py", "envwatch/query/presentation.py"}
 
 
@@ -66,13 +67,13 @@ def insert_column(copy: Path) -> set[str]:
 
 def insert_delivery(copy: Path) -> set[str]:
     module, line, entry = recipe("A way to deliver messages")
-    (copy / "envwatch/deliver/syslog.py").write_text(module, encoding="utf-8")
+    (copy / "envwatch/deliver/gotify.py").write_text(module, encoding="utf-8")
     path = copy / "envwatch/config/hooks.py"
     text = path.read_text(encoding="utf-8").replace(
         "\nfrom envwatch.deliver.rules", f"\n{line}from envwatch.deliver.rules"
     )
     path.write_text(re.sub(r"(DELIVERIES: .*)\)\n", rf"\1, {entry.strip()})\n", text), encoding="utf-8")
-    promise(copy, "Settings of a hook", "syslog")
+    promise(copy, "Settings of a hook", "gotify gotify_token_env")
     return {"envwatch/config/hooks.py"}
 
 
@@ -155,7 +156,7 @@ def test_another_number_than_the_next_free_one_is_refused(copy: Path, tmp_path: 
         capture_output=True,
         check=False,
     )
-    assert b"the numbers of cells must be 0 to 31, each once" in done.stderr
+    assert b"the numbers of cells must be 0 to 33, each once" in done.stderr
 
 
 def hostile_rows() -> list[dict[str, Any]]:
@@ -226,51 +227,61 @@ def test_a_new_column_is_listed_by_the_schema_and_the_documentation_and_refused_
     assert b"cannot have outages, which only the dashboard knows" in done.stderr
 
 
-@pytest.fixture
-def server() -> Iterator[socket.socket]:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        server.bind(("127.0.0.1", 0))
-        server.settimeout(20)
-        yield server
-
-
-def environ_with(copy: Path, folder: Path, hook: str) -> Mapping[str, str]:
+def environ_with(copy: Path, folder: Path, hook: str, **variables: str) -> Mapping[str, str]:
     path = folder / "config.toml"
     path.write_text(f"[[hooks]]\n{hook}\n", encoding="utf-8")
-    return environ_in(copy, ENVWATCH_CONFIG=str(path))
+    return environ_in(copy, ENVWATCH_CONFIG=str(path), **variables)
 
 
-def test_a_new_delivery_is_accepted_shown_sent_and_documented(
-    copy: Path, tmp_path: Path, server: socket.socket
-) -> None:
-    address = "{}:{}".format(*server.getsockname())
-    environ = environ_with(copy, tmp_path, f'syslog = "{address}"')
-    run_in(copy, "-m", "envwatch", "config", "validate", environ=environ)
-    assert (
-        f"incident: syslog at {address}" in run_in(copy, "-m", "envwatch", "config", "show", environ=environ).decode()
-    )
-    assert b"ok      opened and resolved" in run_in(copy, "-m", "envwatch", "hooks", "test", environ=environ)
-    opened, resolved = server.recv(4096), server.recv(4096)
-    assert opened.startswith(b"<27>1 - - envwatch - - - test of envwatch hooks went offline")
-    assert resolved.startswith(b"<30>1 - - envwatch - - - resolved after 1m")
-    assert "\n| `syslog` | Address of a syslog server" in (copy / "docs/without-a-screen.md").read_text(
-        encoding="utf-8"
-    )
+async def test_a_new_delivery_is_accepted_shown_sent_and_documented(copy: Path, tmp_path: Path) -> None:
+    async with receiver() as server:
+        address = server.url.replace("/hook?token=t0", "/secret-of-a-path/message")
+        hook = f'gotify = "{address}"\ngotify_token_env = "TOKEN"'
+        environ = environ_with(copy, tmp_path, hook, TOKEN="A-secret-token-of-gotify")
+        run_in(copy, "-m", "envwatch", "config", "validate", environ=environ)
+        shown = run_in(copy, "-m", "envwatch", "config", "show", environ=environ)
+        tested = await asyncio.to_thread(run_in, copy, "-m", "envwatch", "hooks", "test", environ=environ)
+        opened, resolved = server.posted
+    assert b"incident: Gotify at http://127.0.0.1/" in shown
+    assert b"ok      opened and resolved" in tested
+    assert b"secret" not in shown + tested
+    assert opened.headers["x-gotify-key"] == "A-secret-token-of-gotify"
+    assert opened.json["title"].startswith("test of envwatch hooks went offline")
+    assert resolved.json["title"].startswith("resolved after 1m")
+    assert (opened.json["priority"], resolved.json["priority"]) == (8, 2)
+    page_of_hooks = (copy / "docs/without-a-screen.md").read_text(encoding="utf-8")
+    assert "\n| `gotify` | Address of a Gotify server" in page_of_hooks
+
+
+def validated(copy: Path, environ: Mapping[str, str]) -> list[str]:
+    command = [sys.executable, "-m", "envwatch", "config", "validate"]
+    return subprocess.run(
+        command, env=environ, cwd=copy, capture_output=True, text=True, check=False
+    ).stderr.splitlines()
 
 
 def test_mistakes_with_a_new_delivery_are_named(copy: Path, tmp_path: Path) -> None:
+    address, token = 'gotify = "https://a.example/message"', 'gotify_token_env = "TOKEN"'
     reasons = {
-        "": "needs what takes its messages: command, url, url_env, apprise or syslog",
-        'syslog = "a:1"\ncommand = ["b"]': "has command and syslog, and can have one of them only",
-        'syslog = "a:1"\nkey_env = "K"': "has key_env, which goes with url only",
-        "syslog = 3": "syslog must be a text of one line",
+        "": "needs what takes its messages: command, url, url_env, apprise or gotify",
+        f'{address}\n{token}\ncommand = ["b"]': "has command and gotify, and can have one of them only",
+        f'{address}\n{token}\nkey_env = "K"': "has key_env, which goes with url only",
+        f'command = ["b"]\n{token}': "has gotify_token_env, which goes with gotify only",
+        address: "needs gotify_token_env, the variable with the token of an application of Gotify",
+        f"gotify = 3\n{token}": "gotify must be a text of one line",
+        f'gotify = "http://a.example/message"\n{token}': "gotify cannot be used: ",
+        f'gotify = "https://a.example"\n{token}': "gotify must end with /message, as in https://push.example.com/message",
     }
-    environ = environ_with(copy, tmp_path, "\n[[hooks]]\n".join(reasons))
-    command = [sys.executable, "-m", "envwatch", "config", "validate"]
-    ended = subprocess.run(command, env=environ, cwd=copy, capture_output=True, check=False)
-    assert [why in line for why, line in zip(reasons.values(), ended.stderr.decode().splitlines(), strict=True)] == [
-        True
-    ] * 4
+    found = validated(copy, environ_with(copy, tmp_path, "\n[[hooks]]\n".join(reasons)))
+    assert [why in line for why, line in zip(reasons.values(), found, strict=True)] == [True] * len(reasons), found
+
+
+def test_a_new_delivery_that_cannot_work_here_is_named_with_a_fix(copy: Path, tmp_path: Path) -> None:
+    hook = 'gotify = "https://a.invalid/message"\ngotify_token_env = "TOKEN"'
+    (missing, *_) = validated(copy, environ_with(copy, tmp_path, hook))
+    assert "TOKEN is not set: correct it where envwatch runs" in missing
+    (wrong, *_) = validated(copy, environ_with(copy, tmp_path, hook, TOKEN="C-client"))
+    assert wrong.endswith("TOKEN has a client's token: create an application in Gotify, and use its token")
 
 
 def test_a_new_action_on_a_row_stands_in_the_palette_and_a_new_badge_on_the_screen(copy: Path, tmp_path: Path) -> None:

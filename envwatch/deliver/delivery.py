@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import sys
 from abc import ABC, abstractmethod
@@ -133,6 +132,17 @@ def variable_in(environ: Mapping[str, str], name: str) -> str:
     return text
 
 
+def secret_in(environ: Mapping[str, str], name: str) -> Secret:
+    """Return the key or token in a variable; the redactor learns the text.
+
+    Raises:
+        SettingsError: if the variable is not set or unusable.
+    """
+    secret = variable_in(environ, name)
+    redactor().learn(secret)
+    return Secret(secret)
+
+
 def learn_parts(path: str) -> None:
     """Teach the redactor the password and the long parts of an address without scheme."""
     user, _, _ = path.partition("/")[0].rpartition("@")
@@ -242,16 +252,11 @@ class Webhook(Delivery):
         address = Secret(PAGERDUTY_URL) if self.url is None and self.url_env is None else self.url
         self._service = service_at(address, self.url_env, environ)
         if self.key_env is not None:
-            self._key = Secret(variable_in(environ, self.key_env))
-            redactor().learn(self._key.get_secret_value())
+            self._key = secret_in(environ, self.key_env)
 
     def unknown_hosts(self) -> Iterator[tuple[str, str]]:
         """Yield a service or proxy whose name has no address."""
-        nearest = self._service.url if self._service.proxy is None else self._service.proxy.url
-        try:
-            socket.getaddrinfo(nearest.host, None)
-        except (OSError, UnicodeError):
-            yield f"no address is known for {nearest.host}", "correct the address, or look at DNS"
+        yield from self._service.unknown_hosts()
 
     async def send(self, message: Message) -> SafeText:
         """Post the CloudEvent."""

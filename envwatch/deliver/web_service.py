@@ -7,6 +7,7 @@ Letta's key. Errors name only the host: the rest of the address may be a secret.
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -23,7 +24,7 @@ from envwatch.model import limits
 from envwatch.model.text import EMPTY, SafeText, clean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import timedelta
 
 _BODY_BYTES: Final = 4096
@@ -43,6 +44,14 @@ class WebService:
         self.url, self.time_limit = url, time_limit
         self._trust = trust_for(url, environ)
         self.proxy = proxy_for(url, environ)
+
+    def unknown_hosts(self) -> Iterator[tuple[str, str]]:
+        """Yield the service or proxy if its name has no address, with a fix."""
+        nearest = self.url if self.proxy is None else self.proxy.url
+        try:
+            socket.getaddrinfo(nearest.host, None)
+        except (OSError, UnicodeError):
+            yield f"no address is known for {nearest.host}", "correct the address, or look at DNS"
 
     async def post(self, headers: Mapping[str, str], content: bytes) -> None:
         """Post a message.

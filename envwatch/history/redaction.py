@@ -248,7 +248,7 @@ class Redaction:
             value = getattr(row, each.name)
             if each.identifies is not None:
                 kept[each.name] = None if value is None else self._rules[each.identifies](value)
-            elif each.kind is ValueKind.INSTANT:
+            elif each.kind is not ValueKind.OBJECT:
                 kept[each.name] = value
         metadata = row.metadata and self._again(f"metadata of {row.id}", self._metadata, row.metadata)
         return Environment(**kept, metadata=metadata)

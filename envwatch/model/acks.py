@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
+from envwatch.model.environment import whole_if_exact
 from envwatch.model.text import EMPTY, SafeText, clean, shortened
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ AckAnswer: TypeAlias = Sequence[AckedRow]
 
 def answer_content(rows: AckAnswer) -> dict[str, Any]:
     """Return the body of an answer: `{"rows": [{"id", "result", "by", "at", "still_pages"}, …]}`."""
-    found = (row._asdict() | {"at": None if row.at is None else whole_if_exact(row.at)} for row in rows)
+    found = (row._asdict() | {"at": whole_if_exact(row.at)} for row in rows)
     return {"rows": [{name: value for name, value in each.items() if value not in ("", None)} for each in found]}
 
 
@@ -192,11 +193,6 @@ def _row_in(raw: JsonValue) -> AckedRow | None:
         finite_number(members.get("at")),
         text_in(members.get("still_pages"), LONGEST_NAME),
     )
-
-
-def whole_if_exact(at: float) -> float:
-    """Return a number of ms as an integer if exact, for JSON."""
-    return int(at) if at.is_integer() else at
 
 
 def text_in(value: JsonValue, longest: int) -> SafeText:

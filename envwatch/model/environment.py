@@ -80,6 +80,8 @@ class ValueKind(Enum):
 
     TEXT = auto()
     INSTANT = auto()
+    NUMBER = auto()
+    FLAG = auto()
     OBJECT = auto()
 
 
@@ -88,17 +90,17 @@ class Declaration:
     """The declaration of a field."""
 
     identifies: Identifies | None = None
-    """None for instants and objects; redaction keeps instants and drops objects."""
+    """None for all but texts. Redaction drops objects, and keeps instants, numbers and flags."""
     label: str = ""
     """The name in events and comparisons, by default `name`."""
-    examples: tuple[str, ...] = ()
+    examples: tuple[JsonValue, ...] = ()
     """The demo's values, in turn; empty for a special rule."""
     is_output: bool = True
     name: str = field(default="", init=False)
     place: int = field(default_factory=count().__next__, init=False)
     """The position in JSON and CSV, counted while annotations are evaluated, which must not be postponed."""
 
-    def example(self, index: int) -> str:
+    def example(self, index: int) -> JsonValue:
         """Return the value of a demo machine."""
         return self.examples[index % len(self.examples)]
 
@@ -272,6 +274,8 @@ class Environment:
 _KINDS: Final[Mapping[object, ValueKind]] = {
     SafeText: ValueKind.TEXT,
     ServerMs: ValueKind.INSTANT,
+    float: ValueKind.NUMBER,
+    bool: ValueKind.FLAG,
     dict: ValueKind.OBJECT,
 }
 
@@ -314,8 +318,8 @@ def wire_row(environment: Environment) -> dict[str, JsonValue]:
     Missing values are null or left out, as on the platform's fresh rows.
     """
     row: dict[str, JsonValue] = dict(zip(_SENT, _values_to_send(environment), strict=True))
-    for wire in _SENT_INSTANTS:
-        row[wire] = _wire_instant(row[wire])
+    for wire in _SENT_NUMBERS:
+        row[wire] = whole_if_exact(row[wire])
     for wire in _LEFT_OUT:
         if row[wire] is None:
             del row[wire]
@@ -329,7 +333,7 @@ def wire_row(environment: Environment) -> dict[str, JsonValue]:
 
 
 _SENT: Final = [each.wire for each in WIRE_FIELDS]
-_SENT_INSTANTS: Final = [each.wire for each in WIRE_FIELDS if each.kind is ValueKind.INSTANT]
+_SENT_NUMBERS: Final = [each.wire for each in WIRE_FIELDS if each.kind in {ValueKind.INSTANT, ValueKind.NUMBER}]
 _OPTIONAL: Final = {each.name for each in fields(Environment) if each.default is None}
 _LEFT_OUT: Final = [each.wire for each in WIRE_FIELDS if each.name in _OPTIONAL and not each.is_null_sent]
 _values_to_send: Final[Callable[[Environment], tuple[Any, ...]]] = attrgetter(*(each.name for each in WIRE_FIELDS))
@@ -338,9 +342,10 @@ _REMOVED_BY_CLEANING = "\ufe0f"
 _EXACT_BELOW = 1 << 53
 
 
-def _wire_instant(at: Any) -> float | None:  # noqa: ANN401  an instant or None
+def whole_if_exact(number: Any) -> float | None:  # noqa: ANN401  a number or None
+    """Return a number as an integer if exact, for JSON."""
     # -0.0 is a whole number only as a float.
-    return int(at) if at and at.is_integer() and abs(at) < _EXACT_BELOW else at
+    return int(number) if number and number.is_integer() and abs(number) < _EXACT_BELOW else number
 
 
 def update_text(environment: Environment) -> SafeText | None:

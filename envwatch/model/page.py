@@ -127,9 +127,12 @@ def _is_kept(text: str) -> bool:
 
 
 # pydantic's `TypeAdapter` makes the same schemas, and costs 30 ms of every start.
+_NUMBER_SCHEMA: Final = core_schema.float_schema(strict=True, allow_inf_nan=False)
 _SCHEMAS: Final[Mapping[ValueKind, CoreSchema]] = {
     ValueKind.TEXT: core_schema.str_schema(max_length=LONGEST),
-    ValueKind.INSTANT: core_schema.float_schema(strict=True, allow_inf_nan=False),
+    ValueKind.INSTANT: _NUMBER_SCHEMA,
+    ValueKind.NUMBER: _NUMBER_SCHEMA,
+    ValueKind.FLAG: core_schema.bool_schema(strict=True),
     ValueKind.OBJECT: core_schema.dict_schema(core_schema.str_schema(), core_schema.any_schema()),
 }
 _KEY_SCHEMA: Final = core_schema.str_schema(min_length=1, max_length=LONGEST)

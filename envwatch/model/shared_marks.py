@@ -11,8 +11,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.model import limits
-from envwatch.model.acks import LONGEST_NAME, LONGEST_NOTE, UUID, Ack, finite_number, text_in, whole_if_exact
+from envwatch.model.acks import LONGEST_NAME, LONGEST_NOTE, UUID, Ack, finite_number, text_in
 from envwatch.model.clock import WallMs
+from envwatch.model.environment import whole_if_exact
 from envwatch.model.text import EMPTY, SafeText, clean
 
 if TYPE_CHECKING:

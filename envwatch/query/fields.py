@@ -212,7 +212,8 @@ class NumberField(Field):
 class FlagField(Field):
     """A fact that holds or does not: `yes` or `no`."""
 
-    holds: Callable[[TrackedEnvironment, MatchContext], bool]
+    holds: Callable[[TrackedEnvironment, MatchContext], bool | None]
+    """Returns None for an unknown flag, which is neither `yes` nor `no`."""
 
     def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:  # noqa: ARG002  as the others
         word = rest.text.casefold()

@@ -146,7 +146,8 @@ class Presentation:
     texts: Callable[[TrackedEnvironment, MatchContext], Iterable[SafeText | None]] | None = None
     """A filter's texts, if not `text`."""
     number: Callable[[TrackedEnvironment, Moment], float | None] | None = None
-    flag: Callable[[TrackedEnvironment, Moment], bool] | None = None
+    flag: Callable[[TrackedEnvironment, Moment], bool | None] | None = None
+    """None stands for an unknown flag."""
     known: Mapping[str, str] = field(default_factory=dict)
     """Values that a person may type, and the usual value meant. Further values may exist."""
     canonical: Callable[[SafeText], SafeText] = _as_typed
@@ -194,7 +195,7 @@ class Presentation:
         if self.cell is not None:
             return self.cell(tracked, context)
         if self.flag is not None:
-            return YES if self.flag(tracked, context) else NO
+            return scalar_text(self.flag(tracked, context))
         if self.number is None:
             return self.text(tracked)
         number = self.number(tracked, context)
@@ -214,18 +215,29 @@ class Presentation:
         return lambda tracked, _: (text_of(tracked) or "").casefold() or None
 
 
-YES: Final = clean("yes")
-NO: Final = clean("no")
+_YES: Final = clean("yes")
+_NO: Final = clean("no")
 
 
-def _number_text(kind: Filter, number: float, at: float) -> SafeText:
+def scalar_text(value: SafeText | float | None) -> SafeText | None:
+    """Return a text, number or flag as text."""
+    match value:
+        case None | str():
+            return value
+        case bool():
+            return _YES if value else _NO
+        case _:
+            return clean(f"{value:.15g}")
+
+
+def _number_text(kind: Filter, number: float, at: float) -> SafeText | None:
     match kind:
         case Filter.INSTANT:
             return minutes_age(span(at - number))
         case Filter.SHARE:
             return share_text(number)
         case _:
-            return clean(f"{number:.15g}")
+            return scalar_text(number)
 
 
 def _youngest_first(

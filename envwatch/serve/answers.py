@@ -26,8 +26,7 @@ from envwatch.alerts.silences import NO_SILENCES, Silences, silenced_time
 from envwatch.fleet.events import blind_after
 from envwatch.fleet.uptime import whole_percent
 from envwatch.model import limits
-from envwatch.model.acks import whole_if_exact
-from envwatch.model.environment import Environment, wire_row
+from envwatch.model.environment import Environment, whole_if_exact, wire_row
 from envwatch.model.listing_api import (
     AGE_HEADER,
     GZIP_FROM_BYTES,

@@ -269,6 +269,8 @@ CLOCKS: Final = record(Clocks, wall=CLOCK, monotonic=CLOCK)
 _CODECS: Final[Mapping[ValueKind, Codec[Any]]] = {
     ValueKind.TEXT: TEXT,
     ValueKind.INSTANT: NUMBER,
+    ValueKind.NUMBER: NUMBER,
+    ValueKind.FLAG: FLAG,
     ValueKind.OBJECT: Codec(lambda members: members, members_of),
 }
 _DEFAULTS: Final = defaults_of(Environment)

@@ -155,11 +155,9 @@ def test_each_field_of_the_api_has_a_number_of_its_own_and_a_kind() -> None:
     assert {name for name, each in API_FIELDS.items() if each.kind is ValueKind.INSTANT} == instants
     assert {name for name, each in API_FIELDS.items() if each.kind is ValueKind.OBJECT} == {"metadata", "unknown"}
     assert {each.name for each in WIRE_FIELDS} == {each.name for each in fields(Environment)} - {"unknown"}
-    objects = {"metadata", "unknown", "self_update", "machine"}
-    flags = {"supported_commands", "has_paired_generations", "subagents_notify_caller"}
-    assert {
-        each.name for each in (*API_FIELDS.values(), *METADATA_FIELDS.values())
-    } - TEXT_NAMES == instants | objects | flags
+    assert {name for name, each in API_FIELDS.items() if each.kind is ValueKind.TEXT} == TEXT_NAMES & API_FIELDS.keys()
+    others = {"self_update", "machine", "supported_commands", "has_paired_generations", "subagents_notify_caller"}
+    assert {each.name for each in METADATA_FIELDS.values()} - TEXT_NAMES == others
     assert (wire_name("mode"), LABELS["mode"], LABELS["api_key_owner"]) == ("currentMode", "mode", "key owner")
 
 

@@ -1,4 +1,6 @@
-"""Asserts what a new field `site` does everywhere, in a copy of the project; see tests/test_new_parts.py.
+"""Asserts what the new fields `site`, `cores` and `has_gpu` do everywhere, in a copy of the project.
+
+See tests/test_new_parts.py.
 
 `python new_field_probe.py COPY`
 """
@@ -50,19 +52,30 @@ def site_of(row: Environment) -> str | None:
     return site
 
 
+def size_of(row: Environment) -> tuple[float | None, bool | None]:
+    return row.cores, row.has_gpu  # type: ignore[attr-defined]  # only the copy has the fields
+
+
 def decoded_and_served() -> None:
-    whole = wire_row(site=HOSTILE)
+    whole = wire_row(site=HOSTILE, cores=12, hasGpu=False)
     for sent in (whole, whole | {"unknown": 1}):  # an unknown field makes the reader take a page row by row
         (row,) = page_of(page_bytes([sent])).environments
         assert site_of(row) == SAFE
-        assert "site" not in row.unknown
+        assert size_of(row) == (12.0, False)
+        assert row.unknown.keys().isdisjoint({"site", "cores", "hasGpu"})
         served = row_to_send(row)
         assert served["site"] == SAFE
+        assert repr((served["cores"], served["hasGpu"])) == "(12, False)"
         assert environment_of(served) == row
+    page = page_of(page_bytes([wire_row("env-1", cores="12"), wire_row("env-2", hasGpu=1), wire_row("env-3")]))
+    assert [row.id for row in page.environments] == ["env-3"]
+    assert page.rejected_ids == ("env-1", "env-2")
 
 
 def recorded_and_replayed() -> None:
-    others = [environment(f"env-{number}", site=f"us-{number}") for number in range(12)]
+    others = [
+        environment(f"env-{number}", site=f"us-{number}", cores=number / 2, hasGpu=number > 3) for number in range(12)
+    ]
     gone = [environment(row.id, connectionId=None, site=site_of(row)) for row in others]
     history = recorded([listed([environment("env-x", site=HOSTILE), *others]), listed(gone, NOW + 5_000)])
     encoder, decoder = FrameEncoder(), MomentBuilder(NO_PROFILE)
@@ -73,6 +86,8 @@ def recorded_and_replayed() -> None:
         redacted = Redaction().moment(moment).profile_state.environments.values()
         sites = [site_of(each.environment) for each in redacted]
         assert all(site is not None and site.startswith("text-") for site in sites)
+        shown = moment.profile_state.environments.values()
+        assert [size_of(each.environment) for each in redacted] == [size_of(each.environment) for each in shown]
     events = history.events(WallMs(0), WallMs(NOW * 2))
     assert events
     assert [decode_event(encode_event(event), NO_PROFILE) for event in events] == [*events]
@@ -87,35 +102,44 @@ def older_recordings_open(copy: Path) -> None:
         rows = chain.from_iterable(
             moment.profile_state.environments.values() for moment in map(past.moment, past.polls(*ALWAYS))
         )
-        assert {site_of(each.environment) for each in rows} == {None}
+        assert {(site_of(each.environment), *size_of(each.environment)) for each in rows} == {(None, None, None)}
 
 
 def drawn_and_found() -> None:
-    one, now = tracked(site=HOSTILE), float(NOW)
-    assert COLUMNS["site"].text(one) == SAFE
-    assert "site" in [*COLUMNS][-2:], "another test adds a computed column"
+    one, now = tracked(site=HOSTILE, cores=12, hasGpu=False), float(NOW)
+    context = context_in(ProfileState())
+    assert [COLUMNS[name].cell_text(one, context) for name in ("site", "cores", "gpu")] == [SAFE, "12", "no"]
+    assert [COLUMNS[name].cell_text(tracked(), context) for name in ("site", "cores", "gpu")] == [None] * 3
     assert parse("site:eu*-1").test(MatchContext(now), ())(one)
     assert not parse("site:us*").test(MatchContext(now), ())(one)
     assert parse("site:none").test(MatchContext(now), ())(tracked())
+    for found, missed in (("cores:>=12", "cores:<12"), ("cores:8..12.5", "cores:none"), ("gpu:no", "gpu:yes")):
+        assert parse(found).test(MatchContext(now), ())(one)
+        assert not parse(missed).test(MatchContext(now), ())(one)
+    assert not parse("gpu:no").test(MatchContext(now), ())(tracked())
+    assert parse("cores:none").test(MatchContext(now), ())(tracked())
     assert "site:" in {offer.text for offer in completions("sit", 3, [])}
-    lines = {line.label: line.text for line in about_lines(one, context_in(ProfileState()), None, TimeStyle.UTC)}
-    assert lines["site"] == SAFE
-    assert [(each.field, each.after) for each in differences(tracked(), one)] == [("site", SAFE)]
+    lines = {line.label: line.text for line in about_lines(one, context, None, TimeStyle.UTC)}
+    assert (lines["site"], lines["cores"], lines["gpu"]) == (SAFE, "12", "no")
+    changed = {each.field: each.after for each in differences(tracked(), one)}
+    assert changed == {"site": SAFE, "cores": "12", "has_gpu": "no"}
 
 
 def printed() -> None:
-    listing = list_of(listed([environment(site=HOSTILE)], NOW))
+    listing = list_of(listed([environment(site=HOSTILE, cores=12, hasGpu=False)], NOW))
     (row,) = json.loads(b"".join(formats.listing_json(listing)))["environments"]
-    assert [*row.items()][-1] == ("site", SAFE)
+    assert [*row.items()][-3:] == [("site", SAFE), ("cores", 12), ("has_gpu", False)]
     header, line = b"".join(formats.csv_of(listing)).decode().splitlines()
-    assert (header.split(",")[-1], line.split(",")[-1]) == ('"site"', f'"{SAFE}"')
+    assert header.endswith('"site","cores","has_gpu"')
+    assert line.endswith(f'"{SAFE}","12","false"')
 
 
 def simulated() -> None:
     at = int(NOW)
     fleet = DemoFleet(40, at)
     rows, _ = fleet.page(at, limit=None)
-    assert {json.loads(row)["site"] for row in rows} == {"eu-1", "us-1"}
+    found = [json.loads(row) for row in rows]
+    assert {(row["site"], row["cores"], row["hasGpu"]) for row in found} == {("eu-1", 8, True), ("us-1", 64, False)}
 
 
 if __name__ == "__main__":

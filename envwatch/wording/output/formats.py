@@ -14,7 +14,7 @@ from pydantic_core import to_json
 
 from envwatch.alerts.alert_policy import decision_sentence
 from envwatch.fleet.presence import UNTIMED, Presence, Reason, heartbeat_age
-from envwatch.model.environment import API_FIELDS, NEVER, OUTPUT_NAMES, Environment, ValueKind
+from envwatch.model.environment import API_FIELDS, NEVER, OUTPUT_NAMES, Environment, ValueKind, whole_if_exact
 from envwatch.model.shared_marks import shared_ack_of
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, counted, csv_cell, fitted, named_ids, shortened
 from envwatch.model.times import MS, NOTHING, long_age, moment, short_age, span
@@ -262,6 +262,7 @@ ROW_NAMES: Final = tuple(chain.from_iterable((name, *_AFTER.get(name, ())) for n
 DECIMALS: Final = 4
 _EMPTY_ROW: Final[Mapping[str, object]] = dict.fromkeys(ROW_NAMES)
 _INSTANTS: Final = [each.name for each in API_FIELDS.values() if each.kind is ValueKind.INSTANT]
+_NUMBERS: Final = [each.name for each in API_FIELDS.values() if each.kind is ValueKind.NUMBER]
 _values_of: Final[Callable[[Environment], tuple[object, ...]]] = attrgetter(*OUTPUT_NAMES)
 
 
@@ -281,6 +282,8 @@ def json_row(row: ListedEnvironment, note: SafeText | None = None) -> dict[str, 
     values = {**_EMPTY_ROW, **dict(zip(OUTPUT_NAMES, _values_of(environment), strict=True))}
     for name in _INSTANTS:
         values[name] = iso(getattr(environment, name))
+    for name in _NUMBERS:
+        values[name] = whole_if_exact(values[name])
     values["state"] = row.state
     values["reason"] = _reason(row)
     # Cut, not rounded: 119.9996 s is not yet the 120 of an offline row.

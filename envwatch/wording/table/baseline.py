@@ -31,7 +31,7 @@ from envwatch.model.environment import (
 from envwatch.model.text import SafeText, composed, shortened
 from envwatch.model.times import NOTHING
 from envwatch.query.fields import META
-from envwatch.query.presentation import Presentation
+from envwatch.query.presentation import Presentation, scalar_text
 from envwatch.wording.state_style import json_text
 from envwatch.wording.table.columns import COLUMNS, FIXED, LEFT
 
@@ -125,13 +125,14 @@ _COMPARED = attrgetter(
 )
 """Compared first: a single comparison settles nearly all rows."""
 
+_SCALARS: Final = {each.name for each in API_FIELDS.values() if each.kind in {ValueKind.NUMBER, ValueKind.FLAG}}
 _HAVE_EVENTS: Final = frozenset({*EVENT_KINDS, "pod_id", "connection_id"})
 _EXTRA_FIELDS: Final = tuple(
     name
     for name in dict.fromkeys(["api_key_owner", "organization_id", "device_id", *LABELS])
-    if name in TEXT_NAMES and name not in _HAVE_EVENTS and name not in {"id", "listener_instance_id"}
+    if name in TEXT_NAMES | _SCALARS and name not in {*_HAVE_EVENTS, "id", "listener_instance_id"}
 )
-"""Texts whose changes are no events."""
+"""Texts, numbers and flags whose changes are no events."""
 
 
 def differences(before: TrackedEnvironment | None, after: TrackedEnvironment | None) -> tuple[Difference, ...]:
@@ -192,7 +193,7 @@ def _field_differences(before: Environment, after: Environment) -> Iterator[Diff
     if was != now:
         yield Difference("update", was, now)
     for name in _EXTRA_FIELDS:
-        was, now = value_of(before, name), value_of(after, name)
+        was, now = scalar_text(value_of(before, name)), scalar_text(value_of(after, name))
         if was != now:
             yield Difference(LABELS[name], was, now)
     yield from _command_differences(before, after)
