@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -44,9 +45,11 @@ def first_property() -> None:
 
 
 @pytest.fixture(autouse=True)
-def local_zone_of_the_machine() -> Iterator[None]:
+def settings_of_the_process() -> Iterator[None]:
+    """Undo what a command that ran in this process set for all of it: the zone, and no garbage collection."""
     yield
     use_zone(None)
+    gc.enable()
 
 
 @pytest.fixture

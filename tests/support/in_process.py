@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -58,10 +57,7 @@ class Envwatch:
         with self.monkeypatch.context() as patch:
             for name, value in variables.items():
                 patch.setenv(name, value)
-            try:
-                code = main(arguments)
-            finally:
-                gc.enable()
+            code = main(arguments)
         out, err = self.capfd.readouterr()
         assert KEY not in out + err
         return Ended(code, out, err)
