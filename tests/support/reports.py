@@ -37,7 +37,7 @@ def told(report: ProfileReport, name: str) -> list[str]:
 
 def values(report: ProfileReport, name: str) -> list[dict[str, Any]]:
     """Return a section's lines in JSON."""
-    return [dict(line.values or {}) for line in section(report, name).lines]
+    return [dict(fact) for fact in section(report, name).values]
 
 
 def names(report: ProfileReport, name: str) -> list[str]:
@@ -47,8 +47,8 @@ def names(report: ProfileReport, name: str) -> list[str]:
 
 def head(report: ProfileReport, name: str) -> str:
     """Return a sentence above the sections."""
-    subject, predicate, *_ = report.head[name]
-    return f"{subject} {predicate}"
+    line = report.head[["watch", "fleet"].index(name)]
+    return f"{line.subject} {line.predicate}"
 
 
 def lines(report: ProfileReport) -> list[str]:

@@ -120,7 +120,7 @@ def test_the_newest_listing_holds_until_blindness(seconds: int, text: str) -> No
     night = Night().add("ana").until("23:00")
     until = night.at - 30_000 + seconds * 1000
     watched = recorded(night.history, until, (until - (night.at - HOUR_MS)) / HOUR_MS)
-    assert report_of(watched, ZONE).head["watch"].predicate == text
+    assert report_of(watched, ZONE).head[0].predicate == text
 
 
 def test_a_lasting_failure_or_quarantine_is_told_above_the_sections() -> None:

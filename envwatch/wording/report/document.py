@@ -102,9 +102,6 @@ class Line(NamedTuple):
     """An environment's name in a code span, or a time."""
     predicate: str
     """The rest of the sentence, empty if another line tells the fact. Lines with equal predicates share a sentence."""
-    values: Mapping[str, object] | None = None
-    """The fact in JSON: clean text, but not safe in Markdown."""
-    rank: tuple[float, ...] = ()
     mark: str = ""
     """A remark to count in the heading: `6 (2 acknowledged)`."""
 
@@ -115,6 +112,8 @@ class Section(NamedTuple):
     name: str
     title: str
     lines: Sequence[Line]
+    values: Sequence[Mapping[str, object]]
+    """The facts in JSON, one for each line: clean text, but not safe in Markdown."""
 
     @property
     def told(self) -> list[Line]:
@@ -134,7 +133,9 @@ class ProfileReport(NamedTuple):
 
     profile: SafeText
     host: SafeText
-    head: Mapping[str, Line]
+    head: Sequence[Line]
+    values: Mapping[str, Mapping[str, object] | None]
+    """The facts of the head in JSON; None if no answer came."""
     sections: Sequence[Section]
 
 
@@ -144,8 +145,8 @@ def report_json(reports: Sequence[ProfileReport], **head: str | None) -> bytes:
         {
             "profile": report.profile,
             "host": report.host,
-            **{name: line.values for name, line in report.head.items()},
-            **{section.name: [line.values for line in section.lines] for section in report.sections},
+            **report.values,
+            **{section.name: section.values for section in report.sections},
         }
         for report in reports
     ]
@@ -158,12 +159,12 @@ def markdown_of(reports: Sequence[ProfileReport]) -> str:
     blocks: list[str] = []
     for report in reports:
         blocks.append(f"# envwatch: {code(report.profile)} on {code(report.host)}")
-        blocks += [f"{line.subject} {line.predicate}" for line in report.head.values()]
+        blocks += [f"{line.subject} {line.predicate}" for line in report.head]
         told = [section for section in report.sections if section.told]
         for section in told:
             blocks.append("\n- ".join([f"## {section.heading}", *sentences(section.told)]))
         empty = [section.title.lower() for section in report.sections if section not in told]
-        if empty and all(line.values for line in report.head.values()):
+        if empty and all(report.values.values()):
             blocks.append(f"None: {', '.join(empty)}.")
     return "\n\n".join(blocks) + "\n"
 
