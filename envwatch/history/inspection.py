@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.files import ProcessLock, open_regular
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.history.day_file import DayReader, Rebuilder
+from envwatch.history.day_reader import DayReader
 from envwatch.history.past import DamagedError, GoneError, HistoryError
+from envwatch.history.rebuilder import Rebuilder
 from envwatch.history.stored import ASIDE, LOCK, SUFFIX, day_paths, profile_and_host, size_of
 
 if TYPE_CHECKING:

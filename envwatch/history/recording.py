@@ -10,7 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from envwatch.files import open_regular, write_private
-from envwatch.history.day_file import APPLICATION_ID, RECORDING_MODES, DayFile, DayReader, Numbers, connected
+from envwatch.history.day_file import APPLICATION_ID, DayFile, Numbers
+from envwatch.history.day_reader import RECORDING_MODES, DayReader, connected
 from envwatch.history.encoding.frames import FORMAT_VERSION
 from envwatch.history.past import About, HistoryError
 

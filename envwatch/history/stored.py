@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from envwatch.history.day_file import DayReader, DayRecords, Rebuilder
+    from envwatch.history.day_reader import DayReader, DayRecords
     from envwatch.history.past import Moment
+    from envwatch.history.rebuilder import Rebuilder
     from envwatch.model.outcome import RecordedPoll
     from envwatch.model.text import SafeText
 
@@ -79,7 +80,7 @@ class StoredPast:
                 yield from repeat(error, len(of_day))
 
     def _rebuilt(self, reader: DayReader, poll: RecordedPoll) -> Moment:
-        from envwatch.history.day_file import Rebuilder
+        from envwatch.history.rebuilder import Rebuilder
 
         with self._rebuilding:
             rebuilder = self._rebuilder = self._rebuilder or Rebuilder(self._profile)
@@ -120,7 +121,7 @@ class StoredPast:
 
     def _reader(self, path: Path) -> AbstractContextManager[DayReader]:
         try:
-            from envwatch.history.day_file import DayReader
+            from envwatch.history.day_reader import DayReader
         except ImportError as error:
             raise HistoryError(str(error)) from None
         return closing(DayReader(path))

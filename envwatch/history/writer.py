@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 from envwatch import __version__
 from envwatch.files import ProcessLock, set_aside
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.history.day_file import DayFile, DayReader, Numbers, is_damage
+from envwatch.history.day_file import DayFile, Numbers, is_damage
+from envwatch.history.day_reader import DayReader
 from envwatch.history.earlier_runs import Seam
 from envwatch.history.past import HistoryError, OtherVersionError
 from envwatch.history.stored import (

@@ -49,7 +49,12 @@ def test_the_first_frame_imports_few_own_modules(tmp_path: Path) -> None:
         with Terminal(command, without_settings(tmp_path, **credentials(server))) as terminal:
             terminal.wait_until((tmp_path / "modules").exists, "a frame with data")
             # The recorder's thread may write its first poll before the frame, on a busy machine.
-            recorders = ("envwatch.history.day_file", "envwatch.history.encoding")
+            recorders = (
+                "envwatch.history.day_file",
+                "envwatch.history.day_reader",
+                "envwatch.history.encoding",
+                "envwatch.history.rebuilder",
+            )
             names = (tmp_path / "modules").read_text().split()
             imported = [name for name in names if not name.startswith(recorders)]
     assert "envwatch.screen.app" in imported

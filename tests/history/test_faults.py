@@ -22,7 +22,7 @@ from support.recording import ALWAYS, content, life, record
 from support.rights import folder_for_anyone, without_rights
 from support.values import exact
 
-from envwatch.history.day_file import DayReader
+from envwatch.history.day_reader import DayReader
 from envwatch.history.past import HistoryError, events_of
 from envwatch.history.stored import Retention, StoredPast, day_paths
 from envwatch.history.writer import FolderWriter

@@ -15,7 +15,7 @@ from support.recording import ALWAYS, DAY, content, kinds, life, record
 from support.values import exact
 
 from envwatch.fleet.events import Kind
-from envwatch.history.day_file import DayReader
+from envwatch.history.day_reader import DayReader
 from envwatch.history.encoding.frames import FORMAT_VERSION, FrameKind
 from envwatch.history.past import HistoryError, events_of
 from envwatch.history.stored import Retention, StoredPast, day_paths

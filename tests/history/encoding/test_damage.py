@@ -38,10 +38,10 @@ from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.tracking import EVERYTHING, ChangeTag, RecentChange, TrackedEnvironment
 from envwatch.fleet.watched_time import Span
-from envwatch.history.day_file import check_clocks
 from envwatch.history.encoding.frames import Frame, FrameEncoder, FrameKind, MomentBuilder
 from envwatch.history.encoding.packing import FramePart, checksum_of, packed, unpacked
 from envwatch.history.past import About, HistoryError, Moment
+from envwatch.history.rebuilder import check_clocks
 from envwatch.history.recording import RecordingWriter
 from envwatch.history.rewound import rewound
 from envwatch.history.stored import RecordedFile
