@@ -11,7 +11,7 @@ from datetime import timedelta
 from enum import StrEnum
 from itertools import chain
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet import tracking
 from envwatch.fleet.anomalies import (
@@ -494,77 +494,98 @@ def _moved(clocks: Clocks | None, by_ms: float) -> Clocks | None:
     return None if clocks is None else clocks._replace(wall=WallMs(clocks.wall + by_ms))
 
 
+class _Reading(NamedTuple):
+    """A listing that is being applied: the state before it, and `seen`, the same state with the listing's clock."""
+
+    before: ProfileState
+    seen: ProfileState
+    snapshot: Snapshot
+    asked: Clocks
+    seen_at: ServerMs
+    """The local request time, later than `at` for a served listing."""
+
+    @property
+    def at(self) -> ServerMs:
+        """The server's time of the listing."""
+        return self.seen.clock.server_time(self.asked.wall)
+
+
 def _after_listing(
     before: ProfileState, outcome: Listed, kept: Collection[SafeText]
 ) -> tuple[ProfileState, tuple[Event, ...]]:
-    snapshot, asked = outcome.snapshot, outcome.asked
+    reading = _reading_of(before, outcome)
+    if reading.snapshot.is_repeat and not _is_awaited(before):
+        return _after_repetition(reading)
+    rows = reading.snapshot.rows
+    seen = reading.seen
+    reading = reading._replace(seen=replace(seen, last_run=_of_same_account(seen.last_run, rows.values())))
+    known = reading.seen.known_environments
+    acceptance = acceptance_of(before.quarantine, known, rows, reading.snapshot, reading.asked.monotonic)
+    if acceptance.quarantine is not None and acceptance.quarantine.is_whole:
+        return _after_quarantine(reading, acceptance)
+    return _after_accepted(reading, acceptance, kept)
+
+
+def _reading_of(before: ProfileState, outcome: Listed) -> _Reading:
+    asked = outcome.asked
     if before.listed is not None:
         # A served listing's age includes the request's time, which varies.
         asked = asked.not_before(before.listed)
-    clock, date_error = believed_clock(before.clock, before.date_error, snapshot, before.limits)
-    at, seen_at = clock.server_time(asked.wall), clock.server_time(outcome.started.wall)
+    clock, date_error = believed_clock(before.clock, before.date_error, outcome.snapshot, before.limits)
     seen = replace(before, clock=clock, date_error=date_error, interval=outcome.interval, failure=None, failures=0)
-    # The first listing after a sleep counts, however old: the sleep may have delayed the answer.
-    is_awaited = before.listed is None or (before.unseen_since is not None and before.quarantine is None)
-    if snapshot.is_repeat and not is_awaited:
-        periods, period_events = ended(before.periods, dict.fromkeys(BY_ANY_LISTING, seen_at), before.profile)
-        return replace(seen, periods=periods), period_events
+    return _Reading(before, seen, outcome.snapshot, asked, clock.server_time(outcome.started.wall))
 
-    rows = snapshot.rows
-    seen = replace(seen, last_run=_of_same_account(before.last_run, rows.values()))
-    old = seen.known_environments
-    acceptance = acceptance_of(before.quarantine, old, rows, snapshot, asked.monotonic)
-    quarantine = acceptance.quarantine
-    if quarantine is not None and quarantine.is_whole:
-        periods, period_events = _next_periods(seen, seen, acceptance, at=at, seen_at=seen_at)
-        environments = still_listed(before.environments, rows)
-        last_run = seen.last_run._replace(rows=still_listed(seen.last_run.rows, rows))
-        following = replace(seen, quarantine=quarantine, environments=environments, last_run=last_run, periods=periods)
-        return following, period_events
 
-    covered_s = 0.0
-    if before.listed is not None and not before.failures and not blind_since(before, asked):
-        covered_s = asked.monotonic - before.listed.monotonic
-    stall_detector = before.stall_detector.apply(asked.monotonic, covered_s, old, rows)
-    listing = _listing_context(replace(seen, stall_detector=stall_detector), snapshot, asked, kept)
-    environments, events, has_moved_identity = next_environments(
-        old, snapshot.timed_rows(clock), at, listing, acceptance
+def _is_awaited(before: ProfileState) -> bool:
+    """Whether even a repeated listing counts: the first, and the first after a sleep that may have delayed it."""
+    return before.listed is None or (before.unseen_since is not None and before.quarantine is None)
+
+
+def _after_repetition(reading: _Reading) -> tuple[ProfileState, tuple[Event, ...]]:
+    before = reading.before
+    ends = dict.fromkeys(BY_ANY_LISTING, reading.seen_at)
+    periods, events = ended(before.periods, ends, before.profile)
+    return replace(reading.seen, periods=periods), events
+
+
+def _after_quarantine(reading: _Reading, acceptance: Acceptance) -> tuple[ProfileState, tuple[Event, ...]]:
+    """Return the state after a listing that is not believed, and the events; no verdict changes."""
+    seen, rows = reading.seen, reading.snapshot.rows
+    periods, events = _next_periods(reading, seen, acceptance)
+    following = replace(
+        seen,
+        quarantine=acceptance.quarantine,
+        environments=still_listed(reading.before.environments, rows),
+        last_run=seen.last_run._replace(rows=still_listed(seen.last_run.rows, rows)),
+        periods=periods,
     )
-    has_moved_identity |= before.has_moved_identity
-    has_moved_identity |= _have_moved_between_runs(old, environments, listing.unseen)
-    inputs = RuleInputs(at=at, latest=listing.latest, is_off=has_moved_identity, is_first=listing.is_baseline)
-    environments = with_replacements(environments, rows, inputs)
-    events = named_by_device(events, environments)
-    if not listing.is_baseline:
-        # A renaming explains the old row's loss.
-        events = [*renamed_events(old, environments, at), *events]
-    is_proof = quarantine is None and not snapshot.rejected
-    environments = with_inventory(before.expect, environments, listing, at, is_proof=is_proof)
-    is_first = before.listed is None
-    if before.expect and not is_first:
-        events += missing_events(before.environments, environments, at)
-    if is_first and listing.is_after_long_gap(at):
-        row_events = while_not_running(events, listing.looked_at, at)
-    else:
-        unseen = None if is_first else blind_since(before.with_interval(outcome.interval), asked)
-        unseen_since = None if unseen is None else clock.server_time(unseen.wall)
-        row_events = in_groups(events, old, environments, at, unseen_since)
-    last_run = _unsettled(seen.last_run, environments, rows, listing)
+    return following, events
+
+
+def _after_accepted(
+    reading: _Reading, acceptance: Acceptance, kept: Collection[SafeText]
+) -> tuple[ProfileState, tuple[Event, ...]]:
+    before, seen, snapshot, asked = reading.before, reading.seen, reading.snapshot, reading.asked
+    stall_detector = _next_stall_detector(reading)
+    listing = _listing_context(replace(seen, stall_detector=stall_detector), snapshot, asked, kept)
+    environments, events, has_moved_identity = _next_rows(reading, listing, acceptance)
+    row_events = _told_events(reading, listing, events, environments)
+    last_run = _unsettled(seen.last_run, environments, snapshot.rows, listing)
     # Nothing is known about a row of the run before until a listing has the row, or a second one proves it gone.
     if last_run.rows:
         environments = {id_: tracked for id_, tracked in environments.items() if id_ not in last_run.rows}
     is_any_up = any(tracked.verdict.is_up for tracked in environments.values())
     # Any change of the newest version comes with an event, apart from a row that only the run before had listed.
-    has_new_version = events or is_first or before.last_run.rows
+    has_new_version = events or before.listed is None or before.last_run.rows
     following = replace(
         seen,
         environments=MappingProxyType(environments),
         listings=before.listings + 1,
-        began_at=at if before.began_at is None else before.began_at,
+        began_at=reading.at if before.began_at is None else before.began_at,
         listed=asked,
         elapsed_ms=listing.elapsed_ms,
         newest=_newest_version(environments.values()) if has_new_version else before.newest,
-        quarantine=quarantine,
+        quarantine=acceptance.quarantine,
         stall_detector=stall_detector,
         has_moved_identity=has_moved_identity,
         snapshot=snapshot._replace(pages=(), rows={}, served=None),
@@ -572,8 +593,56 @@ def _after_listing(
         last_up=asked if is_any_up else before.last_up,
         last_run=last_run,
     )
-    periods, period_events = _next_periods(seen, following, acceptance, at=at, seen_at=seen_at)
+    periods, period_events = _next_periods(reading, following, acceptance)
     return replace(following, periods=periods), (*period_events, *row_events)
+
+
+def _next_stall_detector(reading: _Reading) -> StallDetector:
+    before, asked = reading.before, reading.asked
+    covered_s = 0.0
+    if before.listed is not None and not before.failures and not blind_since(before, asked):
+        covered_s = asked.monotonic - before.listed.monotonic
+    known = reading.seen.known_environments
+    return before.stall_detector.apply(asked.monotonic, covered_s, known, reading.snapshot.rows)
+
+
+def _next_rows(
+    reading: _Reading, listing: ListingContext, acceptance: Acceptance
+) -> tuple[Environments, list[Event], bool]:
+    """Return the environments, their events, and whether the server changes identities.
+
+    Relations between rows follow the rows: replacements, renamings, and the expected rows that are missing.
+    """
+    before, snapshot, at = reading.before, reading.snapshot, reading.at
+    old = reading.seen.known_environments
+    rows = snapshot.timed_rows(reading.seen.clock)
+    environments, events, has_moved_identity = next_environments(old, rows, at, listing, acceptance)
+    has_moved_identity |= before.has_moved_identity
+    has_moved_identity |= _have_moved_between_runs(old, environments, listing.unseen)
+    inputs = RuleInputs(at=at, latest=listing.latest, is_off=has_moved_identity, is_first=listing.is_baseline)
+    environments = with_replacements(environments, snapshot.rows, inputs)
+    events = named_by_device(events, environments)
+    if not listing.is_baseline:
+        # A renaming explains the old row's loss.
+        events = [*renamed_events(old, environments, at), *events]
+    is_proof = acceptance.quarantine is None and not snapshot.rejected
+    environments = with_inventory(before.expect, environments, listing, at, is_proof=is_proof)
+    if before.expect and before.listed is not None:
+        events += missing_events(before.environments, environments, at)
+    return environments, events, has_moved_identity
+
+
+def _told_events(
+    reading: _Reading, listing: ListingContext, events: list[Event], environments: Environments
+) -> Iterable[Event]:
+    """Return the rows' events as a person is told: in groups, and as found after a gap."""
+    before, seen, at = reading.before, reading.seen, reading.at
+    is_first = before.listed is None
+    if is_first and listing.is_after_long_gap(at):
+        return while_not_running(events, listing.looked_at, at)
+    unseen = None if is_first else blind_since(before.with_interval(seen.interval), reading.asked)
+    unseen_since = None if unseen is None else seen.clock.server_time(unseen.wall)
+    return in_groups(events, seen.known_environments, environments, at, unseen_since)
 
 
 def _of_same_account(last_run: LastRun, rows: Iterable[Environment]) -> LastRun:
@@ -644,13 +713,13 @@ def _unsettled(
 
 
 def _next_periods(
-    profile_state: ProfileState, following: ProfileState, acceptance: Acceptance, *, at: ServerMs, seen_at: ServerMs
+    reading: _Reading, following: ProfileState, acceptance: Acceptance
 ) -> tuple[Periods, tuple[Event, ...]]:
     """Return the periods after a listing, and the events, ends first.
 
-    A quarantine for a different reason is a new period. `following` is the state after the listing. `seen_at` is the
-    local request time, later than `at` for a served listing.
+    A quarantine for a different reason is a new period. `following` is the state after the listing.
     """
+    profile_state, at, seen_at = reading.seen, reading.at, reading.seen_at
     quarantine, profile = acceptance.quarantine, profile_state.profile
     stall_detector, fault = following.stall_detector, following.clock_fault
     ends = dict.fromkeys(BY_ANY_LISTING, seen_at)
