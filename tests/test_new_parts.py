@@ -82,7 +82,7 @@ def insert_key(copy: Path) -> set[str]:
     path = copy / "envwatch/screen/screens/row_actions.py"
     insert_last(path, binding.rstrip("\n"), "RowActions.BINDINGS")
     insert_last(path, action.rstrip("\n"), "RowActions")
-    next_line = "from envwatch.watch.loop"
+    next_line = "from envwatch.watch.acknowledging"
     path.write_text(path.read_text(encoding="utf-8").replace(next_line, f"{line}{next_line}", 1), encoding="utf-8")
     keys = copy / "docs/keys.md"
     ids = r"(gives such a command a key by its id:\n`[^`]+)`"

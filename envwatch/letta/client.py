@@ -1,24 +1,19 @@
-"""Read complete listings, or fail in plain words; stop endless listings.
-
-A relay such as `envwatch serve` answers from an earlier listing and sends its age, so a page dates from the relay's
-request.
-"""
+"""Read complete listings, or fail in plain words; stop endless listings."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
-import re
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import quote
 
+from envwatch.letta.absences import Absences
 from envwatch.letta.errors import (
     FAILURES,
     Endpoint,
@@ -30,91 +25,31 @@ from envwatch.letta.errors import (
 )
 from envwatch.letta.http import httpx
 from envwatch.letta.network_settings import SettingsError, checked_base_url
+from envwatch.letta.relayed_listing import RelayedListing, asked_at_of, served_of
 from envwatch.letta.transport import Transport
 from envwatch.model import limits
 from envwatch.model.acks import ACKS_PATH, REQUEST_BYTES, answer_in
-from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.listing_api import (
-    AGE_HEADER,
     ENVWATCH_VERSION,
     HEALTH_PATH,
-    INTERVAL_HEADER,
     LISTING_PATH,
-    READ_ONLY,
-    RIGHTS_HEADER,
 )
-from envwatch.model.outcome import Cause, Failure, ListedPage, RelayInfo, Snapshot, SourceError
-from envwatch.model.page import Pool, page_of
+from envwatch.model.outcome import Cause, Failure, ListedPage, Snapshot, SourceError
+from envwatch.model.page import Pool
 from envwatch.model.shared_marks import without_marks
 from envwatch.model.text import SafeText, clean, composed
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from datetime import timedelta
 
     from envwatch.letta.transport import Response
     from envwatch.model.acks import AckAnswer, AckRequest
+    from envwatch.model.clock import OffsetBounds
     from envwatch.model.environment import Environment
     from envwatch.model.limits import Limits
     from envwatch.model.page import Page
     from envwatch.model.redactor import Secret
-
-
-_SECONDS: Final = re.compile(r"[0-9]{1,5}(?:\.[0-9]{1,9})?", re.ASCII)
-_SLACK_S: Final = 0.1
-"""Allowed error of a listing's age, because clocks drift; listings are 0.9 s or more apart."""
-
-
-def age_in(headers: Mapping[str, str]) -> float | None:
-    """Return the listing's age in seconds; None unless plausible."""
-    return _seconds(headers, AGE_HEADER)
-
-
-def asked_at_of(response: Response) -> WallMs:
-    """Return the wall clock before a request, minus the listing's age."""
-    return WallMs(response.asked_at - (age_in(response.headers) or 0.0) * 1000)
-
-
-def _seconds(headers: Mapping[str, str], name: str) -> float | None:
-    text = headers.get(name, "").strip()
-    seconds = float(text) if _SECONDS.fullmatch(text) else None
-    return None if seconds is None or seconds > limits.LISTING_AGE_CAP.total_seconds() else seconds
-
-
-class RelayedListing(NamedTuple):
-    """A relay's listing, requested by the relay between `earliest` and `latest` (monotonic seconds)."""
-
-    asked: float
-    earliest: float
-    latest: float
-    interval: timedelta | None = None
-    may_ack: bool = True
-
-    @classmethod
-    def from_response(cls, response: Response, asked: float, answered: float) -> RelayedListing | None:
-        """Return a response's relayed listing, if any."""
-        age_s = age_in(response.headers)
-        if age_s is None:
-            return None
-        interval_s = _seconds(response.headers, INTERVAL_HEADER)
-        interval = timedelta(seconds=interval_s) if interval_s else None
-        may_ack = response.headers.get(RIGHTS_HEADER, "").strip() != READ_ONLY
-        return cls(asked, asked - age_s, answered - age_s, interval, may_ack)
-
-    def is_surely_after(self, other: RelayedListing) -> bool:
-        """Whether the relay surely requested this listing after `other`."""
-        return self.earliest > other.latest + _SLACK_S
-
-
-def served_of(listing: RelayedListing | None, before: RelayedListing | None) -> RelayInfo | None:
-    """Return a snapshot's relay information, if any.
-
-    Unless surely newer than `before`, a snapshot is a repetition, whose absences must not count again.
-    """
-    if listing is None:
-        return None
-    is_repeat = before is not None and not listing.is_surely_after(before)
-    age_s = max(listing.asked - listing.earliest, 0.0)
-    return RelayInfo(age_s, listing.interval, is_repeat, may_ack=listing.may_ack)
 
 
 class PageHistory:
@@ -505,147 +440,3 @@ class Client:
     def _too_slow(self, what: str, deadline: timedelta) -> SourceError:
         message = f"{self._endpoint.host} did not send {what} within {deadline.total_seconds():g} s"
         return SourceError(Failure(Cause.TIMEOUT, composed(message)))
-
-
-_DEVICE_ID: Final = re.compile(r"(?!\.+$)[A-Za-z0-9._~:-]{1,256}")
-"""Documented device ids. For others, a 404 proves nothing: cleaning may have changed the id, and gateways may reject a
-quoted slash."""
-
-
-@dataclass(slots=True)
-class _Missing:
-    row: Environment
-    listings: int = 0
-    """Consecutive listings without the row; restarts when any missing row is found."""
-    tries: int = 0
-
-
-@dataclass(slots=True)
-class _Results:
-    found: dict[SafeText, ListedPage] = field(default_factory=dict)
-    not_found: set[SafeText] = field(default_factory=set)
-    is_route_proven: bool = False
-    requests: int = 0
-    received: int = 0
-
-
-class Absences:
-    """Rows missing in the newest complete listing; `get_device` requests a device by id."""
-
-    def __init__(self, get_device: Callable[[str], Awaitable[Response]]) -> None:
-        self._get_device = get_device
-        self._missing: dict[SafeText, _Missing] = {}
-        self._failed_polls = limits.ABSENCE_TRIES
-        self._polls = 0
-
-    async def checked(self, snapshot: Snapshot, before: Mapping[SafeText, Environment], until: float) -> Snapshot:
-        """Return the listing with found rows, confirmed absences and ids in doubt.
-
-        `before` has the previous listing's rows; `until` is a time in event loop seconds.
-        """
-        listed = snapshot.rows
-        self._note(before, listed.keys() | snapshot.rejected_ids)
-        results = _Results()
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(until):
-                await self._request(listed, results)
-        confirmed = self._settle(results)
-        found = {id_: page.environments[0] for id_, page in results.found.items()}
-        return snapshot._replace(
-            pages=(*snapshot.pages, *results.found.values()),
-            rows={**listed, **found} if found else listed,
-            confirmed_absent=confirmed,
-            in_doubt=frozenset(self._missing if self._failed_polls < limits.ABSENCE_TRIES else ()),
-            requests=snapshot.requests + results.requests,
-            received=snapshot.received + results.received,
-        )
-
-    def _note(self, before: Mapping[SafeText, Environment], listed: Collection[SafeText]) -> None:
-        self._polls += 1
-        still = {id_: missing for id_, missing in self._missing.items() if id_ not in listed}
-        newly = {id_: _Missing(row) for id_, row in before.items() if id_ not in listed and _can_be_requested(row)}
-        self._missing = still | newly
-        for missing in self._missing.values():
-            missing.listings += 1
-
-    def _to_request(self) -> list[_Missing]:
-        """Return the rows to request: fewest tries first, then longest missing.
-
-        If too many rows are missing, most return in the next listing, so only rows missing twice are requested.
-        """
-        missing = sorted(self._missing.values(), key=lambda one: one.tries)
-        most = limits.ABSENCE_QUESTIONS - 1  # a request proves the route
-        return missing if len(missing) <= most else [one for one in missing if one.listings > 1][:most]
-
-    async def _request(self, listed: Mapping[SafeText, Environment], results: _Results) -> None:
-        to_request = self._to_request()
-        if not to_request or not await self._is_route_usable(listed, results):
-            return
-        for missing in to_request:
-            response = await self._get(missing.row, results)
-            row = None if response is None else _row_in(response)
-            if row is not None and response is not None and row.id == missing.row.id:
-                has_marks = row is not without_marks(row)
-                results.found[row.id] = ListedPage([row], asked_at_of(response), has_marks=has_marks)
-                results.is_route_proven = True
-            elif response is not None and response.status == HTTPStatus.NOT_FOUND:
-                results.not_found.add(missing.row.id)
-            else:
-                missing.tries += 1  # another id belongs to a second listener on the machine
-                if row is None:
-                    return
-
-    async def _is_route_usable(self, listed: Mapping[SafeText, Environment], results: _Results) -> bool:
-        """Whether a listed row, different in each poll, proves the route; an empty listing needs no proof."""
-        controls = [row for row in listed.values() if _can_be_requested(row)]
-        if not controls:
-            return not listed
-        response = await self._get(controls[self._polls % len(controls)], results)
-        results.is_route_proven = response is not None and _row_in(response) is not None
-        return results.is_route_proven
-
-    async def _get(self, row: Environment, results: _Results) -> Response | None:
-        results.requests += 1
-        try:
-            response = await self._get_device(row.device_id)
-        except FAILURES:
-            return None
-        results.requests += response.requests - 1
-        results.received += response.received
-        return response
-
-    def _settle(self, results: _Results) -> frozenset[SafeText]:
-        confirmed: frozenset[SafeText] = frozenset()
-        if results.is_route_proven:
-            self._failed_polls = 0
-            confirmed = frozenset(results.not_found)
-        elif results.requests:
-            self._failed_polls += 1
-        found = results.found.keys()
-        if results.requests and self._failed_polls >= limits.ABSENCE_TRIES:
-            self._missing = {}
-        self._missing = {
-            id_: missing
-            for id_, missing in self._missing.items()
-            if id_ not in found | confirmed
-            and missing.tries < limits.ABSENCE_TRIES
-            and missing.listings < limits.ABSENCE_LISTINGS
-        }
-        if found:
-            for missing in self._missing.values():
-                missing.listings = 1
-        return confirmed
-
-
-def _can_be_requested(row: Environment) -> bool:
-    return _DEVICE_ID.fullmatch(row.device_id) is not None
-
-
-def _row_in(response: Response) -> Environment | None:
-    if response.status != HTTPStatus.OK:
-        return None
-    try:
-        page = page_of(b'{"connections":[%b],"hasNextPage":false}' % response.body)
-    except FAILURES:
-        return None
-    return page.environments[0] if len(page.environments) == 1 and not page.rejected else None

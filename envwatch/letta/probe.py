@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from envwatch.letta.client import age_in
 from envwatch.letta.daemon_thread import run_in_daemon_thread
 from envwatch.letta.errors import FAILURES, Endpoint, failure_of, offset_in, page_in, refusal_of
 from envwatch.letta.http import httpx
+from envwatch.letta.relayed_listing import age_in
 from envwatch.letta.transport import Response, Transport
 from envwatch.model import limits
 from envwatch.model.clock import OffsetBounds, WallMs

@@ -14,7 +14,7 @@ from support.documents import names, page
 from support.faulty_server import DEVICE_ROUTE, KEY, Faulty, Reply, faulty_server, says
 from support.letta_client_calls import client_of, error_or_none, failure_of
 
-from envwatch.letta.client import age_in
+from envwatch.letta.relayed_listing import age_in
 from envwatch.model.outcome import Cause, RelayInfo, Snapshot
 
 if TYPE_CHECKING:

@@ -28,7 +28,8 @@ from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.screen.screens.command_palette import Commands
 from envwatch.screen.screens.dashboard import Dashboard
 from envwatch.screen.screens.dialogs import Prompt
-from envwatch.screen.screens.row_actions import RowActions, silence_rows
+from envwatch.screen.screens.row_actions import RowActions
+from envwatch.watch.deciding import silence_rows
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

@@ -16,8 +16,9 @@ from textual.color import Color
 from envwatch.alerts.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.text import EMPTY, clean
-from envwatch.screen.screens.row_actions import RowActions, silence_rows
+from envwatch.screen.screens.row_actions import RowActions
 from envwatch.screen.themes import THEMES
+from envwatch.watch.deciding import silence_rows
 from envwatch.wording.output.formats import listing_json, prompt_line
 
 if TYPE_CHECKING:

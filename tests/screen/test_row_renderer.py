@@ -26,9 +26,10 @@ from envwatch.model.clock import WallMs
 from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.query.language import Query, parse
 from envwatch.query.presentation import contexts_of
-from envwatch.screen.screens.row_actions import RowActions, silence_rows
+from envwatch.screen.screens.row_actions import RowActions
 from envwatch.screen.state import UNICODE, MonitorState
 from envwatch.screen.widgets.row_renderer import RowRenderer
+from envwatch.watch.deciding import silence_rows
 from envwatch.wording.table.columns import LEFT, column_of, fitting
 from envwatch.wording.table.table_view import OLD, GroupHeader
 

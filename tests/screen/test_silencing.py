@@ -22,7 +22,8 @@ from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import clock_text
 from envwatch.screen.screens.dialogs import Menu
-from envwatch.screen.screens.row_actions import RowActions, change_acks, decide_alerts, end_silences, silence_rows
+from envwatch.screen.screens.row_actions import RowActions
+from envwatch.watch.deciding import change_acks, decide_alerts, end_silences, silence_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

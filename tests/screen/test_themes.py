@@ -26,12 +26,13 @@ from envwatch.demo.server import Server
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.outcome import Cause
 from envwatch.model.text import clean
-from envwatch.screen.screens.row_actions import RowActions, silence_rows
+from envwatch.screen.screens.row_actions import RowActions
 from envwatch.screen.state import ASCII, UNICODE
 from envwatch.screen.terminal.frame_writer import pen_of
 from envwatch.screen.themes import STATE_COLOURS, THEMES, theme_names
 from envwatch.screen.widgets.detail_pane import DetailPane
 from envwatch.screen.widgets.status_bar import StatusBar
+from envwatch.watch.deciding import silence_rows
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
