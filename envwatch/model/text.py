@@ -200,8 +200,11 @@ def fitted(
     ellipsis: str = _ELLIPSIS,
 ) -> SafeText:
     """Return a text cut or padded to exactly `width` cells; see `shortened`."""
-    text = shortened(text, width, keep=keep, ellipsis=ellipsis)
-    padding = " " * (width - cells(text))
+    taken = cells(text)
+    if taken > width:
+        text = shortened(text, width, keep=keep, ellipsis=ellipsis)
+        taken = cells(text)
+    padding = " " * (width - taken)
     return SafeText(text + padding if align == "left" else padding + text)
 
 

@@ -11,7 +11,8 @@ from envwatch.screen.app import EnvwatchApp
 from envwatch.screen.state import StateNode
 from envwatch.screen.terminal.app import add_binding
 from envwatch.screen.widgets.filter_bar import FilterBar
-from envwatch.screen.widgets.line import Part, Row, TextLine
+from envwatch.screen.widgets.line import TextLine
+from envwatch.wording.fitting import Part, Row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,7 +36,6 @@ class HintBar(TextLine, StateNode):
     """The first hint that is left, and the key that closes the hints."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"line--key", "line--faint"}
-    GAP = 1
 
     left: reactive[Sequence[Hint]] = reactive(())
 
@@ -55,14 +55,18 @@ class HintBar(TextLine, StateNode):
         if not self.left:
             return [], []
         (at, actions, text), place = self.left[0], f"hint {self._count - len(self.left) + 1} of {self._count}"
-        close = [Part(self._close_key, "key", 9), Part("no more hints", "faint", 9)]
+        close = [Part(self._close_key, "key", 9), Part(" no more hints", "faint", 9, is_joined=True)]
         if self.state.rewound is not None and (key := self._key_of("live")) is not None:
-            return [Part(key, "key", 8), Part("returns to the present", "", 7, cut_at=6)], close
+            return [Part(key, "key", 8), Part(" returns to the present", "", 7, cut_at=6, is_joined=True)], close
         if (key := self._key_of(actions[0])) is None:
             return [Part("the table follows the text as you type; esc leads back", "", 7, cut_at=6)], []
         if self.state.present.monotonic - self._began_at < at:
             return [Part(f"{place} comes with the next change", "faint", 7, cut_at=6)], close
-        return [Part(f"{place}:", "faint", 4), Part(key, "key", 8), Part(text, "", 7, cut_at=6)], close
+        return [
+            Part(f"{place}:", "faint", 4),
+            Part(key, "key", 8),
+            Part(f" {text}", "", 7, cut_at=6, is_joined=True),
+        ], close
 
     def _key_of(self, action: str) -> str | None:
         bindings = (each.binding for each in self.screen.active_bindings.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -24,7 +25,7 @@ from envwatch.model.acks import LONGEST_NOTE, ROWS_AT_ONCE, Ack, AckedRow, AckRe
 from envwatch.model.environment import SANDBOX_DEVICE
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failure, RelayInfo, SourceError
-from envwatch.model.text import EMPTY, SafeText, clean
+from envwatch.model.text import EMPTY, SafeText, cells, clean
 from envwatch.screen.screens.command_palette import Commands
 from envwatch.screen.screens.dashboard import Dashboard
 from envwatch.screen.screens.dialogs import Prompt
@@ -33,6 +34,7 @@ from envwatch.watch.deciding import silence_rows
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
+    from types import FrameType
 
     from support.app_harness import Stage
 
@@ -129,6 +131,27 @@ async def test_the_key_asks_for_a_note_and_the_row_stands_marked_behind_the_open
         await stage.type("/acked:no")
         assert stage.names == ["cyd", "dan"]
         assert " 3/4 " in stage.lines[0]
+
+
+@pytest.mark.parametrize(("size", "most"), [((80, 24), 200), ((120, 36), 340)])
+async def test_an_enter_in_the_prompt_measures_few_texts(size: tuple[int, int], most: int) -> None:
+    """The footer once measured all its keys again for each key that it dropped."""
+    measured = 0
+
+    def count(frame: FrameType, event: str, _: object) -> None:
+        nonlocal measured
+        measured += event == "call" and frame.f_code is cells.__code__
+
+    async with dashboard(size) as stage:
+        await stage.press("a")
+        await stage.type("disk full")
+        sys.setprofile(count)
+        try:
+            await stage.press("enter")
+        finally:
+            sys.setprofile(None)
+        assert stage.news.endswith(": ada")
+    assert measured <= most
 
 
 async def test_enter_and_a_never_act_outside_of_the_filter() -> None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import timedelta
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from support.app_harness import staged, target_of
 from support.builders import NOW, beating, failed
 from support.fake_clock import Answer, Script, World, error, outcomes_of, poller_of, walk
@@ -19,8 +17,9 @@ from textual.app import App
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.outcome import Cause
 from envwatch.model.text import clean
-from envwatch.screen.widgets.line import Part, TextLine
+from envwatch.screen.widgets.line import TextLine
 from envwatch.screen.widgets.news_bar import NewsBar
+from envwatch.wording.fitting import Part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from textual.strip import Strip
 
     from envwatch.letta.poller import Poller
-    from envwatch.screen.widgets.line import Row
+    from envwatch.wording.fitting import Row
 
 
 ASKED_TO_WAIT = error(Cause.RATE_LIMITED, timedelta(seconds=600))
@@ -267,38 +266,6 @@ async def test_a_server_with_a_wait_does_not_delay_the_others() -> None:
         assert stage.news == "acme, bolt: the server asked to wait: 10m left"
 
 
-GROUPS = st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=3), max_size=6)
-"""Groups of joined parts by weight."""
-
-
-def parts_of(groups: list[list[int]]) -> list[Part]:
-    return [
-        Part(f"{group}.{place}", weight=weight, is_joined=place > 0)
-        for group, weights in enumerate(groups)
-        for place, weight in enumerate(weights)
-    ]
-
-
-@given(GROUPS, GROUPS, st.integers(2, 90))
-def test_a_joined_part_never_stays_without_its_first_part(
-    left: list[list[int]], right: list[list[int]], width: int
-) -> None:
-    line = TextLine()
-    fitted = line.fitting(parts_of(left), parts_of(right), width)
-    assert line.width_of([*fitted[0], *fitted[1]]) <= width
-    for side in fitted:
-        assert not side or not side[0].is_joined
-        for before, part in pairwise(side):
-            assert not part.is_joined or part.text[0] == before.text[0]
-
-
-def test_the_count_of_nothing_goes_as_a_whole() -> None:
-    left = [Part("● 21", weight=8), Part(" on", weight=4, is_joined=True)]
-    left += [Part("◐ 0", weight=2), Part(" late", weight=2, is_joined=True)]
-    fitted, _ = TextLine().fitting(left, [], 18)
-    assert "".join(part.text for part in fitted) == "● 21 on"
-
-
 async def test_a_narrow_line_drops_the_modes_before_what_is_acknowledged_and_that_before_what_pages() -> None:
     lost: dict[str, Any] = {"connectionId": None, "lastHeartbeat": None}
     off = [*beating(1, **lost, lastSeenAt=NOW - 60_000), *beating(2, **lost, lastSeenAt=NOW - 600_000)[1:]]
@@ -324,29 +291,6 @@ async def test_the_counts_keep_their_words_longer_than_the_modes() -> None:
         for width in range(100, 50, -1):
             await stage.pilot.resize_terminal(width, 24)
             assert "○ 2 page  ● 12 on" in stage.lines[0], width
-
-
-def test_all_counts_keep_their_words_or_none_does() -> None:
-    left = [Part("● 27", weight=8), Part(" on", weight=4, is_joined=True)]
-    left += [Part("◐ 1", weight=8), Part(" late", weight=4, is_joined=True)]
-    line = TextLine()
-    shown = {width: "".join(part.text for part in line.fitting([*left], [], width)[0]) for width in (18, 19)}
-    assert shown == {18: "● 27◐ 1", 19: "● 27 on◐ 1 late"}
-
-
-def test_a_cut_part_grows_into_the_room_of_dropped_parts() -> None:
-    left = [Part("profile", weight=9), Part("37 others that are long", weight=5)]
-    right = [Part(" mode:unrestricted", weight=8, cut_at=4, tail=" 4/40 ")]
-    line = TextLine()
-    for width in (37, 35, 30):
-        fitted = line.fitting([*left], [*right], width)
-        assert [part.text for part in fitted[0]] == ["profile"]
-        (cut,) = fitted[1]
-        if width == 30:
-            assert cut.text.endswith("…")
-            assert line.width_of([*fitted[0], cut]) == width
-        else:
-            assert cut.text == " mode:unrestricted"
 
 
 class Lines(TextLine):

@@ -24,11 +24,12 @@ from envwatch.screen.terminal.app import forget_detached_watchers
 from envwatch.screen.widgets.event_list import EventList
 from envwatch.screen.widgets.filter_bar import FilterBar
 from envwatch.screen.widgets.footer import HELP, KeyFooter
-from envwatch.screen.widgets.line import CUT_AT, Part, Row, TextLine
+from envwatch.screen.widgets.line import TextLine
 from envwatch.screen.widgets.news_bar import MESSAGE_S, NewsBar
 from envwatch.screen.widgets.problem_block import PresentLines
 from envwatch.screen.widgets.status_bar import rewound_badges
 from envwatch.wording.events.event_text import event_style, event_text, watched_text
+from envwatch.wording.fitting import CUT_AT, Part, Row
 from envwatch.wording.table.table_view import id_tail
 
 if TYPE_CHECKING:

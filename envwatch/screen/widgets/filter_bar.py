@@ -20,7 +20,8 @@ from textual.widgets import Input
 from envwatch.model.text import SafeText, cells, clean
 from envwatch.query.language import PartialQuery, Query, partial_query
 from envwatch.screen.state import StateNode
-from envwatch.screen.widgets.line import CUT_AT, Part, Row, TextLine
+from envwatch.screen.widgets.line import TextLine
+from envwatch.wording.fitting import CUT_AT, GAP, Part, Row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,10 +98,10 @@ class HintLine(TextLine):
 
     def _with_pointer(self, message: SafeText, at: int) -> Sequence[Part]:
         room, length = self.size.width - 2, cells(message)
-        if at + 1 + self.GAP + length <= room:
+        if at + 1 + GAP + length <= room:
             return [Part(" " * at + "^", "key"), Part(message)]
-        if length + self.GAP <= at < room:
-            return [Part(" " * (at - self.GAP - length) + message), Part("^", "key")]
+        if length + GAP <= at < room:
+            return [Part(" " * (at - GAP - length) + message), Part("^", "key")]
         return [Part(" " * (room - length) + message, cut_at=CUT_AT)]
 
 

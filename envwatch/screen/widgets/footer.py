@@ -11,10 +11,11 @@ from textual.widgets import Input
 
 from envwatch.model.text import cells
 from envwatch.screen.terminal.app import declared_actions
-from envwatch.screen.widgets.line import Part, Row, TextLine
+from envwatch.screen.widgets.line import TextLine
+from envwatch.wording.fitting import GAP, Part, Row, fit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from textual.dom import DOMNode
     from textual.events import Click
@@ -29,6 +30,9 @@ _NO_KEY: Final = "no-key-"
 _ANSWER_S: Final = 2.5
 _KEPT: Final = frozenset({"app.help", "app.quit"})
 """These keys stay where space is short."""
+_ANSWER_WEIGHT: Final = 2_000
+_KEPT_WEIGHT: Final = 1_000
+_MORE_WEIGHT: Final = -1_000
 _LAST: Final = _KEPT | {"app.palette"}
 
 
@@ -59,11 +63,8 @@ class KeyFooter(TextLine):
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"line--key", "line--faint"}
-    GAP = 1
-
     _said: reactive[str] = reactive("")
 
-    _visible: Sequence[_Key] = ()
     _timer: Timer | None = None
 
     def __init__(
@@ -90,23 +91,15 @@ class KeyFooter(TextLine):
         self._timer = self.set_timer(_ANSWER_S, lambda: setattr(self, "_said", ""))
 
     def parts(self) -> Row:
-        keys, said = self._keys(), [Part(self._said, "faint")] if self._said else []
-        more = self._more_keys()
-        while keys and self.width_of((*self._parts_of(keys), *said)) > self.size.width:
-            del keys[max((n for n, key in enumerate(keys) if key.binding.id not in _KEPT), default=-1)]
-            more = []
-        for key in more:
-            place = next((n for n, each in enumerate(keys) if each.binding.id in _LAST), len(keys))
-            wider = [*keys[:place], key, *keys[place:]]
-            if self.width_of((*self._parts_of(wider), *said)) <= self.size.width:
-                keys = wider
-        self._visible = keys
-        return self._parts_of(keys), said
+        left = [part for key, weight in self._weighed_keys() for part in _parts_of(key, weight)]
+        return left, [Part(self._said, "faint", _ANSWER_WEIGHT)] if self._said else []
 
-    @staticmethod
-    def _parts_of(keys: Iterable[_Key]) -> list[Part]:
-        parts = [part for key in keys for part in (Part(key.display, "key"), Part(f"{key.label} "))]
-        return [*parts[:-1], parts[-1]._replace(text=parts[-1].text.rstrip())] if parts else parts
+    def _weighed_keys(self) -> list[tuple[_Key, int]]:
+        """Return the keys in order, with the weight of each: the first of the usual keys stays longest."""
+        keys = [(key, _KEPT_WEIGHT - n if key.binding.id in _KEPT else -n) for n, key in enumerate(self._keys())]
+        more = [(key, _MORE_WEIGHT - n) for n, key in enumerate(self._more_keys())]
+        place = next((n for n, (key, _) in enumerate(keys) if key.binding.id in _LAST), len(keys))
+        return [*keys[:place], *more, *keys[place:]]
 
     def _keys(self) -> list[_Key]:
         found: dict[str, _Key] = {}
@@ -137,15 +130,22 @@ class KeyFooter(TextLine):
         ]
 
     def on_click(self, event: Click) -> None:
+        keys = {key.display: key for key, _ in self._weighed_keys()}
+        visible, _ = fit(*self.parts(), self.size.width)
         right = 1
-        for key in self._visible:
-            right += sum(cells(part.text) + self.GAP for part in self._parts_of([key])) + 1
+        for display, label in zip(visible[::2], visible[1::2], strict=True):
+            right += cells(display.text) + cells(label.text) + GAP
             if event.x < right:
+                key = keys[display.text]
                 if not self._takes_click(key.binding):
                     return
                 # The App runs the action: a screen opened there is bound to the App's data.
                 self.app.call_later(self.app.run_action, key.binding.action, key.node)
                 return
+
+
+def _parts_of(key: _Key, weight: int) -> tuple[Part, Part]:
+    return Part(key.display, "key", weight), Part(f" {key.label}", weight=weight, is_joined=True)
 
 
 def _declared_at(key: _Key) -> int:

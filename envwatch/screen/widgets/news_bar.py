@@ -20,12 +20,13 @@ from textual.strip import Strip
 from envwatch.alerts.losses import LOSSES
 from envwatch.fleet.events import BY_ANY_LISTING, Event, Kind, flatten
 from envwatch.model import limits
-from envwatch.model.text import EMPTY, SafeText, composed, counted, shortened, sliced, wrapped
+from envwatch.model.text import EMPTY, SafeText, composed, counted, shortened
 from envwatch.model.times import TimeStyle, clock_text, long_age, short_age, span
 from envwatch.screen.state import NO_NOTICE, Notice, StateNode
-from envwatch.screen.widgets.line import CUT_AT, MIN_CUT_CELLS, STATE_STYLES, Part, Row, TextLine
+from envwatch.screen.widgets.line import STATE_STYLES, TextLine
 from envwatch.wording.events.event_text import event_style, event_text, fitting_text, watched_since
 from envwatch.wording.events.headline import headline_event, merged, returned_since, same_environment
+from envwatch.wording.fitting import CUT_AT, MIN_CUT_CELLS, Part, Row, in_two_lines, width_of
 from envwatch.wording.state_style import doubt_text, hooks_text, is_silenced, quarantine_text
 from envwatch.wording.table.table_view import id_tail
 
@@ -141,29 +142,13 @@ class NewsBar(TextLine, StateNode):
         return rows if len(rows) > 1 or age_s < duration_s else None
 
     def _in_lines(self, before: list[Part], text: Part, after: list[Part]) -> list[Row]:
-        """Return one line or two; `after` stands in the last, without a joined end that needs a line or a cut."""
-        width = self.size.width
-        shorter = after[:-1] if after and after[-1].is_joined else after
-        for right in (after, shorter):
-            if not width or self.width_of((*before, text, *right)) <= width:
-                return [([*before, text], right)]
-        first, rest = self._split(before, text)
-        second = text._replace(text=" ".join(rest))
-        for right in (after, shorter):
-            if len(rest) == 1 and self.width_of((second, *right)) <= width - 2:
-                return [first, ([second], right)]
-        second, self.cut_text = second._replace(cut_at=CUT_AT), composed(text.text)
-        if text.text not in self._logged_texts:
-            self._logged_texts.append(text.text)
-            self.post_message(self.Cut(text.text))
-        return [first, ([second], [*shorter, Part("e: all of it", "faint", 9)])]
-
-    def _split(self, before: list[Part], text: Part) -> tuple[Row, list[SafeText]]:
-        width, whole = self.size.width, composed(text.text)
-        room = width - self.width_of((*before, text._replace(text="")))
-        head = wrapped(whole, room)[0] if room >= MIN_CUT_CELLS else ""
-        first: Row = [*before, text._replace(text=head)] if head else before, []
-        return first, wrapped(sliced(whole, len(head)), width - 2)
+        rows, is_cut = in_two_lines(before, text, after, self.size.width, Part("e: all of it", "faint", 9))
+        if is_cut:
+            self.cut_text = composed(text.text)
+            if text.text not in self._logged_texts:
+                self._logged_texts.append(text.text)
+                self.post_message(self.Cut(text.text))
+        return rows
 
     def _trouble(self) -> list[Row] | None:
         fleet = self.state.monitor.fleet
@@ -271,6 +256,6 @@ class NewsBar(TextLine, StateNode):
         glyph = Part(glyphs.of(look), look.style, 9)
         widest = [Part(_WIDEST_AGO) for _ in ago]  # a new second must not change the names
         kept = [part for part in right if part.weight > _OTHERS]
-        room = self.size.width - self.width_of((*clock, glyph, *name, Part(""), *kept, *widest))
+        room = self.size.width - width_of((*clock, glyph, *name, Part(""), *kept, *widest))
         text = " · ".join([fitting_text(event, zone, room), *(event_text(other, zone) for other in also)])
         return [*clock, glyph, *name, Part(text, look.style, 7, cut_at=CUT_AT)], [*right, *ago]

@@ -123,8 +123,9 @@ class _BlockLines(DrawnRows["list[Segment]"], StateNode):
         is_new = tag is ChangeTag.NEW
         bar = Segment(" ", base) if tag is None else Segment(glyphs.bar(tag), plain + tagged)
         width = self._width - taken
-        gap = max(state_cells - cells(state[0]) - cells(lasted), 1)
-        left = GUTTER + cells(state[0]) + gap + cells(lasted) + 1 + _TAG + 1
+        state_and_age = cells(state[0]) + cells(lasted)
+        gap = max(state_cells - state_and_age, 1)
+        left = GUTTER + state_and_age + gap + 1 + _TAG + 1
         tag_cells = _TAG
         if taken and width - left - 1 < block_text.LEAST_NAMES:
             tag, tag_cells, left = None, 0, left - _TAG  # the bar marks a fresh loss too

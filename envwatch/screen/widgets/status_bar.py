@@ -17,8 +17,9 @@ from envwatch.model.text import EMPTY, SafeText, clean, named_ids, shortened
 from envwatch.model.times import moment, seconds_up, short_age
 from envwatch.query import state_looks
 from envwatch.screen.state import DisplayOptions, MonitorState, StateNode
-from envwatch.screen.widgets.line import CUT_AT, STATE_STYLES, Part, Row, TextLine
+from envwatch.screen.widgets.line import STATE_STYLES, TextLine
 from envwatch.wording import state_style
+from envwatch.wording.fitting import CUT_AT, Part, Row, width_of
 from envwatch.wording.table.columns import column_of
 from envwatch.wording.table.table_view import Preset, View
 
@@ -306,9 +307,9 @@ class DayBar(TextLine, StateNode):
         day, is_ascii, zone = rewound.day, self.options.glyphs.is_ascii, self.options.zone
         begin, end = ends_of(day, zone)
         news = [*self._legend(is_ascii=is_ascii), *news]
-        width = self.size.width - self.width_of((Part(begin), Part(""), Part(end), *news))
+        width = self.size.width - width_of((Part(begin), Part(""), Part(end), *news))
         if width < _LEAST_DAY:
-            begin, end, width = EMPTY, EMPTY, max(self.size.width - self.width_of((Part(""), *news)), 0)
+            begin, end, width = EMPTY, EMPTY, max(self.size.width - width_of((Part(""), *news)), 0)
         if self._drawn_cells[0] != (key := (day, width, is_ascii)):
             self._drawn_cells = key, day_cells(day, width, ascii_only=is_ascii)
         hours = hour_labels(day, width, zone)
@@ -323,7 +324,7 @@ class DayBar(TextLine, StateNode):
         parts: list[Part] = []
         for sign, style, meaning in day_entries(ascii_only=is_ascii):
             entry = [Part(sign, style, 2), Part(f" {meaning}", "faint", 2, is_joined=True)]
-            if self.width_of([*parts, *entry]) > self.size.width - _WITHOUT_LEGEND:
+            if width_of([*parts, *entry]) > self.size.width - _WITHOUT_LEGEND:
                 break
             parts += entry
         return parts

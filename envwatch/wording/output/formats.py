@@ -20,6 +20,7 @@ from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, counted
 from envwatch.model.times import MS, NOTHING, long_age, moment, short_age, span
 from envwatch.query.presentation import PRESENTATIONS, TIMELESS
 from envwatch.query.state_looks import PRESENCE_STYLES, style_of
+from envwatch.wording.fitting import steady_width
 from envwatch.wording.state_style import UNKNOWN_STATE, painted, state_word
 from envwatch.wording.table.block_text import counts_text
 from envwatch.wording.table.columns import META, column_of, metadata_value
@@ -216,18 +217,20 @@ def _fitting(widths: Sequence[int], terminal: int) -> list[int]:
     others = [min(other, _WIDEST_OTHER) for other in others]
     before_name = state + seen + 2 * len(_GAP)
 
+    def goal(columns: int) -> int:
+        return min(name, max(_NAME_AT_LEAST, columns // _NAME_PART))
+
     def chosen(columns: int) -> tuple[int, int]:
-        goal = min(name, max(_NAME_AT_LEAST, columns // _NAME_PART))
         left, count = columns - before_name, 0
         for other in others:
-            if left - len(_GAP) - other < goal:
+            if left - len(_GAP) - other < goal(columns):
                 break
             left, count = left - len(_GAP) - other, count + 1
         return count, left
 
     count, _ = chosen(terminal)
-    rooms = (chosen(columns)[1] for columns in range(terminal, max(terminal, _NAME_PART * name) + 1))
-    return [state, seen, max(min(name, *rooms), 1), *others[:count]]
+    for_name = steady_width(terminal, lambda columns: min(name, chosen(columns)[1]), goal)
+    return [state, seen, for_name, *others[:count]]
 
 
 def _rows(listing: EnvironmentList) -> Iterator[dict[str, object]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from functools import lru_cache
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
@@ -82,20 +83,21 @@ class PaneLayout:
         width = self.width - indent
         rows: list[list[Piece]] = [[]]
         room = width
-        for word in _words(pieces, width):
-            needed = cells(word.text) + bool(rows[-1])
+        for word, word_cells in _words(pieces, width):
+            needed = word_cells + bool(rows[-1])
             if needed > room and rows[-1]:
                 if rows[-1][-1].text == _SEPARATOR:
                     rows[-1].pop()
                 rows.append([])
-                room, needed = width, cells(word.text)
+                room, needed = width, word_cells
             if rows[-1] or word.text != _SEPARATOR:
                 rows[-1].append(word)
                 room -= needed
         margin = [Piece(clean(" " * indent))] if indent else []
         return [(*margin, *_joined(row)) for row in rows if row]
 
-    def rows(self, line: DetailLine) -> list[Row]:
+    @lru_cache(512)  # noqa: B019  a layout is a value: equal ones share the rows
+    def rows(self, line: DetailLine) -> tuple[Row, ...]:
         """Return the rows of a labelled line."""
         hint = f"y {line.letter}" if line.letter else ""
         label = composed(f"{'  ' * line.depth}{line.label}")
@@ -117,7 +119,7 @@ class PaneLayout:
             gap = self.width - sum(cells(piece.text) for piece in head) - len(hint)
             head += [Piece(clean(" " * gap)), Piece(clean(hint), KEY)]
         margin = Piece(clean(" " * indent))
-        return [tuple(head), *((margin, Piece(row, line.style)) for row in body if row)]
+        return (tuple(head), *((margin, Piece(row, line.style)) for row in body if row))
 
     def _beside(self, line: DetailLine, room: int) -> list[SafeText] | None:
         match line.fit:
@@ -146,12 +148,17 @@ _UNBROKEN: Final = re.compile(
 )
 
 
-def _words(pieces: Iterable[Piece], width: int) -> Iterator[Piece]:
+def _words(pieces: Iterable[Piece], width: int) -> Iterator[tuple[Piece, int]]:
+    """Yield words with their cells; a word wider than a row is broken."""
     for text, style in pieces:
         for match in _UNBROKEN.finditer(text):
             part = sliced(text, *match.span())
+            taken = cells(part)
+            if taken <= width:
+                yield Piece(part, style), taken
+                continue
             for row in wrapped(part, width):
-                yield from (Piece(word, style) for word in ((row,) if row == part else words_of(row)))
+                yield from ((Piece(word, style), cells(word)) for word in words_of(row))
 
 
 def _joined(words: Sequence[Piece]) -> Row:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from envwatch.model.text import SafeText, clean, composed, shortened
 from envwatch.query.presentation import PRESENTATIONS, Presentation, cached_key, no_text
+from envwatch.wording.fitting import steady_width
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -231,8 +232,4 @@ def _name_width(terminal: int, candidates: tuple[Presentation, ...]) -> int:
         room = columns - SCROLLBAR - LEFT
         return room - _cells_of(_chosen(candidates, room - _name_goal(columns), columns))
 
-    width = left(terminal)
-    while _name_goal(terminal) < width:
-        terminal += 1
-        width = min(width, left(terminal))
-    return max(width, 1)
+    return steady_width(terminal, left, _name_goal)
