@@ -324,21 +324,16 @@ def hooks_in(settings: Settings, options: Options) -> tuple[Sequence[HookSetting
     Raises:
         ReportedError: there is no hook, or every hook is unusable.
     """
-    from envwatch.config.hooks import deliveries_of, unusable_hooks
+    from envwatch.deliver.delivery import prepare_all, unusable_hooks
 
-    mistakes = hook_mistakes_in(settings)
+    mistakes = settings.hook_mistakes
     if not settings.hooks and not mistakes:
         path, _ = config_path_for(options)
         raise StopError(
             Exit.USAGE, f"there are no hooks: {path} has no [[hooks]]; `envwatch config init` explains hooks"
         )
-    deliveries = deliveries_of(settings.hooks, os.environ, settings.key_variables)
+    deliveries = prepare_all(settings.deliveries, os.environ, settings.secret_variables)
     unusable = unusable_hooks(deliveries)
     if len(unusable) == len(deliveries):
         raise ConfigError(*mistakes, *unusable)
     return settings.hooks, deliveries
-
-
-def hook_mistakes_in(settings: Settings) -> Sequence[SafeText]:
-    """Return a line for each mistake of a hook in the file; `settings.hooks` lacks these hooks."""
-    return () if settings.document is None else settings.document.hook_mistakes

@@ -30,9 +30,9 @@ from envwatch.config.credentials import (
     unchosen_profiles,
     without_key,
 )
-from envwatch.config.hooks import deliveries_of, ping_of
 from envwatch.config.settings import Settings, all_settings_of
 from envwatch.config.values import ConfigError
+from envwatch.deliver.delivery import find_ping, prepare_all
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.plausibility import date_fault, is_date_wrong
 from envwatch.fleet.replacement import keeps_identity
@@ -332,7 +332,7 @@ async def check_hooks(machine: CheckedMachine, facts: Facts) -> Problem | None:
 
 def _hook_problems(machine: CheckedMachine) -> Iterator[tuple[str, str, str]]:
     settings = machine.all_settings[0]
-    for name, delivery in deliveries_of(settings.hooks, machine.environ, settings.key_variables).items():
+    for name, delivery in prepare_all(settings.deliveries, machine.environ, settings.secret_variables).items():
         for what, fix in (*delivery.problems(), *delivery.unknown_hosts()):
             yield name, f"{what} (see {settings.origin(f'hooks.{name}')})", fix
 
@@ -503,7 +503,7 @@ async def check_clock(server: CheckedServer, facts: Facts) -> Problem | None:
 async def check_ping(server: CheckedServer, facts: Facts) -> Problem | None:
     """Check the dead man's switch, without a ping."""
     try:
-        ping = ping_of(server.settings.ping_url, server.settings.ping_url_env, server.environ)
+        ping = find_ping(server.settings.ping_url, server.settings.ping_url_env, server.environ)
     except SettingsError as error:
         name = "ping_url" if server.settings.ping_url_env is None else "ping_url_env"
         return Problem(str(error), f"set the variable, or correct the address: {server.settings.origin(name)}")

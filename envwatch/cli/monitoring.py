@@ -14,7 +14,7 @@ from envwatch import __version__
 from envwatch.alerts.monitor import Monitor
 from envwatch.cli import gc_tuning
 from envwatch.cli.arguments import Exit, Options, StopError
-from envwatch.cli.bootstrap import hook_mistakes_in, hooks_in, poll_log_for, targets_for, user_name
+from envwatch.cli.bootstrap import hooks_in, poll_log_for, targets_for, user_name
 from envwatch.cli.streams import print_error, standard_error_to
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.letta.poller import PolledProfile, Session, read_clocks
@@ -125,7 +125,7 @@ async def monitoring(  # noqa: PLR0913  the differences between commands
         watch.observers.append(lambda update: poll_log.note_blindness(update.changes.events))
         if demo is None and is_writer:
             watch.observers.append(_filter_adviser(profiles, warn, is_one_line=has_screen))
-            for mistake in hook_mistakes_in(profiles.first):
+            for mistake in profiles.first.hook_mistakes:
                 warn(f"{mistake} ({_SENDS_NOTHING})")
         if recorder is not None:
             watch.observers.append(lambda update: recorder.record(update.monitor, update.changes))
@@ -185,7 +185,7 @@ async def alerting(
     alerts, pings = alert_files_of(profiles, hooks), pings_of(profiles)
     async with monitoring(profiles, options, deadline, alerts) as watched:
         if deliveries:
-            from envwatch.config.hooks import unusable_hooks
+            from envwatch.deliver.delivery import unusable_hooks
 
             for line in unusable_hooks(deliveries):
                 watched.warn(f"{line} ({_SENDS_NOTHING})")

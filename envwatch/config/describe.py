@@ -12,12 +12,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from envwatch.config.declared import ADVANCED_SETTINGS, ALTERNATIVES, COMMON, SETTINGS, ProfileSettings
-from envwatch.config.hooks import deliveries_of, ping_of
 from envwatch.config.schema import Config, Document
 from envwatch.config.settings import DEFAULT_PROFILE, PREFIX, Settings, Sources, mistakes_in_limits, settings_of
 from envwatch.config.values import seconds_text
-from envwatch.deliver.delivery import WHERE_IT_RUNS, without_secret
-from envwatch.letta.network_settings import SettingsError
+from envwatch.deliver.delivery import without_secret
 from envwatch.model.limits import ONE_MESSAGE_FROM, SETTABLE
 from envwatch.model.text import SafeText, clean, counted, wrapped
 from envwatch.wording.table.columns import LOSSES
@@ -89,12 +87,14 @@ def mistakes_in(
     `outside` yields the mistakes of a profile's settings beyond the file.
     """
     mistakes = dict.fromkeys(found)
-    for settings in _settings_in(document):
+    for settings in settings_in(document):
         mistakes |= dict.fromkeys(map(clean, (*mistakes_in_limits(settings), *outside(settings))))
-    return _in_order(document, mistakes)
+    return in_order(document, mistakes)
 
 
-def _in_order(document: Document, lines: Iterable[SafeText]) -> tuple[SafeText, ...]:
+def in_order(document: Document, lines: Iterable[SafeText]) -> tuple[SafeText, ...]:
+    """Return lines in the order of the places in the file that they begin with."""
+
     def number_in_file(line: SafeText) -> int:
         number = re.match(r":([0-9]+):", line.removeprefix(clean(str(document.path))))
         return int(number[1]) if number else 0
@@ -106,35 +106,14 @@ def warnings_about(document: Document) -> tuple[SafeText, ...]:
     """Return a line for each risky value of a file without mistakes."""
     risk = f"alert_after is under {seconds_text(ONE_MESSAGE_FROM.total_seconds())}: one outage may be several messages"
     found = list[SafeText]()
-    for settings in _settings_in(document):
+    for settings in settings_in(document):
         if settings.alert_after < ONE_MESSAGE_FROM:
             found.append(clean(f"{settings.origin('alert_after')}: {risk}"))
     return tuple(dict.fromkeys(found))
 
 
-def places_not_ready(document: Document, environ: Mapping[str, str]) -> tuple[SafeText, ...]:
-    """Return a line for each variable, program and address that cannot be used with this environment.
-
-    No mistakes of the file: a service has other variables than a shell.
-    """
-    found = list[str]()
-    for settings in _settings_in(document):
-        variable = settings.api_key_env
-        if variable is not None and not environ.get(variable, "").strip():
-            found.append(f"{settings.origin('api_key_env')}: api_key_env: {variable} is not set: {WHERE_IT_RUNS}")
-        try:
-            ping_of(settings.ping_url, settings.ping_url_env, environ)
-        except SettingsError as error:
-            name = "ping_url" if settings.ping_url_env is None else "ping_url_env"
-            found.append(f"{settings.origin(name)}: {error}: {WHERE_IT_RUNS}")
-    settings = next(_settings_in(document))  # every profile has the same hooks
-    for hook, delivery in deliveries_of(settings.hooks, environ, settings.key_variables).items():
-        place = settings.origin(f"hooks.{hook}")
-        found += [f"{place}: hook {hook}: {what}: {fix}" for what, fix in delivery.problems()]
-    return _in_order(document, map(clean, found))
-
-
-def _settings_in(document: Document) -> Iterator[Settings]:
+def settings_in(document: Document) -> Iterator[Settings]:
+    """Yield the settings of each profile in the file, the default one first."""
     for profile in dict.fromkeys((document.config.default_profile or DEFAULT_PROFILE, *document.config.profiles)):
         yield settings_of(Sources(document=document), profile, clean("the file"))
 

@@ -10,22 +10,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from envwatch.alerts.hook_rules import HookRule
 from envwatch.config.validators import QUERY, duration_between
-from envwatch.deliver.delivery import Apprise, Command, Delivery, PagerDuty, Unusable, Webhook, service_at
+from envwatch.deliver.delivery import Apprise, Command, Delivery, PagerDuty, Webhook
 from envwatch.deliver.rules import LINE, VARIABLE
 from envwatch.fleet.events import Event, Kind
-from envwatch.letta.network_settings import SettingsError
-from envwatch.model import limits
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import EMPTY, SafeText, clean, did_you_mean
-from envwatch.wording.command_context import child_environment
 from envwatch.wording.events.cloud_events import word_of
 from envwatch.wording.events.matching import event_test
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from envwatch.deliver.web_service import WebService
-    from envwatch.model.redactor import Secret
+    from collections.abc import Iterator, Mapping, Sequence
 
 DELIVERIES: Final[tuple[type[Delivery], ...]] = (Command, Webhook, PagerDuty, Apprise)
 
@@ -172,43 +166,3 @@ def _mistakes_in_hook(table: Mapping[str, Any]) -> Iterator[str]:
         yield f"has {name}, which goes with {owners[name]} only"
     for kind in chosen:
         yield from kind.mistakes(table)
-
-
-def deliveries_of(
-    hooks: Iterable[HookSettings], environ: Mapping[str, str], key_variables: Iterable[str]
-) -> dict[SafeText, Delivery]:
-    """Return each hook's delivery by name; the redactor learns the secrets.
-
-    Commands get neither `key_variables` nor the secret variables of hooks. A hook that lacks a variable or package, or
-    has an unusable address, is `Unusable`.
-    """
-    hooks = tuple(hooks)
-    hidden = {*key_variables, *(name for hook in hooks for name in hook.secret_variables)}
-    child_environ = child_environment(environ, {}, hidden)
-    deliveries = {hook.name: hook.delivery() for hook in hooks}
-    for name, delivery in deliveries.items():
-        try:
-            delivery.prepare(environ, child_environ)
-        except SettingsError as error:
-            deliveries[name] = Unusable(why=str(error), intended=delivery)
-    return deliveries
-
-
-def unusable_hooks(deliveries: Mapping[SafeText, Delivery]) -> Sequence[SafeText]:
-    """Return a line with reason and remedy for each hook that cannot send anything."""
-    unusable = {name: each for name, each in deliveries.items() if isinstance(each, Unusable)}
-    return [clean(f"hook {name}: {each.why}: {each.intended.remedy}") for name, each in unusable.items()]
-
-
-def ping_of(address: Secret | None, variable: str | None, environ: Mapping[str, str]) -> WebService | None:
-    """Return the dead man's switch, if any; the redactor learns the address.
-
-    Raises:
-        SettingsError: if the variable is missing, or the address unusable.
-    """
-    if address is None and variable is None:
-        return None
-    try:
-        return service_at(address, variable, environ, limits.PING_TIME)
-    except SettingsError as error:
-        raise SettingsError(f"{'ping_url_env' if address is None else 'ping_url'}: {error}") from None

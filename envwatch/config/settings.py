@@ -18,10 +18,11 @@ from envwatch.model.limits import SETTABLE, SETTINGS_BYTES, Limits
 from envwatch.model.text import SafeText, clean, one_line, shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from envwatch.config.hooks import HookSettings
     from envwatch.config.schema import Document
+    from envwatch.deliver.delivery import Delivery
     from envwatch.wording.command_context import RowCommand
     from envwatch.wording.table.table_view import NamedView
 
@@ -64,6 +65,16 @@ class Settings(ProfileSettings):
     def secret_variables(self) -> frozenset[str]:
         """All variables with secrets in the file, hidden from the user's commands."""
         return self.key_variables.union(*(hook.secret_variables for hook in self.hooks))
+
+    @property
+    def deliveries(self) -> dict[SafeText, Delivery]:
+        """The hooks' deliveries by name, not prepared yet."""
+        return {hook.name: hook.delivery() for hook in self.hooks}
+
+    @property
+    def hook_mistakes(self) -> Sequence[SafeText]:
+        """A line for each mistake of a hook in the file; `hooks` lacks these hooks."""
+        return () if self.document is None else self.document.hook_mistakes
 
     @property
     def is_by_option(self) -> bool:

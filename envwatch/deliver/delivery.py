@@ -18,11 +18,12 @@ from envwatch.deliver.rules import ARGUMENTS, NON_EMPTY, SECRET_URL, VARIABLE, o
 from envwatch.letta.network_settings import SettingsError, checked_hook_url
 from envwatch.model import limits
 from envwatch.model.redactor import Secret, redactor
-from envwatch.model.text import EMPTY, SafeText
+from envwatch.model.text import EMPTY, SafeText, clean
+from envwatch.wording.command_context import child_environment
 from envwatch.wording.output.formats import iso
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import timedelta
 
     from envwatch.deliver.message import Message
@@ -173,6 +174,44 @@ def service_at(
     url = checked_hook_url(variable_in(environ, variable or "") if address is None else address.get_secret_value())
     learn_parts(url.raw_path.decode("ascii"))
     return WebService(url, environ, time_limit)
+
+
+def prepare_all(
+    deliveries: Mapping[SafeText, Delivery], environ: Mapping[str, str], hidden: Collection[str]
+) -> dict[SafeText, Delivery]:
+    """Prepare the hooks' deliveries, by name; the redactor learns the secrets.
+
+    Commands get no variable of `hidden`. A delivery that lacks a variable or package, or has an unusable address,
+    becomes `Unusable`.
+    """
+    prepared = {**deliveries}
+    child_environ = child_environment(environ, {}, hidden)
+    for name, delivery in deliveries.items():
+        try:
+            delivery.prepare(environ, child_environ)
+        except SettingsError as error:
+            prepared[name] = Unusable(why=str(error), intended=delivery)
+    return prepared
+
+
+def unusable_hooks(deliveries: Mapping[SafeText, Delivery]) -> Sequence[SafeText]:
+    """Return a line with reason and remedy for each hook that cannot send anything."""
+    unusable = {name: each for name, each in deliveries.items() if isinstance(each, Unusable)}
+    return [clean(f"hook {name}: {each.why}: {each.intended.remedy}") for name, each in unusable.items()]
+
+
+def find_ping(address: Secret | None, variable: str | None, environ: Mapping[str, str]) -> WebService | None:
+    """Return the dead man's switch, if any; the redactor learns the address.
+
+    Raises:
+        SettingsError: if the variable is missing, or the address unusable.
+    """
+    if address is None and variable is None:
+        return None
+    try:
+        return service_at(address, variable, environ, limits.PING_TIME)
+    except SettingsError as error:
+        raise SettingsError(f"{'ping_url_env' if address is None else 'ping_url'}: {error}") from None
 
 
 class Command(Delivery):

@@ -117,9 +117,9 @@ def pings_of(profiles: Profiles) -> list[DeadMansSwitch]:
     for name, (_, settings) in profiles.items():
         if settings.ping_url is None and settings.ping_url_env is None:
             continue
-        from envwatch.config.hooks import ping_of
+        from envwatch.deliver.delivery import find_ping
 
-        ping = ping_of(settings.ping_url, settings.ping_url_env, os.environ)
+        ping = find_ping(settings.ping_url, settings.ping_url_env, os.environ)
         if ping is not None:
             names = switches[str(ping.url)].names if str(ping.url) in switches else ()
             switches[str(ping.url)] = DeadMansSwitch(ping, (*names, name))

@@ -12,10 +12,19 @@ import pytest
 from support.incidents import message
 
 from envwatch.config.describe import settings_table
-from envwatch.config.hooks import DELIVERIES, KINDS, HookSettings, deliveries_of, ping_of, unusable_hooks
+from envwatch.config.hooks import DELIVERIES, KINDS, HookSettings
 from envwatch.config.schema import document_of
 from envwatch.config.settings import Settings, all_settings_of
-from envwatch.deliver.delivery import WHERE_IT_RUNS, Apprise, Command, PagerDuty, Webhook
+from envwatch.deliver.delivery import (
+    WHERE_IT_RUNS,
+    Apprise,
+    Command,
+    PagerDuty,
+    Webhook,
+    find_ping,
+    prepare_all,
+    unusable_hooks,
+)
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.letta.network_settings import SettingsError
 from envwatch.model.redactor import Secret, redactor
@@ -76,7 +85,7 @@ def test_a_hook_has_what_the_file_says(tmp_path: Path) -> None:
 def test_what_delivers_a_message_follows_from_the_hook(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, f'api_key_env = "WORK_KEY"\n{WHOLE}')
     variables = {"LETTA_API_KEY": "a", "WORK_KEY": "b", "PD_KEY": "c" * 32, "CHAT_URL": "https://chat.example/x"}
-    found = deliveries_of(settings.hooks, variables | {"HOME": "/h"}, settings.key_variables)
+    found = prepare_all(settings.deliveries, variables | {"HOME": "/h"}, settings.secret_variables)
     assert [type(each) for each in found.values()] == [Command, Webhook, PagerDuty, Webhook, Apprise]
     command = settings.hooks[0].delivery()
     assert command == Command.model_construct(command=("/usr/local/bin/page", "--quiet"))
@@ -88,7 +97,7 @@ async def test_no_command_gets_a_key_of_the_api_or_a_secret_of_another_hook(tmp_
     settings = settings_of(tmp_path, f'api_key_env = "WORK_KEY"\n{text}')
     variables = {"LETTA_API_KEY": "a", "WORK_KEY": "b", "PD_KEY": "c" * 32, "CHAT_URL": "https://chat.example/x"}
     environ = variables | {"HOME": "/h", "PATH": os.environ["PATH"]}
-    found = deliveries_of(settings.hooks, environ, settings.key_variables)
+    found = prepare_all(settings.deliveries, environ, settings.secret_variables)
     assert await found[clean("pager")].send(message()) == "/h"
 
 
@@ -105,8 +114,8 @@ def test_no_secret_of_a_hook_is_shown(tmp_path: Path) -> None:
     assert "hooks.2" in shown
     assert "incident: https://hooks.example.com/…" in shown
     assert "incident: ntfy://…" in shown
-    deliveries_of(
-        settings.hooks, {"PD_KEY": "routing-key-0123456789", "CHAT_URL": "https://c.example/abcdefghijkl"}, ()
+    prepare_all(
+        settings.deliveries, {"PD_KEY": "routing-key-0123456789", "CHAT_URL": "https://c.example/abcdefghijkl"}, ()
     )
     for secret in (SECRET, "routing-key-0123456789", "abcdefghijkl"):
         assert redactor()(f"refused: {secret}") == "refused: …"
@@ -115,7 +124,7 @@ def test_no_secret_of_a_hook_is_shown(tmp_path: Path) -> None:
 
 def test_a_short_password_of_a_service_is_a_secret_and_its_user_is_none() -> None:
     mail = HookSettings.model_construct(name=clean("mail"), apprise=(Secret("mailto://oncaller:w0rd-pass@mail.test"),))
-    deliveries_of([mail], {}, ())
+    prepare_all({mail.name: mail.delivery()}, {}, ())
     assert redactor()("oncaller w0rd-pass mail.test") == "oncaller … mail.test"
 
 
@@ -127,7 +136,7 @@ def test_a_ping_address_is_hidden_as_addresses_of_hooks_and_a_profile_has_one_pl
     shown = settings_table(settings, "no key", tmp_path) + repr(settings) + repr(settings.document)
     assert SECRET not in shown
     assert "https://hc-ping.example/…" in shown
-    ping = ping_of(settings.ping_url, settings.ping_url_env, {})
+    ping = find_ping(settings.ping_url, settings.ping_url_env, {})
     assert ping is not None
     assert str(ping.url) == f"https://hc-ping.example/{SECRET}9"
     assert redactor()(f"refused: {SECRET}9") == "refused: …"
@@ -159,7 +168,7 @@ ping_url_env = "P I"
 )
 def test_an_unusable_ping_address_names_its_setting(variables: dict[str, str], why: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        ping_of(None, "PING", variables)
+        find_ping(None, "PING", variables)
     assert str(caught.value).startswith(why)
 
 
@@ -182,7 +191,7 @@ def test_no_command_of_the_users_own_gets_a_variable_with_a_secret(tmp_path: Pat
 )
 def test_an_unusable_variable_names_its_hook(tmp_path: Path, variables: dict[str, str], why: str) -> None:
     settings = settings_of(tmp_path, WHOLE)
-    deliveries = deliveries_of(settings.hooks, variables, ())
+    deliveries = prepare_all(settings.deliveries, variables, ())
     assert unusable_hooks(deliveries)[0] == f"{why}: {WHERE_IT_RUNS}"
     assert len(deliveries) == len(settings.hooks)
 
@@ -190,7 +199,7 @@ def test_an_unusable_variable_names_its_hook(tmp_path: Path, variables: dict[str
 def test_a_missing_package_names_the_command_with_both_extras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "apprise", None)
     settings = settings_of(tmp_path, '[[hooks]]\napprise = ["ntfy://topic"]\n')
-    (line,) = unusable_hooks(deliveries_of(settings.hooks, {}, ()))
+    (line,) = unusable_hooks(prepare_all(settings.deliveries, {}, ()))
     assert line.startswith("hook 1: the package apprise is not installed: install")
     assert "`uv tool install 'envwatch[metrics,apprise]'`" in line
 

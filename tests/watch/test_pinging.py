@@ -23,8 +23,8 @@ from support.scripted_watch import row
 from envwatch.alerts.monitor import Monitor
 from envwatch.cli.arguments import Exit
 from envwatch.config.credentials import Credentials
-from envwatch.config.hooks import ping_of
 from envwatch.config.settings import Settings
+from envwatch.deliver.delivery import find_ping
 from envwatch.deliver.web_service import WebService
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.letta.network_settings import checked_hook_url
@@ -222,7 +222,7 @@ async def test_a_redirect_is_not_followed_and_an_address_is_never_shown() -> Non
 )
 async def test_fail_ends_the_path_before_the_query(address: str, target: str) -> None:
     async with receiver() as service:
-        ping = ping_of(Secret(service.url.replace("/hook?token=t0", address)), None, {})
+        ping = find_ping(Secret(service.url.replace("/hook?token=t0", address)), None, {})
         assert ping is not None
         assert ping.time_limit == timedelta(seconds=10)
         await ping.ping(is_failure=True)

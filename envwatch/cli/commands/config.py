@@ -15,7 +15,7 @@ from envwatch.model.text import SafeText, clean
 from envwatch.watch.profiles import SelectedProfile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from envwatch.config.credentials import Credentials
@@ -132,13 +132,13 @@ def _init(path: Path) -> None:
 
 
 def _validate(options: Options, path: Path) -> int:
-    from envwatch.config.describe import checked_text, places_not_ready, warnings_about
+    from envwatch.config.describe import checked_text, warnings_about
 
     document, mistakes = document_and_all_mistakes(options)
     warnings = list[SafeText]()
     if document is not None and not mistakes:
         warnings += warnings_about(document)
-        warnings += places_not_ready(document, os.environ)
+        warnings += _places_not_ready(document, os.environ)
         warnings += _unmatched_filters(options)
     if options.output == "json":
         write_json({"config": str(path), "exists": path.exists(), "mistakes": [*mistakes], "warnings": warnings})
@@ -176,6 +176,32 @@ def _mistakes_in_force(options: Options) -> Iterator[SafeText]:
         yield from error.lines
     else:
         yield from map(clean, dict.fromkeys(found))
+
+
+def _places_not_ready(document: Document, environ: Mapping[str, str]) -> tuple[SafeText, ...]:
+    """Return a line for each variable, program and address that cannot be used with this environment.
+
+    No mistakes of the file: a service has other variables than a shell.
+    """
+    from envwatch.config.describe import in_order, settings_in
+    from envwatch.deliver.delivery import WHERE_IT_RUNS, find_ping, prepare_all
+    from envwatch.letta.network_settings import SettingsError
+
+    found = list[str]()
+    for settings in settings_in(document):
+        variable = settings.api_key_env
+        if variable is not None and not environ.get(variable, "").strip():
+            found.append(f"{settings.origin('api_key_env')}: api_key_env: {variable} is not set: {WHERE_IT_RUNS}")
+        try:
+            find_ping(settings.ping_url, settings.ping_url_env, environ)
+        except SettingsError as error:
+            name = "ping_url" if settings.ping_url_env is None else "ping_url_env"
+            found.append(f"{settings.origin(name)}: {error}: {WHERE_IT_RUNS}")
+    settings = next(settings_in(document))  # every profile has the same hooks
+    for hook, delivery in prepare_all(settings.deliveries, environ, settings.secret_variables).items():
+        place = settings.origin(f"hooks.{hook}")
+        found += [f"{place}: hook {hook}: {what}: {fix}" for what, fix in delivery.problems()]
+    return in_order(document, map(clean, found))
 
 
 def _unmatched_filters(options: Options) -> Sequence[SafeText]:

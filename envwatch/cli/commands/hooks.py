@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError
-from envwatch.cli.bootstrap import all_settings_for, hook_mistakes_in, hooks_in
+from envwatch.cli.bootstrap import all_settings_for, hooks_in
 from envwatch.cli.streams import print_error, stdout, write, write_json, write_table
 from envwatch.model.redactor import redactor
 from envwatch.model.text import SafeText, clean, did_you_mean, shortened
@@ -70,12 +70,12 @@ def run(options: Options) -> int:
 
 
 def _list(options: Options, settings: Settings) -> int:
-    from envwatch.config.hooks import deliveries_of
+    from envwatch.deliver.delivery import prepare_all
 
-    mistakes = hook_mistakes_in(settings)
+    mistakes = settings.hook_mistakes
     for mistake in mistakes:
         print_error(f"envwatch: {mistake}")
-    deliveries = deliveries_of(settings.hooks, os.environ, settings.key_variables)
+    deliveries = prepare_all(settings.deliveries, os.environ, settings.secret_variables)
     problems = {name: [clean(what) for what, _ in each.problems()] for name, each in deliveries.items()}
     if options.output == "json":
         write_json(
@@ -105,7 +105,7 @@ def _test(options: Options, settings: Settings) -> int:
     import asyncio
 
     _, deliveries = hooks_in(settings, options)
-    mistakes = hook_mistakes_in(settings)
+    mistakes = settings.hook_mistakes
     for mistake in mistakes:
         print_error(f"envwatch: {mistake}")
     chosen = _chosen(settings, options.hook)
