@@ -4,40 +4,32 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from envwatch.cli.arguments import GROUPS, Exit, Options, Parser, StopError, valued
 from envwatch.cli.streams import print_error
 from envwatch.config.values import ConfigError, past_end, seconds_text, zone_named
-from envwatch.model.redactor import ReportedError, redactor
+from envwatch.model.redactor import redactor
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import date_text, moment_of, past_moment_of, use_zone
 from envwatch.watch.profiles import (
     Profiles,
     SelectedProfile,
-    server_host,
     state_file,
     state_folder,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import timedelta
     from pathlib import Path
 
-    from envwatch.alerts.uptime_record import UptimeRecord
     from envwatch.config.credentials import Credentials
-    from envwatch.config.hooks import HookSettings
     from envwatch.config.settings import Settings
     from envwatch.deliver.delivery import Delivery
     from envwatch.fleet.profile_state import Fleet
-    from envwatch.letta.client import Client
-    from envwatch.letta.poller import PolledProfile
-    from envwatch.model.redactor import Secret
     from envwatch.query.language import Query
     from envwatch.watch.log import PollLog
     from envwatch.watch.state_file import StateFormat
@@ -211,63 +203,13 @@ def print_damage() -> None:
 
 def credentials_for(settings: Settings, prompt: Callable[[], str] | None = None) -> Credentials:
     """Return a profile's key and address; the redactor learns the key."""
-    from envwatch.config.credentials import NO_KEY, credentials_of
+    from envwatch.config.credentials import NO_KEY
+    from envwatch.watch.clients import find_credentials
 
     try:
-        credentials = credentials_of(settings, os.environ, now_ms=time.time() * 1000, ask=prompt)
+        return find_credentials(settings, prompt)
     except KeyboardInterrupt:
         raise StopError(Exit.INTERRUPTED, NO_KEY if prompt else "") from None
-    redactor().learn(credentials.key.get_secret_value())
-    return credentials
-
-
-def renewed_key(credentials: Credentials, settings: Settings) -> Secret:
-    """Return the current key, or the old key if there is none for this server."""
-    try:
-        found = credentials_for(settings)
-    except ReportedError:
-        return credentials.key
-    return found.key if found.base_url == credentials.base_url else credentials.key
-
-
-def client_for(credentials: Credentials, settings: Settings, environ: Mapping[str, str] = os.environ) -> Client:
-    """Return a profile's HTTP client."""
-    from envwatch.letta.client import Client
-
-    return Client(
-        base_url=credentials.base_url,
-        key=credentials.key,
-        key_origin=credentials.origin,
-        limits=settings.limits,
-        find_key=partial(renewed_key, credentials, settings),
-        online_only=settings.online_only,
-        source=settings.source,
-        user=settings.user,
-        environ=environ,
-    )
-
-
-def targets_for(profiles: Profiles) -> dict[SafeText, PolledProfile]:
-    """Return each profile's poll target."""
-    return {name: _target_for(*profile) for name, profile in profiles.items()}
-
-
-def _target_for(credentials: Credentials, settings: Settings) -> PolledProfile:
-    from envwatch.letta.poller import PolledProfile, Poller
-
-    client = client_for(credentials, settings)
-    poller = Poller(client, settings.limits)
-    client.on_page = poller.note_pages
-    return PolledProfile(
-        profile=settings.profile,
-        host=server_host(credentials),
-        key_origin=credentials.origin,
-        poller=poller,
-        close=client.aclose,
-        remember=client.remember,
-        find_team=lambda: client.team,
-        new_key_by=credentials.new_by,
-    )
 
 
 def keep_changes(name: str, state_format: StateFormat, changes: Mapping[Any, Any]) -> None:
@@ -300,14 +242,6 @@ def poll_log_for(options: Options, notify: Callable[[str], None] = lambda _line:
     return PollLog(path, redactor(), least=least, follows_link=options.log_file is not None, notify=notify)
 
 
-class DemoHistory(NamedTuple):
-    """The demo's history, and uptimes before the opening."""
-
-    folder: Path
-    prepare: Callable[[], None]
-    uptimes: UptimeRecord
-
-
 def report_crash(error: BaseException, poll_log: PollLog) -> Exit:
     """Report a crash to log and standard error; return the exit code."""
     poll_log.write_crash(error)
@@ -318,8 +252,8 @@ def report_crash(error: BaseException, poll_log: PollLog) -> Exit:
     return Exit.FAILED
 
 
-def hooks_in(settings: Settings, options: Options) -> tuple[Sequence[HookSettings], Mapping[SafeText, Delivery]]:
-    """Return the configured hooks, and deliveries by hook name.
+def deliveries_for(settings: Settings, options: Options) -> Mapping[SafeText, Delivery]:
+    """Return the prepared deliveries of the configured hooks, by name.
 
     Raises:
         ReportedError: there is no hook, or every hook is unusable.
@@ -336,4 +270,9 @@ def hooks_in(settings: Settings, options: Options) -> tuple[Sequence[HookSetting
     unusable = unusable_hooks(deliveries)
     if len(unusable) == len(deliveries):
         raise ConfigError(*mistakes, *unusable)
-    return settings.hooks, deliveries
+    return deliveries
+
+
+def show_line(line: str) -> None:
+    """Write a line for people to standard error."""
+    print_error(f"envwatch: {clean(line)}")

@@ -19,8 +19,6 @@ from datetime import timedelta
 from functools import partial, reduce
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TextIO, TypeAlias, TypeVar
 
-from envwatch.cli.bootstrap import client_for
-from envwatch.cli.one_listing import monitor_after
 from envwatch.cli.streams import has_colours, is_utf8
 from envwatch.config.credentials import (
     KEYS_PAGE,
@@ -48,7 +46,9 @@ from envwatch.model.outcome import Cause, Failed, Failure, Listed, ListedPage, L
 from envwatch.model.redactor import ReportedError, redactor
 from envwatch.model.text import clean, composed, counted
 from envwatch.model.times import date_text, long_age, span
+from envwatch.watch.clients import client_for
 from envwatch.watch.file_filters import file_filters_of
+from envwatch.watch.one_listing import monitor_after
 from envwatch.watch.profiles import Profiles, SelectedProfile, state_file
 from envwatch.watch.state_file import ALERT_STATE
 from envwatch.wording.output.alert_decisions import decided_rows, decisions_tally, new_names

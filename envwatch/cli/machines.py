@@ -102,7 +102,7 @@ def chosen_rows(target: Target, monitor: Monitor, profiles: Profiles) -> Sequenc
     Raises:
         StopError: there is none, or machines share a name.
     """
-    from envwatch.cli.one_listing import matching_rows
+    from envwatch.watch.one_listing import matching_rows
     from envwatch.wording.table.table_view import by_name
 
     refuse_shared_names(target, monitor.fleet)

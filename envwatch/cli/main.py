@@ -7,10 +7,10 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from envwatch.cli import gc_tuning
 from envwatch.cli.arguments import DASHBOARD, PLUGIN, Exit, HelpRequested, Options, StopError, load, options_in
 from envwatch.cli.streams import print_error, write
 from envwatch.model.redactor import ReportedError
+from envwatch.watch import gc_tuning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,38 +1,30 @@
-"""A single listing of each profile: fetch, judge, log, report."""
+"""A single listing of each profile, with progress, log and exit codes."""
 
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import TYPE_CHECKING
 
-from envwatch.alerts.monitor import Monitor
-from envwatch.cli import gc_tuning
 from envwatch.cli.arguments import Exit, Options, StopError
-from envwatch.cli.bootstrap import client_for, poll_log_for
+from envwatch.cli.bootstrap import poll_log_for
 from envwatch.cli.streams import ProgressLine, print_error
-from envwatch.letta.poller import poll_once, read_clocks
 from envwatch.model.outcome import Cause, Failed, Listed
 from envwatch.model.text import SafeText, clean, counted
-from envwatch.watch.alert_files import earlier_alerts
-from envwatch.watch.loop import NO_NEWS, Watch
-from envwatch.watch.profiles import Profiles, policies_for, server_host
-from envwatch.watch.state_files import stored_news
+from envwatch.watch.one_listing import fetch_all
+from envwatch.watch.profiles import Profiles, server_host
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from envwatch.config.credentials import Credentials
-    from envwatch.config.settings import Settings
-    from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.outcome import Outcome
-    from envwatch.query.language import Query
 
 
 def outcomes_for(profiles: Profiles, options: Options, line: ProgressLine) -> Mapping[SafeText, Listed | Failed]:
     """Poll each profile once, show progress, and log the polls with `--log-file`."""
     outcomes: dict[SafeText, Listed | Failed] = {}
-    asyncio.run(fetch_all(profiles, outcomes, line))
+    with line:
+        asyncio.run(fetch_all(profiles, outcomes, _progress(line)))
     if options.log_file is None:
         return outcomes
     from envwatch.watch.log import log_line_of
@@ -50,65 +42,21 @@ def outcomes_within(profiles: Profiles, seconds: float) -> Mapping[SafeText, Lis
     """Poll each profile once; raise `TimeoutError` after `seconds`."""
     outcomes: dict[SafeText, Listed | Failed] = {}
 
-    async def look() -> None:
+    async def look(on_page: Callable[[int, int], None]) -> None:
         async with asyncio.timeout(seconds):
-            await fetch_all(profiles, outcomes, ProgressLine())
+            await fetch_all(profiles, outcomes, on_page)
 
-    asyncio.run(look())
+    with ProgressLine() as line:
+        asyncio.run(look(_progress(line)))
     return outcomes
 
 
-async def fetch_all(profiles: Profiles, outcomes: dict[SafeText, Listed | Failed], line: ProgressLine) -> None:
-    """Poll profiles concurrently, show progress, and fill `outcomes` in the profiles' order.
-
-    The result is not returned: when `asyncio.run` restores the handler of SIGINT, Python formats an error with the main
-    task's result, 800 MiB for 100,000 rows.
-    """
-    read = dict.fromkeys(profiles, (0, 0))
-
-    def note(name: SafeText, pages: int, rows: int) -> None:
-        read[name] = (pages, rows)
+def _progress(line: ProgressLine) -> Callable[[int, int], None]:
+    def show(pages: int, rows: int) -> None:
         if line.is_due:
-            all_pages, all_rows = map(sum, zip(*read.values(), strict=True))
-            line.show(f"reading: {counted(all_rows, 'machine')}, {counted(all_pages, 'page')}")
+            line.show(f"reading: {counted(rows, 'machine')}, {counted(pages, 'page')}")
 
-    with line:
-        fetched = (_fetch(*profile, on_page=partial(note, name)) for name, profile in profiles.items())
-        outcomes |= zip(profiles, await asyncio.gather(*fetched), strict=True)
-
-
-async def _fetch(
-    credentials: Credentials, settings: Settings, *, on_page: Callable[[int, int], None]
-) -> Listed | Failed:
-    async with client_for(credentials, settings) as client:
-        client.on_page = on_page
-        gc_tuning.start()
-        return await poll_once(client, settings.limits.interval)
-
-
-def monitor_after(outcomes: Mapping[SafeText, Listed | Failed], profiles: Profiles) -> Monitor:
-    """Return the monitor after the listings, with this machine's acknowledgements, silences and incidents."""
-    listed = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, Listed)}
-    monitor = Monitor.create(profiles.limits, policies=policies_for(profiles), servers=profiles.servers)
-    for name in listed:
-        if (alerts := earlier_alerts(name, profiles[name], read_clocks())) is not None:
-            monitor = monitor.with_earlier_incidents(name, alerts)
-    watch, news = Watch(monitor), stored_news(profiles, listed)
-    for name, outcome in listed.items():
-        watch.take(name, outcome, news)
-        news = NO_NEWS
-    return watch.monitor
-
-
-def matching_rows(query: Query, monitor: Monitor, profiles: Profiles) -> Iterator[TrackedEnvironment]:
-    """Yield the rows of listed profiles that match a query at the listing's time."""
-    from envwatch.query.presentation import MatchContext
-    from envwatch.wording.table.columns import SEARCHED
-
-    for name, profile_state in monitor.fleet.by_profile.items():
-        if (at := profile_state.listed_at) is not None:
-            context = MatchContext(at, monitor.judge(read_clocks()), clean(profiles[name].settings.profile))
-            yield from filter(query.test(context, SEARCHED), profile_state.environments.values())
+    return show
 
 
 def stops_in(outcomes: Mapping[SafeText, Outcome], profiles: Profiles) -> list[StopError]:

@@ -75,7 +75,8 @@ def _seconds(started: Clocks, ended: Clocks) -> str:
 class PollLog:
     """The log file; the first line starts the writing thread.
 
-    `least` is the lowest written level. The writing thread calls `notify` if the file cannot be written.
+    `least` is the lowest written level. `notify` shows a line to the user, from any thread; the writing thread calls
+    `notify` if the file cannot be written.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class PollLog:
         self._redactor = redactor
         self._least = least
         self._follows_link = follows_link
-        self._notify = notify
+        self.notify = notify
         self._lines: Queue[bytes | None] = Queue(_QUEUED_LINES)
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -115,6 +116,11 @@ class PollLog:
     def note(self, text: str) -> None:
         """Write a line of level INFO."""
         self.write((logging.INFO, clean(text)))
+
+    def warn(self, text: str) -> None:
+        """Write a line, and show the user."""
+        self.note(text)
+        self.notify(text)
 
     def note_stray_line(self, text: str) -> None:
         """Write a stray line of standard error."""
@@ -166,7 +172,7 @@ class PollLog:
             except OSError as error:
                 self.trouble = error.strerror or str(error)
                 if not had_trouble:
-                    self._notify(f"no log is kept: {self.trouble}; --log-file names another ({path})")
+                    self.notify(f"no log is kept: {self.trouble}; --log-file names another ({path})")
             else:
                 self.trouble = None
 

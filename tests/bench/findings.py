@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from support.budgets import Budget
 
-from envwatch.cli import gc_tuning
+from envwatch.watch import gc_tuning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

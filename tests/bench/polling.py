@@ -19,7 +19,6 @@ from sdk import count_all
 from support.app_harness import target_of, watch_of
 from support.builders import page_bytes
 
-from envwatch.cli import gc_tuning
 from envwatch.cli.commands.list import FORMATS
 from envwatch.files import export_here
 from envwatch.fleet.events import NO_PROFILE
@@ -31,6 +30,7 @@ from envwatch.model.outcome import Listed
 from envwatch.model.redactor import Secret
 from envwatch.screen.app import EnvwatchApp
 from envwatch.screen.arguments import Inputs, Preferences
+from envwatch.watch import gc_tuning
 from envwatch.wording.table.table_view import View
 
 if TYPE_CHECKING:

@@ -25,13 +25,12 @@ from support.faulty_server import KEY, Faulty, How, Reply, Stop, Where, edits, f
 from support.pty_terminal import Terminal, environment
 
 from envwatch.cli.commands.list import FORMATS
-from envwatch.cli.one_listing import fetch_all
-from envwatch.cli.streams import ProgressLine
 from envwatch.config.credentials import Credentials
 from envwatch.config.settings import all_settings_of
 from envwatch.demo.child import ChildServer
 from envwatch.model.redactor import Secret
 from envwatch.model.text import SafeText, clean
+from envwatch.watch.one_listing import fetch_all
 from envwatch.watch.profiles import Profiles, SelectedProfile
 
 if TYPE_CHECKING:
@@ -217,30 +216,16 @@ async def test_a_long_listing_shows_the_rows_so_far_and_erases_them_also_after_a
         assert await asyncio.to_thread(ended) == (3, "ENVWATCH UNKNOWN - terminated before there was data")
 
 
-class Shown(ProgressLine):
-    def __init__(self) -> None:
-        super().__init__()
-        self.texts: list[str] = []
-
-    @property
-    def is_due(self) -> bool:
-        return True
-
-    def show(self, text: str) -> None:
-        self.texts.append(text)
-
-
 async def test_several_listings_are_counted_together(tmp_path: Path) -> None:
     async with faulty_server(wire_rows(250)) as server:
         credentials = Credentials(key=Secret(KEY), base_url=server.url, origin="a test")
         (settings,) = all_settings_of({}, {"HOME": str(tmp_path)})
         outcomes: dict[SafeText, Listed | Failed] = {}
-        line = Shown()
+        read = list[tuple[int, int]]()
         profiles = Profiles({clean(name): SelectedProfile(credentials, settings) for name in ("a", "b")})
-        await fetch_all(profiles, outcomes, line)
+        await fetch_all(profiles, outcomes, lambda pages, rows: read.append((pages, rows)))
     assert len(outcomes) == 2
-    assert line.texts[0] == "reading: 100 machines, 1 page"
-    assert line.texts[-1] == "reading: 500 machines, 6 pages"
+    assert (read[0], read[-1]) == ((1, 100), (6, 500))
 
 
 # Memory, in a separate process.

@@ -94,7 +94,8 @@ def test_the_first_request_of_a_dashboard_waits_neither_for_textual_nor_for_the_
 ) -> None:
     script = (
         "import sys; from envwatch.cli.arguments import options_in; "
-        "from envwatch.cli.bootstrap import profiles_for, targets_for; targets_for(profiles_for(options_in([]))); "
+        "from envwatch.cli.bootstrap import profiles_for; from envwatch.watch.clients import targets_for; "
+        "targets_for(profiles_for(options_in([]))); "
         "sys.exit(str(sorted({'textual', 'envwatch.query.language'} & set(sys.modules))))"
     )
     environ = environment(tmp_path, LETTA_API_KEY=KEY)

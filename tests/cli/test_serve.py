@@ -36,7 +36,7 @@ from support.serving import until
 
 from envwatch.cli.arguments import Exit, options_in
 from envwatch.cli.bootstrap import profiles_for
-from envwatch.cli.serving import Plan
+from envwatch.cli.serving import plan_from
 from envwatch.demo.server import Server
 from envwatch.model.redactor import redactor
 
@@ -93,7 +93,7 @@ def test_tokens_are_removed_from_every_text(monkeypatch: pytest.MonkeyPatch, tmp
     for name, value in upstream(tmp_path, "http://127.0.0.1:9", KEY).items():
         monkeypatch.setenv(name, value)
     options = options_in(["serve", "--bind", "127.0.0.1:0"])
-    with closing(Plan.from_options(profiles_for(options), options)):
+    with closing(plan_from(profiles_for(options), options)):
         assert token[:8] not in redactor()(f"it is {token}")
 
 

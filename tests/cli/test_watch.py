@@ -31,7 +31,7 @@ from support.receiver import receiver
 
 from envwatch.cli.arguments import Exit, StopError, options_in
 from envwatch.cli.commands.watch import EarlierEvents, stream_of
-from envwatch.cli.monitoring import refusal_check, run_until_signalled
+from envwatch.cli.running import refusal_check, run_until_signalled
 from envwatch.config.settings import all_settings_of
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.acks import Ack

@@ -20,12 +20,12 @@ from support.builders import NOW
 from support.programs import TIMEOUT_S
 from support.pty_terminal import Terminal, environment
 
-from envwatch.cli.bootstrap import renewed_key
 from envwatch.config.credentials import Credentials, CredentialsError, credentials_of, unchosen_profiles
 from envwatch.config.settings import Settings, all_settings_of
 from envwatch.demo.server import Server
 from envwatch.model.redactor import Secret
 from envwatch.model.text import clean
+from envwatch.watch.clients import renewed_key
 
 KEY = "sk-let-from-the-environment"
 OTHER_KEY = "sk-let-of-another-time"

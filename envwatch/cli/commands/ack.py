@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import add_length, client_for, keep_changes, lasts_in, print_damage, profiles_for, user_name
+from envwatch.cli.bootstrap import add_length, keep_changes, lasts_in, print_damage, profiles_for, user_name
 from envwatch.cli.streams import ProgressLine, print_error, report_stops, write, write_json, write_table
 from envwatch.model.acks import UUID, AckResult, new_uuid, note_of
 from envwatch.model.clock import WallMs
@@ -38,6 +38,7 @@ from envwatch.watch.acknowledging import (
     share,
     shared_acks_of,
 )
+from envwatch.watch.clients import client_for
 from envwatch.watch.profiles import Profiles, server_host, state_file
 
 if TYPE_CHECKING:
@@ -185,7 +186,8 @@ def _names(rows: Iterable[TrackedEnvironment]) -> SafeText:
 
 
 def _listed(options: Options) -> tuple[_Found, Sequence[StopError]]:
-    from envwatch.cli.one_listing import monitor_after, outcomes_for, stops_in
+    from envwatch.cli.one_listing import outcomes_for, stops_in
+    from envwatch.watch.one_listing import monitor_after
 
     profiles = profiles_for(options).with_settings(lambda settings: replace(settings, online_only=False))
     outcomes = outcomes_for(profiles, options, ProgressLine())
@@ -549,8 +551,9 @@ def _cells(lines: Sequence[AckLine]) -> Iterator[Sequence[SafeText]]:
 
 
 def _lines(options: Options) -> tuple[list[AckLine], str]:
-    from envwatch.cli.one_listing import matching_rows, monitor_after, outcomes_within, stops_in
+    from envwatch.cli.one_listing import outcomes_within, stops_in
     from envwatch.query.language import parse
+    from envwatch.watch.one_listing import matching_rows, monitor_after
 
     print_damage()
     profiles, found, why = None, None, ""

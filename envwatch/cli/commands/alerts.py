@@ -90,9 +90,9 @@ def run(options: Options) -> int:
 
 
 def _list(options: Options) -> int:
-    from envwatch.cli.one_listing import matching_rows
     from envwatch.letta.poller import read_clocks
     from envwatch.query.language import parse
+    from envwatch.watch.one_listing import matching_rows
     from envwatch.wording.output import alert_decisions
 
     profiles = profiles_for(options)
@@ -110,7 +110,8 @@ def _list(options: Options) -> int:
 
 
 def _listed(profiles: Profiles, options: Options) -> tuple[Sequence[StopError], Monitor]:
-    from envwatch.cli.one_listing import monitor_after, outcomes_for, stops_in
+    from envwatch.cli.one_listing import outcomes_for, stops_in
+    from envwatch.watch.one_listing import monitor_after
 
     policies_for(profiles)  # stop early if `expect_file` is unreadable
     outcomes = outcomes_for(profiles, options, ProgressLine())

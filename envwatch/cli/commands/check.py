@@ -170,7 +170,8 @@ def _ranges(options: Options) -> tuple[NagiosRange | None, NagiosRange | None]:
 
 
 def _monitor(profiles: Profiles, options: Options, line: ProgressLine) -> Monitor:
-    from envwatch.cli.one_listing import monitor_after, outcomes_for, stops_in
+    from envwatch.cli.one_listing import outcomes_for, stops_in
+    from envwatch.watch.one_listing import monitor_after
 
     outcomes = outcomes_for(profiles, options, line)
     for stop in stops_in(outcomes, profiles):

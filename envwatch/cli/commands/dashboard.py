@@ -5,36 +5,31 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from contextlib import closing, suppress
+from contextlib import AsyncExitStack, closing, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from envwatch.cli import gc_tuning
 from envwatch.cli.arguments import DASHBOARD_OPTIONS, Exit, Options, Parser, StopError
-from envwatch.cli.bootstrap import (
-    client_for,
-    credentials_for,
-    profiles_for,
-    report_crash,
-    user_name,
-)
-from envwatch.cli.streams import is_utf8, print_error, stdout
+from envwatch.cli.bootstrap import credentials_for, poll_log_for, profiles_for, report_crash, user_name
+from envwatch.cli.streams import is_utf8, print_error, standard_error_to, stdout
 from envwatch.config.values import ConfigError
 from envwatch.model.redactor import redactor
 from envwatch.model.text import SafeText, clean, did_you_mean, wrapped
+from envwatch.watch import gc_tuning
+from envwatch.watch.clients import client_for
 from envwatch.watch.profiles import server_host, state_file
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterator
 
-    from envwatch.cli.bootstrap import DemoHistory
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
     from envwatch.screen.app import EnvwatchApp
     from envwatch.screen.arguments import Inputs, Preferences
     from envwatch.screen.terminal.app import TerminalApp
     from envwatch.watch.log import PollLog
+    from envwatch.watch.monitoring import DemoHistory
     from envwatch.watch.profiles import Profiles
     from envwatch.wording.command_context import CommandSettings
 
@@ -123,7 +118,7 @@ async def run_dashboard(
     """Show the dashboard; `hints_key` closes the demo's hints."""
     import asyncio
 
-    from envwatch.cli.monitoring import monitoring
+    from envwatch.watch.monitoring import monitoring
 
     sys.setswitchinterval(TURN_S)
     gc_tuning.share_heap()
@@ -131,13 +126,20 @@ async def run_dashboard(
     notices: asyncio.Queue[str] = asyncio.Queue()
     show_notice = _thread_safe(notices.put_nowait)
     readable: asyncio.Queue[SafeText] = asyncio.Queue()
-    async with monitoring(
-        profiles,
-        options,
-        notify=lambda text: show_notice(redactor()(text)),
-        on_ready=_thread_safe(readable.put_nowait),
-        demo=demo,
-    ) as watched:
+    poll_log = poll_log_for(options, lambda text: show_notice(redactor()(text)))
+    async with AsyncExitStack() as stack:
+        stack.enter_context(closing(poll_log))
+        stack.enter_context(standard_error_to(poll_log.note_stray_line))
+        watched = await stack.enter_async_context(
+            monitoring(
+                profiles,
+                poll_log,
+                has_screen=True,
+                is_recorded=not options.no_history,
+                on_ready=_thread_safe(readable.put_nowait),
+                demo=demo,
+            )
+        )
         # The first requests run during Textual's slower import.
         await asyncio.to_thread(import_module, "envwatch.screen.app")
         check_screen(display_settings)
@@ -147,7 +149,7 @@ async def run_dashboard(
         from envwatch.watch.state_file import REMEMBERED, StateFile
         from envwatch.wording.command_context import CommandSettings
 
-        memory = StateFile(REMEMBERED, state_file("state"), watched.warn)
+        memory = StateFile(REMEMBERED, state_file("state"), poll_log.warn)
         inputs = Inputs(
             watch=watched.watch,
             export=export_here,
@@ -166,7 +168,7 @@ async def run_dashboard(
         with closing(memory):
             async for update in watched.watch.came():
                 await app.take(update)
-            return await run_app(app, watched.poll_log, mouse=not options.no_mouse)
+            return await run_app(app, poll_log, mouse=not options.no_mouse)
 
 
 def _app(inputs: Inputs, preferences: Preferences, hints_key: str) -> EnvwatchApp:

@@ -7,10 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import DemoHistory
 from envwatch.cli.streams import print_error, write
 from envwatch.config.values import whole_number
 from envwatch.model.redactor import redactor
+from envwatch.watch.monitoring import DemoHistory
 from envwatch.watch.profiles import Profiles, SelectedProfile
 
 if TYPE_CHECKING:

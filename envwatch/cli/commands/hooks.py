@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError
-from envwatch.cli.bootstrap import all_settings_for, hooks_in
+from envwatch.cli.bootstrap import all_settings_for, deliveries_for
 from envwatch.cli.streams import print_error, stdout, write, write_json, write_table
 from envwatch.model.redactor import redactor
 from envwatch.model.text import SafeText, clean, did_you_mean, shortened
@@ -104,7 +104,7 @@ def _list(options: Options, settings: Settings) -> int:
 def _test(options: Options, settings: Settings) -> int:
     import asyncio
 
-    _, deliveries = hooks_in(settings, options)
+    deliveries = deliveries_for(settings, options)
     mistakes = settings.hook_mistakes
     for mistake in mistakes:
         print_error(f"envwatch: {mistake}")

@@ -103,9 +103,10 @@ def run(options: Options) -> int:
     from dataclasses import replace
 
     from envwatch.cli.machines import refuse_shared_names, target_of
-    from envwatch.cli.one_listing import monitor_after, outcomes_for, stops_in
+    from envwatch.cli.one_listing import outcomes_for, stops_in
     from envwatch.letta.poller import read_clocks
     from envwatch.model.outcome import Failed, Listed
+    from envwatch.watch.one_listing import monitor_after
     from envwatch.wording.output import environment_list
     from envwatch.wording.output.check_result import block_of_listings
     from envwatch.wording.table.block import block_of

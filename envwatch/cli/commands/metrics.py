@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import profiles_for
+from envwatch.cli.bootstrap import poll_log_for, profiles_for, show_line
 from envwatch.cli.streams import print_error, report_stops, stdout, write
 from envwatch.config.values import path_text, whole_number
 from envwatch.files import SharedFile
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from envwatch.model.clock import Clocks
     from envwatch.model.outcome import Outcome
     from envwatch.serve.exposition import Polls
+    from envwatch.watch.log import PollLog
     from envwatch.watch.loop import MonitorUpdate
 
 _Render: TypeAlias = "Callable[[Monitor, Polls, Clocks], bytes]"
@@ -60,7 +61,7 @@ def run(options: Options) -> int:
     """Write series until interrupted, or once."""
     from importlib.util import find_spec
 
-    from envwatch.cli.monitoring import run_until_signalled
+    from envwatch.cli.running import run_until_signalled
 
     if find_spec("prometheus_client") is None:
         how = "install envwatch with its extra `metrics`, such as `uv tool install 'envwatch[metrics,apprise]'`"
@@ -70,7 +71,7 @@ def run(options: Options) -> int:
     profiles = profiles_for(options).with_settings(lambda each: replace(each, online_only=options.online_only))
     render = partial(_rendered, matcher_for(options.filter, profiles.first), options.largest)
     is_once = options.once or options.textfile is None
-    return run_until_signalled(lambda: (_once if is_once else _always)(profiles, options, render))
+    return run_until_signalled(lambda: _run(profiles, options, render, is_once=is_once))
 
 
 def _rendered(matcher: Matcher, largest: int, monitor: Monitor, polls: Polls, now: Clocks) -> bytes:
@@ -101,16 +102,21 @@ def _narrowed(monitor: Monitor, matcher: Matcher, now: Clocks) -> Monitor:
     return replace(monitor, fleet=Fleet(MappingProxyType(fleet)))
 
 
-async def _once(profiles: Profiles, options: Options, render: _Render) -> int:
-    from envwatch.cli.monitoring import monitoring
+async def _run(profiles: Profiles, options: Options, render: _Render, *, is_once: bool) -> int:
+    with closing(poll_log_for(options, show_line)) as poll_log:
+        return await (_once if is_once else _always)(profiles, options, render, poll_log)
+
+
+async def _once(profiles: Profiles, options: Options, render: _Render, poll_log: PollLog) -> int:
     from envwatch.cli.one_listing import stops_in
     from envwatch.serve.exposition import with_poll
+    from envwatch.watch.monitoring import monitoring
 
     textfile = None if options.textfile is None else Textfile(options.textfile)
     polls: Polls = {}
     outcomes: dict[SafeText, Outcome] = {}
     body = b""
-    async with monitoring(profiles, options, is_recorded=False) as watched:
+    async with monitoring(profiles, poll_log, is_recorded=False) as watched:
         async for update in watched.watch:
             profile, outcome = update.changes.profile, update.changes.outcome
             if profile is not None and outcome is not None and profile not in outcomes:
@@ -126,16 +132,17 @@ async def _once(profiles: Profiles, options: Options, render: _Render) -> int:
     return report_stops(stops_in(outcomes, profiles))
 
 
-async def _always(profiles: Profiles, options: Options, render: _Render) -> int:
-    from envwatch.cli.monitoring import monitoring, refusal_check
+async def _always(profiles: Profiles, options: Options, render: _Render, poll_log: PollLog) -> int:
+    from envwatch.cli.running import refusal_check
     from envwatch.serve.exposition import with_poll
+    from envwatch.watch.monitoring import monitoring
     from envwatch.watch.pinging import ServiceManager
 
     manager = ServiceManager(os.environ)
     polls: Polls = {}
     with closing(Textfile(options.textfile)) as textfile, manager:
-        async with monitoring(profiles, options) as watched:
-            textfile.warn = watched.warn
+        async with monitoring(profiles, poll_log, is_recorded=not options.no_history) as watched:
+            textfile.warn = poll_log.warn
             stop_if_refused, is_change = refusal_check(watched.watch.targets), change_test()
             print_error(f"envwatch: writing {options.textfile} for {watched.polled}; ctrl+c ends it")
             manager.ready()

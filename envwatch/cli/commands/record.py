@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from envwatch import __version__
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import all_settings_for, credentials_for, past_moment
+from envwatch.cli.bootstrap import all_settings_for, credentials_for, past_moment, poll_log_for, show_line
 from envwatch.cli.streams import ProgressLine, print_error
 from envwatch.config.values import duration, past, path_text
+from envwatch.fleet.events import NO_PROFILE
 from envwatch.model import limits
 from envwatch.model.text import SafeText, clean, counted
 from envwatch.model.times import date_text, long_age
@@ -21,12 +22,12 @@ from envwatch.watch.profiles import Profiles, SelectedProfile
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
     from envwatch.history.past import HistoryError, Moment, RecordedStep
     from envwatch.history.recording import RecordingWriter
     from envwatch.history.stored import StoredPast
     from envwatch.model.clock import WallMs
+    from envwatch.watch.log import PollLog
     from envwatch.watch.loop import MonitorUpdate
 
 _PAST: Final = past("a time in the past like 02:00, 8h ago or 'yesterday 14:00', or ISO 8601")
@@ -90,29 +91,31 @@ def _settings(options: Options) -> Settings:
 
 
 def _record(settings: Settings, options: Options) -> int:
-    from envwatch.cli.monitoring import run_until_signalled
+    from envwatch.cli.running import run_until_signalled
 
     credentials = credentials_for(settings)
     with ExitStack() as stack:
         writer = _writer(settings, clean(credentials.base_url), options, stack)
-        return run_until_signalled(lambda: _poll(writer, credentials, settings, options))
+        profiles = Profiles({NO_PROFILE: SelectedProfile(credentials, settings)})
+        poll_log = stack.enter_context(closing(poll_log_for(options, show_line)))
+        return run_until_signalled(lambda: _poll(writer, profiles, poll_log, options))
 
 
-async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Settings, options: Options) -> int:
+async def _poll(writer: RecordingWriter, profiles: Profiles, poll_log: PollLog, options: Options) -> int:
     import asyncio
 
-    from envwatch.cli.monitoring import monitoring, refusal_check
-    from envwatch.fleet.events import NO_PROFILE
+    from envwatch.cli.running import refusal_check
     from envwatch.letta.poller import read_clocks
     from envwatch.watch.loop import deadline_after
+    from envwatch.watch.monitoring import monitoring
     from envwatch.watch.pinging import pinging, pings_of
 
-    began, profiles = read_clocks(), Profiles({NO_PROFILE: SelectedProfile(credentials, settings)})
+    began = read_clocks()
     deadline = deadline_after(began, options.lasts)
     pings = pings_of(profiles)
     async with (
-        monitoring(profiles, options, deadline) as watched,
-        pinging(pings, watched.watch, watched.warn),
+        monitoring(profiles, poll_log, deadline, is_recorded=not options.no_history) as watched,
+        pinging(pings, watched.watch, poll_log.warn),
     ):
         end = "; ctrl+c ends it" if options.lasts is None else f" for {long_age(options.lasts)}"
         print_error(f"envwatch: recording {watched.polled}{end}")

@@ -121,13 +121,13 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options, display
     import asyncio
 
     from envwatch.alerts.monitor import Monitor
-    from envwatch.cli import gc_tuning
     from envwatch.cli.commands.dashboard import check_screen, preferences_of, run_app
     from envwatch.files import export_here
     from envwatch.fleet.events import NO_PROFILE
     from envwatch.model.limits import Limits
     from envwatch.screen.app import EnvwatchApp
     from envwatch.screen.arguments import Inputs, Replay
+    from envwatch.watch import gc_tuning
     from envwatch.watch.loop import Watch
     from envwatch.watch.state_file import REMEMBERED, StateFile
     from envwatch.wording.command_context import NO_COMMANDS

@@ -8,14 +8,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import Exit, Options, Parser, valued
-from envwatch.cli.bootstrap import profiles_for
+from envwatch.cli.bootstrap import deliveries_for, poll_log_for, profiles_for, show_line, user_name
 from envwatch.cli.streams import print_error, write
 from envwatch.config.values import path_text
 from envwatch.model.text import one_line
 from envwatch.serve.listening import DEFAULT_ADDRESS, address_of
 
 if TYPE_CHECKING:
-    from envwatch.cli.serving import Plan
+    from envwatch.serve.service import Plan
     from envwatch.watch.profiles import Profiles
 
 
@@ -48,28 +48,32 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: Options) -> int:
     """Serve until interrupted, or add a token."""
-    from envwatch.cli.serving import Plan, new_token
+    from envwatch.cli.serving import check_options, new_token, plan_from
 
     if options.new_token is not None:
         return new_token(options)
-    from envwatch.cli.monitoring import run_until_signalled
+    from envwatch.cli.running import run_until_signalled
 
-    Plan.check(options)
+    check_options(options)
     # Viewers filter for themselves: rows missing here would be gone for every viewer.
     profiles = profiles_for(options).with_settings(lambda settings: replace(settings, online_only=False))
-    with closing(Plan.from_options(profiles, options)) as plan:
+    with closing(plan_from(profiles, options)) as plan:
         return run_until_signalled(lambda: _serve(profiles, options, plan))
 
 
 async def _serve(profiles: Profiles, options: Options, plan: Plan) -> int:
-    from envwatch.cli.monitoring import alerting, narrate
-    from envwatch.cli.serving import Service
+    from envwatch.cli.running import narrate
+    from envwatch.serve.service import Service
+    from envwatch.watch.monitoring import alerting
     from envwatch.watch.pinging import ServiceManager
 
     manager = ServiceManager(os.environ)
-    with manager:
+    deliveries = deliveries_for(profiles.first, options) if options.hooks else {}
+    with manager, closing(poll_log_for(options, show_line)) as poll_log:
+        is_recorded = not options.no_history
+        alerts = alerting(profiles, poll_log, deliveries, user_name(), is_recorded=is_recorded)
         async with (
-            alerting(profiles, options) as (watched, dispatch),
+            alerts as (watched, dispatch),
             aclosing(Service(plan, watched)) as service,
         ):
             write("".join(f"export LETTA_BASE_URL={url}\n" for url in plan.base_urls).encode())

@@ -134,7 +134,8 @@ def _matching(target: Target, options: Options) -> tuple[Query, int | None, str]
     Return the query to keep, the number of machines (None for an unknown one), and which serving hosts still page.
     """
     from envwatch.cli.machines import chosen_rows, kept_query, print_choice, refuse_shared_names
-    from envwatch.cli.one_listing import matching_rows, monitor_after, outcomes_within, stops_in
+    from envwatch.cli.one_listing import outcomes_within, stops_in
+    from envwatch.watch.one_listing import matching_rows, monitor_after
     from envwatch.wording.output.alert_decisions import still_paging
     from envwatch.wording.table.table_view import in_default_order
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import SERVER_OPTIONS, Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import print_hint, profiles_for
+from envwatch.cli.bootstrap import poll_log_for, print_hint, profiles_for, show_line
 from envwatch.cli.streams import ProgressLine, stdout, write, write_json
 from envwatch.config.values import duration, whole_number
 from envwatch.model import limits
@@ -52,7 +53,7 @@ def add_arguments(parser: Parser) -> None:
 def run(options: Options) -> int:
     """Wait, and print the matching names."""
     from envwatch.cli.machines import target_of
-    from envwatch.cli.monitoring import run_until_signalled
+    from envwatch.cli.running import run_until_signalled
     from envwatch.wording.events.matching import WaitCondition
 
     target = target_of(options)
@@ -72,16 +73,17 @@ def run(options: Options) -> int:
 
 async def _wait(profiles: Profiles, target: Target, condition: WaitCondition, options: Options) -> int:
     from envwatch.cli.machines import refuse_shared_names
-    from envwatch.cli.monitoring import monitoring, refusal_check
+    from envwatch.cli.running import refusal_check
     from envwatch.letta.poller import read_clocks
     from envwatch.watch.loop import deadline_after
+    from envwatch.watch.monitoring import monitoring
 
     began = read_clocks()
     last: MonitorUpdate | None = None
     is_checked = False
-    with ProgressLine(after_s=0) as line:
+    with ProgressLine(after_s=0) as line, closing(poll_log_for(options, show_line)) as poll_log:
         deadline = deadline_after(began, options.timeout)
-        async with monitoring(profiles, options, deadline, is_recorded=False, is_writer=False) as watched:
+        async with monitoring(profiles, poll_log, deadline, is_recorded=False, is_writer=False) as watched:
             stop_if_refused = refusal_check(watched.watch.targets)
             async for last in watched.watch:
                 stop_if_refused(last)

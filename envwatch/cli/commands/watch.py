@@ -12,7 +12,17 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import future_moment, past_moment, print_hint, profiles_for, view_for
+from envwatch.cli.bootstrap import (
+    deliveries_for,
+    future_moment,
+    past_moment,
+    poll_log_for,
+    print_hint,
+    profiles_for,
+    show_line,
+    user_name,
+    view_for,
+)
 from envwatch.cli.streams import LineWriter, has_colours, is_utf8, print_error, stdout
 from envwatch.config.values import duration, future, past
 from envwatch.model import limits
@@ -65,7 +75,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: Options) -> int:
     """Print transitions until the end."""
-    from envwatch.cli.monitoring import run_until_signalled
+    from envwatch.cli.running import run_until_signalled
 
     stdout()
     profiles = profiles_for(options)
@@ -80,9 +90,10 @@ def run(options: Options) -> int:
 
 async def _watch(profiles: Profiles, options: Options) -> int:
 
-    from envwatch.cli.monitoring import alerting, narrate, refusal_check
+    from envwatch.cli.running import narrate, refusal_check
     from envwatch.letta.poller import read_clocks
     from envwatch.watch.loop import deadline_after
+    from envwatch.watch.monitoring import alerting
     from envwatch.watch.pinging import ServiceManager
 
     began = read_clocks()
@@ -92,8 +103,15 @@ async def _watch(profiles: Profiles, options: Options) -> int:
     stream = replace(stream, has_initial=options.initial, has_colours=has_colours(stdout()))
     narrates = _narrates()
     manager = ServiceManager(os.environ)
-    with closing(LineWriter(stdout().fileno())) as writer, manager:
-        async with alerting(profiles, options, deadline) as (watched, dispatch):
+    deliveries = deliveries_for(profiles.first, options) if options.hooks else {}
+    with (
+        closing(LineWriter(stdout().fileno())) as writer,
+        manager,
+        closing(poll_log_for(options, show_line)) as poll_log,
+    ):
+        is_recorded = not options.no_history
+        alerts = alerting(profiles, poll_log, deliveries, user_name(), deadline, is_recorded=is_recorded)
+        async with alerts as (watched, dispatch):
             stop_if_refused = refusal_check(watched.watch.targets)
             with_hooks = f", with {counted(len(dispatch.hooks), 'hook')}" if dispatch.hooks else ""
             print_error(f"envwatch: watching {watched.polled}{with_hooks}{_end(options)}")

@@ -1,10 +1,9 @@
-"""A watch of the selected profiles, ended by refused keys or signals."""
+"""A watch of the selected profiles: polls, log, history, state files, and hooks with dead man's switches."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 from collections import Counter
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
@@ -12,23 +11,23 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch import __version__
 from envwatch.alerts.monitor import Monitor
-from envwatch.cli import gc_tuning
-from envwatch.cli.arguments import Exit, Options, StopError
-from envwatch.cli.bootstrap import hooks_in, poll_log_for, targets_for, user_name
-from envwatch.cli.streams import print_error, standard_error_to
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.letta.poller import PolledProfile, Session, read_clocks
-from envwatch.model.outcome import Failed, Listed, Outcome
+from envwatch.model.outcome import Listed, Outcome
 from envwatch.model.text import SafeText, clean
+from envwatch.watch import gc_tuning
+from envwatch.watch.clients import targets_for
 from envwatch.watch.file_filters import file_filters_of
 from envwatch.watch.loop import Deadline, MonitorUpdate, Watch, never
 from envwatch.watch.profiles import policies_for
 from envwatch.watch.state_files import StateFiles, failing_hooks_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from pathlib import Path
 
-    from envwatch.cli.bootstrap import DemoHistory
+    from envwatch.alerts.uptime_record import UptimeRecord
+    from envwatch.deliver.delivery import Delivery
     from envwatch.deliver.runner import HookReport
     from envwatch.history.past import Past
     from envwatch.history.recorder import HistoryRecorder
@@ -41,11 +40,17 @@ if TYPE_CHECKING:
 
 _SLOW_LISTINGS = 2
 """Consecutive slow listings before a warning."""
-_REFUSALS = 2
-"""Consecutive refusals of a key before the run ends; the poller tries again after 30 s."""
 _SENDS_NOTHING: Final = "this hook sends nothing"
 _DRAWN_AFTER_S: Final = 0.5
 """Seconds until a slow machine has drawn the first outcome."""
+
+
+class DemoHistory(NamedTuple):
+    """The demo's history, and uptimes before the opening."""
+
+    folder: Path
+    prepare: Callable[[], None]
+    uptimes: UptimeRecord
 
 
 class Monitoring(NamedTuple):
@@ -54,8 +59,6 @@ class Monitoring(NamedTuple):
     watch: Watch
     pasts: Mapping[SafeText, Past]
     poll_log: PollLog
-    warn: Callable[[str], None]
-    """Reports a problem to user and log, from any thread."""
     acks_written: Callable[[], Awaitable[None]]
 
     @property
@@ -71,43 +74,32 @@ class Monitoring(NamedTuple):
 @asynccontextmanager
 async def monitoring(  # noqa: PLR0913  the differences between commands
     profiles: Profiles,
-    options: Options,
+    poll_log: PollLog,
     deadline: Deadline = never,
     alerts: AlertFiles | None = None,
     *,
+    has_screen: bool = False,
     is_recorded: bool = True,
     is_writer: bool = True,
-    notify: Callable[[str], None] | None = None,
     on_ready: Callable[[SafeText], None] | None = None,
     demo: DemoHistory | None = None,
 ) -> AsyncIterator[Monitoring]:
     """Poll and record profiles until `deadline`.
 
-    `alerts` has an earlier run's alert states. Only a writer changes state files. `notify` shows a line on the
-    dashboard; None means a command without a screen. `on_ready` is called when a profile's past is readable. Any thread
-    may call both. `demo` replaces the histories.
+    `alerts` has an earlier run's alert states. Only a writer changes state files. `on_ready` is called, in any thread,
+    when a profile's past is readable. `demo` replaces the histories.
     """
     targets, profile_name = targets_for(profiles), clean(profiles.first.profile)
     monitor = Monitor.create(
         profiles.limits, policies=policies_for(profiles), profile_name=profile_name, servers=profiles.servers
     )
-    has_screen, notify = notify is not None, notify or show_line
-    poll_log = poll_log_for(options, notify)
     for target in targets.values():
         pace = f"{target.host} every {target.poller.interval.total_seconds():g} s"
         poll_log.note(f"envwatch {__version__} asks {pace}, with the key from {target.key_origin}")
 
-    def warn(line: str) -> None:
-        poll_log.note(line)
-        notify(line)
-
+    warn = poll_log.warn
     async with AsyncExitStack() as stack:
-        stack.callback(poll_log.close)
-        if has_screen:
-            stack.enter_context(standard_error_to(poll_log.note_stray_line))
-        recorder, pasts = (
-            _history(profiles, warn, on_ready, demo) if is_recorded and not options.no_history else (None, {})
-        )
+        recorder, pasts = _history(profiles, warn, on_ready, demo) if is_recorded else (None, {})
         advisers = [] if has_screen else [_pace_adviser(targets, warn)]
         session = Session(targets, poll_log.observe, gc_tuning.start_after_first_outcome(), *advisers)
         awaits_past = pasts.keys() if has_screen else ()
@@ -135,7 +127,7 @@ async def monitoring(  # noqa: PLR0913  the differences between commands
         await stack.enter_async_context(aclosing(watch))
         if recorder is not None:
             stack.callback(recorder.close)
-        yield Monitoring(watch, pasts, poll_log, warn, acks_written)
+        yield Monitoring(watch, pasts, poll_log, acks_written)
 
 
 async def _nothing_to_write() -> None:
@@ -170,32 +162,38 @@ def _history(
 
 
 @asynccontextmanager
-async def alerting(
-    profiles: Profiles, options: Options, deadline: Deadline = never
+async def alerting(  # noqa: PLR0913  what `monitoring` takes, and what sends
+    profiles: Profiles,
+    poll_log: PollLog,
+    deliveries: Mapping[SafeText, Delivery],
+    user: SafeText,
+    deadline: Deadline = never,
+    *,
+    is_recorded: bool = True,
 ) -> AsyncIterator[tuple[Monitoring, HookDispatch]]:
-    """Run `monitoring` with hooks (by `--hooks`) and dead man's switches.
+    """Run `monitoring` with dead man's switches, and with hooks if there are `deliveries`, by the hooks' names.
 
-    At the end, waiting messages get a short time.
+    `user` acknowledges on this machine. At the end, waiting messages get a short time.
     """
     from envwatch.watch.alert_files import alert_files_of
     from envwatch.watch.hooks import HookDispatch, message_contexts
     from envwatch.watch.pinging import pinging, pings_of
 
-    hooks, deliveries = hooks_in(profiles.first, options) if options.hooks else ((), {})
+    hooks = profiles.first.hooks if deliveries else ()
     alerts, pings = alert_files_of(profiles, hooks), pings_of(profiles)
-    async with monitoring(profiles, options, deadline, alerts) as watched:
+    async with monitoring(profiles, poll_log, deadline, alerts, is_recorded=is_recorded) as watched:
         if deliveries:
             from envwatch.deliver.delivery import unusable_hooks
 
             for line in unusable_hooks(deliveries):
-                watched.warn(f"{line} ({_SENDS_NOTHING})")
+                poll_log.warn(f"{line} ({_SENDS_NOTHING})")
 
         def report(line: HookReport) -> None:
-            watched.poll_log.write((logging.WARNING if line.is_failure else logging.INFO, line.text))
+            poll_log.write((logging.WARNING if line.is_failure else logging.INFO, line.text))
             if line.is_news:
-                show_line(line.text)
+                poll_log.notify(line.text)
 
-        contexts = message_contexts(profiles, user_name())
+        contexts = message_contexts(profiles, user)
         dispatch = HookDispatch(
             watched.watch, report, hooks=hooks, deliveries=deliveries, contexts=contexts, alerts=alerts
         )
@@ -203,17 +201,12 @@ async def alerting(
         try:
             async with (
                 dispatch.runner,
-                pinging(pings, watched.watch, watched.warn, dispatch.runner.failing),
+                pinging(pings, watched.watch, poll_log.warn, dispatch.runner.failing),
             ):
                 yield watched, dispatch
         finally:
             dispatch.store()
             alerts.close()
-
-
-def show_line(line: str) -> None:
-    """Write a line for people to standard error."""
-    print_error(f"envwatch: {clean(line)}")
 
 
 def _filter_adviser(profiles: Profiles, warn: Callable[[str], None], *, is_one_line: bool) -> Observer:
@@ -244,57 +237,3 @@ def _pace_adviser(targets: Mapping[SafeText, PolledProfile], warn: Callable[[str
                     warn(f"{profile}: {advice}" if profile else advice)
 
     return observe
-
-
-def refusal_check(profiles: Collection[SafeText]) -> Callable[[MonitorUpdate], None]:
-    """Return a function that raises `StopError` if all keys stay refused."""
-    counts = Counter[SafeText]()
-
-    def check(update: MonitorUpdate) -> None:
-        profile, outcome = update.changes.profile, update.changes.outcome
-        if profile is not None and isinstance(outcome, Listed):
-            counts[profile] = 0
-        elif profile is not None and isinstance(outcome, Failed) and outcome.cause.is_refusal:
-            counts[profile] += 1
-            if all(counts[each] >= _REFUSALS for each in profiles):
-                raise StopError(Exit.AUTHENTICATION, f"refused again: {outcome.message}")
-
-    return check
-
-
-def narrate(update: MonitorUpdate) -> None:
-    """Write events of whole profiles, such as blindness, to standard error."""
-    from envwatch.wording.events.event_text import event_text
-
-    for event in update.changes.events:
-        if event.id is None and not event.members:
-            profile = f"{event.profile}: " if event.profile else ""
-            print_error(f"envwatch: {profile}{event_text(event)}")
-
-
-def run_until_signalled(main: Callable[[], Coroutine[None, None, int]]) -> int:
-    """Return a coroutine's exit code; SIGINT, SIGTERM and SIGHUP cancel with separate codes.
-
-    An ignored SIGHUP stays ignored, as under nohup.
-    """
-    return asyncio.run(_until_signalled(main))
-
-
-async def _until_signalled(main: Callable[[], Coroutine[None, None, int]]) -> int:
-    loop, codes = asyncio.get_running_loop(), list[int]()
-    task = asyncio.ensure_future(main())
-
-    def end(code: Exit) -> None:
-        codes.append(code)
-        task.cancel()
-
-    loop.add_signal_handler(signal.SIGINT, end, Exit.INTERRUPTED)
-    loop.add_signal_handler(signal.SIGTERM, end, Exit.TERMINATED)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        loop.add_signal_handler(signal.SIGHUP, end, Exit.HUNG_UP)
-    try:
-        return await task
-    except asyncio.CancelledError:
-        if not codes:
-            raise
-        return codes[0]

@@ -18,10 +18,10 @@ from support.fake_clock import Script, World, poller_of
 from support.programs import TIMEOUT_S
 from support.quick_apps import DEFAULT_THRESHOLDS
 
-from envwatch.cli import gc_tuning
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.letta.poller import Session
 from envwatch.model.page import page_of
+from envwatch.watch import gc_tuning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -174,7 +174,7 @@ async def test_objects_alive_when_an_outcome_comes_are_still_collected_later() -
 
 _HEAPS = """\
 import ctypes, threading
-from envwatch.cli import gc_tuning
+from envwatch.watch import gc_tuning
 {call}
 kept, done = [], threading.Barrier(5)
 def allocate():

@@ -21,8 +21,6 @@ from support.programs import wait_until
 from support.serving import OTHER, TOKEN
 
 from envwatch.alerts.monitor import Monitor
-from envwatch.cli.monitoring import Monitoring
-from envwatch.cli.serving import Plan, Service
 from envwatch.config.settings import Settings
 from envwatch.letta.poller import Poller, Runtime, read_clocks
 from envwatch.model.acks import Ack, AckedLoss, AckedRow, AckRequest, AckResult
@@ -32,9 +30,11 @@ from envwatch.model.redactor import Redactor
 from envwatch.model.text import clean
 from envwatch.serve.app import Act
 from envwatch.serve.listening import Address, listen
+from envwatch.serve.service import Plan, Service
 from envwatch.serve.tokens import TokensFile
 from envwatch.watch.log import PollLog
 from envwatch.watch.loop import Decisions, Watch
+from envwatch.watch.monitoring import Monitoring
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -132,9 +132,9 @@ async def running(
     monitor = replace(Monitor.create({WORK: Limits()}, servers={WORK: SERVER}), acks=acks or {})
     decisions = list[Decisions]()
     watch = Watch(monitor, keep=decisions.append, runtime=Runtime(clocks=clocks))
-    disk, log = Disk.free(), PollLog(folder / "log", Redactor())
     lines = list[str]()
-    service = Service(plan, Monitoring(watch, {}, log, lines.append, disk.written))
+    disk, log = Disk.free(), PollLog(folder / "log", Redactor(), notify=lines.append)
+    service = Service(plan, Monitoring(watch, {}, log, disk.written))
     port: int = listening.getsockname()[1]
     rows = [environment(id_, connectionId=None, lastHeartbeat=None, lastSeenAt=SIGN) for id_ in IDS]
     service.take(watch.take(WORK, first or listed(rows)), {})
@@ -179,7 +179,7 @@ async def test_an_unusable_file_of_tokens_holds_up_no_other(broken: str, tmp_pat
 
     settings = {clean(name): Settings(profile=name) for name in ("work", "home")}
     watch = Watch(Monitor.create(dict.fromkeys(settings, Limits())))
-    monitoring = Monitoring(watch, {}, PollLog(None, Redactor()), warnings.append, Disk.free().written)
+    monitoring = Monitoring(watch, {}, PollLog(None, Redactor(), notify=warnings.append), Disk.free().written)
     service = Service(Plan(settings, {clean(name): file_of(name) for name in settings}, listening, None), monitoring)
     try:
         (tmp_path / broken).write_text("no token\n")
