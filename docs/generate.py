@@ -29,7 +29,7 @@ from envwatch.config.hooks import HookSettings
 from envwatch.query.completion import completions
 from envwatch.query.fields import META
 from envwatch.query.presentation import PRESENTATIONS
-from envwatch.wording.table.columns import COLUMNS
+from envwatch.views.table.columns import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -39,10 +39,10 @@ from envwatch.screen.widgets.detail_pane import DetailPane
 from envwatch.screen.widgets.environment_table import EnvironmentTable
 from envwatch.screen.widgets.filter_bar import FilterBar
 from envwatch.screen.widgets.footer import has_key
-from envwatch.wording.command_context import EVENT_VARIABLES, ROW_VARIABLES
-from envwatch.wording.events.event_text import event_style, event_text
-from envwatch.wording.pane.details import COPY_LETTERS
-from envwatch.wording.table.columns import COLUMNS, FIXED, fitting
+from envwatch.views.command_context import EVENT_VARIABLES, ROW_VARIABLES
+from envwatch.views.events.event_text import event_style, event_text
+from envwatch.views.pane.details import COPY_LETTERS
+from envwatch.views.table.columns import COLUMNS, FIXED, fitting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -47,19 +47,19 @@ from envwatch.query.fields import FIELDS
 from envwatch.screen.keymap import binding_ids
 from envwatch.serve.answers import SharedState
 from envwatch.serve.tokens import ACK as RIGHT
-from envwatch.wording.command_context import EVENT_VARIABLES, ROW_VARIABLES
-from envwatch.wording.events.cloud_events import cloud_event, word_of
-from envwatch.wording.output import alert_decisions, formats
-from envwatch.wording.output import check_result as plugin_output
-from envwatch.wording.output.alert_decisions import DecidedRow
-from envwatch.wording.output.check_result import Metric
-from envwatch.wording.output.formats import iso
-from envwatch.wording.report import document, outages
-from envwatch.wording.report.outages import Downtime, PastLosses
-from envwatch.wording.report.period import recorded_in
-from envwatch.wording.report.sections import report_of
-from envwatch.wording.table.columns import COLUMNS
-from envwatch.wording.table.table_view import BUILT_IN_VIEWS
+from envwatch.views.command_context import EVENT_VARIABLES, ROW_VARIABLES
+from envwatch.views.events.cloud_events import cloud_event, word_of
+from envwatch.views.output import alert_decisions, formats
+from envwatch.views.output import check_result as plugin_output
+from envwatch.views.output.alert_decisions import DecidedRow
+from envwatch.views.output.check_result import Metric
+from envwatch.views.output.formats import iso
+from envwatch.views.report import document, outages
+from envwatch.views.report.outages import Downtime, PastLosses
+from envwatch.views.report.period import recorded_in
+from envwatch.views.report.sections import report_of
+from envwatch.views.table.columns import COLUMNS
+from envwatch.views.table.table_view import BUILT_IN_VIEWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from envwatch.deliver.delivery import Delivery
     from envwatch.fleet.profile_state import Fleet
     from envwatch.query.language import Query
+    from envwatch.views.table.table_view import NamedView
     from envwatch.watch.log import PollLog
     from envwatch.watch.state_file import StateFormat
-    from envwatch.wording.table.table_view import NamedView
 
 _WITHOUT_SCREEN: Final = frozenset(GROUPS["Without a screen"])
 """Commands that ignore saved settings of the dashboard."""
@@ -124,7 +124,7 @@ def _remembered(options: Options) -> dict[str, Any]:
     saved = remembered(state_file("state"))
     saved.pop("hints", None)  # the demo's hints are no setting
     if "columns" in saved:
-        from envwatch.wording.table.columns import is_column
+        from envwatch.views.table.columns import is_column
 
         saved["columns"] = tuple(filter(is_column, saved["columns"]))
     return saved
@@ -157,7 +157,7 @@ def view_for(options: Options, settings: Settings) -> NamedView:
         StopError: the view filters by recorded time, which only the dashboard knows.
     """
     from envwatch.config.settings import view_named
-    from envwatch.wording.table.table_view import NamedView, View
+    from envwatch.views.table.table_view import NamedView, View
 
     if options.view is None:
         return NamedView(name="")

@@ -27,7 +27,7 @@ VIEW: Final = "laptops"
 
 def demo_settings(options: Options) -> Settings:
     """Return the default profile's display settings, with the demo's alert time and view."""
-    from envwatch.wording.table.table_view import NamedView
+    from envwatch.views.table.table_view import NamedView
 
     settings = display_settings_of(options)
     laptops = NamedView(

@@ -46,14 +46,14 @@ from envwatch.model.outcome import Cause, Failed, Failure, Listed, ListedPage, L
 from envwatch.model.redactor import ReportedError, redactor
 from envwatch.model.text import clean, composed, counted
 from envwatch.model.times import date_text, long_age, span
+from envwatch.views.output.alert_decisions import decided_rows, decisions_tally, new_names
+from envwatch.views.output.formats import iso
+from envwatch.views.pace import LARGEST_PAGE, LargePage, reason_of, remedies_text, ways_to_poll_faster
 from envwatch.watch.clients import client_for
 from envwatch.watch.file_filters import file_filters_of
 from envwatch.watch.one_listing import monitor_after
 from envwatch.watch.profiles import Profiles, SelectedProfile, state_file
 from envwatch.watch.state_file import ALERT_STATE
-from envwatch.wording.output.alert_decisions import decided_rows, decisions_tally, new_names
-from envwatch.wording.output.formats import iso
-from envwatch.wording.pace import LARGEST_PAGE, LargePage, reason_of, remedies_text, ways_to_poll_faster
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence

@@ -102,8 +102,8 @@ def chosen_rows(target: Target, monitor: Monitor, profiles: Profiles) -> Sequenc
     Raises:
         StopError: there is none, or machines share a name.
     """
+    from envwatch.views.table.table_view import by_name
     from envwatch.watch.one_listing import matching_rows
-    from envwatch.wording.table.table_view import by_name
 
     refuse_shared_names(target, monitor.fleet)
     if not target.is_query:
@@ -158,7 +158,7 @@ def kept_query(target: Target, fleet: Fleet) -> Query:
 
 def print_choice(target: Target, rows: Sequence[TrackedEnvironment], of: str, unknown: str = "") -> None:
     """Write on which machines an action acts; `of` follows their number, `unknown` says why there may be more."""
-    from envwatch.wording.table.table_view import AmbiguousNames, id_tail
+    from envwatch.views.table.table_view import AmbiguousNames, id_tail
 
     twins, names = AmbiguousNames().among(rows), list[SafeText]()
     for row in (row.environment for row in rows):

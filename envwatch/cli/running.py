@@ -39,7 +39,7 @@ def refusal_check(profiles: Collection[SafeText]) -> Callable[[MonitorUpdate], N
 
 def narrate(update: MonitorUpdate) -> None:
     """Write events of whole profiles, such as blindness, to standard error."""
-    from envwatch.wording.events.event_text import event_text
+    from envwatch.views.events.event_text import event_text
 
     for event in update.changes.events:
         if event.id is None and not event.members:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from envwatch.config.settings import Settings
     from envwatch.history.past import Past
     from envwatch.model.clock import WallMs
-    from envwatch.wording.report.period import Recorded
+    from envwatch.views.report.period import Recorded
 
 
 def recorded_settings_for(options: Options) -> list[Settings]:
@@ -93,8 +93,8 @@ def recorded_periods(
         StopError: no source has records.
     """
     from envwatch.history.past import HistoryError
-    from envwatch.wording.events.matching import matcher_of
-    from envwatch.wording.report.period import matching, recorded_in
+    from envwatch.views.events.matching import matcher_of
+    from envwatch.views.report.period import matching, recorded_in
 
     found: list[Recorded] = []
     stops: list[StopError] = []

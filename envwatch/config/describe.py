@@ -18,14 +18,14 @@ from envwatch.config.values import seconds_text
 from envwatch.deliver.delivery import without_secret
 from envwatch.model.limits import ONE_MESSAGE_FROM, SETTABLE
 from envwatch.model.text import SafeText, clean, counted, wrapped
-from envwatch.wording.table.columns import LOSSES
+from envwatch.views.table.columns import LOSSES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from envwatch.config.credentials import Credentials
-    from envwatch.wording.table.table_view import NamedView
+    from envwatch.views.table.table_view import NamedView
 
 
 def settings_table(settings: Settings, credentials: Credentials | str, path: Path) -> str:

@@ -15,8 +15,8 @@ from envwatch.deliver.rules import LINE, VARIABLE
 from envwatch.fleet.events import Event, Kind
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import EMPTY, SafeText, clean, did_you_mean
-from envwatch.wording.events.cloud_events import word_of
-from envwatch.wording.events.matching import event_test
+from envwatch.views.events.cloud_events import word_of
+from envwatch.views.events.matching import event_test
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -23,8 +23,8 @@ from envwatch.config.values import PROFILE_NAME, ConfigError
 from envwatch.deliver import rules
 from envwatch.deliver.rules import ARGUMENTS, LINE
 from envwatch.model.text import SafeText, clean, did_you_mean, shortened
-from envwatch.wording.command_context import RowCommand
-from envwatch.wording.table.table_view import BUILT_IN_VIEWS, NamedView
+from envwatch.views.command_context import RowCommand
+from envwatch.views.table.table_view import BUILT_IN_VIEWS, NamedView
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

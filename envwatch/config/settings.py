@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from envwatch.config.hooks import HookSettings
     from envwatch.config.schema import Document
     from envwatch.deliver.delivery import Delivery
-    from envwatch.wording.command_context import RowCommand
-    from envwatch.wording.table.table_view import NamedView
+    from envwatch.views.command_context import RowCommand
+    from envwatch.views.table.table_view import NamedView
 
 PREFIX: Final = "ENVWATCH_"
 CONFIG: Final = "ENVWATCH_CONFIG"
@@ -219,8 +219,8 @@ def settings_of(sources: Sources, profile: str, origin: SafeText) -> Settings:
 def _entries(document: Document | None, profile: str) -> tuple[dict[str, Any], dict[str, SafeText]]:
     if document is None:
         return {}, {}
-    from envwatch.wording.command_context import RowCommand  # noqa: PLC0415 - only with a file
-    from envwatch.wording.table.table_view import NamedView  # noqa: PLC0415 - only with a file
+    from envwatch.views.command_context import RowCommand  # noqa: PLC0415 - only with a file
+    from envwatch.views.table.table_view import NamedView  # noqa: PLC0415 - only with a file
 
     config, own = document.config, document.config.profiles.get(profile)
     hooks = tuple(each.numbered(i + 1) for i, each in zip(document.hook_indices, config.hooks, strict=True))
@@ -253,7 +253,7 @@ def view_named(settings: Settings, name: str, origin: str) -> NamedView:
     Raises:
         ConfigError: if no view has the name.
     """
-    from envwatch.wording.table.table_view import BUILT_IN_VIEWS  # noqa: PLC0415 - only with a view
+    from envwatch.views.table.table_view import BUILT_IN_VIEWS  # noqa: PLC0415 - only with a view
 
     found = settings.views.get(name) or BUILT_IN_VIEWS.get(name)
     if found is None:
@@ -297,7 +297,7 @@ def _section_layer(document: Document, sources: Sources, *path: str) -> _Layer:
 def _variable_layer(sources: Sources) -> _Layer:
     ignored = {CONFIG, PROFILE}
     if ROW in sources.environ:  # a dashboard or a hook started this process
-        from envwatch.wording.command_context import EVENT_VARIABLES, ROW_VARIABLES  # noqa: PLC0415 - only there
+        from envwatch.views.command_context import EVENT_VARIABLES, ROW_VARIABLES  # noqa: PLC0415 - only there
 
         ignored |= ROW_VARIABLES | EVENT_VARIABLES
     raw = {

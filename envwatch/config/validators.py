@@ -35,8 +35,8 @@ from envwatch.letta.network_settings import SettingsError, checked_base_url
 from envwatch.model.text import SafeText, clean, nearest_word, one_line
 from envwatch.query.language import parse
 from envwatch.query.lexer import QueryError
-from envwatch.wording.table.columns import COLUMNS, LOSSES, META
-from envwatch.wording.table.table_view import GROUPINGS
+from envwatch.views.table.columns import COLUMNS, LOSSES, META
+from envwatch.views.table.table_view import GROUPINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

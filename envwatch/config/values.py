@@ -149,7 +149,7 @@ def query(raw: object) -> str:
 
 def column_list(raw: object) -> tuple[str, ...]:
     """Read a list or comma-separated text of different columns."""
-    from envwatch.wording.table.columns import COLUMNS, META, is_column  # noqa: PLC0415 - only with such a setting
+    from envwatch.views.table.columns import COLUMNS, META, is_column  # noqa: PLC0415 - only with such a setting
 
     parts = raw.split(",") if isinstance(raw, str) else raw
     if isinstance(parts, list) and all(isinstance(part, str) for part in parts):
@@ -164,7 +164,7 @@ def column_list(raw: object) -> tuple[str, ...]:
 
 def _column_id(title: str) -> str:
     """Return the id for a title of the table, such as `META.team`."""
-    from envwatch.wording.table.columns import COLUMNS, META  # noqa: PLC0415 - only with such a setting
+    from envwatch.views.table.columns import COLUMNS, META  # noqa: PLC0415 - only with such a setting
 
     lower = title.lower()
     if lower.startswith(META):
@@ -181,7 +181,7 @@ def column_or(words: Sequence[str]) -> Callable[[object], str]:
     """Return a reader of `words` and `meta.KEY`."""
 
     def read(raw: object) -> str:
-        from envwatch.wording.table.columns import META  # noqa: PLC0415 - only with such a setting
+        from envwatch.views.table.columns import META  # noqa: PLC0415 - only with such a setting
 
         word = _column_id(raw.strip()) if isinstance(raw, str) else ""
         if word in words or (word.startswith(META) and word != META):

@@ -19,8 +19,8 @@ from envwatch.letta.network_settings import SettingsError, checked_hook_url
 from envwatch.model import limits
 from envwatch.model.redactor import Secret, redactor
 from envwatch.model.text import EMPTY, SafeText, clean
-from envwatch.wording.command_context import child_environment
-from envwatch.wording.output.formats import iso
+from envwatch.views.command_context import child_environment
+from envwatch.views.output.formats import iso
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -17,12 +17,12 @@ from envwatch.alerts.losses import key_of
 from envwatch.fleet.events import Event
 from envwatch.model.text import EMPTY, SafeText, clean, composed
 from envwatch.model.times import long_age, span
-from envwatch.wording.command_context import EVENT_VARIABLES, NO_ROW, row_variables
-from envwatch.wording.events.cloud_events import cloud_event, envelope, word_of
-from envwatch.wording.events.event_text import event_text
-from envwatch.wording.events.matching import tracked_then
-from envwatch.wording.output.environment_list import ListedEnvironment
-from envwatch.wording.output.formats import iso
+from envwatch.views.command_context import EVENT_VARIABLES, NO_ROW, row_variables
+from envwatch.views.events.cloud_events import cloud_event, envelope, word_of
+from envwatch.views.events.event_text import event_text
+from envwatch.views.events.matching import tracked_then
+from envwatch.views.output.environment_list import ListedEnvironment
+from envwatch.views.output.formats import iso
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

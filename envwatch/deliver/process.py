@@ -17,7 +17,7 @@ from envwatch.deliver.message import DeliveryError
 from envwatch.letta.daemon_thread import run_in_daemon_thread
 from envwatch.model import limits
 from envwatch.model.text import SafeText, clean
-from envwatch.wording.command_context import ending_text
+from envwatch.views.command_context import ending_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

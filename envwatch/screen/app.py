@@ -29,10 +29,10 @@ from envwatch.screen.terminal.driver import has_shell
 from envwatch.screen.themes import STATE_COLOURS, THEMES, in_menu_order, stylesheet, without_colours
 from envwatch.screen.widgets.footer import KeyFooter, has_key, keyless_binding
 from envwatch.screen.widgets.news_bar import NewsBar
+from envwatch.views.events.event_text import unchanged_text
+from envwatch.views.table.block_text import window_title
+from envwatch.views.table.table_view import AmbiguousNames, View
 from envwatch.watch.acknowledging import TeamServers
-from envwatch.wording.events.event_text import unchanged_text
-from envwatch.wording.table.block_text import window_title
-from envwatch.wording.table.table_view import AmbiguousNames, View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from envwatch.config.declared import ScreenSettings
 from envwatch.model.text import EMPTY, SafeText
 from envwatch.query.language import parse
+from envwatch.views.command_context import NO_COMMANDS, CommandSettings
+from envwatch.views.table.table_view import BUILT_IN_VIEWS, NamedView, View
 from envwatch.watch.loop import Watch, ignore
-from envwatch.wording.command_context import NO_COMMANDS, CommandSettings
-from envwatch.wording.table.table_view import BUILT_IN_VIEWS, NamedView, View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -12,7 +12,7 @@ from envwatch.screen.state import StateNode
 from envwatch.screen.terminal.app import add_binding
 from envwatch.screen.widgets.filter_bar import FilterBar
 from envwatch.screen.widgets.line import TextLine
-from envwatch.wording.fitting import Part, Row
+from envwatch.views.fitting import Part, Row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

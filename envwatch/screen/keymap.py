@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from textual.dom import DOMNode
 
-    from envwatch.wording.command_context import RowCommand
-    from envwatch.wording.table.table_view import NamedView
+    from envwatch.views.command_context import RowCommand
+    from envwatch.views.table.table_view import NamedView
 
 NO_VIEWS: Final[Mapping[str, NamedView]] = MappingProxyType({})
 

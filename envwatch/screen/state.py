@@ -16,8 +16,8 @@ from envwatch.fleet.tracking import ChangeTag
 from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs
 from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.model.times import NOTHING, TimeStyle, zone_of
+from envwatch.views.table.block import NO_BLOCK, Block, block_of
 from envwatch.watch.acknowledging import NO_TEAM_SERVERS, TeamServers
-from envwatch.wording.table.block import NO_BLOCK, Block, block_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.letta.poller import PollSchedule
     from envwatch.query.state_looks import StateStyle
-    from envwatch.wording.events.day_line import Day
-    from envwatch.wording.table.row_values import Mark
+    from envwatch.views.events.day_line import Day
+    from envwatch.views.table.row_values import Mark
 
 
 BAR_STYLES: Final[Mapping[ChangeTag, str]] = {

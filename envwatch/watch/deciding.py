@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from envwatch.alerts.alert_policy import Word
 from envwatch.alerts.silences import Silence, silence_of_environments
 from envwatch.model.times import long_age
+from envwatch.views.table.block_text import several_text
 from envwatch.watch.acknowledging import Terms, change_shared, parts_of, share
 from envwatch.watch.loop import Decisions, Watch
-from envwatch.wording.table.block_text import several_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 async def share_acks(keys: Iterable[EnvironmentKey], terms: Terms, watch: Watch) -> str:
     """Acknowledge rows at envwatch servers; return an answer."""
-    from envwatch.wording.report.chat import shared_acks_text
+    from envwatch.views.report.chat import shared_acks_text
 
     failures: list[str] = []
     results: list[tuple[TrackedEnvironment, AckedRow]] = []
@@ -73,7 +73,7 @@ def silence_rows(  # noqa: PLR0913  a silence, and who takes it
     keys: Iterable[EnvironmentKey], lasts: timedelta, note: SafeText, watch: Watch, user: SafeText, *, hidden: int = 0
 ) -> str:
     """Silence rows; return an answer. The filter hides `hidden` rows."""
-    from envwatch.wording.output.alert_decisions import still_paging
+    from envwatch.views.output.alert_decisions import still_paging
 
     known = _known(keys, watch)
     tail = f" ({hidden:,} hidden by the filter)" if hidden else ""
@@ -103,7 +103,7 @@ def decide_alerts(
     keys: Iterable[EnvironmentKey], zone: tzinfo | None, watch: Watch, user: SafeText, *, is_always: bool | None
 ) -> str:
     """Decide whether losses page; None leaves the decision to the rules."""
-    from envwatch.wording.output.alert_decisions import answer_to_word, decided_rows
+    from envwatch.views.output.alert_decisions import answer_to_word, decided_rows
 
     known, now = _known(keys, watch), watch.clocks()
     if not known:

@@ -65,7 +65,7 @@ class FileFilters:
     def _unmatched(self, one: _FileFilter, rows: Mapping[SafeText, Iterable[TrackedEnvironment]]) -> SafeText | None:
         from envwatch.query.completion import unmatched_filter
         from envwatch.query.language import parse
-        from envwatch.wording.table.columns import SEARCHED
+        from envwatch.views.table.columns import SEARCHED
 
         environments = chain.from_iterable(rows[profile] for profile in one.profiles)
         return unmatched_filter(parse(one.query), environments, self._names[one.profiles[0]], SEARCHED)

@@ -13,8 +13,8 @@ from envwatch.deliver.runner import Runner
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, WallMs
 from envwatch.model.text import SafeText, clean
+from envwatch.views.events.cloud_events import source_of
 from envwatch.watch.profiles import server_host
-from envwatch.wording.events.cloud_events import source_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

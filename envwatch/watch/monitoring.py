@@ -231,7 +231,7 @@ def _pace_adviser(targets: Mapping[SafeText, PolledProfile], warn: Callable[[str
             poller = targets[profile].poller
             slow[profile] = slow[profile] + 1 if poller.schedule.is_slow else 0
             if slow[profile] == _SLOW_LISTINGS:
-                from envwatch.wording.pace import pace_advice
+                from envwatch.views.pace import pace_advice
 
                 if (advice := pace_advice(poller.limits, poller.cost)) is not None:
                     warn(f"{profile}: {advice}" if profile else advice)

@@ -71,7 +71,7 @@ def monitor_after(outcomes: Mapping[SafeText, Listed | Failed], profiles: Profil
 def matching_rows(query: Query, monitor: Monitor, profiles: Profiles) -> Iterator[TrackedEnvironment]:
     """Yield the rows of listed profiles that match a query at the listing's time."""
     from envwatch.query.presentation import MatchContext
-    from envwatch.wording.table.columns import SEARCHED
+    from envwatch.views.table.columns import SEARCHED
 
     for name, profile_state in monitor.fleet.by_profile.items():
         if (at := profile_state.listed_at) is not None:

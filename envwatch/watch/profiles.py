@@ -56,7 +56,7 @@ class Profiles(dict[SafeText, SelectedProfile]):
 
     def silence_matcher(self, query: str) -> Matcher | None:
         """Return a silence's query as a matcher; None for a wrong query."""
-        from envwatch.wording.events.matching import matcher_or_none
+        from envwatch.views.events.matching import matcher_or_none
 
         return matcher_or_none(query, clean(self.first.profile))
 
@@ -105,7 +105,7 @@ def matcher_for(query: str, settings: Settings, judge: Judge | None = None) -> M
     if not query:
         return EVERYTHING
     from envwatch.query.presentation import TIMELESS
-    from envwatch.wording.events.matching import matcher_of
+    from envwatch.views.events.matching import matcher_of
 
     profile = clean(settings.profile)
     return matcher_of(query, profile, TIMELESS if judge is None else TIMELESS._replace(judge=judge, profile=profile))

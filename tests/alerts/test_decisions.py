@@ -34,7 +34,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.text import EMPTY, clean
 from envwatch.query.language import parse
 from envwatch.query.presentation import MatchContext
-from envwatch.wording.events.matching import matcher_of
+from envwatch.views.events.matching import matcher_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -24,7 +24,7 @@ from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.last_run import LastRun
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.text import clean
-from envwatch.wording.events.matching import event_test, matcher_of
+from envwatch.views.events.matching import event_test, matcher_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -32,8 +32,8 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause
 from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.query.language import parse
-from envwatch.wording.table.arrangement import arrange
-from envwatch.wording.table.table_view import View
+from envwatch.views.table.arrangement import arrange
+from envwatch.views.table.table_view import View
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -20,8 +20,8 @@ from envwatch.deliver.message import Context, message_of
 from envwatch.fleet.events import Kind
 from envwatch.model import limits
 from envwatch.model.text import clean
-from envwatch.wording.events.event_text import event_text
-from envwatch.wording.table.block import Aside, block_of
+from envwatch.views.events.event_text import event_text
+from envwatch.views.table.block import Aside, block_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -28,11 +28,11 @@ from envwatch.model.acks import Ack
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
 from envwatch.query.language import parse
-from envwatch.wording.table.arrangement import ArrangeCache, arrange, table_lines
-from envwatch.wording.table.baseline import Baseline
-from envwatch.wording.table.block import NO_BLOCK, block_of
-from envwatch.wording.table.columns import fitting
-from envwatch.wording.table.table_view import Preset, View
+from envwatch.views.table.arrangement import ArrangeCache, arrange, table_lines
+from envwatch.views.table.baseline import Baseline
+from envwatch.views.table.block import NO_BLOCK, block_of
+from envwatch.views.table.columns import fitting
+from envwatch.views.table.table_view import Preset, View
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -14,7 +14,7 @@ from findings import Finding, in_turn
 from fleets import beating, decoded, demo_rows, pages_of
 from plot import log_plot
 
-from envwatch.wording.table.table_view import View
+from envwatch.views.table.table_view import View
 
 SIZES = (100, 1_000, 10_000, 100_000)
 USUAL = 1_000

@@ -55,7 +55,7 @@ PACKAGES: Final[Mapping[str, Package]] = {
     "deliver": Package("envwatch/deliver", ("tests/deliver", "tests/config/test_hook_schema.py")),
     "query": Package("envwatch/query", ("tests/query",)),
     "history": Package("envwatch/history", ("tests/history",)),
-    "wording": Package("envwatch/wording", ("tests/wording",)),
+    "views": Package("envwatch/views", ("tests/views",)),
     "poller": Package("envwatch/letta/poller.py", ("tests/letta/test_poller.py", "tests/letta/test_session.py")),
 }
 

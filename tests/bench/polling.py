@@ -30,8 +30,8 @@ from envwatch.model.outcome import Listed
 from envwatch.model.redactor import Secret
 from envwatch.screen.app import EnvwatchApp
 from envwatch.screen.arguments import Inputs, Preferences
+from envwatch.views.table.table_view import View
 from envwatch.watch import gc_tuning
-from envwatch.wording.table.table_view import View
 
 if TYPE_CHECKING:
     from envwatch.demo.child import ChildServer

@@ -1,6 +1,6 @@
 """`envwatch check` in a monitoring system: exit codes, and always one line on standard output.
 
-The transcripts have every status and every mistake; `tests/wording/test_check_result.py` has the verdict.
+The transcripts have every status and every mistake; `tests/views/test_check_result.py` has the verdict.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`envwatch list`: what it asks for, what it prints of a broken listing, chosen columns, progress, memory.
 
-The transcripts have every option, format and failure; `tests/wording/test_output.py` has the rows.
+The transcripts have every option, format and failure; `tests/views/test_output.py` has the rows.
 """
 
 from __future__ import annotations

@@ -45,9 +45,9 @@ from envwatch.model.acks import Ack
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import Cause, ListedPage, Snapshot
 from envwatch.model.text import clean
+from envwatch.views.events.cloud_events import source_of
+from envwatch.views.events.event_stream import EventStream
 from envwatch.watch.loop import Watch, deadline_after
-from envwatch.wording.events.cloud_events import source_of
-from envwatch.wording.events.event_stream import EventStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,7 +19,7 @@ from envwatch.cli.arguments import COMMANDS, Exit
 from envwatch.cli.commands import completion
 from envwatch.model import limits
 from envwatch.model.times import duration_of
-from envwatch.wording.pane.remedies import start_remedies
+from envwatch.views.pane.remedies import start_remedies
 
 if TYPE_CHECKING:
     from support.in_process import Envwatch

@@ -22,8 +22,8 @@ from envwatch.config.settings import Settings, all_settings_of, document_at
 from envwatch.config.toml_text import parsed
 from envwatch.config.values import ConfigError, duration, whole_number
 from envwatch.model.limits import Limits
-from envwatch.wording.command_context import ROW_VARIABLES, RowCommand
-from envwatch.wording.table.columns import COLUMNS
+from envwatch.views.command_context import ROW_VARIABLES, RowCommand
+from envwatch.views.table.columns import COLUMNS
 
 WHOLE = """\
 default_profile = "work"

@@ -11,9 +11,9 @@ from envwatch.cli.commands.dashboard import preferences_of, screen_mistakes
 from envwatch.config.schema import Config, OwnView, document_of, schema
 from envwatch.config.settings import Settings, all_settings_of, view_named
 from envwatch.config.values import ConfigError
-from envwatch.wording.command_context import NO_COMMANDS
-from envwatch.wording.table.columns import LOSSES
-from envwatch.wording.table.table_view import BUILT_IN_VIEWS, NamedView, View
+from envwatch.views.command_context import NO_COMMANDS
+from envwatch.views.table.columns import LOSSES
+from envwatch.views.table.table_view import BUILT_IN_VIEWS, NamedView, View
 
 GPU = """
 [views.gpu]

@@ -20,8 +20,8 @@ from envwatch.deliver.message import Context, DeliveryError, Message, message_of
 from envwatch.fleet.events import Event, Kind
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
-from envwatch.wording.command_context import EVENT_VARIABLES, ROW_VARIABLES
-from envwatch.wording.events.matching import matcher_of
+from envwatch.views.command_context import EVENT_VARIABLES, ROW_VARIABLES
+from envwatch.views.events.matching import matcher_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -20,8 +20,8 @@ from support.pty_terminal import Terminal, environment
 from envwatch.alerts.silences import silence_of_query
 from envwatch.model.clock import WallMs
 from envwatch.model.text import EMPTY, clean
+from envwatch.views.events.matching import matcher_of
 from envwatch.watch.state_file import SILENCES, merge
-from envwatch.wording.events.matching import matcher_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -254,7 +254,7 @@ AT_ONCE = 24
 QUICK = ("nothing touched", "help", "about to acknowledge", "all groups folded", "time machine", "second profile")
 """Situations of a default run and of every size, one for each way to hide a row.
 
-`tests/wording/test_block.py` proves the block's lines."""
+`tests/views/test_block.py` proves the block's lines."""
 
 
 @pytest.fixture(scope="module")

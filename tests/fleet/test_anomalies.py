@@ -15,7 +15,7 @@ from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import MonotonicS
 from envwatch.model.text import SafeText, clean
-from envwatch.wording.events.event_text import event_text
+from envwatch.views.events.event_text import event_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

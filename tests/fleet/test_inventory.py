@@ -16,8 +16,8 @@ from envwatch.fleet.tracking import ChangeTag
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.query.language import parse
-from envwatch.wording.output.environment_list import environment_list
-from envwatch.wording.output.formats import csv_of, listing_table
+from envwatch.views.output.environment_list import environment_list
+from envwatch.views.output.formats import csv_of, listing_table
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment

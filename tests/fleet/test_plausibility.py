@@ -20,10 +20,10 @@ from envwatch.fleet.problems import is_problem
 from envwatch.model.clock import OffsetBounds, ServerClock, ServerMs
 from envwatch.model.environment import Environment
 from envwatch.model.text import clean, wrapped
-from envwatch.wording.output.formats import listing_json, listing_table
-from envwatch.wording.pane.explanation import trace
-from envwatch.wording.pane.state_details import proof, state_headline
-from envwatch.wording.state_style import clock_text_of, doubt_text
+from envwatch.views.output.formats import listing_json, listing_table
+from envwatch.views.pane.explanation import trace
+from envwatch.views.pane.state_details import proof, state_headline
+from envwatch.views.state_style import clock_text_of, doubt_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

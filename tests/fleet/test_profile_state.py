@@ -17,7 +17,7 @@ from envwatch.fleet.profile_state import Freshness
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.model.outcome import Cause, ListedPage
 from envwatch.model.text import clean
-from envwatch.wording.pane.state_details import proof
+from envwatch.views.pane.state_details import proof
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

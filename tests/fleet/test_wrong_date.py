@@ -18,9 +18,9 @@ from envwatch.model.clock import MonotonicS, OffsetBounds, ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import ListedPage
 from envwatch.model.text import clean
-from envwatch.wording.output.formats import summary_of
-from envwatch.wording.pane.explanation import trace
-from envwatch.wording.pane.state_details import proof
+from envwatch.views.output.formats import summary_of
+from envwatch.views.pane.explanation import trace
+from envwatch.views.pane.state_details import proof
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

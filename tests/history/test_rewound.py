@@ -28,7 +28,7 @@ from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import PollResult, RecordedPoll
 from envwatch.model.text import SafeText, clean
-from envwatch.wording.table.block import block_of
+from envwatch.views.table.block import block_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -34,8 +34,8 @@ from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import ListedPage, PollResult, Slept, Snapshot
 from envwatch.model.text import clean
+from envwatch.views.events.event_stream import EventStream
 from envwatch.watch.loop import Watch
-from envwatch.wording.events.event_stream import EventStream
 
 if TYPE_CHECKING:
     from envwatch.model.environment import Environment

@@ -34,7 +34,7 @@ from envwatch.model.shared_marks import (
     shared_silence_of,
 )
 from envwatch.model.text import EMPTY, cells, clean, clean_key
-from envwatch.wording.state_style import ack_text
+from envwatch.views.state_style import ack_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

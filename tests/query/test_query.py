@@ -19,7 +19,7 @@ from envwatch.model.text import clean
 from envwatch.query.language import parse, parse_argument, partial_query
 from envwatch.query.lexer import QueryError
 from envwatch.query.presentation import MatchContext
-from envwatch.wording.table.columns import COLUMNS
+from envwatch.views.table.columns import COLUMNS
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment

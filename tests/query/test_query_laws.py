@@ -17,7 +17,7 @@ from envwatch.model.versions import version_key
 from envwatch.query.language import Query, SearchCache, parse
 from envwatch.query.lexer import QueryError, quote_if_needed, quoted, tokens
 from envwatch.query.presentation import MatchContext
-from envwatch.wording.table.columns import COLUMNS, searched_in
+from envwatch.views.table.columns import COLUMNS, searched_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -527,7 +527,7 @@ def test_each_mark_of_the_table_is_an_ascii_character_of_its_own() -> None:
 def test_every_sentence_of_ours_is_legible_in_ascii() -> None:
     sentences = {
         node.value
-        for path in (Path(envwatch.__file__).parent / "wording").rglob("*.py")
+        for path in (Path(envwatch.__file__).parent / "views").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) > 1
     }

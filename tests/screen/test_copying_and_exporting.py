@@ -23,8 +23,8 @@ from envwatch.screen.screens.dialogs import CopyMenu
 from envwatch.screen.screens.plain_text import PlainText
 from envwatch.screen.widgets.news_bar import NewsBar
 from envwatch.screen.widgets.problem_block import PresentLines
-from envwatch.wording.output.formats import listing_json
-from envwatch.wording.pane.details import COPY_LETTERS
+from envwatch.views.output.formats import listing_json
+from envwatch.views.pane.details import COPY_LETTERS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -24,8 +24,8 @@ from envwatch.screen import widgets
 from envwatch.screen.state import ASCII, DisplayOptions
 from envwatch.screen.themes import STATE_COLOURS, THEMES, stylesheet
 from envwatch.screen.widgets.environment_table import EnvironmentTable
-from envwatch.wording.table.block import block_of
-from envwatch.wording.table.table_view import View
+from envwatch.views.table.block import block_of
+from envwatch.views.table.table_view import View
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

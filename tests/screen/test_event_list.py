@@ -28,7 +28,7 @@ from envwatch.screen.screens.event_log import EventLogScreen, WholeEvent
 from envwatch.screen.state import MonitorState
 from envwatch.screen.themes import STATE_COLOURS, stylesheet
 from envwatch.screen.widgets.event_list import EventList
-from envwatch.wording.state_style import NOT_NOW
+from envwatch.views.state_style import NOT_NOW
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -37,7 +37,7 @@ from envwatch.screen.widgets.environment_table import EnvironmentTable
 from envwatch.screen.widgets.filter_bar import FilterBar
 from envwatch.screen.widgets.footer import KeyFooter, has_key
 from envwatch.screen.widgets.news_bar import MESSAGE_S, NewsBar
-from envwatch.wording.pane.legend import (
+from envwatch.views.pane.legend import (
     LIVE,
     STATUS_ENTRIES,
     hour_entries,
@@ -47,13 +47,13 @@ from envwatch.wording.pane.legend import (
     state_entries,
     tag_entries,
 )
-from envwatch.wording.table.block import Aside
+from envwatch.views.table.block import Aside
 
 if TYPE_CHECKING:
     from support.app_harness import Stage
 
     from envwatch.model.environment import Environment
-    from envwatch.wording.table.table_view import View
+    from envwatch.views.table.table_view import View
 
 NODES: Final[tuple[type[DOMNode], ...]] = (EnvironmentTable, DetailPane, FilterBar, Dashboard, EnvwatchApp)
 

@@ -18,8 +18,8 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.text import EMPTY, clean
 from envwatch.screen.screens.row_actions import RowActions
 from envwatch.screen.themes import THEMES
+from envwatch.views.output.formats import listing_json, prompt_line
 from envwatch.watch.deciding import silence_rows
-from envwatch.wording.output.formats import listing_json, prompt_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

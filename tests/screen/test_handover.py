@@ -24,10 +24,10 @@ from envwatch.screen.screens.dashboard import Dashboard
 from envwatch.screen.screens.dialogs import Menu
 from envwatch.screen.screens.plain_text import NO_HISTORY, HandoverScreen
 from envwatch.screen.widgets.problem_block import PresentLines
+from envwatch.views.report.document import markdown_of
+from envwatch.views.report.period import recorded_in
+from envwatch.views.report.sections import report_of
 from envwatch.watch.loop import Decisions
-from envwatch.wording.report.document import markdown_of
-from envwatch.wording.report.period import recorded_in
-from envwatch.wording.report.sections import report_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,8 +9,8 @@ from support.rewinding import BACK, EVENT_BACK, lived, press
 
 from envwatch.screen.app import GUESSED_KEYS, MOVED_KEYS
 from envwatch.screen.keymap import binding_ids, command_mistakes, mistakes, view_mistakes
-from envwatch.wording.command_context import RowCommand
-from envwatch.wording.table.table_view import NamedView
+from envwatch.views.command_context import RowCommand
+from envwatch.views.table.table_view import NamedView
 
 FREE = ("S", "f5", "ctrl+x", "v", "alt+s", "comma", "dollar_sign")
 OWNERS = {

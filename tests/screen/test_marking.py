@@ -13,7 +13,7 @@ from support.rewinding import BACK, is_rewound, lived, press
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.text import clean
 from envwatch.screen.screens.dialogs import Prompt
-from envwatch.wording.state_style import NOT_NOW
+from envwatch.views.state_style import NOT_NOW
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -29,9 +29,9 @@ from envwatch.query.presentation import contexts_of
 from envwatch.screen.screens.row_actions import RowActions
 from envwatch.screen.state import UNICODE, MonitorState
 from envwatch.screen.widgets.row_renderer import RowRenderer
+from envwatch.views.table.columns import LEFT, column_of, fitting
+from envwatch.views.table.table_view import OLD, GroupHeader
 from envwatch.watch.deciding import silence_rows
-from envwatch.wording.table.columns import LEFT, column_of, fitting
-from envwatch.wording.table.table_view import OLD, GroupHeader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.environment import Environment
     from envwatch.query.presentation import RowContext
-    from envwatch.wording.table.block import LineKey
+    from envwatch.views.table.block import LineKey
 
 
 WIDTH = 180

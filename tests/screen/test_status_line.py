@@ -19,7 +19,7 @@ from envwatch.model.outcome import Cause
 from envwatch.model.text import clean
 from envwatch.screen.widgets.line import TextLine
 from envwatch.screen.widgets.news_bar import NewsBar
-from envwatch.wording.fitting import Part
+from envwatch.views.fitting import Part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from textual.strip import Strip
 
     from envwatch.letta.poller import Poller
-    from envwatch.wording.fitting import Row
+    from envwatch.views.fitting import Row
 
 
 ASKED_TO_WAIT = error(Cause.RATE_LIMITED, timedelta(seconds=600))

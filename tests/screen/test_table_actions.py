@@ -13,7 +13,7 @@ from envwatch.model.text import clean
 from envwatch.screen.screens.dashboard import Dashboard
 from envwatch.screen.screens.dialogs import ColumnPicker, Menu, SortMenu
 from envwatch.screen.widgets.status_bar import StatusBar
-from envwatch.wording.table.table_view import OLD, NamedView
+from envwatch.views.table.table_view import OLD, NamedView
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

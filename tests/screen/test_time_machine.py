@@ -50,9 +50,9 @@ from envwatch.model.text import EMPTY, clean
 from envwatch.screen.arguments import Replay
 from envwatch.screen.screens.dashboard import Dashboard
 from envwatch.screen.widgets.status_bar import DayBar
-from envwatch.wording.command_context import CommandSettings, RowCommand
-from envwatch.wording.pane.legend import day_entries
-from envwatch.wording.state_style import (
+from envwatch.views.command_context import CommandSettings, RowCommand
+from envwatch.views.pane.legend import day_entries
+from envwatch.views.state_style import (
     EMPTY_RECORDING,
     IS_LIVE,
     NO_HISTORY,

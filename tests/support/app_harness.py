@@ -29,9 +29,9 @@ from envwatch.screen.app import EnvwatchApp
 from envwatch.screen.arguments import Inputs, Preferences
 from envwatch.screen.widgets.news_bar import NewsBar
 from envwatch.screen.widgets.problem_block import ProblemBlock
+from envwatch.views.table.block import BlockLine
+from envwatch.views.table.table_view import GroupHeader
 from envwatch.watch.loop import Watch, ignore
-from envwatch.wording.table.block import BlockLine
-from envwatch.wording.table.table_view import GroupHeader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence

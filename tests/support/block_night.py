@@ -15,8 +15,8 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
-from envwatch.wording.table.block import NO_BLOCK, Block, BlockLine, block_of
-from envwatch.wording.table.block_text import line_state
+from envwatch.views.table.block import NO_BLOCK, Block, BlockLine, block_of
+from envwatch.views.table.block_text import line_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -19,8 +19,8 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, RelayInfo, Slept, Snapshot
 from envwatch.model.page import environment_of
 from envwatch.model.text import EMPTY, SafeText, clean
-from envwatch.wording.output.environment_list import environment_list
-from envwatch.wording.table.block import block_of
+from envwatch.views.output.environment_list import environment_list
+from envwatch.views.table.block import block_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.presence import Presence
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
-    from envwatch.wording.output.environment_list import EnvironmentList
+    from envwatch.views.output.environment_list import EnvironmentList
 
 TEXT_MEMBERS: Final = [each.wire for each in WIRE_FIELDS if each.kind is ValueKind.TEXT and each.wire != "id"]
 

@@ -19,8 +19,8 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.times import TimeStyle
 from envwatch.query.language import parse
 from envwatch.query.presentation import MatchContext
-from envwatch.wording.pane.details import about_lines
-from envwatch.wording.table.columns import COLUMNS, fitting
+from envwatch.views.pane.details import about_lines
+from envwatch.views.table.columns import COLUMNS, fitting
 
 HOURS = {"steady": "0", "once": "4", "lost": "3", "new": "0"}
 

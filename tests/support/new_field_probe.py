@@ -35,10 +35,10 @@ from envwatch.model.times import TimeStyle
 from envwatch.query.completion import completions
 from envwatch.query.language import parse
 from envwatch.query.presentation import MatchContext
-from envwatch.wording.output import formats
-from envwatch.wording.pane.details import about_lines
-from envwatch.wording.table.baseline import differences
-from envwatch.wording.table.columns import COLUMNS
+from envwatch.views.output import formats
+from envwatch.views.pane.details import about_lines
+from envwatch.views.table.baseline import differences
+from envwatch.views.table.columns import COLUMNS
 
 if TYPE_CHECKING:
     from envwatch.model.environment import Environment

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
-from envwatch.wording.report.document import markdown_of, sentences
-from envwatch.wording.report.period import recorded_in
+from envwatch.views.report.document import markdown_of, sentences
+from envwatch.views.report.period import recorded_in
 
 if TYPE_CHECKING:
     from envwatch.history.past import Past
-    from envwatch.wording.report.document import ProfileReport, Section
-    from envwatch.wording.report.period import Recorded
+    from envwatch.views.report.document import ProfileReport, Section
+    from envwatch.views.report.period import Recorded
 
 _HOUR_MS = 3_600_000.0
 

@@ -16,7 +16,7 @@ from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.history.hours import LastDays
 from envwatch.model.limits import Limits
 from envwatch.query.presentation import MatchContext, contexts_of
-from envwatch.wording.table.columns import COLUMNS, column_of, searched_in
+from envwatch.views.table.columns import COLUMNS, column_of, searched_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

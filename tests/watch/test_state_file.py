@@ -35,6 +35,7 @@ from envwatch.model.acks import Ack
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
 from envwatch.stored.entries import text_of_content
+from envwatch.views.events.matching import matcher_of, matcher_or_none
 from envwatch.watch.state_file import (
     ACKNOWLEDGEMENTS,
     ALERT_STATE,
@@ -50,7 +51,6 @@ from envwatch.watch.state_file import (
     remembered,
     silences_in,
 )
-from envwatch.wording.events.matching import matcher_of, matcher_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -20,8 +20,8 @@ from envwatch.model.acks import Ack
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
 from envwatch.stored.entries import content_of_text
+from envwatch.views.events.matching import matcher_of, matcher_or_none
 from envwatch.watch.state_file import ACKNOWLEDGEMENTS, ALERT_STATE, SILENCES, UPTIME, WORDS, StateFormat
-from envwatch.wording.events.matching import matcher_of, matcher_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

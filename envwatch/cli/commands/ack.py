@@ -137,7 +137,7 @@ class _Answer:
 
     def add(self, uuid: SafeText, until: float | None, ids: Iterable[SafeText], *, is_new: bool = True) -> None:
         """Add an acknowledgement of rows, or of an incident without rows."""
-        from envwatch.wording.output.formats import iso
+        from envwatch.views.output.formats import iso
 
         self._acks.append({"uuid": uuid, "until": iso(until), "environments": sorted(filter(None, ids))})
         if is_new and not self._is_json:
@@ -346,7 +346,7 @@ def _refused(what: str, error: SourceError) -> Exit:
 
 
 def _only_reads(what: str, found: _Found, profile: SafeText) -> Exit:
-    from envwatch.wording.output.alert_decisions import read_only_text
+    from envwatch.views.output.alert_decisions import read_only_text
 
     why = read_only_text(found.fleet.server_of(profile), "`envwatch silence`")
     print_error(f"envwatch: not {what}: {why}")
@@ -357,7 +357,7 @@ def _report(
     results: Sequence[tuple[TrackedEnvironment, AckedRow]], found: _Found
 ) -> tuple[Mapping[SafeText, Sequence[TrackedEnvironment]], Exit]:
     """Report the rows that are not acknowledged now; return the others by the upper server that still pages."""
-    from envwatch.wording.report.chat import ACK_RESULTS
+    from envwatch.views.report.chat import ACK_RESULTS
 
     lines: list[tuple[str, TrackedEnvironment]] = []
     code = Exit.FINE
@@ -393,8 +393,8 @@ def _own_acks(profiles: Profiles | None, moments: Mapping[SafeText, float]) -> A
 
 def _end(options: Options, answer: _Answer) -> int:
     from envwatch.cli.machines import target_of
+    from envwatch.views.table.table_view import by_name
     from envwatch.watch.state_file import ACKNOWLEDGEMENTS
-    from envwatch.wording.table.table_view import by_name
 
     target = target_of(options, f"{_ARGUMENT}|ID")
     what, profiles = target.text, profiles_for(options)
@@ -505,7 +505,7 @@ class AckLine(NamedTuple):
     @property
     def content(self) -> dict[str, object]:
         """The acknowledgement as JSON with stable names."""
-        from envwatch.wording.output.formats import iso
+        from envwatch.views.output.formats import iso
 
         return {
             "id": self.id,

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from envwatch.alerts.monitor import Monitor
     from envwatch.config.settings import Settings
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.wording.report.outages import PastLosses
-    from envwatch.wording.report.period import Recorded
+    from envwatch.views.report.outages import PastLosses
+    from envwatch.views.report.period import Recorded
 
 _WORDS: Final = {"always": True, "never": False, "auto": None}
 _PAST: Final = past("a time in the past like 7d, 02:00 or yesterday, or ISO 8601")
@@ -92,8 +92,8 @@ def run(options: Options) -> int:
 def _list(options: Options) -> int:
     from envwatch.letta.poller import read_clocks
     from envwatch.query.language import parse
+    from envwatch.views.output import alert_decisions
     from envwatch.watch.one_listing import matching_rows
-    from envwatch.wording.output import alert_decisions
 
     profiles = profiles_for(options)
     stops, monitor = _listed(profiles, options)
@@ -123,8 +123,8 @@ def _set(options: Options) -> int:
     from envwatch.alerts.acknowledgements import with_changes
     from envwatch.cli.machines import chosen_rows, confirm, print_choice, target_of
     from envwatch.letta.poller import read_clocks
+    from envwatch.views.output.alert_decisions import answer_to_word, decided_rows, decisions_json
     from envwatch.watch.state_file import WORDS
-    from envwatch.wording.output.alert_decisions import answer_to_word, decided_rows, decisions_json
 
     target = target_of(options)
     profiles = profiles_for(options)
@@ -157,7 +157,7 @@ def _changes(rows: Sequence[TrackedEnvironment], word: str, monitor: Monitor) ->
 
 def _list_past(options: Options, since: datetime) -> int:
     from envwatch.cli.stored_history import recorded_periods, recorded_profile, recorded_settings_for
-    from envwatch.wording.report import outages
+    from envwatch.views.report import outages
 
     by_profile = {clean(settings.profile): settings for settings in recorded_settings_for(options)}
     begin, until = WallMs(since.timestamp() * 1000), WallMs(time.time() * 1000)
@@ -175,10 +175,10 @@ def _list_past(options: Options, since: datetime) -> int:
 
 def _past_losses(recorded: Recorded, settings: Settings, *, has_profiles: bool) -> PastLosses:
     from envwatch.alerts.alert_policy import word_for
+    from envwatch.views.report.outages import outages_in, past_losses
+    from envwatch.views.report.period import rows_of
     from envwatch.watch.state_file import words_in
     from envwatch.watch.state_files import stored_record
-    from envwatch.wording.report.outages import outages_in, past_losses
-    from envwatch.wording.report.period import rows_of
 
     server = recorded.last.profile_state.server
     words, record = words_in(state_file("alerts-by-hand")), stored_record(server, settings)

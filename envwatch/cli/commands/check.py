@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from envwatch.alerts.monitor import Monitor
     from envwatch.config.settings import Settings
     from envwatch.model.text import SafeText
-    from envwatch.wording.output.check_result import NagiosRange, PerformanceDatum, PluginStatus
+    from envwatch.views.output.check_result import NagiosRange, PerformanceDatum, PluginStatus
 
 _COUNTED: Final = ("paging", "off", "late", "on", "unrestricted", "behind")
 """Copied from `check_result.Metric`, to spare the parser the import."""
@@ -70,14 +70,14 @@ def add_arguments(parser: Parser) -> None:
 
 
 def _range(raw: object) -> NagiosRange:
-    from envwatch.wording.output.check_result import parse_nagios_range
+    from envwatch.views.output.check_result import parse_nagios_range
 
     return parse_nagios_range(str(raw))
 
 
 def run(options: Options) -> int:
     """Print the result of a check, and return the status."""
-    from envwatch.wording.output import check_result  # noqa: F401  before a signal may need it
+    from envwatch.views.output import check_result  # noqa: F401  before a signal may need it
 
     started_s = time.monotonic()
     stdout()
@@ -102,7 +102,7 @@ def _write(
     *,
     is_json: bool,
 ) -> None:
-    from envwatch.wording.output.check_result import content_of, output_of
+    from envwatch.views.output.check_result import content_of, output_of
 
     if is_json:
         write_json(content_of(status, text, metrics, details))
@@ -133,7 +133,7 @@ def time_limit(seconds: float, end: Callable[[signal.Signals], int]) -> Iterator
 
 def print_unknown(line: str, *, is_json: bool = False) -> int:
     """Print a failure and return UNKNOWN."""
-    from envwatch.wording.output.check_result import PluginStatus
+    from envwatch.views.output.check_result import PluginStatus
 
     with suppress(StopError):
         _write(PluginStatus.UNKNOWN, clean(redactor()(line or _NO_LINE)), is_json=is_json)
@@ -145,7 +145,7 @@ def _checked(
 ) -> tuple[PluginStatus, SafeText, Sequence[PerformanceDatum], Sequence[SafeText]]:
     from envwatch.letta.poller import read_clocks
     from envwatch.query.language import parse
-    from envwatch.wording.output.check_result import Metric, PerformanceDatum, check_result_of
+    from envwatch.views.output.check_result import Metric, PerformanceDatum, check_result_of
 
     warning, critical = _ranges(options)
     profiles = profiles_for(options).with_settings(lambda settings: _settings(settings, options))

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from envwatch.screen.app import EnvwatchApp
     from envwatch.screen.arguments import Inputs, Preferences
     from envwatch.screen.terminal.app import TerminalApp
+    from envwatch.views.command_context import CommandSettings
     from envwatch.watch.log import PollLog
     from envwatch.watch.monitoring import DemoHistory
     from envwatch.watch.profiles import Profiles
-    from envwatch.wording.command_context import CommandSettings
 
 T = TypeVar("T")
 
@@ -146,8 +146,8 @@ async def run_dashboard(
 
         from envwatch.files import export_here
         from envwatch.screen.arguments import Inputs
+        from envwatch.views.command_context import CommandSettings
         from envwatch.watch.state_file import REMEMBERED, StateFile
-        from envwatch.wording.command_context import CommandSettings
 
         memory = StateFile(REMEMBERED, state_file("state"), poll_log.warn)
         inputs = Inputs(

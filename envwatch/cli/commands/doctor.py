@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from envwatch.cli.arguments import Exit, Options, Parser
 from envwatch.cli.streams import has_colours, stdout, write_json, write_text
 from envwatch.model.text import composed, counted, wrapped
-from envwatch.wording.state_style import painted
+from envwatch.views.state_style import painted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Sequence

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from envwatch.config.settings import Settings
     from envwatch.model.outcome import Failed
     from envwatch.query.language import Query
-    from envwatch.wording.output.environment_list import EnvironmentList
-    from envwatch.wording.table.table_view import Preset
+    from envwatch.views.output.environment_list import EnvironmentList
+    from envwatch.views.table.table_view import Preset
 
 FORMATS: Final = ("table", "json", "jsonl", "csv", "name", "line")
 
@@ -60,7 +60,7 @@ def _columns(text: str) -> tuple[str, ...]:
 
 
 def _sort(text: str) -> str:
-    from envwatch.wording.table.columns import COLUMNS, LOSSES
+    from envwatch.views.table.columns import COLUMNS, LOSSES
 
     return _in_a_listing(column_or((LOSSES, *COLUMNS))(text))
 
@@ -72,7 +72,7 @@ def _in_a_listing(column: str) -> str:
 
 
 def _needs_past(column: str) -> bool:
-    from envwatch.wording.table.columns import LOSSES, column_of
+    from envwatch.views.table.columns import LOSSES, column_of
 
     return column != LOSSES and column_of(column).needs_past
 
@@ -84,8 +84,8 @@ def _choice(
 
     Only options choose: the dashboard's first filter and view must not take rows from a script.
     """
-    from envwatch.wording.table.columns import LOSSES
-    from envwatch.wording.table.table_view import View
+    from envwatch.views.table.columns import LOSSES
+    from envwatch.views.table.table_view import View
 
     named = view_for(options, settings)
     rows = named.chosen(View())
@@ -106,10 +106,10 @@ def run(options: Options) -> int:
     from envwatch.cli.one_listing import outcomes_for, stops_in
     from envwatch.letta.poller import read_clocks
     from envwatch.model.outcome import Failed, Listed
+    from envwatch.views.output import environment_list
+    from envwatch.views.output.check_result import block_of_listings
+    from envwatch.views.table.block import block_of
     from envwatch.watch.one_listing import monitor_after
-    from envwatch.wording.output import environment_list
-    from envwatch.wording.output.check_result import block_of_listings
-    from envwatch.wording.table.block import block_of
 
     stdout()
     target = target_of(options, is_required=False)
@@ -152,7 +152,7 @@ def _write_listing(
     old: timedelta | None,
     options: Options,
 ) -> None:
-    from envwatch.wording.output import formats
+    from envwatch.views.output import formats
 
     if listed is None:
         return
@@ -176,7 +176,7 @@ def _write_line(
     `asked_at` is the oldest listing's monotonic second.
     """
     from envwatch.config.settings import DEFAULT
-    from envwatch.wording.output import formats
+    from envwatch.views.output import formats
 
     stream = stdout()
     chosen = [profile for name, profile in profiles.items() if listed is None or name not in failures]
@@ -194,7 +194,7 @@ def _write_line(
 
 
 def _pieces(listed: EnvironmentList, options: Options) -> Iterator[bytes]:
-    from envwatch.wording.output import formats
+    from envwatch.views.output import formats
 
     if options.output in {"", "table"}:
         stream = stdout()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from envwatch.config.settings import Settings
     from envwatch.history.stored import RecordedFile
     from envwatch.model.clock import WallMs
-    from envwatch.wording.events.event_stream import EventStream
+    from envwatch.views.events.event_stream import EventStream
 
 _FASTEST: Final = 10_000.0
 _DRAWN_AFTER_S: Final = 1.0
@@ -127,10 +127,10 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options, display
     from envwatch.model.limits import Limits
     from envwatch.screen.app import EnvwatchApp
     from envwatch.screen.arguments import Inputs, Replay
+    from envwatch.views.command_context import NO_COMMANDS
     from envwatch.watch import gc_tuning
     from envwatch.watch.loop import Watch
     from envwatch.watch.state_file import REMEMBERED, StateFile
-    from envwatch.wording.command_context import NO_COMMANDS
 
     check_screen(display_settings)
     gc_tuning.share_heap()

@@ -51,9 +51,9 @@ def add_arguments(parser: Parser) -> None:
 def run(options: Options) -> int:
     """Print the report; name left-out records and unrecorded profiles on standard error."""
     from envwatch.cli.stored_history import recorded_periods
-    from envwatch.wording.output.formats import iso
-    from envwatch.wording.report.document import markdown_of, report_json
-    from envwatch.wording.report.sections import report_of
+    from envwatch.views.output.formats import iso
+    from envwatch.views.report.document import markdown_of, report_json
+    from envwatch.views.report.sections import report_of
 
     stdout()
     now = WallMs(time.time() * 1000)

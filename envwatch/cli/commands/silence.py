@@ -109,8 +109,8 @@ def _make(options: Options) -> int:
     from envwatch.cli.machines import confirm, target_of
     from envwatch.model.acks import note_of
     from envwatch.model.clock import WallMs
+    from envwatch.views.events.matching import matcher_of
     from envwatch.watch.state_file import SILENCES
-    from envwatch.wording.events.matching import matcher_of
 
     target, lasts = target_of(options), lasts_in(options)
     if lasts is None:
@@ -135,9 +135,9 @@ def _matching(target: Target, options: Options) -> tuple[Query, int | None, str]
     """
     from envwatch.cli.machines import chosen_rows, kept_query, print_choice, refuse_shared_names
     from envwatch.cli.one_listing import outcomes_within, stops_in
+    from envwatch.views.output.alert_decisions import still_paging
+    from envwatch.views.table.table_view import in_default_order
     from envwatch.watch.one_listing import matching_rows, monitor_after
-    from envwatch.wording.output.alert_decisions import still_paging
-    from envwatch.wording.table.table_view import in_default_order
 
     try:
         profiles = profiles_for(options).with_settings(lambda settings: replace(settings, online_only=False))
@@ -211,9 +211,9 @@ def _list(options: Options, settings: Sequence[Settings]) -> int:
 def _listed(settings: Sequence[Settings]) -> list[_Listed]:
     from envwatch.alerts.silences import hours_at
     from envwatch.model.clock import ServerClock
+    from envwatch.views.events.matching import matcher_or_none
     from envwatch.watch.profiles import silences_policy
     from envwatch.watch.state_file import silences_in
-    from envwatch.wording.events.matching import matcher_or_none
 
     now = time.time() * 1000
     silences = silences_in(state_file("silences"), matcher_or_none)
@@ -246,7 +246,7 @@ def _what(silence: Silence) -> SafeText:
 
 
 def _json(listed: _Listed) -> dict[str, object]:
-    from envwatch.wording.output.formats import iso
+    from envwatch.views.output.formats import iso
 
     silence, at, until, _ = listed
     hours = silence.hours

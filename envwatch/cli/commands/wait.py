@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from envwatch.cli.machines import Target
     from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.views.events.matching import WaitCondition
     from envwatch.watch.loop import MonitorUpdate
     from envwatch.watch.profiles import Profiles
-    from envwatch.wording.events.matching import WaitCondition
 
 
 def add_arguments(parser: Parser) -> None:
@@ -54,7 +54,7 @@ def run(options: Options) -> int:
     """Wait, and print the matching names."""
     from envwatch.cli.machines import target_of
     from envwatch.cli.running import run_until_signalled
-    from envwatch.wording.events.matching import WaitCondition
+    from envwatch.views.events.matching import WaitCondition
 
     target = target_of(options)
     if options.absent and options.count is not None:

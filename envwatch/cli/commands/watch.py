@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from envwatch.history.earlier_runs import EarlierRuns, Seam
     from envwatch.history.past import Past
     from envwatch.query.language import Query
+    from envwatch.views.events.event_stream import EventStream
     from envwatch.watch.loop import MonitorUpdate
     from envwatch.watch.profiles import Profiles
-    from envwatch.wording.events.event_stream import EventStream
 
 
 def add_arguments(parser: Parser) -> None:
@@ -202,8 +202,8 @@ def stream_of(
     Raises:
         ConfigError: `--view` names no view.
     """
-    from envwatch.wording.events.cloud_events import source_of
-    from envwatch.wording.events.event_stream import EventStream
+    from envwatch.views.events.cloud_events import source_of
+    from envwatch.views.events.event_stream import EventStream
 
     out = stdout()
     return EventStream(
@@ -219,7 +219,7 @@ def stream_of(
 
 def _query(options: Options, settings: Settings) -> Query:
     from envwatch.query.language import Query, parse
-    from envwatch.wording.table.table_view import View
+    from envwatch.views.table.table_view import View
 
     rows = view_for(options, settings).chosen(View())
     return Query((*parse(options.filter).terms, *rows.query.terms, *rows.preset.query.terms))

@@ -15,10 +15,10 @@ from envwatch.history.rewound import PollRef, Timeline
 from envwatch.model.clock import ServerClock, WallMs
 from envwatch.model.times import MS
 from envwatch.screen.screens.table_screen import AtTime, Goal, Steps
-from envwatch.wording import state_style
-from envwatch.wording.events.event_text import event_text
-from envwatch.wording.events.headline import headline_event
-from envwatch.wording.table.table_view import id_tail
+from envwatch.views import state_style
+from envwatch.views.events.event_text import event_text
+from envwatch.views.events.headline import headline_event
+from envwatch.views.table.table_view import id_tail
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence

@@ -19,9 +19,9 @@ from envwatch.screen.rewind.destinations import Destination, Destinations, Place
 from envwatch.screen.rewind.past_reader import PastReader
 from envwatch.screen.screens.table_screen import LIVE, AtTime, Goal, Steps
 from envwatch.screen.state import MonitorState, Rewound
-from envwatch.wording import state_style
-from envwatch.wording.events.day_line import Day, day_of
-from envwatch.wording.table.table_view import AmbiguousNames
+from envwatch.views import state_style
+from envwatch.views.events.day_line import Day, day_of
+from envwatch.views.table.table_view import AmbiguousNames
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence

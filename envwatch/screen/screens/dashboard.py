@@ -22,8 +22,8 @@ from envwatch.screen.widgets.footer import KeyFooter, keyless_binding
 from envwatch.screen.widgets.news_bar import MESSAGE_S, NewsBar
 from envwatch.screen.widgets.problem_block import NewestLoss, ProblemBlock
 from envwatch.screen.widgets.status_bar import DayBar, StatusBar
-from envwatch.wording.table.block_text import nothing_open_text
-from envwatch.wording.table.table_view import BUILT_IN_VIEWS, NamedView, View, index_of_line
+from envwatch.views.table.block_text import nothing_open_text
+from envwatch.views.table.table_view import BUILT_IN_VIEWS, NamedView, View, index_of_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.screen.state import MonitorState, Rewound
-    from envwatch.wording.command_context import CommandSettings
+    from envwatch.views.command_context import CommandSettings
 
 _EVENT_LINES = 8
 

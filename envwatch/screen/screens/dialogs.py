@@ -16,7 +16,7 @@ from envwatch.model.text import counted
 from envwatch.screen.widgets.filter_bar import TextInput
 from envwatch.screen.widgets.footer import HELP, HELP_WHILE_TYPING, KeyFooter
 from envwatch.screen.widgets.problem_block import PresentLines
-from envwatch.wording.table.columns import COLUMNS, FIXED, META, metadata_title
+from envwatch.views.table.columns import COLUMNS, FIXED, META, metadata_title
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -28,9 +28,9 @@ from envwatch.screen.widgets.line import TextLine
 from envwatch.screen.widgets.news_bar import MESSAGE_S, NewsBar
 from envwatch.screen.widgets.problem_block import PresentLines
 from envwatch.screen.widgets.status_bar import rewound_badges
-from envwatch.wording.events.event_text import event_style, event_text, watched_text
-from envwatch.wording.fitting import CUT_AT, Part, Row
-from envwatch.wording.table.table_view import id_tail
+from envwatch.views.events.event_text import event_style, event_text, watched_text
+from envwatch.views.fitting import CUT_AT, Part, Row
+from envwatch.views.table.table_view import id_tail
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult

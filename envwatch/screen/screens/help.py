@@ -18,8 +18,8 @@ from envwatch.screen.terminal.app import bindings_of, own_bindings
 from envwatch.screen.widgets.detail_pane import Pager
 from envwatch.screen.widgets.footer import KeyFooter, has_key
 from envwatch.screen.widgets.problem_block import PresentLines
-from envwatch.wording.pace import pace_advice
-from envwatch.wording.pane import legend
+from envwatch.views.pace import pace_advice
+from envwatch.views.pane import legend
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -65,9 +65,9 @@ def read_report(inputs: Inputs, state: MonitorState, hours: int, zone: tzinfo | 
 
     Both texts are Markdown and may be empty. The function is slow: call in a thread.
     """
-    from envwatch.wording.report.document import code, code_text, markdown_of
-    from envwatch.wording.report.period import recorded_in
-    from envwatch.wording.report.sections import report_of
+    from envwatch.views.report.document import code, code_text, markdown_of
+    from envwatch.views.report.period import recorded_in
+    from envwatch.views.report.sections import report_of
 
     replay, until = inputs.replay, state.now.wall
     since = WallMs(until - timedelta(hours=hours) / MS)

@@ -19,6 +19,7 @@ from envwatch.screen.screens.table_screen import TableScreen, Target
 from envwatch.screen.state import Choice
 from envwatch.screen.terminal.app import LONGEST_COPY, TerminalApp, add_binding
 from envwatch.screen.widgets.footer import keyless_binding
+from envwatch.views.command_context import NO_COMMANDS, child_environment, ending_text, row_variables
 from envwatch.watch.acknowledging import (
     Answer,
     RowAnswer,
@@ -41,7 +42,6 @@ from envwatch.watch.deciding import (
     share_acks,
     silence_rows,
 )
-from envwatch.wording.command_context import NO_COMMANDS, child_environment, ending_text, row_variables
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     from envwatch.alerts.incident import Incident
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.acks import Ack
+    from envwatch.views.command_context import CommandSettings, RowCommand
     from envwatch.watch.loop import Watch
-    from envwatch.wording.command_context import CommandSettings, RowCommand
 
 
 _PREVIEW: Final = 60
@@ -128,9 +128,9 @@ class RowActions(TableScreen):
         if not self.has_rows(target, "copy"):
             return
         from envwatch.screen.screens.dialogs import CopyMenu
-        from envwatch.wording.output.formats import listing_json, row_json_of
-        from envwatch.wording.pane.details import COPY_LETTERS, copies, gist_of
-        from envwatch.wording.report.chat import incident_sentence
+        from envwatch.views.output.formats import listing_json, row_json_of
+        from envwatch.views.pane.details import COPY_LETTERS, copies, gist_of
+        from envwatch.views.report.chat import incident_sentence
 
         state, environments = self.state, self.environment_list(target.environments, self.state)
         sentence = incident_sentence(
@@ -178,7 +178,7 @@ class RowActions(TableScreen):
         return text.encode("ascii", "backslashreplace").decode() if self.options.glyphs.is_ascii else text
 
     def _copy(self, text: str) -> None:
-        from envwatch.wording.pane.details import gist_of
+        from envwatch.views.pane.details import gist_of
 
         self.app.copy_to_clipboard(text)
         cut = f" (the first {LONGEST_COPY:,} bytes)" if len(text.encode()) > LONGEST_COPY else ""
@@ -199,7 +199,7 @@ class RowActions(TableScreen):
         problems = [each.row for each in answers if each.answer is Answer.OPEN]
         acknowledged = [each.row for each in answers if each.ack is not None]
         if refused := self._refused(problems or acknowledged):
-            from envwatch.wording.output.alert_decisions import read_only_text
+            from envwatch.views.output.alert_decisions import read_only_text
 
             server = self.state.monitor.fleet.server_of(refused[0].profile)
             self.show_message(read_only_text(server, "M"))
@@ -291,7 +291,7 @@ class RowActions(TableScreen):
         self.ask(prompt, acknowledge)
 
     def _acknowledge_here(self, own: Target, terms: Terms) -> None:
-        from envwatch.wording.report.chat import acknowledged_text
+        from envwatch.views.report.chat import acknowledged_text
 
         monitor, now = self.state.monitor, self.state.now
         acks = acks_here(own.environments, terms, monitor.fleet, now.wall, new_uuid())
@@ -448,7 +448,7 @@ class RowActions(TableScreen):
     def decide(self, target: Target) -> None:
         if not (self.does_act() and self.has_rows(target, "decide")):
             return
-        from envwatch.wording.output.alert_decisions import DecidedRow, decided_rows, decisions_text
+        from envwatch.views.output.alert_decisions import DecidedRow, decided_rows, decisions_text
 
         monitor, zone = self.state.monitor, self.options.zone
         rows = decided_rows(target.environments, monitor, self.state.now)
@@ -522,7 +522,7 @@ class RowActions(TableScreen):
         return f"{ending_text(0)}, with {target.name}"
 
     def _environ(self, tracked: TrackedEnvironment) -> Mapping[str, str]:
-        from envwatch.wording.output.environment_list import ListedEnvironment
+        from envwatch.views.output.environment_list import ListedEnvironment
 
         settings, state = self._settings, self.state
         is_unknown = state.monitor.fleet.for_environment(tracked).is_unknown(tracked, state.now)

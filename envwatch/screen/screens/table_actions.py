@@ -19,14 +19,14 @@ from envwatch.screen.state import Choice
 from envwatch.screen.terminal.app import add_binding
 from envwatch.screen.widgets.environment_table import EnvironmentTable
 from envwatch.screen.widgets.footer import keyless_binding
-from envwatch.wording.table.columns import COLUMNS, META, is_column, metadata_title
-from envwatch.wording.table.table_view import BUILT_IN_VIEWS, GROUPINGS, OLD, GroupHeader, NamedView, View
+from envwatch.views.table.columns import COLUMNS, META, is_column, metadata_title
+from envwatch.views.table.table_view import BUILT_IN_VIEWS, GROUPINGS, OLD, GroupHeader, NamedView, View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
-    from envwatch.wording.table.block import LineKey
+    from envwatch.views.table.block import LineKey
 
 _FONTS: Final = re.compile(r"@font-face \{[^}]*\}\s*")
 """Removed from exports, because viewers would fetch the fonts from a third party."""
@@ -210,7 +210,7 @@ class TableActions(TableScreen):
             self.choose(f"Replace the baseline of {marked_at}?", choices, lambda _: self._mark())
 
     def _mark(self) -> None:
-        from envwatch.wording.table.baseline import Baseline
+        from envwatch.views.table.baseline import Baseline
 
         fleet = self.state.monitor.fleet
         unlisted = fleet.unlisted
@@ -267,7 +267,7 @@ class TableActions(TableScreen):
         self.show_message(f"{'opened' if is_open else 'folded'} {groups}")
 
     def action_export(self) -> None:
-        from envwatch.wording.output.formats import csv_of, listing_json
+        from envwatch.views.output.formats import csv_of, listing_json
 
         rows, state = self.table.matching, self.state
         what = f"{counted(len(rows), 'machine')}{self.as_of}"

@@ -21,10 +21,10 @@ from envwatch.model.times import past_moment_of
 from envwatch.screen.state import NO_NOTICE, Choice, MonitorState, Notice, StateNode
 from envwatch.screen.widgets.footer import keyless_binding
 from envwatch.screen.widgets.news_bar import NewsBar
-from envwatch.wording import state_style
-from envwatch.wording.state_style import NOT_NOW, REPLAYED, moment_text
-from envwatch.wording.table.block_text import NAME_CELLS, line_names_text, several_text
-from envwatch.wording.table.table_view import View
+from envwatch.views import state_style
+from envwatch.views.state_style import NOT_NOW, REPLAYED, moment_text
+from envwatch.views.table.block_text import NAME_CELLS, line_names_text, several_text
+from envwatch.views.table.table_view import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from envwatch.alerts.incident import Incident
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.screen.widgets.environment_table import EnvironmentTable
-    from envwatch.wording.output.environment_list import EnvironmentList
+    from envwatch.views.output.environment_list import EnvironmentList
 
 
 NO_ENVIRONMENT: Final = "no machine under the cursor"
@@ -199,7 +199,7 @@ class TableScreen(Screen[None], StateNode):
         return f", as of {moment_text(state.now.wall, state.present.wall, self.options.zone)}"
 
     def environment_list(self, rows: Sequence[TrackedEnvironment], state: MonitorState) -> EnvironmentList:
-        from envwatch.wording.output.environment_list import environment_list_of_rows
+        from envwatch.views.output.environment_list import environment_list_of_rows
 
         return environment_list_of_rows(rows, state.monitor, self.view, state.now)
 
@@ -255,7 +255,7 @@ class TableScreen(Screen[None], StateNode):
         if not view.is_narrowed:
             return lambda _: True
         from envwatch.query.presentation import TIMELESS
-        from envwatch.wording.events.matching import EventFilter
+        from envwatch.views.events.matching import EventFilter
 
         keys = {tracked.key for tracked in self.table.matching}
         query = view.query

@@ -20,10 +20,10 @@ from envwatch.model.text import clean, composed, counted
 from envwatch.model.times import NOTHING, clock_text
 from envwatch.query.presentation import contexts_of
 from envwatch.screen.state import MonitorState, StateNode
-from envwatch.wording.state_style import FAINT, KEY, TITLE, Piece
-from envwatch.wording.table.block import BlockLine
-from envwatch.wording.table.block_text import line_age_text, line_names_text, line_state, why_text
-from envwatch.wording.table.table_view import GroupHeader, Line, View, id_tail
+from envwatch.views.state_style import FAINT, KEY, TITLE, Piece
+from envwatch.views.table.block import BlockLine
+from envwatch.views.table.block_text import line_age_text, line_names_text, line_state, why_text
+from envwatch.views.table.table_view import GroupHeader, Line, View, id_tail
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.events import Event
     from envwatch.query.presentation import RowContext
-    from envwatch.wording.pane.layout import DetailLine, PaneLayout, Row
+    from envwatch.views.pane.layout import DetailLine, PaneLayout, Row
 
 
 class Pager(VerticalScroll):
@@ -133,7 +133,7 @@ class DetailPane(Pager, StateNode):
         line, layout = self.line, self._layout
         why: list[Row] = []
         if self.explains and isinstance(line, TrackedEnvironment):
-            from envwatch.wording.pane.explanation import explanation_rows
+            from envwatch.views.pane.explanation import explanation_rows
 
             rows = explanation_rows(line, self.state.monitor, self.state.now, self.options.zone, layout)
             why = [layout.section("why · E goes back"), *rows]
@@ -151,7 +151,7 @@ class DetailPane(Pager, StateNode):
 
     @property
     def _layout(self) -> PaneLayout:
-        from envwatch.wording.pane.layout import PaneLayout
+        from envwatch.views.pane.layout import PaneLayout
 
         glyphs = self.options.glyphs
         return PaneLayout(self.scrollable_content_region.width, glyphs.is_ascii, glyphs.ellipsis, glyphs.rule)
@@ -161,14 +161,14 @@ class DetailPane(Pager, StateNode):
             return []
         state, is_ascii, layout = self.state, self.options.glyphs.is_ascii, self._layout
         if isinstance(line, GroupHeader):
-            from envwatch.wording.pane.group_details import group_headline, problem_lines
+            from envwatch.views.pane.group_details import group_headline, problem_lines
 
             headline = layout.sentence(group_headline(line.environments, is_ascii=is_ascii))
             problems = self._rows(problem_lines(line.environments, state.monitor, state.now))
             return [*layout.title(line.title), *headline, *problems]
         if isinstance(line, BlockLine):
             return self._incident_head(line)
-        from envwatch.wording.pane import state_details
+        from envwatch.views.pane import state_details
 
         context, now, zone, name = self._context_of(line), state.now, self.options.zone, line.environment.label
         profile_state, own_events = context.profile_state, state.monitor.event_log.for_environment(line.key)
@@ -188,8 +188,8 @@ class DetailPane(Pager, StateNode):
         return contexts_of(monitor, now, days, ascii_only=self.options.glyphs.is_ascii)[tracked.profile]
 
     def _environment(self, tracked: TrackedEnvironment) -> list[Row]:
-        from envwatch.wording.pane.details import about_lines, help_lines, id_lines
-        from envwatch.wording.pane.state_details import availability_of_row, last_day_rows
+        from envwatch.views.pane.details import about_lines, help_lines, id_lines
+        from envwatch.views.pane.state_details import availability_of_row, last_day_rows
 
         state, times, layout = self.state, self.options.times, self._layout
         context = self._context_of(tracked)
@@ -212,8 +212,8 @@ class DetailPane(Pager, StateNode):
         return [*before, *self._events(own_events, spare), *after]
 
     def _events(self, own_events: Sequence[Event], spare: int) -> list[Row]:
-        from envwatch.wording.pane.details import EVENTS
-        from envwatch.wording.pane.layout import DetailLine
+        from envwatch.views.pane.details import EVENTS
+        from envwatch.views.pane.layout import DetailLine
 
         newest = own_events[: -max(EVENTS, spare - 2) - 1 : -1]
         rows = self._event_rows(newest)
@@ -222,7 +222,7 @@ class DetailPane(Pager, StateNode):
         return rows
 
     def _event_rows(self, events: Iterable[Event], *, is_named: bool = False) -> list[Row]:
-        from envwatch.wording.pane.details import event_detail
+        from envwatch.views.pane.details import event_detail
 
         is_ascii, zone = self.options.glyphs.is_ascii, self.options.zone
 
@@ -245,9 +245,9 @@ class DetailPane(Pager, StateNode):
         ]
 
     def _incident(self, line: BlockLine) -> list[Row]:
-        from envwatch.wording.pane.details import help_lines
-        from envwatch.wording.pane.group_details import member_line
-        from envwatch.wording.pane.remedies import kind_of_start
+        from envwatch.views.pane.details import help_lines
+        from envwatch.views.pane.group_details import member_line
+        from envwatch.views.pane.remedies import kind_of_start
 
         state, members, is_ascii = self.state, line.members, self.options.glyphs.is_ascii
         if not members:
@@ -269,7 +269,7 @@ class DetailPane(Pager, StateNode):
         return [*helps, *self._section(counted(len(members), "machine"), listed), *self._group(members)]
 
     def _group(self, environments: Sequence[TrackedEnvironment]) -> list[Row]:
-        from envwatch.wording.pane.group_details import common_lines, newest_events
+        from envwatch.views.pane.group_details import common_lines, newest_events
 
         shared, different = common_lines(environments)
         return [
@@ -288,7 +288,7 @@ class DetailPane(Pager, StateNode):
     def _differences(self, tracked: TrackedEnvironment) -> Iterator[DetailLine]:
         if self.view.baseline is None:
             return
-        from envwatch.wording.pane.layout import DetailLine
+        from envwatch.views.pane.layout import DetailLine
 
         newest = self.state.monitor.fleet.tracked(tracked.key)
         for difference in self.view.baseline.differences(tracked.key, newest):

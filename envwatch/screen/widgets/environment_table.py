@@ -19,12 +19,12 @@ from envwatch.query.presentation import Presentation, RowContext, contexts_of
 from envwatch.screen.state import MonitorState, StateNode
 from envwatch.screen.widgets.line import TABLE_STYLES
 from envwatch.screen.widgets.row_renderer import RowRenderer
-from envwatch.wording.events.event_text import empty_table_text
-from envwatch.wording.table.arrangement import ArrangeCache, Arrangement, OrderReason, arrange
-from envwatch.wording.table.block import BlockLine, LineKey
-from envwatch.wording.table.columns import SCROLLBAR, column_at, fitting, is_column
-from envwatch.wording.table.cursor import More, RowCursor
-from envwatch.wording.table.table_view import GroupHeader, Line, View, index_of_line
+from envwatch.views.events.event_text import empty_table_text
+from envwatch.views.table.arrangement import ArrangeCache, Arrangement, OrderReason, arrange
+from envwatch.views.table.block import BlockLine, LineKey
+from envwatch.views.table.columns import SCROLLBAR, column_at, fitting, is_column
+from envwatch.views.table.cursor import More, RowCursor
+from envwatch.views.table.table_view import GroupHeader, Line, View, index_of_line
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

@@ -20,9 +20,9 @@ from envwatch.query.language import Query
 from envwatch.query.presentation import TIMELESS
 from envwatch.screen.state import MonitorState, StateNode
 from envwatch.screen.widgets.line import STATE_STYLES
-from envwatch.wording.events.event_text import empty_log_text, event_style, fitting_text
-from envwatch.wording.events.matching import EventFilter
-from envwatch.wording.table.table_view import id_tail
+from envwatch.views.events.event_text import empty_log_text, event_style, fitting_text
+from envwatch.views.events.matching import EventFilter
+from envwatch.views.table.table_view import id_tail
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence

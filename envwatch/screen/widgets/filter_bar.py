@@ -21,7 +21,7 @@ from envwatch.model.text import SafeText, cells, clean
 from envwatch.query.language import PartialQuery, Query, partial_query
 from envwatch.screen.state import StateNode
 from envwatch.screen.widgets.line import TextLine
-from envwatch.wording.fitting import CUT_AT, GAP, Part, Row
+from envwatch.views.fitting import CUT_AT, GAP, Part, Row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ from textual.widgets import Input
 from envwatch.model.text import cells
 from envwatch.screen.terminal.app import declared_actions
 from envwatch.screen.widgets.line import TextLine
-from envwatch.wording.fitting import GAP, Part, Row, fit
+from envwatch.views.fitting import GAP, Part, Row, fit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

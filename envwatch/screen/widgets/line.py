@@ -9,14 +9,14 @@ from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
-from envwatch.wording.fitting import MARGINS, Row, fit, gap_between, width_of
+from envwatch.views.fitting import MARGINS, Row, fit, gap_between, width_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.style import Style
 
-    from envwatch.wording.fitting import Part
+    from envwatch.views.fitting import Part
 
 
 STATE_STYLES: Final = ("online", "late", "offline", "flapping", "unknown", "gone", "unrestricted", "plain")

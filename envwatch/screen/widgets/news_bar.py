@@ -24,11 +24,11 @@ from envwatch.model.text import EMPTY, SafeText, composed, counted, shortened
 from envwatch.model.times import TimeStyle, clock_text, long_age, short_age, span
 from envwatch.screen.state import NO_NOTICE, Notice, StateNode
 from envwatch.screen.widgets.line import STATE_STYLES, TextLine
-from envwatch.wording.events.event_text import event_style, event_text, fitting_text, watched_since
-from envwatch.wording.events.headline import headline_event, merged, returned_since, same_environment
-from envwatch.wording.fitting import CUT_AT, MIN_CUT_CELLS, Part, Row, in_two_lines, width_of
-from envwatch.wording.state_style import doubt_text, hooks_text, is_silenced, quarantine_text
-from envwatch.wording.table.table_view import id_tail
+from envwatch.views.events.event_text import event_style, event_text, fitting_text, watched_since
+from envwatch.views.events.headline import headline_event, merged, returned_since, same_environment
+from envwatch.views.fitting import CUT_AT, MIN_CUT_CELLS, Part, Row, in_two_lines, width_of
+from envwatch.views.state_style import doubt_text, hooks_text, is_silenced, quarantine_text
+from envwatch.views.table.table_view import id_tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

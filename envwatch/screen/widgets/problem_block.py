@@ -18,11 +18,11 @@ from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, shorten
 from envwatch.screen.state import BAR_STYLES, MonitorState, StateNode
 from envwatch.screen.widgets.line import TABLE_STYLES, DrawnRows
 from envwatch.screen.widgets.status_bar import StatusBar
-from envwatch.wording.table import block_text
-from envwatch.wording.table.block import Block, BlockLine, LineKey
-from envwatch.wording.table.columns import GUTTER, LEFT
-from envwatch.wording.table.cursor import More
-from envwatch.wording.table.table_view import GroupHeader, Line, id_tail
+from envwatch.views.table import block_text
+from envwatch.views.table.block import Block, BlockLine, LineKey
+from envwatch.views.table.columns import GUTTER, LEFT
+from envwatch.views.table.cursor import More
+from envwatch.views.table.table_view import GroupHeader, Line, id_tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

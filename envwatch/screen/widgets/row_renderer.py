@@ -14,9 +14,9 @@ from envwatch.model.environment import STANDARD, UNRESTRICTED, mode_of
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, fitted, shortened, wrapped
 from envwatch.model.versions import is_behind
 from envwatch.screen.state import BAR_STYLES, Glyphs, MonitorState
-from envwatch.wording.table.columns import COLUMNS, GUTTER, LEFT, gap_after
-from envwatch.wording.table.row_values import AGES, are_headers_ticking, header_values, snapshot_of
-from envwatch.wording.table.table_view import OLD, GroupHeader, TableLine, View
+from envwatch.views.table.columns import COLUMNS, GUTTER, LEFT, gap_after
+from envwatch.views.table.row_values import AGES, are_headers_ticking, header_values, snapshot_of
+from envwatch.views.table.table_view import OLD, GroupHeader, TableLine, View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from envwatch.query.language import Query
     from envwatch.query.presentation import Presentation, RowContext
     from envwatch.query.state_looks import StateStyle
-    from envwatch.wording.table.row_values import RowSnapshot, StaticCells
+    from envwatch.views.table.row_values import RowSnapshot, StaticCells
 
 
 _STATE_AND_FOR: Final = sum(COLUMNS[id_].width for id_ in ("state", "for")) - 2

@@ -18,15 +18,15 @@ from envwatch.model.times import moment, seconds_up, short_age
 from envwatch.query import state_looks
 from envwatch.screen.state import DisplayOptions, MonitorState, StateNode
 from envwatch.screen.widgets.line import STATE_STYLES, TextLine
-from envwatch.wording import state_style
-from envwatch.wording.fitting import CUT_AT, Part, Row, width_of
-from envwatch.wording.table.columns import column_of
-from envwatch.wording.table.table_view import Preset, View
+from envwatch.views import state_style
+from envwatch.views.fitting import CUT_AT, Part, Row, width_of
+from envwatch.views.table.columns import column_of
+from envwatch.views.table.table_view import Preset, View
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from envwatch.wording.events.day_line import Day
+    from envwatch.views.events.day_line import Day
 
 
 _CUT_HOST = _SLOW = 5
@@ -302,7 +302,7 @@ class DayBar(TextLine, StateNode):
         news = [Part(f"live: {rewound.live}", "offline", 10)] if rewound is not None and rewound.live else []
         if rewound is None or rewound.day is None:
             return [Part("reading the events", "faint")], news
-        from envwatch.wording.events.day_line import day_cells, day_runs, ends_of, hour_labels
+        from envwatch.views.events.day_line import day_cells, day_runs, ends_of, hour_labels
 
         day, is_ascii, zone = rewound.day, self.options.glyphs.is_ascii, self.options.zone
         begin, end = ends_of(day, zone)
@@ -319,7 +319,7 @@ class DayBar(TextLine, StateNode):
         return [*labels, *cells], [*([Part(end, "faint", 8)] if end else []), *news]
 
     def _legend(self, *, is_ascii: bool) -> list[Part]:
-        from envwatch.wording.pane.legend import day_entries
+        from envwatch.views.pane.legend import day_entries
 
         parts: list[Part] = []
         for sign, style, meaning in day_entries(ascii_only=is_ascii):

@@ -51,7 +51,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import clean
 from envwatch.stored.rows import NAMES
-from envwatch.wording.table.block import block_of
+from envwatch.views.table.block import block_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
