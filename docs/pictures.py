@@ -36,7 +36,7 @@ from envwatch.letta.poller import PolledProfile, Poller, Runtime, Session
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failure, ListedPage, Snapshot, SourceError
-from envwatch.model.page import page_of
+from envwatch.model.page import parse_page
 from envwatch.model.text import SafeText, clean
 from envwatch.screen.app import EnvwatchApp
 from envwatch.screen.arguments import Inputs, Preferences
@@ -147,7 +147,7 @@ class World:
             raise SourceError(Failure(cause, FAILURES[cause]))
         asked_at = self.clocks().wall
         rows, _ = self._fleet.page(int(asked_at), limit=None)
-        page = page_of(b'{"connections":[%b],"hasNextPage":false}' % b",".join(rows))
+        page = parse_page(b'{"connections":[%b],"hasNextPage":false}' % b",".join(rows))
         if self._picture.has_past:
             self._s += 0.05  # the hour column needs a loss with a duration
         return Snapshot.of_pages(

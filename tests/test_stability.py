@@ -57,7 +57,7 @@ from envwatch.views.output.formats import iso
 from envwatch.views.report import document, outages
 from envwatch.views.report.outages import Downtime, PastLosses
 from envwatch.views.report.period import recorded_in
-from envwatch.views.report.sections import report_of
+from envwatch.views.report.sections import build_report
 from envwatch.views.table.columns import COLUMNS
 from envwatch.views.table.table_view import BUILT_IN_VIEWS
 
@@ -115,7 +115,7 @@ def finding_of_doctor() -> Any:
         facts["x"] = 1
 
     async def findings() -> list[doctor.Finding]:
-        return [finding async for finding in doctor.findings_of([doctor.Check("key", found)], None, {})]
+        return [finding async for finding in doctor.run_checks([doctor.Check("key", found)], None, {})]
 
     return asyncio.run(findings())[0]
 
@@ -133,7 +133,7 @@ def report_document() -> Any:
     recorded = recorded_in(night.history, since, until, profile=clean("work"), host=clean("api.letta.com"))
     assert recorded is not None
     head = {"since": iso(since), "until": iso(until), "made_at": iso(until), "filter": None}
-    return json.loads(document.report_json([report_of(recorded)], **head))
+    return json.loads(document.report_json([build_report(recorded)], **head))
 
 
 def part_of_report(*path: str | int) -> Any:
@@ -254,8 +254,8 @@ def test_the_fields_of_a_row_have_the_order_of_the_page() -> None:
     promised = PROMISES["A machine, in this order, also of JSON lines and CSV"]
     rows = list_of(listed([environment_row()]))
     assert [*listing()["environments"][0]] == promised
-    assert [*json.loads(b"".join(formats.jsonl_of(rows)))] == promised
-    assert next(csv.reader([b"".join(formats.csv_of(rows)).decode().splitlines()[0]])) == promised
+    assert [*json.loads(b"".join(formats.encode_jsonl(rows)))] == promised
+    assert next(csv.reader([b"".join(formats.encode_csv(rows)).decode().splitlines()[0]])) == promised
 
 
 def test_the_page_names_every_command_with_its_options() -> None:

@@ -17,7 +17,7 @@ from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.model.environment import Environment
 from envwatch.model.text import EMPTY, SafeText, clean
-from envwatch.stored.codecs import CLOCK, FLAG, IDS, Codec, codecs_of, defaults_of, object_of, optional, record, word
+from envwatch.stored.codecs import CLOCK, FLAG, IDS, Codec, build_codecs, defaults_of, object_of, optional, record, word
 from envwatch.stored.entries import readable
 from envwatch.stored.rows import plain_row, row_of
 
@@ -203,12 +203,12 @@ class _Codecs:
         time = Codec(partial(_wall, now=now), partial(_monotonic, now=now))
         loss = record(
             partial(Event, profile=profile, **_NOT_KEPT),
-            **codecs_of(Event, "profile", *_NOT_KEPT) | {"at": CLOCK, "since": optional(CLOCK)},
+            **build_codecs(Event, "profile", *_NOT_KEPT) | {"at": CLOCK, "since": optional(CLOCK)},
         )
         self._loss = Codec(loss.plain, lambda plain: _checked_loss(loss.value(plain)))
         waiting = record(
             partial(Loss, silent_since=now.monotonic, noticed_at=now.monotonic),
-            **codecs_of(Loss, "event") | {"event": self._loss, "silent_since": time, "noticed_at": time},
+            **build_codecs(Loss, "event") | {"event": self._loss, "silent_since": time, "noticed_at": time},
         )
         self.waiting = Codec(waiting.plain, lambda plain: _checked_waiting(waiting.value(plain)))
         keys = Codec(
@@ -217,12 +217,12 @@ class _Codecs:
         )
         self._incident = record(
             partial(Incident, id=EMPTY, profile=profile, losses=(), noticed_at=now.monotonic),
-            **codecs_of(Incident, "id", "profile", "losses", "remaining")
+            **build_codecs(Incident, "id", "profile", "losses", "remaining")
             | {"began_at": CLOCK, "noticed_at": time, "remaining": keys},
         )
         self.announcement = record(
             partial(Announcement, profile=profile, at=now.monotonic),
-            **codecs_of(Announcement, "profile", "progress") | {"progress": word(Progress), "at": time},
+            **build_codecs(Announcement, "profile", "progress") | {"progress": word(Progress), "at": time},
         )
         self.blindness = record(
             partial(Blindness, acked_at=None, noticed_at=now.monotonic), noticed_at=time, since=CLOCK

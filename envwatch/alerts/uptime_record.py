@@ -161,7 +161,7 @@ def uptime_content(record: UptimeRecord) -> dict[str, Any]:
     }
 
 
-def record_of(content: Mapping[str, object]) -> UptimeRecord | None:
+def parse_record(content: Mapping[str, object]) -> UptimeRecord | None:
     """Return a file's record, if any, without the unreadable rows, which the record names."""
     try:
         watched_ms = CLOCK.value(content.get("watched_ms"))
@@ -180,7 +180,7 @@ def unreadable_uptimes(content: Mapping[str, object]) -> Sequence[SafeText]:
     """Return what cannot be read of a file's content: ids of rows, or all."""
     if not content:
         return ()
-    record = record_of(content)
+    record = parse_record(content)
     return (clean("the watched time"),) if record is None else sorted(record.damaged)
 
 

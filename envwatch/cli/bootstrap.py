@@ -13,7 +13,7 @@ from envwatch.cli.streams import print_error
 from envwatch.config.values import ConfigError, past_end, seconds_text, zone_named
 from envwatch.model.redactor import redactor
 from envwatch.model.text import SafeText, clean
-from envwatch.model.times import date_text, moment_of, past_moment_of, use_zone
+from envwatch.model.times import date_text, parse_moment, parse_past_moment, use_zone
 from envwatch.watch.profiles import (
     Profiles,
     SelectedProfile,
@@ -48,9 +48,9 @@ def all_settings_for(
 
     `only` limits the settings that file and variables may set.
     """
-    from envwatch.config.settings import all_settings_of
+    from envwatch.config.settings import read_settings
 
-    found = all_settings_of(vars(options), environ, remembered=_remembered(options), only=only)
+    found = read_settings(vars(options), environ, remembered=_remembered(options), only=only)
     zone = found[0].timezone
     use_zone(None if zone is None else zone_named(zone))
     return found
@@ -59,7 +59,7 @@ def all_settings_for(
 def future_moment(text: str) -> datetime:
     """Return the future moment of a text of `--until`; raise `StopError` if it has passed."""
     now = datetime.now(UTC)
-    if (at := moment_of(text, now)) is None or at <= now:
+    if (at := parse_moment(text, now)) is None or at <= now:
         raise StopError(Exit.USAGE, f"--until: {past_end(now)}")
     return at
 
@@ -93,13 +93,13 @@ def lasts_in(options: Options) -> timedelta | None:
 def past_moment(text: str) -> datetime:
     """Return an option's past moment in the settings' zone; raise `StopError` for a future moment."""
     now = datetime.now(UTC)
-    if (at := past_moment_of(text, now)) is None:
+    if (at := parse_past_moment(text, now)) is None:
         here = date_text(now.timestamp() * 1000, None)
         raise StopError(Exit.USAGE, f"{clean(text)} has not come yet: here it is {here}")
     return at
 
 
-def display_settings_of(options: Options) -> Settings:
+def read_display_settings(options: Options) -> Settings:
     """Return the default profile's settings; variables and file set only `DEMO_SETTINGS`."""
     from envwatch.config.declared import DEMO_SETTINGS
     from envwatch.config.settings import PROFILE

@@ -15,12 +15,12 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.history.past import Moment
 from envwatch.history.stored import Retention, day_paths
 from envwatch.history.writer import FolderWriter
-from envwatch.model.acks import note_of
+from envwatch.model.acks import clean_note
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.listing_api import listing_body
 from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, PollResult, Snapshot
-from envwatch.model.page import Pool, page_of
+from envwatch.model.page import Pool, parse_page
 from envwatch.model.text import EMPTY, clean
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _covers(span: tuple[float, float], elapsed: float) -> bool:
 def _with_ack(monitor: Monitor, now: Clocks) -> Monitor:
     rows = monitor.fleet.by_profile[NO_PROFILE]
     broken = next(each for each in rows.environments.values() if each.environment.name == "build-box-8")
-    ack = ack_of(broken, rows.clock.server_time(now.wall), note_of(_NOTE))
+    ack = ack_of(broken, rows.clock.server_time(now.wall), clean_note(_NOTE))
     return monitor.with_acks({(EMPTY, broken.environment.id): ack})
 
 
@@ -96,7 +96,7 @@ def _outcomes(started_at: int) -> Iterator[tuple[float, Listed | Failed]]:
             yield elapsed, Failed(cause=cause, message=message, started=now, ended=now, interval=interval)
         else:
             body = listing_body(fleet.page(at)[0], has_next_page=False)
-            page = page_of(body, known, pool)
+            page = parse_page(body, known, pool)
             known = {row.id: row for row in page.environments}
             pages, clock = (ListedPage(page.environments, now.wall),), (OffsetBounds(-500, 500),)
             snapshot = Snapshot.of_pages(pages=pages, clock=clock, requests=1, received=len(body))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from envwatch.alerts.uptime_record import UptimeRecord
-from envwatch.cli.bootstrap import display_settings_of
+from envwatch.cli.bootstrap import read_display_settings
 from envwatch.fleet.uptime import Uptime
 from envwatch.model.limits import DEMO_ALERT_AFTER, UPTIME_WINDOW
 from envwatch.model.text import clean
@@ -29,7 +29,7 @@ def demo_settings(options: Options) -> Settings:
     """Return the default profile's display settings, with the demo's alert time and view."""
     from envwatch.views.table.table_view import NamedView
 
-    settings = display_settings_of(options)
+    settings = read_display_settings(options)
     laptops = NamedView(
         name=VIEW,
         key=_free_key(settings, "V"),

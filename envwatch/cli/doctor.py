@@ -24,11 +24,11 @@ from envwatch.config.credentials import (
     KEYS_PAGE,
     AddressError,
     CredentialsError,
-    credentials_of,
+    read_credentials,
     unchosen_profiles,
     without_key,
 )
-from envwatch.config.settings import Settings, all_settings_of
+from envwatch.config.settings import Settings, read_settings
 from envwatch.config.values import ConfigError
 from envwatch.deliver.delivery import find_ping, prepare_all
 from envwatch.fleet.events import NO_PROFILE
@@ -119,7 +119,7 @@ class Check(NamedTuple, Generic[S]):
     """Names of facts for programs only."""
 
 
-async def findings_of(
+async def run_checks(
     checks: Sequence[Check[S]], subject: S, failed: dict[str, str], profile: str | None = None
 ) -> AsyncIterator[Finding]:
     """Yield each check's finding, neither cleaned nor redacted.
@@ -217,7 +217,7 @@ class CheckedMachine:
 async def check_config(machine: CheckedMachine, facts: Facts) -> Problem | None:
     """Check the settings, and note the origins."""
     try:
-        machine.all_settings = await read(lambda: all_settings_of(machine.options, machine.environ))
+        machine.all_settings = await read(lambda: read_settings(machine.options, machine.environ))
     except ConfigError as error:
         return Problem("; ".join(error.lines), _CORRECT)
     document = machine.all_settings[0].document
@@ -362,7 +362,7 @@ class CheckedServer:
 async def check_key(server: CheckedServer, facts: Facts) -> Problem | None:
     """Check the key's place and file mode."""
     try:
-        found = await read(lambda: credentials_of(server.settings, server.environ, now_ms=server.wall()))
+        found = await read(lambda: read_credentials(server.settings, server.environ, now_ms=server.wall()))
     except AddressError as error:
         server.wrong_address = error
         return None

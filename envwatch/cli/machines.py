@@ -46,7 +46,7 @@ class Target(NamedTuple):
         return len(self.names) < len(self.query.terms)
 
 
-def target_of(options: Options, argument: str = "NAME|QUERY", *, is_required: bool = True) -> Target:
+def find_target(options: Options, argument: str = "NAME|QUERY", *, is_required: bool = True) -> Target:
     """Return the machines that a command line names; `argument` names the positional in messages.
 
     An empty `--filter` names none: a variable without a value must not mean every machine.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from envwatch.cli.arguments import Exit, Options, StopError
 from envwatch.cli.bootstrap import all_settings_for
 from envwatch.cli.demo_settings import DEMO_PROFILE, demo_folder, demo_settings
-from envwatch.config.credentials import CredentialsError, credentials_of, without_key
+from envwatch.config.credentials import CredentialsError, read_credentials, without_key
 from envwatch.history.stored import StoredPast, day_paths
 from envwatch.model.redactor import ReportedError
 from envwatch.model.text import EMPTY, SafeText, clean
@@ -46,7 +46,7 @@ def base_url_of(settings: Settings) -> SafeText:
             raise StopError(Exit.FAILED, "there is no recorded demo: run `envwatch demo` first")
         return clean(f"http://{DEMO_PROFILE}")
     try:
-        return clean(credentials_of(settings, os.environ, now_ms=time.time() * 1000).base_url)
+        return clean(read_credentials(settings, os.environ, now_ms=time.time() * 1000).base_url)
     except CredentialsError:
         return clean(without_key(settings, os.environ).base_url)
 
@@ -56,7 +56,7 @@ def is_demo(settings: Settings) -> bool:
     return settings.profile == DEMO_PROFILE and not settings.profile_in_file
 
 
-def past_of(settings: Settings, base_url: SafeText) -> StoredPast:
+def open_past(settings: Settings, base_url: SafeText) -> StoredPast:
     """Return the history of a profile's server."""
     return StoredPast(history_folder_for(server_in(base_url), settings))
 
@@ -81,7 +81,7 @@ def recorded_profile(settings: Settings, acks: Acks | None = None) -> RecordedPr
     if not settings.history:
         advice = "the setting `history` is false, so nothing is recorded"
     own_acks = None if is_demo(settings) else acks
-    return RecordedProfile(clean(settings.profile), host, past_of(settings, base_url), advice, own_acks, server)
+    return RecordedProfile(clean(settings.profile), host, open_past(settings, base_url), advice, own_acks, server)
 
 
 def recorded_periods(
@@ -93,7 +93,7 @@ def recorded_periods(
         StopError: no source has records.
     """
     from envwatch.history.past import HistoryError
-    from envwatch.views.events.matching import matcher_of
+    from envwatch.views.events.matching import compile_matcher
     from envwatch.views.report.period import matching, recorded_in
 
     found: list[Recorded] = []
@@ -105,7 +105,7 @@ def recorded_periods(
             stops.append(StopError(Exit.FAILED, f"the history of {profile} cannot be read: {error}"))
             continue
         if recorded is not None:
-            found.append(matching(recorded, matcher_of(query, profile)) if query else recorded)
+            found.append(matching(recorded, compile_matcher(query, profile)) if query else recorded)
             continue
         when = f"from {date_text(since, None)} to {date_text(until, None)}"
         stops.append(StopError(Exit.FAILED, f"nothing was recorded of profile {profile} on {host} {when}; {advice}"))

@@ -113,7 +113,7 @@ _Candidate: TypeAlias = "tuple[Callable[[], Credentials | None], tuple[_Address,
 """A search for a key, and addresses for the key, in order of precedence."""
 
 
-def credentials_of(
+def read_credentials(
     settings: Settings,
     environ: Mapping[str, str],
     *,

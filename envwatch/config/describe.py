@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.config.declared import ADVANCED_SETTINGS, ALTERNATIVES, COMMON, SETTINGS, ProfileSettings
 from envwatch.config.schema import Config, Document
-from envwatch.config.settings import DEFAULT_PROFILE, PREFIX, Settings, Sources, mistakes_in_limits, settings_of
+from envwatch.config.settings import DEFAULT_PROFILE, PREFIX, Settings, Sources, build_settings, mistakes_in_limits
 from envwatch.config.values import seconds_text
 from envwatch.deliver.delivery import without_secret
 from envwatch.model.limits import ONE_MESSAGE_FROM, SETTABLE
@@ -115,7 +115,7 @@ def warnings_about(document: Document) -> tuple[SafeText, ...]:
 def settings_in(document: Document) -> Iterator[Settings]:
     """Yield the settings of each profile in the file, the default one first."""
     for profile in dict.fromkeys((document.config.default_profile or DEFAULT_PROFILE, *document.config.profiles)):
-        yield settings_of(Sources(document=document), profile, clean("the file"))
+        yield build_settings(Sources(document=document), profile, clean("the file"))
 
 
 def _toml_line(name: str, text: str) -> str:

@@ -60,7 +60,7 @@ _ProfileSettings: Final = create_model(
 _BY_NAME: Final = Field(json_schema_extra={"propertyNames": {"pattern": f"^{PROFILE_NAME.pattern}$"}})
 
 
-def _table_of(shape: Any, name: str, doc: str, **rules: tuple[object, str]) -> type[BaseModel]:  # noqa: ANN401 - a NamedTuple
+def _make_table(shape: Any, name: str, doc: str, **rules: tuple[object, str]) -> type[BaseModel]:  # noqa: ANN401 - a NamedTuple
     """Return the model of tables like a named tuple; `rules` has rule and help of each setting."""
     types, defaults = get_type_hints(shape), shape._field_defaults
     fields: Any = {
@@ -70,7 +70,7 @@ def _table_of(shape: Any, name: str, doc: str, **rules: tuple[object, str]) -> t
     return create_model(name, __config__=ConfigDict(extra="forbid", frozen=True), __doc__=doc, **fields)
 
 
-OwnView: Final = _table_of(
+OwnView: Final = _make_table(
     NamedView,
     "OwnView",
     "A view of your own: machines, columns, order and groups under one name and key.",
@@ -86,7 +86,7 @@ OwnView: Final = _table_of(
     group=(validators.GROUP, "A column whose equal values form a group; no groups by default."),
     key=(LINE, "The key that chooses the view on the dashboard; by default, only the palette lists the view."),
 )
-Command: Final = _table_of(
+Command: Final = _make_table(
     RowCommand,
     "Command",
     "A command of your own for the machine under the cursor.",
@@ -178,12 +178,12 @@ class Document:
         return clean(f"{self.path}:{number}" if number else str(self.path))
 
 
-def document_of(path: Path, content: bytes) -> tuple[Document, tuple[SafeText, ...]]:
+def parse_document(path: Path, content: bytes) -> tuple[Document, tuple[SafeText, ...]]:
     """Return a file's usable parts, and a line for each mistake, in the file's order."""
     table, lines, mistakes_of_syntax = parsed(content)
     if "keys" in table:
         table["keys"] = validators.read_keys(table["keys"])
-    config, found = _config_of(table)
+    config, found = _validate_config(table)
     found += _contradictions(config, table)
     document = Document(path, config, lines, tuple(range(len(config.hooks))))
 
@@ -204,7 +204,7 @@ def document_of(path: Path, content: bytes) -> tuple[Document, tuple[SafeText, .
     return replace(document, config=config, hook_indices=tuple(usable), hook_mistakes=hook_mistakes), in_order
 
 
-def _config_of(table: dict[str, Any]) -> tuple[Config, list[_Mistake]]:
+def _validate_config(table: dict[str, Any]) -> tuple[Config, list[_Mistake]]:
     mistakes: list[_Mistake] = []
     while True:
         try:

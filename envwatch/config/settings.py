@@ -152,9 +152,9 @@ def document_and_mistakes(path: Path, *, must_exist: bool) -> tuple[Document | N
         if isinstance(error, (FileNotFoundError, NotADirectoryError)) and not must_exist:
             return None, ()
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    from envwatch.config.schema import document_of  # noqa: PLC0415 - only with a file
+    from envwatch.config.schema import parse_document  # noqa: PLC0415 - only with a file
 
-    return document_of(path, content)
+    return parse_document(path, content)
 
 
 def mistakes_in_variables(environ: Mapping[str, str], document: Document | None, path: Path) -> tuple[SafeText, ...]:
@@ -168,7 +168,7 @@ def mistakes_in_variables(environ: Mapping[str, str], document: Document | None,
     return tuple(lines)
 
 
-def all_settings_of(
+def read_settings(
     options: Mapping[str, Any],
     environ: Mapping[str, str],
     *,
@@ -185,13 +185,13 @@ def all_settings_of(
     names, origin = _profiles(options.get("profile"), environ, document, path)
     sources = Sources(document=document, options=options, environ=environ, remembered=remembered or {}, only=only)
     are_several = len(names) > 1
-    found = [replace(settings_of(sources, name, origin), is_one_of_several=are_several) for name in names]
+    found = [replace(build_settings(sources, name, origin), is_one_of_several=are_several) for name in names]
     if mistakes := [mistake for settings in found for mistake in mistakes_in_limits(settings)]:
         raise ConfigError(*dict.fromkeys(mistakes))
     return found
 
 
-def settings_of(sources: Sources, profile: str, origin: SafeText) -> Settings:
+def build_settings(sources: Sources, profile: str, origin: SafeText) -> Settings:
     """Return the settings of a profile, in the file or not; `origin` belongs to the profile's name.
 
     Raises:

@@ -14,7 +14,7 @@ from unicodedata import category
 
 from envwatch.model.redactor import LIKE_A_KEY, ReportedError
 from envwatch.model.text import SafeText, clean, did_you_mean
-from envwatch.model.times import date_text, moment_of, past_moment_of
+from envwatch.model.times import date_text, parse_moment, parse_past_moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -71,7 +71,7 @@ def past(what: str) -> Callable[[object], str]:
     def read(raw: object) -> str:
         from envwatch.model.limits import ZONES_APART  # noqa: PLC0415 - only with such an option
 
-        if past_moment_of(str(raw), datetime.now(UTC) + ZONES_APART) is None:
+        if parse_past_moment(str(raw), datetime.now(UTC) + ZONES_APART) is None:
             raise ValueError(f"must be {what}")
         return str(raw)
 
@@ -83,7 +83,7 @@ def future(raw: object) -> str:
     from envwatch.model.limits import ZONES_APART  # noqa: PLC0415 - only with such an option
 
     now = datetime.now(UTC)
-    if (at := moment_of(str(raw), now - ZONES_APART)) is None:
+    if (at := parse_moment(str(raw), now - ZONES_APART)) is None:
         raise ValueError("must be a time like 15:30 or '2026-11-25 15:30', or ISO 8601 with an offset")
     if at <= now - ZONES_APART:
         raise ValueError(past_end(now))

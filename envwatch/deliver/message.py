@@ -126,7 +126,7 @@ class Message:
         return {**NO_ROW, **named, "ENVWATCH_PROFILE": composed(self.context.profile)}
 
 
-def message_of(  # noqa: PLR0913  the origins of a message
+def build_message(  # noqa: PLR0913  the origins of a message
     subject: Event | Incident,
     hook: SafeText,
     context: Context,

@@ -79,7 +79,7 @@ class Acceptance(NamedTuple):
     """Earlier quarantined listings without the rows of `believed_absences`."""
 
 
-def acceptance_of(
+def accept_listing(
     quarantine: QuarantinedListing | None,
     environments: Environments,
     rows: Rows,

@@ -18,7 +18,7 @@ from envwatch.fleet.anomalies import (
     Acceptance,
     QuarantinedListing,
     StallDetector,
-    acceptance_of,
+    accept_listing,
     in_groups,
     still_listed,
     while_not_running,
@@ -520,7 +520,7 @@ def _after_listing(
     seen = reading.seen
     reading = reading._replace(seen=replace(seen, last_run=_of_same_account(seen.last_run, rows.values())))
     known = reading.seen.known_environments
-    acceptance = acceptance_of(before.quarantine, known, rows, reading.snapshot, reading.asked.monotonic)
+    acceptance = accept_listing(before.quarantine, known, rows, reading.snapshot, reading.asked.monotonic)
     if acceptance.quarantine is not None and acceptance.quarantine.is_whole:
         return _after_quarantine(reading, acceptance)
     return _after_accepted(reading, acceptance, kept)

@@ -445,7 +445,7 @@ def _is_unchanged(tracked: TrackedEnvironment, environment: Environment, at: Ser
     if tracked.transitions or tracked.clock_suspect or tracked.absent or listing.is_date_wrong:
         return False
     before = tracked.environment
-    # An unchanged row is mostly the same object, see `page_of`; a changed row mostly has a new heartbeat.
+    # An unchanged row is mostly the same object, see `parse_page`; a changed row mostly has a new heartbeat.
     if environment is not before and (
         environment.last_heartbeat_at != before.last_heartbeat_at or environment != before
     ):

@@ -13,7 +13,7 @@ from envwatch.letta.errors import FAILURES
 from envwatch.letta.relayed_listing import asked_at_of
 from envwatch.model import limits
 from envwatch.model.outcome import ListedPage
-from envwatch.model.page import page_of
+from envwatch.model.page import parse_page
 from envwatch.model.shared_marks import without_marks
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def _row_in(response: Response) -> Environment | None:
     if response.status != HTTPStatus.OK:
         return None
     try:
-        page = page_of(b'{"connections":[%b],"hasNextPage":false}' % response.body)
+        page = parse_page(b'{"connections":[%b],"hasNextPage":false}' % response.body)
     except FAILURES:
         return None
     return page.environments[0] if len(page.environments) == 1 and not page.rejected else None

@@ -17,9 +17,9 @@ from envwatch.letta.absences import Absences
 from envwatch.letta.errors import (
     FAILURES,
     Endpoint,
-    ack_failure_of,
-    ack_refusal_of,
-    failure_of,
+    explain_ack_failure,
+    explain_ack_refusal,
+    explain_failure,
     offset_in,
     page_in,
 )
@@ -347,7 +347,7 @@ class Client:
         except TimeoutError:
             why = self._too_slow(f"page {fetch.pages_read + 1}", self._limits.page_deadline)
         except FAILURES as error:
-            why = failure_of(error, self._endpoint)
+            why = explain_failure(error, self._endpoint)
         else:
             if not isinstance(page, SourceError):
                 cursor = fetch.add(page, response, listing)
@@ -430,11 +430,11 @@ class Client:
                     raise SourceError(Failure(Cause.REFUSED, composed(what)))
                 response = await self._transport.send(method, f"{ACKS_PATH}/{quote(uuid, safe='')}", content=content)
         except FAILURES as error:
-            why = ack_failure_of(error, self._endpoint, deadline)
+            why = explain_ack_failure(error, self._endpoint, deadline)
         else:
             if httpx.codes.is_success(response.status):
                 return response
-            why = ack_refusal_of(response, self._endpoint, is_of_known=method != "PUT")
+            why = explain_ack_refusal(response, self._endpoint, is_of_known=method != "PUT")
         raise why  # outside the `except`, see `errors`
 
     def _too_slow(self, what: str, deadline: timedelta) -> SourceError:

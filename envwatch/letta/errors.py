@@ -21,7 +21,7 @@ from envwatch.model import limits
 from envwatch.model.clock import OffsetBounds
 from envwatch.model.listing_api import NOT_PASSED_ON, WRONG_BASE_URL
 from envwatch.model.outcome import Cause, Failure, SourceError
-from envwatch.model.page import Page, PageError, Pool, page_of
+from envwatch.model.page import Page, PageError, Pool, parse_page
 from envwatch.model.redactor import Redactor
 from envwatch.model.text import SafeText, clean, composed
 
@@ -112,9 +112,9 @@ def page_in(
 ) -> Page | SourceError:
     """Return the page or failure; unchanged `rows` of the last listing are reused."""
     if response.status != httpx.codes.OK:
-        return refusal_of(response, endpoint)
+        return explain_refusal(response, endpoint)
     try:
-        return page_of(response.body, rows, pool)
+        return parse_page(response.body, rows, pool)
     except PageError as error:
         what = f"sent no list of machines ({endpoint.quoted(str(error))})"
         if (page := _web_page(response, endpoint)) is not None:
@@ -130,7 +130,7 @@ def offset_in(response: Response) -> OffsetBounds | None:
     return OffsetBounds.of_answer(date, response.asked_at, response.answered_at)
 
 
-def failure_of(error: Exception, endpoint: Endpoint) -> SourceError:
+def explain_failure(error: Exception, endpoint: Endpoint) -> SourceError:
     """Return the failure for an exception in `FAILURES`."""
     host, nearest = endpoint.host, endpoint.nearest
     cause = Cause.GARBLED
@@ -161,7 +161,7 @@ def failure_of(error: Exception, endpoint: Endpoint) -> SourceError:
     return SourceError(Failure(cause, composed(what)))
 
 
-def refusal_of(response: Response, endpoint: Endpoint) -> SourceError:
+def explain_refusal(response: Response, endpoint: Endpoint) -> SourceError:
     """Return the failure for a status other than 200."""
     status = response.status
     if 300 <= status < 400:
@@ -184,9 +184,9 @@ def refusal_of(response: Response, endpoint: Endpoint) -> SourceError:
     return SourceError(Failure(cause, text, retry_after(response.headers, response.answered_at)))
 
 
-def ack_failure_of(error: Exception, endpoint: Endpoint, deadline: timedelta) -> SourceError:
+def explain_ack_failure(error: Exception, endpoint: Endpoint, deadline: timedelta) -> SourceError:
     """Return an acknowledgement's failure for an exception in `FAILURES`."""
-    failure = failure_of(error, endpoint).failure
+    failure = explain_failure(error, endpoint).failure
     match error:
         case httpx.ConnectError() | httpx.ConnectTimeout() | httpx.ProxyError():
             return SourceError(failure)
@@ -196,9 +196,9 @@ def ack_failure_of(error: Exception, endpoint: Endpoint, deadline: timedelta) ->
     return SourceError(replace(failure, message=composed(what)))
 
 
-def ack_refusal_of(response: Response, endpoint: Endpoint, *, is_of_known: bool) -> SourceError:
+def explain_ack_refusal(response: Response, endpoint: Endpoint, *, is_of_known: bool) -> SourceError:
     """Return the failure for a refused acknowledgement, or a refused change of a known one."""
-    failure, host, words = refusal_of(response, endpoint).failure, endpoint.host, _words(response, endpoint)
+    failure, host, words = explain_refusal(response, endpoint).failure, endpoint.host, _words(response, endpoint)
     cause = failure.cause
     match response.status:
         case 403:

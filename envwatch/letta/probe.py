@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from envwatch.letta.daemon_thread import run_in_daemon_thread
-from envwatch.letta.errors import FAILURES, Endpoint, failure_of, offset_in, page_in, refusal_of
+from envwatch.letta.errors import FAILURES, Endpoint, explain_failure, explain_refusal, offset_in, page_in
 from envwatch.letta.http import httpx
 from envwatch.letta.relayed_listing import age_in
 from envwatch.letta.transport import Response, Transport
@@ -83,14 +83,14 @@ class Probe:
         except (OSError, UnicodeError) as error:  # UnicodeError: an invalid name
             problem = httpx.ConnectError("")
             problem.__cause__ = error
-            raise failure_of(problem, self._endpoint) from None
+            raise explain_failure(problem, self._endpoint) from None
         return tuple(dict.fromkeys(clean(str(address[0]), 100) for *_, address in found))
 
     async def health(self) -> Exchange:
         """Request `GET /v1/health`, which a server need not have."""
         response, exchange = await self._get(HEALTH_PATH)
         if response.status >= 300 and response.status != 404:
-            return replace(exchange, failure=refusal_of(response, self._endpoint).failure)
+            return replace(exchange, failure=explain_refusal(response, self._endpoint).failure)
         version = response.json_object.get("version")
         return replace(exchange, version=self._endpoint.quoted(version, 40) if isinstance(version, str) else None)
 
@@ -122,7 +122,7 @@ class Probe:
             what = f"{self._endpoint.host} did not answer within {deadline.total_seconds():g} s"
             why = SourceError(Failure(Cause.TIMEOUT, composed(what)))
         except FAILURES as error:
-            why = failure_of(error, self._endpoint)
+            why = explain_failure(error, self._endpoint)
         else:
             took, tls = timedelta(seconds=time.monotonic() - asked), response.tls
             end = None if tls is None else (tls.getpeercert() or {}).get("notAfter")

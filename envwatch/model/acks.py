@@ -72,7 +72,7 @@ def new_uuid() -> SafeText:
     return clean(str(uuid4()))
 
 
-def note_of(typed: str) -> SafeText:
+def clean_note(typed: str) -> SafeText:
     """Return a typed note, cleaned and shortened."""
     return clean(" ".join(typed.split()), LONGEST_NOTE)
 
@@ -133,7 +133,7 @@ def note_in(body: JsonValue) -> SafeText:
 def _checked_note(note: JsonValue) -> SafeText:
     if not isinstance(note, str) or len(note) > LONGEST_NOTE:
         raise ValueError(f"`note` must be a text of at most {LONGEST_NOTE} characters")
-    return note_of(note)
+    return clean_note(note)
 
 
 def _loss_in(raw: JsonValue) -> AckedLoss:

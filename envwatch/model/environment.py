@@ -313,7 +313,7 @@ WIRE_NAMES: Final = frozenset(each.wire for each in WIRE_FIELDS)
 
 
 def wire_row(environment: Environment) -> dict[str, JsonValue]:
-    """Return a row under the API's names; `environment_of` reads an equal row, apart from a hashed id.
+    """Return a row under the API's names; `parse_environment` reads an equal row, apart from a hashed id.
 
     Missing values are null or left out, as on the platform's fresh rows.
     """

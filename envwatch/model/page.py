@@ -165,7 +165,7 @@ _ENVIRONMENT: Final = SchemaValidator(_ROW_SCHEMA)
 _PAGE: Final = SchemaValidator(_PAGE_SCHEMA)
 
 
-def environment_of(row: JsonValue) -> Environment:
+def parse_environment(row: JsonValue) -> Environment:
     """Return a decoded row with clean text.
 
     Raises:
@@ -212,7 +212,7 @@ _OBJECTS: Final = [each.name for each in WIRE_FIELDS if each.kind is ValueKind.O
 _texts_of: Final[Callable[[Environment], tuple[SafeText | None, ...]]] = attrgetter(*_TEXTS)
 
 
-def page_of(data: bytes, known: Mapping[SafeText, Environment] | None = None, pool: Pool | None = None) -> Page:
+def parse_page(data: bytes, known: Mapping[SafeText, Environment] | None = None, pool: Pool | None = None) -> Page:
     """Return the page in a response's inflated body.
 
     Reuse of equal `known` rows of an earlier listing saves memory and makes comparisons cheap.
@@ -310,7 +310,7 @@ def _page_row_by_row(data: bytes) -> Page:
         if id_ and isinstance(id_, str):
             _note_id(received_ids, clean_key(id_), id_)
         try:
-            environments.append(environment_of(row))
+            environments.append(parse_environment(row))
         except ValueError:
             if id_ and isinstance(id_, str):
                 rejected_ids.append(clean_key(id_))

@@ -77,7 +77,7 @@ class TimeStyle(StrEnum):
 _DURATION = re.compile(r"(?=.)(?:([0-9]{1,4})d)?(?:([0-9]{1,5})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,8})s)?", re.ASCII)
 
 
-def duration_of(text: str) -> timedelta | None:
+def parse_duration(text: str) -> timedelta | None:
     """Return a typed duration: `30m`, `2h`, `1d`, `1h30m`."""
     match = _DURATION.fullmatch(text.strip())
     if match is None:
@@ -92,7 +92,7 @@ _DATE = re.compile(
 )
 
 
-def moment_of(text: str, now: datetime, zone: tzinfo | None = None) -> datetime | None:
+def parse_moment(text: str, now: datetime, zone: tzinfo | None = None) -> datetime | None:
     """Return a typed moment in UTC, if valid; `now` has a zone.
 
     `text` is the next time of day (`15:30`, `15:30:10`), or a date with a time (`2026-11-25 15:30`, or ISO 8601).
@@ -120,7 +120,7 @@ _PAST = re.compile(
 )
 
 
-def past_moment_of(text: str, now: datetime, zone: tzinfo | None = None) -> datetime | None:
+def parse_past_moment(text: str, now: datetime, zone: tzinfo | None = None) -> datetime | None:
     """Return a typed moment of the past in UTC, if valid; `now` has a zone.
 
     `text` is `now`, a duration ago (`8h`, `3m ago`), the last time of day (`02:13:05`), a day's midnight (`yesterday`,
@@ -154,7 +154,7 @@ def past_moment_of(text: str, now: datetime, zone: tzinfo | None = None) -> date
 
 
 def _time_ago(text: str) -> timedelta | None:
-    return timedelta() if text == "NOW" else duration_of(text.removesuffix("AGO").replace(" ", "").lower())
+    return timedelta() if text == "NOW" else parse_duration(text.removesuffix("AGO").replace(" ", "").lower())
 
 
 def _instants(local: datetime, zone: tzinfo | None) -> tuple[datetime, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from envwatch.fleet.presence import Presence
@@ -129,7 +129,7 @@ class TextField(Field):
         if operator not in ("", "="):
             typed = quote_if_needed(clean(token.text, 40))
             raise token.error(f"{self.name} cannot be compared; as text, quote it: {self.name}:{typed}")
-        pattern = Pattern((clean(rest.text),)) if operator else lexer.pattern_of(rest)
+        pattern = Pattern((clean(rest.text),)) if operator else lexer.parse_pattern(rest)
         if not pattern:
             raise token.error(f"a value is missing; {self.name}:{NONE} finds machines without a value")
         if pattern.plain is not None:
@@ -157,7 +157,7 @@ class VersionField(TextField):
         is_text = not is_release(rest.text.lower()) and ".." not in rest.shape
         if is_text and not operator:
             return super()._parse(token, operator, rest, zone)
-        return self._compared(token, operator, lexer.version_of, self._version_test)
+        return self._compared(token, operator, lexer.parse_version, self._version_test)
 
     def _version_test(self, holds: Callable[[VersionKey], bool], _: str) -> Test:
         @lru_cache(maxsize=1024)  # a fleet of 10,000 environments has a dozen versions
@@ -184,11 +184,11 @@ class NumberField(Field):
     def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:  # noqa: ARG002  as the others
         match self.kind:
             case Filter.SHARE:
-                return self._compared(token, operator, lexer.percent_of, self._number_test)
+                return self._compared(token, operator, lexer.parse_percent, self._number_test)
             case Filter.NUMBER:
-                return self._compared(token, operator, lexer.number_of, self._number_test)
+                return self._compared(token, operator, lexer.parse_number, self._number_test)
             case _:
-                return self._compared(token, operator, lambda part: lexer.time_span_of(part, zone), self._number_test)
+                return self._compared(token, operator, partial(lexer.parse_time_span, zone=zone), self._number_test)
 
     def _number_test(self, holds: Callable[[float], bool], kind: str) -> Test:
         number = self.number

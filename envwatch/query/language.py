@@ -22,7 +22,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from envwatch.model.text import SafeText, clean
-from envwatch.query.lexer import QueryError, Token, normalize, pattern_of, quote_if_needed, quoted, text_test, tokens
+from envwatch.query.lexer import QueryError, Token, normalize, parse_pattern, quote_if_needed, quoted, text_test, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -297,7 +297,7 @@ def _word(body: Token, token: Token, *, is_negated: bool) -> TextTerm:
     from envwatch.query.fields import state_test
 
     _refuse_other_languages(body)
-    pattern = pattern_of(body)
+    pattern = parse_pattern(body)
     if not pattern:
         raise token.error("a word is missing after the !" if is_negated else "there is nothing in the quotes")
     source = str(pattern)

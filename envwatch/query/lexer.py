@@ -162,7 +162,7 @@ def within(low: Any, high: Any) -> Callable[[Any], bool]:  # noqa: ANN401 - any 
     return (lambda value: value < high) if low is None else (lambda value: low <= value < high)
 
 
-def time_span_of(token: Token, zone: tzinfo | None) -> OrderedLiteral:
+def parse_time_span(token: Token, zone: tzinfo | None) -> OrderedLiteral:
     """Read a duration (`90s`, `1h30m`) or a date (`2026-11-24T03:00`).
 
     Raises:
@@ -197,7 +197,7 @@ def _calendar_bounds(match: re.Match[str], zone: tzinfo | None) -> tuple[float, 
     return start_ms, start_ms + _UNITS_MS["m" if second is None else "s"]
 
 
-def version_of(token: Token) -> OrderedLiteral:
+def parse_version(token: Token) -> OrderedLiteral:
     """Read a version.
 
     Raises:
@@ -210,7 +210,7 @@ def version_of(token: Token) -> OrderedLiteral:
     return OrderedLiteral(text, "version", version_key(text), end, end)
 
 
-def percent_of(token: Token) -> OrderedLiteral:
+def parse_percent(token: Token) -> OrderedLiteral:
     """Read a percentage.
 
     Raises:
@@ -222,7 +222,7 @@ def percent_of(token: Token) -> OrderedLiteral:
     return OrderedLiteral(match[1], "percent", start, math.nextafter(start, math.inf), math.floor(start) + 1.0)
 
 
-def number_of(token: Token) -> OrderedLiteral:
+def parse_number(token: Token) -> OrderedLiteral:
     """Read a number.
 
     Raises:
@@ -256,7 +256,7 @@ class Pattern:
         return self.pieces[0] if len(self.pieces) == 1 else None
 
 
-def pattern_of(token: Token) -> Pattern:
+def parse_pattern(token: Token) -> Pattern:
     """Read a text with unquoted `*` and `?` as wildcards."""
     pieces, start = [], 0
     for shape in re.split(r"([*?]+)", token.shape):

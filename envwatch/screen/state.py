@@ -16,7 +16,7 @@ from envwatch.fleet.tracking import ChangeTag
 from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs
 from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.model.times import NOTHING, TimeStyle, zone_of
-from envwatch.views.table.block import NO_BLOCK, Block, block_of
+from envwatch.views.table.block import NO_BLOCK, Block, build_block
 from envwatch.watch.acknowledging import NO_TEAM_SERVERS, TeamServers
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class MonitorState:
         """Return the state with new block and counts."""
         listed = [profile_state for profile_state in self.monitor.fleet if profile_state.listed is not None]
         counts = sum((counts_at(profile_state, self.now) for profile_state in listed), _NO_COUNTS)
-        return replace(self, block=block_of(self.monitor, self.now, self.block), counts=counts)
+        return replace(self, block=build_block(self.monitor, self.now, self.block), counts=counts)
 
     def has_rows_of(self, other: MonitorState) -> bool:
         """Whether both states have the same rows, apart from ages."""

@@ -29,7 +29,7 @@ from envwatch.model.listing_api import (
 )
 from envwatch.model.text import SafeText, clean
 from envwatch.serve.answers import Answer, ProfileEndpoint, Request
-from envwatch.serve.tokens import ACKS, GUESSES, RateLimit, Tokens, Viewer, network_of, viewer_of
+from envwatch.serve.tokens import ACKS, GUESSES, RateLimit, Tokens, Viewer, find_viewer, network_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -183,7 +183,7 @@ class ServingApp:
         own = [
             name
             for name, tokens in self.tokens.items()
-            if viewer_of(request.header("authorization"), tokens) is not None
+            if find_viewer(request.header("authorization"), tokens) is not None
         ]
         self._admit([own[0] if own else self._first], request, now)
         paths = " or ".join(f"{PROFILES_PATH}/{name}" for name in own)
@@ -211,7 +211,7 @@ class ServingApp:
         Raises:
             RefusedError: the token is wrong (401), or the address sent too many wrong tokens (429).
         """
-        viewers = [viewer_of(request.header("authorization"), self.tokens[profile]) for profile in profiles]
+        viewers = [find_viewer(request.header("authorization"), self.tokens[profile]) for profile in profiles]
         if (viewer := viewers[0]) is not None and None not in viewers:
             request.viewer = viewer.name
             return viewer

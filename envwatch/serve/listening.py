@@ -46,7 +46,7 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def address_of(text: object) -> Address:
+def parse_address(text: object) -> Address:
     """Return the address in a text such as `[::1]:8283` or `localhost:8283`.
 
     IPv4 written as IPv6 (`::ffff:127.0.0.1`) is refused: Python versions disagree whether that is loopback.

@@ -94,7 +94,7 @@ class Connection:
         try:
             while (head := await self._next_head()) is not None:
                 self.is_answering = True
-                request = self._request_of(head)
+                request = self._parse_request(head)
                 self._wait_at_most(ANSWER_S)
                 if not request.has_body:
                     self._http.next_event()  # the end of the request
@@ -130,7 +130,7 @@ class Connection:
             raise h11.RemoteProtocolError("unknown version of HTTP")
         return event
 
-    def _request_of(self, head: h11.Request) -> Request:
+    def _parse_request(self, head: h11.Request) -> Request:
         address, port = (self._writer.get_extra_info("peername") or ("", 0))[:2]
         path, _, query = _ORIGIN.sub("", head.target.decode("ascii")).partition("#")[0].partition("?")
         headers = {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers}  # the last value wins

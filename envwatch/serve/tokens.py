@@ -48,7 +48,7 @@ class Viewer(NamedTuple):
 Tokens: TypeAlias = tuple[tuple[Viewer, bytes], ...]
 
 
-def viewer_of(authorization: str, tokens: Tokens) -> Viewer | None:
+def find_viewer(authorization: str, tokens: Tokens) -> Viewer | None:
     """Return the viewer of an `Authorization` header, in equal time for right and wrong tokens."""
     scheme = _SCHEME.match(authorization)
     sent = _digest(authorization[scheme.end() :].strip() if scheme else "")
@@ -72,7 +72,7 @@ def tokens_in(path: Path, learn: Callable[[str], None]) -> Tokens:
         ServerError: the file is unusable or has no token.
     """
     name = clean(str(path))
-    tokens = _tokens_of(_content(path), name, learn)
+    tokens = _parse_tokens(_content(path), name, learn)
     if not tokens:
         raise ServerError(f"the file of tokens {name} has none: `envwatch serve --new-token NAME` adds one")
     return tokens
@@ -114,7 +114,7 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def _tokens_of(content: bytes, name: str, learn: Callable[[str], None]) -> Tokens:
+def _parse_tokens(content: bytes, name: str, learn: Callable[[str], None]) -> Tokens:
     # A typing error must not silently remove a viewer.
     found: dict[Viewer, bytes] = {}
     for number, line in enumerate(content.decode("utf-8-sig", "replace").splitlines(), 1):
@@ -152,7 +152,7 @@ def add_token(path: Path, user: str, *, may_ack: bool = False) -> str:
     try:
         with locked(path, follows_link=True) as descriptor:
             content = _content(path)
-            viewers = [viewer.name for viewer, _ in _tokens_of(content, name, lambda _: None)]
+            viewers = [viewer.name for viewer, _ in _parse_tokens(content, name, lambda _: None)]
             if user in viewers:
                 raise ServerError(f"{name} has a token of {user} already: remove its line first")
             token = f"ew-{secrets.token_urlsafe(32)}"

@@ -339,7 +339,7 @@ _BY_TYPE: Final[dict[str, Codec[Any]]] = {
 }
 
 
-def codecs_of(kind: Any, *without: str) -> dict[str, Codec[Any]]:  # noqa: ANN401  any class
+def build_codecs(kind: Any, *without: str) -> dict[str, Codec[Any]]:  # noqa: ANN401  any class
     """Return the codecs of a record's fields, in declared order."""
     found: dict[str, Codec[Any]] = {}
     for name, annotation in annotations_of(kind).items():
@@ -350,12 +350,12 @@ def codecs_of(kind: Any, *without: str) -> dict[str, Codec[Any]]:  # noqa: ANN40
 
 
 for _kind in (Ack, AnomalyFinding, Failed, QuarantinedListing, ServerClock, StallDetector, Verdict, EnvironmentState):
-    _BY_TYPE[_kind.__name__] = record(_kind, **codecs_of(_kind))
-_BY_TYPE["Limits"] = whole_record(Limits, **codecs_of(Limits))
+    _BY_TYPE[_kind.__name__] = record(_kind, **build_codecs(_kind))
+_BY_TYPE["Limits"] = whole_record(Limits, **build_codecs(Limits))
 _BY_TYPE["Snapshot"] = record(
-    partial(Snapshot, pages=(), rows={}, served=None), **codecs_of(Snapshot, "pages", "rows", "served")
+    partial(Snapshot, pages=(), rows={}, served=None), **build_codecs(Snapshot, "pages", "rows", "served")
 )
 
-PROFILE_STATE: Final[Mapping[str, Codec[Any]]] = codecs_of(
+PROFILE_STATE: Final[Mapping[str, Codec[Any]]] = build_codecs(
     ProfileState, "profile", "server", "environments", "last_run"
 )

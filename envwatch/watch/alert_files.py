@@ -66,7 +66,7 @@ def earlier_alerts(name: SafeText, profile: SelectedProfile, now: Clocks) -> Ale
     return alert_state(ALERT_STATE.read_or_empty(alert_file_for(*profile)), name, now)
 
 
-def alert_files_of(profiles: Profiles, hooks: Sequence[HookSettings]) -> AlertFiles:
+def open_alert_files(profiles: Profiles, hooks: Sequence[HookSettings]) -> AlertFiles:
     """Return the watched profiles' alert states; without hooks, no file is used."""
     names = frozenset(hook.name for hook in hooks)
     watched = profiles if hooks else Profiles()

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 def find_credentials(settings: Settings, ask: Callable[[], str] | None = None) -> Credentials:
     """Return a profile's key and address; the redactor learns the key. `ask` asks the user for a missing key."""
-    from envwatch.config.credentials import credentials_of
+    from envwatch.config.credentials import read_credentials
 
-    credentials = credentials_of(settings, os.environ, now_ms=time.time() * 1000, ask=ask)
+    credentials = read_credentials(settings, os.environ, now_ms=time.time() * 1000, ask=ask)
     redactor().learn(credentials.key.get_secret_value())
     return credentials
 

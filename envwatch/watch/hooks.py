@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from envwatch.alerts.hook_rules import HookState, following
 from envwatch.alerts.incident import Incident
 from envwatch.alerts.ledger import Progress
-from envwatch.deliver.message import Context, message_of
+from envwatch.deliver.message import Context, build_message
 from envwatch.deliver.runner import Runner
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, WallMs
@@ -87,7 +87,7 @@ class HookDispatch:
                     ledger = ledger.due(each.id, name, each.profile, now.monotonic)
                 else:
                     context = self._contexts[each.profile]
-                    self.runner.put(name, message_of(each, name, context, update.monitor, now))
+                    self.runner.put(name, build_message(each, name, context, update.monitor, now))
             for incident, progress in following(self._states[name], update.monitor, now, self._alerts.held):
                 self.runner.drop(name, incident.id)
                 ledger = ledger.next_due(incident.id, name, progress, now.monotonic)
@@ -120,7 +120,7 @@ class HookDispatch:
                     is_end = progress is Progress.END_DUE
                     at = Clocks(WallMs(now.wall - ago_s * 1000), announcement.at) if is_end else now
                     context = self._contexts[incident.profile]
-                    self.runner.put(name, message_of(incident, name, context, monitor, at, progress=progress))
+                    self.runner.put(name, build_message(incident, name, context, monitor, at, progress=progress))
 
     async def _before_try(self, hook: SafeText, message: Message) -> None:
         if (incident := message.incident) is None:

@@ -175,12 +175,12 @@ async def alerting(  # noqa: PLR0913  what `monitoring` takes, and what sends
 
     `user` acknowledges on this machine. At the end, waiting messages get a short time.
     """
-    from envwatch.watch.alert_files import alert_files_of
+    from envwatch.watch.alert_files import open_alert_files
     from envwatch.watch.hooks import HookDispatch, message_contexts
-    from envwatch.watch.pinging import pinging, pings_of
+    from envwatch.watch.pinging import find_pings, pinging
 
     hooks = profiles.first.hooks if deliveries else ()
-    alerts, pings = alert_files_of(profiles, hooks), pings_of(profiles)
+    alerts, pings = open_alert_files(profiles, hooks), find_pings(profiles)
     async with monitoring(profiles, poll_log, deadline, alerts, is_recorded=is_recorded) as watched:
         if deliveries:
             from envwatch.deliver.delivery import unusable_hooks

@@ -107,7 +107,7 @@ def _are_listed(update: MonitorUpdate, names: Iterable[SafeText]) -> bool:
     return all(update.monitor.fleet.by_profile[name].listed is not None for name in names)
 
 
-def pings_of(profiles: Profiles) -> list[DeadMansSwitch]:
+def find_pings(profiles: Profiles) -> list[DeadMansSwitch]:
     """Return a switch for each address.
 
     Raises:

@@ -105,10 +105,12 @@ def matcher_for(query: str, settings: Settings, judge: Judge | None = None) -> M
     if not query:
         return EVERYTHING
     from envwatch.query.presentation import TIMELESS
-    from envwatch.views.events.matching import matcher_of
+    from envwatch.views.events.matching import compile_matcher
 
     profile = clean(settings.profile)
-    return matcher_of(query, profile, TIMELESS if judge is None else TIMELESS._replace(judge=judge, profile=profile))
+    return compile_matcher(
+        query, profile, TIMELESS if judge is None else TIMELESS._replace(judge=judge, profile=profile)
+    )
 
 
 def server_host(credentials: Credentials) -> str:

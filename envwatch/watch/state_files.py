@@ -14,7 +14,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from envwatch.alerts.acknowledgements import with_changes
-from envwatch.alerts.uptime_record import UptimeRecord, record_of, uptime_content
+from envwatch.alerts.uptime_record import UptimeRecord, parse_record, uptime_content
 from envwatch.files import ProcessLock
 from envwatch.model import limits
 from envwatch.model.text import SafeText
@@ -179,7 +179,7 @@ class UptimeFiles:
 
 
 def _record_in(path: Path) -> UptimeRecord | None:
-    return record_of(UPTIME.read_or_empty(path))
+    return parse_record(UPTIME.read_or_empty(path))
 
 
 class StateFiles:

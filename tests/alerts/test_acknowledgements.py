@@ -31,7 +31,7 @@ from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.fleet.presence import GONE, NEVER_LISTED
 from envwatch.fleet.profile_state import Fleet, ProfileState
 from envwatch.fleet.tracking import TrackedEnvironment
-from envwatch.model.acks import LONGEST_NOTE, Ack, AckedLoss, AckedRow, AckResult, note_of
+from envwatch.model.acks import LONGEST_NOTE, Ack, AckedLoss, AckedRow, AckResult, clean_note
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.environment import Environment
 from envwatch.model.text import EMPTY, clean
@@ -329,7 +329,7 @@ def test_a_waiting_loss_of_another_row_outlasts_the_end_of_an_acknowledgement() 
 # The format
 
 IDS = st.text(min_size=1).map(clean)
-NOTES = (st.text() | st.sampled_from(WEAPONS)).map(note_of)
+NOTES = (st.text() | st.sampled_from(WEAPONS)).map(clean_note)
 
 
 INSTANTS = st.floats(-1e15, 1e15)
@@ -429,7 +429,7 @@ def test_the_newest_of_two_entries_with_one_cleaned_id_counts() -> None:
     ],
 )
 def test_a_typed_note_is_cleaned_and_of_bounded_length(typed: str, note: str) -> None:
-    assert note_of(typed) == note
+    assert clean_note(typed) == note
 
 
 # A viewer's acknowledgement at a serving host

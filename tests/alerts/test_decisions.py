@@ -34,7 +34,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.text import EMPTY, clean
 from envwatch.query.language import parse
 from envwatch.query.presentation import MatchContext
-from envwatch.views.events.matching import matcher_of
+from envwatch.views.events.matching import compile_matcher
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -301,7 +301,7 @@ def test_the_end_of_a_managed_sandbox_opens_nothing(row: dict[str, Any], opens: 
 
 
 def test_filters_find_machines_by_policy_and_by_a_page_due_now() -> None:
-    policies = {NO_PROFILE: AlertPolicy(alert=matcher_of("name:web-*"))}
+    policies = {NO_PROFILE: AlertPolicy(alert=compile_matcher("name:web-*"))}
     monitor = Monitor.create({NO_PROFILE: Limits()}, policies=policies)
     rows = [
         environment("on", connectionName="web-1", lastHeartbeat=NOW),
@@ -320,7 +320,7 @@ def test_filters_find_machines_by_policy_and_by_a_page_due_now() -> None:
 
 
 def test_an_expected_missing_row_pages_outside_the_query_too() -> None:
-    policy = AlertPolicy(alert=matcher_of("!name:nas"), expect=(clean("nas"),))
+    policy = AlertPolicy(alert=compile_matcher("!name:nas"), expect=(clean("nas"),))
     monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy})
     monitor, _ = monitor.apply(NO_PROFILE, listed([environment("env-1", connectionName="web")]), reading())
     (nas,) = [each for each in monitor.fleet.environments if each.environment.name == "nas"]

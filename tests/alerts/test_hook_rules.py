@@ -24,7 +24,7 @@ from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.last_run import LastRun
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.text import clean
-from envwatch.views.events.matching import event_test, matcher_of
+from envwatch.views.events.matching import compile_matcher, event_test
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ def matching(query: str) -> dict[str, Any]:
 
 def silenced(query: str, minutes: float) -> dict[SafeText, Silence]:
     lasts = timedelta(minutes=minutes)
-    silence = silence_of_query(matcher_of(query), WallMs(NOW), lasts, clean(""), clean("me"))
+    silence = silence_of_query(compile_matcher(query), WallMs(NOW), lasts, clean(""), clean("me"))
     return {silence.id: silence}
 
 
@@ -247,11 +247,11 @@ EVENTS: dict[str, tuple[Callable[[], Hooked], list[str]]] = {
         ["offline a"],
     ),
     "a row outside the alert policy": (
-        lambda: hooked("a", on=BOTH, policies=soon(alert=matcher_of("!name:a"))).hold(30, "a").hold(30),
+        lambda: hooked("a", on=BOTH, policies=soon(alert=compile_matcher("!name:a"))).hold(30, "a").hold(30),
         [],
     ),
     "a mode of two rows, one outside the alert policy": (
-        lambda: hooked("a", "b", on=[Kind.MODE], policies=soon(alert=matcher_of("!name:a"))).poll(**UNRESTRICTED),
+        lambda: hooked("a", "b", on=[Kind.MODE], policies=soon(alert=compile_matcher("!name:a"))).poll(**UNRESTRICTED),
         ["mode b"],
     ),
     "a silenced row": (lambda: hooked("a", on=BOTH, silences=silenced("name:a", 60)).hold(30, "a").hold(30), []),

@@ -16,12 +16,12 @@ from support.scripted_watch import SilencedNight, new_monitor, recurring_policie
 
 from envwatch.alerts.incident import ring_text
 from envwatch.alerts.recurring_hours import RecurringHours
-from envwatch.deliver.message import Context, message_of
+from envwatch.deliver.message import Context, build_message
 from envwatch.fleet.events import Kind
 from envwatch.model import limits
 from envwatch.model.text import clean
 from envwatch.views.events.event_text import event_text
-from envwatch.views.table.block import Aside, block_of
+from envwatch.views.table.block import Aside, build_block
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,13 +121,13 @@ def test_a_power_cut_has_one_size_in_incident_message_log_and_block() -> None:
     (incident,) = night.opened
     assert ({loss.name for loss in incident.losses}, incident.silenced) == (set(servers[:3]), 3)
     context = Context(source="https://letta.example", host="letta.example", profile="")
-    message = message_of(incident, clean("pager"), context, night.monitor, reading(night.at))
+    message = build_message(incident, clean("pager"), context, night.monitor, reading(night.at))
     assert message.summary == "web-0 and 2 others went offline (+3 silenced)"
     assert ring_text(night.opened) == message.summary
     (group,) = [each for each in night.events if each.members]
     assert event_text(group) == "3 went offline together (+3 not paging): web-0, web-1, web-2"
     assert {each.name for each in group.members if each.incident} == set(servers[:3])
-    block = block_of(night.monitor, reading(night.at))
+    block = build_block(night.monitor, reading(night.at))
     (line,) = block.lines
     assert (line.total, block.asides) == (3, {Aside.SILENCED: 3})
     assert [each.silenced for each in night.restarted().monitor.incidents.open] == [3]

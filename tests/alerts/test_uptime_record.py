@@ -14,7 +14,7 @@ from support.builders import NOW, environment, failed, listed, reading, slept
 
 from envwatch.alerts.alert_policy import AlertPolicy
 from envwatch.alerts.monitor import Monitor
-from envwatch.alerts.uptime_record import UptimeRecord, record_of, unreadable_uptimes, uptime_content
+from envwatch.alerts.uptime_record import UptimeRecord, parse_record, unreadable_uptimes, uptime_content
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.tracking import EVERYTHING
 from envwatch.fleet.uptime import Uptime
@@ -293,12 +293,12 @@ UPTIMES = st.builds(
 @given(st.dictionaries(st.text(min_size=1, max_size=9).map(clean), UPTIMES, max_size=5))
 def test_a_record_survives_the_file(rows: dict[Any, Uptime]) -> None:
     record = UptimeRecord(1e12, rows, has_begun=True)
-    assert record_of(json.loads(json.dumps(uptime_content(record)))) == record
+    assert parse_record(json.loads(json.dumps(uptime_content(record)))) == record
 
 
 def test_the_file_keeps_the_rows_counting_at_once() -> None:
     rows = {clean("a"): Uptime(is_first=True), clean("b"): Uptime(), clean("c"): Uptime(1e9, 1e9, is_first=True)}
-    found = record_of(uptime_content(UptimeRecord(1e9, rows)))
+    found = parse_record(uptime_content(UptimeRecord(1e9, rows)))
     assert found is not None
     assert [each.is_first for each in found.rows.values()] == [True, False, False]
 
@@ -307,8 +307,8 @@ def test_the_file_keeps_the_rows_counting_at_once() -> None:
     "content", [{}, {"watched_ms": 3}, {"rows": {}}, {"watched_ms": -1, "rows": {}}, {"watched_ms": "3", "rows": {}}]
 )
 def test_no_record_in_a_file(content: dict[str, object]) -> None:
-    assert record_of(content) is None
-    assert record_of({"watched_ms": 0, "rows": {}}) == UptimeRecord(has_begun=True)
+    assert parse_record(content) is None
+    assert parse_record({"watched_ms": 0, "rows": {}}) == UptimeRecord(has_begun=True)
 
 
 @pytest.mark.parametrize(
@@ -331,7 +331,7 @@ def test_no_record_in_a_file(content: dict[str, object]) -> None:
     ],
 )
 def test_a_damaged_row_is_dropped_alone(row: object) -> None:
-    found = record_of({"watched_ms": 10, "rows": {"bad": row, "good": [1, 2, 3, None, True]}})
+    found = parse_record({"watched_ms": 10, "rows": {"bad": row, "good": [1, 2, 3, None, True]}})
     assert found is not None
     assert found.rows == {clean("good"): Uptime(1.0, 2.0, 3.0, is_up=None, is_first=True)}
     assert found.damaged == {"bad"}
@@ -339,7 +339,7 @@ def test_a_damaged_row_is_dropped_alone(row: object) -> None:
 
 def test_a_row_with_a_damaged_entry_counts_at_once_and_no_newcomer_does() -> None:
     content = {"watched_ms": 10, "rows": {"a": ["1", 2, 3, True], "b": [1, 2, 3, True]}}
-    record = Record("a", "b", "late", record=record_of(content)).poll()
+    record = Record("a", "b", "late", record=parse_record(content)).poll()
     assert [record.uptime(name).is_first for name in ("a", "b", "late")] == [True, False, False]
     record.names.append("later")
     assert not record.poll().record.damaged, "the rows had their first listing"

@@ -30,7 +30,7 @@ from envwatch.model.text import clean
 from envwatch.query.language import parse
 from envwatch.views.table.arrangement import ArrangeCache, arrange, table_lines
 from envwatch.views.table.baseline import Baseline
-from envwatch.views.table.block import NO_BLOCK, block_of
+from envwatch.views.table.block import NO_BLOCK, build_block
 from envwatch.views.table.columns import fitting
 from envwatch.views.table.table_view import Preset, View
 
@@ -126,7 +126,7 @@ class _Table:
         fleet = next(self._listings)
         monitor = Monitor(fleet, acks, event_log=self._log, watched=self._watched)
         self._days = self._days.as_of(monitor, _NOW, None)
-        self._block = block = block_of(monitor, _NOW, self._block)
+        self._block = block = build_block(monitor, _NOW, self._block)
         found = arrange(contexts_at(monitor, NOW, self._days), view, COLUMNS, in_block=block.keys, cache=self._cache)
         return len(table_lines(found, view))
 

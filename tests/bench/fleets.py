@@ -11,7 +11,7 @@ from support.demo_client import Client
 
 from envwatch.demo.fleet import DemoFleet
 from envwatch.model.listing_api import listing_body
-from envwatch.model.page import page_of
+from envwatch.model.page import parse_page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,7 +50,7 @@ def pages_of(rows: Sequence[dict[str, Any]]) -> list[bytes]:
 
 
 def decoded(pages: Sequence[bytes], known: Mapping[SafeText, Environment] | None = None) -> list[Environment]:
-    return [row for page in pages for row in page_of(page, known).environments]
+    return [row for page in pages for row in parse_page(page, known).environments]
 
 
 def write_reference_rows(server: ChildServer, path: Path) -> None:

@@ -18,8 +18,8 @@ from support.serve_program import TOKEN, serve_program, tokens_file, upstream
 
 from envwatch.alerts.alert_state import AlertState, alert_state_content
 from envwatch.cli.arguments import StopError, options_in
-from envwatch.config.credentials import credentials_of
-from envwatch.config.settings import all_settings_of
+from envwatch.config.credentials import read_credentials
+from envwatch.config.settings import read_settings
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.last_run import LastRun
 from envwatch.letta.poller import read_clocks
@@ -271,8 +271,8 @@ def test_an_incident_of_this_machines_hook_process_names_the_rows_still_off(envw
     incident = incident_of(*lost)._replace(id=clean("inc-9d3f00aa17c4"))
     remaining = frozenset(key for key in incident.remaining if key[1] != "web-3")
     state = AlertState(last_run=LastRun(WallMs(STARTED)), open=(incident._replace(remaining=remaining),))
-    (settings,) = all_settings_of({}, {})
-    credentials = credentials_of(settings, os.environ, now_ms=STARTED)
+    (settings,) = read_settings({}, {})
+    credentials = read_credentials(settings, os.environ, now_ms=STARTED)
     merge(alert_file_for(credentials, settings), ALERT_STATE, alert_state_content(state, read_clocks()))
 
     code, _, err = envwatch("ack", "inc-9d3f00aa17c4")
@@ -285,8 +285,8 @@ def test_an_incident_about_envwatch_is_acknowledged_without_a_listing(envwatch: 
     blind = Event(kind=Kind.BLIND, at=ServerMs(STARTED - 60_000), reason=reason)
     incident = incident_of(blind)._replace(id=clean("inc-9d3f00aa17c4"))
     state = AlertState(last_run=LastRun(WallMs(STARTED)), open=(incident,))
-    (settings,) = all_settings_of({}, {})
-    credentials = credentials_of(settings, os.environ, now_ms=STARTED)
+    (settings,) = read_settings({}, {})
+    credentials = read_credentials(settings, os.environ, now_ms=STARTED)
     merge(alert_file_for(credentials, settings), ALERT_STATE, alert_state_content(state, read_clocks()))
 
     code, _, err = envwatch("ack", "inc-9d3f00aa17c4")

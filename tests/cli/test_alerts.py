@@ -14,7 +14,7 @@ from support.faulty_server import Faulty, up
 from support.recording import record
 
 from envwatch.alerts.uptime_record import UptimeRecord, uptime_content
-from envwatch.config.settings import all_settings_of
+from envwatch.config.settings import read_settings
 from envwatch.fleet.uptime import Uptime
 from envwatch.history.stored import Retention, history_folder
 from envwatch.history.writer import FolderWriter
@@ -51,7 +51,7 @@ def fleet(now: float) -> list[dict[str, Any]]:
 @pytest.fixture
 def record_of_week(scripted: Faulty) -> None:
     rows = {"web-1": WEEK, "mac": OFTEN_DOWN, "job": NEW, "box-1": WEEK, "box-2": WEEK, "run": WEEK}
-    (settings,) = all_settings_of({}, {})
+    (settings,) = read_settings({}, {})
     content = uptime_content(UptimeRecord(168 * HOUR, {clean(id_): uptime for id_, uptime in rows.items()}))
     merge(uptime_file_for(scripted.url.partition("://")[2], settings), UPTIME, content)
 
@@ -131,7 +131,7 @@ def test_since_lists_the_recorded_outages_with_an_incident_by_the_present_rules(
     writer = FolderWriter(history_folder(envwatch.home / "envwatch", "default", "work.example"), Retention())
     record(writer, outages(time.time() * 1000))
     writer.close()
-    (settings,) = all_settings_of({}, {})
+    (settings,) = read_settings({}, {})
     rows = {"env-2": WEEK, "env-3": WEEK, "env-4": OFTEN_DOWN}
     content = uptime_content(UptimeRecord(168 * HOUR, {clean(id_): uptime for id_, uptime in rows.items()}))
     merge(uptime_file_for("work.example", settings), UPTIME, content)

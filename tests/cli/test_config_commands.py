@@ -20,11 +20,11 @@ from support.faulty_server import KEY
 from support.pty_terminal import without_settings
 
 from envwatch.cli.arguments import Exit, Options, StopError, options_in
-from envwatch.cli.bootstrap import all_settings_for, display_settings_of, past_moment
+from envwatch.cli.bootstrap import all_settings_for, past_moment, read_display_settings
 from envwatch.config.declared import ALTERNATIVES, COMMON, SETTINGS
 from envwatch.config.describe import starter, value_text
 from envwatch.config.hooks import HookSettings
-from envwatch.config.schema import Command, Config, Document, OwnView, document_of
+from envwatch.config.schema import Command, Config, Document, OwnView, parse_document
 from envwatch.deliver.delivery import Apprise
 from envwatch.model.times import in_zone
 from envwatch.screen.themes import THEMES
@@ -254,11 +254,11 @@ def test_each_commented_line_of_the_first_file_is_a_setting(envwatch: Envwatch, 
     assert settings | tables >= Config.model_fields.keys() | Command.model_fields.keys()
     known = (Config, Command, OwnView, HookSettings)
     assert settings <= {name for model in known for name in model.model_fields}
-    assert document_of(path, text.encode()) == (Document(path, Config(), {}), ())
+    assert parse_document(path, text.encode()) == (Document(path, Config(), {}), ())
     for number in commented:
         chosen = {number, *headers, *range(command, len(lines))} & {*commented}
         shown = [line[1:] if place in chosen else line for place, line in enumerate(lines)]
-        document, mistakes = document_of(path, "\n".join(shown).encode())
+        document, mistakes = parse_document(path, "\n".join(shown).encode())
         assert mistakes == ()
         assert number + 1 in document.lines.values()
     alternatives = {number for number in commented if re.match("#(api_key|ping_url)_env", lines[number])}
@@ -306,12 +306,12 @@ DECLARED: Final = ("the permanent rows", "the columns that fit")
 PROBE: Final = """
 import json, os, sys
 from envwatch.cli.main import main
-from envwatch.config.settings import all_settings_of
+from envwatch.config.settings import read_settings
 from envwatch.screen.state import DisplayOptions
 for variables, arguments in json.loads(sys.argv[1]):
     os.environ |= variables
     print(main(["config", *arguments]), end="\\f", flush=True)
-print(DisplayOptions(all_settings_of({}, os.environ)[0]).settings.doors1)
+print(DisplayOptions(read_settings({}, os.environ)[0]).settings.doors1)
 """
 
 
@@ -380,12 +380,12 @@ def test_the_zone_is_of_the_variable_or_of_the_first_profile(
 
 def test_the_demo_has_the_zone_of_the_file_and_no_profile(envwatch: Envwatch, monkeypatch: pytest.MonkeyPatch) -> None:
     own = in_zone(NEW_YEAR).utcoffset()
-    display_settings_of(options_in(["demo"]))
+    read_display_settings(options_in(["demo"]))
     assert in_zone(NEW_YEAR).utcoffset() == own
     envwatch.write_config(ZONES)
     for named in ("kathmandu", "a,b", ","):
         monkeypatch.setenv("ENVWATCH_PROFILE", named)
-        assert display_settings_of(options_in(["demo"])).profile == "default"
+        assert read_display_settings(options_in(["demo"])).profile == "default"
         assert in_zone(NEW_YEAR).utcoffset() == timedelta(hours=9)
 
 

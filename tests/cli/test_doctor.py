@@ -34,7 +34,7 @@ from envwatch.cli.doctor import (
     PROFILE,
     CheckedServer,
     Finding,
-    findings_of,
+    run_checks,
 )
 from envwatch.config.credentials import KEYS_PAGE
 from envwatch.config.settings import Settings
@@ -85,7 +85,7 @@ async def examined(
     variables = {"LETTA_API_KEY": KEY} if environ is None else environ
     subject = CheckedServer(Settings(limits=limits or Limits(), **settings), {"LETTA_BASE_URL": url, **variables}, wall)
     async with aclosing(subject):
-        found = {finding["id"]: finding async for finding in findings_of(PROFILE, subject, {})}
+        found = {finding["id"]: finding async for finding in run_checks(PROFILE, subject, {})}
     assert [piece for piece in PIECES if piece in json.dumps(found)] == []
     assert [*found] == IDS
     assert [

@@ -31,11 +31,11 @@ from envwatch.cli.doctor import (
     check_state,
     check_terminal,
     check_tmux,
-    findings_of,
     problem_of,
+    run_checks,
     safe,
 )
-from envwatch.config.settings import Settings, all_settings_of
+from envwatch.config.settings import Settings, read_settings
 from envwatch.deliver.delivery import WHERE_IT_RUNS
 from envwatch.letta.probe import Exchange
 from envwatch.model.clock import OffsetBounds, WallMs
@@ -189,7 +189,7 @@ async def test_a_folder_of_alert_states_without_rights_is_a_warning(monkeypatch:
 def settings_of(folder: Path, text: str) -> Settings:
     path = folder / "config.toml"
     path.write_text(text)
-    (settings,) = all_settings_of({"config": str(path)}, {})
+    (settings,) = read_settings({"config": str(path)}, {})
     return settings
 
 
@@ -310,7 +310,7 @@ def returns(found: Problem | Exception | None, **facts: object) -> Callable[[Non
 
 
 async def summaries(*checks: Check[None]) -> list[tuple[str, str]]:
-    return [(finding["status"], finding["summary"]) async for finding in findings_of(checks, None, {})]
+    return [(finding["status"], finding["summary"]) async for finding in run_checks(checks, None, {})]
 
 
 async def test_a_check_without_its_need_is_left_out_and_names_the_failed_check() -> None:
@@ -350,7 +350,7 @@ async def test_people_read_measured_values_with_units_and_no_facts_for_programs(
 )
 async def test_a_raising_check_has_a_problem_and_the_others_run(error: Exception, status: str, summary: str) -> None:
     checks = (Check("a", returns(error)), Check("b", returns(None, x=1)))
-    first, second = [finding async for finding in findings_of(checks, None, {})]
+    first, second = [finding async for finding in run_checks(checks, None, {})]
     assert (first["status"], first["summary"], second["status"]) == (status, summary, "ok")
     assert first["fix"]
 

@@ -26,7 +26,7 @@ from support.pty_terminal import Terminal, environment
 
 from envwatch.cli.commands.list import FORMATS
 from envwatch.config.credentials import Credentials
-from envwatch.config.settings import all_settings_of
+from envwatch.config.settings import read_settings
 from envwatch.demo.child import ChildServer
 from envwatch.model.redactor import Secret
 from envwatch.model.text import SafeText, clean
@@ -219,7 +219,7 @@ async def test_a_long_listing_shows_the_rows_so_far_and_erases_them_also_after_a
 async def test_several_listings_are_counted_together(tmp_path: Path) -> None:
     async with faulty_server(wire_rows(250)) as server:
         credentials = Credentials(key=Secret(KEY), base_url=server.url, origin="a test")
-        (settings,) = all_settings_of({}, {"HOME": str(tmp_path)})
+        (settings,) = read_settings({}, {"HOME": str(tmp_path)})
         outcomes: dict[SafeText, Listed | Failed] = {}
         read = list[tuple[int, int]]()
         profiles = Profiles({clean(name): SelectedProfile(credentials, settings) for name in ("a", "b")})

@@ -18,7 +18,7 @@ from support.parsers import parsers
 from envwatch.cli.arguments import COMMANDS, Exit
 from envwatch.cli.commands import completion
 from envwatch.model import limits
-from envwatch.model.times import duration_of
+from envwatch.model.times import parse_duration
 from envwatch.views.pane.remedies import start_remedies
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def test_the_watchdog_outlasts_every_intended_wait_and_only_a_wrong_configuratio
 ) -> None:
     """A refused key ends neither service: viewers read the cause, and an incident about envwatch opens."""
     service = sections(unit)["Service"]
-    watchdog = duration_of(service["WatchdogSec"].removesuffix("in"))
+    watchdog = parse_duration(service["WatchdogSec"].removesuffix("in"))
     assert watchdog is not None
     longest = max(
         limits.RETRY_AFTER_CAP, limits.FORBIDDEN_RECHECK, limits.LONG_BACKOFF_CAP, limits.Limits().refused_recheck

@@ -30,9 +30,9 @@ from support.receiver import Answer as Answered
 from support.receiver import receiver
 
 from envwatch.cli.arguments import Exit, StopError, options_in
-from envwatch.cli.commands.watch import EarlierEvents, stream_of
+from envwatch.cli.commands.watch import EarlierEvents, build_stream
 from envwatch.cli.running import refusal_check, run_until_signalled
-from envwatch.config.settings import all_settings_of
+from envwatch.config.settings import read_settings
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.acks import Ack
 from envwatch.model.outcome import Cause, ListedPage, Snapshot
@@ -121,9 +121,9 @@ def test_a_view_is_a_filter_next_to_the_option_and_the_filter_of_the_file_is_for
 ) -> None:
     config = tmp_path / "config.toml"
     config.write_text('view = "other"\nfilter = "name:nothing"\n[views.ml]\nfilter = "name:ml-*"\n[views.other]\n')
-    (settings,) = all_settings_of({"config": str(config)}, {})
+    (settings,) = read_settings({"config": str(config)}, {})
     options = options_in(["watch", *(() if view is None else ("--view", view)), "--filter", "name:a"])
-    assert str(stream_of(options, settings, {}, clean("default")).query) == query
+    assert str(build_stream(options, settings, {}, clean("default")).query) == query
 
 
 class Stalled(MemoryHistory):

@@ -14,8 +14,8 @@ from support.tracked_environments import tracked
 from envwatch.alerts.alert_policy import AlertPolicy
 from envwatch.alerts.recurring_hours import RecurringHours
 from envwatch.config.describe import value_text
-from envwatch.config.schema import document_of
-from envwatch.config.settings import Settings, all_settings_of, expected_by
+from envwatch.config.schema import parse_document
+from envwatch.config.settings import Settings, expected_by, read_settings
 from envwatch.config.values import ConfigError
 from envwatch.model.text import EMPTY
 from envwatch.watch.profiles import policy_for
@@ -31,7 +31,7 @@ ZONE = "must be the name of a time zone, like Europe/Berlin or UTC"
 def settings_in(folder: Path, text: str, **environ: str) -> Settings:
     path = folder / "config.toml"
     path.write_text(text)
-    (settings,) = all_settings_of({"config": str(path)}, environ)
+    (settings,) = read_settings({"config": str(path)}, environ)
     return settings
 
 
@@ -227,7 +227,7 @@ ALWAYS = "1: silences needs days or hours that end; `alert` leaves out machines 
 )
 def test_a_mistake_is_named_with_its_line(tmp_path: Path, lines: str, mistake: str | None) -> None:
     path = tmp_path / "config.toml"
-    _, found = document_of(path, f"[[silences]]\n{lines}\n".encode())
+    _, found = parse_document(path, f"[[silences]]\n{lines}\n".encode())
     if mistake is not None:
         assert [line.removeprefix(f"{path}:") for line in found] == [mistake]
     else:
@@ -244,7 +244,7 @@ def test_expected_names_of_a_profile_add_to_those_for_every_profile(tmp_path: Pa
 def test_the_mistakes_of_all_tables_are_named_at_once(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     text = '[[silences]]\ndays = "x"\nhours = "y"\n[profiles.x]\nsilences = 5\n[profiles.y]\n[[profiles.y.silences]]\n'
-    _, found = document_of(path, text.encode())
+    _, found = parse_document(path, text.encode())
     assert [line.removeprefix(f"{path}:").partition(" ")[0] for line in found] == ["2:", "3:", "5:", "7:"]
     assert "profiles.x.silences must be tables, each of which begins with [[silences]]" in found[2]
 

@@ -20,8 +20,8 @@ from support.builders import NOW
 from support.programs import TIMEOUT_S
 from support.pty_terminal import Terminal, environment
 
-from envwatch.config.credentials import Credentials, CredentialsError, credentials_of, unchosen_profiles
-from envwatch.config.settings import Settings, all_settings_of
+from envwatch.config.credentials import Credentials, CredentialsError, read_credentials, unchosen_profiles
+from envwatch.config.settings import Settings, read_settings
 from envwatch.demo.server import Server
 from envwatch.model.redactor import Secret
 from envwatch.model.text import clean
@@ -46,7 +46,7 @@ def login(**changes: Any) -> dict[str, Any]:
 
 
 def credentials(environ: dict[str, str], login_file: Path = NO_FILE) -> Credentials:
-    return credentials_of(Settings(), environ, now_ms=NOW, login_file=login_file)
+    return read_credentials(Settings(), environ, now_ms=NOW, login_file=login_file)
 
 
 def refusal(environ: dict[str, str], login_file: Path = NO_FILE) -> str:
@@ -185,7 +185,7 @@ def key_file(folder: Path, content: bytes = KEY.encode(), mode: int = 0o600) -> 
 
 
 def found(settings: Settings, environ: dict[str, str] | None = None, login_file: Path = NO_FILE) -> Credentials:
-    return credentials_of(settings, environ or {}, now_ms=NOW, login_file=login_file)
+    return read_credentials(settings, environ or {}, now_ms=NOW, login_file=login_file)
 
 
 def profile_refusal(settings: Settings, environ: dict[str, str] | None = None) -> str:
@@ -329,12 +329,12 @@ def test_the_person_is_asked_only_if_no_other_candidate_has_a_key(tmp_path: Path
 
     path = letta_file(tmp_path, login())
     assert (
-        credentials_of(Settings(), {"LETTA_API_KEY": KEY}, now_ms=NOW, login_file=NO_FILE, ask=answer).origin
+        read_credentials(Settings(), {"LETTA_API_KEY": KEY}, now_ms=NOW, login_file=NO_FILE, ask=answer).origin
         == "LETTA_API_KEY"
     )
-    assert credentials_of(Settings(), {}, now_ms=NOW, login_file=path, ask=answer).origin == str(path)
+    assert read_credentials(Settings(), {}, now_ms=NOW, login_file=path, ask=answer).origin == str(path)
     assert asked == []
-    typed = credentials_of(Settings(), {}, now_ms=NOW, login_file=NO_FILE, ask=answer)
+    typed = read_credentials(Settings(), {}, now_ms=NOW, login_file=NO_FILE, ask=answer)
     assert (typed.key.get_secret_value(), typed.origin, asked) == (KEY, "the terminal", ["once"])
 
 
@@ -388,7 +388,7 @@ def test_after_three_refused_keys_the_program_ends_with_one_line(tmp_path: Path)
 def settings_in(folder: Path, text: str, **options: str) -> Settings:
     path = folder / "config.toml"
     path.write_text(text)
-    (settings,) = all_settings_of({"config": str(path), **options}, {})
+    (settings,) = read_settings({"config": str(path), **options}, {})
     return settings
 
 
@@ -433,7 +433,7 @@ def test_only_a_key_in_a_variable_or_of_a_person_needs_a_restart(tmp_path: Path)
     assert credentials({"LETTA_API_KEY": KEY}).new_by == "set LETTA_API_KEY"
     in_variable = settings_in(tmp_path, '[profiles.work]\napi_key_env = "WORK_KEY"', profile="work")
     assert found(in_variable, {"WORK_KEY": KEY}).new_by == "set WORK_KEY"
-    typed = credentials_of(Settings(), {}, now_ms=NOW, login_file=NO_FILE, ask=lambda: KEY)
+    typed = read_credentials(Settings(), {}, now_ms=NOW, login_file=NO_FILE, ask=lambda: KEY)
     assert typed.new_by == "have a new key ready"
 
 
@@ -475,7 +475,7 @@ ASK = (
     "from envwatch.config.credentials import *\n"
     "from envwatch.config.settings import Settings\n"
     "settings = Settings(profile=sys.argv[1])\n"
-    "try: credentials = credentials_of(settings, os.environ, now_ms=0, login_file=Path('/nowhere'))\n"
+    "try: credentials = read_credentials(settings, os.environ, now_ms=0, login_file=Path('/nowhere'))\n"
     "except CredentialsError as error: print(error)\n"
     "else: print(credentials.key.get_secret_value(), credentials.origin)\n"
 )
@@ -498,16 +498,16 @@ SEVERAL = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": "https://elsewhere.example.co
 def test_of_several_profiles_each_has_its_own_key_and_address_or_none(tmp_path: Path) -> None:
     path = letta_file(tmp_path, login())
     own = Settings(profile="work", api_key_env="OWN_KEY", base_url="https://work.example.com", is_one_of_several=True)
-    found = credentials_of(own, SEVERAL, now_ms=NOW, login_file=path)
+    found = read_credentials(own, SEVERAL, now_ms=NOW, login_file=path)
     assert found.key.get_secret_value() == "sk-let-its-very-own"
     assert found.base_url == "https://work.example.com"
     none = Settings(profile="work", base_url="https://work.example.com", is_one_of_several=True)
     with pytest.raises(
         CredentialsError, match="profile work names no key: of several profiles, each needs an api_key_env"
     ):
-        credentials_of(none, SEVERAL, now_ms=NOW, login_file=path, ask=lambda: KEY)
+        read_credentials(none, SEVERAL, now_ms=NOW, login_file=path, ask=lambda: KEY)
     alone = Settings(profile="work", api_key_env="OWN_KEY", base_url="https://work.example.com")
-    assert credentials_of(alone, SEVERAL, now_ms=NOW, login_file=path).key.get_secret_value() == KEY
+    assert read_credentials(alone, SEVERAL, now_ms=NOW, login_file=path).key.get_secret_value() == KEY
 
 
 def test_the_keyring_is_read_for_the_profile_and_then_for_the_user(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from support.incidents import message
 
 from envwatch.config.describe import settings_table
 from envwatch.config.hooks import DELIVERIES, KINDS, HookSettings
-from envwatch.config.schema import document_of
-from envwatch.config.settings import Settings, all_settings_of
+from envwatch.config.schema import parse_document
+from envwatch.config.settings import Settings, read_settings
 from envwatch.deliver.delivery import (
     WHERE_IT_RUNS,
     Apprise,
@@ -62,13 +62,13 @@ apprise = ["ntfy://{SECRET}"]
 def settings_of(folder: Path, text: str) -> Settings:
     path = folder / "config.toml"
     path.write_text(text)
-    (settings,) = all_settings_of({"config": str(path)}, {})
+    (settings,) = read_settings({"config": str(path)}, {})
     return settings
 
 
 def mistakes_of(folder: Path, text: str) -> list[str]:
     path = folder / "config.toml"
-    return [line.removeprefix(f"{path}:") for line in document_of(path, text.encode())[1]]
+    return [line.removeprefix(f"{path}:") for line in parse_document(path, text.encode())[1]]
 
 
 def test_a_hook_has_what_the_file_says(tmp_path: Path) -> None:

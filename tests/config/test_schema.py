@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from envwatch.cli.arguments import StopError, options_in
 from envwatch.config.declared import DEMO_SETTINGS
 from envwatch.config.schema import Config, schema
-from envwatch.config.settings import Settings, all_settings_of, document_at
+from envwatch.config.settings import Settings, document_at, read_settings
 from envwatch.config.toml_text import parsed
 from envwatch.config.values import ConfigError, duration, whole_number
 from envwatch.model.limits import Limits
@@ -79,7 +79,7 @@ def settings(folder: Path, text: str = "", environ: dict[str, str] | None = None
 
 
 def settings_of(options: dict[str, Any], environ: dict[str, str], **more: Any) -> Settings:
-    (held,) = all_settings_of(options, environ, **more)
+    (held,) = read_settings(options, environ, **more)
     return held
 
 
@@ -377,7 +377,7 @@ def test_several_profiles_are_taken_in_their_order_and_each_once(tmp_path: Path)
         ({"profile": " at.home, work,at.home,"}, {"ENVWATCH_PROFILE": "wrok"}),
         ({}, {"ENVWATCH_PROFILE": "at.home,work"}),
     ):
-        found = all_settings_of({"config": str(path)} | options, environ)
+        found = read_settings({"config": str(path)} | options, environ)
         assert [held.profile for held in found] == ["at.home", "work"]
         assert all(held.is_one_of_several for held in found)
         assert [held.limits.page_size for held in found] == [100, 50]
@@ -513,10 +513,10 @@ def test_the_line_of_a_profile_is_found_for_every_name(tmp_path_factory: Any, na
 
 def test_settings_load_neither_the_schema_without_a_file_nor_the_source_of_the_descriptions(tmp_path: Path) -> None:
     script = (
-        "import linecache, os, sys; from envwatch.config.settings import all_settings_of; "
-        "all_settings_of({}, os.environ); "
+        "import linecache, os, sys; from envwatch.config.settings import read_settings; "
+        "read_settings({}, os.environ); "
         "loaded = {'tomllib', 'envwatch.config.schema', 'pydantic', 'textual'} & set(sys.modules); "
-        "all_settings_of({'config': sys.argv[1]}, os.environ); sys.exit(str(sorted(loaded) + sorted(linecache.cache)))"
+        "read_settings({'config': sys.argv[1]}, os.environ); sys.exit(str(sorted(loaded) + sorted(linecache.cache)))"
     )
     path = config_file(tmp_path, 'interval = "10s"\n')
     home = {"HOME": str(tmp_path / "empty"), "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -527,11 +527,11 @@ def test_settings_load_neither_the_schema_without_a_file_nor_the_source_of_the_d
 
 def test_an_envwatch_started_for_a_row_takes_the_rows_variables_for_no_settings() -> None:
     row = dict.fromkeys(ROW_VARIABLES, "x")
-    (found,) = all_settings_of({}, {**row, "ENVWATCH_PROFILE": "", "ENVWATCH_INTERVAL": "7"})
+    (found,) = read_settings({}, {**row, "ENVWATCH_PROFILE": "", "ENVWATCH_INTERVAL": "7"})
     assert found.user is None
     assert found.limits.interval.total_seconds() == 7
     with pytest.raises(ConfigError, match="ENVWATCH_NAME is no setting"):
-        all_settings_of({}, {"ENVWATCH_NAME": "x"})
+        read_settings({}, {"ENVWATCH_NAME": "x"})
 
 
 def test_commands_have_their_key_variables_beside_them(tmp_path: Path) -> None:
@@ -539,7 +539,7 @@ def test_commands_have_their_key_variables_beside_them(tmp_path: Path) -> None:
     path.write_text(
         "api_key_env = 'ONE'\n[profiles.a]\napi_key_env = 'TWO'\n[commands.ssh]\nkey = 'S'\nrun = ['ssh', '-t']\n"
     )
-    (found,) = all_settings_of({"config": str(path)}, {})
+    (found,) = read_settings({"config": str(path)}, {})
     assert found.commands["ssh"] == RowCommand(name="ssh", key="S", run=("ssh", "-t"), description="ssh")
     assert found.key_variables == {"ONE", "TWO"}
     assert found.origin("commands.ssh") == f"{path}:5"

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from envwatch.cli.arguments import Options
-from envwatch.cli.commands.dashboard import preferences_of, screen_mistakes
-from envwatch.config.schema import Config, OwnView, document_of, schema
-from envwatch.config.settings import Settings, all_settings_of, view_named
+from envwatch.cli.commands.dashboard import build_preferences, screen_mistakes
+from envwatch.config.schema import Config, OwnView, parse_document, schema
+from envwatch.config.settings import Settings, read_settings, view_named
 from envwatch.config.values import ConfigError
 from envwatch.views.command_context import NO_COMMANDS
 from envwatch.views.table.columns import LOSSES
@@ -29,18 +29,18 @@ def settings(folder: Path, text: str, profile: str | None = None, **environ: str
     path = folder / "config.toml"
     path.write_text(text)
     options = {"config": str(path)} | ({} if profile is None else {"profile": profile})
-    (found,) = all_settings_of(options, environ)
+    (found,) = read_settings(options, environ)
     return found
 
 
 def mistakes(text: str) -> list[str]:
-    _, found = document_of(Path("f"), text.encode())
+    _, found = parse_document(Path("f"), text.encode())
     return list(found)
 
 
 def first_view(found: Settings, filter_option: str = "") -> View:
     options = Options(filter=filter_option)
-    return preferences_of(found, options, NO_COMMANDS).first_view
+    return build_preferences(found, options, NO_COMMANDS).first_view
 
 
 def test_a_view_has_all_its_parts_and_each_is_optional(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_view_has_columns_and_sort_but_not_the_filter_of_the_settings(
 def test_the_option_filter_takes_precedence_over_the_filter_of_the_view(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(GPU)
-    (found,) = all_settings_of({"config": str(path), "view": "gpu", "filter": "os:linux"}, {})
+    (found,) = read_settings({"config": str(path), "view": "gpu", "filter": "os:linux"}, {})
     view = first_view(found, "os:linux")
     assert (view.name, str(view.query), view.sort) == ("gpu*", "os:linux", "meta.team")
 

@@ -16,12 +16,12 @@ from support.scripted_watch import Hooked, hooked
 from envwatch.alerts.incident import Incident
 from envwatch.alerts.silences import silence_of_query
 from envwatch.deliver.delivery import pagerduty_event
-from envwatch.deliver.message import Context, DeliveryError, Message, message_of
+from envwatch.deliver.message import Context, DeliveryError, Message, build_message
 from envwatch.fleet.events import Event, Kind
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
 from envwatch.views.command_context import EVENT_VARIABLES, ROW_VARIABLES
-from envwatch.views.events.matching import matcher_of
+from envwatch.views.events.matching import compile_matcher
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -129,7 +129,7 @@ def test_losses_together_have_the_shared_values_as_reason_and_component() -> Non
 def test_a_message_tells_the_profile_of_a_configuration(profile: str, told: str | None) -> None:
     ((at, fired),) = (one := hooked("web", "b").hold(20, "web")).fired
     context = replace(CONTEXT, profile=profile)
-    opened = message_of(fired.subject, clean("pager"), context, one.monitor, reading(NOW + at * 1000))
+    opened = build_message(fired.subject, clean("pager"), context, one.monitor, reading(NOW + at * 1000))
     assert event_of(opened)["data"]["profile"] == told
     assert pagerduty(opened)["payload"]["custom_details"].get("profile") == told
 
@@ -140,13 +140,13 @@ def test_pagerduty_gets_the_name_of_a_row_or_else_the_id(name: str | None, told:
     assert isinstance(fired.subject, Incident)
     (loss,) = fired.subject.losses
     named = fired.subject._replace(losses=(replace(loss, name=None if name is None else clean(name)),))
-    opened = message_of(named, clean("pager"), CONTEXT, one.monitor, reading(NOW + at * 1000))
+    opened = build_message(named, clean("pager"), CONTEXT, one.monitor, reading(NOW + at * 1000))
     payload: Any = pagerduty(opened)["payload"]
     assert (payload["component"], payload["custom_details"]["environments"]) == (told, [told])
 
 
 def test_silenced_losses_of_the_same_moment_are_counted() -> None:
-    silence = silence_of_query(matcher_of("name:b"), WallMs(NOW), timedelta(hours=1), clean(""), clean("me"))
+    silence = silence_of_query(compile_matcher("name:b"), WallMs(NOW), timedelta(hours=1), clean(""), clean("me"))
     (opened,) = messages(hooked("a", "b", "c", silences={silence.id: silence}).hold(20, "a", "b"))
     assert opened.summary == "a went offline · disconnected · was on for 1h (+1 silenced)"
 
@@ -161,7 +161,7 @@ def test_people_get_twenty_lines_of_losses_and_programs_a_thousand_losses(
     ((at, fired),) = (one := hooked("web").hold(20, "web")).fired
     assert isinstance(fired.subject, Incident)
     many = fired.subject._replace(losses=fired.subject.losses * count)
-    opened = message_of(many, clean("pager"), CONTEXT, one.monitor, reading(NOW + at * 1000))
+    opened = build_message(many, clean("pager"), CONTEXT, one.monitor, reading(NOW + at * 1000))
     data = event_of(opened)["data"]
     assert (data["count"], len(data["environments"])) == (count, listed)
     assert len(opened.text.splitlines()) == lines
@@ -201,13 +201,13 @@ def test_a_group_and_the_fleet_have_no_row() -> None:
 def test_an_event_without_a_recorded_row_has_id_and_name() -> None:
     bare = Event(kind=Kind.OFFLINE, at=NOW, id=clean("env-1"), name=clean("web"))
     one = hooked("web")
-    message = message_of(bare, clean("pager"), CONTEXT, one.monitor, reading())
+    message = build_message(bare, clean("pager"), CONTEXT, one.monitor, reading())
     assert [message.variables[f"ENVWATCH_{name}"] for name in ("ID", "NAME", "POD")] == ["env-1", "web", ""]
 
 
 def test_a_long_reason_makes_a_summary_of_a_thousand_characters() -> None:
     long = Event(kind=Kind.OFFLINE, at=NOW, id=clean("env-1"), name=clean("web"), reason=clean("x" * 5_000, 5_000))
-    message = message_of(long, clean("pager"), CONTEXT, hooked("web").monitor, reading())
+    message = build_message(long, clean("pager"), CONTEXT, hooked("web").monitor, reading())
     assert (len(message.summary), message.summary[-2:]) == (1_000, "x…")
 
 

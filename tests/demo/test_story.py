@@ -19,7 +19,7 @@ from envwatch.fleet.events import Event, Kind, flatten
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.environment import KNOWN_MODES
 from envwatch.model.listing_api import is_online
-from envwatch.model.page import environment_of
+from envwatch.model.page import parse_environment
 from envwatch.model.text import clean
 
 START = 1_764_000_000_000
@@ -88,7 +88,7 @@ def test_a_power_cut_takes_a_whole_pod_and_its_rows_return_together_on_another(
 
 def test_overnight_a_version_is_rolled_out_and_laptops_sleep() -> None:
     fleet = DemoFleet(40, START)
-    moments = [[*map(environment_of, fleet.rows(START - round(hours * 3_600_000)))] for hours in (14, 5.25, 4.9)]
+    moments = [[*map(parse_environment, fleet.rows(START - round(hours * 3_600_000)))] for hours in (14, 5.25, 4.9)]
     old, some, none = ([row for row in rows if row.version == "0.34.11"] for rows in moments)
     assert len(old) > len(some) > len(none) == 0
     at_night = START - 14 * 60 * MINUTE
@@ -101,7 +101,7 @@ def test_a_machine_with_a_new_name_is_no_loss() -> None:
     fleet, state = DemoFleet(40, START), ProfileState()
     found: list[Event] = []
     for at in range(START, START + 3 * MINUTE, 5_000):
-        state, events = state.apply(listed([environment_of(row) for row in fleet.rows(at)], at))
+        state, events = state.apply(listed([parse_environment(row) for row in fleet.rows(at)], at))
         found += flatten(events)
     (event,) = (each for each in found if each.kind is Kind.RENAMED)
     assert (event.before, event.after) == ("mac-mini-25", "mac-mini-25-new")
@@ -204,7 +204,7 @@ def test_every_form_of_a_device_id_is_there(default_rows: list[Row]) -> None:
 
 
 def test_rows_of_the_desktop_app_follow_each_of_its_rules(default_rows: list[Row]) -> None:
-    apps = [row for row in map(environment_of, default_rows) if row.is_desktop_app]
+    apps = [row for row in map(parse_environment, default_rows) if row.is_desktop_app]
     kinds = Counter(
         ("local" if row.organization_id == "local" else (row.listener_instance_id or "").partition(":")[0])
         for row in apps

@@ -20,7 +20,7 @@ from support.pty_terminal import Terminal, environment
 from envwatch.alerts.silences import silence_of_query
 from envwatch.model.clock import WallMs
 from envwatch.model.text import EMPTY, clean
-from envwatch.views.events.matching import matcher_of
+from envwatch.views.events.matching import compile_matcher
 from envwatch.watch.state_file import SILENCES, merge
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def used_home(server: Faulty, tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert made.returncode == 0, made.stderr
     shutil.copy(config.with_name("tokens"), home)
     at = WallMs(time.time() * 1000)
-    silence = silence_of_query(matcher_of("name:web-1"), at, timedelta(hours=2), EMPTY, EMPTY)
+    silence = silence_of_query(compile_matcher("name:web-1"), at, timedelta(hours=2), EMPTY, EMPTY)
     ids = map(clean, ("3f2a9c1e", "71b0d4c8", "5ce80a42"))
     merge(home / ".local/state/envwatch/silences.json", SILENCES, {id_: silence._replace(id=id_) for id_ in ids})
     return home

@@ -25,7 +25,7 @@ from envwatch.history.recording import RecordingWriter
 from envwatch.history.stored import Retention, StoredPast, history_folder
 from envwatch.history.writer import FolderWriter
 from envwatch.model.clock import WallMs
-from envwatch.model.page import environment_of
+from envwatch.model.page import parse_environment
 from envwatch.model.text import clean
 from envwatch.stored.entries import content_of_text
 
@@ -239,7 +239,7 @@ def test_the_next_run_shows_what_happened_before_and_what_changed_meanwhile(tmp_
         writer = FolderWriter(folder, Retention())
         record(
             writer,
-            [listed([environment_of(row) for row in rows(began + ms, *lost)], began + ms) for ms, lost in before],
+            [listed([parse_environment(row) for row in rows(began + ms, *lost)], began + ms) for ms, lost in before],
         )
         writer.close()
         with dashboard(server, tmp_path) as terminal:

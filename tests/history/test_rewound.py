@@ -28,7 +28,7 @@ from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import PollResult, RecordedPoll
 from envwatch.model.text import SafeText, clean
-from envwatch.views.table.block import block_of
+from envwatch.views.table.block import build_block
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -129,7 +129,7 @@ def told(monitor: Monitor, at: float) -> object:
 
     waiting, opened = monitor.incidents.waiting, monitor.incidents.open
     statuses = {key: judge.status_of(key) for key in monitor.incidents.lost}
-    block = replace(block_of(monitor, now), changes_at=0.0)
+    block = replace(build_block(monitor, now), changes_at=0.0)
     rows = {row.key: of_row(row) for row in monitor.fleet.environments}
     return rows, monitor.acks, monitor.words, waiting, opened, statuses, block
 

@@ -41,7 +41,7 @@ from envwatch.model import limits
 from envwatch.model.clock import OffsetBounds
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failure, Snapshot, SourceError
-from envwatch.model.page import Page, page_of
+from envwatch.model.page import Page, parse_page
 from envwatch.model.redactor import Secret
 from envwatch.model.text import clean
 
@@ -400,7 +400,7 @@ async def test_the_key_is_not_shown_by_the_client(server: Faulty) -> None:
 
 
 def page(first: int, last: int, *, has_next: bool = False, rejected: int = 0) -> Page:
-    read = page_of(page_bytes(wire_rows(last)[first - 1 :], has_next))
+    read = parse_page(page_bytes(wire_rows(last)[first - 1 :], has_next))
     return Page(read.environments, read.has_next_page, read.cursor, rejected)
 
 

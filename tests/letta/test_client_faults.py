@@ -19,8 +19,7 @@ from support.faulty_server import KEY, Fault, Faulty, How, Reply, Stop, Where, e
 from support.letta_client_calls import client_of, failure_of
 
 from envwatch.letta.client import Client
-from envwatch.letta.errors import FAILURES, Endpoint
-from envwatch.letta.errors import failure_of as failure_from
+from envwatch.letta.errors import FAILURES, Endpoint, explain_failure
 from envwatch.letta.http import httpx
 from envwatch.model.limits import PAGE_BYTES, Limits
 from envwatch.model.outcome import Cause
@@ -394,7 +393,7 @@ COMPANY = "is from an unknown authority: name your company's file in SSL_CERT_FI
 )
 def test_a_failure_has_a_plain_message(error: Exception, cause: Cause, message: str) -> None:
     assert isinstance(error, FAILURES)
-    found = failure_from(error, DIRECT)
+    found = explain_failure(error, DIRECT)
     assert (found.failure.cause, found.failure.message) == (cause, message.replace("HOST", "api.letta.com"))
     assert found.__cause__ is found.__context__ is None
 
@@ -409,4 +408,4 @@ def test_a_failure_has_a_plain_message(error: Exception, cause: Cause, message: 
     ],
 )
 def test_a_proxy_is_blamed_for_failures_on_the_way_to_the_proxy(error: Exception, message: str) -> None:
-    assert failure_from(error, BEHIND_A_PROXY).failure.message == message
+    assert explain_failure(error, BEHIND_A_PROXY).failure.message == message

@@ -28,7 +28,7 @@ from envwatch.model.environment import (
     wire_name,
 )
 from envwatch.model.environment import wire_row as sent_row
-from envwatch.model.page import environment_of
+from envwatch.model.page import parse_environment
 from envwatch.model.text import clean
 
 
@@ -175,12 +175,12 @@ NULL_WHEN_OFFLINE = ("connectionId", "connectedAt", "lastHeartbeat", "podId")
 
 def test_a_row_is_sent_as_received() -> None:
     row = wire_row(apiKeyOwner="hiro", userId="user-1", lastHeartbeat=NOW - 0.5, region={"zone": [1, 2.5]})
-    assert sent_row(environment_of(row)) == row
+    assert sent_row(parse_environment(row)) == row
 
 
 def test_a_fact_without_a_value_is_null_or_left_out() -> None:
     bare = wire_row(metadata=None) | dict.fromkeys(NULL_WHEN_OFFLINE)
-    sent = sent_row(environment_of({key: bare[key] for key in bare.keys() - {"currentMode", "listenerInstanceId"}}))
+    sent = sent_row(parse_environment({key: bare[key] for key in bare.keys() - {"currentMode", "listenerInstanceId"}}))
     assert {key for key, value in sent.items() if value is None} == set(NULL_WHEN_OFFLINE)
     assert sent.keys() == wire_row().keys() - {"currentMode", "listenerInstanceId", "metadata"}
 
@@ -210,5 +210,5 @@ SENT = st.dictionaries(NAMES, st.none() | st.booleans() | st.integers(0, 9) | st
 @settings(max_examples=examples(200), deadline=None)
 @given(unknown=SENT)
 def test_a_row_sent_and_read_again_is_the_same_row(unknown: dict[str, Any]) -> None:
-    row = environment_of(wire_row() | {f"{name}\ufe0f": value for name, value in unknown.items()})
-    assert environment_of(sent_row(row)) == row
+    row = parse_environment(wire_row() | {f"{name}\ufe0f": value for name, value in unknown.items()})
+    assert parse_environment(sent_row(row)) == row

@@ -19,11 +19,11 @@ from envwatch.model.page import (
     Page,
     PageError,
     Pool,
-    environment_of,
     id_in,
     is_plain_json,
     is_too_large,
-    page_of,
+    parse_environment,
+    parse_page,
     split_page,
 )
 from envwatch.model.text import clean, clean_key, cleaned
@@ -47,8 +47,8 @@ def with_member(member: str, row: dict[str, Any] | None = None) -> bytes:
 
 def page_of_both_ways(data: bytes) -> Page:
     """Return the page, asserted equal to a reading row by row."""
-    page = page_of(data)
-    assert page_of(CAREFUL + data.removeprefix(b"{")) == page
+    page = parse_page(data)
+    assert parse_page(CAREFUL + data.removeprefix(b"{")) == page
     return page
 
 
@@ -92,7 +92,7 @@ def test_unknown_fields_are_kept_and_cleaned() -> None:
 
 @pytest.mark.parametrize("name", ["name", "mode", "unknown", "device_id", "\0"])
 def test_a_field_of_the_wire_cannot_pass_for_one_of_ours(name: str) -> None:
-    row = only(page_of(page_bytes([wire_row(**{name: "forged"})])))
+    row = only(parse_page(page_bytes([wire_row(**{name: "forged"})])))
     assert row == environment(**{name: "forged"})
     assert row.unknown == {clean(name): "forged"}
     assert row.name == "laptop of env-1"
@@ -110,7 +110,7 @@ def test_the_last_of_two_members_of_one_name_holds() -> None:
 
 
 def test_the_cursor_is_the_last_id_as_received() -> None:
-    page = page_of(page_bytes([wire_row("env-1"), wire_row("a\u202eb")], has_next=True))
+    page = parse_page(page_bytes([wire_row("env-1"), wire_row("a\u202eb")], has_next=True))
     assert page.has_next_page
     assert page.cursor == "a\u202eb"
     assert page.environments[-1].id == r"a\u202eb~1f7a9d5e"
@@ -205,16 +205,16 @@ def test_a_row_no_parser_takes_costs_one_row(member: bytes, place: int) -> None:
     ids = [f"env-{number}" for number in range(3)]
     bad = json.dumps(wire_row(ids[place]))[:-1].encode() + b", " + member + b"}"
     rows = [bad if number == place else json.dumps(wire_row(id_)).encode() for number, id_ in enumerate(ids)]
-    page = page_of(b'{"hasNextPage": true, "connections": [' + b" , ".join(rows) + b" ] }")
+    page = parse_page(b'{"hasNextPage": true, "connections": [' + b" , ".join(rows) + b" ] }")
     assert [row.id for row in page.environments] == [id_ for id_ in ids if id_ != ids[place]]
     assert (page.rejected, page.rejected_ids) == (1, (ids[place],))
     assert (page.cursor, page.has_next_page) == ("env-2", True)
 
 
 def test_a_row_grown_too_large_is_not_taken_from_the_listing_before() -> None:
-    known = {row.id: row for row in page_of(page_bytes([wire_row("env-1")])).environments}
+    known = {row.id: row for row in parse_page(page_bytes([wire_row("env-1")])).environments}
     large = wire_row("env-1", metadata={"a": [["x" * 1000] * 30] * 9})
-    assert page_of(page_bytes([large, wire_row("env-2")]), known).rejected_ids == ("env-1",)
+    assert parse_page(page_bytes([large, wire_row("env-2")]), known).rejected_ids == ("env-1",)
 
 
 def test_the_largest_value_has_256_kib_as_json() -> None:
@@ -223,9 +223,9 @@ def test_the_largest_value_has_256_kib_as_json() -> None:
 
 
 def test_a_row_with_an_unreadable_id_is_counted_without_the_id() -> None:
-    page = page_of(page_bytes([wire_row("env-1"), wire_row("env-X")], has_next=True).replace(b"env-X", b"env-\xe9"))
+    page = parse_page(page_bytes([wire_row("env-1"), wire_row("env-X")], has_next=True).replace(b"env-X", b"env-\xe9"))
     assert (page.rejected, page.rejected_ids, page.cursor) == (1, (), "env-1")
-    assert page_of(page_bytes([wire_row(), wire_row() | {"id": ""}])).rejected_ids == ()
+    assert parse_page(page_bytes([wire_row(), wire_row() | {"id": ""}])).rejected_ids == ()
 
 
 # Unreadable pages
@@ -260,7 +260,7 @@ def test_a_row_with_an_unreadable_id_is_counted_without_the_id() -> None:
 )
 def test_an_unreadable_page_is_an_error_of_one_short_line(data: bytes) -> None:
     with pytest.raises(PageError, match=r"\A[\x20-\x7e]{1,140}\Z"):
-        page_of(data)
+        parse_page(data)
 
 
 @given(
@@ -276,7 +276,7 @@ def test_a_broken_page_raises_nothing_else(edits: list[tuple[int, str, bytes]]) 
     for place, edit, replacement in edits:
         data[place : place + (0 if edit == "i" else len(replacement))] = b"" if edit == "d" else replacement
     try:
-        page = page_of(bytes(data))
+        page = parse_page(bytes(data))
     except PageError:
         return
     assert all(isinstance(row, Environment) for row in page.environments)
@@ -326,9 +326,9 @@ def test_metadata_is_cleaned_however_deep_a_text_stands(text: str) -> None:
 
 def test_the_last_of_two_lists_of_rows_holds_where_rows_are_set_aside() -> None:
     unreadable = b'{"connections": [{"id": "a", "deep": ' + b"[" * 5_000 + b"]" * 5_000 + b"}], "
-    assert page_of(unreadable + b'"hasNextPage": false}').rejected_ids == ("a",)
+    assert parse_page(unreadable + b'"hasNextPage": false}').rejected_ids == ("a",)
     with pytest.raises(PageError, match="no page of environments"):
-        page_of(unreadable + b'"connections": 5, "hasNextPage": false}')
+        parse_page(unreadable + b'"connections": 5, "hasNextPage": false}')
 
 
 # Distinct ids
@@ -350,13 +350,15 @@ IDS = (
 def test_distinct_ids_are_distinct_keys_in_every_listing(*, ids: list[str], hashed: bool) -> None:
     if hashed:  # ids of other rows that look like replacement keys
         ids = list(
-            dict.fromkeys([*ids, *(row.id for row in page_of(page_bytes([wire_row(id_) for id_ in ids])).environments)])
+            dict.fromkeys(
+                [*ids, *(row.id for row in parse_page(page_bytes([wire_row(id_) for id_ in ids])).environments)]
+            )
         )
     rows = [wire_row("env-1") | {"id": id_} for id_ in ids]
 
-    before = page_of(page_bytes(rows)).environments
-    again = page_of(page_bytes(rows), {row.id: row for row in before}).environments
-    one_by_one = page_of(CAREFUL + page_bytes(rows).removeprefix(b"{")).environments
+    before = parse_page(page_bytes(rows)).environments
+    again = parse_page(page_bytes(rows), {row.id: row for row in before}).environments
+    one_by_one = parse_page(CAREFUL + page_bytes(rows).removeprefix(b"{")).environments
 
     assert len({row.id for row in before}) == len(ids)
     assert [row.id for row in before] == [row.id for row in again] == [row.id for row in one_by_one]
@@ -365,7 +367,7 @@ def test_distinct_ids_are_distinct_keys_in_every_listing(*, ids: list[str], hash
 
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=40))
 def test_an_id_as_servers_send_them_is_its_own_key(id_: str) -> None:
-    key = only(page_of(page_bytes([wire_row() | {"id": id_}]))).id
+    key = only(parse_page(page_bytes([wire_row() | {"id": id_}]))).id
     assert key == id_ or id_[-9:-8] == "~"
 
 
@@ -373,48 +375,48 @@ def test_an_id_as_servers_send_them_is_its_own_key(id_: str) -> None:
 
 
 def test_an_unchanged_row_is_the_very_same_object() -> None:
-    before = page_of(page_bytes([wire_row("env-1"), wire_row("env-2")])).environments
+    before = parse_page(page_bytes([wire_row("env-1"), wire_row("env-2")])).environments
     data = page_bytes([wire_row("env-2", lastHeartbeat=1), wire_row("env-1"), wire_row("env-3")])
-    page = page_of(data, {row.id: row for row in before})
-    assert page == page_of(data)
+    page = parse_page(data, {row.id: row for row in before})
+    assert page == parse_page(data)
     assert [any(row is known for known in before) for row in page.environments] == [False, True, False]
     assert page.environments[0].metadata is before[1].metadata
 
 
 def test_one_changed_row_of_a_large_page_leaves_the_other_rows_the_same_objects() -> None:
     rows = [wire_row(f"env-{number}", metadata={"note": "x" * 1_000}) for number in range(300)]
-    known = {row.id: row for row in page_of(page_bytes(rows)).environments}
-    again = page_of(page_bytes([wire_row("env-0", metadata={"note": "y"}), *rows[1:]]), known).environments
+    known = {row.id: row for row in parse_page(page_bytes(rows)).environments}
+    again = parse_page(page_bytes([wire_row("env-0", metadata={"note": "y"}), *rows[1:]]), known).environments
     assert [row is known[row.id] for row in again] == [False] + [True] * 299
 
 
 @pytest.mark.parametrize("value", [None, [], "row", 5])
 def test_a_value_without_members_is_no_row(value: JsonValue) -> None:
     with pytest.raises(ValueError, match="no object"):
-        environment_of(value)
+        parse_environment(value)
 
 
 @pytest.mark.parametrize("half", [b"\\ud800", b"\\uDFFF", b"\\udc00\\ud800"])
 def test_half_a_surrogate_pair_in_one_row_costs_no_listing(half: bytes) -> None:
     data = page_bytes([wire_row("env-1"), wire_row("env-2")]).replace(b"main", b"m" + half + b"n", 1)
-    page = page_of(data)
+    page = parse_page(data)
     assert [row.id for row in page.environments] == ["env-1", "env-2"]
     assert page.environments[0].branch == f"m{half.decode().lower()}n"
     assert page.cursor == "env-2"
 
 
 def test_half_a_surrogate_pair_is_no_cursor() -> None:
-    page = page_of(page_bytes([wire_row("env-1"), wire_row("env-2")], has_next=True).replace(b"env-2", b"\\ud800"))
+    page = parse_page(page_bytes([wire_row("env-1"), wire_row("env-2")], has_next=True).replace(b"env-2", b"\\ud800"))
     assert ([row.id[:7] for row in page.environments], page.cursor) == (["env-1", "\\ud800~"], "env-1")
 
 
 def test_half_a_surrogate_pair_excuses_nothing_else() -> None:
     for bad in (b"NaN", b"9" * 5000, b"[" * 100_000):
         with pytest.raises(PageError):
-            page_of(b'{"connections": [{"id": "\\ud800", "x": ' + bad)
+            parse_page(b'{"connections": [{"id": "\\ud800", "x": ' + bad)
     with pytest.raises(PageError, match=r"^not JSON: NaN is no number$"):
-        page_of(rb'{"connections": [], "hasNextPage": false, "x": NaN, "y": "\ud800"}')
-    assert page_of(with_member(r'"x": NaN, "y": "\ud800"')).rejected == 1
+        parse_page(rb'{"connections": [], "hasNextPage": false, "x": NaN, "y": "\ud800"}')
+    assert parse_page(with_member(r'"x": NaN, "y": "\ud800"')).rejected == 1
 
 
 # Ids that cleaning changes
@@ -423,17 +425,17 @@ def test_half_a_surrogate_pair_excuses_nothing_else() -> None:
 def test_an_id_changed_by_cleaning_is_kept_as_received_if_a_url_can_hold_the_id() -> None:
     received = ["a\u202eb", "x~12345678", "x" * (LONGEST - 9) + "~12345678"]
     for no_url_holds in ("a\ud800b", "x" * (LONGEST + 1)):
-        page = page_of(page_bytes([wire_row(id_) for id_ in ["plain", *received, no_url_holds]]))
+        page = parse_page(page_bytes([wire_row(id_) for id_ in ["plain", *received, no_url_holds]]))
         assert page.received_ids == {clean_key(id_): id_ for id_ in received}
         assert page.environments[-1].id == clean_key(no_url_holds)
-    set_aside = page_of(page_bytes([wire_row("a\u202eb", firstSeenAt="never")]))
+    set_aside = parse_page(page_bytes([wire_row("a\u202eb", firstSeenAt="never")]))
     assert set_aside.rejected_ids == (clean_key("a\u202eb"),)
     assert set_aside.received_ids == {clean_key("a\u202eb"): "a\u202eb"}
 
 
 def test_a_row_made_too_large_by_escapes_is_set_aside_and_reads_the_same_when_sent_again() -> None:
     metadata = {f"m{number}": "\U000e0041" * 100 for number in range(300)}
-    page = page_of(page_bytes([wire_row("large", metadata=metadata), wire_row("usual")]))
+    page = parse_page(page_bytes([wire_row("large", metadata=metadata), wire_row("usual")]))
     assert [row.id for row in page.environments] == ["usual"]
     assert page.rejected_ids == ("large",)
 
@@ -618,7 +620,7 @@ def test_shared_values_read_as_before(rows: list[dict[str, Any]]) -> None:
 
 def test_rows_of_different_pages_share_what_is_equal_in_their_metadata() -> None:
     pool = Pool()
-    one, other = (page_of(page_bytes([wire_row(id_)]), None, pool).environments[0] for id_ in ("env-1", "env-2"))
+    one, other = (parse_page(page_bytes([wire_row(id_)]), None, pool).environments[0] for id_ in ("env-1", "env-2"))
     assert one.metadata is not None
     assert other.metadata is not None
     assert one.metadata is not other.metadata
@@ -627,9 +629,9 @@ def test_rows_of_different_pages_share_what_is_equal_in_their_metadata() -> None
 
 def test_a_new_value_in_a_known_row_is_shared() -> None:
     pool = Pool()
-    known = {row.id: row for row in page_of(page_bytes([wire_row("env-1")])).environments}
+    known = {row.id: row for row in parse_page(page_bytes([wire_row("env-1")])).environments}
     rows = [wire_row(id_, metadata={"rack": [1, 2]}) for id_ in ("env-1", "env-2")]
-    one, other = page_of(page_bytes(rows), known, pool).environments
+    one, other = parse_page(page_bytes(rows), known, pool).environments
     assert one.metadata is not None
     assert other.metadata is not None
     assert one.metadata["rack"] is other.metadata["rack"]

@@ -22,14 +22,14 @@ from envwatch.model.times import (
     TimeStyle,
     clock_text,
     date_text,
-    duration_of,
     in_zone,
     long_age,
     minutes_age,
     moment,
-    moment_of,
     offset_text,
-    past_moment_of,
+    parse_duration,
+    parse_moment,
+    parse_past_moment,
     seconds_up,
     short_age,
     span,
@@ -129,7 +129,7 @@ def test_an_age_fits_into_its_column(duration: timedelta) -> None:
 
 @given(AGES)
 def test_a_typed_long_age_is_the_duration_without_the_smaller_units(duration: timedelta) -> None:
-    typed = duration_of(long_age(duration).replace(" ", "")) if duration < timedelta(days=10_000) else duration
+    typed = parse_duration(long_age(duration).replace(" ", "")) if duration < timedelta(days=10_000) else duration
     assert typed is not None
     assert typed <= duration < typed + max(typed / 24, timedelta(minutes=1))
 
@@ -146,7 +146,7 @@ def test_a_typed_long_age_is_the_duration_without_the_smaller_units(duration: ti
     ],
 )
 def test_a_duration_is_typed_from_the_largest_unit_to_the_smallest(text: str, seconds: int | None) -> None:
-    assert duration_of(text) == (None if seconds is None else age(seconds))
+    assert parse_duration(text) == (None if seconds is None else age(seconds))
 
 
 @pytest.mark.parametrize(("seconds", "up"), [(0, 0), (0.001, 1), (1, 1), (1.001, 2), (-0.5, 0)])
@@ -231,12 +231,12 @@ AFTERNOON = datetime(2026, 11, 25, 14, 30, tzinfo=UTC)
     ],
 )
 def test_a_moment_without_a_zone_is_in_the_local_zone(text: str, moment: str) -> None:
-    assert moment_of(text, AFTERNOON, BERLIN) == datetime.fromisoformat(moment).replace(tzinfo=UTC)
+    assert parse_moment(text, AFTERNOON, BERLIN) == datetime.fromisoformat(moment).replace(tzinfo=UTC)
 
 
 def test_the_next_time_of_day_is_right_across_a_change_of_the_clocks() -> None:
     before_winter = datetime(2026, 10, 24, 20, 0, tzinfo=UTC)  # 22:00, and at 3:00 the clocks go back
-    assert moment_of("12:00", before_winter, BERLIN) == datetime(2026, 10, 25, 11, 0, tzinfo=UTC)
+    assert parse_moment("12:00", before_winter, BERLIN) == datetime(2026, 10, 25, 11, 0, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_the_next_time_of_day_is_right_across_a_change_of_the_clocks() -> None:
     ],
 )
 def test_the_next_time_of_day_is_right_in_the_night_of_a_change_of_the_clocks(text: str, utc: str, moment: str) -> None:
-    at = moment_of(text, datetime.fromisoformat(utc).replace(tzinfo=UTC), BERLIN)
+    at = parse_moment(text, datetime.fromisoformat(utc).replace(tzinfo=UTC), BERLIN)
     assert at is not None
     assert f"{at:%dT%H:%M}" == moment
 
@@ -265,7 +265,7 @@ def test_the_next_time_of_day_is_right_in_the_night_of_a_change_of_the_clocks(te
     ["", "25:00", "12:60", "noon", "2026-13-01 10:00", "2026-02-30 10:00", "2026-11-25", "1530", "12:00 pm", "١٢:٠٠"],
 )
 def test_anything_else_is_no_moment(text: str) -> None:
-    assert moment_of(text, AFTERNOON, BERLIN) is None
+    assert parse_moment(text, AFTERNOON, BERLIN) is None
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ def test_anything_else_is_no_moment(text: str) -> None:
     ],
 )
 def test_a_past_moment_is_before_now(text: str, moment: str) -> None:
-    assert past_moment_of(text, AFTERNOON, BERLIN) == datetime.fromisoformat(moment).replace(tzinfo=UTC)
+    assert parse_past_moment(text, AFTERNOON, BERLIN) == datetime.fromisoformat(moment).replace(tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -304,18 +304,18 @@ def test_a_past_moment_is_before_now(text: str, moment: str) -> None:
     ],
 )
 def test_what_is_no_moment_or_to_come_is_no_past_moment(text: str) -> None:
-    assert past_moment_of(text, AFTERNOON, BERLIN) is None
+    assert parse_past_moment(text, AFTERNOON, BERLIN) is None
 
 
 def test_at_the_ends_of_the_calendar_there_may_be_no_moment() -> None:
-    assert moment_of("0:00", datetime(9999, 12, 31, 23, 59, tzinfo=UTC), UTC) is None
-    assert moment_of("0001-01-01 00:00", AFTERNOON, BERLIN) is None
-    assert past_moment_of("9999d", datetime(1, 1, 2, tzinfo=UTC), UTC) is None
-    assert past_moment_of("yesterday", datetime(1, 1, 1, 1, tzinfo=UTC), UTC) is None
+    assert parse_moment("0:00", datetime(9999, 12, 31, 23, 59, tzinfo=UTC), UTC) is None
+    assert parse_moment("0001-01-01 00:00", AFTERNOON, BERLIN) is None
+    assert parse_past_moment("9999d", datetime(1, 1, 2, tzinfo=UTC), UTC) is None
+    assert parse_past_moment("yesterday", datetime(1, 1, 1, 1, tzinfo=UTC), UTC) is None
 
 
 def berlin(text: str, utc: str) -> str:
-    at = past_moment_of(text, datetime.fromisoformat(utc).replace(tzinfo=UTC), BERLIN)
+    at = parse_past_moment(text, datetime.fromisoformat(utc).replace(tzinfo=UTC), BERLIN)
     assert at is not None
     return f"{at:%dT%H:%M}"
 
@@ -341,15 +341,17 @@ def test_the_clocks_of_the_machine_skip_and_repeat_times_as_the_clocks_of_a_name
 ) -> None:
     typed = ("02:30", "10:00", "2026-03-29 02:30", "2026-10-25 02:30")
     nights = [datetime(2026, *day, tzinfo=UTC) for day in ((3, 28, 23, 30), (3, 29, 0, 59), (10, 25, 0, 40))]
-    named = [(moment_of(text, now, BERLIN), past_moment_of(text, now, BERLIN)) for text in typed for now in nights]
+    named = [
+        (parse_moment(text, now, BERLIN), parse_past_moment(text, now, BERLIN)) for text in typed for now in nights
+    ]
     with local_zone("CET-1CEST,M3.5.0,M10.5.0/3", monkeypatch):
-        assert [(moment_of(text, now), past_moment_of(text, now)) for text in typed for now in nights] == named
+        assert [(parse_moment(text, now), parse_past_moment(text, now)) for text in typed for now in nights] == named
 
 
 def test_a_time_on_no_clock_of_yesterday_was_the_day_before() -> None:
     """Samoa had no 30 December 2011: on the 31st at 1:00, 2:00 was last on the 29th."""
     now = datetime(2011, 12, 30, 11, tzinfo=UTC)
-    assert past_moment_of("02:00", now, ZoneInfo("Pacific/Apia")) == datetime(2011, 12, 29, 12, tzinfo=UTC)
+    assert parse_past_moment("02:00", now, ZoneInfo("Pacific/Apia")) == datetime(2011, 12, 29, 12, tzinfo=UTC)
 
 
 ZONES = st.sampled_from(
@@ -368,19 +370,19 @@ MINUTES = st.datetimes(datetime(2005, 1, 1), datetime(2026, 1, 1)).map(  # noqa:
 def test_a_time_of_day_is_the_last_such_minute_of_the_clocks(now: datetime, zone: ZoneInfo, ago: int) -> None:
     text = f"{(now - timedelta(minutes=ago)).astimezone(zone):%H:%M}"
     back = (now - timedelta(minutes=count) for count in range(ago + 1))
-    assert past_moment_of(text, now, zone) == next(at for at in back if f"{at.astimezone(zone):%H:%M}" == text)
+    assert parse_past_moment(text, now, zone) == next(at for at in back if f"{at.astimezone(zone):%H:%M}" == text)
 
 
 @given(at=MINUTES, later=st.timedeltas(timedelta(), timedelta(days=400)), zone=ZONES)
 def test_an_iso_date_with_its_offset_is_its_instant_once_past(at: datetime, later: timedelta, zone: ZoneInfo) -> None:
     text = at.astimezone(zone).isoformat()
-    assert past_moment_of(text, at + later, UTC) == at
-    assert past_moment_of(text, at - timedelta(microseconds=1), UTC) is None
+    assert parse_past_moment(text, at + later, UTC) == at
+    assert parse_past_moment(text, at - timedelta(microseconds=1), UTC) is None
 
 
 @given(day=st.dates(date(2005, 1, 2), date(2025, 12, 31)), zone=ZONES)
 def test_a_day_begins_with_its_first_instant(day: date, zone: ZoneInfo) -> None:
-    at = past_moment_of(day.isoformat(), datetime(2026, 1, 1, 12, tzinfo=UTC), zone)
+    at = parse_past_moment(day.isoformat(), datetime(2026, 1, 1, 12, tzinfo=UTC), zone)
     assert at is not None
     assert at.astimezone(zone).date() == day
     assert (at - timedelta(microseconds=1)).astimezone(zone).date() < day
@@ -461,7 +463,7 @@ def test_a_configured_zone_is_the_local_one_wherever_the_machine_is(
 def test_what_people_write_is_of_the_configured_zone() -> None:
     use_zone(ZoneInfo("Asia/Kathmandu"))
     now = datetime(2026, 1, 1, 20, tzinfo=UTC)  # 01:45 of the next day there
-    assert past_moment_of("today", now) == datetime(2026, 1, 1, 18, 15, tzinfo=UTC)
-    assert past_moment_of("01:45", now) == now
-    assert past_moment_of("01:46", now) == datetime(2025, 12, 31, 20, 1, tzinfo=UTC)
-    assert moment_of("01:46", now) == datetime(2026, 1, 1, 20, 1, tzinfo=UTC)
+    assert parse_past_moment("today", now) == datetime(2026, 1, 1, 18, 15, tzinfo=UTC)
+    assert parse_past_moment("01:45", now) == now
+    assert parse_past_moment("01:46", now) == datetime(2025, 12, 31, 20, 1, tzinfo=UTC)
+    assert parse_moment("01:46", now) == datetime(2026, 1, 1, 20, 1, tzinfo=UTC)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.builders import NOW, wire_row
 from support.tracked_environments import ALL, BARE, matches, tracked
 
-from envwatch.model.page import environment_of
+from envwatch.model.page import parse_environment
 from envwatch.model.versions import version_key
 from envwatch.query.language import Query, SearchCache, parse
 from envwatch.query.lexer import QueryError, quote_if_needed, quoted, tokens
@@ -298,6 +298,6 @@ def test_a_cached_text_is_read_once_while_the_row_stays_the_same() -> None:
     for typed in ("w", "we", "web"):
         assert parse(typed).test(MatchContext(NOW), (text,), cache)(one)
     assert len(reads) == 1
-    renamed = replace(one, environment=environment_of(wire_row(connectionName="api-1")))
+    renamed = replace(one, environment=parse_environment(wire_row(connectionName="api-1")))
     assert not parse("web").test(MatchContext(NOW), (text,), cache)(renamed)
     assert len(reads) == 2

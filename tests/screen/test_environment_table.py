@@ -24,7 +24,7 @@ from envwatch.screen import widgets
 from envwatch.screen.state import ASCII, DisplayOptions
 from envwatch.screen.themes import STATE_COLOURS, THEMES, stylesheet
 from envwatch.screen.widgets.environment_table import EnvironmentTable
-from envwatch.views.table.block import block_of
+from envwatch.views.table.block import build_block
 from envwatch.views.table.table_view import View
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Stand:
         self.profile_state, _ = self.profile_state.apply(listed(rows, NOW + self.now * 1000))
         await self.wait(0)
         monitor, state = Monitor(Fleet({NO_PROFILE: self.profile_state})), self.table.state
-        self.table.state = replace(state, monitor=monitor, block=block_of(monitor, state.now, state.block))
+        self.table.state = replace(state, monitor=monitor, block=build_block(monitor, state.now, state.block))
         await self.pilot.pause()
 
     async def wait(self, seconds: float) -> None:

@@ -24,9 +24,9 @@ from envwatch.screen.screens.dashboard import Dashboard
 from envwatch.screen.screens.dialogs import Menu
 from envwatch.screen.screens.plain_text import NO_HISTORY, HandoverScreen
 from envwatch.screen.widgets.problem_block import PresentLines
-from envwatch.views.report.document import markdown_of
+from envwatch.views.report.document import render_markdown
 from envwatch.views.report.period import recorded_in
-from envwatch.views.report.sections import report_of
+from envwatch.views.report.sections import build_report
 from envwatch.watch.loop import Decisions
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def expected(past: Past, at: float, hours: int, host: str = "api.example", profi
     since, end = WallMs(at - hours * HOUR_MS), WallMs(at)
     what = recorded_in(past, since, end, profile=clean(profile), host=clean(host))
     assert what is not None
-    return markdown_of([report_of(what)])
+    return render_markdown([build_report(what)])
 
 
 def shown(stage: Stage) -> list[str]:

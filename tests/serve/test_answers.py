@@ -22,7 +22,7 @@ from envwatch.fleet.profile_state import Freshness
 from envwatch.model.clock import OffsetBounds, ServerClock, WallMs
 from envwatch.model.listing_api import LISTING_PATH
 from envwatch.model.outcome import Cause
-from envwatch.model.page import page_of
+from envwatch.model.page import parse_page
 from envwatch.serve.answers import PageBodies, ServedListing
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def test_a_viewer_sees_the_true_age_of_a_heartbeat_whatever_the_clocks_say(
     asked = at + later + viewers_skew
     date = parsedate_to_datetime(str(header(answer, "Date"))).timestamp() * 1_000
     clock = ServerClock().with_bounds(OffsetBounds.of_answer(date, asked, asked))
-    (row,) = page_of(answer.body).environments
+    (row,) = parse_page(answer.body).environments
     assert row.last_heartbeat_at is not None
     assert abs(clock.server_time(WallMs(asked)) - row.last_heartbeat_at - (age + later)) <= 500
 

@@ -19,7 +19,7 @@ from support.values import exact
 from envwatch.demo.server import Server
 from envwatch.model.listing_api import LISTING_PATH
 from envwatch.model.outcome import RelayInfo as HandedOn
-from envwatch.model.page import environment_of, page_of
+from envwatch.model.page import parse_environment, parse_page
 from envwatch.model.text import BITS, clean_key
 from envwatch.serve.answers import PAGE_BYTES
 
@@ -86,7 +86,7 @@ def test_a_row_keeps_its_names_and_numbers_on_the_wire(sent: Row) -> None:
     assert row == sent
     assert exact(row.get("region")) == exact(sent.get("region"))
     assert isinstance(row["lastHeartbeat"], int | None)
-    assert next(served.pages()).environments == [environment_of(sent)]
+    assert next(served.pages()).environments == [parse_environment(sent)]
 
 
 def test_a_huge_instant_is_not_written_out() -> None:
@@ -126,7 +126,7 @@ def test_an_unknown_field_never_becomes_a_known_one(name: str) -> None:
     served = Served()
     served.poll([sent])
     (page,) = served.pages()
-    assert page.environments == served.environments == [environment_of(sent)]
+    assert page.environments == served.environments == [parse_environment(sent)]
     assert page.environments[0].unknown == {name: "forged"}
     assert page.environments[0].mode is None
 
@@ -280,7 +280,7 @@ def test_the_demo_retrieves_the_same(demo: Server, served_demo: Served) -> None:
 
 
 def decoded(rows: list[Row]) -> list[Environment]:
-    return [environment_of(row) for row in rows]
+    return [parse_environment(row) for row in rows]
 
 
 # One device
@@ -331,7 +331,7 @@ def test_an_unreadable_row_is_set_aside_by_viewers_too() -> None:
         assert [environment for page in pages for environment in page.environments] == served.environments
         assert [row["id"] for row in served.rows(at=at, onlineOnly="true")].count("env-3") == 0
         answer = served.ask(path=f"{LISTING_PATH}/device-of-env-3", at=at)
-        assert page_of(b'{"connections":[%b],"hasNextPage":false}' % answer.body).rejected_ids == ("env-3",)
+        assert parse_page(b'{"connections":[%b],"hasNextPage":false}' % answer.body).rejected_ids == ("env-3",)
     served.poll(wire_rows(20), NOW + 15_000)
     assert len(served.environments) == len(served.rows(at=NOW + 15_000)) == 20
 

@@ -21,7 +21,7 @@ from support.demo_client import Client
 from support.programs import wait_until
 from support.serving import TIMEOUT_S, TOKEN, Serving, ends, serving, until
 
-from envwatch.serve.listening import Address, Certificate, ServerError, address_of, listen
+from envwatch.serve.listening import Address, Certificate, ServerError, listen, parse_address
 from envwatch.serve.server import ANSWER_S, HANDSHAKE_S, HEAD_BYTES, HEAD_S, IDLE_S, HttpServer, most_connections
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ def test_after_the_end_the_port_is_closed_and_connections_too() -> None:
     ],
 )
 def test_an_address_has_a_host_and_a_port(text: str, host: str, port: int, *, is_loopback: bool) -> None:
-    address = address_of(text)
+    address = parse_address(text)
     assert address == Address(host, port)
     assert address.is_loopback == is_loopback
 
@@ -244,7 +244,7 @@ def test_an_address_has_a_host_and_a_port(text: str, host: str, port: int, *, is
 )
 def test_anything_else_is_no_address(text: str) -> None:
     with pytest.raises(ValueError, match="must be an IP address and a port"):
-        address_of(text)
+        parse_address(text)
 
 
 def test_a_taken_port_is_one_line() -> None:

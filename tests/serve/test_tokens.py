@@ -24,9 +24,9 @@ from envwatch.serve.tokens import (
     Tokens,
     Viewer,
     add_token,
+    find_viewer,
     network_of,
     tokens_in,
-    viewer_of,
 )
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ def test_a_file_has_a_name_a_token_and_a_right_in_each_line_and_comments(tmp_pat
     """No token stays in memory as text."""
     tokens, learnt = read(tokens_file(tmp_path, f"# viewers\n\nann  {ANN} ack # on call\n\tben {BEN}"))
     for header in (f"Bearer {ANN}", f"bearer  {ANN} "):
-        assert viewer_of(header, tokens) == Viewer("ann", may_ack=True)
-    assert viewer_of(f"Bearer {BEN}", tokens) == Viewer("ben", may_ack=False)
+        assert find_viewer(header, tokens) == Viewer("ann", may_ack=True)
+    assert find_viewer(f"Bearer {BEN}", tokens) == Viewer("ben", may_ack=False)
     assert learnt == [ANN, BEN]
     assert ANN not in repr(tokens)
 
@@ -62,20 +62,20 @@ def test_a_file_has_a_name_a_token_and_a_right_in_each_line_and_comments(tmp_pat
 )
 def test_nothing_but_a_whole_token_as_bearer_is_taken(header: str, tmp_path: Path) -> None:
     tokens, _ = read(tokens_file(tmp_path, f"ann {ANN}\n"))
-    assert viewer_of(header, tokens) is None
+    assert find_viewer(header, tokens) is None
 
 
 def test_a_token_whose_digest_differs_in_one_byte_is_refused(tmp_path: Path) -> None:
     ((ann, digest),), _ = read(tokens_file(tmp_path, f"ann {ANN}\n"))
-    assert viewer_of(f"Bearer {ANN}", ((ann, digest),)) == ann
+    assert find_viewer(f"Bearer {ANN}", ((ann, digest),)) == ann
     for position, byte in enumerate(digest):
         near = digest[:position] + bytes([byte ^ 1]) + digest[position + 1 :]
-        assert viewer_of(f"Bearer {ANN}", ((ann, near),)) is None
+        assert find_viewer(f"Bearer {ANN}", ((ann, near),)) is None
 
 
 @given(header=st.text(max_size=60).filter(lambda text: ANN not in text))
 def test_any_other_header_is_refused_without_an_error(header: str) -> None:
-    assert viewer_of(header, ((Viewer("ann"), b"0" * 32),)) is None
+    assert find_viewer(header, ((Viewer("ann"), b"0" * 32),)) is None
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o601, 0o666])
@@ -133,7 +133,7 @@ def test_a_new_token_is_added_to_a_private_file_and_taken(tmp_path: Path) -> Non
     path.write_text("# on call\n" + path.read_text().rstrip("\n"))  # as some editors leave the file
     second = add_token(path, "ben", may_ack=True)
     tokens, _ = read(path)
-    assert (viewer_of(f"Bearer {first}", tokens), viewer_of(f"Bearer {second}", tokens)) == (
+    assert (find_viewer(f"Bearer {first}", tokens), find_viewer(f"Bearer {second}", tokens)) == (
         Viewer("ann"),
         Viewer("ben", may_ack=True),
     )
@@ -166,7 +166,7 @@ def test_a_full_disk_leaves_the_tokens_as_before_and_says_what_to_do(room: int, 
     problem = f"no token was added, as {path} cannot be written (File too large)"
     assert str(caught.value) == f"{problem}: make room or correct the rights, and try again"
     token = add_token(path, "ben")
-    assert viewer_of(f"Bearer {token}", read(path)[0]) == Viewer("ben")
+    assert find_viewer(f"Bearer {token}", read(path)[0]) == Viewer("ben")
 
 
 def test_a_token_is_not_added_in_a_folder_without_rights() -> None:
@@ -209,7 +209,7 @@ def test_a_token_is_added_up_to_the_limits_of_the_file(text: str, tmp_path: Path
         add_token(path, "ben")
     assert path.read_text() == text
     path.write_text(text.removeprefix(f"n0 {ANN}0\n").removesuffix("#"))
-    assert viewer_of(f"Bearer {add_token(path, 'ben')}", read(path)[0]) == Viewer("ben")
+    assert find_viewer(f"Bearer {add_token(path, 'ben')}", read(path)[0]) == Viewer("ben")
 
 
 def wait_s(limit: RateLimit, address: str, seconds: float) -> int:

@@ -15,7 +15,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
-from envwatch.views.table.block import NO_BLOCK, Block, BlockLine, block_of
+from envwatch.views.table.block import NO_BLOCK, Block, BlockLine, build_block
 from envwatch.views.table.block_text import line_state
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class BlockNight:
         return self.wait(0)
 
     def look(self) -> Self:
-        self.block = block_of(self.monitor, self.clocks, self.block)
+        self.block = build_block(self.monitor, self.clocks, self.block)
         return self
 
     @property

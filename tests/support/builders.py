@@ -17,10 +17,10 @@ from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerMs, Wal
 from envwatch.model.environment import METADATA_FIELDS, WIRE_FIELDS, ValueKind
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, RelayInfo, Slept, Snapshot
-from envwatch.model.page import environment_of
+from envwatch.model.page import parse_environment
 from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.views.output.environment_list import environment_list
-from envwatch.views.table.block import block_of
+from envwatch.views.table.block import build_block
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -85,7 +85,7 @@ def page_bytes(rows: Sequence[Any], has_next: bool = False) -> bytes:  # noqa: F
 
 def environment(id: str = "env-1", **changes: Any) -> Environment:  # noqa: A002  # the field's name on the wire
     """Return a healthy row as a value; `changes` use wire names."""
-    return environment_of(wire_row(id, **changes))
+    return parse_environment(wire_row(id, **changes))
 
 
 def reading(at: float = NOW, skew: float = 0.0) -> Clocks:
@@ -160,7 +160,7 @@ def list_of_profiles(outcomes: Mapping[str, Listed], *unlisted: str) -> Environm
     monitor = Monitor.create(dict.fromkeys(listings, Limits()))
     for profile, outcome in listings.items():
         monitor, _ = monitor.apply(profile, outcome, outcome.asked)
-    block = block_of(monitor, next(iter(listings.values())).asked)
+    block = build_block(monitor, next(iter(listings.values())).asked)
     return replace(environment_list(listings, monitor, [*map(clean, unlisted)]), block=block)
 
 

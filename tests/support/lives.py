@@ -21,7 +21,7 @@ from envwatch.model.acks import Ack
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Listed, ListedPage, PollResult, Slept, Snapshot
-from envwatch.model.page import Pool, page_of
+from envwatch.model.page import Pool, parse_page
 from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ class SimulatedServer:
             date = at // 1000 * 1000
             at += self._chance.uniform(4, 9)
             body = page_bytes([], has_next).replace(b"[]", b"[" + b",".join(rows) + b"]")
-            page = page_of(body, self._known, self._pool)
+            page = parse_page(body, self._known, self._pool)
             pages.append(ListedPage(page.environments, asked.wall))
             bounds.append(OffsetBounds.of_answer(date, asked.wall, clocks(at).wall))
             received += len(body) // 4

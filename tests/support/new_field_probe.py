@@ -29,7 +29,7 @@ from envwatch.history.redaction import Redaction
 from envwatch.history.stored import RecordedFile
 from envwatch.model.clock import WallMs
 from envwatch.model.environment import wire_row as row_to_send
-from envwatch.model.page import environment_of, page_of
+from envwatch.model.page import parse_environment, parse_page
 from envwatch.model.text import clean
 from envwatch.model.times import TimeStyle
 from envwatch.query.completion import completions
@@ -59,15 +59,15 @@ def size_of(row: Environment) -> tuple[float | None, bool | None]:
 def decoded_and_served() -> None:
     whole = wire_row(site=HOSTILE, cores=12, hasGpu=False)
     for sent in (whole, whole | {"unknown": 1}):  # an unknown field makes the reader take a page row by row
-        (row,) = page_of(page_bytes([sent])).environments
+        (row,) = parse_page(page_bytes([sent])).environments
         assert site_of(row) == SAFE
         assert size_of(row) == (12.0, False)
         assert row.unknown.keys().isdisjoint({"site", "cores", "hasGpu"})
         served = row_to_send(row)
         assert served["site"] == SAFE
         assert repr((served["cores"], served["hasGpu"])) == "(12, False)"
-        assert environment_of(served) == row
-    page = page_of(page_bytes([wire_row("env-1", cores="12"), wire_row("env-2", hasGpu=1), wire_row("env-3")]))
+        assert parse_environment(served) == row
+    page = parse_page(page_bytes([wire_row("env-1", cores="12"), wire_row("env-2", hasGpu=1), wire_row("env-3")]))
     assert [row.id for row in page.environments] == ["env-3"]
     assert page.rejected_ids == ("env-1", "env-2")
 
@@ -129,7 +129,7 @@ def printed() -> None:
     listing = list_of(listed([environment(site=HOSTILE, cores=12, hasGpu=False)], NOW))
     (row,) = json.loads(b"".join(formats.listing_json(listing)))["environments"]
     assert [*row.items()][-3:] == [("site", SAFE), ("cores", 12), ("has_gpu", False)]
-    header, line = b"".join(formats.csv_of(listing)).decode().splitlines()
+    header, line = b"".join(formats.encode_csv(listing)).decode().splitlines()
     assert header.endswith('"site","cores","has_gpu"')
     assert line.endswith(f'"{SAFE}","12","false"')
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
-from envwatch.views.report.document import markdown_of, sentences
+from envwatch.views.report.document import render_markdown, sentences
 from envwatch.views.report.period import recorded_in
 
 if TYPE_CHECKING:
@@ -53,4 +53,4 @@ def head(report: ProfileReport, name: str) -> str:
 
 def lines(report: ProfileReport) -> list[str]:
     """Return the lines of the Markdown."""
-    return markdown_of([report]).splitlines()
+    return render_markdown([report]).splitlines()

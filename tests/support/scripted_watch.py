@@ -21,7 +21,7 @@ from envwatch.alerts.ledger import Progress
 from envwatch.alerts.monitor import Monitor, MonitorChanges
 from envwatch.alerts.recurring_hours import RecurringHours
 from envwatch.alerts.silences import recurring_silences, silence_of_environments
-from envwatch.deliver.message import message_of
+from envwatch.deliver.message import build_message
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.tracking import Matcher
 from envwatch.model.acks import Ack
@@ -253,7 +253,7 @@ class Hooked(Night):
         """Return the messages of the firings, in the monitor's present state."""
         hook = clean("pager")
         return [
-            message_of(one.subject, hook, context, self.monitor, reading(NOW + at * 1000), progress=one.progress)
+            build_message(one.subject, hook, context, self.monitor, reading(NOW + at * 1000), progress=one.progress)
             for at, one in self.fired
         ]
 

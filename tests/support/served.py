@@ -15,7 +15,7 @@ from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import OffsetBounds
 from envwatch.model.listing_api import LISTING_PATH
 from envwatch.model.outcome import Listed, ListedPage, Snapshot
-from envwatch.model.page import page_of
+from envwatch.model.page import parse_page
 from envwatch.model.times import MS
 from envwatch.serve.answers import NOTHING_SHARED, Answer, ProfileEndpoint, Request
 
@@ -48,7 +48,7 @@ class Served:
     def poll(self, rows: Sequence[Row], at: float = NOW, *, shared: SharedState = NOTHING_SHARED, **parts: Any) -> None:
         """Poll at a moment of upstream's clock; `parts` go to the snapshot."""
         known = {environment.id: environment for environment in self.environments}
-        self._pages = [page_of(page_bytes(rows[first : first + 100]), known) for first in range(0, len(rows), 100)]
+        self._pages = [parse_page(page_bytes(rows[first : first + 100]), known) for first in range(0, len(rows), 100)]
         started = reading(at, self.skew)
         snapshot = Snapshot.of_pages(
             pages=tuple(ListedPage(page.environments, started.wall, page.received_ids) for page in self._pages),
@@ -89,7 +89,7 @@ class Served:
         while True:
             answer = self.ask(urlencode({"limit": limit, **params, **after}), at)
             assert answer.status == 200, answer
-            page = page_of(answer.body)
+            page = parse_page(answer.body)
             yield page
             if not page.has_next_page:
                 return

@@ -17,7 +17,7 @@ from support.transcript_fleets import HOUR, MINUTE, STARTED, down, healthy, up
 from envwatch.history.stored import Retention, history_folder
 from envwatch.history.writer import FolderWriter
 from envwatch.model.outcome import Cause
-from envwatch.model.page import environment_of
+from envwatch.model.page import parse_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ def _night(first_h: float, last_h: float) -> Iterator[Outcome]:
         if 3 < (STARTED - at) / HOUR <= 3.5:
             yield failed(Cause.TIMEOUT, at)
         else:
-            rows = [environment_of(row) for row in _rows(at)]
+            rows = [parse_environment(row) for row in _rows(at)]
             yield listed(rows, at, interval=timedelta(milliseconds=_EVERY_MS))
         at += _EVERY_MS
 

@@ -30,12 +30,12 @@ from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.query.state_looks import PRESENCE_STYLES, glyph_of
 from envwatch.serve.exposition import exposition, is_seen
-from envwatch.views.events.matching import matcher_of
-from envwatch.views.output.check_result import Metric, check_result_of
+from envwatch.views.events.matching import compile_matcher
+from envwatch.views.output.check_result import Metric, check_listing
 from envwatch.views.output.environment_list import EnvironmentList
 from envwatch.views.output.formats import prompt_line, summary_of
 from envwatch.views.table.arrangement import arrange
-from envwatch.views.table.block import NO_BLOCK, Aside, Block, BlockLine, block_of
+from envwatch.views.table.block import NO_BLOCK, Aside, Block, BlockLine, build_block
 from envwatch.views.table.block_text import window_title
 from envwatch.views.table.table_view import View
 
@@ -144,8 +144,8 @@ def test_time_alone_changes_the_lines_at_the_first_end_of_a_silence() -> None:
     one = one.silence("b", seconds=3_600)
     both = one.monitor.with_silences({**later.silences, **one.monitor.silences})
     ends = [one.clocks.wall + seconds * 1_000 for seconds in (3_600, 7_200)]
-    assert block_of(both, one.clocks).changes_at == ends[0]
-    found = [block_of(both, reading(end)).changes_at for end in (ends[0] - 1, ends[0], ends[1])]
+    assert build_block(both, one.clocks).changes_at == ends[0]
+    found = [build_block(both, reading(end)).changes_at for end in (ends[0] - 1, ends[0], ends[1])]
     assert found == [ends[0], ends[1], inf]
 
 
@@ -166,7 +166,7 @@ def test_the_times_of_a_line_are_by_the_clock_of_this_machine(skew: float) -> No
         monitor, _ = monitor.apply(
             NO_PROFILE, listed([row("a", state, at, at - 1_000)], at, skew=skew), reading(at, skew)
         )
-    (line,) = block_of(monitor, reading(NOW + 5_000, skew)).lines
+    (line,) = build_block(monitor, reading(NOW + 5_000, skew)).lines
     assert (line.began_at, line.noticed_at, line.losses_at) == (at + skew, at + skew, (at + skew,))
 
 
@@ -634,10 +634,10 @@ def test_title_status_bar_and_check_have_the_numbers_of_the_dashboard(
         assert dashboard.keys() - numbers(title).keys() <= {"●", "?"}
         assert sum(map(int, re.findall("[0-9]+", summary_of(listing, "").partition(":")[2]))) == len(rows)
 
-        for matches in (EVERYTHING, matcher_of(f"name:{','.join(sorted(wanted))}") if wanted else EVERYTHING):
-            result = check_result_of(one.monitor, Metric.PAGING, matches, one.clocks)
+        for matches in (EVERYTHING, compile_matcher(f"name:{','.join(sorted(wanted))}") if wanted else EVERYTHING):
+            result = check_listing(one.monitor, Metric.PAGING, matches, one.clocks)
             data = {metric.label: metric.value for metric in result.metrics(None, None)}
-            found = block_of(one.monitor, one.clocks, counted={row.key for row in rows if matches.matches(row, 0.0)})
+            found = build_block(one.monitor, one.clocks, counted={row.key for row in rows if matches.matches(row, 0.0)})
             for presence in (Presence.OFFLINE, Presence.LATE, Presence.ONLINE):
                 assert data[PRESENCE_STYLES[presence].word] == found.presences.get(presence, 0)
             assert data["unknown"] == found.unknown

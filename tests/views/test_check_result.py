@@ -30,13 +30,13 @@ from envwatch.fleet.watched_time import Span
 from envwatch.model.clock import MonotonicS, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import EMPTY, SafeText, clean
-from envwatch.views.events.matching import matcher_of
+from envwatch.views.events.matching import compile_matcher
 from envwatch.views.output.check_result import (
     CheckResult,
     Metric,
     PerformanceDatum,
     PluginStatus,
-    check_result_of,
+    check_listing,
     output_of,
     parse_nagios_range,
     plugin_status,
@@ -86,7 +86,7 @@ def check_result(
     outcome = listed(rows) if isinstance(rows, list) else rows
     monitor = replace(Monitor.create({NO_PROFILE: Limits()}, policies), **state)
     monitor, _ = monitor.apply(NO_PROFILE, outcome, reading(at))
-    return check_result_of(monitor, of, matcher_of(query), reading(at))
+    return check_listing(monitor, of, compile_matcher(query), reading(at))
 
 
 def unreadable(rows: list[Environment], count: int = 1, ids: Sequence[str] = ()) -> Listed:
@@ -167,9 +167,13 @@ def test_a_late_row_alone_is_ok_and_counts_in_the_performance_data() -> None:
 @pytest.mark.parametrize(
     ("quiet", "word", "label", "off"),
     [
-        ({"policy": AlertPolicy(alert=matcher_of("!name:down"))}, "not paging", "notpaging", 0),
+        ({"policy": AlertPolicy(alert=compile_matcher("!name:down"))}, "not paging", "notpaging", 0),
         (
-            {"silences": {"1": silence_of_query(matcher_of("name:down"), WallMs(NOW), HOUR, clean(""), clean("me"))}},
+            {
+                "silences": {
+                    "1": silence_of_query(compile_matcher("name:down"), WallMs(NOW), HOUR, clean(""), clean("me"))
+                }
+            },
             "silenced",
             "silenced",
             0,
@@ -195,7 +199,7 @@ def test_a_row_without_a_problem_is_counted_by_the_word_of_the_dashboard(
 
 
 def test_a_machine_acknowledged_and_silenced_is_counted_once() -> None:
-    silence = silence_of_query(matcher_of("name:down"), WallMs(NOW), HOUR, clean(""), clean("me"))
+    silence = silence_of_query(compile_matcher("name:down"), WallMs(NOW), HOUR, clean(""), clean("me"))
     ack = ack_of(tracked(connectionId=None, lastHeartbeat=None), NOW, clean("known"))
     found = check_result([UP, DOWN], silences={"1": silence}, acks={key_of(DOWN.id): ack})
     assert found.text == "none of 2 machines paging (1 silenced)"
@@ -322,7 +326,7 @@ def test_a_loss_at_an_impossible_time_counts_from_the_silence_in_an_earlier_run(
         NO_PROFILE, AlertState(last_run=LastRun(WallMs(NOW)), waiting=(loss,))
     )
     monitor, _ = monitor.apply(NO_PROFILE, listed([UP, undated]), reading())
-    found = check_result_of(monitor, Metric.PAGING, EVERYTHING, reading())
+    found = check_listing(monitor, Metric.PAGING, EVERYTHING, reading())
     assert (found.count, found.unknown, found.waiting) == (count, 0, 1 - count)
 
 
@@ -365,7 +369,7 @@ def test_a_loss_of_another_process_counts_as_in_the_process(silent_s: float, not
     monitor = Monitor.create({NO_PROFILE: Limits()})
     monitor = monitor.with_alert_state(NO_PROFILE, AlertState(last_run=LastRun(WallMs(NOW)), waiting=(loss,)))
     monitor, _ = monitor.apply(NO_PROFILE, listed([UP, DOWN]), now)
-    result = check_result_of(monitor, Metric.PAGING, EVERYTHING, now)
+    result = check_listing(monitor, Metric.PAGING, EVERYTHING, now)
     assert (result.count, result.waiting) == (count, 1 - count)
 
 
@@ -376,7 +380,7 @@ def test_a_loss_counts_a_minute_after_the_first_listing_without_another_listing(
     monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: AlertPolicy(alert=EVERYTHING)})
     for outcome in outcomes:
         monitor, _ = monitor.apply(NO_PROFILE, outcome, outcome.ended)
-    result = check_result_of(monitor, Metric.PAGING, EVERYTHING, reading(NOW + later_s * 1000))
+    result = check_listing(monitor, Metric.PAGING, EVERYTHING, reading(NOW + later_s * 1000))
     assert (result.count, result.waiting) == (count, 1 - count)
 
 
@@ -387,7 +391,7 @@ def test_several_profiles_are_one_fleet_and_an_empty_profile_hides_no_problem() 
     )
     for name, rows in zip(names, ([DOWN], [UP, DOWN], []), strict=True):
         monitor, _ = monitor.apply(name, listed(rows), reading())
-    result = check_result_of(monitor, Metric.PAGING, EVERYTHING, reading())
+    result = check_listing(monitor, Metric.PAGING, EVERYTHING, reading())
     assert result.status_and_text(None, ZERO) == (
         PluginStatus.CRITICAL,
         "2 of 3 machines paging (2 off): home: down, work: down",
@@ -407,7 +411,7 @@ def test_a_check_without_an_uptime_record_says_so(*, has_record: bool) -> None:
     if has_record:
         monitor = monitor.with_uptime_record(NO_PROFILE, UptimeRecord())
     monitor, _ = monitor.apply(NO_PROFILE, listed(rows), reading())
-    found = check_result_of(monitor, Metric.PAGING, EVERYTHING, reading())
+    found = check_listing(monitor, Metric.PAGING, EVERYTHING, reading())
     if has_record:
         assert found.status_and_text(None, ZERO) == (PluginStatus.OK, "none of 2 machines paging (1 not paging)")
         assert found.doubts == []
@@ -422,7 +426,7 @@ def test_a_check_of_rows_of_a_serving_host_needs_no_uptime_record() -> None:
         environment("env-1", lastHeartbeat=NOW, envwatch={"alerts": {"pages": True, "why": "expected", "share": None}})
     ]
     monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, served(listed(rows), 0), reading())
-    found = check_result_of(monitor, Metric.PAGING, EVERYTHING, reading())
+    found = check_listing(monitor, Metric.PAGING, EVERYTHING, reading())
     assert found.status_and_text(None, ZERO) == (PluginStatus.OK, "none of 1 machine paging")
 
 

@@ -28,8 +28,8 @@ from envwatch.views.events.matching import (
     EventFilter,
     WaitCondition,
     WaitProgress,
+    compile_matcher,
     event_test,
-    matcher_of,
     matcher_or_none,
 )
 
@@ -284,17 +284,17 @@ def test_a_query_keeps_what_the_independent_test_keeps_in_order(event_log: list[
 
 
 def test_a_query_of_a_policy_matches_ages_of_the_moment_and_words_of_every_column() -> None:
-    matcher, one = matcher_of("beat:>90s"), tracked(lastHeartbeat=NOW)
+    matcher, one = compile_matcher("beat:>90s"), tracked(lastHeartbeat=NOW)
     assert [matcher.matches(one, NOW + ms) for ms in (90_000, 90_001, 90_000)] == [False, True, False]
-    assert matcher_of("pod-1").matches(tracked(), NOW)
-    assert not matcher_of("pod-2").matches(tracked(), NOW)
-    assert matcher_of("  ").matches(tracked(), NOW)
-    assert matcher_of("a   b") == matcher_of("a b") != matcher_of("a c")
+    assert compile_matcher("pod-1").matches(tracked(), NOW)
+    assert not compile_matcher("pod-2").matches(tracked(), NOW)
+    assert compile_matcher("  ").matches(tracked(), NOW)
+    assert compile_matcher("a   b") == compile_matcher("a b") != compile_matcher("a c")
 
 
 def test_rows_and_events_without_a_profile_are_of_the_only_profile() -> None:
-    assert matcher_of("profile:work", clean("work")).matches(tracked(), NOW)
-    assert not matcher_of("profile:work", clean("home")).matches(tracked(), NOW)
+    assert compile_matcher("profile:work", clean("work")).matches(tracked(), NOW)
+    assert not compile_matcher("profile:work", clean("home")).matches(tracked(), NOW)
     assert (matcher := matcher_or_none("profile:work", clean("work"))) is not None
     assert matcher.matches(tracked(), NOW)
     one = tracked()
@@ -304,7 +304,7 @@ def test_rows_and_events_without_a_profile_are_of_the_only_profile() -> None:
 
 def test_a_mistake_is_an_error_or_none() -> None:
     with pytest.raises(QueryError):
-        matcher_of("beat:soon")
+        compile_matcher("beat:soon")
     assert matcher_or_none("beat:soon") is None
 
 

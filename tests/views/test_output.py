@@ -32,13 +32,13 @@ from envwatch.query.language import parse
 from envwatch.views.output.environment_list import EnvironmentList, filtered, ordered_by
 from envwatch.views.output.formats import (
     ROW_NAMES,
-    csv_of,
-    jsonl_of,
+    encode_csv,
+    encode_jsonl,
+    encode_row,
     listing_json,
     listing_names,
     listing_table,
     prompt_line,
-    row_json_of,
     summary_of,
 )
 from envwatch.views.table.block import Aside, Block
@@ -81,7 +81,7 @@ def decoded(listing: EnvironmentList) -> Any:
 
 
 def rows_of_csv(listing: EnvironmentList) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(whole(csv_of(listing)).decode())))
+    return list(csv.DictReader(io.StringIO(whole(encode_csv(listing)).decode())))
 
 
 def table(
@@ -165,7 +165,7 @@ def test_the_json_is_exactly_this() -> None:
 def test_the_json_written_row_by_row_is_formatted_as_one_document(rows: int) -> None:
     listing = listing_of(*fleet_of_each_state()[:rows])
     assert whole(listing_json(listing)) == to_json(decoded(listing), indent=2) + b"\n"
-    row = row_json_of(listing_of(environment()))
+    row = encode_row(listing_of(environment()))
     assert row.startswith('{\n  "id": "env-1",\n  "name": ')
     assert json.loads(row) == decoded(listing_of(environment()))["environments"][0]
 
@@ -273,7 +273,7 @@ def test_the_csv_has_the_fields_of_the_json_and_nested_ones_as_json() -> None:
     assert json.loads(first["metadata"]) == wire_row()["metadata"]
     assert json.loads(first["supported_commands"]) == ["abort", "reload"]
     assert rows[-1]["heartbeat_age_s"] == "12.0"
-    line = whole(csv_of(listing_of(environment(connectionName='a;"b",c')))).decode().splitlines()[1]
+    line = whole(encode_csv(listing_of(environment(connectionName='a;"b",c')))).decode().splitlines()[1]
     assert line.startswith('"env-1","a;""b"",c",')
     assert line.endswith('"')
 
@@ -288,9 +288,9 @@ def test_every_format_can_be_empty() -> None:
     listing = listing_of()
     assert set(decoded(listing)["counts"].values()) == {0}
     assert decoded(listing)["environments"] == []
-    assert whole(jsonl_of(listing)) == b""
-    assert whole(csv_of(listing)).startswith(b'"id","name",')
-    assert whole(csv_of(listing)).count(b"\n") == 1
+    assert whole(encode_jsonl(listing)) == b""
+    assert whole(encode_csv(listing)).startswith(b'"id","name",')
+    assert whole(encode_csv(listing)).count(b"\n") == 1
     assert table(listing) == ["STATE  SEEN  NAME  WHY  MODE  VERSION  BRANCH  OS"]
 
 
@@ -319,8 +319,8 @@ def test_no_format_lets_a_text_control_the_terminal(text: str) -> None:
     listing = replace(listing, filter=clean(text), acknowledged={listing.rows[0].tracked.key: clean(text)})
     drawn = [
         whole(listing_json(listing)),
-        whole(jsonl_of(listing)),
-        whole(csv_of(listing)),
+        whole(encode_jsonl(listing)),
+        whole(encode_csv(listing)),
         whole(listing_table(listing, width=80, encoding="utf-8", ascii_only=False)),
     ]
     for line in b"\n".join(drawn).decode().split("\n"):
@@ -529,7 +529,7 @@ def test_a_filter_keeps_exactly_the_matching_rows_in_order(query: str) -> None:
     rows = [row for row in decoded(everything)["environments"] if row["id"] in kept]
     document = decoded(listing)
     assert document["environments"] == rows
-    assert [json.loads(line) for line in whole(jsonl_of(listing)).decode().splitlines()] == rows
+    assert [json.loads(line) for line in whole(encode_jsonl(listing)).decode().splitlines()] == rows
     assert [row["id"] for row in rows_of_csv(listing)] == ids(listing)
     assert len(table(listing)) == len(rows) + 1
     assert document["total_unfiltered"] == len(everything.rows)

@@ -16,7 +16,7 @@ from support.tracked_environments import context_in
 from envwatch.alerts.monitor import Monitor
 from envwatch.fleet.events import NO_PROFILE, flatten
 from envwatch.fleet.profile_state import Fleet
-from envwatch.model.page import environment_of
+from envwatch.model.page import parse_environment
 from envwatch.model.text import cells, clean
 from envwatch.model.times import TimeStyle
 from envwatch.screen.state import ASCII, UNICODE
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from envwatch.views.pane.layout import Row
 
 NARROWEST = 33
-ROWS = [environment_of(row) for row in hostile_rows(NOW)]
-LOST = [environment_of(row | {"connectionId": None, "lastHeartbeat": None}) for row in hostile_rows(NOW + 5_000)]
+ROWS = [parse_environment(row) for row in hostile_rows(NOW)]
+LOST = [parse_environment(row | {"connectionId": None, "lastHeartbeat": None}) for row in hostile_rows(NOW + 5_000)]
 FLEET, EVENTS = watched([listed(ROWS), listed(LOST, NOW + 5_000)])
 MONITOR = Monitor(Fleet({NO_PROFILE: FLEET}))
 LATER = reading(NOW + 13_000)

@@ -21,7 +21,7 @@ from envwatch.alerts.incident import Incident
 from envwatch.alerts.monitor import Monitor
 from envwatch.alerts.recurring_hours import RecurringHours
 from envwatch.alerts.silences import silence_of_environments
-from envwatch.deliver.message import Context, message_of
+from envwatch.deliver.message import Context, build_message
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.problems import counts_at
 from envwatch.history.past import Moment
@@ -34,8 +34,8 @@ from envwatch.query.language import parse
 from envwatch.query.state_looks import style_of
 from envwatch.views.events.cloud_events import cloud_event
 from envwatch.views.events.event_stream import initial_line, layout_of
-from envwatch.views.events.matching import EventFilter, matcher_of
-from envwatch.views.output.check_result import Metric, check_result_of
+from envwatch.views.events.matching import EventFilter, compile_matcher
+from envwatch.views.output.check_result import Metric, check_listing
 from envwatch.views.output.environment_list import environment_list_of_rows, remarks_in
 from envwatch.views.output.formats import iso, listing_json, listing_table, prompt_line, summary_of
 from envwatch.views.pane.explanation import explanation_rows
@@ -44,9 +44,9 @@ from envwatch.views.pane.layout import PaneLayout
 from envwatch.views.pane.remedies import remedies
 from envwatch.views.pane.state_details import mark_lines
 from envwatch.views.report.period import recorded_in
-from envwatch.views.report.sections import report_of
+from envwatch.views.report.sections import build_report
 from envwatch.views.table.arrangement import arrange
-from envwatch.views.table.block import Aside, block_of
+from envwatch.views.table.block import Aside, build_block
 from envwatch.views.table.block_text import counts_text, nothing_open_text, why_text
 from envwatch.views.table.table_view import View
 
@@ -76,7 +76,7 @@ def two_laptops() -> SilencedNight:
 
 
 def block(night: SilencedNight) -> Block:
-    return block_of(night.monitor, reading(night.at))
+    return build_block(night.monitor, reading(night.at))
 
 
 # Silenced rows.
@@ -106,7 +106,7 @@ def test_the_end_of_a_silence_is_by_the_clock_of_this_machine(skew: float) -> No
         at = night.instant(time)
         row = environment("mac-1", connectionName="mac-1", connectionId="c" if is_up else None, lastHeartbeat=at)
         monitor, _ = monitor.apply(NO_PROFILE, listed([row], at, skew=skew), reading(at, skew))
-    found = block_of(monitor, reading(night.instant("18:00"), skew))
+    found = build_block(monitor, reading(night.instant("18:00"), skew))
     night.day += 1
     assert found.asides == {Aside.SILENCED: 1}
     assert found.changes_at == night.instant("10:00") + skew
@@ -160,7 +160,7 @@ def test_check_counts_a_silenced_row_apart_and_from_the_end_as_a_problem(
     scene: Callable[[], SilencedNight], text: str, detail: str
 ) -> None:
     night = scene()
-    result = check_result_of(night.monitor, Metric.PAGING, matcher_of(""), reading(night.at))
+    result = check_listing(night.monitor, Metric.PAGING, compile_matcher(""), reading(night.at))
     assert result.text == text
     assert result.details[0].startswith(detail)
     silenced = next(datum.value for datum in result.metrics(None, None) if datum.label == "silenced")
@@ -173,7 +173,7 @@ def test_check_without_a_past_waits_for_alert_after_from_the_end_of_the_hours(se
     night.off_at = {"mac-1": night.instant("18:00")}
     night.day += 1
     night.poll(f"10:00:{seconds:06.3f}", "mac-1")
-    result = check_result_of(night.monitor, Metric.PAGING, matcher_of(""), reading(night.at))
+    result = check_listing(night.monitor, Metric.PAGING, compile_matcher(""), reading(night.at))
     assert (result.count, result.waiting) == (count, 1 - count)
 
 
@@ -201,7 +201,7 @@ def report(night: SilencedNight) -> ProfileReport:
     until = WallMs(night.at)
     recorded = recorded_in(night.history, WallMs(until - 86_400_000), until, profile=clean("work"), host=clean("host"))
     assert recorded is not None
-    return report_of(recorded, UTC)
+    return build_report(recorded, UTC)
 
 
 def test_the_report_lists_silenced_rows_apart_and_the_rows_not_back_as_one_incident() -> None:
@@ -256,7 +256,7 @@ def test_one_message_names_the_rows_not_back() -> None:
         for each in found:
             ledger = night.monitor.ledger.due(each.id or EMPTY, EMPTY, NO_PROFILE, reading(night.at).monotonic)
             night.monitor = replace(night.monitor, ledger=ledger)
-    messages = [message_of(each, clean("page"), CONTEXT, night.monitor, reading(night.at)) for each in fired]
+    messages = [build_message(each, clean("page"), CONTEXT, night.monitor, reading(night.at)) for each in fired]
     (message,) = [each for each in messages if "not back" in each.summary]
     assert message.summary == "2 not back by 10:00: mac-1 and 1 other"
     assert message.text == "mac-1: not back by 10:00\nmac-2: not back by 10:00"
@@ -302,7 +302,7 @@ OLD: TrackedEnvironment = PROFILE_STATE.environments[OLD_ID]
 
 
 def test_a_replaced_row_is_no_problem_and_stands_below_all_but_old_rows() -> None:
-    block = block_of(MONITOR, reading(END))
+    block = build_block(MONITOR, reading(END))
     assert (block.asides, block.lines, MONITOR.incidents.open) == ({Aside.REPLACED: 1}, (), ())
     assert not MONITOR.judge(reading(END)).is_alerting(OLD)
     arrangement = arrange(contexts_at(MONITOR, END), View(), ALL)
@@ -311,7 +311,7 @@ def test_a_replaced_row_is_no_problem_and_stands_below_all_but_old_rows() -> Non
     later = reading(END + 86_400_000)
     assert arrange(contexts_at(MONITOR, later.wall + 86_400_000), View(), ALL).old == 1
     fleet = MONITOR.fleet.with_profile_state(NO_PROFILE, replace(PROFILE_STATE, listed=later))
-    assert block_of(replace(MONITOR, fleet=fleet), later).asides == {Aside.OLD: 1}
+    assert build_block(replace(MONITOR, fleet=fleet), later).asides == {Aside.OLD: 1}
 
 
 @pytest.mark.parametrize(("is_renamed", "count"), [(True, 0), (False, 1)])
@@ -319,9 +319,9 @@ def test_check_reports_a_loss_and_no_rename(count: int, *, is_renamed: bool) -> 
     rows = [row("old", up=False), *([row("new", beat=END, firstSeenAt=NOW)] if is_renamed else [])]
     outcome = listed(rows, END)
     monitor, _ = Monitor.create({NO_PROFILE: Limits()}, policies=soon()).apply(NO_PROFILE, outcome, outcome.ended)
-    result = check_result_of(monitor, Metric.PAGING, matcher_of(""), reading(END))
+    result = check_listing(monitor, Metric.PAGING, compile_matcher(""), reading(END))
     assert (result.count, result.block.asides.get(Aside.REPLACED, 0)) == (count, 1 - count)
-    others = check_result_of(monitor, Metric.ON, matcher_of(""), reading(END))
+    others = check_listing(monitor, Metric.ON, compile_matcher(""), reading(END))
     assert [why.partition(",")[0] for _, why in others.named] == [
         "off (replaced by new)" if is_renamed else "off (disconnected)"
     ]
@@ -355,7 +355,7 @@ def test_a_report_has_a_short_outage_and_a_rename_instead_of_a_loss(*, is_rename
     _, _, history = lived(is_renamed=is_renamed)
     recorded = recorded_in(history, WallMs(NOW), WallMs(END), profile=clean("work"), host=clean("api.letta.com"))
     assert recorded is not None
-    report = report_of(recorded)
+    report = build_report(recorded)
     assert [each["id"] for each in values(report, "down")] == ([] if is_renamed else ["env-old"])
     (outage,) = values(report, "outages")
     assert (outage["ended_at"], outage["lasted_s"]) == ((iso(NOW + 10_000), 5) if is_renamed else (None, 55))
@@ -399,7 +399,7 @@ def test_an_acknowledgement_or_a_silence_is_of_the_row_of_its_server() -> None:
     for profile in SERVERS:
         row = environment(id_, connectionName=profile, connectionId=None, lastHeartbeat=None)
         monitor, _ = monitor.apply(profile, listed([row]), now)
-    assert [(line.profile, line.is_acked) for line in block_of(monitor, now).lines] == [(AWAY, False), (HOME, True)]
+    assert [(line.profile, line.is_acked) for line in build_block(monitor, now).lines] == [(AWAY, False), (HOME, True)]
     for query in ("acked:yes", "acknowledged:yes"):
         view = View(query=parse(query))
         assert [row.profile for row in arrange(contexts_at(monitor, now.wall), view, ALL).rows] == [HOME], query
@@ -411,6 +411,6 @@ def test_an_acknowledgement_or_a_silence_is_of_the_row_of_its_server() -> None:
     monitor = monitor.with_silences({silence.id: silence})
     rows = arrange(contexts_at(monitor, now.wall), View(query=parse("silenced:yes")), ALL).rows
     assert [row.profile for row in rows] == [AWAY]
-    block = block_of(monitor, now)
+    block = build_block(monitor, now)
     assert [line.profile for line in block.lines] == [HOME]
     assert nothing_open_text(block, monitor.fleet, now, None) == "nothing pages: 1 acknowledged, 1 silenced"

@@ -28,12 +28,12 @@ from envwatch.model.acks import Ack
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.outcome import Cause
 from envwatch.model.text import clean
-from envwatch.views.events.matching import matcher_of
+from envwatch.views.events.matching import compile_matcher
 from envwatch.views.output.formats import iso
-from envwatch.views.report.document import markdown_of, report_json
+from envwatch.views.report.document import render_markdown, report_json
 from envwatch.views.report.outages import losses_together
 from envwatch.views.report.period import Recorded, recorded_in
-from envwatch.views.report.sections import report_of
+from envwatch.views.report.sections import build_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -57,7 +57,7 @@ def whole_night() -> ProfileReport:
 
 
 def report(night: Night, hours: float = 8) -> ProfileReport:
-    return report_of(recorded(night.history, night.wall, hours), ZONE)
+    return build_report(recorded(night.history, night.wall, hours), ZONE)
 
 
 def document(*reports: ProfileReport) -> Any:
@@ -65,8 +65,8 @@ def document(*reports: ProfileReport) -> Any:
 
 
 def test_the_report_of_a_night_reads_as_a_handover() -> None:
-    """After an intended change, write `markdown_of([whole_night()])` into the file, and read the file."""
-    assert markdown_of([whole_night()]) == GOLDEN.read_text(encoding="utf-8")
+    """After an intended change, write `render_markdown([whole_night()])` into the file, and read the file."""
+    assert render_markdown([whole_night()]) == GOLDEN.read_text(encoding="utf-8")
 
 
 def test_a_quiet_night_is_a_few_lines() -> None:
@@ -120,7 +120,7 @@ def test_the_newest_listing_holds_until_blindness(seconds: int, text: str) -> No
     night = Night().add("ana").until("23:00")
     until = night.at - 30_000 + seconds * 1000
     watched = recorded(night.history, until, (until - (night.at - HOUR_MS)) / HOUR_MS)
-    assert report_of(watched, ZONE).head[0].predicate == text
+    assert build_report(watched, ZONE).head[0].predicate == text
 
 
 def test_a_lasting_failure_or_quarantine_is_told_above_the_sections() -> None:
@@ -135,7 +135,7 @@ def test_a_lasting_failure_or_quarantine_is_told_above_the_sections() -> None:
     assert "Careful, this may be out of date: not believed: `the list came back empty`" in head(report(night), "fleet")
     night = Night().add("ana").until("22:10")
     stopped = recorded(night.history, night.wall + HOUR_MS, 1.1)
-    assert "Careful" not in head(report_of(stopped), "fleet"), "envwatch was stopped"
+    assert "Careful" not in head(build_report(stopped), "fleet"), "envwatch was stopped"
 
 
 def test_without_any_listing_nothing_is_said_to_be_fine() -> None:
@@ -174,7 +174,7 @@ def test_a_row_without_a_possible_time_is_not_known_and_not_down() -> None:
     assert head(found, "fleet").startswith("3 machines: 2 on, 1 unknown (`clock`), as of 22:09 (30s old).")
     assert not values(found, "down")
     assert names(found, "availability") == ["ana", "ben"]
-    never = report_of(with_row(recorded(night.history, night.wall), verdict=UNTIMED, has_impossible_time=True))
+    never = build_report(with_row(recorded(night.history, night.wall), verdict=UNTIMED, has_impossible_time=True))
     assert head(never, "fleet").startswith("3 machines: 1 on, 2 unknown (`ana` and `clock`), as of")
     assert not values(never, "down")
 
@@ -235,9 +235,13 @@ def acked(found: Recorded, **notes: str) -> Recorded:
 def test_rows_in_need_of_a_person_come_first_then_acknowledged_silenced_and_old_rows() -> None:
     found = acked(rows_down(older=130, newest=60, noted=50, acked=50, silenced=40, old=90_000), acked="", noted="disk")
     silence = silence_of_query(
-        matcher_of("id:silenced"), WallMs(found.last.now.wall - 60_000), timedelta(hours=1), clean(""), clean("ana")
+        compile_matcher("id:silenced"),
+        WallMs(found.last.now.wall - 60_000),
+        timedelta(hours=1),
+        clean(""),
+        clean("ana"),
     )
-    profile = report_of(silenced_by(silence, found), ZONE)
+    profile = build_report(silenced_by(silence, found), ZONE)
     assert section(profile, "down").heading == "Still down: 6 (2 acknowledged, 1 silenced, 1 for over a day)"
     assert told(profile, "down") == [
         "`newest` offline since 21:59 (1m): disconnected, pod `pod-1`",
@@ -251,7 +255,7 @@ def test_rows_in_need_of_a_person_come_first_then_acknowledged_silenced_and_old_
 
 def test_rows_in_need_of_nobody_follow_the_others() -> None:
     night = Night().add("ana", "mac", "ben", "mac-2", "chen")
-    night.monitor = replace(night.monitor, policies={NO_PROFILE: AlertPolicy(alert=matcher_of("!name:mac*"))})
+    night.monitor = replace(night.monitor, policies={NO_PROFILE: AlertPolicy(alert=compile_matcher("!name:mac*"))})
     night.until("22:10").lose("mac").until("22:20").restore("mac").until("22:25").lose("ana").until("22:26")
     night.restore("ana").until("22:30").lose("ben").until("22:35").lose("mac-2").until("22:45")
     found = report(night, 1)
@@ -279,7 +283,7 @@ def test_a_row_is_old_from_a_day_on(less_ms: float, *, is_old: bool) -> None:
     found = recorded(night.history, night.wall, 1)
     state = found.last.profile_state
     since = ServerMs(state.clock.server_time(found.last.now.wall) - 86_400_000 + less_ms)
-    (line,) = told(report_of(with_row(found, verdict=GONE, since_at=since)), "down")
+    (line,) = told(build_report(with_row(found, verdict=GONE, since_at=since)), "down")
     assert (line == "`ana` down for over a day") is is_old
 
 
@@ -287,8 +291,8 @@ def test_a_row_is_old_from_a_day_on(less_ms: float, *, is_old: bool) -> None:
 def test_a_silence_is_over_at_its_end(more_s: float, *, is_silenced: bool) -> None:
     found = rows_down(ana=70)
     begin, lasts = WallMs(found.last.now.wall - 3_600_000), timedelta(seconds=3_600 + more_s)
-    silence = silence_of_query(matcher_of("ana"), begin, lasts, clean(""), clean("ana"))
-    (down,) = values(report_of(silenced_by(silence, found)), "down")
+    silence = silence_of_query(compile_matcher("ana"), begin, lasts, clean(""), clean("ana"))
+    (down,) = values(build_report(silenced_by(silence, found)), "down")
     assert (down["silenced_until"] is not None) is is_silenced
 
 
@@ -299,9 +303,9 @@ def test_a_loss_after_a_silence_is_not_as_old_as_the_end_of_the_silence() -> Non
     signed = replace(row.environment, last_heartbeat_at=None, last_seen_at=ServerMs(wall - 27 * 3_600_000))
     found = with_row(found, environment=signed)
     silence = silence_of_query(
-        matcher_of("ana"), WallMs(wall - 28 * 3_600_000), timedelta(hours=3), clean(""), clean("ana")
+        compile_matcher("ana"), WallMs(wall - 28 * 3_600_000), timedelta(hours=3), clean(""), clean("ana")
     )
-    (line,) = told(report_of(silenced_by(silence, found), ZONE), "down")
+    (line,) = told(build_report(silenced_by(silence, found), ZONE), "down")
     assert line.startswith("`ana` offline since 21:59 (1m)")
 
 
@@ -310,7 +314,7 @@ def test_equal_names_have_the_end_of_their_ids_and_a_row_has_its_newest_name() -
     night.lose("id-of-aaaa", "id-of-bbbb").poll(2)
     assert told(report(night), "down")[0].startswith("`web` `aaaa` and `web` `bbbb` offline since ")
     night = Night().add("id-1", connectionName="web").poll(2).change("id-1", connectionName="web-2").poll(2)
-    assert names(report_of(replace(recorded(night.history, night.wall), events=())), "availability") == ["web-2"]
+    assert names(build_report(replace(recorded(night.history, night.wall), events=())), "availability") == ["web-2"]
 
 
 def test_a_begin_without_an_event_is_not_known() -> None:
@@ -335,18 +339,18 @@ def test_an_incident_began_with_the_first_loss_and_is_of_the_most_frequent_kind(
         replace(rows[clean(name)].event(kind, ServerMs(found.last.now.wall - ago_s * 1_000)), incident=clean("inc-1"))
         for (name, kind), ago_s in zip(kinds.items(), (60, 70, 50), strict=True)
     ]
-    (incident,) = values(report_of(replace(found, events=losses)), "incidents")
+    (incident,) = values(build_report(replace(found, events=losses)), "incidents")
     assert (incident["began_at"], incident["kind"]) == (iso(found.last.now.wall - 70_000), "offline")
     assert (incident["needless"], incident["back_at"], len(incident["still_down"])) == (0, None, 3)
     assert not incident["found_after_gap"]
     gap = Event(kind=Kind.WHILE_BLIND, at=losses[0].at, members=(losses[0],))
-    (incident,) = values(report_of(replace(found, events=[gap, *losses[1:]])), "incidents")
+    (incident,) = values(build_report(replace(found, events=[gap, *losses[1:]])), "incidents")
     assert (incident["found_after_gap"], incident["shared"]) == (True, None)
     groups = [
         Event(kind=Kind.TOGETHER, of=Kind.OFFLINE, at=losses[1].at, members=tuple(losses[1:]), reason=clean("pod p-1")),
         Event(kind=Kind.TOGETHER, of=Kind.ONLINE, at=losses[0].at, members=(losses[0],), reason=clean("pod p-2")),
     ]
-    (incident,) = values(report_of(replace(found, events=[gap, *groups])), "incidents")
+    (incident,) = values(build_report(replace(found, events=[gap, *groups])), "incidents")
     assert (incident["found_after_gap"], incident["shared"]) == (True, "pod p-1")
 
 
@@ -385,7 +389,7 @@ def test_the_blast_radius_is_the_pod_or_the_number_of_pods(pods: Sequence[str | 
         environment = replace(event.then.environment, pod_id=None if pod is None else clean(pod))
         then = replace(event.then, environment=environment) if pods else None
         losses.append(replace(event, then=then))
-    (line,) = told(report_of(replace(found, events=losses)), "incidents")
+    (line,) = told(build_report(replace(found, events=losses)), "incidents")
     assert f": 2 went offline together{text}: " in line
 
 
@@ -411,7 +415,7 @@ def test_losses_of_a_gap_are_not_said_to_be_lost_together(latency_ms: int) -> No
 
 def test_rows_in_need_of_nobody_are_counted_next_to_the_rows_of_their_outage() -> None:
     night = Night().add("ana", "ben", "mac-1").add("chen", podId="pod-2")
-    night.monitor = replace(night.monitor, policies={NO_PROFILE: AlertPolicy(alert=matcher_of("!id:mac-1"))})
+    night.monitor = replace(night.monitor, policies={NO_PROFILE: AlertPolicy(alert=compile_matcher("!id:mac-1"))})
     night.until("22:10").lose("ana", "ben", "mac-1").until("22:40")
     what = "2 went offline together (+1 not paging), all `pod pod-1`"
     assert told(report(night), "incidents") == [f"22:10: {what}: `ana`, `ben` and `mac-1`; none is back"]
@@ -552,7 +556,7 @@ def test_old_versions_are_told_the_most_frequent_first_and_steps_back_are_change
 
 def test_new_gone_and_renamed_rows_are_told() -> None:
     night = Night().add("ana", "ben", "chen", "dan")
-    night.monitor = replace(night.monitor, policies={NO_PROFILE: AlertPolicy(alert=matcher_of("id:none"))})
+    night.monitor = replace(night.monitor, policies={NO_PROFILE: AlertPolicy(alert=compile_matcher("id:none"))})
     night.until("22:10").add("eve").change("ana", connectionName="ana-2")
     night.until("22:20").remove("ben", "chen").until("22:30").restore("chen")
     found = report(night.until("22:35"), 1)
@@ -574,7 +578,7 @@ def test_a_row_begins_or_stops_to_alert_with_time_and_reason() -> None:
         ana.event(Kind.DOES_NOT_PAGE, at, reason=clean("up 88 % of 7 days")),
         ben.event(Kind.PAGES, at, reason=clean("up 90 % of 7 days")),
     )
-    profile = report_of(replace(found, events=(*found.events, *events)), ZONE)
+    profile = build_report(replace(found, events=(*found.events, *events)), ZONE)
     assert told(profile, "changes") == [
         "`ben` (22:20) pages from now on: `up 90 % of 7 days`",
         "`ana` (22:20) no longer pages: `up 88 % of 7 days`",
@@ -653,7 +657,7 @@ def test_left_out_records_are_told() -> None:
         LeftOut("poll", at, at + 60_000, clean("damaged"), 12),
         LeftOut("event", at, at, clean("damaged"), 1),
     ]
-    found = report_of(replace(recorded(night.history, night.wall), left_out=left_out), ZONE)
+    found = build_report(replace(recorded(night.history, night.wall), left_out=left_out), ZONE)
     assert told(found, "unseen") == [
         "01:00 to Thu 26 Nov 01:00 (1d) history left out: `its end is [damaged](x)`",
         "05:10 to 05:11 (1m) 12 polls left out: `damaged`",
@@ -714,7 +718,7 @@ def test_after_any_events_every_down_row_is_named_once_and_all_figures_fit(
     )
     if what is None:
         return
-    profile = report_of(what)
+    profile = build_report(what)
     rows = what.last.profile_state.environments
     down = [id_ for id_, tracked in rows.items() if not tracked.verdict.is_up]
     assert sorted(names(profile, "down")) == sorted(down)

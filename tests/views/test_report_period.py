@@ -15,7 +15,7 @@ from envwatch.fleet.watched_time import Span
 from envwatch.history.past import DamagedError, Moment
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
-from envwatch.views.events.matching import matcher_of
+from envwatch.views.events.matching import compile_matcher
 from envwatch.views.report.period import (
     Gap,
     causes_in,
@@ -25,7 +25,7 @@ from envwatch.views.report.period import (
     rows_of,
     with_causes,
 )
-from envwatch.views.report.sections import report_of
+from envwatch.views.report.sections import build_report
 
 if TYPE_CHECKING:
     from envwatch.model.outcome import RecordedPoll
@@ -171,7 +171,7 @@ def test_a_report_ends_with_the_newest_readable_moment() -> None:
     night = Night("2026-11-25 05:00").add("ana", "ben").until("05:30").lose("ana").until("06:00")
     found = recorded(Damaged(night.history, night.wall - 40 * 60_000, night.wall), night.wall, 1)
     assert [(each.what, each.count) for each in found.left_out] == [("poll", 80)]
-    profile = report_of(found, ZONE)
+    profile = build_report(found, ZONE)
     assert not values(profile, "down")
     assert "Careful, this may be out of date: 80 polls left out: `damaged`, since 05:19." in head(profile, "fleet")
     assert told(profile, "unseen") == ["since 05:19 (40m) 80 polls left out: `damaged`"]
@@ -200,12 +200,12 @@ def test_the_rows_of_a_period_are_the_newest_states_of_all_rows_in_the_period() 
 
 def test_a_filter_leaves_rows_with_a_match_at_the_begin_at_an_event_or_at_the_end() -> None:
     night = eventful_night()
-    of_pod = report_of(matching(recorded(night.history, night.at), matcher_of("pod:p-7")), ZONE)
+    of_pod = build_report(matching(recorded(night.history, night.at), compile_matcher("pod:p-7")), ZONE)
     assert head(of_pod, "fleet").startswith("12 machines: +1 off, 11 on, ")
     assert head(of_pod, "watch").endswith(" Only machines that match `pod:p-7`.")
     assert names(of_pod, "down") == ["edge-4"]
     assert [len(each["environments"]) for each in values(of_pod, "incidents")] == [12]
     assert [each["kind"] for each in values(of_pod, "unseen")] == ["gap", "gap", "gap", "doubt"]
-    of_one = report_of(matching(recorded(night.history, night.at), matcher_of("name:chen-imac")))
+    of_one = build_report(matching(recorded(night.history, night.at), compile_matcher("name:chen-imac")))
     assert [each["after"] for each in values(of_one, "changes")] == ["unrestricted", "standard"]
     assert not values(of_one, "incidents")

@@ -29,10 +29,10 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import RecordedPoll, Slept
 from envwatch.model.text import EMPTY, clean
 from envwatch.views.report.chat import acknowledged_text, incident_sentence
-from envwatch.views.report.document import ReportClock, code, code_note, code_text, markdown_of, report_json
+from envwatch.views.report.document import ReportClock, code, code_note, code_text, render_markdown, report_json
 from envwatch.views.report.document import listed as list_text
 from envwatch.views.report.period import Recorded
-from envwatch.views.report.sections import report_of
+from envwatch.views.report.sections import build_report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,7 +129,7 @@ def test_hostile_text_in_every_field_acts_nowhere_in_the_markdown_and_is_whole_i
     life_of_all = Life([clean(text) or clean(f"text {number}") for number, text in enumerate(HOSTILE * 3)])
     end = life_of_all.moments[-1].now.wall
     steps = enumerate(life_of_all.steps, 1)
-    hostile = report_of(
+    hostile = build_report(
         Recorded(
             profile=clean(HOSTILE[0]),
             host=clean(HOSTILE[2]),
@@ -143,7 +143,7 @@ def test_hostile_text_in_every_field_acts_nowhere_in_the_markdown_and_is_whole_i
             left_out=[LeftOut("poll", end, end, clean(HOSTILE[1]), 1)],
         )
     )
-    assert_is_harmless(markdown_of([hostile]))
+    assert_is_harmless(render_markdown([hostile]))
     assert [part for part in ("down", "changes", "unseen") if not told(hostile, part)] == []
     exact = report_json([hostile]).decode()
     assert all(json.dumps(name, ensure_ascii=False) in exact for name in names(hostile, "down"))

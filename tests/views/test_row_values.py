@@ -17,7 +17,7 @@ from envwatch.model.acks import Ack
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
-from envwatch.views.events.matching import matcher_of
+from envwatch.views.events.matching import compile_matcher
 from envwatch.views.state_style import Piece
 from envwatch.views.table.columns import COLUMNS, FIXED
 from envwatch.views.table.row_values import are_headers_ticking, header_values, snapshot_of
@@ -49,7 +49,7 @@ def monitor_of(
     silenced: Sequence[str] = (),
     alert: str = "!name:test-*",
 ) -> Monitor:
-    monitor = Monitor.create({NO_PROFILE: Limits()}, policies=soon(alert=matcher_of(alert)))
+    monitor = Monitor.create({NO_PROFILE: Limits()}, policies=soon(alert=compile_matcher(alert)))
     monitor, _ = monitor.apply(NO_PROFILE, listed(rows), reading())
     silences = [silence_of(*silenced)] if silenced else []
     return monitor.with_acks({key_of(id_): ACK for id_ in acked}).with_silences({each.id: each for each in silences})

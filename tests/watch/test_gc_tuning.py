@@ -20,7 +20,7 @@ from support.quick_apps import DEFAULT_THRESHOLDS
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.letta.poller import Session
-from envwatch.model.page import page_of
+from envwatch.model.page import parse_page
 from envwatch.watch import gc_tuning
 
 if TYPE_CHECKING:
@@ -72,11 +72,11 @@ def test_a_large_listing_is_read_without_full_collections(
     pages = pages_of_rows()
     gc.collect()
     with looks() as usual:
-        kept = [page_of(page) for page in pages]
+        kept = [parse_page(page) for page in pages]
     del kept
     request.getfixturevalue("started")
     with looks() as generations:
-        kept = [page_of(page) for page in pages]
+        kept = [parse_page(page) for page in pages]
     # Python 3.13 collects every 2,000 new objects, 3.11 and 3.12 every 700; envwatch sets 20,000.
     assert 0 < len(generations) * 5 < len(usual)
     assert 2 not in generations

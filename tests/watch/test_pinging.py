@@ -33,7 +33,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.redactor import Secret
 from envwatch.model.text import clean
 from envwatch.watch.loop import Watch
-from envwatch.watch.pinging import DeadMansSwitch, ServiceManager, pings_of
+from envwatch.watch.pinging import DeadMansSwitch, ServiceManager, find_pings
 from envwatch.watch.profiles import Profiles, SelectedProfile
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def test_profiles_with_one_address_share_a_switch() -> None:
             for name, url in urls.items()
         }
     )
-    found = [(str(shared.ping.url), list(shared.names)) for shared in pings_of(profiles)]
+    found = [(str(shared.ping.url), list(shared.names)) for shared in find_pings(profiles)]
     assert found == [("https://ping.example/1", ["a", "c"]), ("https://ping.example/2", ["b"])]
 
 

@@ -35,7 +35,7 @@ from envwatch.model.acks import Ack
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
 from envwatch.stored.entries import text_of_content
-from envwatch.views.events.matching import matcher_of, matcher_or_none
+from envwatch.views.events.matching import compile_matcher, matcher_or_none
 from envwatch.watch.state_file import (
     ACKNOWLEDGEMENTS,
     ALERT_STATE,
@@ -602,7 +602,7 @@ HOUR = timedelta(hours=1)
 
 
 def made(query: str = "pod:p-7", at: float = 1.0, lasts: timedelta = HOUR) -> Silence:
-    return silence_of_query(matcher_of(query), WallMs(at), lasts, clean("disks"), clean("ada"))
+    return silence_of_query(compile_matcher(query), WallMs(at), lasts, clean("disks"), clean("ada"))
 
 
 def test_silences_of_two_instances_stand_in_the_file_and_each_reads_the_other_once(tmp_path: Path) -> None:

@@ -13,14 +13,14 @@ from envwatch.alerts.acknowledgements import acks_of
 from envwatch.alerts.alert_policy import Word, policy_words
 from envwatch.alerts.alert_state import alert_state
 from envwatch.alerts.silences import Silence, silences_of
-from envwatch.alerts.uptime_record import UptimeRecord, record_of
+from envwatch.alerts.uptime_record import UptimeRecord, parse_record
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.uptime import Uptime
 from envwatch.model.acks import Ack
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
 from envwatch.stored.entries import content_of_text
-from envwatch.views.events.matching import matcher_of, matcher_or_none
+from envwatch.views.events.matching import compile_matcher, matcher_or_none
 from envwatch.watch.state_file import ACKNOWLEDGEMENTS, ALERT_STATE, SILENCES, UPTIME, WORDS, StateFormat
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ TERMS: Final[Mapping[str, Any]] = {
 SILENCES_BY_ID: Final = {
     each.id: each
     for each in (
-        Silence(clean("3f2a9c1e"), matcher=matcher_of("name:web-*"), **TERMS),
+        Silence(clean("3f2a9c1e"), matcher=compile_matcher("name:web-*"), **TERMS),
         Silence(clean("5d77b0d4"), environments=frozenset(KEYS), **TERMS),
         Silence(clean("9e00aa12"), ends=clean("0123456789abcdef"), **TERMS),
     )
@@ -100,7 +100,7 @@ def test_files_of_this_version_read_the_same_in_every_later_version() -> None:
     assert acks_of(content_in("acknowledged", golden("acknowledged"))) == ACKS
     assert policy_words(content_in("alerts-by-hand", golden("alerts-by-hand"))) == WORDS_BY_HAND
     assert silences_of(content_in("silences", golden("silences")), matcher_or_none) == SILENCES_BY_ID
-    assert record_of(content_in("uptime", golden("uptime"))) == UPTIMES
+    assert parse_record(content_in("uptime", golden("uptime"))) == UPTIMES
 
 
 def entries(content: Mapping[str, Any], parts: frozenset[str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import add_length, keep_changes, lasts_in, print_damage, profiles_for, user_name
 from envwatch.cli.streams import ProgressLine, print_error, report_stops, write, write_json, write_table
-from envwatch.model.acks import UUID, AckResult, new_uuid, note_of
+from envwatch.model.acks import UUID, AckResult, clean_note, new_uuid
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import Cause, Failed, Listed
 from envwatch.model.redactor import ReportedError
@@ -216,11 +216,11 @@ def _chosen(target: Target, found: _Found) -> Sequence[TrackedEnvironment]:
 
 
 def _make(options: Options, answer: _Answer) -> int:
-    from envwatch.cli.machines import confirm, print_choice, target_of
+    from envwatch.cli.machines import confirm, find_target, print_choice
 
-    target = target_of(options, _ARGUMENT)
+    target = find_target(options, _ARGUMENT)
     profiles = profiles_for(options)
-    terms = Terms(note_of(getattr(options, "note", "")), lasts_in(options))
+    terms = Terms(clean_note(getattr(options, "note", "")), lasts_in(options))
     if (incident := _blindness(target, profiles)) is not None:
         return _acknowledge_blindness(incident, profiles.servers[incident.profile], terms, answer)
     found, stops = _listed(options)
@@ -392,11 +392,11 @@ def _own_acks(profiles: Profiles | None, moments: Mapping[SafeText, float]) -> A
 
 
 def _end(options: Options, answer: _Answer) -> int:
-    from envwatch.cli.machines import target_of
+    from envwatch.cli.machines import find_target
     from envwatch.views.table.table_view import by_name
     from envwatch.watch.state_file import ACKNOWLEDGEMENTS
 
-    target = target_of(options, f"{_ARGUMENT}|ID")
+    target = find_target(options, f"{_ARGUMENT}|ID")
     what, profiles = target.text, profiles_for(options)
     if (incident := _blindness(target, profiles)) is not None:
         return _end_of_blindness(incident, profiles.servers[incident.profile], answer)

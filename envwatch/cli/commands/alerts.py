@@ -121,12 +121,12 @@ def _listed(profiles: Profiles, options: Options) -> tuple[Sequence[StopError], 
 
 def _set(options: Options) -> int:
     from envwatch.alerts.acknowledgements import with_changes
-    from envwatch.cli.machines import chosen_rows, confirm, print_choice, target_of
+    from envwatch.cli.machines import chosen_rows, confirm, find_target, print_choice
     from envwatch.letta.poller import read_clocks
     from envwatch.views.output.alert_decisions import answer_to_word, decided_rows, decisions_json
     from envwatch.watch.state_file import WORDS
 
-    target = target_of(options)
+    target = find_target(options)
     profiles = profiles_for(options)
     stops, monitor = _listed(profiles, options)
     if code := report_stops(stops):

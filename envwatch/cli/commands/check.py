@@ -145,7 +145,7 @@ def _checked(
 ) -> tuple[PluginStatus, SafeText, Sequence[PerformanceDatum], Sequence[SafeText]]:
     from envwatch.letta.poller import read_clocks
     from envwatch.query.language import parse
-    from envwatch.views.output.check_result import Metric, PerformanceDatum, check_result_of
+    from envwatch.views.output.check_result import Metric, PerformanceDatum, check_listing
 
     warning, critical = _ranges(options)
     profiles = profiles_for(options).with_settings(lambda settings: _settings(settings, options))
@@ -153,7 +153,7 @@ def _checked(
     matcher = matcher_for(options.filter, profiles.first, monitor.judge(now))
     print_hint(parse(options.filter), monitor.fleet)
     print_unmatched_filters(profiles, monitor.fleet)
-    result = check_result_of(monitor, Metric(options.of), matcher, now)
+    result = check_listing(monitor, Metric(options.of), matcher, now)
     status, text = result.status_and_text(warning, critical)
     metrics = result.metrics(warning, critical)
     took_s, limit_s = time.monotonic() - started_s, options.timeout.total_seconds()

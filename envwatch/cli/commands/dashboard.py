@@ -164,7 +164,7 @@ async def run_dashboard(
             secret_variables=display_settings.secret_variables,
             profiles={name: settings.profile_in_file for name, (_, settings) in profiles.items()},
         )
-        app = _app(inputs, preferences_of(display_settings, options, commands), hints_key)
+        app = _app(inputs, build_preferences(display_settings, options, commands), hints_key)
         with closing(memory):
             async for update in watched.watch.came():
                 await app.take(update)
@@ -183,7 +183,7 @@ def _app(inputs: Inputs, preferences: Preferences, hints_key: str) -> EnvwatchAp
     return HintedApp(inputs, preferences, HINTS, close_key=hints_key)
 
 
-def preferences_of(display_settings: Settings, options: Options, commands: CommandSettings) -> Preferences:
+def build_preferences(display_settings: Settings, options: Options, commands: CommandSettings) -> Preferences:
     """Return the settings of the screen."""
     from envwatch.screen.arguments import Preferences
 

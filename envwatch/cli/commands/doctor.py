@@ -67,17 +67,17 @@ async def _run(options: Options) -> int:
 
 
 async def _findings(options: Options) -> AsyncIterator[Finding]:
-    from envwatch.cli.doctor import MACHINE, PROFILE, CheckedMachine, CheckedServer, findings_of
+    from envwatch.cli.doctor import MACHINE, PROFILE, CheckedMachine, CheckedServer, run_checks
     from envwatch.config.settings import Settings
 
     machine = CheckedMachine(vars(options), os.environ, mistakes=partial(_mistakes, options), refusals=_refusals)
     failed = dict[str, str]()
-    async for finding in findings_of(MACHINE, machine, failed):
+    async for finding in run_checks(MACHINE, machine, failed):
         yield finding
     for settings in machine.all_settings or [Settings()]:  # without settings, all checks are left out
         profile = settings.profile if settings.is_one_of_several else None
         async with aclosing(CheckedServer(settings, os.environ)) as server:
-            async for finding in findings_of(PROFILE, server, {**failed}, profile):
+            async for finding in run_checks(PROFILE, server, {**failed}, profile):
                 yield finding
 
 

@@ -161,7 +161,7 @@ def _made_up(hook: SafeText, profile: str) -> Sequence[Message]:
     from envwatch.alerts.incident import Incident
     from envwatch.alerts.ledger import Progress
     from envwatch.alerts.monitor import Monitor
-    from envwatch.deliver.message import Context, message_of
+    from envwatch.deliver.message import Context, build_message
     from envwatch.fleet.events import NO_PROFILE, Event, Kind
     from envwatch.letta.poller import read_clocks
     from envwatch.model.clock import MonotonicS, ServerMs
@@ -187,4 +187,4 @@ def _made_up(hook: SafeText, profile: str) -> Sequence[Message]:
     context = Context(source="envwatch:test", host="envwatch", profile=profile)
     monitor = Monitor.create({NO_PROFILE: Limits()})
     steps = (Progress.DUE, Progress.END_DUE)
-    return [message_of(incident, hook, context, monitor, now, progress=progress) for progress in steps]
+    return [build_message(incident, hook, context, monitor, now, progress=progress) for progress in steps]

@@ -102,17 +102,17 @@ def run(options: Options) -> int:
     """
     from dataclasses import replace
 
-    from envwatch.cli.machines import refuse_shared_names, target_of
+    from envwatch.cli.machines import find_target, refuse_shared_names
     from envwatch.cli.one_listing import outcomes_for, stops_in
     from envwatch.letta.poller import read_clocks
     from envwatch.model.outcome import Failed, Listed
     from envwatch.views.output import environment_list
-    from envwatch.views.output.check_result import block_of_listings
-    from envwatch.views.table.block import block_of
+    from envwatch.views.output.check_result import build_block_of_listings
+    from envwatch.views.table.block import build_block
     from envwatch.watch.one_listing import monitor_after
 
     stdout()
-    target = target_of(options, is_required=False)
+    target = find_target(options, is_required=False)
     profiles = profiles_for(options)
     policies_for(profiles)  # stop early if `expect_file` is unreadable
     query, preset, columns, sort = _choice(options, profiles.first, target.query)
@@ -132,7 +132,7 @@ def run(options: Options) -> int:
         keys = {row.tracked.key for row in whole.rows} if query or whole.preset is not None else None
         now = read_clocks()
         # A line has the numbers of `check`; in the other formats, each row has a state.
-        block = (block_of_listings if is_line else block_of)(monitor, now, counted=keys)
+        block = (build_block_of_listings if is_line else build_block)(monitor, now, counted=keys)
         whole = replace(whole, block=block, remarks=environment_list.remarks_in(monitor, now))
     if is_line:
         asked_at = min((each.asked.monotonic for each in listings.values()), default=0.0)
@@ -209,8 +209,8 @@ def _pieces(listed: EnvironmentList, options: Options) -> Iterator[bytes]:
         )
     writers = {
         "json": formats.listing_json,
-        "jsonl": formats.jsonl_of,
-        "csv": formats.csv_of,
+        "jsonl": formats.encode_jsonl,
+        "csv": formats.encode_csv,
         "name": formats.listing_names,
     }
     return writers[options.output](listed)

@@ -108,11 +108,11 @@ async def _poll(writer: RecordingWriter, profiles: Profiles, poll_log: PollLog, 
     from envwatch.letta.poller import read_clocks
     from envwatch.watch.loop import deadline_after
     from envwatch.watch.monitoring import monitoring
-    from envwatch.watch.pinging import pinging, pings_of
+    from envwatch.watch.pinging import find_pings, pinging
 
     began = read_clocks()
     deadline = deadline_after(began, options.lasts)
-    pings = pings_of(profiles)
+    pings = find_pings(profiles)
     async with (
         monitoring(profiles, poll_log, deadline, is_recorded=not options.no_history) as watched,
         pinging(pings, watched.watch, poll_log.warn),
@@ -156,12 +156,12 @@ def write_update(writer: RecordingWriter, update: MonitorUpdate) -> None:
 
 
 def _cut(settings: Settings, options: Options) -> int:
-    from envwatch.cli.stored_history import base_url_of, past_of
+    from envwatch.cli.stored_history import base_url_of, open_past
     from envwatch.history.past import HistoryError, left_out_of
     from envwatch.model.clock import WallMs
 
     base_url = base_url_of(settings)
-    past = past_of(settings, base_url)
+    past = open_past(settings, base_url)
     until = options.until or datetime.now(UTC)
     since_ms, until_ms = (WallMs(at.timestamp() * 1000) for at in (options.since, until))
     with ExitStack() as stack:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import display_settings_of, poll_log_for
+from envwatch.cli.bootstrap import poll_log_for, read_display_settings
 from envwatch.cli.streams import print_error, standard_error_to, write_all
 from envwatch.config.values import path_text
-from envwatch.model.times import date_text, past_moment_of
+from envwatch.model.times import date_text, parse_past_moment
 from envwatch.watch.profiles import state_file
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def run(options: Options) -> int:
     if options.output and options.speed is not None:
         raise StopError(Exit.USAGE, "--speed does not go with -o, which prints all events at once")
 
-    display_settings = display_settings_of(options)
+    display_settings = read_display_settings(options)
     with closing(_opened(options)) as file:
         at = _start(file, options)
         if not options.output:
@@ -62,10 +62,10 @@ def run(options: Options) -> int:
 
             require_terminal()
             return asyncio.run(_show(file, at, options, display_settings))
-        from envwatch.cli.commands.watch import stream_of
+        from envwatch.cli.commands.watch import build_stream
         from envwatch.fleet.events import NO_PROFILE
 
-        stream = stream_of(options, display_settings, {NO_PROFILE: file.about.base_url}, file.about.profile)
+        stream = build_stream(options, display_settings, {NO_PROFILE: file.about.base_url}, file.about.profile)
         if file.is_cut:
             print_error(f"envwatch: {_missing_end(file, options)}")
         write_all(_lines(file, at, stream, options))
@@ -104,7 +104,7 @@ def _start(file: RecordedFile, options: Options) -> WallMs | None:
     times = [poll.at for poll in file.polls()]
     first, last = min(times), max(times)
     end = datetime.fromtimestamp(last / 1000, UTC)
-    at = past_moment_of(options.at, end)
+    at = parse_past_moment(options.at, end)
     at_ms = None if at is None else WallMs(at.timestamp() * 1000)
     if at_ms is None or not first // 1000 * 1000 <= at_ms:
         raise StopError(
@@ -121,7 +121,7 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options, display
     import asyncio
 
     from envwatch.alerts.monitor import Monitor
-    from envwatch.cli.commands.dashboard import check_screen, preferences_of, run_app
+    from envwatch.cli.commands.dashboard import build_preferences, check_screen, run_app
     from envwatch.files import export_here
     from envwatch.fleet.events import NO_PROFILE
     from envwatch.model.limits import Limits
@@ -150,7 +150,7 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options, display
             replay=Replay(name=name, profile=about.profile, host=about.host, speed=options.speed or 1.0, at=at),
         ),
         # A stranger's row must not start a command of the user.
-        preferences_of(display_settings, options, NO_COMMANDS),
+        build_preferences(display_settings, options, NO_COMMANDS),
     )
     asyncio.get_running_loop().call_later(_DRAWN_AFTER_S, gc_tuning.keep_collecting)
     try:

@@ -8,12 +8,12 @@ from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import display_settings_of
+from envwatch.cli.bootstrap import read_display_settings
 from envwatch.cli.streams import print_error, report_stops, stdout, write, write_text
 from envwatch.config.values import past, path_text
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean, shortened
-from envwatch.model.times import MS, date_text, moment, past_moment_of
+from envwatch.model.times import MS, date_text, moment, parse_past_moment
 from envwatch.watch.profiles import state_file
 
 if TYPE_CHECKING:
@@ -52,20 +52,20 @@ def run(options: Options) -> int:
     """Print the report; name left-out records and unrecorded profiles on standard error."""
     from envwatch.cli.stored_history import recorded_periods
     from envwatch.views.output.formats import iso
-    from envwatch.views.report.document import markdown_of, report_json
-    from envwatch.views.report.sections import report_of
+    from envwatch.views.report.document import render_markdown, report_json
+    from envwatch.views.report.sections import build_report
 
     stdout()
     now = WallMs(time.time() * 1000)
     with ExitStack() as stack:
         sources, since, until = _histories(options, now) if options.file is None else _recording(options, stack)
         found, stops = recorded_periods(sources, since, until, options.filter)
-    reports = [report_of(recorded) for recorded in found]
+    reports = [build_report(recorded) for recorded in found]
     if options.output == "json":
         query = clean(options.filter) or None
         write(report_json(reports, since=iso(since), until=iso(until), made_at=iso(now), filter=query))
     else:
-        write_text(markdown_of(reports))
+        write_text(render_markdown(reports))
     for recorded in found:
         profile = f"{recorded.profile}: " if len(sources) > 1 else ""
         for each in recorded.left_out:
@@ -94,7 +94,7 @@ def _recording(options: Options, stack: ExitStack) -> tuple[list[RecordedProfile
     name = clean(options.file)
     if options.profile is not None:
         raise StopError(Exit.USAGE, "a recording has one profile: leave out --profile")
-    display_settings_of(options)  # sets the zone of times
+    read_display_settings(options)  # sets the zone of times
     try:
         past = stack.enter_context(closing(RecordedFile(Path(options.file))))
     except HistoryError as error:
@@ -121,6 +121,6 @@ def _period(options: Options, end: WallMs, begin: WallMs | None) -> tuple[WallMs
 
 def _moment(text: str, end: WallMs, end_text: str) -> WallMs:
     now = moment(end, UTC)
-    if now is None or (at := past_moment_of(text, now)) is None:
+    if now is None or (at := parse_past_moment(text, now)) is None:
         raise StopError(Exit.USAGE, f"{shortened(clean(text), 40)} is after {end_text}, {date_text(end, None)}")
     return WallMs(at.timestamp() * 1000)

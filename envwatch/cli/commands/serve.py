@@ -12,7 +12,7 @@ from envwatch.cli.bootstrap import deliveries_for, poll_log_for, profiles_for, s
 from envwatch.cli.streams import print_error, write
 from envwatch.config.values import path_text
 from envwatch.model.text import one_line
-from envwatch.serve.listening import DEFAULT_ADDRESS, address_of
+from envwatch.serve.listening import DEFAULT_ADDRESS, parse_address
 
 if TYPE_CHECKING:
     from envwatch.serve.service import Plan
@@ -34,7 +34,9 @@ def add_arguments(parser: Parser) -> None:
         "envwatch serve --bind 0.0.0.0:8443 --tls-cert cert.pem": "over https",
     }
     about = f"where to listen (default {DEFAULT_ADDRESS}); beyond this machine only with --tls-cert"
-    parser.add_argument("--bind", default=address_of(DEFAULT_ADDRESS), **valued("ADDRESS:PORT", address_of, about))
+    parser.add_argument(
+        "--bind", default=parse_address(DEFAULT_ADDRESS), **valued("ADDRESS:PORT", parse_address, about)
+    )
     about = "serve https with this certificate and its chain (PEM); renewed files are read again"
     parser.add_argument("--tls-cert", default=None, **valued("PATH", path_text, about))
     about = "the key of the certificate (default: in the same file)"

@@ -106,19 +106,19 @@ def run(options: Options) -> int:
 
 def _make(options: Options) -> int:
     from envwatch.alerts.silences import silence_of_query
-    from envwatch.cli.machines import confirm, target_of
-    from envwatch.model.acks import note_of
+    from envwatch.cli.machines import confirm, find_target
+    from envwatch.model.acks import clean_note
     from envwatch.model.clock import WallMs
-    from envwatch.views.events.matching import matcher_of
+    from envwatch.views.events.matching import compile_matcher
     from envwatch.watch.state_file import SILENCES
 
-    target, lasts = target_of(options), lasts_in(options)
+    target, lasts = find_target(options), lasts_in(options)
     if lasts is None:
         raise StopError(Exit.USAGE, "a silence needs --for TIME or --until TIME; see `envwatch silence --help`")
     query, count, still = _matching(target, options)
     confirm(target, options, "silence", "silenced", count)
-    note = note_of(getattr(options, "note", ""))
-    silence = silence_of_query(matcher_of(str(query)), WallMs(time.time() * 1000), lasts, note, user_name())
+    note = clean_note(getattr(options, "note", ""))
+    silence = silence_of_query(compile_matcher(str(query)), WallMs(time.time() * 1000), lasts, note, user_name())
     keep_changes("silences", SILENCES, {silence.id: silence})
     if options.output == "json":
         write_json(_json((silence, silence.at, silence.until, EMPTY)))

@@ -52,11 +52,11 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: Options) -> int:
     """Wait, and print the matching names."""
-    from envwatch.cli.machines import target_of
+    from envwatch.cli.machines import find_target
     from envwatch.cli.running import run_until_signalled
     from envwatch.views.events.matching import WaitCondition
 
-    target = target_of(options)
+    target = find_target(options)
     if options.absent and options.count is not None:
         raise StopError(Exit.USAGE, "--absent waits until no machine matches: leave out --count")
     stdout()

@@ -99,7 +99,7 @@ async def _watch(profiles: Profiles, options: Options) -> int:
     began = read_clocks()
     deadline = deadline_after(began, options.lasts, options.until)
     base_urls = {name: credentials.base_url for name, (credentials, _) in profiles.items()}
-    stream = stream_of(options, profiles.first, base_urls, clean(profiles.first.profile))
+    stream = build_stream(options, profiles.first, base_urls, clean(profiles.first.profile))
     stream = replace(stream, has_initial=options.initial, has_colours=has_colours(stdout()))
     narrates = _narrates()
     manager = ServiceManager(os.environ)
@@ -194,7 +194,7 @@ class EarlierEvents:
         return events
 
 
-def stream_of(
+def build_stream(
     options: Options, settings: Settings, base_urls: Mapping[SafeText, str], profile_name: SafeText
 ) -> EventStream:
     """Return the event stream of standard output, without colours.

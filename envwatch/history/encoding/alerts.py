@@ -24,7 +24,7 @@ from envwatch.stored.codecs import (
     COUNT,
     FLAG,
     Codec,
-    codecs_of,
+    build_codecs,
     list_of,
     optional,
     record,
@@ -84,13 +84,13 @@ _SILENCE: Final = record(
     matcher=optional(Codec(lambda matcher: matcher.query, lambda plain: query_only(text_of(plain)))),
     hours=optional(_HOURS),
     zone=optional(_ZONE),
-    **codecs_of(Silence, "environments", "matcher", "hours", "zone"),
+    **build_codecs(Silence, "environments", "matcher", "hours", "zone"),
 )
 
 
 @lru_cache(maxsize=64)
 def _loss_codec(profile: SafeText) -> Codec[Loss]:
-    return record(Loss, event=event_codec(profile), **codecs_of(Loss, "event"))
+    return record(Loss, event=event_codec(profile), **build_codecs(Loss, "event"))
 
 
 @lru_cache(maxsize=64)
@@ -98,7 +98,7 @@ def _incident_codec(profile: SafeText) -> Codec[Incident]:
     return record(
         partial(Incident, profile=profile, remaining=frozenset()),
         losses=several(event_codec(profile)),
-        **codecs_of(Incident, "profile", "losses", "remaining"),
+        **build_codecs(Incident, "profile", "losses", "remaining"),
     )
 
 

@@ -9,7 +9,7 @@ from envwatch.fleet.events import Event
 from envwatch.history.encoding.differences import difference_of, patched
 from envwatch.history.encoding.packing import NONSENSE, FramePart, packed, unpacked
 from envwatch.history.past import HistoryError
-from envwatch.stored.codecs import Codec, codecs_of, list_of, record
+from envwatch.stored.codecs import Codec, build_codecs, list_of, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ _OF_ROW: Final = ("id", "name")
 _MOST_CHANGED: Final = 9
 """Most changed fields before the whole row is written; a new connection changes eight."""
 
-_FIELDS: Final = codecs_of(Event, "profile", "members")
+_FIELDS: Final = build_codecs(Event, "profile", "members")
 
 
 class EventEncoder:

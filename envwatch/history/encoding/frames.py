@@ -29,7 +29,7 @@ from envwatch.stored.codecs import (
     STORED_NAMES,
     Codec,
     Members,
-    codecs_of,
+    build_codecs,
     is_same,
     list_of,
     object_of,
@@ -73,7 +73,7 @@ _BRIDGE_EVERY: Final = 80
 _LEVEL: Final = 6
 
 
-_ACK: Final = record(Ack, **codecs_of(Ack))
+_ACK: Final = record(Ack, **build_codecs(Ack))
 _ACKS: Final[Codec[OwnAcks]] = Codec(
     lambda acks: [[id_, _ACK.plain(ack)] for id_, ack in acks.items()],
     lambda plain: MappingProxyType({text_of(id_): _ACK.value(ack) for id_, ack in map(list_of, list_of(plain))}),

@@ -65,9 +65,9 @@ def read_report(inputs: Inputs, state: MonitorState, hours: int, zone: tzinfo | 
 
     Both texts are Markdown and may be empty. The function is slow: call in a thread.
     """
-    from envwatch.views.report.document import code, code_text, markdown_of
+    from envwatch.views.report.document import code, code_text, render_markdown
     from envwatch.views.report.period import recorded_in
-    from envwatch.views.report.sections import report_of
+    from envwatch.views.report.sections import build_report
 
     replay, until = inputs.replay, state.now.wall
     since = WallMs(until - timedelta(hours=hours) / MS)
@@ -92,11 +92,11 @@ def read_report(inputs: Inputs, state: MonitorState, hours: int, zone: tzinfo | 
         if recorded is None:
             lacking[profile] = "nothing was recorded of it in that time"
         else:
-            reports.append(report_of(recorded, zone))
+            reports.append(build_report(recorded, zone))
     why = "".join(f"- {code(profile)}: {reason}\n" for profile, reason in lacking.items())
     if not reports:
         return "", why
-    return markdown_of(reports), why and f"\n## Not in this report\n{why}"
+    return render_markdown(reports), why and f"\n## Not in this report\n{why}"
 
 
 class HandoverScreen(PlainText):

@@ -12,7 +12,7 @@ from textual.app import SuspendNotSupported
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from envwatch.model.acks import LONGEST_NOTE, new_uuid, note_of
+from envwatch.model.acks import LONGEST_NOTE, clean_note, new_uuid
 from envwatch.model.text import EMPTY, SafeText, clean, counted, enumerated, shortened
 from envwatch.model.times import long_age
 from envwatch.screen.screens.table_screen import TableScreen, Target
@@ -128,7 +128,7 @@ class RowActions(TableScreen):
         if not self.has_rows(target, "copy"):
             return
         from envwatch.screen.screens.dialogs import CopyMenu
-        from envwatch.views.output.formats import listing_json, row_json_of
+        from envwatch.views.output.formats import encode_row, listing_json
         from envwatch.views.pane.details import COPY_LETTERS, copies, gist_of
         from envwatch.views.report.chat import incident_sentence
 
@@ -144,7 +144,7 @@ class RowActions(TableScreen):
         if is_single := len(target.environments) == 1:
             (only,) = target.environments
             own = copies(only)
-            as_json = row_json_of(environments)
+            as_json = encode_row(environments)
         else:
             ids = "\n".join(tracked.environment.id for tracked in target.environments)
             own = {"name": _names_of(target), "id": ids}
@@ -225,7 +225,7 @@ class RowActions(TableScreen):
             return
 
         def acknowledge(answer: str) -> None:
-            terms = Terms(note_of(answer), _lasts_at(prompt.chosen))
+            terms = Terms(clean_note(answer), _lasts_at(prompt.chosen))
             server = self.state.monitor.fleet.server_of(incident.profile)
             acks = acked_blindness(incident, server, terms, self.state.server_now(incident.profile), new_uuid())
             self.post_message(self.Decided(partial(change_acks, acks)))
@@ -251,7 +251,7 @@ class RowActions(TableScreen):
                 self.show_message(f"over meanwhile: {name}")
             elif prompt.is_withdrawn:
                 self._confirm_end(name, "on this machine", "a new incident opens", end)
-            elif (note := note_of(answer)) == ack.note:
+            elif (note := clean_note(answer)) == ack.note:
                 self.show_message(f"still acknowledged: {name}")
             else:
                 self.post_message(self.Decided(partial(change_acks, {key: replace(ack, note=note)})))
@@ -271,7 +271,7 @@ class RowActions(TableScreen):
         def acknowledge(answer: str) -> None:
             if (still := self.newest(problems)) is None:
                 return
-            terms = Terms(note_of(answer), _lasts_at(prompt.chosen))
+            terms = Terms(clean_note(answer), _lasts_at(prompt.chosen))
             servers = self.state.servers
             shared = [row.key for row in still.environments if servers.keeps_ack_of(row)]
             own = [row for row in still.environments if not servers.keeps_ack_of(row)]
@@ -325,7 +325,7 @@ class RowActions(TableScreen):
             if prompt.is_withdrawn:
                 self._ask_for_end(still, whole)
                 return
-            if (new_note := note_of(answer)) == note:
+            if (new_note := clean_note(answer)) == note:
                 self.show_message(f"still acknowledged: {still.name}")
             else:
                 self._change_notes(still, new_note)
@@ -434,7 +434,7 @@ class RowActions(TableScreen):
         def silence(answer: str) -> None:
             if (still := self.newest(target)) is not None:
                 keys = [row.key for row in still.environments]
-                act = partial(silence_rows, keys, lasts, note_of(answer), hidden=len(still.hidden))
+                act = partial(silence_rows, keys, lasts, clean_note(answer), hidden=len(still.hidden))
                 self.post_message(self.Decided(act))
                 self.unmark(target)
 

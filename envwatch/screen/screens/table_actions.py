@@ -267,7 +267,7 @@ class TableActions(TableScreen):
         self.show_message(f"{'opened' if is_open else 'folded'} {groups}")
 
     def action_export(self) -> None:
-        from envwatch.views.output.formats import csv_of, listing_json
+        from envwatch.views.output.formats import encode_csv, listing_json
 
         rows, state = self.table.matching, self.state
         what = f"{counted(len(rows), 'machine')}{self.as_of}"
@@ -282,7 +282,7 @@ class TableActions(TableScreen):
                 self.call_after_refresh(self._export_picture)
             else:
                 environments = self.environment_list(rows, state)
-                pieces = listing_json(environments) if suffix == "json" else csv_of(environments)
+                pieces = listing_json(environments) if suffix == "json" else encode_csv(environments)
                 self.post_message(self.ExportRequested(partial(b"".join, pieces), f".{suffix}", what))
 
         self.choose("Export machines or screen", choices, export)

@@ -17,7 +17,7 @@ from envwatch.fleet.events import Event, flatten
 from envwatch.fleet.problems import is_problem
 from envwatch.model.clock import Clocks, WallMs
 from envwatch.model.text import SafeText, clean, natural_key
-from envwatch.model.times import past_moment_of
+from envwatch.model.times import parse_past_moment
 from envwatch.screen.state import NO_NOTICE, Choice, MonitorState, Notice, StateNode
 from envwatch.screen.widgets.footer import keyless_binding
 from envwatch.screen.widgets.news_bar import NewsBar
@@ -236,7 +236,7 @@ class TableScreen(Screen[None], StateNode):
         last, zone = datetime.fromtimestamp(self.state.last / 1000, UTC), self.options.zone
 
         def moment_in(text: str) -> WallMs | None:
-            found = past_moment_of(text, last, zone) if text.strip() else None
+            found = parse_past_moment(text, last, zone) if text.strip() else None
             return None if found is None else WallMs(found.timestamp() * 1000)
 
         def mistake_in(text: str) -> str:

@@ -22,7 +22,7 @@ from envwatch.views.events.cloud_events import cloud_event, cloud_event_line, in
 from envwatch.views.events.event_text import VERBS, event_names_text, event_style, event_text
 from envwatch.views.events.matching import EventFilter
 from envwatch.views.state_style import lasted_text, painted, state_text
-from envwatch.views.table.block import block_of
+from envwatch.views.table.block import build_block
 from envwatch.views.table.columns import SEARCHED
 from envwatch.views.table.table_view import AmbiguousNames, id_tail, in_default_order
 
@@ -188,7 +188,7 @@ class EventStream:
     def _initial(self, profile_state: ProfileState, at: ServerMs, monitor: Monitor, now: Clocks) -> Iterator[bytes]:
         context = MatchContext(at, monitor.judge(now), self.profile_name)
         matches = self.query.test(context, SEARCHED)
-        layout, in_block = layout_of(monitor.fleet, self.zone), block_of(monitor, now).keys
+        layout, in_block = layout_of(monitor.fleet, self.zone), build_block(monitor, now).keys
         for tracked in in_default_order(filter(matches, profile_state.environments.values())):
             if self.is_json:
                 yield cloud_event_line(initial_event(tracked, monitor, now, self.sources[tracked.profile]))

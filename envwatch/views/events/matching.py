@@ -45,7 +45,7 @@ _TAGS: Final = {
 }
 
 
-def matcher_of(text: str, profile: SafeText = NO_PROFILE, context: MatchContext = TIMELESS) -> Matcher:
+def compile_matcher(text: str, profile: SafeText = NO_PROFILE, context: MatchContext = TIMELESS) -> Matcher:
     """Return a query as a test; without a context, no row is acknowledged or silenced.
 
     Raises:
@@ -65,7 +65,7 @@ def matcher_of(text: str, profile: SafeText = NO_PROFILE, context: MatchContext 
 def matcher_or_none(text: str, profile: SafeText = NO_PROFILE) -> Matcher | None:
     """Return a query as a test, or None for a wrong query."""
     try:
-        return matcher_of(text, profile)
+        return compile_matcher(text, profile)
     except QueryError:
         return None
 
@@ -85,7 +85,7 @@ def event_test(text: str, profile: SafeText = NO_PROFILE) -> Callable[[Event], b
     Raises:
         QueryError: for the first mistake.
     """
-    matcher = matcher_of(text, profile)
+    matcher = compile_matcher(text, profile)
 
     def matches(event: Event) -> bool:
         tracked = tracked_then(event)

@@ -29,7 +29,7 @@ from envwatch.model.times import MS, long_age, span
 from envwatch.model.versions import is_behind
 from envwatch.query.state_looks import PRESENCE_STYLES
 from envwatch.views.state_style import clock_warning, not_back_text
-from envwatch.views.table.block import Aside, Block, block_of
+from envwatch.views.table.block import Aside, Block, build_block
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
@@ -280,7 +280,7 @@ class CheckResult:
         return [*self.doubts, *(composed(f"{name}: {why}") for name, why in self.named)]
 
 
-def check_result_of(  # noqa: C901  one pass over all rows
+def check_listing(  # noqa: C901  one pass over all rows
     monitor: Monitor, of: Metric, matcher: Matcher, now: Clocks
 ) -> CheckResult:
     """Count the matching environments, after a listing of every profile."""
@@ -290,7 +290,7 @@ def check_result_of(  # noqa: C901  one pass over all rows
     stall_names: list[tuple[SafeText, SafeText]] = []
     doubts: list[SafeText] = []
     matching = {profile_state.profile: _matching(profile_state, matcher, now) for profile_state in monitor.fleet}
-    block = block_of_listings(monitor, now, counted={row.key for rows in matching.values() for row in rows})
+    block = build_block_of_listings(monitor, now, counted={row.key for rows in matching.values() for row in rows})
     opened, judge = {line.profile for line in block.lines if line.blindness is not None}, monitor.judge(now)
     for profile_state in monitor.fleet:
         at, found = profile_state.clock.server_time(now.wall), matching[profile_state.profile]
@@ -356,9 +356,9 @@ def check_result_of(  # noqa: C901  one pass over all rows
     )
 
 
-def block_of_listings(monitor: Monitor, now: Clocks, *, counted: Collection[EnvironmentKey] | None) -> Block:
+def build_block_of_listings(monitor: Monitor, now: Clocks, *, counted: Collection[EnvironmentKey] | None) -> Block:
     """Return the block after one listing of each profile, in which rows silent with all others are unknown."""
-    block = block_of(monitor, now, counted=counted)
+    block = build_block(monitor, now, counted=counted)
     opened = {incident.profile for incident in monitor.incidents.open if incident.is_blindness}
     unknown = paging = stalls = 0
     judge = monitor.judge(now)

@@ -56,19 +56,19 @@ def listing_json(listing: EnvironmentList) -> Iterator[bytes]:
     yield (b"\n  ]" if listing.rows else b"]") + end + b"\n"
 
 
-def row_json_of(listing: EnvironmentList) -> str:
+def encode_row(listing: EnvironmentList) -> str:
     """Return a list's only environment as a JSON object."""
     (row,) = _rows(listing)
     return to_json(row, indent=2).decode()
 
 
-def jsonl_of(listing: EnvironmentList) -> Iterator[bytes]:
+def encode_jsonl(listing: EnvironmentList) -> Iterator[bytes]:
     """Yield each environment as a line of JSON in UTF-8."""
     for row in _rows(listing):
         yield to_json(row) + b"\n"
 
 
-def csv_of(listing: EnvironmentList) -> Iterator[bytes]:
+def encode_csv(listing: EnvironmentList) -> Iterator[bytes]:
     """Yield CSV in UTF-8: the fields of the JSON, nested fields as JSON, empty for null.
 
     No cell is a formula to a spreadsheet.

@@ -154,7 +154,7 @@ def report_json(reports: Sequence[ProfileReport], **head: str | None) -> bytes:
     return json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"
 
 
-def markdown_of(reports: Sequence[ProfileReport]) -> str:
+def render_markdown(reports: Sequence[ProfileReport]) -> str:
     """Return a report as Markdown."""
     blocks: list[str] = []
     for report in reports:

@@ -31,7 +31,7 @@ from envwatch.views.output.formats import iso
 from envwatch.views.report.outages import losses_together, lost_at, row_pasts
 from envwatch.views.report.period import gaps_in
 from envwatch.views.state_style import clock_warning
-from envwatch.views.table.block import Aside, block_of
+from envwatch.views.table.block import Aside, build_block
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -182,7 +182,7 @@ def fleet_in(period: Period) -> Fleet | None:
     if state.listed is None:
         return None
     monitor = Monitor.create({state.profile: state.limits})
-    block = block_of(rewound(monitor, {state.profile: last}), state.listed)
+    block = build_block(rewound(monitor, {state.profile: last}), state.listed)
     counts = {
         "paging": block.paging,
         "other_off": block.off_besides,

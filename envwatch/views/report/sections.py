@@ -50,7 +50,7 @@ class _Fact(Protocol):
 _F = TypeVar("_F", bound=_Fact)
 
 
-def report_of(recorded: Recorded, zone: tzinfo | None = None) -> ProfileReport:
+def build_report(recorded: Recorded, zone: tzinfo | None = None) -> ProfileReport:
     """Return the report on a profile; a `zone` of None is the configured zone."""
     period = Period(recorded)
     words = _Words(recorded, zone)

@@ -181,7 +181,7 @@ _Lost: TypeAlias = "dict[LineKey, list[tuple[TrackedEnvironment, float]]]"
 """Rows and loss times (server's clock, ms) by line."""
 
 
-def block_of(
+def build_block(
     monitor: Monitor, now: Clocks, before: Block = NO_BLOCK, *, counted: Container[EnvironmentKey] | None = None
 ) -> Block:
     """Return the block at a moment, the source of all fleet counts shown to people.

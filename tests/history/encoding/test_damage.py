@@ -51,7 +51,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import clean
 from envwatch.stored.rows import NAMES
-from envwatch.views.table.block import block_of
+from envwatch.views.table.block import build_block
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -103,7 +103,7 @@ def _read(frames: Sequence[Frame]) -> None:
         for frame in frames:
             decoder.apply(frame)
             past = rewound(Monitor.create({NO_PROFILE: Limits()}), {NO_PROFILE: decoder.moment()})
-            block_of(past, reading())
+            build_block(past, reading())
 
 
 def test_there_is_something_of_each_kind_to_damage() -> None:

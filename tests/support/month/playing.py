@@ -42,8 +42,8 @@ from envwatch.alerts import uptime_record
 from envwatch.alerts.alert_policy import AlertPolicy
 from envwatch.alerts.alert_state import alert_state, alert_state_content
 from envwatch.alerts.monitor import Monitor
-from envwatch.alerts.uptime_record import UptimeRecord, record_of
-from envwatch.config.settings import all_settings_of
+from envwatch.alerts.uptime_record import UptimeRecord, parse_record
+from envwatch.config.settings import read_settings
 from envwatch.fleet.events import NO_PROFILE, EventLog, Kind
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerMs, WallMs
 from envwatch.model.limits import Limits
@@ -375,7 +375,7 @@ def restarted(monitor: Monitor, now: Clocks) -> Monitor:
     following = following if state is None else following.with_alert_state(NO_PROFILE, state)
     if not (record := monitor.uptime_records[NO_PROFILE]).has_begun:
         return following
-    kept = record_of(json.loads(json.dumps(uptime_record.uptime_content(record))))
+    kept = parse_record(json.loads(json.dumps(uptime_record.uptime_content(record))))
     return following if kept is None else following.with_uptime_record(NO_PROFILE, kept)
 
 
@@ -439,7 +439,7 @@ def policy_with_settings(servers: Iterable[str]) -> AlertPolicy:
         path = Path(folder, "config.toml")
         path.with_name("inventory").write_text("\n".join(servers))
         path.write_text(SETTINGS)
-        (settings,) = all_settings_of({"config": str(path)}, {})
+        (settings,) = read_settings({"config": str(path)}, {})
         return policy_for(settings)
 
 
