@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envwatch.views.fitting import Part, fit, steady_width, width_of
+from envwatch.views.fitting import Part, fit, in_two_lines, steady_width, width_of
 
 GROUPS = st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=3), max_size=6)
 """Groups of joined parts by weight."""
@@ -84,3 +85,39 @@ def test_a_wider_terminal_never_has_a_narrower_name(terminal: int, columns: list
     assert names == sorted(names)
     assert names[0] <= left(terminal)
     assert names[0] >= min(goal(terminal), left(terminal))
+
+
+def test_lighter_parts_are_dropped_before_a_heavier_one_is_cut() -> None:
+    parts = [Part("a long text that may be cut", weight=8, cut_at=4), Part("count", weight=3), Part("badge", weight=6)]
+    shown = {width: [part.text for part in fit(parts, [], width)[0]] for width in (43, 42, 36, 35)}
+    assert shown[43] == ["a long text that may be cut", "count", "badge"]
+    assert shown[42] == shown[36] == ["a long text that may be cut", "badge"]
+    assert shown[35] == ["a long text that may be c…", "badge"]
+
+
+def test_a_part_is_cut_to_twelve_cells_before_it_is_dropped() -> None:
+    parts = [Part("a long text that may be cut", weight=8, cut_at=4), Part("badge", weight=9)]
+    shown = {width: [part.text for part in fit(parts, [], width)[0]] for width in (21, 20)}
+    assert shown == {21: ["a long text…", "badge"], 20: ["badge"]}
+
+
+MORE = Part("all", weight=9)
+
+
+@pytest.mark.parametrize(
+    ("width", "after", "lines", "is_cut"),
+    [
+        (35, "", ["acme: twelve words of a long text"], False),
+        (34, "", ["acme: twelve words of a long", "text"], False),
+        (22, "go", ["acme: twelve words", "of a long text go"], False),
+        (22, "end", ["acme: twelve words", "of a long text end all"], True),
+        (19, "", ["acme:", "twelve words of a long text all"], True),
+    ],
+)
+def test_a_sentence_takes_one_line_or_two_and_is_cut_only_beyond(
+    width: int, after: str, lines: list[str], *, is_cut: bool
+) -> None:
+    right = [Part(after)] if after else []
+    found, was_cut = in_two_lines([Part("acme:")], Part("twelve words of a long text"), right, width, MORE)
+    assert [" ".join(part.text for part in (*left, *right)) for left, right in found] == lines
+    assert was_cut is is_cut
