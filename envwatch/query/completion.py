@@ -355,7 +355,10 @@ def _finds(field: TextField, wider: str, source: str, environments: Sequence[Tra
     # `mode:*strict*` would offer unrestricted.
     if field.known or source.startswith("="):
         return None
-    (term,) = parse(f"{field.name}:{wider}").terms
+    try:
+        (term,) = parse(f"{field.name}:{wider}").terms
+    except QueryError:  # a comparison or range of versions, such as `version:>0.99`, has no wider form
+        return None
     if not isinstance(term, Term):
         return None
     count = sum(term.values[0].test(each, TIMELESS) for each in environments)

@@ -7,15 +7,26 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support.tracked_environments import BARE, matches, tracked
 
-from envwatch.query.completion import HELP, LOG_HELP, completions, metadata_keys, near_names, typing_hint, value_hint
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.query.completion import (
+    HELP,
+    LOG_HELP,
+    completions,
+    metadata_keys,
+    near_names,
+    typing_hint,
+    unmatched_filter,
+    value_hint,
+)
 from envwatch.query.fields import FIELDS
 from envwatch.query.language import parse, parse_argument
-from envwatch.query.lexer import normalize, quote_if_needed, quoted
+from envwatch.query.lexer import QueryError, normalize, quote_if_needed, quoted
 from envwatch.query.presentation import PRESENTATIONS, Filter
+from envwatch.views.table.columns import SEARCHED
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -299,6 +310,24 @@ def test_a_row_with_a_blank_name_is_found_by_its_id(blank: str) -> None:
     assert matches(parse_argument("env-1"), row)
     assert matches(parse("name:env-1"), row)
     assert not matches(parse("name:env"), row)
+
+
+VALUES = st.text('0.<>=~*?,!:none" x-', min_size=1, max_size=8)
+
+
+@given(st.sampled_from([*FIELDS, "meta.rack"]), VALUES)
+@example("version", ">0.99")
+@example("version", "0.20..0.30")
+def test_every_filter_that_finds_nothing_has_a_hint_or_none(field: str, value: str) -> None:
+    """`version:>0.99`, typed where no machine has such a version, once ended the dashboard."""
+    fleet = [tracked(connectionName="web-1"), tracked(connectionName="web-2", id="env-2")]
+    try:
+        query = parse(f"{field}:{value}", has_past=True)
+    except QueryError:
+        return
+    for hint in (value_hint, typing_hint, near_names):
+        assert (hint(query, fleet) or "x").isprintable()
+    assert (unmatched_filter(query, fleet, NO_PROFILE, SEARCHED) or "x").isprintable()
 
 
 HOSTILE_NAMES = st.lists(st.text('ab :"*?,!=.()[]>~none', min_size=1, max_size=7), min_size=1, max_size=4)
