@@ -27,6 +27,7 @@ from envwatch.screen.state import ASCII, NO_NOTICE, UNICODE, Choice, DisplayOpti
 from envwatch.screen.terminal.app import TerminalApp, forget_closed_widgets, forget_detached_watchers
 from envwatch.screen.terminal.driver import has_shell
 from envwatch.screen.themes import STATE_COLOURS, THEMES, in_menu_order, stylesheet, without_colours
+from envwatch.screen.widgets.filter_bar import FilterHistory
 from envwatch.screen.widgets.footer import KeyFooter, has_key, keyless_binding
 from envwatch.screen.widgets.news_bar import NewsBar
 from envwatch.views.events.event_text import unchanged_text
@@ -139,7 +140,13 @@ class EnvwatchApp(TerminalApp, StateNode):
 
     def get_default_screen(self) -> Screen[None]:
         first = self._preferences
-        screen = Dashboard(watched=self._watched(), view=first.first_view, views=first.views, commands=first.commands)
+        screen = Dashboard(
+            watched=self._watched(),
+            view=first.first_view,
+            views=first.views,
+            commands=first.commands,
+            filters=FilterHistory(self._inputs.filters, self._inputs.keep),
+        )
         dashboard = self.fitted(screen)
         self.watch(dashboard, "view", self._keep_view, init=False)
         return dashboard.data_bind(EnvwatchApp.state, EnvwatchApp.options)
@@ -443,7 +450,7 @@ class EnvwatchApp(TerminalApp, StateNode):
     def action_events(self) -> None:
         from envwatch.screen.screens.event_log import EventLogScreen
 
-        log = EventLogScreen(self.dashboard, self.dashboard.query_one(NewsBar).cut_text)
+        log = EventLogScreen(self.dashboard, self.dashboard.filters, self.dashboard.query_one(NewsBar).cut_text)
         self.dashboard.ask(log.data_bind(EnvwatchApp.state, EnvwatchApp.options), self.dashboard.select)
 
     def action_help(self) -> None:

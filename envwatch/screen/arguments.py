@@ -14,7 +14,7 @@ from envwatch.views.table.table_view import BUILT_IN_VIEWS, NamedView, View
 from envwatch.watch.loop import Watch, ignore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from envwatch.history.past import Past
@@ -43,7 +43,9 @@ class Inputs:
     export: Callable[[bytes, str], Path]
     """Writes a file with a suffix such as `.json`; returns the path, raises OSError."""
     keep: Callable[..., None] = ignore
-    """Saves settings by keyword: `columns`, `theme`, `bell`, `hints`."""
+    """Saves settings by keyword: `columns`, `theme`, `bell`, `hints`; `filter` is added to the last filters."""
+    filters: Sequence[str] = ()
+    """The user's last filters, oldest first."""
     user: SafeText = EMPTY
     notices: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
     pasts: Mapping[SafeText, Past] = field(default_factory=dict)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import threading
 from collections import deque
 from math import inf
@@ -24,6 +25,7 @@ from envwatch.alerts.alert_state import unreadable_in
 from envwatch.alerts.silences import ANY_SILENCE, Silences, silences_content, silences_of
 from envwatch.alerts.uptime_record import unreadable_uptimes
 from envwatch.model import limits
+from envwatch.model.redactor import LIKE_A_KEY, redactor
 from envwatch.model.text import SafeText, enumerated
 from envwatch.model.times import MS
 from envwatch.stored.entries import ReadText, content_of_text, entries_in, readable, text_of_content
@@ -229,6 +231,9 @@ def merge(path: Path, state_format: StateFormat, changes: Changes) -> Path | Non
 
 
 _LONGEST: Final = 200
+_BETWEEN_WORDS: Final = re.compile(r"""[\s:,"*]+|(?<!sk)-""")
+
+MOST_FILTERS: Final = 100
 
 MOST_ACKS: Final = 10_000
 """Further acknowledgements drop the oldest: a lost environment may never come back."""
@@ -242,6 +247,33 @@ def remembered(path: Path) -> dict[str, Any]:
     content = REMEMBERED.read_or_empty(path)
     read = {"theme": _word, "columns": _words, "bell": _flag, "hints": _flag}
     return {name: value for name, of in read.items() if (value := of(content.get(name))) is not None}
+
+
+def remembered_filters(path: Path) -> Sequence[str]:
+    """Return the user's last filters, oldest first."""
+    return _filters_in(REMEMBERED.read_or_empty(path))
+
+
+def _filters_in(content: Mapping[str, Any]) -> list[str]:
+    filters = content.get("filters")
+    return [*filter(None, map(_word, filters))] if isinstance(filters, list) else []
+
+
+def _with_screen(content: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content with changed settings; `filter` is added to the last filters of all processes."""
+    settings = {name: value for name, value in changes.items() if name != "filter"}
+    following = with_changes(content, settings)
+    text = _word(changes.get("filter"))
+    if text is not None and not _may_be_secret(text):
+        others = (each for each in _filters_in(content) if each != text)
+        following["filters"] = [*others, text][-MOST_FILTERS:]
+    return following
+
+
+def _may_be_secret(text: str) -> bool:
+    """Whether a text has a secret, or a word like a key; `-` joins the parts of names, which are shorter than keys."""
+    words = _BETWEEN_WORDS.split(text)
+    return redactor()(text) != text or any(map(LIKE_A_KEY.fullmatch, words))
 
 
 def acknowledged(path: Path) -> Acks:
@@ -291,7 +323,7 @@ def _words(value: object) -> tuple[str, ...] | None:
     return tuple(word for word in words if word) if words and all(words) else None
 
 
-REMEMBERED: Final = StateFormat(about="how the screen looked", limit=1 << 16, changed=with_changes)
+REMEMBERED: Final = StateFormat(about="how the screen looked", limit=1 << 16, changed=_with_screen)
 
 
 def _unreadable(codec: Codec[Any]) -> Callable[[dict[str, Any]], Sequence[SafeText]]:

@@ -497,7 +497,7 @@ BEFORE: Final[dict[str, tuple[str, ...]]] = {
     **dict.fromkeys(("move.up", "move.top", "move.page_up"), ("G",)),
     **dict.fromkeys(("move.pane_down", "move.pane_bottom", "move.pane_page_down"), ("enter",)),
     **dict.fromkeys(("move.pane_up", "move.pane_top", "move.pane_page_up"), ("enter", "G")),
-    **dict.fromkeys(("find.complete", "find.keep", "find.cancel"), ("slash", "m", "o")),
+    **dict.fromkeys(("find.complete", "find.keep", "find.cancel", "find.earlier", "find.later"), ("slash", "m", "o")),
     **dict.fromkeys(("find.all", "find.reset", "app.back"), ("2",)),
     "baseline.compare": ("m",),
 }

@@ -175,3 +175,59 @@ async def test_the_hint_of_a_large_fleet_waits_for_a_pause_in_typing() -> None:
         await stage.press("slash")
         assert "finds" not in (await typed(stage, "name:web"))[0]
         await until(stage, lambda: stage.lines[-3].startswith(" 0; name:web* finds 501"))
+
+
+async def keep_filter(stage: Stage, text: str) -> None:
+    await stage.press("slash")
+    await typed(stage, text)
+    await stage.press("enter")
+
+
+async def test_up_and_down_walk_through_the_earlier_filters_and_what_was_typed() -> None:
+    kept: list[dict[str, str]] = []
+    async with staged(filters=["name:ada", "version:<0.30"], keep=lambda **one: kept.append(one)) as stage:
+        await stage.show([named("ada"), named("bob", currentMode="unrestricted"), named("build box")])
+        await keep_filter(stage, "mode:unrestricted")
+        await keep_filter(stage, "name:ada")
+        assert kept == [{"filter": "mode:unrestricted"}, {"filter": "name:ada"}]
+        await stage.press("slash")
+        line = stage.app.dashboard.query_one(FilterBar).input
+        await typed(stage, "bo")
+        shown = [line.value]
+        for key in ("up", "up", "up", "up", "down", "down", "down", "down"):
+            await stage.press(key)
+            shown.append(line.value)
+        walked = ["bo", "name:ada", "mode:unrestricted", "version:<0.30"]
+        assert shown == [*walked, walked[-1], *walked[-2::-1], "bo"]
+        assert line.cursor_position == len("bo")
+
+
+async def test_a_recalled_filter_filters_at_once_and_a_changed_one_is_a_text_of_its_own() -> None:
+    async with staged(filters=["bob", "ada"]) as stage:
+        await stage.show([named("ada"), named("bob"), named("build box")])
+        await stage.press("slash", "up")
+        assert stage.names == ["ada"]
+        line = stage.app.dashboard.query_one(FilterBar).input
+        await typed(stage, "build")
+        await stage.press("up", "up", "down", "down")
+        assert line.value == "build"
+        assert stage.names == ["build box"]
+
+
+async def test_without_an_earlier_filter_the_hint_says_so() -> None:
+    async with box() as stage:
+        for key, hint in (("up", "no earlier filter"), ("down", "no later filter")):
+            await stage.press(key)
+            assert stage.lines[-3].strip() == hint
+        await stage.type("a")
+        assert "no later filter" not in stage.text
+
+
+async def test_a_cancelled_filter_is_no_earlier_filter_and_the_log_has_the_same_ones() -> None:
+    async with staged(filters=["bob"]) as stage:
+        await stage.show([named("ada"), named("bob")])
+        await stage.press("slash")
+        await typed(stage, "ada")
+        await stage.press("escape", "e", "slash", "up")
+        line = stage.app.screen.query_one(FilterBar).input
+        assert line.value == "bob"

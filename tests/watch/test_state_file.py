@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from dataclasses import fields, replace
 from datetime import timedelta
 from functools import partial
@@ -33,6 +34,7 @@ from envwatch.demo.server import Server
 from envwatch.fleet.uptime import Uptime
 from envwatch.model.acks import Ack
 from envwatch.model.clock import WallMs
+from envwatch.model.redactor import redactor
 from envwatch.model.text import clean
 from envwatch.stored.entries import text_of_content
 from envwatch.views.events.matching import compile_matcher, matcher_or_none
@@ -40,6 +42,7 @@ from envwatch.watch.state_file import (
     ACKNOWLEDGEMENTS,
     ALERT_STATE,
     MOST_ACKS,
+    MOST_FILTERS,
     MOST_SILENCES,
     REMEMBERED,
     SILENCES,
@@ -49,6 +52,7 @@ from envwatch.watch.state_file import (
     acknowledged,
     merge,
     remembered,
+    remembered_filters,
     silences_in,
 )
 
@@ -109,6 +113,49 @@ def test_a_change_is_remembered_and_none_forgets(tmp_path: Path) -> None:
     assert kept(path, {"sort": "mode", "bell": True}) == []
     assert REMEMBERED.read(path).content == {"theme": "nord", "panes": {"detail": 5}, "sort": "mode", "bell": True}
     assert [each.name for each in sorted(path.parent.iterdir())] == ["state.json", "state.json.lock"]
+
+
+def test_the_last_hundred_filters_are_kept_in_the_order_of_their_last_use(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    assert remembered_filters(path) == []
+    kept(path, *({"filter": f"name:{n}"} for n in range(MOST_FILTERS + 1)), {"filter": "name:7"}, {"theme": "nord"})
+    filters = remembered_filters(path)
+    assert len(filters) == MOST_FILTERS
+    assert (filters[0], filters[-2:]) == ("name:1", [f"name:{MOST_FILTERS}", "name:7"])
+    assert remembered(path) == {"theme": "nord"}
+    path.write_text('{"filters": ["name:a", 7, "", "name:b\\u001b"]}\n')
+    assert remembered_filters(path) == ["name:a"]
+
+
+def test_filters_of_two_processes_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    first, second = (StateFile(REMEMBERED, path, pytest.fail) for _ in range(2))
+    for file, text in ((first, "name:a"), (second, "name:b")):
+        with closing(file):
+            file.keep(filter=text)
+    assert remembered_filters(path) == ["name:a", "name:b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_kept"),
+    [
+        ("name:sk-let-abc", False),
+        ("sk-1", False),
+        ('name:"abcdefghij0123456789"', False),
+        ("name:abcdefghij012345678", True),
+        ("mode:plan name:*abcdefghij0123456789*", False),
+        ("name:sandbox-agent-6c039c3e60ab4f", True),
+        ("id:30f9c3a1-6c03-4c3e-860a-b4f00d15ea5e", True),
+        ("user:zq-learned-vx", False),
+        ("x" * 200, True),
+        ("x" * 201, False),
+        ("name:a\x1b[0m", False),
+    ],
+)
+def test_a_filter_that_may_be_a_secret_is_not_kept(tmp_path: Path, text: str, *, is_kept: bool) -> None:
+    redactor().learn("zq-learned-vx")
+    kept(tmp_path / "state.json", {"filter": text})
+    assert remembered_filters(tmp_path / "state.json") == ([text] if is_kept else [])
 
 
 @pytest.fixture(params=[0o000, 0o777], ids=oct)

@@ -147,13 +147,14 @@ async def run_dashboard(
         from envwatch.files import export_here
         from envwatch.screen.arguments import Inputs
         from envwatch.views.command_context import CommandSettings
-        from envwatch.watch.state_file import REMEMBERED, StateFile
+        from envwatch.watch.state_file import REMEMBERED, StateFile, remembered_filters
 
         memory = StateFile(REMEMBERED, state_file("state"), poll_log.warn)
         inputs = Inputs(
             watch=watched.watch,
             export=export_here,
             keep=memory.keep,
+            filters=remembered_filters(state_file("state")),
             user=user_name(),
             notices=notices,
             pasts=watched.pasts,

@@ -17,7 +17,7 @@ from envwatch.screen.screens.table_actions import TableActions, binding_of
 from envwatch.screen.screens.table_screen import NO_ENVIRONMENT
 from envwatch.screen.widgets.detail_pane import DetailPane
 from envwatch.screen.widgets.environment_table import EnvironmentTable
-from envwatch.screen.widgets.filter_bar import FilterBar
+from envwatch.screen.widgets.filter_bar import FilterBar, FilterHistory
 from envwatch.screen.widgets.footer import KeyFooter, keyless_binding
 from envwatch.screen.widgets.news_bar import MESSAGE_S, NewsBar
 from envwatch.screen.widgets.problem_block import NewestLoss, ProblemBlock
@@ -132,13 +132,16 @@ class Dashboard(TableActions, RowActions):
         view: View,
         commands: CommandSettings,
         views: Mapping[str, NamedView] | None = None,
+        filters: FilterHistory,
     ) -> None:
         super().__init__()
+        self.filters = filters
         self.bind_views(views or {})
         self.bind_commands(commands)
         self.set_reactive(Dashboard.view, view)
         self._watched = watched
-        self.table, self._detail, self._filter_bar = EnvironmentTable(id="table"), DetailPane(id="detail"), FilterBar()
+        self.table, self._detail = EnvironmentTable(id="table"), DetailPane(id="detail")
+        self._filter_bar = FilterBar(filters)
         self._wanted_before: bool | None = None
         self._labels: Mapping[str, str | None] = {}
         """Footer labels by action; None hides the key."""

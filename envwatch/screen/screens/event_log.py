@@ -22,7 +22,7 @@ from envwatch.screen.screens.table_screen import Target
 from envwatch.screen.state import NO_NOTICE, MonitorState, Notice, StateNode
 from envwatch.screen.terminal.app import forget_detached_watchers
 from envwatch.screen.widgets.event_list import EventList
-from envwatch.screen.widgets.filter_bar import FilterBar
+from envwatch.screen.widgets.filter_bar import FilterBar, FilterHistory
 from envwatch.screen.widgets.footer import HELP, KeyFooter
 from envwatch.screen.widgets.line import TextLine
 from envwatch.screen.widgets.news_bar import MESSAGE_S, NewsBar
@@ -120,12 +120,12 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None], StateNode):
         HELP,
     ]
 
-    def __init__(self, dashboard: RowActions, message: str = "") -> None:
+    def __init__(self, dashboard: RowActions, filters: FilterHistory, message: str = "") -> None:
         super().__init__()
         self._dashboard = dashboard
         self._news_bar = dashboard.query_one(NewsBar)
         self._message = message
-        self._title, self._events, self._filter_bar = LogTitle(), EventList(), FilterBar(is_of_log=True)
+        self._title, self._events, self._filter_bar = LogTitle(), EventList(), FilterBar(filters, is_of_log=True)
         self._whole_event = WholeEvent(markup=False)
 
     def compose(self) -> ComposeResult:

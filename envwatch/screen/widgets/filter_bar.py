@@ -22,9 +22,10 @@ from envwatch.query.language import PartialQuery, Query, partial_query
 from envwatch.screen.state import StateNode
 from envwatch.screen.widgets.line import TextLine
 from envwatch.views.fitting import CUT_AT, GAP, Part, Row
+from envwatch.watch.loop import ignore
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from rich.text import Text
     from textual.app import ComposeResult
@@ -105,11 +106,25 @@ class HintLine(TextLine):
         return [Part(" " * (room - length) + message, cut_at=CUT_AT)]
 
 
+class FilterHistory:
+    """The user's last filters, oldest first; `keep` saves a filter for later runs."""
+
+    def __init__(self, filters: Iterable[str] = (), keep: Callable[..., None] = ignore) -> None:
+        self.filters = [*filters]
+        self._keep = keep
+
+    def add(self, text: str) -> None:
+        self.filters = [*(each for each in self.filters if each != text), text]
+        self._keep(filter=text)
+
+
 class FilterBar(Vertical, StateNode):
     """A query line with hints."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "keep", "Keep the filter", key_display="⏎", priority=True, id="find.keep"),
+        Binding("up", "recall(-1)", "Earlier filter", show=False, priority=True, id="find.earlier"),
+        Binding("down", "recall(1)", "Later filter", show=False, priority=True, id="find.later"),
         Binding("tab", "complete", "Complete the word", key_display="tab", priority=True, id="find.complete"),
         Binding("escape", "cancel", "Cancel the change", key_display="esc", priority=True, id="find.cancel"),
     ]
@@ -126,8 +141,12 @@ class FilterBar(Vertical, StateNode):
 
         query: Query
 
-    def __init__(self, *, is_of_log: bool = False) -> None:
+    def __init__(self, history: FilterHistory, *, is_of_log: bool = False) -> None:
         super().__init__()
+        self._history = history
+        self._recalled: Sequence[str] = ()
+        """The earlier filters and the text typed before the first `up`, last."""
+        self._place = 0
         self._is_of_log = is_of_log
         self._underline = _Underline()
         self._parsed = ""
@@ -225,10 +244,30 @@ class FilterBar(Vertical, StateNode):
     def action_keep(self) -> None:
         self._parse()
         if self._partial.mistake is None:
+            if self._partial.query:
+                self._history.add(str(self._partial.query))
             self.post_message(self.Closed(self._partial.query))
         else:
             self._shows_mistake = True
             self._update_hints()
+
+    def action_recall(self, step: int) -> None:
+        """Show an earlier filter, or a later one; what was typed stands behind the last one."""
+        line, typed = self.input, self.input.value.strip()
+        if not self._recalled or typed != self._recalled[self._place]:
+            self._recalled = [*(each for each in self._history.filters if each != typed), typed]
+            self._place = len(self._recalled) - 1
+        place = self._place + step
+        if not 0 <= place < len(self._recalled):
+            self._say("no earlier filter" if step < 0 else "no later filter")
+            return
+        self._place = place
+        line.value = self._recalled[place]
+        line.cursor_position = len(line.value)
+
+    def _say(self, text: str) -> None:
+        hints = self.query_one(HintLine)
+        hints.is_empty, hints.completions, hints.hint = False, [], clean(text)
 
     def action_cancel(self) -> None:
         self.post_message(self.Closed(self._previous))
