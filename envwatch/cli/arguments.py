@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from envwatch import __version__
-from envwatch.config.values import path_text, query
+from envwatch.config.values import PAST_TEXTS, past, path_text, query
 from envwatch.model.redactor import LIKE_A_KEY, ReportedError
 from envwatch.model.text import SafeText, clean, composed, did_you_mean, nearest_word, one_line
 
@@ -109,6 +109,7 @@ class Options(argparse.Namespace):
     online_only: bool = False
     filter: str = ""
     view: str | None = None
+    at: str | None = None
     ascii: bool = False
     no_mouse: bool = False
     no_history: bool = False
@@ -174,6 +175,7 @@ _SHARED: Final[dict[str, dict[str, Any]]] = {
     },
     "user": valued("ID", one_line, "ask the server only for this user's machines"),
     "interval": valued("TIME", _within_bounds("interval"), "time from poll to poll: 5s, 2m (default 5s)"),
+    "at": valued("TIME", past(PAST_TEXTS), "begin in the past: 02:13, 'yesterday 14:00', ISO 8601"),
     "no_mouse": {"action": "store_true", "help": "leave the mouse to the terminal"},
     "no_history": {"action": "store_true", "help": "neither record nor read the history"},
     "ascii": {"action": "store_true", "help": "draw with ASCII only"},

@@ -99,6 +99,16 @@ def past_moment(text: str) -> datetime:
     return at
 
 
+def recorded_moment(profiles: Profiles, options: Options, name: str) -> datetime | None:
+    """Return the past moment of the option `name`, if given; raise `StopError` without a history to read."""
+    text = getattr(options, name)
+    if text is None:
+        return None
+    if options.no_history or not any(each.settings.history for each in profiles.values()):
+        raise StopError(Exit.USAGE, f"--{name} needs the history: set history = true, and leave out --no-history")
+    return past_moment(text)
+
+
 def read_display_settings(options: Options) -> Settings:
     """Return the default profile's settings; variables and file set only `DEMO_SETTINGS`."""
     from envwatch.config.declared import DEMO_SETTINGS

@@ -62,6 +62,9 @@ def duration(low: float, high: float) -> Callable[[object], timedelta]:
     return read
 
 
+PAST_TEXTS: Final = "in the past, like 8h, 02:13, 'yesterday 14:00', or ISO 8601"
+
+
 def past(what: str) -> Callable[[object], str]:
     """Return a reader of past moments as text; `what` names the accepted texts.
 

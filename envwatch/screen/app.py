@@ -22,7 +22,7 @@ from envwatch.model.times import TimeStyle, long_age, seconds_up
 from envwatch.screen.screens.dashboard import Dashboard
 from envwatch.screen.screens.row_actions import RowActions
 from envwatch.screen.screens.table_actions import TableActions
-from envwatch.screen.screens.table_screen import PAST_KEYS, TableScreen
+from envwatch.screen.screens.table_screen import PAST_KEYS, AtTime, TableScreen
 from envwatch.screen.state import ASCII, NO_NOTICE, UNICODE, Choice, DisplayOptions, MonitorState, Notice, StateNode
 from envwatch.screen.terminal.app import TerminalApp, forget_closed_widgets, forget_detached_watchers
 from envwatch.screen.terminal.driver import has_shell
@@ -113,6 +113,7 @@ class EnvwatchApp(TerminalApp, StateNode):
         self._names = AmbiguousNames()
         self._present = self._current(MonitorState(now=self._watch.clocks()))
         self._began_at = self._present.now.wall
+        self._begin_at = inputs.begin_at
         self._time_machine: TimeMachine | None = None
         self._left_to_tell = dict(MOVED_KEYS)
         settings = preferences.settings
@@ -204,7 +205,13 @@ class EnvwatchApp(TerminalApp, StateNode):
 
     async def _load_pasts(self) -> None:
         while True:
-            self.run_worker(self._load_past(await self._inputs.readable.get()))
+            self.run_worker(self._read_past(await self._inputs.readable.get()))
+
+    async def _read_past(self, profile: SafeText) -> None:
+        await self._load_past(profile)
+        if self._begin_at is not None:
+            goal, self._begin_at = AtTime(self._begin_at), None
+            self._go(TableScreen.Wanted(goal))
 
     async def _load_past(self, profile: SafeText) -> None:
         try:

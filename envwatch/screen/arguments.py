@@ -52,6 +52,8 @@ class Inputs:
     """Histories by profile, or a replay's recording; may be empty."""
     readable: asyncio.Queue[SafeText] = field(default_factory=asyncio.Queue)
     """Profiles whose past has become readable."""
+    begin_at: WallMs | None = None
+    """Past moment to begin at, by this machine's clock."""
     replay: Replay | None = None
 
 

@@ -7,6 +7,7 @@ import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from support.app_harness import BELL, Stage, staged
 from support.builders import NOW, beating, environment, listed
 from support.memory_history import MemoryHistory, recorded
@@ -207,3 +208,26 @@ async def test_as_many_moments_are_kept_behind_as_are_read_ahead() -> None:
     for place in range(polls):
         await reader.moments(timeline, place)
     assert polls - len(asked) == 2 * 12 + 2
+
+
+@pytest.mark.parametrize(
+    ("at", "rewound", "answer"),
+    [
+        (6, "REWOUND 08:53:25", ""),
+        (2 * HOUR, "REWOUND 08:53:30", "nothing was recorded at 10:53:20: this is the newest before it"),
+        (-HOUR, "REWOUND 08:53:20", "the history begins at 08:53:20"),
+    ],
+)
+async def test_a_start_at_a_past_time_shows_that_time_once_the_past_can_be_read(
+    at: float, rewound: str, answer: str
+) -> None:
+    async with second_run(ran(*BEFORE), 3 * HOUR, begin_at=WallMs(NOW + at * 1000)) as stage:
+        await stage.show(rows(3 * HOUR))
+        assert "REWOUND" not in stage.lines[0]
+        stage.app._inputs.readable.put_nowait(NO_PROFILE)  # noqa: SLF001
+        await until(stage, lambda: stage.app.state.rewound is not None)
+        await stage.turns()
+        assert rewound in stage.lines[0]
+        assert answer in stage.news
+        await stage.press("L")
+        assert "REWOUND" not in stage.lines[0]

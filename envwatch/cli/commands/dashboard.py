@@ -10,7 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from envwatch.cli.arguments import DASHBOARD_OPTIONS, Exit, Options, Parser, StopError
-from envwatch.cli.bootstrap import credentials_for, poll_log_for, profiles_for, report_crash, user_name
+from envwatch.cli.bootstrap import (
+    credentials_for,
+    poll_log_for,
+    profiles_for,
+    recorded_moment,
+    report_crash,
+    user_name,
+)
 from envwatch.cli.streams import is_utf8, print_error, standard_error_to, stdout
 from envwatch.config.values import ConfigError
 from envwatch.model.redactor import redactor
@@ -22,6 +29,7 @@ from envwatch.watch.profiles import server_host, state_file
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterator
+    from datetime import datetime
 
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
@@ -60,7 +68,9 @@ def run(options: Options) -> int:
     require_terminal()
     import asyncio
 
-    return asyncio.run(run_dashboard(profiles_for(options, credentials_at_terminal), options))
+    profiles = profiles_for(options, credentials_at_terminal)
+    at = recorded_moment(profiles, options, "at")
+    return asyncio.run(run_dashboard(profiles, options, at=at))
 
 
 def credentials_at_terminal(settings: Settings) -> Credentials:
@@ -113,11 +123,16 @@ def _refusal(credentials: Credentials, settings: Settings) -> SafeText | None:
 
 
 async def run_dashboard(
-    profiles: Profiles, options: Options, demo: DemoHistory | None = None, hints_key: str = ""
+    profiles: Profiles,
+    options: Options,
+    demo: DemoHistory | None = None,
+    hints_key: str = "",
+    at: datetime | None = None,
 ) -> int:
-    """Show the dashboard; `hints_key` closes the demo's hints."""
+    """Show the dashboard, at first `at` a past moment; `hints_key` closes the demo's hints."""
     import asyncio
 
+    from envwatch.model.clock import WallMs
     from envwatch.watch.monitoring import monitoring
 
     sys.setswitchinterval(TURN_S)
@@ -159,6 +174,7 @@ async def run_dashboard(
             notices=notices,
             pasts=watched.pasts,
             readable=readable,
+            begin_at=None if at is None else WallMs(at.timestamp() * 1000),
         )
         commands = CommandSettings(
             commands=display_settings.commands,

@@ -11,20 +11,20 @@ from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
+from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser, valued
 from envwatch.cli.bootstrap import (
     deliveries_for,
     future_moment,
-    past_moment,
     poll_log_for,
     print_hint,
     profiles_for,
+    recorded_moment,
     show_line,
     user_name,
     view_for,
 )
 from envwatch.cli.streams import LineWriter, has_colours, is_utf8, print_error, stdout
-from envwatch.config.values import duration, future, past
+from envwatch.config.values import PAST_TEXTS, duration, future, past
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, WallMs
 from envwatch.model.text import SafeText, clean, counted
@@ -62,7 +62,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--since",
         default=None,
-        **valued("TIME", past("in the past, like 8h, 02:13, 'yesterday 14:00', or ISO 8601"), about),
+        **valued("TIME", past(PAST_TEXTS), about),
     )
     parser.add_flag("--hooks", "run the hooks of the configuration file (in one process only)")
     about = "end after this time: 10m, 8h, 1d"
@@ -79,11 +79,7 @@ def run(options: Options) -> int:
 
     stdout()
     profiles = profiles_for(options)
-    if options.since is not None and (
-        options.no_history or not any(each.settings.history for each in profiles.values())
-    ):
-        raise StopError(Exit.USAGE, "--since needs the history: set history = true, and leave out --no-history")
-    options.since = None if options.since is None else past_moment(options.since)
+    options.since = recorded_moment(profiles, options, "since")
     options.until = None if options.until is None else future_moment(options.until)
     return run_until_signalled(lambda: _watch(profiles, options))
 

@@ -12,7 +12,7 @@ _shtab_envwatch_hooks_subparsers=(list test)
 _shtab_envwatch_config_subparsers=(show validate init path schema)
 _shtab_envwatch_subparsers=(dashboard demo replay list watch wait ack silence alerts report hooks check metrics serve record config doctor completion help)
 
-_shtab_envwatch_dashboard_option_strings=(-h --help --profile --config --view --filter --page-size --online-only --no-online-only --source --user --interval --no-mouse --no-history --ascii --log-file --log-level)
+_shtab_envwatch_dashboard_option_strings=(-h --help --profile --config --view --filter --page-size --online-only --no-online-only --source --user --interval --at --no-mouse --no-history --ascii --log-file --log-level)
 _shtab_envwatch_demo_option_strings=(-h --help --size --no-hints --serve --interval --no-mouse --no-history --view --filter --page-size --online-only --no-online-only --source --user --ascii --log-file --log-level --config)
 _shtab_envwatch_replay_option_strings=(-h --help --speed --at -o --output --filter --view --no-mouse --ascii --log-file --log-level --config)
 _shtab_envwatch_list_option_strings=(-h --help -o --output --columns --sort --name --filter --view --page-size --online-only --no-online-only --source --user --profile --ascii --log-file --log-level --config)
@@ -44,7 +44,7 @@ _shtab_envwatch_config_option_strings=(-h --help --interval --profile --view --f
 _shtab_envwatch_doctor_option_strings=(-h --help -o --output --profile --config --verbose)
 _shtab_envwatch_completion_option_strings=(-h --help)
 _shtab_envwatch_help_option_strings=(-h --help)
-_shtab_envwatch_option_strings=(-h --help --profile --config --view --filter --page-size --online-only --no-online-only --source --user --interval --no-mouse --no-history --ascii --log-file --log-level --version)
+_shtab_envwatch_option_strings=(-h --help --profile --config --view --filter --page-size --online-only --no-online-only --source --user --interval --at --no-mouse --no-history --ascii --log-file --log-level --version)
 
 _shtab_envwatch_dashboard___profile_COMPGEN=_envwatch_profiles
 _shtab_envwatch_dashboard___config_COMPGEN=_shtab_compgen_files
