@@ -141,9 +141,9 @@ def test_filters_of_two_processes_are_kept(tmp_path: Path) -> None:
     [
         ("name:sk-let-abc", False),
         ("sk-1", False),
-        ('name:"abcdefghij0123456789"', False),
-        ("name:abcdefghij012345678", True),
-        ("mode:plan name:*abcdefghij0123456789*", False),
+        ('name:"qzwxvkjyq0q1w2z3x4v5"', False),
+        ("name:qzwxvkjyq0q1w2z3x4v", True),
+        ("mode:plan name:*qzwxvkjyq0q1w2z3x4v5*", False),
         ("name:sandbox-agent-6c039c3e60ab4f", True),
         ("id:30f9c3a1-6c03-4c3e-860a-b4f00d15ea5e", True),
         ("user:zq-learned-vx", False),
@@ -153,6 +153,7 @@ def test_filters_of_two_processes_are_kept(tmp_path: Path) -> None:
     ],
 )
 def test_a_filter_that_may_be_a_secret_is_not_kept(tmp_path: Path, text: str, *, is_kept: bool) -> None:
+    redactor.cache_clear()  # other tests taught other secrets
     redactor().learn("zq-learned-vx")
     kept(tmp_path / "state.json", {"filter": text})
     assert remembered_filters(tmp_path / "state.json") == ([text] if is_kept else [])
